@@ -1,0 +1,88 @@
+"""The base error: what went wrong, with what, why, and what a person can do about it.
+
+Nothing here knows HTTP; the one kind-to-status table lives in ``dashboard.web.errors``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The taxonomy. Storage drivers use the first group, the console the second."""
+
+    NOT_FOUND = "not_found"
+    DENIED = "denied"
+    BAD_CREDENTIALS = "bad_credentials"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    THROTTLED = "throttled"
+    FULL = "full"
+    CONFLICT = "conflict"
+    CHANGED = "changed"
+    UNSUPPORTED = "unsupported"
+    INVALID_KEY = "invalid_key"
+    DAMAGED = "damaged"
+
+    INVALID = "invalid"
+    FORBIDDEN = "forbidden"
+    SEALED = "sealed"
+    INTERNAL = "internal"
+
+
+RETRYABLE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.CHANGED, Kind.DAMAGED})
+
+
+class StowageError(Exception):
+    """An error with a sentence for people and fields for programs.
+
+    Parameters
+    ----------
+    kind: what sort of failure this is.
+    reason: one sentence a person understands; never holds a secret or a vendor's raw text.
+    operation: the verb that failed, such as ``read`` or ``list``.
+    subject: the key, backend or field concerned.
+    remedy: what to do next, as a sentence; empty where nothing useful can be said.
+    retryable: whether the same call may succeed later; by default decided by the kind.
+
+    The vendor's exception is chained as ``__cause__`` and never shown.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        operation: str = "",
+        subject: str = "",
+        remedy: str = "",
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.operation = operation
+        self.subject = subject
+        self.remedy = remedy
+        self.retryable = kind in RETRYABLE if retryable is None else retryable
+
+    def __str__(self) -> str:
+        return self.reason
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """The one JSON shape of an error."""
+        return {
+            "kind": self.kind.value,
+            "reason": self.reason,
+            "operation": self.operation,
+            "subject": self.subject,
+            "remedy": self.remedy,
+            "retryable": self.retryable,
+        }
+
+
+class InvalidInput(StowageError):
+    """Something a person typed cannot be used; ``subject`` names the field."""
+
+    def __init__(self, field: str, reason: str, *, remedy: str = "") -> None:
+        super().__init__(Kind.INVALID, reason, subject=field, remedy=remedy)

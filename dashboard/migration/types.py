@@ -1,0 +1,224 @@
+"""The values a migration is made of. All immutable; safe to share between threads and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OnConflict(StrEnum):
+    """What to do with an object that exists already at the destination."""
+
+    SKIP_SAME = "skip-same"
+    """Leave it when it is the same, replace it when it differs (the review page counts both)."""
+    OVERWRITE = "overwrite"
+    NEWER = "newer"
+    """Replace it only when the source was modified later."""
+    KEEP_BOTH = "keep-both"
+    """Write ours beside it under a free name; the ledger records which."""
+    FAIL = "fail"
+
+
+class Verify(StrEnum):
+    """How a copy is proven."""
+
+    SIZE = "size"
+    CHECKSUM = "checksum"
+    READBACK = "readback"
+
+
+class State(StrEnum):
+    """Where a migration stands."""
+
+    PLANNING = "planning"
+    READY = "ready"
+    RUNNING = "running"
+    PAUSED = "paused"
+    VERIFYING = "verifying"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self in (State.FINISHED, State.CANCELLED, State.FAILED)
+
+
+class Outcome(StrEnum):
+    """What a finished migration did."""
+
+    CLEAN = "clean"
+    WITH_SKIPS = "with_skips"
+    WITH_ERRORS = "with_errors"
+
+
+class ObjectState(StrEnum):
+    """Where one object of the ledger stands."""
+
+    PENDING = "pending"
+    IN_FLIGHT = "in_flight"
+    COPIED = "copied"
+    VERIFIED = "verified"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Action(StrEnum):
+    """What the plan decided for one object."""
+
+    COPY = "copy"
+    """Not at the destination."""
+    REPLACE = "replace"
+    """At the destination and to be overwritten."""
+    COMPARE = "compare"
+    """At the destination with the same size; the content decides between skip and replace."""
+    KEEP_BOTH = "keep_both"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a person asked for.
+
+    ``prefix`` is a plain string prefix of keys. ``include`` and ``exclude`` are globs on the whole key
+    (``*`` stays within one path segment, ``**`` crosses them); an empty ``include`` means everything.
+    ``workers``: threads, 1 to 64.
+    """
+
+    prefix: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    on_conflict: OnConflict = OnConflict.SKIP_SAME
+    verify: Verify = Verify.CHECKSUM
+    dry_run: bool = False
+    delete_source: bool = False
+    workers: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Exact totals of a ledger, changed in the same transaction as the rows they count.
+
+    Every found object is in exactly one of pending+in-flight (the remainder), copied, skipped, failed.
+    ``verified`` counts a subset of ``copied``. ``to_copy``/``to_replace``/``to_compare``/``to_keep_both``
+    are what the plan decided and do not change afterwards. All ``*_bytes`` in bytes.
+    """
+
+    found: int = 0
+    found_bytes: int = 0
+    copied: int = 0
+    copied_bytes: int = 0
+    verified: int = 0
+    verified_bytes: int = 0
+    skipped: int = 0
+    skipped_bytes: int = 0
+    failed: int = 0
+    failed_bytes: int = 0
+    deleted: int = 0
+    deleted_bytes: int = 0
+    to_copy: int = 0
+    to_copy_bytes: int = 0
+    to_replace: int = 0
+    to_replace_bytes: int = 0
+    to_compare: int = 0
+    to_compare_bytes: int = 0
+    to_keep_both: int = 0
+    to_keep_both_bytes: int = 0
+    listing_final: bool = False
+
+    @property
+    def done(self) -> int:
+        """Objects that need no more work."""
+        return self.copied + self.skipped + self.failed
+
+    @property
+    def done_bytes(self) -> int:
+        """Bytes that need no more work."""
+        return self.copied_bytes + self.skipped_bytes + self.failed_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """One object on its way: bytes handed over so far, of size."""
+
+    key: str
+    size: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failed objects that share a reason."""
+
+    kind: str
+    reason: str
+    remedy: str
+    example: str
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One object as recorded: the report's line. Times in seconds since the epoch."""
+
+    id: int
+    key: str
+    size: int
+    state: ObjectState
+    action: Action
+    attempts: int = 0
+    kind: str = ""
+    reason: str = ""
+    remedy: str = ""
+    destination_key: str = ""
+    source_checksum: str = ""
+    destination_checksum: str = ""
+    started_at: float | None = None
+    finished_at: float | None = None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Everything the page, the API and the terminal show of one migration.
+
+    ``rate_bytes``/``rate_objects`` per second over the last moments, 0 when not running. ``eta`` is a
+    (low, high) range in seconds, or None when nothing honest can be said; while ``listing_final`` is
+    false it covers only what was found so far and is to be labelled "still listing".
+    ``stopping`` is true between a pause or cancel request and its taking effect.
+    """
+
+    id: int
+    source: str
+    destination: str
+    spec: Spec
+    state: State
+    outcome: Outcome | None
+    counters: Counters
+    in_flight: tuple[InFlight, ...]
+    rate_bytes: float
+    rate_objects: float
+    elapsed: float
+    eta: tuple[float, float] | None
+    stopping: bool
+    message: str
+    remedy: str
+    created_by: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def percent(self) -> float:
+        """0 to 100, by bytes where there are any, else by objects; 100 only when all is done."""
+        c = self.counters
+        moving = sum(f.done for f in self.in_flight)
+        if c.found_bytes:
+            value = 100.0 * (c.done_bytes + moving) / c.found_bytes
+        elif c.found:
+            value = 100.0 * c.done / c.found
+        else:
+            value = 100.0 if self.state.final and c.listing_final else 0.0
+        return value if c.done == c.found and c.listing_final else min(value, 99.9)

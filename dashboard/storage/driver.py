@@ -1,0 +1,164 @@
+"""The narrow contract every driver keeps, and one protocol per optional power.
+
+A driver is safe to use from many threads at once. It is built lazily (no network call in the
+constructor), has bounded connect and idle timeouts, and retries nothing by itself beyond what its
+client does within those bounds: callers decide, from ``StorageError.retryable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+
+SMALL = 8 * 1024 * 1024
+"""Objects up to this many bytes are moved whole, in one request each way."""
+
+
+class Reading(Protocol):
+    """An open read. Use as a context manager; leaving it frees the connection."""
+
+    info: ObjectInfo
+
+    def chunks(self) -> Iterator[bytes]:
+        """The content in order, in pieces of at most a few MiB.
+
+        Raises ``Damaged`` if it ends before ``info.size`` bytes and ``Changed`` if the object was
+        replaced under the read and the backend tells. Can be consumed once.
+        """
+        ...
+
+    def read_all(self) -> bytes:
+        """The whole content; for objects up to ``SMALL``. Same promises as :meth:`chunks`."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Writing(Protocol):
+    """An open write. Nothing is visible under the key before :meth:`commit` returns.
+
+    Leaving the context without a commit drops everything written (temporary file, multipart upload).
+    """
+
+    def write(self, chunk: bytes) -> None:
+        """Hand over the next bytes. May block while the backend catches up."""
+        ...
+
+    def commit(self) -> Written:
+        """Make the object visible, whole and durable, and return its receipt. Called once."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """One protocol to one configured place."""
+
+    name: str
+    """The driver's registered name, such as ``s3``."""
+
+    def check_key(self, key: str) -> None:
+        """Raise ``InvalidKey`` if this backend cannot hold exactly this key. No network call."""
+        ...
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        """Open an object. Raises ``NotFound``; ``Changed`` when ``if_version`` no longer matches."""
+        ...
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """Open a write. ``size`` in bytes when known, so that parts can be sized. With ``create_only``
+        the commit raises ``Exists`` if the key is taken. Attributes a backend cannot hold are dropped."""
+        ...
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """Write a small object in one request. Atomic; the same promises as a committed ``write``."""
+        ...
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Describe one object. Raises ``NotFound``."""
+        ...
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """Every object whose key starts with ``prefix``, streamed, in memory that does not grow.
+
+        ``ordered`` says whether keys come in UTF-8 byte order. A missing bucket or root raises
+        ``NotFound``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
+        and may only be used where ``ordered`` is true.
+        """
+        ...
+
+    ordered: bool
+    """Whether ``list`` is *expected* in UTF-8 byte order; callers that rely on it still check."""
+
+    def delete(self, key: str) -> None:
+        """Remove an object. Idempotent: a missing object is success."""
+        ...
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """Remove what writes to these keys, begun at or after ``since`` (epoch seconds) and never
+        committed, left behind: temporary files, unfinished multipart uploads. Returns how many."""
+        ...
+
+    def close(self) -> None:
+        """Free connections. Idempotent; the driver is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class CopiesWithin(Protocol):
+    """Can copy between two keys of places that share credentials, without moving the bytes here."""
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """Whether :meth:`copy_from` may be used with this source. No network call."""
+        ...
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """Server-side copy that keeps all attributes. Raises as ``read`` and ``write`` do."""
+        ...
+
+
+@runtime_checkable
+class CreatesBuckets(Protocol):
+    """Can make the place itself: bucket, container, root folder."""
+
+    def bucket_exists(self) -> bool:
+        """Whether the place is there. Raises on anything but yes and no."""
+        ...
+
+    def create_bucket(self) -> None:
+        """Make the place. Idempotent when it is already ours."""
+        ...
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """Has a network address that the probe can resolve and connect to before it signs in."""
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host, port, and whether TLS is spoken."""
+        ...
+
+    def authenticate(self) -> None:
+        """Prove the credentials with the cheapest call there is. Raises ``StorageError``."""
+        ...

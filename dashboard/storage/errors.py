@@ -1,0 +1,55 @@
+"""What drivers raise: the base error with the storage kinds, one class per kind callers tell apart."""
+
+from __future__ import annotations
+
+from dashboard.errors import Kind, StowageError
+
+
+class StorageError(StowageError):
+    """Any failure of a driver. Vendor exceptions never leave a driver unwrapped."""
+
+
+class NotFound(StorageError):
+    """The object is not there. ``delete`` never raises this; reads and stats do."""
+
+    def __init__(self, key: str, *, operation: str = "read") -> None:
+        super().__init__(Kind.NOT_FOUND, f"There is no object “{key}”.", operation=operation, subject=key)
+
+
+class Changed(StorageError):
+    """The object is no longer the one that was listed or opened."""
+
+    def __init__(self, key: str, *, operation: str = "read") -> None:
+        super().__init__(
+            Kind.CHANGED, f"“{key}” changed while it was being read.", operation=operation, subject=key
+        )
+
+
+class Exists(StorageError):
+    """A create-only write met an object that is already there."""
+
+    def __init__(self, key: str, *, operation: str = "write") -> None:
+        super().__init__(
+            Kind.CONFLICT, f"There is already an object “{key}”.", operation=operation, subject=key
+        )
+
+
+class Damaged(StorageError):
+    """The bytes that arrived are not the bytes that were promised: length or checksum differ."""
+
+    def __init__(self, key: str, reason: str, *, operation: str = "read") -> None:
+        super().__init__(Kind.DAMAGED, reason, operation=operation, subject=key)
+
+
+class InvalidKey(StorageError):
+    """This driver cannot hold exactly this key."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(Kind.INVALID_KEY, reason, operation="check key", subject=key)
+
+
+class Unsupported(StorageError):
+    """The driver cannot do this at all; ``reason`` says why."""
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(Kind.UNSUPPORTED, reason, operation=operation)

@@ -1,0 +1,67 @@
+"""Option specifications: one table drives forms, command line, docs and redaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dashboard.storage.types import EMPTY
+
+
+class OptionType(StrEnum):
+    """How an option is typed in and checked."""
+
+    TEXT = "text"
+    SECRET = "secret"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    URL = "url"
+    PATH = "path"
+    MULTILINE = "multiline"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting of a driver.
+
+    ``advanced`` options hide behind the Advanced fold. ``guards_secret`` marks an option that decides
+    *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
+    """
+
+    name: str
+    label: str
+    type: OptionType = OptionType.TEXT
+    hint: str = ""
+    required: bool = False
+    advanced: bool = False
+    default: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    placeholder: str = ""
+    guards_secret: bool = False
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value is sealed and write-only."""
+        return self.type is OptionType.SECRET
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named provider on top of a driver: default options and help text, nothing else.
+
+    ``defaults`` may hold ``{region}`` and similar placeholders naming other options.
+    ``help`` answers "where do I find these?" in a few plain-text lines. ``labels`` renames options
+    in the provider's own words ("Application key" for Backblaze B2).
+    """
+
+    name: str
+    label: str
+    driver: str
+    help: str = ""
+    help_url: str = ""
+    defaults: Mapping[str, str] = field(default=EMPTY)
+    hidden: frozenset[str] = frozenset()
+    labels: Mapping[str, str] = field(default=EMPTY)
+    hints: Mapping[str, str] = field(default=EMPTY)
+    placeholders: Mapping[str, str] = field(default=EMPTY)

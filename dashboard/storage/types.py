@@ -1,0 +1,108 @@
+"""Values that cross the driver boundary. All are immutable and safe to share between threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Secret:
+    """A value that prints as ``***``. Open it with :meth:`reveal`, at the last possible moment."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The plain value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(("Secret", self._value))
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret does not leave the process")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a listing says of an object.
+
+    ``size`` in bytes; ``modified`` in seconds since the epoch (UTC), with the precision the backend
+    gives; ``etag`` without quotes, or None where the backend has none.
+    """
+
+    key: str
+    size: int
+    modified: float | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The HTTP headers and user metadata stored beside the bytes."""
+
+    content_type: str | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    metadata: Mapping[str, str] = field(default=EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What ``stat`` and an open read know of one object.
+
+    ``version`` is an opaque token that changes when the content changes (the ETag where there is one,
+    inode+mtime+size on a disk). ``md5`` is the hex MD5 of the content when the backend vouches for it.
+    """
+
+    key: str
+    size: int
+    modified: float | None = None
+    etag: str | None = None
+    version: str | None = None
+    md5: str | None = None
+    attributes: Attributes = field(default_factory=Attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The receipt of a finished write.
+
+    ``size``: bytes handed over. ``md5``: hex MD5 of the bytes handed over, computed as they flowed.
+    ``stored_checksum``: what the *backend* says it holds, in the form of ``expected_checksum``, or None
+    when it gave nothing comparable. The write is proven when both are set and equal.
+    Examples: S3 single put, both are the MD5; S3 multipart, both are ``<md5 of part md5s>-<parts>``.
+    """
+
+    key: str
+    size: int
+    md5: str
+    etag: str | None = None
+    expected_checksum: str | None = None
+    stored_checksum: str | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether the backend's own checksum equals the one computed from the bytes sent."""
+        return self.stored_checksum is not None and self.stored_checksum == self.expected_checksum

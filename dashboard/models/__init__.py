@@ -1,1 +1,1 @@
-
+"""Tables and small invariants; no I/O."""

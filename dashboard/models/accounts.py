@@ -1,0 +1,54 @@
+"""People, their sessions, and failed sign-ins. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.models.base import Model
+
+
+class User(Model):
+    """Someone who may sign in. ``role`` is a value of ``services.permissions.Role``."""
+
+    __tablename__ = "users"
+    # Ids are never reused: a session or an audit row must not come to mean another person.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64), unique=True)
+    password_hash: Mapped[str]
+    role: Mapped[str] = mapped_column(String(16))
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+    last_sign_in: Mapped[float | None]
+
+
+class SignInSession(Model):
+    """A signed-in browser. Only the SHA-256 of its token is stored."""
+
+    __tablename__ = "sessions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[float]
+    last_seen: Mapped[float]
+    expires_at: Mapped[float] = mapped_column(index=True)
+    address: Mapped[str] = mapped_column(String(64))
+
+
+class SignInAttempts(Model):
+    """Failed sign-ins of one username or one address, for throttling.
+
+    ``name`` is a digest: people type passwords into the username field.
+    """
+
+    __tablename__ = "sign_in_attempts"
+
+    scope: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    failures: Mapped[int] = mapped_column(default=0)
+    last_at: Mapped[float] = mapped_column(index=True)
+    blocked_until: Mapped[float] = mapped_column(default=0.0)

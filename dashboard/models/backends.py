@@ -1,0 +1,92 @@
+"""Backends, their sealed secrets, and what was last seen of them. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from dashboard.models.base import Model
+
+
+class Backend(Model):
+    """A configured place that holds objects.
+
+    ``options`` holds the non-secret options only. ``version`` counts edits, for drivers built from this
+    row. At most one row is ``active``: clear the old one, flush, then set the new one.
+    """
+
+    __tablename__ = "backends"
+    __table_args__ = (
+        Index("one_active_backend", "active", unique=True, sqlite_where=text("active = 1")),
+        # Sealed secrets are bound to this id: it must never come back for another backend.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    driver: Mapped[str] = mapped_column(String(32))
+    preset: Mapped[str] = mapped_column(String(64))
+    options: Mapped[dict[str, str]] = mapped_column(JSON)
+    version: Mapped[int] = mapped_column(default=1)
+    active: Mapped[bool] = mapped_column(default=False)
+    fallback_position: Mapped[int | None]
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+
+    secrets: Mapped[list[BackendSecret]] = relationship(
+        cascade="all, delete-orphan", passive_deletes=True, order_by="BackendSecret.name"
+    )
+    status: Mapped[BackendStatus] = relationship(cascade="all, delete-orphan", passive_deletes=True)
+
+
+class BackendSecret(Model):
+    """One sealed secret. ``hint`` is its last characters, for "set, ends in"."""
+
+    __tablename__ = "backend_secrets"
+
+    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sealed: Mapped[str]
+    hint: Mapped[str] = mapped_column(String(8), default="")
+
+
+class BackendStatus(Model):
+    """What checks and counts last found. Small and written often, so apart from the configuration.
+
+    ``counting_at`` is when a count under way was last heard of; null when none is.
+    """
+
+    __tablename__ = "backend_status"
+
+    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), primary_key=True)
+    badge: Mapped[str] = mapped_column(String(16), default="unknown")
+    latency_ms: Mapped[float | None]
+    message: Mapped[str] = mapped_column(default="")
+    remedy: Mapped[str] = mapped_column(default="")
+    checked_at: Mapped[float | None]
+    tested_at: Mapped[float | None]
+    objects: Mapped[int | None]
+    bytes: Mapped[int | None]
+    counted_at: Mapped[float | None]
+    counting_at: Mapped[float | None]
+    counting_objects: Mapped[int] = mapped_column(default=0)
+    counting_bytes: Mapped[int] = mapped_column(default=0)
+
+
+class Comparison(Model):
+    """How far a backend is from holding what the active one holds; shown before a switch."""
+
+    __tablename__ = "comparisons"
+
+    target_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), primary_key=True)
+    active_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"))
+    target_version: Mapped[int] = mapped_column(default=0)
+    active_version: Mapped[int] = mapped_column(default=0)
+    running: Mapped[bool] = mapped_column(default=False)
+    total: Mapped[int] = mapped_column(default=0)
+    present: Mapped[int] = mapped_column(default=0)
+    missing: Mapped[int] = mapped_column(default=0)
+    differing: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[float | None]
+    at: Mapped[float | None]
+    message: Mapped[str] = mapped_column(default="")

@@ -1,0 +1,72 @@
+"""Migrations and jobs. Ledger rows and counters live in ``work.db``. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.models.base import Model
+
+
+class Migration(Model):
+    """One run of copying a set of objects between two backends.
+
+    The names stay when a backend is removed later; the ids become null. ``control`` is what people
+    want ("run", "pause", "cancel"); ``state`` is what is. ``elapsed`` adds up the seconds of running.
+    """
+
+    __tablename__ = "migrations"
+    # Ledgers in the other file refer to this id: it must never come back for another migration.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(String(63))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("backends.id", ondelete="SET NULL"), index=True)
+    destination: Mapped[str] = mapped_column(String(63))
+    destination_id: Mapped[int | None] = mapped_column(
+        ForeignKey("backends.id", ondelete="SET NULL"), index=True
+    )
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    control: Mapped[str] = mapped_column(String(16), default="run")
+    approved_at: Mapped[float | None]
+    approved_by: Mapped[str] = mapped_column(String(64), default="")
+    message: Mapped[str] = mapped_column(default="")
+    remedy: Mapped[str] = mapped_column(default="")
+    created_by: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    elapsed: Mapped[float] = mapped_column(default=0.0)
+
+
+class Job(Model):
+    """A unit of background work. ``state`` is queued, running, done or failed.
+
+    A runner claims a row by raising ``fence`` and setting ``owner`` and ``lease_until`` in one UPDATE;
+    a write by an owner whose fence is no longer current is refused.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_claim", "state", "not_before", "id"),
+        Index("ix_jobs_subject", "kind", "subject_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject_id: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    owner: Mapped[str] = mapped_column(String(64), default="")
+    fence: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]

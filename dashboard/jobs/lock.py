@@ -1,0 +1,60 @@
+"""The lock that makes one process the runner of an instance folder."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+
+class RunnerLock:
+    """An exclusive ``flock``. The kernel frees it when the holder dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free. Idempotent; never waits."""
+        if self._file is not None:
+            return True
+        file = self._open()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        os.truncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Give it back. Idempotent."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def held(self) -> bool:
+        """Whether some process, this one included, is the runner."""
+        if self._file is not None:
+            return True
+        file = self._open()
+        try:
+            # Shared, so that two askers never see each other; a runner that starts just now retries.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def holder(self) -> int | None:
+        """The process id of the last runner, for messages."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._path.read_text(encoding="ascii"))
+        return None
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

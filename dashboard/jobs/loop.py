@@ -1,0 +1,181 @@
+"""The runner's loop: claims jobs, runs each in a thread, keeps its leases, and lets go in time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+
+from dashboard.errors import Kind, StowageError
+from dashboard.jobs.types import (
+    LANES,
+    LEASE,
+    RENEW_EVERY,
+    RESTART_CODE,
+    Handler,
+    Job,
+    JobContext,
+    JobKind,
+    JobStore,
+    Lane,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+POLL = 0.5
+GRACE = 5.0
+SCHEDULE_EVERY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    lane: Lane
+    context: JobContext
+    thread: Thread
+
+
+class RunnerLoop:
+    """Runs jobs until told to stop.
+
+    ``ready`` says whether work may be done at all (a sealed console makes no network call). Jobs that
+    are still at work ``GRACE`` seconds after the stop are left to their threads: the caller is
+    expected to end the process, and the next runner takes them up.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        handlers: Mapping[JobKind, Handler],
+        *,
+        owner: str,
+        ready: Callable[[], bool] = lambda: True,
+        lanes: tuple[Lane, ...] = LANES,
+        poll: float = POLL,
+        lease: float = LEASE,
+        renew_every: float = RENEW_EVERY,
+        grace: float = GRACE,
+    ) -> None:
+        self._store = store
+        self._handlers = handlers
+        self._owner = owner
+        self._ready = ready
+        self._lanes = lanes
+        self._poll = poll
+        self._lease = lease
+        self._renew_every = renew_every
+        self._grace = grace
+        self._stop_jobs = Event()
+        self._restart = Event()
+        self._wake = Event()
+        self._running: dict[int, _Running] = {}
+        self._lock = Lock()
+
+    def run(self, stop: Event) -> int:
+        """Work until ``stop`` is set; the exit code: 0, or ``RESTART_CODE`` to be started afresh."""
+        renew_at = tick_at = 0.0
+        while not (stop.is_set() or self._restart.is_set()):
+            now = time.monotonic()
+            try:
+                if now >= renew_at:
+                    renew_at = now + self._renew_every
+                    self._renew()
+                if self._ready():
+                    if now >= tick_at:
+                        tick_at = now + SCHEDULE_EVERY
+                        self._store.tick()
+                    self._claim()
+            except StowageError as error:
+                log.warning("The job table cannot be used just now: %s", error)
+            self._wake.wait(self._poll)
+            self._wake.clear()
+        return self._wind_down()
+
+    def nudge(self) -> None:
+        """Look for work, or at ``stop``, now instead of at the next poll."""
+        self._wake.set()
+
+    def idle(self) -> bool:
+        """Whether no job is at work."""
+        with self._lock:
+            return not self._running
+
+    def _claim(self) -> None:
+        for lane in self._lanes:
+            while self._free(lane):
+                job = self._store.claim(lane.kinds, self._owner, self._lease)
+                if job is None:
+                    break
+                self._start(lane, job)
+
+    def _free(self, lane: Lane) -> bool:
+        with self._lock:
+            return sum(r.lane is lane for r in self._running.values()) < lane.threads
+
+    def _start(self, lane: Lane, job: Job) -> None:
+        context = JobContext(job, self._stop_jobs)
+        # Daemon threads: one blocked in the network must not keep a stopping process alive.
+        thread = Thread(target=self._work, args=(context,), name=f"{job.kind}-{job.id}", daemon=True)
+        with self._lock:
+            self._running[job.id] = _Running(lane, context, thread)
+        thread.start()
+
+    def _renew(self) -> None:
+        with self._lock:
+            running = [r for r in self._running.values() if r.thread.is_alive()]
+        for one in running:
+            if not one.context.lost:
+                one.context.renewed(self._store.renew(one.context.job, self._lease))
+
+    def _work(self, context: JobContext) -> None:
+        job = context.job
+        try:
+            self._settle(context, self._attempt(context))
+        except StowageError as error:
+            # The lease runs out and the job is taken up again, which every handler allows for.
+            log.warning("Job %d (%s) could not be settled: %s", job.id, job.kind, error)
+        finally:
+            with self._lock:
+                self._running.pop(job.id, None)
+            self._wake.set()
+
+    def _attempt(self, context: JobContext) -> Verdict | StowageError:
+        job = context.job
+        try:
+            return self._handlers[job.kind].run(context)
+        except StowageError as error:
+            log.warning("Job %d (%s) failed: %s", job.id, job.kind, error)
+            return error
+        except Exception:
+            log.exception("Job %d (%s) failed unexpectedly", job.id, job.kind)
+            return StowageError(
+                Kind.INTERNAL,
+                "Something went wrong inside Stowage while this was being done.",
+                operation=job.kind,
+                remedy="The log of the console tells what; trying again does no harm.",
+            )
+
+    def _settle(self, context: JobContext, result: Verdict | StowageError) -> None:
+        job = context.job
+        if isinstance(result, StowageError):
+            if self._store.finish(job, result.reason):
+                self._handlers[job.kind].failed(job, result)
+            return
+        if result.requeue:
+            self._store.requeue(job)
+        else:
+            self._store.finish(job)
+        if result.restart:
+            log.warning("Job %d left threads blocked in the network: starting a fresh runner", job.id)
+            self._restart.set()
+
+    def _wind_down(self) -> int:
+        self._stop_jobs.set()
+        deadline = time.monotonic() + self._grace
+        with self._lock:
+            threads = [r.thread for r in self._running.values()]
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return RESTART_CODE if self._restart.is_set() else 0

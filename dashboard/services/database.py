@@ -1,0 +1,209 @@
+"""The two databases: how they are opened, how transactions begin, and which schema they hold.
+
+Facts this rests on (measured): Python's legacy transaction mode loses concurrent read-modify-writes,
+and a deferred BEGIN that later writes fails at once under contention. So the driver's own mode is off,
+and every writing transaction takes the write lock when it begins.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, MetaData, event
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+# Imported for their tables.
+from dashboard.errors import Kind, StowageError
+from dashboard.models import accounts as _accounts  # noqa: F401
+from dashboard.models import backends as _backends  # noqa: F401
+from dashboard.models import journal as _journal  # noqa: F401
+from dashboard.models import migrations as _migrations  # noqa: F401
+from dashboard.models.base import WORK_BIND, db, work_metadata
+from dashboard.settings import Settings
+
+PRAGMAS = (
+    "busy_timeout=5000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-20000",
+    "temp_store=MEMORY",
+)
+
+Step = Callable[[Connection], None]
+
+MAIN_STEPS: tuple[Step, ...] = ()
+"""Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
+
+WORK_STEPS: tuple[Step, ...] = ()
+"""The same for ``work.db``."""
+
+
+def sqlalchemy_config(settings: Settings) -> dict[str, object]:
+    """Flask-SQLAlchemy's configuration keys for both databases."""
+    # Parameters of a failed statement can be password hashes and sealed text: never show them.
+    options = {"hide_parameters": True, "pool_size": 20, "max_overflow": 60}
+    return {
+        "SQLALCHEMY_DATABASE_URI": URL.create("sqlite", database=str(settings.database)),
+        "SQLALCHEMY_ENGINE_OPTIONS": options,
+        "SQLALCHEMY_BINDS": {
+            WORK_BIND: {"url": URL.create("sqlite", database=str(settings.work_database)), **options}
+        },
+    }
+
+
+def prepare_instance(settings: Settings) -> None:
+    """Make the instance folder and the database files readable by their owner only. Idempotent."""
+    try:
+        settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (settings.database, settings.work_database):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StowageError(
+            Kind.DENIED,
+            f"The folder {settings.instance} cannot be used: {error.strerror}.",
+            operation="open database",
+            remedy="Give this user write access to it, or set STOWAGE_INSTANCE to another folder.",
+        ) from error
+
+
+class Database:
+    """Both databases. Thread-safe; each context manager is one transaction on one connection.
+
+    Writing transactions take the write lock at once, commit on leaving and roll back on an exception,
+    so keep them short and never do network calls inside one.
+    """
+
+    def __init__(self, main: Engine, work: Engine) -> None:
+        self.main = main
+        self.work = work
+        for engine in (main, work):
+            _prepare_engine(engine)
+        self._main_writer = main.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._work_writer = work.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One consistent view of the main database."""
+        with _sentences(), Session(self.main) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction on the main database."""
+        with _sentences(), Session(self._main_writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def work_read(self) -> Iterator[Connection]:
+        """One consistent view of ``work.db``. Do not stream an export inside one: it holds up the WAL."""
+        with _sentences(), self.work.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def work_write(self) -> Iterator[Connection]:
+        """One transaction on ``work.db``."""
+        with _sentences(), self._work_writer.begin() as connection:
+            yield connection
+
+    def create_tables(self) -> None:
+        """Bring both files to the schema of this version. Idempotent; safe from several processes."""
+        with _sentences():
+            _upgrade(self.main, db.metadata, MAIN_STEPS)
+            _upgrade(self.work, work_metadata, WORK_STEPS)
+
+    def close(self) -> None:
+        """Free all connections; a later use opens new ones."""
+        self.main.dispose()
+        self.work.dispose()
+
+
+def _prepare_engine(engine: Engine) -> None:
+    if not event.contains(engine, "connect", _on_connect):
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+
+
+def _on_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _upgrade(engine: Engine, metadata: MetaData, steps: Sequence[Step]) -> None:
+    newest = len(steps) + 1
+    with engine.connect() as connection:
+        if _version(connection, newest) == newest:
+            return
+    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
+        version = _version(connection, newest)
+        if version == 0:
+            metadata.create_all(connection)
+        for step in steps[version - 1 :] if version else ():
+            step(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {newest}")
+
+
+def _version(connection: Connection, newest: int) -> int:
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if version > newest:
+        raise StowageError(
+            Kind.CONFLICT,
+            f"The database {connection.engine.url.database} was written by a newer Stowage "
+            f"(schema {version}; this one knows {newest}).",
+            operation="open database",
+            remedy="Start the newer version again, or restore the backup made before it.",
+        )
+    return version
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn SQLite's refusals into errors a person can act on."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DatabaseError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: DatabaseError) -> StowageError:
+    text = str(error.orig).lower()
+    if "locked" in text or "busy" in text:
+        return StowageError(
+            Kind.TIMEOUT,
+            "The database is busy with another change.",
+            operation="database",
+            remedy="Try again in a moment.",
+        )
+    if "full" in text:
+        return StowageError(
+            Kind.FULL,
+            "The disk with the database is full.",
+            operation="database",
+            remedy="Free some space in the instance folder and try again.",
+        )
+    if "readonly" in text or "unable to open" in text or "not a database" in text or "malformed" in text:
+        return StowageError(
+            Kind.INTERNAL,
+            "The database cannot be used: it is read-only, unreadable or damaged.",
+            operation="database",
+            remedy="Check the owner and the permissions of the files in the instance folder, "
+            "or restore them from a backup.",
+        )
+    return StowageError(
+        Kind.INTERNAL,
+        "The database did not do what it was asked.",
+        operation="database",
+        remedy="The log has the details.",
+    )

@@ -1,0 +1,82 @@
+"""Who may do what: the one permission table, and the actor that every mutating call takes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from dashboard.errors import Kind, StowageError
+
+
+class Role(StrEnum):
+    """What a person is."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+class Permission(StrEnum):
+    """What an action needs."""
+
+    VIEW = "view"
+    MIGRATE = "migrate"
+    """Create, approve, pause, resume, cancel and retry migrations."""
+    TEST = "test"
+    """Probe saved backends and refresh their counts."""
+    CONFIGURE = "configure"
+    """Add, edit, remove and activate backends, test drafts, create buckets."""
+    AUDIT = "audit"
+    USERS = "users"
+    KEYS = "keys"
+    OWN_ACCOUNT = "own_account"
+
+
+GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
+    {
+        Role.ADMIN: frozenset(Permission),
+        Role.OPERATOR: frozenset(
+            {Permission.VIEW, Permission.MIGRATE, Permission.TEST, Permission.OWN_ACCOUNT, Permission.AUDIT}
+        ),
+        Role.VIEWER: frozenset({Permission.VIEW, Permission.OWN_ACCOUNT}),
+    }
+)
+
+DEEDS: Mapping[Permission, str] = MappingProxyType(
+    {
+        Permission.VIEW: "look at this console",
+        Permission.MIGRATE: "run migrations",
+        Permission.TEST: "test backends",
+        Permission.CONFIGURE: "change backends",
+        Permission.AUDIT: "read the audit log",
+        Permission.USERS: "manage users",
+        Permission.KEYS: "handle the keys",
+        Permission.OWN_ACCOUNT: "change this account",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Someone acting: who, with which role, through which door ("web", "cli", "setup", "runner")."""
+
+    name: str
+    role: Role
+    via: str
+    address: str = ""
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the role grants it."""
+        return permission in GRANTS[self.role]
+
+    def require(self, permission: Permission) -> None:
+        """Raise ``FORBIDDEN`` unless the role grants it."""
+        if not self.may(permission):
+            raise StowageError(
+                Kind.FORBIDDEN,
+                f"The role {self.role.value} may not {DEEDS[permission]}.",
+                operation=permission.value,
+                remedy="Ask an administrator to do it or to change your role.",
+            )

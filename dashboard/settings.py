@@ -1,0 +1,123 @@
+"""What the surroundings decide: one frozen value, read from the environment once at start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypedDict, Unpack
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+class SettingsError(ValueError):
+    """An environment variable or command-line setting cannot be used; the text is a sentence."""
+
+
+class Overrides(TypedDict, total=False):
+    """Settings given on the command line; they win over the environment."""
+
+    instance: Path
+    host: str
+    port: int
+    secure_cookies: bool
+    trusted_proxies: int
+    key_file: Path
+    max_workers: int
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is decided before the database is open.
+
+    ``instance``: the folder with the databases, the key file and the local backend's files.
+    ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
+    front may set ``X-Forwarded-For``. ``max_workers``: most threads a migration may use.
+    """
+
+    instance: Path
+    key_file: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    secure_cookies: bool = False
+    trusted_proxies: int = 0
+    max_workers: int = 32
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        _between("STOWAGE_PORT", self.port, 0, 65535)
+        _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
+        _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 64)
+        if self.log_level not in LOG_LEVELS:
+            raise SettingsError(
+                f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it can be {', '.join(LOG_LEVELS)}."
+            )
+        if not self.host:
+            raise SettingsError("STOWAGE_HOST is empty; use 127.0.0.1, or 0.0.0.0 for every interface.")
+
+    @property
+    def database(self) -> Path:
+        """The main database: people, backends, audit, migrations."""
+        return self.instance / "stowage.db"
+
+    @property
+    def work_database(self) -> Path:
+        """Ledgers and counters, apart so that a busy migration delays nobody."""
+        return self.instance / "work.db"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
+        """Read ``STOWAGE_*``; ``overrides`` win. Raises :class:`SettingsError` with a sentence."""
+        env = os.environ if environ is None else environ
+        named = env.get("STOWAGE_INSTANCE", "")
+        instance = overrides.get("instance") or (Path(named) if named else default_instance(env))
+        instance = instance.expanduser().absolute()
+        key = env.get("STOWAGE_KEY_FILE", "")
+        key_file = overrides.get("key_file") or (Path(key) if key else instance / "stowage.key")
+        return cls(
+            instance=instance,
+            key_file=key_file.expanduser().absolute(),
+            host=overrides.get("host", env.get("STOWAGE_HOST", "127.0.0.1")),
+            port=overrides.get("port", _integer(env, "STOWAGE_PORT", 8080)),
+            secure_cookies=overrides.get("secure_cookies", _boolean(env, "STOWAGE_SECURE_COOKIES", False)),
+            trusted_proxies=overrides.get("trusted_proxies", _integer(env, "STOWAGE_TRUSTED_PROXIES", 0)),
+            max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
+            log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
+        )
+
+
+def default_instance(env: Mapping[str, str]) -> Path:
+    """``instance/`` of the checkout this package runs from, else the user's data folder."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file() and (checkout / "instance").is_dir():
+        return checkout / "instance"
+    data = env.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path("~/.local/share").expanduser()
+    return base / "stowage"
+
+
+def _integer(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsError(f"{name} is “{text}”; it must be a whole number.")
+    return int(text[:12])
+
+
+def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:
+    text = env.get(name, "").strip().lower()
+    if name not in env:
+        return default
+    if text not in TRUE | FALSE:
+        raise SettingsError(f"{name} is “{text}”; it can be true or false.")
+    return text in TRUE
+
+
+def _between(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {value}; it must be between {low} and {high}.")

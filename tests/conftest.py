@@ -1,0 +1,32 @@
+"""Servers shared by the whole test session. Each starts on first use and ends with the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.faults import FaultProxy
+from tests.servers.moto import MotoS3
+from tests.servers.seaweedfs import SeaweedFS
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """A real S3 server: ``endpoint``, ``admin``, ``reader``, ``new_bucket()``, ``add_identity()``."""
+    with SeaweedFS() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_s3() -> Iterator[MotoS3]:
+    """moto's S3, for keys SeaweedFS cannot hold: ``endpoint``, ``admin``, ``new_bucket()``."""
+    with MotoS3() as server:
+        yield server
+
+
+@pytest.fixture
+def fault_proxy(seaweedfs: SeaweedFS) -> Iterator[FaultProxy]:
+    """SeaweedFS behind a proxy that breaks things when told to: ``endpoint`` and the fault methods."""
+    with FaultProxy(seaweedfs.endpoint) as proxy:
+        yield proxy

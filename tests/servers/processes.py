@@ -1,0 +1,67 @@
+"""What every server started here shares: free ports, a program beside this Python, a sure end."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def free_ports(count: int) -> list[int]:
+    """That many distinct free ports on 127.0.0.1, held open together so that none repeats."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def program(name: str) -> str:
+    """The path of an installed program: the one beside this Python first."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise FileNotFoundError(f"{name} is not installed; run `make test` or install the dev requirements")
+    return found
+
+
+class ServerProcess:
+    """A child in its own process group with its output in a file. ``stop`` is sure and idempotent."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its group's."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raise with the end of the log when the server has died."""
+        if self._process.poll() is not None:
+            tail = self.log.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"the server ended with status {self._process.returncode}:\n{tail}")
+
+    def stop(self) -> None:
+        """Kill the whole group; a polite end takes SeaweedFS 25 seconds and its data is thrown away."""
+        atexit.unregister(self.stop)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()

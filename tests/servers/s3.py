@@ -1,0 +1,65 @@
+"""The little S3 client the fixtures themselves use, and the credentials they hand out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A key pair and what it may do, in SeaweedFS's words: Admin, Read, Write, List, Tagging,
+    each optionally narrowed to ``Action:bucket``."""
+
+    name: str
+    access_key: str
+    secret_key: str
+    actions: tuple[str, ...] = ("Admin", "Read", "Write", "List", "Tagging")
+
+
+ADMIN = Identity("admin", "STOWAGEADMINKEY00001", "stowage-admin-secret-not-for-use-elsewhere")
+READER = Identity(
+    "reader", "STOWAGEREADERKEY0001", "stowage-reader-secret-not-for-use-elsewhere", ("Read", "List")
+)
+
+
+def client(endpoint: str, identity: Identity = ADMIN, region: str = "us-east-1") -> Any:
+    """A boto3 client that neither retries nor waits long."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=identity.access_key,
+        aws_secret_access_key=identity.secret_key,
+        config=Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=2,
+            read_timeout=30,
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def bucket_name(stem: str = "bucket") -> str:
+    """A bucket name not used before by any test process."""
+    return f"{stem}-{os.getpid()}-{next(_numbers)}"
+
+
+def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Poll a condition; raise TimeoutError naming it when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} was not so within {seconds:.0f} s")
+        time.sleep(0.02)

@@ -1,0 +1,145 @@
+"""A real S3 server for as long as a ``with`` block lasts."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.servers.processes import ServerProcess, free_ports, program
+from tests.servers.s3 import ADMIN, READER, Identity, bucket_name, client, wait_until
+
+
+class SeaweedFS:
+    """SeaweedFS with its S3 gateway on free ports of 127.0.0.1.
+
+    ``admin`` may do everything, ``reader`` may only read and list. ``log`` is the server's own log.
+    Without ``folder`` everything lies in a temporary folder that goes with the server.
+    """
+
+    admin = ADMIN
+    reader = READER
+
+    def __init__(self, *identities: Identity, folder: Path | None = None, port: int = 0) -> None:
+        self._identities = [ADMIN, READER, *identities]
+        self._temporary = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="stowage-seaweedfs-"))
+        self.log = self.folder / "weed.log"
+        self._process: ServerProcess | None = None
+        self._port = port
+        self.endpoint = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it stores an object (about 4 s)."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self._write_identities()
+        s3, *ports = free_ports(8)
+        s3 = self._port or s3
+        names = ("s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+        names = (*names, "filer.port", "filer.port.grpc")
+        command = [
+            program("weed"),
+            "server",
+            f"-dir={data}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-s3",
+            f"-s3.config={self._config}",
+            f"-s3.port={s3}",
+            f"-s3.localSocket={self.folder / 's3.sock'}",
+            f"-filer.localSocket={self.folder / 'filer.sock'}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=0",
+            *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
+        ]
+        self.endpoint = f"http://127.0.0.1:{s3}"
+        self._process = ServerProcess(command, cwd=self.folder, log=self.log)
+        wait_until(self._stores, seconds=60, what="SeaweedFS ready")
+
+    def stop(self) -> None:
+        """Kill the server and throw a temporary folder away. Idempotent."""
+        if self._process:
+            self._process.stop()
+            self._process = None
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def client(self, identity: Identity = ADMIN) -> Any:
+        """A boto3 client for one of the identities."""
+        return client(self.endpoint, identity)
+
+    def new_bucket(self, stem: str = "bucket") -> str:
+        """Make an empty bucket under a fresh name."""
+        name = bucket_name(stem)
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def add_identity(self, name: str, *actions: str) -> Identity:
+        """A new key pair that may do exactly these actions, known to the server on return."""
+        added = Identity(name, f"STOWAGE{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30), actions)
+        self._identities.append(added)
+        self._write_identities()
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGHUP)
+        wait_until(lambda: self._knows(added), seconds=20, what=f"identity {name} known")
+        return added
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "s3.json"
+
+    def _write_identities(self) -> None:
+        identities = [
+            {
+                "name": each.name,
+                "credentials": [{"accessKey": each.access_key, "secretKey": each.secret_key}],
+                "actions": list(each.actions),
+            }
+            for each in self._identities
+        ]
+        self._config.write_text(json.dumps({"identities": identities}))
+
+    def _stores(self) -> bool:
+        assert self._process is not None
+        self._process.check()
+        s3 = self.client()
+        try:
+            s3.create_bucket(Bucket="ready")
+            s3.put_object(Bucket="ready", Key="ready", Body=b"ready")
+            s3.delete_object(Bucket="ready", Key="ready")
+            s3.delete_bucket(Bucket="ready")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def _knows(self, identity: Identity) -> bool:
+        try:
+            self.client(identity).list_buckets()
+        except ClientError as error:
+            return bool(error.response["Error"]["Code"] == "AccessDenied")
+        return True

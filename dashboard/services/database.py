@@ -23,6 +23,7 @@ from dashboard.models import accounts as _accounts  # noqa: F401
 from dashboard.models import backends as _backends  # noqa: F401
 from dashboard.models import journal as _journal  # noqa: F401
 from dashboard.models import migrations as _migrations  # noqa: F401
+from dashboard.models import schedule as _schedule  # noqa: F401
 from dashboard.models.base import WORK_BIND, db, work_metadata
 from dashboard.settings import Settings
 

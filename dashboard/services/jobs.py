@@ -1,0 +1,228 @@
+"""Jobs as rows of the main database: enqueued by services, claimed by runners under a lease and a fence."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import CursorResult, Select, and_, delete, exists, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from dashboard.jobs.types import Job, JobKind, JobState
+from dashboard.models.backends import Backend
+from dashboard.models.migrations import Job as JobRow
+from dashboard.models.schedule import Schedule
+from dashboard.services.database import Database
+
+EVERY: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
+"""What is done for every backend, and after how many seconds again."""
+
+
+def enqueue(session: Session, kind: JobKind, subject_id: int) -> int:
+    """Put a job in the queue, in the caller's transaction; its id.
+
+    Idempotent: while the same job is still queued, that one's id is given. A running one does not count,
+    because it may already have passed what the caller just changed.
+    """
+    queued = session.scalar(
+        select(JobRow.id).where(
+            JobRow.kind == kind, JobRow.subject_id == subject_id, JobRow.state == JobState.QUEUED
+        )
+    )
+    if queued is not None:
+        return queued
+    row = JobRow(kind=kind.value, subject_id=subject_id, state=JobState.QUEUED.value, created_at=time.time())
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def unqueue(session: Session, kind: JobKind, subject_id: int) -> None:
+    """Take back what is queued and not yet claimed, in the caller's transaction. Idempotent."""
+    session.execute(
+        delete(JobRow).where(
+            JobRow.kind == kind, JobRow.subject_id == subject_id, JobRow.state == JobState.QUEUED
+        )
+    )
+
+
+def at_work(session: Session, kind: JobKind, subject_id: int) -> bool:
+    """Whether a runner with a live lease is doing this job now."""
+    return bool(
+        session.scalar(
+            select(
+                exists().where(
+                    JobRow.kind == kind,
+                    JobRow.subject_id == subject_id,
+                    JobRow.state == JobState.RUNNING,
+                    JobRow.lease_until >= time.time(),
+                )
+            )
+        )
+    )
+
+
+def holds(session: Session, job: Job) -> bool:
+    """Whether this claim is still the current one; asked inside a transaction that writes for the job."""
+    return bool(
+        session.scalar(
+            select(
+                exists().where(
+                    JobRow.id == job.id, JobRow.fence == job.fence, JobRow.state == JobState.RUNNING
+                )
+            )
+        )
+    )
+
+
+class Jobs:
+    """The ``JobStore`` of ``dashboard.jobs`` over the main database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, kinds: frozenset[JobKind], owner: str, lease: float) -> Job | None:
+        """See ``JobStore``. One UPDATE decides, so two runners never get the same job."""
+        now = time.time()
+        with self._database.read() as session:
+            # Most polls find nothing: they need not take the write lock.
+            if session.scalar(_due(kinds, now)) is None:
+                return None
+        with self._database.write() as session:
+            row = session.execute(
+                update(JobRow)
+                .where(JobRow.id == _due(kinds, now).scalar_subquery())
+                .values(
+                    state=JobState.RUNNING.value,
+                    owner=owner,
+                    fence=JobRow.fence + 1,
+                    attempts=JobRow.attempts + 1,
+                    lease_until=now + lease,
+                    started_at=now,
+                )
+                .returning(JobRow.id, JobRow.kind, JobRow.subject_id, JobRow.fence, JobRow.attempts)
+                .execution_options(synchronize_session=False)
+            ).one_or_none()
+        if row is None:
+            return None
+        return Job(row.id, JobKind(row.kind), row.subject_id, row.fence, row.attempts, now + lease)
+
+    def renew(self, job: Job, lease: float) -> Job | None:
+        """See ``JobStore``."""
+        until = time.time() + lease
+        if not self._change(job, lease_until=until):
+            return None
+        return Job(job.id, job.kind, job.subject_id, job.fence, job.attempts, until)
+
+    def finish(self, job: Job, error: str = "") -> bool:
+        """See ``JobStore``. Older finished jobs of the same subject are forgotten."""
+        state = JobState.FAILED if error else JobState.DONE
+        with self._database.write() as session:
+            if not _changed(session, job, state=state, message=error, finished_at=time.time()):
+                return False
+            session.execute(
+                delete(JobRow).where(
+                    JobRow.kind == job.kind,
+                    JobRow.subject_id == job.subject_id,
+                    JobRow.state.in_((JobState.DONE, JobState.FAILED)),
+                    JobRow.id < job.id,
+                )
+            )
+        return True
+
+    def requeue(self, job: Job, delay: float = 0.0) -> bool:
+        """See ``JobStore``."""
+        return self._change(
+            job, state=JobState.QUEUED, owner="", lease_until=None, not_before=time.time() + delay
+        )
+
+    def expire_all(self) -> int:
+        """See ``JobStore``."""
+        with self._database.write() as session:
+            result = session.execute(
+                update(JobRow).where(JobRow.state == JobState.RUNNING).values(lease_until=0.0)
+            )
+        assert isinstance(result, CursorResult)
+        return result.rowcount
+
+    def tick(self) -> int:
+        """See ``JobStore``. Also keeps one row per backend and kind in the schedule."""
+        self._cover_every_backend()
+        now = time.time()
+        with self._database.read() as session:
+            due = session.execute(
+                select(Schedule.id, Schedule.kind, Schedule.subject_id, Schedule.every, Schedule.next_run)
+                .where(Schedule.next_run <= now)
+                .limit(100)
+            ).all()
+        if not due:
+            return 0
+        turns = 0
+        with self._database.write() as session:
+            for row in due:
+                taken = session.execute(
+                    update(Schedule)
+                    .where(Schedule.id == row.id, Schedule.next_run == row.next_run)
+                    .values(next_run=now + row.every)
+                )
+                assert isinstance(taken, CursorResult)
+                if taken.rowcount:
+                    enqueue(session, JobKind(row.kind), row.subject_id)
+                    turns += 1
+        return turns
+
+    def _cover_every_backend(self) -> None:
+        with self._database.read() as session:
+            wanted = {(k.value, b) for b in session.scalars(select(Backend.id)) for k in EVERY}
+            have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
+        if wanted == have:
+            return
+        with self._database.write() as session:
+            for kind, subject in have - wanted:
+                session.execute(delete(Schedule).where(Schedule.kind == kind, Schedule.subject_id == subject))
+            have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
+            for kind, subject in wanted - have:
+                every = EVERY[JobKind(kind)]
+                session.execute(
+                    insert(Schedule).values(kind=kind, subject_id=subject, every=every, next_run=time.time())
+                )
+
+    def _change(self, job: Job, **values: object) -> bool:
+        with self._database.write() as session:
+            return _changed(session, job, **values)
+
+
+_SCHEDULED = select(Schedule.kind, Schedule.subject_id)
+
+
+def _changed(session: Session, job: Job, **values: object) -> bool:
+    result = session.execute(
+        update(JobRow)
+        .where(JobRow.id == job.id, JobRow.fence == job.fence, JobRow.state == JobState.RUNNING)
+        .values(**values)
+    )
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
+
+
+def _due(kinds: frozenset[JobKind], now: float) -> Select[int]:
+    other = aliased(JobRow)
+    same_subject_at_work = exists().where(
+        other.kind == JobRow.kind,
+        other.subject_id == JobRow.subject_id,
+        other.id != JobRow.id,
+        other.state == JobState.RUNNING,
+        other.lease_until >= now,
+    )
+    return (
+        select(JobRow.id)
+        .where(
+            JobRow.kind.in_([kind.value for kind in kinds]),
+            or_(
+                and_(JobRow.state == JobState.QUEUED, JobRow.not_before <= now),
+                and_(JobRow.state == JobState.RUNNING, JobRow.lease_until < now),
+            ),
+            ~same_subject_at_work,
+        )
+        .order_by(JobRow.id)
+        .limit(1)
+    )

@@ -52,7 +52,8 @@ class Preset:
 
     ``defaults`` may hold ``{region}`` and similar placeholders naming other options.
     ``help`` answers "where do I find these?" in a few plain-text lines. ``labels`` renames options
-    in the provider's own words ("Application key" for Backblaze B2).
+    in the provider's own words ("Application key" for Backblaze B2). ``hidden`` options take the
+    preset's default and are not shown; ``extra`` ones exist only to fill its placeholders.
     """
 
     name: str
@@ -60,8 +61,9 @@ class Preset:
     driver: str
     help: str = ""
     help_url: str = ""
-    defaults: Mapping[str, str] = field(default=EMPTY)
+    defaults: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     hidden: frozenset[str] = frozenset()
-    labels: Mapping[str, str] = field(default=EMPTY)
-    hints: Mapping[str, str] = field(default=EMPTY)
-    placeholders: Mapping[str, str] = field(default=EMPTY)
+    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    hints: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    placeholders: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    extra: tuple[Option, ...] = ()

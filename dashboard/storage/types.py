@@ -65,7 +65,7 @@ class Attributes:
     content_disposition: str | None = None
     content_encoding: str | None = None
     content_language: str | None = None
-    metadata: Mapping[str, str] = field(default=EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True)

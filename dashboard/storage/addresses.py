@@ -1,0 +1,108 @@
+"""Which network addresses a backend may live at.
+
+Private ranges are allowed: people keep MinIO and NAS boxes there. Link-local and cloud metadata
+addresses are always refused, in every disguise, because a console that can be pointed at them
+hands out its machine's own credentials. Callers check twice: what was typed (:func:`host_refusal`)
+and what the name resolved to (:func:`address_refusal`).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+METADATA = frozenset(
+    ip_address(text)
+    for text in (
+        "169.254.169.254",  # AWS, GCP, Azure, DigitalOcean, OpenStack and most others
+        "169.254.170.2",  # AWS ECS task credentials
+        "169.254.170.23",  # AWS EKS Pod Identity
+        "fd00:ec2::254",  # AWS
+        "fd00:ec2::23",  # AWS EKS Pod Identity
+        "fd20:ce::254",  # GCP
+        "100.100.100.200",  # Alibaba Cloud
+        "192.0.0.192",  # Oracle Cloud
+        "168.63.129.16",  # Azure WireServer
+    )
+)
+METADATA_NAMES = frozenset(
+    {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+
+# Ranges whose last 32 bits are an IPv4 address (RFC 4291, RFC 6052, RFC 8215); 6to4, Teredo and
+# ISATAP are taken apart by hand below.
+_EMBEDS_IPV4_LAST = (
+    IPv6Network("::/96"),
+    IPv6Network("::ffff:0:0/96"),
+    IPv6Network("::ffff:0:0:0/96"),
+    IPv6Network("64:ff9b::/96"),
+    IPv6Network("64:ff9b:1::/48"),
+)
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
+
+
+def literal(host: str) -> IPv4Address | IPv6Address | None:
+    """The address a host text stands for, or None when it is a name.
+
+    Understands what the C library would: ``0xa9fea9fe``, ``2852039166``, ``0251.0376.43518``, and
+    IPv6 with brackets or a zone.
+    """
+    bare = host.removeprefix("[").removesuffix("]").partition("%")[0]
+    try:
+        return ip_address(bare)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(bare.removesuffix(".")))
+    except (OSError, ValueError):
+        return None
+
+
+def _hidden_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    """Every IPv4 address this IPv6 address may lead to."""
+    found = [IPv4Address(int(address) & 0xFFFFFFFF)] if any(address in n for n in _EMBEDS_IPV4_LAST) else []
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if address.teredo is not None:
+        found.extend(address.teredo)
+    if (int(address) >> 32) & 0xFFFFFFFF in (0x00005EFE, 0x02005EFE):  # ISATAP, RFC 5214
+        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    return tuple(found)
+
+
+def address_refusal(address: str) -> str:
+    """Why nothing may connect to this numeric address; empty when it may."""
+    parsed = literal(address)
+    if parsed is None:
+        return f"“{address}” is not a network address."
+    hidden = _hidden_ipv4(parsed) if isinstance(parsed, IPv6Address) else ()
+    # ::1 lies in the IPv4-compatible range without being one.
+    candidates = (parsed,) if parsed.is_loopback else (parsed, *hidden)
+    for candidate in candidates:
+        if candidate in METADATA:
+            return f"{address} is a cloud metadata address. Stowage never connects to those."
+        if candidate.is_link_local:
+            return f"{address} is a link-local address. Stowage never connects to those."
+        if candidate.is_multicast or candidate.is_unspecified or candidate == IPv4Address("255.255.255.255"):
+            return f"{address} is not the address of one server."
+        if isinstance(candidate, IPv4Address) and candidate in _THIS_NETWORK:
+            return f"{address} is not the address of one server."
+    return ""
+
+
+def host_refusal(host: str) -> str:
+    """Why this host, as typed, may not be used; empty when it may. Makes no network call."""
+    if not host:
+        return "The host name is missing."
+    if not host.isascii():
+        return f"“{host}” has letters outside ASCII; write the name in its “xn--” form."
+    if literal(host) is not None:
+        return address_refusal(host)
+    name = host.lower().removesuffix(".")
+    if name in METADATA_NAMES:
+        return f"{host} is a cloud metadata address. Stowage never connects to those."
+    if len(name) > 253 or not all(_LABEL.match(label) for label in name.split(".")):
+        return f"“{host}” is not a host name."
+    return ""

@@ -1,0 +1,82 @@
+"""What the local driver can be told, and which folders it may be pointed at."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.options import Option, OptionType, Preset
+
+LOCAL_OPTIONS = (
+    Option(
+        name="root",
+        label="Folder",
+        type=OptionType.PATH,
+        required=True,
+        placeholder="/srv/files",
+        hint="An absolute path on the machine Stowage runs on. Everything below it is this backend.",
+    ),
+)
+
+_NOT_FOR_FILES = ("/dev", "/proc", "/sys")
+
+
+def check_local(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise local options. Raises ``InvalidInput``. ``forbidden_roots`` are files and folders of the
+    console itself: a root may be neither one of them, nor inside, nor above one."""
+    return {**values, "root": _root(values["root"], forbidden_roots)}
+
+
+def _root(text: str, forbidden_roots: Sequence[str]) -> str:
+    field = "root"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(field, "The folder's name is not valid text.") from None
+    if "\0" in text or any(ord(c) < 32 for c in text):
+        raise InvalidInput(field, "The folder's name holds control characters.")
+    if not text.startswith("/"):
+        raise InvalidInput(
+            field, f"“{text}” is not an absolute path.", remedy="Write the whole path, beginning with “/”."
+        )
+    if ".." in text.split("/"):
+        raise InvalidInput(field, "The path holds “..”.", remedy="Write the path without it.")
+    root = "/" + os.path.normpath(text).lstrip("/")
+    real = os.path.realpath(root)
+    if real == "/":
+        raise InvalidInput(
+            field,
+            "The whole file system cannot be a backend.",
+            remedy="Choose a folder made for these files.",
+        )
+    for system in _NOT_FOR_FILES:
+        if _same_or_below(real, system):
+            raise InvalidInput(
+                field, f"“{system}” belongs to the operating system and holds no files to keep."
+            )
+    for forbidden in forbidden_roots:
+        other = os.path.realpath(forbidden)
+        if _same_or_below(real, other) or _same_or_below(other, real):
+            raise InvalidInput(
+                field,
+                f"“{root}” holds Stowage's own database or key.",
+                remedy="Choose a folder that does not contain them.",
+            )
+    _refuse_a_file(field, root)
+    return root
+
+
+def _refuse_a_file(field: str, root: str) -> None:
+    """A folder that is missing may be made later; a file in its place never works."""
+    try:
+        mode = os.stat(root).st_mode
+    except OSError:
+        return
+    if not stat.S_ISDIR(mode):
+        raise InvalidInput(field, f"“{root}” is not a folder.")
+
+
+def _same_or_below(path: str, ancestor: str) -> bool:
+    return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")

@@ -1,0 +1,170 @@
+"""Named providers: default options and help in the provider's own words. No code path depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.options import Option, OptionType, Preset
+
+# Public providers have public certificates; a switch that turns checking off would only do harm.
+_PUBLIC = frozenset({"endpoint", "tls_verify", "ca_certificate"})
+_NO_SSE = frozenset({"sse", "sse_kms_key_id"})
+
+_LIST = (
+    Preset(
+        name="local",
+        label="Local disk",
+        driver="local",
+        help="A folder on the machine Stowage runs on, or a network share mounted there.\n"
+        "The user that runs Stowage must be able to read and write it.",
+    ),
+    Preset(
+        name="aws",
+        label="AWS S3",
+        driver="s3",
+        help="Region and name of the bucket: S3 console, Buckets, your bucket, Properties.\n"
+        "Keys: IAM console, Users, a user for Stowage, Security credentials, Create access key.\n"
+        "The user needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and "
+        "s3:AbortMultipartUpload on this bucket.\n"
+        "For China, FIPS or VPC endpoints choose “Any S3-compatible”.",
+        help_url="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html",
+        defaults={"endpoint": "https://s3.{region}.amazonaws.com", "path_style": "false"},
+        hidden=_PUBLIC,
+        hints={"region": "Where the bucket was made, such as “eu-central-1”."},
+        placeholders={"access_key_id": "AKIA…", "cdn_domain": "d111111abcdef8.cloudfront.net"},
+    ),
+    Preset(
+        name="b2",
+        label="Backblaze B2",
+        driver="s3",
+        help="Region: Buckets page, “Endpoint” of your bucket; in s3.us-west-004.backblazeb2.com it is "
+        "“us-west-004”.\n"
+        "Keys: Application Keys page, Add a New Application Key, with read and write access to this bucket. "
+        "The master application key does not work here.\n"
+        "The key itself is shown once. For a key limited to one bucket also tick “Allow List All Bucket "
+        "Names”.",
+        help_url="https://www.backblaze.com/docs/cloud-storage-s3-compatible-app-keys",
+        defaults={"endpoint": "https://s3.{region}.backblazeb2.com", "region": ""},
+        hidden=_PUBLIC | _NO_SSE | {"session_token", "storage_class", "path_style"},
+        labels={"access_key_id": "keyID", "secret_access_key": "applicationKey"},
+        hints={"region": "The middle of the bucket's endpoint, such as “us-west-004”."},
+        placeholders={"region": "us-west-004"},
+    ),
+    Preset(
+        name="minio",
+        label="MinIO",
+        driver="s3",
+        help="Endpoint: the address of the server's API (port 9000 unless changed), not of its console.\n"
+        "Keys: MinIO console, Access Keys, Create access key; or the root user and password.\n"
+        "Region: “us-east-1” unless the server was given another one.",
+        help_url="https://min.io/docs/minio/linux/administration/identity-access-management/minio-user-management.html",
+        labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
+        placeholders={"endpoint": "http://127.0.0.1:9000"},
+    ),
+    Preset(
+        name="r2",
+        label="Cloudflare R2",
+        driver="s3",
+        help="Account ID: Cloudflare dashboard, R2 object storage, Overview, under “Account details”.\n"
+        "Keys: in the same place, Manage API tokens, Create API token with “Object Read & Write”. Use the "
+        "Access Key ID and Secret Access Key it shows once, not the token value.\n"
+        "To create buckets from here the token needs “Admin Read & Write”.",
+        help_url="https://developers.cloudflare.com/r2/api/tokens/",
+        defaults={
+            "endpoint": "https://{account_id}{jurisdiction}.r2.cloudflarestorage.com",
+            "region": "auto",
+        },
+        hidden=_PUBLIC | _NO_SSE | {"region", "path_style"},
+        extra=(
+            Option(
+                "account_id",
+                "Account ID",
+                required=True,
+                guards_secret=True,
+                hint="32 letters and digits; part of every R2 endpoint.",
+            ),
+            Option(
+                "jurisdiction",
+                "Jurisdiction",
+                OptionType.CHOICE,
+                advanced=True,
+                choices=(("", "None"), (".eu", "European Union"), (".fedramp", "FedRAMP")),
+                guards_secret=True,
+                hint="Only for buckets that were created in one.",
+            ),
+        ),
+    ),
+    Preset(
+        name="spaces",
+        label="DigitalOcean Spaces",
+        driver="s3",
+        help="Region: the first part of the bucket's endpoint; in nyc3.digitaloceanspaces.com it is “nyc3”.\n"
+        "Keys: control panel, Spaces Object Storage, Access Keys tab, Create Access Key. The secret is "
+        "shown once.",
+        help_url="https://docs.digitalocean.com/products/spaces/how-to/manage-access/",
+        defaults={"endpoint": "https://{region}.digitaloceanspaces.com", "region": "", "path_style": "false"},
+        hidden=_PUBLIC | _NO_SSE | {"session_token", "storage_class"},
+        labels={"bucket": "Space (bucket)", "access_key_id": "Access Key", "secret_access_key": "Secret Key"},
+        hints={"region": "Such as “nyc3”, “ams3” or “fra1”."},
+        placeholders={"region": "nyc3", "cdn_domain": "my-space.nyc3.cdn.digitaloceanspaces.com"},
+    ),
+    Preset(
+        name="wasabi",
+        label="Wasabi",
+        driver="s3",
+        help="Region: Wasabi console, Buckets, the column “Region” of your bucket.\n"
+        "Keys: Wasabi console, Access Keys, Create Access Key. The secret is shown once. A sub-user also "
+        "needs a policy for this bucket.",
+        help_url="https://docs.wasabi.com/docs/access-keys-1",
+        defaults={"endpoint": "https://s3.{region}.wasabisys.com"},
+        hidden=_PUBLIC | _NO_SSE | {"storage_class"},
+        labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
+        hints={"region": "Where the bucket was made, such as “eu-central-1”."},
+    ),
+    Preset(
+        name="supabase",
+        label="Supabase Storage",
+        driver="s3",
+        help="Everything is in the project's dashboard under Storage, S3: the project reference is the first "
+        "part of the endpoint, the region stands beside it.\n"
+        "Keys: in the same place, S3 access keys, New access key. They bypass row level security.",
+        help_url="https://supabase.com/docs/guides/storage/s3/authentication",
+        defaults={"endpoint": "https://{project}.storage.supabase.co/storage/v1/s3", "region": ""},
+        hidden=_PUBLIC | _NO_SSE | {"storage_class", "path_style"},
+        hints={"region": "The project's region, such as “eu-central-1”."},
+        placeholders={"region": "eu-central-1"},
+        extra=(
+            Option(
+                "project",
+                "Project reference",
+                required=True,
+                placeholder="abcdefghijklmnopqrst",
+                guards_secret=True,
+                hint="20 small letters; the first part of the project's address.",
+            ),
+        ),
+    ),
+    Preset(
+        name="s3",
+        label="Any S3-compatible",
+        driver="s3",
+        help="Any server that speaks the S3 API: SeaweedFS, Ceph, Garage, Scaleway, Hetzner, OVHcloud and "
+        "others.\n"
+        "Endpoint, region and keys are in the provider's pages about S3, often called “S3 credentials”.",
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _LIST})
+"""Every preset by name, in the order the cards are shown."""
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of this name. Raises ``InvalidInput`` for the field ``preset``."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InvalidInput(
+            "preset", f"There is no kind of backend called “{name}”.", remedy=f"Known: {', '.join(PRESETS)}."
+        ) from None

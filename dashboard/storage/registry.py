@@ -1,0 +1,232 @@
+"""Which drivers exist, what each can be told, and how one is built.
+
+Drivers are named by dotted path and imported when the first one is built, so that importing
+``dashboard.storage`` loads no vendor SDK.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.driver import Driver
+from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
+from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.presets import find_preset
+from dashboard.storage.s3_options import S3_OPTIONS, check_s3
+from dashboard.storage.types import Secret
+
+Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
+Factory = Callable[[Mapping[str, str], Mapping[str, Secret]], Driver]
+
+_LONGEST = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DriverType:
+    """A driver by name: where its factory is, what it can be told, and how that is checked."""
+
+    name: str
+    factory: str
+    options: tuple[Option, ...]
+    check: Check
+
+
+DRIVERS: Mapping[str, DriverType] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            DriverType(
+                "local",
+                "dashboard.storage.drivers.local:LocalDriver.from_options",
+                LOCAL_OPTIONS,
+                check_local,
+            ),
+            DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
+        )
+    }
+)
+
+
+def driver_type(name: str) -> DriverType:
+    """The registered driver. Raises ``InvalidInput`` for the field ``driver``."""
+    try:
+        return DRIVERS[name]
+    except KeyError:
+        raise InvalidInput(
+            "driver", f"There is no driver “{name}”.", remedy=f"Known: {', '.join(DRIVERS)}."
+        ) from None
+
+
+def build(
+    driver: str, options: Mapping[str, str], secrets: Mapping[str, Secret] = MappingProxyType({})
+) -> Driver:
+    """Make a driver from options that :func:`check_options` returned. No network call."""
+    return _factory(driver_type(driver).factory)(options, secrets)
+
+
+@cache
+def _factory(path: str) -> Factory:
+    module, _, names = path.partition(":")
+    target: object = import_module(module)
+    for name in names.split("."):
+        target = getattr(target, name)
+    return target  # type: ignore[return-value]  # a dotted path has no static type
+
+
+@cache
+def options_of(preset: str) -> tuple[Option, ...]:
+    """The options a person sees under this preset, in form order: in the provider's words, with its
+    defaults and hints, without what the preset decides. Raises ``InvalidInput`` for ``preset``."""
+    chosen = find_preset(preset)
+    return tuple(_worded(option, chosen) for option in _all(chosen) if option.name not in chosen.hidden)
+
+
+def _all(preset: Preset) -> tuple[Option, ...]:
+    return preset.extra + driver_type(preset.driver).options
+
+
+def _worded(option: Option, preset: Preset) -> Option:
+    name = option.name
+    return replace(
+        option,
+        label=preset.labels.get(name, option.label),
+        hint=preset.hints.get(name, option.hint),
+        placeholder=preset.placeholders.get(name, option.placeholder),
+        default=preset.defaults.get(name, option.default),
+    )
+
+
+def check_options(
+    preset: str,
+    options: Mapping[str, str],
+    secrets: Mapping[str, Secret] = MappingProxyType({}),
+    *,
+    forbidden_roots: Sequence[str] = (),
+) -> Mapping[str, str]:
+    """Check what a person typed and return every option of the driver, normalised and complete.
+
+    Options the preset decides (an endpoint pattern, say) are worked out again from the others, so the
+    result of an earlier call may be edited and handed in. Missing options take their defaults.
+    ``forbidden_roots``: the console's own files, which no local backend may hold. Touches the network
+    never, the file system only to resolve a local root. Raises ``InvalidInput`` naming the option.
+    """
+    chosen = find_preset(preset)
+    known = {option.name: _worded(option, chosen) for option in _all(chosen)}
+    _refuse_unknown(options, secrets, known, chosen)
+    values: dict[str, str] = {}
+    for option in known.values():
+        if not option.secret and option.name not in chosen.hidden:
+            values[option.name] = _typed(option, options.get(option.name, ""))
+    for name in sorted(chosen.hidden):
+        if not known[name].secret:
+            values[name] = _decided(known[name], options.get(name, ""), values)
+    for option in known.values():
+        if option.secret:
+            _check_secret(option, secrets.get(option.name))
+    return MappingProxyType(driver_type(chosen.driver).check(values, chosen, forbidden_roots))
+
+
+def _refuse_unknown(
+    options: Mapping[str, str], secrets: Mapping[str, Secret], known: Mapping[str, Option], preset: Preset
+) -> None:
+    for name in (*options, *secrets):
+        if name not in known:
+            shown = ", ".join(n for n in known if n not in preset.hidden)
+            raise InvalidInput(name, f"{preset.label} has no option “{name}”.", remedy=f"Known: {shown}.")
+    for name in options:
+        if known[name].secret:
+            raise InvalidInput(name, f"“{known[name].label}” is a secret and is not given among the options.")
+    for name in secrets:
+        if not known[name].secret:
+            raise InvalidInput(name, f"“{known[name].label}” is not a secret.")
+
+
+def _typed(option: Option, text: str) -> str:
+    """One value, trimmed and of its type."""
+    value = text.strip() or option.default
+    if not value:
+        if option.required:
+            raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
+        return "false" if option.type is OptionType.BOOLEAN else ""
+    if len(value) > _LONGEST:
+        raise InvalidInput(option.name, f"“{option.label}” is longer than {_LONGEST:,} characters.")
+    if option.type is not OptionType.MULTILINE and any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise InvalidInput(option.name, f"“{option.label}” holds control characters or line breaks.")
+    if option.type is OptionType.BOOLEAN:
+        return _boolean(option, value)
+    if option.type is OptionType.CHOICE and value not in {choice for choice, _ in option.choices}:
+        allowed = ", ".join(f"“{choice}”" for choice, _ in option.choices)
+        raise InvalidInput(
+            option.name, f"“{value}” is not a choice for “{option.label}”.", remedy=f"Choose {allowed}."
+        )
+    return value
+
+
+def _boolean(option: Option, value: str) -> str:
+    if value.lower() in ("true", "on", "yes", "1"):
+        return "true"
+    if value.lower() in ("false", "off", "no", "0"):
+        return "false"
+    raise InvalidInput(option.name, f"“{option.label}” is either “true” or “false”.")
+
+
+def _decided(option: Option, given: str, values: Mapping[str, str]) -> str:
+    """What the preset says for a hidden option, its placeholders filled from the visible ones."""
+    pattern = option.default
+    names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name]
+    # Stored options hold the endpoint of *before* an edit; anything else was typed and must not be ignored.
+    earlier = "".join(
+        re.escape(text) + ("" if name is None else "[A-Za-z0-9.-]*")
+        for text, name, _, _ in string.Formatter().parse(pattern)
+    )
+    if given and not re.fullmatch(earlier, given):
+        raise InvalidInput(
+            option.name,
+            f"“{option.label}” is decided by the provider and cannot be set.",
+            remedy="Choose “Any S3-compatible” to set everything yourself.",
+        )
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9.-]*", values[name]):
+            raise InvalidInput(name, f"“{values[name]}” holds more than letters, digits, dots and hyphens.")
+    return pattern.format_map(values)
+
+
+def _check_secret(option: Option, secret: Secret | None) -> None:
+    if not secret:
+        if option.required:
+            raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
+        return
+    plain = secret.reveal()
+    if plain != plain.strip() or any(ord(c) < 32 or ord(c) == 127 for c in plain):
+        raise InvalidInput(
+            option.name,
+            f"“{option.label}” begins or ends with a space, or holds a line break.",
+            remedy="Copy it again, without what stands around it.",
+        )
+    if len(plain) > _LONGEST or not plain.isascii():
+        raise InvalidInput(
+            option.name, f"“{option.label}” does not look like a key.", remedy="Copy it again."
+        )
+
+
+def guarding(preset: str) -> frozenset[str]:
+    """The options, hidden ones included, whose change demands every secret again."""
+    return frozenset(option.name for option in _all(find_preset(preset)) if option.guards_secret)
+
+
+def summary(driver: str, options: Mapping[str, str]) -> str:
+    """One line that tells backends apart, such as a folder or a bucket and its host. No secret."""
+    if driver == "local":
+        return options.get("root", "")
+    host = options.get("endpoint", "").partition("://")[2].partition("/")[0]
+    place = "/".join(
+        part for part in (options.get("bucket", ""), options.get("prefix", "").rstrip("/")) if part
+    )
+    return f"{place} on {host}" if host else place

@@ -1,0 +1,251 @@
+"""What the S3 driver can be told, checked without loading any vendor SDK.
+
+Booleans are ``true`` and ``false``. Everything that decides where a request goes guards the secret.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.addresses import host_refusal, literal
+from dashboard.storage.options import Option, OptionType, Preset
+
+_T = OptionType
+
+S3_OPTIONS = (
+    Option(
+        "endpoint",
+        "Endpoint",
+        _T.URL,
+        required=True,
+        placeholder="https://s3.example.com",
+        guards_secret=True,
+        hint="The server's address, without a bucket name.",
+    ),
+    Option(
+        "region",
+        "Region",
+        required=True,
+        default="us-east-1",
+        guards_secret=True,
+        hint="Signatures are made for it; servers without regions usually take “us-east-1”.",
+    ),
+    Option("bucket", "Bucket", required=True, placeholder="my-bucket"),
+    Option("access_key_id", "Access key ID", required=True),
+    Option("secret_access_key", "Secret access key", _T.SECRET, required=True),
+    Option(
+        "session_token",
+        "Session token",
+        _T.SECRET,
+        advanced=True,
+        hint="Only for temporary credentials, which stop working when they expire.",
+    ),
+    Option(
+        "prefix",
+        "Folder inside the bucket",
+        advanced=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    ),
+    Option(
+        "path_style",
+        "Path-style addresses",
+        _T.BOOLEAN,
+        advanced=True,
+        default="true",
+        guards_secret=True,
+        hint="The bucket goes into the path (host/bucket) and not into the host name (bucket.host).",
+    ),
+    Option(
+        "tls_verify",
+        "Check the server's certificate",
+        _T.BOOLEAN,
+        advanced=True,
+        default="true",
+        guards_secret=True,
+        hint="Leave this on. For a private certificate authority, paste its certificate below.",
+    ),
+    Option(
+        "ca_certificate",
+        "Certificate authority",
+        _T.MULTILINE,
+        advanced=True,
+        guards_secret=True,
+        placeholder="-----BEGIN CERTIFICATE-----",
+        hint="PEM, for servers whose certificate no public authority signed. Never a private key.",
+    ),
+    Option(
+        "storage_class",
+        "Storage class",
+        advanced=True,
+        placeholder="STANDARD",
+        hint="Given to every object Stowage writes; blank leaves it to the bucket.",
+    ),
+    Option(
+        "sse",
+        "Server-side encryption",
+        _T.CHOICE,
+        advanced=True,
+        default="none",
+        choices=(
+            ("none", "As the bucket says"),
+            ("AES256", "AES-256 (SSE-S3)"),
+            ("aws:kms", "KMS key (SSE-KMS)"),
+        ),
+    ),
+    Option(
+        "sse_kms_key_id",
+        "KMS key",
+        advanced=True,
+        hint="Key ID or ARN, for SSE-KMS; blank takes the account's default key.",
+    ),
+    Option(
+        "cdn_domain",
+        "CDN domain",
+        advanced=True,
+        placeholder="cdn.example.com",
+        hint="Links to files use it in place of the endpoint.",
+    ),
+)
+
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_DNS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_LOOSE_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]\Z")
+_KEY_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
+_STORAGE_CLASS = re.compile(r"[A-Z0-9_-]{1,64}\Z")
+_KMS_KEY = re.compile(r"[A-Za-z0-9:/_+=,.@-]{1,2048}\Z")
+
+
+def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise S3 options, without a network call. Raises ``InvalidInput`` naming the option."""
+    pattern = preset.defaults.get("endpoint", "")
+    checked = dict(values)
+    checked["endpoint"] = _endpoint(values["endpoint"], urlsplit(pattern).path)
+    if not _REGION.match(values["region"]):
+        raise InvalidInput("region", f"“{values['region']}” is not a region; regions look like “us-east-1”.")
+    # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
+    if "." in values["bucket"] and checked["endpoint"].startswith("https:"):
+        checked["path_style"] = "true"
+    _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
+    if not _KEY_ID.match(values["access_key_id"]):
+        raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
+    checked["prefix"] = _prefix(values["prefix"])
+    checked["ca_certificate"] = _certificates(values["ca_certificate"])
+    checked["cdn_domain"] = _cdn(values["cdn_domain"])
+    if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
+        raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
+    if values["sse_kms_key_id"]:
+        _check_kms_key(values["sse_kms_key_id"], values["sse"])
+    return checked
+
+
+def _endpoint(text: str, allowed_path: str) -> str:
+    """``scheme://host[:port]`` plus the path of the preset's own pattern, nothing else."""
+    field = "endpoint"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise InvalidInput(
+            field, "The endpoint is not a URL.", remedy="Write https://host or https://host:port."
+        ) from None
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise InvalidInput(
+            field,
+            "The endpoint must begin with https:// or http://.",
+            remedy="Write https://host or https://host:port.",
+        )
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput(
+            field, "The endpoint must not hold a user name or password.", remedy="Use the key fields."
+        )
+    if "?" in text or "#" in text or parts.path.rstrip("/") not in ("", allowed_path):
+        raise InvalidInput(
+            field, "The endpoint must end after the host and port.", remedy="The bucket has its own field."
+        )
+    host = parts.hostname or ""
+    if refusal := host_refusal(host):
+        raise InvalidInput(field, refusal)
+    if port == 0 or (port is None and parts.netloc.endswith(":")):
+        raise InvalidInput(field, "The port must be a number from 1 to 65535.")
+    address = literal(host)
+    shown = host if address is None else f"[{address}]" if address.version == 6 else str(address)
+    suffix = f":{port}" if port is not None else ""
+    return f"{parts.scheme}://{shown}{suffix}{parts.path.rstrip('/')}"
+
+
+def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
+    """AWS's naming rules where the bucket becomes part of a host name, looser ones elsewhere.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+    field = "bucket"
+    if "/" in bucket or "://" in bucket:
+        raise InvalidInput(
+            field,
+            "A bucket name holds no “/”.",
+            remedy="Folders go into “Folder inside the bucket” under Advanced.",
+        )
+    if len(bucket) < 3:
+        raise InvalidInput(field, "A bucket name has at least 3 characters.")
+    rule = _DNS_BUCKET if virtual_host else _LOOSE_BUCKET
+    if not rule.match(bucket) or ".." in bucket:
+        letters = (
+            "small letters, digits, dots and hyphens" if virtual_host else "letters, digits, “.”, “-” and “_”"
+        )
+        raise InvalidInput(
+            field,
+            f"“{bucket}” is not a bucket name: use {letters}, beginning and ending with a letter or digit.",
+        )
+    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", bucket):
+        raise InvalidInput(field, "A bucket name must not look like an IP address.")
+
+
+def _prefix(text: str) -> str:
+    """With exactly one slash at its end and none at its beginning; empty for the whole bucket."""
+    field = "prefix"
+    inner = text.strip("/")
+    if not inner:
+        return ""
+    if len(inner.encode()) > 512:
+        raise InvalidInput(field, "The folder is longer than 512 bytes.")
+    if any(ord(c) < 32 or ord(c) == 127 for c in inner):
+        raise InvalidInput(field, "The folder's name holds control characters.")
+    if any(segment in ("", ".", "..") or segment != segment.strip() for segment in inner.split("/")):
+        raise InvalidInput(field, "The folder holds “//”, “.”, “..” or spaces at the ends of a name.")
+    return inner + "/"
+
+
+def _certificates(pem: str) -> str:
+    field = "ca_certificate"
+    if not pem:
+        return ""
+    if "PRIVATE KEY" in pem:
+        raise InvalidInput(field, "That is a private key. Paste only the authority's certificate.")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError, OSError) as error:
+        raise InvalidInput(
+            field,
+            "That is not a PEM certificate.",
+            remedy="Paste the whole text from “-----BEGIN CERTIFICATE-----” to “-----END CERTIFICATE-----”.",
+        ) from error
+    return pem.replace("\r\n", "\n").strip() + "\n"
+
+
+def _cdn(text: str) -> str:
+    """A bare host name in small letters."""
+    host = text.lower().removeprefix("https://").removesuffix("/")
+    if host and (host_refusal(host) or "." not in host):
+        raise InvalidInput("cdn_domain", "The CDN domain is a host name, such as “cdn.example.com”.")
+    return host
+
+
+def _check_kms_key(key: str, sse: str) -> None:
+    field = "sse_kms_key_id"
+    if sse != "aws:kms":
+        raise InvalidInput(field, "A KMS key is only used with server-side encryption “KMS key (SSE-KMS)”.")
+    if not _KMS_KEY.match(key):
+        raise InvalidInput(field, "The KMS key is a key ID, an alias or an ARN.")

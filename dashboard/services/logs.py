@@ -1,0 +1,61 @@
+"""Plain log lines on standard error, with everything that looks like a credential blotted out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+BLOT = "***"
+
+_NAMES = (
+    r"x-amz-signature|x-amz-credential|x-amz-security-token|authorization|proxy-authorization|cookie|"
+    r"set-cookie|x-csrftoken|aws_secret_access_key|secret_access_key|secret_key|secretaccesskey|secret|"
+    r"aws_session_token|session_token|access_key_id|password|passwd|passphrase|account_key|sas_token|"
+    r"sig|signature|token|recovery_key|setup_code"
+)
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s&,;)}\]"']+)"""
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # Header lines end with the line; their values hold blanks ("Bearer ...", "AWS4-HMAC-SHA256 ...").
+    (
+        re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\"?'?\s*[:=]\s*)[^\r\n]+"),
+        rf"\1\2{BLOT}",
+    ),
+    (re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})[\"']?\s*[:=]\s*){_VALUE}"), rf"\1{BLOT}"),
+    (re.compile(r"(?i)\b(aws4-hmac-sha256|bearer|basic)\s+\S[^\r\n]*"), rf"\1 {BLOT}"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*):[^@/\s]+@"), rf"\1:{BLOT}@"),
+    (re.compile(r"\bv1\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), BLOT),
+)
+
+
+def redact(text: str) -> str:
+    """``text`` with signatures, authorization headers, passwords and sealed values blotted out."""
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """Redacts the finished line, so that tracebacks and chained vendor messages are covered too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as text without credentials."""
+        return redact(super().format(record))
+
+
+def configure(level: str, *, name: str = "stowage") -> None:
+    """Send all logging of this process to standard error. Idempotent."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        RedactingFormatter(f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    )
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if isinstance(h.formatter, RedactingFormatter)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # The vendors' own debug lines hold signed requests; ours say what matters.
+    for chatty in ("botocore", "boto3", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # "Task queue depth is 1" at every burst of page polls is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)

@@ -1,0 +1,248 @@
+"""The runner's loop on a real job table: bounded, fenced, and gone in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from dashboard.errors import Kind, StowageError
+from dashboard.jobs.loop import RunnerLoop
+from dashboard.jobs.types import (
+    DONE,
+    LEASE,
+    RESTART_CODE,
+    Handler,
+    Job,
+    JobContext,
+    JobKind,
+    Lane,
+    Verdict,
+)
+from dashboard.models.migrations import Job as JobRow
+from dashboard.services.database import Database
+from dashboard.services.jobs import Jobs, enqueue
+from tests.servers.s3 import wait_until
+from tests.services.database_file import opened
+
+Work = Callable[[JobContext], Verdict]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with opened(tmp_path) as database:
+        yield database
+
+
+def put(database: Database, kind: JobKind, subject: int) -> int:
+    with database.write() as session:
+        return enqueue(session, kind, subject)
+
+
+def states(database: Database) -> dict[int, tuple[str, str]]:
+    with database.read() as session:
+        return {r.id: (r.state, r.message) for r in session.scalars(select(JobRow))}
+
+
+def ignore(job: Job, error: StowageError) -> None:
+    pass
+
+
+@contextmanager
+def running(
+    database: Database,
+    work: Mapping[JobKind, Work],
+    *,
+    failed: Callable[[Job, StowageError], None] = ignore,
+    owner: str = "test",
+    ready: Callable[[], bool] = lambda: True,
+    lease: float = LEASE,
+    grace: float = 5.0,
+) -> Iterator[tuple[RunnerLoop, list[int]]]:
+    """A loop in a thread; the list holds its exit code once the block is left."""
+    loop = RunnerLoop(
+        Jobs(database),
+        {kind: Handler(run, failed) for kind, run in work.items()},
+        owner=owner,
+        ready=ready,
+        lanes=(
+            Lane(frozenset({JobKind.MIGRATION}), 2),
+            Lane(frozenset({JobKind.CHECK, JobKind.COUNT, JobKind.COMPARE}), 4),
+        ),
+        poll=0.02,
+        lease=lease,
+        renew_every=lease / 6,
+        grace=grace,
+    )
+    stop, code = threading.Event(), list[int]()
+    thread = threading.Thread(target=lambda: code.append(loop.run(stop)))
+    thread.start()
+    try:
+        yield loop, code
+    finally:
+        stop.set()
+        loop.nudge()
+        thread.join()
+
+
+def until_stopped(context: JobContext) -> Verdict:
+    while not context.wait(0.01):
+        pass
+    return Verdict(requeue=True)
+
+
+def test_a_queued_job_is_done_soon(database: Database) -> None:
+    seen: list[Job] = []
+
+    def work(context: JobContext) -> Verdict:
+        seen.append(context.job)
+        return DONE
+
+    with running(database, {JobKind.CHECK: work}) as (loop, _):
+        job = put(database, JobKind.CHECK, 41)
+        wait_until(lambda: states(database)[job][0] == "done", seconds=5, what="job done")
+        wait_until(loop.idle, seconds=5, what="loop idle")
+    assert [(j.id, j.subject_id, j.attempts) for j in seen] == [(job, 41, 1)]
+
+
+def test_a_crash_in_a_job_is_a_safe_sentence_and_harms_no_other(database: Database) -> None:
+    told: list[tuple[int, StowageError]] = []
+
+    def work(context: JobContext) -> Verdict:
+        if context.job.subject_id == 1:
+            raise ZeroDivisionError("secret=hunter2")
+        if context.job.subject_id == 2:
+            raise StowageError(Kind.UNREACHABLE, "The server did not answer.")
+        return DONE
+
+    with running(database, {JobKind.CHECK: work}, failed=lambda j, e: told.append((j.subject_id, e))):
+        jobs = [put(database, JobKind.CHECK, subject) for subject in (1, 2, 3)]
+        wait_until(lambda: states(database)[jobs[2]][0] == "done", seconds=5, what="last job done")
+        wait_until(lambda: len(told) == 2, seconds=5, what="both failures told")
+    after = states(database)
+    assert after[jobs[0]][0] == after[jobs[1]][0] == "failed"
+    assert "hunter2" not in after[jobs[0]][1]
+    assert after[jobs[1]][1] == "The server did not answer."
+    assert {subject for subject, _ in told} == {1, 2}
+
+
+def test_lanes_are_bounded_and_short_jobs_do_not_wait_for_long_ones(database: Database) -> None:
+    at_work, most, lock, release = 0, 0, threading.Lock(), threading.Event()
+
+    def long(context: JobContext) -> Verdict:
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        release.wait(10)
+        with lock:
+            at_work -= 1
+        return DONE
+
+    with running(database, {JobKind.MIGRATION: long, JobKind.CHECK: lambda _: DONE}):
+        migrations = [put(database, JobKind.MIGRATION, n) for n in range(5)]
+        wait_until(lambda: at_work == 2, seconds=5, what="two migrations at work")
+        check = put(database, JobKind.CHECK, 1)
+        wait_until(lambda: states(database)[check][0] == "done", seconds=5, what="check done")
+        release.set()
+        wait_until(
+            lambda: all(states(database)[m][0] == "done" for m in migrations if m in states(database)),
+            seconds=5,
+            what="all migrations done",
+        )
+    assert most == 2
+
+
+def test_stopping_puts_unfinished_work_back(database: Database) -> None:
+    with running(database, {JobKind.MIGRATION: until_stopped}) as (_, code):
+        job = put(database, JobKind.MIGRATION, 1)
+        wait_until(lambda: states(database)[job][0] == "running", seconds=5, what="job running")
+    assert code == [0]
+    assert states(database)[job][0] == "queued"
+
+
+def test_stopping_does_not_wait_for_a_blocked_thread(database: Database) -> None:
+    release = threading.Event()
+
+    def deaf(context: JobContext) -> Verdict:
+        release.wait(30)
+        return DONE
+
+    with running(database, {JobKind.MIGRATION: deaf}, grace=0.1):
+        job = put(database, JobKind.MIGRATION, 1)
+        wait_until(lambda: states(database)[job][0] == "running", seconds=5, what="job running")
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    assert states(database)[job][0] == "running"
+    release.set()
+    wait_until(lambda: states(database)[job][0] == "done", seconds=5, what="thread gone")
+
+
+def test_blocked_threads_ask_for_a_fresh_process(database: Database) -> None:
+    work: dict[JobKind, Work] = {
+        JobKind.MIGRATION: lambda _: Verdict(requeue=True, restart=True),
+        JobKind.COUNT: until_stopped,
+    }
+    with running(database, work) as (_, code):
+        count = put(database, JobKind.COUNT, 1)
+        wait_until(lambda: states(database)[count][0] == "running", seconds=5, what="count running")
+        put(database, JobKind.MIGRATION, 1)
+        wait_until(lambda: bool(code), seconds=10, what="loop ended by itself")
+    assert code == [RESTART_CODE]
+    assert {state for state, _ in states(database).values()} == {"queued"}
+
+
+def test_nothing_is_claimed_until_ready(database: Database) -> None:
+    ready = threading.Event()
+    with running(database, {JobKind.CHECK: lambda _: DONE}, ready=ready.is_set):
+        job = put(database, JobKind.CHECK, 1)
+        time.sleep(0.2)
+        assert states(database)[job][0] == "queued"
+        ready.set()
+        wait_until(lambda: states(database)[job][0] == "done", seconds=5, what="job done")
+
+
+def test_leases_are_renewed_while_work_goes_on(database: Database) -> None:
+    with running(database, {JobKind.MIGRATION: until_stopped}, lease=0.6):
+        put(database, JobKind.MIGRATION, 1)
+        wait_until(lambda: "running" in str(states(database)), seconds=5, what="job running")
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert Jobs(database).claim(frozenset(JobKind), "thief", 30) is None
+            time.sleep(0.05)
+
+
+def test_of_two_runners_the_stale_one_is_told_and_changes_nothing(database: Database) -> None:
+    noticed, release = threading.Event(), threading.Event()
+
+    def work(context: JobContext) -> Verdict:
+        while not context.lost:
+            time.sleep(0.01)
+        noticed.set()
+        release.wait(10)
+        return DONE
+
+    with running(database, {JobKind.MIGRATION: work}, owner="stale", lease=3.0):
+        job = put(database, JobKind.MIGRATION, 1)
+        wait_until(lambda: states(database)[job][0] == "running", seconds=5, what="job running")
+        Jobs(database).expire_all()
+        taken = Jobs(database).claim(frozenset(JobKind), "fresh", 30)
+        assert taken
+        wait_until(noticed.is_set, seconds=5, what="stale runner noticed")
+        release.set()
+    with database.read() as session:
+        row = session.get_one(JobRow, job)
+    assert (row.state, row.owner, row.fence) == ("running", "fresh", taken.fence)
+
+
+def test_a_runner_that_slept_through_its_lease_stops_by_itself() -> None:
+    asleep = Job(1, JobKind.COUNT, 1, 1, 1, lease_until=time.time() + 0.05)
+    context = JobContext(asleep, threading.Event())
+    assert not context.should_stop()
+    wait_until(context.should_stop, seconds=2, what="lease known to be gone")
+    assert context.lost

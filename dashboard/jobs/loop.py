@@ -160,8 +160,9 @@ class RunnerLoop:
     def _settle(self, context: JobContext, result: Verdict | StowageError) -> None:
         job = context.job
         if isinstance(result, StowageError):
-            if self._store.finish(job, result.reason):
-                self._handlers[job.kind].failed(job, result)
+            # The subject first: a crash in between then repeats the job instead of leaving it behind.
+            self._handlers[job.kind].failed(job, result)
+            self._store.finish(job, result.reason)
             return
         if result.requeue:
             self._store.requeue(job)

@@ -141,7 +141,8 @@ class Handler:
     """How one kind of job is done. Must be idempotent: after a crash the job runs again.
 
     ``run`` does the work and asks ``should_stop`` often. ``failed`` is told when ``run`` raised, to
-    record the sentence with the subject; it may be called for a subject that is gone.
+    record the sentence with the subject: it checks that the claim is still the current one, and may be
+    called for a subject that is gone.
     """
 
     run: Callable[[JobContext], Verdict]

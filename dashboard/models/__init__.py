@@ -1,1 +1,22 @@
-"""Tables and small invariants; no I/O."""
+"""Tables and small invariants; no I/O. Importing this package registers every table."""
+
+from __future__ import annotations
+
+from dashboard.models import accounts, backends, base, journal, migrations, schedule, work
+
+WORK_BIND = base.WORK_BIND
+main_metadata = base.db.metadata
+work_metadata = work.metadata
+
+__all__ = [
+    "WORK_BIND",
+    "accounts",
+    "backends",
+    "base",
+    "journal",
+    "main_metadata",
+    "migrations",
+    "schedule",
+    "work",
+    "work_metadata",
+]

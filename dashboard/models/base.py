@@ -12,6 +12,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
+from dashboard.models import work
+
 WORK_BIND = "work"
 """The bind key of ``work.db``: ledgers and counters, apart from the main database."""
 
@@ -31,10 +33,9 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 
-work_metadata = db.metadatas.setdefault(
-    WORK_BIND, MetaData(naming_convention=NAMING, info={"bind_key": WORK_BIND})
-)
-"""Metadata of the Core tables in ``work.db``."""
+# The ledger's tables are plain Core; this makes Flask-SQLAlchemy know which engine they live in.
+db.metadatas[WORK_BIND] = work.metadata
+work.metadata.info["bind_key"] = WORK_BIND
 
 # Flask-SQLAlchemy derives its own base at run time; a type checker needs a class it can see.
 if TYPE_CHECKING:

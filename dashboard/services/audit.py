@@ -93,6 +93,8 @@ def _text(value: object) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
+    # A lone surrogate is no text for a database; file names and hostile forms hold them.
+    text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -17,14 +17,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-# Imported for their tables.
 from dashboard.errors import Kind, StowageError
-from dashboard.models import accounts as _accounts  # noqa: F401
-from dashboard.models import backends as _backends  # noqa: F401
-from dashboard.models import journal as _journal  # noqa: F401
-from dashboard.models import migrations as _migrations  # noqa: F401
-from dashboard.models import schedule as _schedule  # noqa: F401
-from dashboard.models.base import WORK_BIND, db, work_metadata
+from dashboard.models import WORK_BIND, main_metadata, work_metadata
 from dashboard.settings import Settings
 
 PRAGMAS = (
@@ -115,7 +109,7 @@ class Database:
     def create_tables(self) -> None:
         """Bring both files to the schema of this version. Idempotent; safe from several processes."""
         with _sentences():
-            _upgrade(self.main, db.metadata, MAIN_STEPS)
+            _upgrade(self.main, main_metadata, MAIN_STEPS)
             _upgrade(self.work, work_metadata, WORK_STEPS)
 
     def close(self) -> None:

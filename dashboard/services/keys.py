@@ -1,0 +1,367 @@
+"""The console's keys: made once, rotated online, restored from a recovery key, missed out loud.
+
+Two rules keep a secret from being lost. The key file is only written while the database's write lock is
+held, and a secret is only sealed inside a writing transaction, with the key file looked at anew. So
+nobody can seal with a key that a rotation is about to drop.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.models.backends import BackendSecret
+from dashboard.models.journal import Setting
+from dashboard.services.audit import AuditLog
+from dashboard.services.database import Database
+from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.types import Secret
+from dashboard.vault import keys as vault_keys
+from dashboard.vault import tokens
+from dashboard.vault.cipher import DoesNotOpen
+from dashboard.vault.keyring import KeyFile, KeyFileRefused, Signature
+from dashboard.vault.keys import Key, Keyring
+from dashboard.vault.tokens import Place
+
+log = logging.getLogger(__name__)
+
+SESSION_SECRET = "session_secret"
+STATE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """Whether stored secrets can be opened; if not, why, and what to do."""
+
+    sealed: bool
+    reason: str
+    remedy: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryKey:
+    """The current key, to be written down. Prints without the key."""
+
+    key_id: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A finished rotation: how many values this run sealed again, and the new key."""
+
+    rows: int
+    key_id: str
+    recovery_key: str = field(repr=False)
+
+
+Sealed = BackendSecret | Setting
+
+
+class Keys:
+    """Opens and seals every stored secret. Thread-safe; notices when another process rotates."""
+
+    def __init__(self, database: Database, key_file: KeyFile, audit: AuditLog) -> None:
+        self._database = database
+        self._file = key_file
+        self._audit = audit
+        self._lock = threading.Lock()
+        self._judged: tuple[float, Signature | None, KeyState] | None = None
+        # While sealed the stored secret cannot be opened; sign-in forms still need one.
+        self._stand_in = secrets.token_bytes(32)
+
+    def prepare(self) -> KeyState:
+        """Make the key on the very first run, and only then; say how things stand. Idempotent.
+
+        The first run also seals a value of its own, so that from then on a lost key is noticed.
+        """
+        with self._database.write() as session:
+            if not any(True for _ in _sealed_rows(session)):
+                self._begin(session)
+        return self.state()
+
+    def state(self) -> KeyState:
+        """Whether secrets can be opened. Cheap enough for every page."""
+        signature = self._file.signature()
+        with self._lock:
+            if self._judged and self._judged[1] == signature and time.monotonic() < self._judged[0]:
+                return self._judged[2]
+        with self._database.read() as session:
+            state = self._judge(session)
+        with self._lock:
+            self._judged = (time.monotonic() + STATE_SECONDS, signature, state)
+        return state
+
+    def require_open(self) -> None:
+        """Raise ``SEALED`` unless secrets can be opened. Asked before any network call."""
+        state = self.state()
+        if state.sealed:
+            raise _sealed(state)
+
+    def seal(self, session: Session, secret: Secret, place: Place) -> str:
+        """Seal a value for a place, inside the writing transaction that stores it."""
+        state = self._judge(session)
+        ring = self._file.read() if not state.sealed else None
+        if ring is None:
+            raise _sealed(state)
+        return tokens.seal(ring.current, secret.reveal(), place)
+
+    def open(self, token: str, place: Place) -> Secret:
+        """Open a stored value. Raises ``SEALED`` without the key, ``DAMAGED`` if it was moved or altered.
+
+        A rotation may have replaced ``token`` since it was read: on ``SEALED``, read it once more.
+        """
+        ring = self._file.read()
+        try:
+            key = ring.find(tokens.key_id_of(token)) if ring else None
+            if key is None:
+                raise _sealed(self.state())
+            return Secret(tokens.unseal(key, token, place))
+        except DoesNotOpen:
+            raise StowageError(
+                Kind.DAMAGED,
+                "A stored secret was moved or altered and does not open.",
+                operation="open secret",
+                subject=place.row,
+                remedy="Edit the backend and enter the secret again.",
+                retryable=False,
+            ) from None
+
+    def recovery_key(self) -> RecoveryKey:
+        """The current key as text. Shown once, by setup and by a rotation."""
+        ring = self._file.read()
+        if ring is None:
+            raise _sealed(self.state())
+        return RecoveryKey(ring.current.id, vault_keys.to_recovery(ring.current))
+
+    def session_secret(self) -> bytes:
+        """32 bytes that sign what browsers hold. While sealed, other ones until the next start."""
+        for _ in range(2):
+            with self._database.read() as session:
+                row = session.get(Setting, SESSION_SECRET)
+                token = row.sealed if row else None
+            try:
+                if token:
+                    return bytes.fromhex(self.open(token, _place_of_setting(SESSION_SECRET)).reveal())
+            except StowageError as error:
+                if error.kind not in (Kind.SEALED, Kind.DAMAGED):
+                    raise
+        return self._stand_in
+
+    def rotate(self, actor: Actor) -> Rotation:
+        """Seal everything again with a new key, while the console runs.
+
+        Killed at any point, nothing is lost: run it again and it goes on with the key it had made. The
+        older key leaves the file only when nothing is sealed with it any more.
+        """
+        actor.require(Permission.KEYS)
+        self._add_key(actor)
+        rows, broken = self._seal_again()
+        if broken:
+            raise StowageError(
+                Kind.DAMAGED,
+                f"{broken} stored secret(s) were moved or altered and do not open; the others are rotated.",
+                operation="rotate keys",
+                remedy="Enter the secrets of the backends concerned again, then run: stowage keys rotate.",
+                retryable=False,
+            )
+        current = self._drop_old_keys(actor, rows)
+        return Rotation(rows, current.id, vault_keys.to_recovery(current))
+
+    def restore(self, actor: Actor, recovery_key: str) -> KeyState:
+        """Write a lost key file again from the recovery key, only if that key opens what is stored.
+
+        A key file that opens nothing here is renamed, not lost. Idempotent.
+        """
+        actor.require(Permission.KEYS)
+        key = vault_keys.from_recovery(recovery_key)
+        with self._database.write() as session:
+            if not _opens_something(session, key):
+                raise InvalidInput(
+                    "recovery_key",
+                    "This recovery key does not open what is stored here.",
+                    remedy="It may be older than the last rotation, or belong to another console.",
+                )
+            self._put_back(key, _ids_in_use(session))
+            self._audit.record(session, actor, "keys.restore", key.id)
+        self._forget_state()
+        return self.state()
+
+    def _begin(self, session: Session) -> None:
+        ring = self._readable()
+        if ring is None:
+            if self._file.signature() is not None:
+                return
+            ring = Keyring(Key.new())
+            self._file.create(ring)
+            log.info("A new key file was made: %s", self._file.path)
+        session.merge(
+            Setting(
+                key=SESSION_SECRET,
+                sealed=tokens.seal(ring.current, secrets.token_hex(32), _place_of_setting(SESSION_SECRET)),
+            )
+        )
+
+    def _judge(self, session: Session) -> KeyState:
+        path = self._file.path
+        try:
+            ring = self._file.read()
+        except KeyFileRefused as error:
+            return KeyState(True, error.reason, error.remedy, "")
+        if ring is None:
+            return KeyState(
+                True,
+                f"The key file {path} is missing, so the stored secrets cannot be opened.",
+                "Put a copy of it back, or run: stowage keys restore, with the recovery key.",
+                "",
+            )
+        if _ids_in_use(session) - ring.ids():
+            return KeyState(
+                True,
+                f"The key file {path} is not the one the stored secrets were sealed with.",
+                "Put the right key file back, or run: stowage keys restore, with the recovery key.",
+                ring.current.id,
+            )
+        return KeyState(False, "", "", ring.current.id)
+
+    def _add_key(self, actor: Actor) -> None:
+        with self._database.write() as session:
+            state = self._judge(session)
+            ring = self._readable()
+            if state.sealed or ring is None:
+                raise _sealed(state)
+            # Older keys are there when an earlier rotation was cut short: go on with its new key.
+            if not ring.older:
+                fresh = Key.new()
+                self._audit.record(
+                    session, actor, "keys.rotate", fresh.id, outcome="begun", old=ring.current.id
+                )
+                self._file.replace(Keyring(fresh, (ring.current,)))
+
+    def _seal_again(self) -> tuple[int, int]:
+        rows = broken = 0
+        with self._database.read() as session:
+            every = [_reference(row) for row in _sealed_rows(session)]
+        for reference in every:
+            with self._database.write() as session:
+                row = _load(session, reference)
+                ring = self._file.read()
+                if row is None or not row.sealed or ring is None:
+                    continue
+                if _key_id(row.sealed) == ring.current.id:
+                    continue
+                try:
+                    row.sealed = _resealed(ring, row)
+                    rows += 1
+                except DoesNotOpen:
+                    broken += 1
+        return rows, broken
+
+    def _drop_old_keys(self, actor: Actor, rows: int) -> Key:
+        with self._database.write() as session:
+            ring = self._file.read()
+            if ring is None:
+                raise _sealed(self._judge(session))
+            # Whatever was sealed meanwhile was sealed with the new key: see the top of this file.
+            needed = _ids_in_use(session)
+            self._audit.record(session, actor, "keys.rotate", ring.current.id, rows=rows)
+            self._file.replace(Keyring(ring.current, tuple(k for k in ring.older if k.id in needed)))
+        self._forget_state()
+        return ring.current
+
+    def _put_back(self, key: Key, in_use: frozenset[str]) -> None:
+        present = self._readable()
+        if present is None or not present.ids() & in_use:
+            self._file.set_aside()
+            self._file.create(Keyring(key))
+        elif key.id not in present.ids():
+            self._file.replace(Keyring(present.current, (*present.older, key)))
+
+    def _readable(self) -> Keyring | None:
+        try:
+            return self._file.read()
+        except KeyFileRefused:
+            return None
+
+    def _forget_state(self) -> None:
+        with self._lock:
+            self._judged = None
+
+
+def place_of_secret(backend_id: int, name: str) -> Place:
+    """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged."""
+    return Place("backend_secrets", "sealed", f"{backend_id}/{name}")
+
+
+def _place_of_setting(key: str) -> Place:
+    return Place("settings", "sealed", key)
+
+
+def _sealed_rows(session: Session) -> Iterator[Sealed]:
+    """Every row of the database that holds a sealed value."""
+    yield from session.scalars(select(BackendSecret))
+    yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
+
+
+def _place(row: Sealed) -> Place:
+    if isinstance(row, BackendSecret):
+        return place_of_secret(row.backend_id, row.name)
+    return _place_of_setting(row.key)
+
+
+def _reference(row: Sealed) -> tuple[int, str] | str:
+    return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
+
+
+def _load(session: Session, reference: tuple[int, str] | str) -> Sealed | None:
+    if isinstance(reference, str):
+        return session.get(Setting, reference)
+    return session.get(BackendSecret, reference)
+
+
+def _ids_in_use(session: Session) -> frozenset[str]:
+    """Ids of the keys that open something. Text that was never sealed counts for none."""
+    return frozenset(_key_id(row.sealed or "") for row in _sealed_rows(session)) - {""}
+
+
+def _key_id(token: str) -> str:
+    try:
+        return tokens.key_id_of(token)
+    except DoesNotOpen:
+        return ""
+
+
+def _resealed(ring: Keyring, row: Sealed) -> str:
+    token = row.sealed or ""
+    key = ring.find(_key_id(token))
+    if key is None:
+        raise DoesNotOpen
+    return tokens.seal(ring.current, tokens.unseal(key, token, _place(row)), _place(row))
+
+
+def _opens_something(session: Session, key: Key) -> bool:
+    for row in _sealed_rows(session):
+        try:
+            tokens.unseal(key, row.sealed or "", _place(row))
+        except DoesNotOpen:
+            continue
+        return True
+    return False
+
+
+def _sealed(state: KeyState) -> StowageError:
+    return StowageError(
+        Kind.SEALED,
+        state.reason or "The key that this secret was sealed with is not in the key file.",
+        operation="open secret",
+        remedy=state.remedy or "Try again; if it stays so, run: stowage keys restore.",
+    )

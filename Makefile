@@ -1,0 +1,69 @@
+# Stowage. Needs GNU make and Python 3.11 or newer; everything else is made in .venv/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+ENSURE := sh .ci/ensure-env
+TESTS ?=
+CHROMIUM = $$(sh .ci/find-chromium)
+
+.PHONY: help run test lint types contracts check demo bench torture wheel lock clean
+
+help:  ## show this list
+	@printf 'Stowage: one console for every place your files live.\n\n'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1	\2/p' Makefile | expand -t 20
+
+run:  ## make the environment if needed and start the console
+	@$(ENSURE) requirements.lock
+	@exec $(PY) -m dashboard run
+
+test:  ## install what the tests need and run them all
+	@$(ENSURE) requirements-dev.lock
+	@sh .ci/find-chromium --install >/dev/null
+	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m "not torture" $(TESTS)
+
+lint:  ## check style and formatting
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types:  ## check the type annotations
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m mypy
+
+contracts:  ## check which room imports which
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -c 'from importlinter.cli import lint_imports_command as c; c()'
+
+check: lint types contracts test  ## lint, types, contracts and tests
+
+demo:  ## a console with a local S3 server, two backends and sample files
+	@$(ENSURE) requirements-dev.lock
+	@exec $(PY) -m tests.demo
+
+bench:  ## measure copying against rclone and s5cmd on the same server
+	@$(ENSURE) requirements-dev.lock
+	@exec $(PY) -m bench
+
+torture:  ## the long kill tests
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m pytest -m torture $(TESTS)
+
+wheel:  ## build dist/stowage-*.whl
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m build --wheel --no-isolation
+
+lock:  ## make both lock files again (needs uv)
+	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
+	@uv pip compile $(LOCK) -o requirements.lock pyproject.toml
+	@uv pip compile $(LOCK) -o requirements-dev.lock -c requirements.lock --extra dev --extra bench pyproject.toml
+
+LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+       --no-emit-index-url --no-emit-find-links
+
+clean:  ## remove everything made here except instance/
+	@rm -rf $(VENV) .demo dist build bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	        .import_linter_cache
+	@find dashboard tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

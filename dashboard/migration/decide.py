@@ -1,0 +1,78 @@
+"""What to do with one object: a pure decision from what both listings say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from dashboard.migration.ledger import Failure, Planned
+from dashboard.migration.reasons import AGE_UNKNOWN, NOT_NEWER, SAME, TAKEN, explain
+from dashboard.migration.types import Action, OnConflict, Spec, Verify
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.types import Entry
+
+_MD5 = re.compile(r"[0-9a-f]{32}\Z", re.IGNORECASE)
+
+
+def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[str], None]) -> Planned:
+    """Plan one source object; ``found`` is what the destination has under its key."""
+    try:
+        check_key(entry.key)
+    except InvalidKey as error:
+        return _planned(entry, Action.FAIL, explain(error, entry.key))
+    if found is None:
+        return _planned(entry, Action.COPY)
+    return _planned(entry, *_met(entry, found, spec))
+
+
+def _met(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Failure | None]:
+    match spec.on_conflict:
+        case OnConflict.SKIP_SAME:
+            return _unless_same(entry, found, spec, Action.REPLACE)
+        case OnConflict.KEEP_BOTH:
+            # Two objects that may be the same are compared first: nobody wants the same photo twice.
+            return _keep_both(entry, found)
+        case OnConflict.NEWER:
+            return _if_newer(entry, found)
+        case OnConflict.OVERWRITE:
+            return Action.REPLACE, None
+        case OnConflict.FAIL:
+            return Action.FAIL, TAKEN
+
+
+def _unless_same(entry: Entry, found: Entry, spec: Spec, otherwise: Action) -> tuple[Action, Failure | None]:
+    if entry.size != found.size:
+        return otherwise, None
+    known = same_checksum(entry.etag, found.etag)
+    if known is not None:
+        return (Action.SKIP, SAME) if known else (otherwise, None)
+    if spec.verify is Verify.SIZE and _not_older(found, entry):
+        return Action.SKIP, SAME
+    return Action.COMPARE, None
+
+
+def _keep_both(entry: Entry, found: Entry) -> tuple[Action, Failure | None]:
+    if entry.size == found.size and same_checksum(entry.etag, found.etag):
+        return Action.SKIP, SAME
+    return Action.KEEP_BOTH, None
+
+
+def _if_newer(entry: Entry, found: Entry) -> tuple[Action, Failure | None]:
+    if entry.modified is None or found.modified is None:
+        return Action.FAIL, AGE_UNKNOWN
+    return (Action.REPLACE, None) if entry.modified > found.modified else (Action.SKIP, NOT_NEWER)
+
+
+def same_checksum(one: str | None, other: str | None) -> bool | None:
+    """Whether two ETags that are both plain MD5 sums agree; None when they cannot be compared."""
+    if one is None or other is None or not (_MD5.match(one) and _MD5.match(other)):
+        return None
+    return one.lower() == other.lower()
+
+
+def _not_older(found: Entry, entry: Entry) -> bool:
+    return found.modified is not None and entry.modified is not None and found.modified >= entry.modified
+
+
+def _planned(entry: Entry, action: Action, why: Failure | None = None) -> Planned:
+    return Planned(entry.key, entry.size, action, entry.modified, entry.etag, why)

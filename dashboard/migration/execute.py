@@ -1,0 +1,300 @@
+"""Execution: one thread schedules, a pool moves, results settle in batches with exact counters.
+
+Nothing moves before its row is in flight in the ledger. An object that must be tried again waits in a
+heap, not in a sleeping worker. Memory is bounded by what may be in flight: a budget of bytes, and a few
+large objects at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+
+from dashboard.errors import Kind
+from dashboard.migration.ledger import Claimed, Failure, Ledger, Settled
+from dashboard.migration.pace import FATAL, HOPELESS_KINDS, Breaker, Pace, attempts_for, delay
+from dashboard.migration.pool import Done, Dropped, Failed, Pool, Result, Task
+from dashboard.migration.reasons import CHANGED
+from dashboard.migration.types import InFlight, ObjectState
+from dashboard.storage.driver import SMALL
+
+CLAIM = 256
+"""Rows claimed at once."""
+SETTLE = 500
+"""Results recorded at once at most ..."""
+SETTLE_AFTER = 0.25
+"""... and the seconds they wait at most."""
+WAITING = 2000
+"""Objects that may wait for another attempt before no more are claimed."""
+LARGE = 4
+"""Large objects moved at the same time; each holds a few parts of 8 MiB."""
+BUDGET = 128 * 1024 * 1024
+"""Bytes of content that may be in memory, by estimate."""
+CHANGED_ATTEMPTS = 3
+
+
+class HopelessError(Exception):
+    """The run cannot go on; ``why`` is for people."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(why.reason)
+        self.why = why
+
+
+class Execution:
+    """Moves all pending rows of a ledger. Used by one thread; the pool's threads never touch it."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        ledger: Ledger,
+        workers: int,
+        *,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self._pool = pool
+        self._ledger = ledger
+        self._workers = workers
+        self._clock = clock
+        self._random = random
+        self._pace = Pace(workers)
+        self._breaker = Breaker()
+        self._small: deque[Task] = deque()
+        self._large: deque[Task] = deque()
+        self._again: list[tuple[float, int, Task]] = []
+        self._changed: deque[Task] = deque()
+        self._order = count()
+        self._out: dict[int, Task] = {}
+        self._out_large = 0
+        self._out_bytes = 0
+        self._settled: list[Settled] = []
+        self._settle_due = 0.0
+        # Objects that failed alike in an unbroken row: failed if others succeed, pending if the run ends.
+        self._doubtful: list[Settled] = []
+        self._claim_due = 0.0
+        self._drained = False
+        self._hopeless: Failure | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every row known to the ledger at the last claim is settled."""
+        return self._drained and not (self._held() or self._out or self._settled or self._doubtful)
+
+    def in_flight(self) -> Iterator[InFlight]:
+        """What is being moved right now."""
+        for task in list(self._out.values()):
+            if task.started:
+                yield InFlight(task.row.key, task.row.size, min(task.done, task.row.size))
+
+    def step(self, timeout: float, *, listing_final: bool) -> None:
+        """One round: take results, settle, claim, hand out. Raises ``HopelessError`` or ``FencedOut``.
+
+        ``listing_final``: no more rows will be recorded (known before this call).
+        """
+        for task, result in self._pool.results(timeout):
+            self._returned(task)
+            self._take(task, result)
+        if self._hopeless:
+            raise HopelessError(self._hopeless)
+        now = time.monotonic()
+        self._pace.tick(now)
+        self._wake(now)
+        self._claim(now, listing_final)
+        self._hand_out()
+        if self._drained and not (self._held() or self._out):
+            self._admit_failures()
+        idle = self._drained and not self._out
+        if self._settled and (len(self._settled) >= SETTLE or now >= self._settle_due or idle):
+            self._flush()
+
+    # ---- stopping
+
+    def stop(self, deadline: float) -> int:
+        """Let small objects finish, drop the rest, hand rows back; returns the stragglers that still hang
+        in a call at ``deadline`` (monotonic seconds)."""
+        self._pool.halt()
+        while self._out and time.monotonic() < deadline:
+            for task, result in self._pool.results(0.05):
+                self._returned(task)
+                if isinstance(result, Failed):
+                    # Whether it would have succeeded at the next attempt is for the next run to find out.
+                    self._hand_back(task, interrupted=True)
+                else:
+                    self._take(task, result)
+        stragglers = len(self._out)
+        for task in self._out.values():
+            self._hand_back(task, interrupted=True)
+        for task in [*self._small, *self._large, *self._changed, *(entry[2] for entry in self._again)]:
+            self._hand_back(task)
+        for doubtful in self._doubtful:
+            self._add(replace(doubtful, state=ObjectState.PENDING, why=None, size=doubtful.listed))
+        self._doubtful.clear()
+        self._flush()
+        return stragglers
+
+    def _hand_back(self, task: Task, *, interrupted: bool = False) -> None:
+        # A failed attempt may have reached the destination all the same: its answer was lost, not it.
+        tried = task.row.interrupted or task.attempts > task.row.attempts
+        back = self._settle(task, ObjectState.PENDING, task.row.size)
+        self._add(replace(back, interrupted=interrupted or tried))
+
+    # ---- results
+
+    def _take(self, task: Task, result: Result) -> None:
+        match result:
+            case Done():
+                self._breaker.succeeded()
+                self._admit_failures()
+                self._add(self._done(task, result))
+            case Dropped():
+                self._hand_back(task)
+            case Failed():
+                self._failed(task, result)
+
+    def _failed(self, task: Task, result: Failed) -> None:
+        now = time.monotonic()
+        if result.kind is Kind.THROTTLED:
+            self._pace.throttled(now)
+        gave_up = self._breaker.attempt_failed(result.kind, now)
+        if not self._breaker.outage:
+            task.attempts += 1
+        tries = task.attempts - task.row.attempts
+        if gave_up or result.fatal or result.kind in FATAL:
+            self._hand_back(task, interrupted=True)
+            self._hopeless = self._hopeless or result.why
+        elif result.kind is Kind.CHANGED and tries < CHANGED_ATTEMPTS:
+            task.fresh = True
+            self._changed.append(task)
+        elif self._may_retry(result, tries):
+            heappush(self._again, (now + delay(task.attempts, self._random), next(self._order), task))
+        else:
+            self._failed_for_good(task, result)
+
+    def _may_retry(self, result: Failed, tries: int) -> bool:
+        if not result.retryable or result.kind is Kind.CHANGED:
+            return False
+        return self._breaker.outage or tries < attempts_for(result.kind)
+
+    def _failed_for_good(self, task: Task, result: Failed) -> None:
+        why = CHANGED if result.kind is Kind.CHANGED else result.why
+        base = result.wrote or Done(ObjectState.FAILED, task.row.size)
+        settled = self._done(task, replace(base, state=ObjectState.FAILED, why=why))
+        if result.kind not in HOPELESS_KINDS:
+            self._add(settled)
+            return
+        if self._breaker.streak and self._breaker.kind is not result.kind:
+            self._admit_failures()
+        self._doubtful.append(settled)
+        if self._breaker.object_failed(result.kind):
+            self._hopeless = self._hopeless or result.why
+
+    def _admit_failures(self) -> None:
+        """The failures held back are real: something else succeeded, or nothing is left to try."""
+        for result in self._doubtful:
+            self._add(result)
+        self._doubtful.clear()
+
+    def _done(self, task: Task, done: Done) -> Settled:
+        return replace(
+            self._settle(task, done.state, done.size),
+            why=done.why,
+            destination_key=done.destination_key,
+            source_checksum=done.source_checksum,
+            destination_checksum=done.destination_checksum,
+            source_version=done.source_version,
+            destination_etag=done.destination_etag,
+        )
+
+    def _settle(self, task: Task, state: ObjectState, size: int) -> Settled:
+        row = task.row
+        return Settled(
+            row.id,
+            row.key,
+            row.size,
+            state,
+            size,
+            # Handing a row back leaves its attempts: the next run begins with full patience.
+            row.attempts
+            if state is ObjectState.PENDING
+            else task.attempts + (state is not ObjectState.FAILED),
+            self._clock(),
+            destination_key=row.destination_key,
+        )
+
+    def _add(self, result: Settled) -> None:
+        if not self._settled:
+            self._settle_due = time.monotonic() + SETTLE_AFTER
+        self._settled.append(result)
+
+    def _flush(self) -> None:
+        while self._settled:
+            batch = self._settled[:SETTLE]
+            self._ledger.settle(batch)
+            del self._settled[: len(batch)]
+
+    # ---- work
+
+    def _returned(self, task: Task) -> None:
+        del self._out[task.row.id]
+        self._out_large -= task.large
+        self._out_bytes -= _weight(task.row)
+
+    def _held(self) -> int:
+        return len(self._small) + len(self._large) + len(self._again) + len(self._changed)
+
+    def _enqueue(self, task: Task) -> None:
+        (self._large if task.large else self._small).append(task)
+
+    def _wake(self, now: float) -> None:
+        while self._again and self._again[0][0] <= now:
+            self._enqueue(heappop(self._again)[2])
+        nothing_else = self._drained and not (self._small or self._large or self._again or self._out)
+        if self._changed and (nothing_else or len(self._changed) > WAITING // 2):
+            while self._changed:
+                self._enqueue(self._changed.popleft())
+
+    def _claim(self, now: float, listing_final: bool) -> None:
+        ready = len(self._small) + len(self._large)
+        if self._drained or self._breaker.outage or now < self._claim_due:
+            return
+        if ready >= CLAIM // 2 or self._held() >= WAITING:
+            return
+        rows = self._ledger.claim(CLAIM, self._clock())
+        for row in rows:
+            self._enqueue(Task(row, row.attempts))
+        self._drained = not rows and listing_final
+        if not rows:
+            # Nothing now: planning is slower than copying, or everything is claimed.
+            self._claim_due = now + 0.1
+
+    def _hand_out(self) -> None:
+        # Unhindered, each worker finds its next object waiting; held back, the limit is exact.
+        most = self._workers * 2 if self._pace.full else self._pace.limit
+        if self._breaker.outage:
+            most = 1
+        while len(self._out) < most:
+            task = self._next()
+            if task is None:
+                return
+            self._out[task.row.id] = task
+            self._out_large += task.large
+            self._out_bytes += _weight(task.row)
+            task.started = False
+            self._pool.put(task)
+
+    def _next(self) -> Task | None:
+        for queue, open_slot in ((self._large, self._out_large < LARGE), (self._small, True)):
+            if queue and open_slot and (not self._out or self._out_bytes + _weight(queue[0].row) <= BUDGET):
+                return queue.popleft()
+        return None
+
+
+def _weight(row: Claimed) -> int:
+    """Bytes of memory an object takes while it moves, roughly."""
+    return 24 * 1024 * 1024 if row.size > SMALL else 2 * row.size

@@ -1,0 +1,273 @@
+"""The ledger: the durable row-per-object record of a migration, as the engine sees it.
+
+An implementation belongs to one migration and one run. Every method that changes something is one
+transaction which first checks the fence and raises ``FencedOut`` when another run has taken over;
+states and counters change together or not at all. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dashboard.errors import Kind, StowageError
+from dashboard.migration.types import Action, Counters, InFlight, ObjectState
+from dashboard.storage.types import Entry
+
+_WEIGHED = {
+    ObjectState.COPIED: ("copied",),
+    ObjectState.VERIFIED: ("copied", "verified"),
+    ObjectState.SKIPPED: ("skipped",),
+    ObjectState.FAILED: ("failed",),
+}
+_PLANNED = {
+    Action.COPY: "to_copy",
+    Action.REPLACE: "to_replace",
+    Action.COMPARE: "to_compare",
+    Action.KEEP_BOTH: "to_keep_both",
+}
+
+
+class FencedOut(StowageError):
+    """Another run has taken this migration over; this one must stop and touch nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Kind.CONFLICT, "Another runner has taken this migration over.", operation="write the ledger"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an object failed, was skipped or was kept. ``reason`` names no key, so that equals group."""
+
+    kind: str
+    reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the plan decided for one source object. ``why`` is set for skipped and failed ones."""
+
+    key: str
+    size: int
+    action: Action
+    modified: float | None = None
+    etag: str | None = None
+    why: Failure | None = None
+
+    @property
+    def state(self) -> ObjectState:
+        """The state its row begins in."""
+        if self.action is Action.SKIP:
+            return ObjectState.SKIPPED
+        return ObjectState.FAILED if self.action is Action.FAIL else ObjectState.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row taken into work. ``interrupted``: an earlier run may have written it already.
+
+    ``written``: it was copied once and found wanting, so what lies at the destination is ours.
+    """
+
+    id: int
+    key: str
+    size: int
+    action: Action
+    modified: float | None = None
+    etag: str | None = None
+    attempts: int = 0
+    interrupted: bool = False
+    written: bool = False
+    destination_key: str = ""
+
+    @property
+    def target(self) -> str:
+        """The key it has, or last had, at the destination."""
+        return self.destination_key or self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of one claimed row. ``size`` is what was really moved, ``listed`` what was planned.
+
+    ``PENDING`` hands the row back; ``interrupted`` then says that bytes may have been written.
+    """
+
+    id: int
+    key: str
+    listed: int
+    state: ObjectState
+    size: int
+    attempts: int
+    at: float
+    why: Failure | None = None
+    destination_key: str = ""
+    source_checksum: str = ""
+    destination_checksum: str = ""
+    source_version: str = ""
+    destination_etag: str = ""
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A copied or verified row as the closing phases need it."""
+
+    id: int
+    key: str
+    size: int
+    state: ObjectState
+    modified: float | None
+    etag: str | None
+    destination_key: str
+    destination_etag: str
+    source_version: str
+
+    @property
+    def target(self) -> str:
+        """The key at the destination."""
+        return self.destination_key or self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a closing phase found: the new state, or with ``why`` alone a note on a kept source object."""
+
+    row: Finished
+    state: ObjectState
+    why: Failure | None = None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unswept:
+    """A row whose leftovers at the destination were not removed yet."""
+
+    id: int
+    key: str
+    action: Action
+    destination_key: str
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What is happening this moment. Rates per second; ``eta`` (low, high) in seconds."""
+
+    phase: str = ""
+    in_flight: tuple[InFlight, ...] = ()
+    rate_bytes: float = 0.0
+    rate_objects: float = 0.0
+    eta: tuple[float, float] | None = None
+    stopping: bool = False
+    at: float = 0.0
+
+
+class Ledger(Protocol):
+    """Where a run records what it does."""
+
+    def begin(self) -> Counters:
+        """Take the migration over: raise the fence, return rows in flight to pending and mark them
+        interrupted. Idempotent. Raises ``FencedOut`` if a later run has begun."""
+        ...
+
+    def unswept(self, limit: int) -> Sequence[Unswept]:
+        """Interrupted rows whose leftovers still have to be removed."""
+        ...
+
+    def swept(self, ids: Sequence[int]) -> None:
+        """Their leftovers are gone."""
+        ...
+
+    def record(self, rows: Sequence[Planned]) -> int:
+        """Add planned objects; returns how many were new. A key recorded before keeps its row; if that
+        row was never tried its decision is brought up to date."""
+        ...
+
+    def listing_done(self) -> None:
+        """Every source object is recorded: the totals are final."""
+        ...
+
+    def claim(self, limit: int, now: float) -> Sequence[Claimed]:
+        """Take the oldest pending rows into work: their state is in flight when this returns."""
+        ...
+
+    def settle(self, results: Sequence[Settled]) -> None:
+        """Record results of claimed rows."""
+        ...
+
+    def counters(self) -> Counters:
+        """The exact totals now."""
+        ...
+
+    def publish(self, live: Live) -> None:
+        """Show what is happening; replaces what was shown before."""
+        ...
+
+    def clear_listing(self) -> None:
+        """Forget the kept listing of the destination."""
+        ...
+
+    def keep_listing(self, entries: Sequence[Entry]) -> None:
+        """Keep destination entries for lookups. A repeated key replaces the earlier one."""
+        ...
+
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """Those of the kept entries that have one of these keys."""
+        ...
+
+    def see(self, entries: Sequence[Entry]) -> None:
+        """The final listing shows these at the destination: mark copied and verified rows whose size,
+        and etag where both are known, agree. Rows with a key of their own there are left out."""
+        ...
+
+    def finished(
+        self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
+    ) -> Sequence[Finished]:
+        """Rows in this state (copied or verified) by id, from ``after`` exclusive, whose source was not
+        deleted; with ``unseen`` only those that ``see`` of this run did not mark."""
+        ...
+
+    def judge(self, verdicts: Sequence[Verdict]) -> None:
+        """Record what a closing phase found. Each row must still be in the state it was read in."""
+        ...
+
+
+def planned_delta(planned: Planned, sign: int = 1) -> dict[str, int]:
+    """How one recorded row changes the counters; ``sign`` -1 takes it back."""
+    names = ["found", *_WEIGHED.get(planned.state, ())]
+    if planned.action in _PLANNED:
+        names.append(_PLANNED[planned.action])
+    return _weigh(names, sign, sign * planned.size)
+
+
+def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size: int) -> dict[str, int]:
+    """How a row that goes from one state to another changes the counters, its size perhaps with it."""
+    delta = _weigh(_WEIGHED.get(before, ()), -1, -old_size)
+    add_up(delta, _weigh(_WEIGHED.get(after, ()), 1, new_size))
+    if new_size != old_size:
+        add_up(delta, {"found_bytes": new_size - old_size})
+    return delta
+
+
+def deleted_delta(size: int) -> dict[str, int]:
+    """How one deleted source object changes the counters."""
+    return {"deleted": 1, "deleted_bytes": size}
+
+
+def add_up(total: dict[str, int], delta: Mapping[str, int]) -> None:
+    """Add one change of counters to another, in place."""
+    for name, value in delta.items():
+        total[name] = total.get(name, 0) + value
+
+
+def _weigh(names: Sequence[str], count: int, size: int) -> dict[str, int]:
+    delta: dict[str, int] = {}
+    for name in names:
+        delta[name] = count
+        delta[name + "_bytes"] = size
+    return delta

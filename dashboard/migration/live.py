@@ -1,0 +1,72 @@
+"""What is happening this moment: rates over the last seconds and an honest range for the time left."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from heapq import nlargest
+
+from dashboard.migration.ledger import Live
+from dashboard.migration.types import Counters, InFlight
+
+WINDOW = 10.0
+"""Seconds the shown rates look back."""
+SHOWN = 12
+"""Objects in flight that are shown, the largest first."""
+
+
+class Meter:
+    """Turns totals over time into rates and a range for the rest. One thread."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int, int]] = deque()
+        self._first: tuple[float, int, int] | None = None
+
+    def measure(
+        self, now: float, counters: Counters, in_flight: Iterable[InFlight], *, phase: str, at: float
+    ) -> Live:
+        """``now`` in monotonic seconds, ``at`` in epoch seconds."""
+        moving = list(in_flight)
+        done_bytes = counters.copied_bytes + sum(one.done for one in moving)
+        sample = (now, done_bytes, counters.copied)
+        self._first = self._first or sample
+        self._samples.append(sample)
+        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW:
+            self._samples.popleft()
+        rate_bytes, rate_objects = _rates(self._samples[0], sample)
+        return Live(
+            phase=phase,
+            in_flight=tuple(nlargest(SHOWN, moving, key=lambda one: one.size)),
+            rate_bytes=rate_bytes,
+            rate_objects=rate_objects,
+            eta=self._eta(counters, sample, done_bytes - counters.copied_bytes),
+            at=at,
+        )
+
+    def _eta(
+        self, counters: Counters, sample: tuple[float, int, int], moving: int
+    ) -> tuple[float, float] | None:
+        """The spread between what bytes and what objects say, by the last seconds and by the whole run.
+
+        Many small objects are slow by bytes and large ones by count: the truth lies between the two.
+        """
+        left_bytes = max(0, counters.found_bytes - counters.done_bytes - moving)
+        left = max(0, counters.found - counters.done)
+        if not left:
+            return None
+        guesses: list[float] = []
+        for start in (self._samples[0], self._first or sample):
+            by_bytes, by_count = _rates(start, sample)
+            if by_bytes > 0 and left_bytes:
+                guesses.append(left_bytes / by_bytes)
+            if by_count > 0:
+                guesses.append(left / by_count)
+        return (min(guesses), max(guesses)) if guesses else None
+
+
+def _rates(start: tuple[float, int, int], end: tuple[float, int, int]) -> tuple[float, float]:
+    seconds = end[0] - start[0]
+    if seconds <= 0:
+        return 0.0, 0.0
+    # Bytes of an interrupted object are handed back; a rate is never negative.
+    return max(0.0, (end[1] - start[1]) / seconds), max(0.0, (end[2] - start[2]) / seconds)

@@ -1,0 +1,291 @@
+"""A ledger in memory: for tests and for programs that want no file. Thread-safe; gone with the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dashboard.migration.ledger import (
+    Claimed,
+    Failure,
+    FencedOut,
+    Finished,
+    Live,
+    Planned,
+    Settled,
+    Unswept,
+    Verdict,
+    add_up,
+    deleted_delta,
+    planned_delta,
+    state_delta,
+)
+from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
+from dashboard.storage.types import Entry
+
+
+@dataclass(slots=True)
+class _Row:
+    """A ledger row and what only the engine needs of it."""
+
+    shown: LedgerRow
+    modified: float | None
+    etag: str | None
+    interrupted: int = 0
+    source_version: str = ""
+    destination_etag: str = ""
+    seen: int = 0
+
+
+class MemoryStore:
+    """What several runs of one migration share, as ``work.db`` is shared by several processes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.fence = 0
+        self.counts: dict[str, int] = {}
+        self.listing_final = False
+        self.rows: dict[int, _Row] = {}
+        self.ids: dict[str, int] = {}
+        self.listing: dict[str, Entry] = {}
+        self.live = Live()
+
+
+class MemoryLedger:
+    """The ``Ledger`` over a ``MemoryStore``; one per run."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self._store = store or MemoryStore()
+        self._fence = -1
+
+    def _check(self) -> MemoryStore:
+        if self._store.fence != self._fence:
+            raise FencedOut
+        return self._store
+
+    def begin(self) -> Counters:
+        """See ``Ledger.begin``."""
+        with self._store.lock:
+            if self._fence < 0:
+                self._store.fence += 1
+                self._fence = self._store.fence
+            store = self._check()
+            for row in store.rows.values():
+                if row.shown.state is ObjectState.IN_FLIGHT:
+                    row.shown = replace(row.shown, state=ObjectState.PENDING)
+                    row.interrupted = 1
+            return self.counters()
+
+    def unswept(self, limit: int) -> Sequence[Unswept]:
+        """See ``Ledger.unswept``."""
+        with self._store.lock:
+            left = [r.shown for r in self._store.rows.values() if r.interrupted == 1][:limit]
+        return [Unswept(r.id, r.key, r.action, r.destination_key, r.started_at or 0.0) for r in left]
+
+    def swept(self, ids: Sequence[int]) -> None:
+        """See ``Ledger.swept``."""
+        with self._store.lock:
+            for one in ids:
+                self._check().rows[one].interrupted = 2
+
+    def record(self, rows: Sequence[Planned]) -> int:
+        """See ``Ledger.record``."""
+        new = 0
+        with self._store.lock:
+            store = self._check()
+            for planned in {row.key: row for row in rows}.values():
+                known = store.rows.get(store.ids.get(planned.key, 0))
+                if known is None:
+                    new += 1
+                    number = store.ids[planned.key] = len(store.rows) + 1
+                elif _may_change(known, planned):
+                    number = known.shown.id
+                    old = Planned(known.shown.key, known.shown.size, known.shown.action)
+                    add_up(store.counts, planned_delta(old, -1))
+                else:
+                    continue
+                add_up(store.counts, planned_delta(planned))
+                store.rows[number] = _Row(_planned_row(number, planned), planned.modified, planned.etag)
+        return new
+
+    def listing_done(self) -> None:
+        """See ``Ledger.listing_done``."""
+        with self._store.lock:
+            self._check().listing_final = True
+
+    def claim(self, limit: int, now: float) -> Sequence[Claimed]:
+        """See ``Ledger.claim``."""
+        with self._store.lock:
+            store = self._check()
+            waiting = [r for r in store.rows.values() if r.shown.state is ObjectState.PENDING][:limit]
+            for row in waiting:
+                row.shown = replace(row.shown, state=ObjectState.IN_FLIGHT, started_at=now)
+        return [
+            Claimed(
+                row.shown.id,
+                row.shown.key,
+                row.shown.size,
+                row.shown.action,
+                row.modified,
+                row.etag,
+                row.shown.attempts,
+                row.interrupted > 0,
+                bool(row.source_version),
+                row.shown.destination_key,
+            )
+            for row in waiting
+        ]
+
+    def settle(self, results: Sequence[Settled]) -> None:
+        """See ``Ledger.settle``."""
+        with self._store.lock:
+            store = self._check()
+            if any(store.rows[r.id].shown.state is not ObjectState.IN_FLIGHT for r in results):
+                raise FencedOut
+            for r in results:
+                add_up(store.counts, state_delta(ObjectState.IN_FLIGHT, r.state, r.listed, r.size))
+                row = store.rows[r.id]
+                row.interrupted = int(r.interrupted)
+                if r.state is ObjectState.PENDING:
+                    row.shown = replace(row.shown, state=r.state)
+                    continue
+                why = r.why or Failure("", "")
+                row.source_version, row.destination_etag = r.source_version, r.destination_etag
+                row.shown = replace(
+                    row.shown,
+                    size=r.size,
+                    state=r.state,
+                    attempts=r.attempts,
+                    kind=why.kind,
+                    reason=why.reason,
+                    remedy=why.remedy,
+                    destination_key="" if r.destination_key == r.key else r.destination_key,
+                    source_checksum=r.source_checksum,
+                    destination_checksum=r.destination_checksum,
+                    finished_at=r.at,
+                )
+
+    def see(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.see``."""
+        with self._store.lock:
+            store = self._check()
+            for entry in entries:
+                row = store.rows.get(store.ids.get(entry.key, 0))
+                if row is None or row.shown.size != entry.size or row.shown.destination_key:
+                    continue
+                if row.destination_etag and entry.etag and row.destination_etag != entry.etag:
+                    continue
+                row.seen = self._fence
+
+    def finished(
+        self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
+    ) -> Sequence[Finished]:
+        """See ``Ledger.finished``."""
+        with self._store.lock:
+            rows = [
+                row
+                for number, row in self._store.rows.items()
+                if number > after
+                and row.shown.state is state
+                and not row.shown.deleted
+                and not (unseen and row.seen == self._fence)
+            ][:limit]
+            return [
+                Finished(
+                    row.shown.id,
+                    row.shown.key,
+                    row.shown.size,
+                    row.shown.state,
+                    row.modified,
+                    row.etag,
+                    row.shown.destination_key,
+                    row.destination_etag,
+                    row.source_version,
+                )
+                for row in rows
+            ]
+
+    def judge(self, verdicts: Sequence[Verdict]) -> None:
+        """See ``Ledger.judge``."""
+        with self._store.lock:
+            store = self._check()
+            if any(store.rows[v.row.id].shown.state is not v.row.state for v in verdicts):
+                raise FencedOut
+            for v in verdicts:
+                add_up(store.counts, state_delta(v.row.state, v.state, v.row.size, v.row.size))
+                if v.deleted:
+                    add_up(store.counts, deleted_delta(v.row.size))
+                row = store.rows[v.row.id]
+                why = v.why or Failure("", "")
+                row.shown = replace(
+                    row.shown,
+                    state=v.state,
+                    deleted=v.deleted,
+                    kind=why.kind,
+                    reason=why.reason,
+                    remedy=why.remedy,
+                )
+
+    def counters(self) -> Counters:
+        """See ``Ledger.counters``."""
+        with self._store.lock:
+            counts = {name: n for name, n in self._store.counts.items() if name != "listing_final"}
+            return Counters(**counts, listing_final=self._store.listing_final)
+
+    def publish(self, live: Live) -> None:
+        """See ``Ledger.publish``."""
+        with self._store.lock:
+            self._check().live = live
+
+    def clear_listing(self) -> None:
+        """See ``Ledger.clear_listing``."""
+        with self._store.lock:
+            self._check().listing.clear()
+
+    def keep_listing(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.keep_listing``."""
+        with self._store.lock:
+            self._check().listing.update({entry.key: entry for entry in entries})
+
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """See ``Ledger.look_up``."""
+        with self._store.lock:
+            return {key: self._store.listing[key] for key in keys if key in self._store.listing}
+
+    def rows(self) -> tuple[LedgerRow, ...]:
+        """Every row by id."""
+        with self._store.lock:
+            return tuple(row.shown for row in self._store.rows.values())
+
+    def failures(self) -> tuple[FailureGroup, ...]:
+        """Failed objects grouped by reason, the largest group first."""
+        groups: dict[tuple[str, str], FailureGroup] = {}
+        for row in self.rows():
+            if row.state is ObjectState.FAILED:
+                first = groups.get(
+                    (row.kind, row.reason), FailureGroup(row.kind, row.reason, row.remedy, row.key, 0)
+                )
+                groups[row.kind, row.reason] = replace(first, objects=first.objects + 1)
+        return tuple(sorted(groups.values(), key=lambda g: (-g.objects, g.kind, g.reason)))
+
+
+def _planned_row(number: int, planned: Planned) -> LedgerRow:
+    why = planned.why or Failure("", "")
+    return LedgerRow(
+        number,
+        planned.key,
+        planned.size,
+        planned.state,
+        planned.action,
+        kind=why.kind,
+        reason=why.reason,
+        remedy=why.remedy,
+    )
+
+
+def _may_change(known: _Row, planned: Planned) -> bool:
+    row = known.shown
+    untouched = row.state is ObjectState.PENDING and not row.attempts and not known.interrupted
+    said = (row.size, known.modified, known.etag, row.action)
+    return untouched and said != (planned.size, planned.modified, planned.etag, planned.action)

@@ -1,0 +1,161 @@
+"""Planning: both listings side by side, one decision per source object, recorded in batches.
+
+Two sorted listings are merged in memory that does not grow. Both are watched: a backend that claims order
+and does not keep it (SeaweedFS sorts by folder) is caught at the first step backwards, and everything is
+compared anew through the ledger's index. Decisions made up to then are brought up to date by that second
+pass, and a copy made meanwhile was made create-only, so nothing was overwritten on a wrong belief.
+
+Planning can stop at any moment and is then simply done again from the start: recording is idempotent. A
+remembered position is not used on purpose. On a listing that turns out to be unordered further on,
+``start_after`` would step over objects without anyone noticing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from dashboard.migration.decide import decide
+from dashboard.migration.globs import compile_filter
+from dashboard.migration.ledger import Ledger, Planned
+from dashboard.migration.types import Spec
+from dashboard.storage.driver import Driver
+from dashboard.storage.types import Entry
+
+BATCH = 1000
+FLUSH = 0.5
+"""Seconds after which a batch is recorded although it is not full, so that copying can begin."""
+GAP = 0.002
+"""Seconds between two recording transactions: copying wants to write its results too."""
+
+
+class Unordered(Exception):
+    """A listing went backwards."""
+
+
+class _Stopped(Exception):
+    """Planning was asked to stop."""
+
+
+def plan(
+    source: Driver,
+    destination: Driver,
+    spec: Spec,
+    ledger: Ledger,
+    stop: Callable[[], bool],
+    *,
+    gap: float = GAP,
+) -> bool:
+    """Record every source object of the migration; False when ``stop`` asked to end before that.
+
+    Raises ``StorageError`` from either listing. Calling it again completes or repeats the work.
+    """
+    planner = _Planner(source, destination, spec, ledger=ledger, stop=stop, gap=gap)
+    try:
+        if source.ordered and destination.ordered:
+            try:
+                planner.record(merge(planner.wanted(), planner.present()))
+            except Unordered:
+                planner.record(planner.by_index())
+        else:
+            planner.record(planner.by_index())
+    except _Stopped:
+        return False
+    ledger.clear_listing()
+    ledger.listing_done()
+    return True
+
+
+def merge(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterator[tuple[Entry, Entry | None]]:
+    """Pair each source entry with the destination's of the same key. Raises ``Unordered``.
+
+    Keys are compared as text, which is the order of their UTF-8 bytes. A key listed twice in a row is
+    taken once.
+    """
+    others = _ascending(destination)
+    other = next(others, None)
+    for entry in _ascending(source):
+        while other is not None and other.key < entry.key:
+            other = next(others, None)
+        yield entry, other if other is not None and other.key == entry.key else None
+    # A destination that steps back further on may hold, there, what was just called missing.
+    for _ in others:
+        pass
+
+
+def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
+    last: str | None = None
+    for entry in entries:
+        if last is not None:
+            if entry.key < last:
+                raise Unordered
+            if entry.key == last:
+                continue
+        last = entry.key
+        yield entry
+
+
+class _Planner:
+    """The working parts of one ``plan`` call."""
+
+    def __init__(
+        self,
+        source: Driver,
+        destination: Driver,
+        spec: Spec,
+        *,
+        ledger: Ledger,
+        stop: Callable[[], bool],
+        gap: float,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._spec = spec
+        self._ledger = ledger
+        self._stop = stop
+        self._gap = gap
+        self._filter = compile_filter(spec.include, spec.exclude)
+
+    def wanted(self) -> Iterator[Entry]:
+        """The source's listing without what the globs leave out. Order violations stay visible in it."""
+        for entry in self._heeding(self._source.list(self._spec.prefix)):
+            if self._filter.wants(entry.key):
+                yield entry
+
+    def present(self) -> Iterator[Entry]:
+        """The destination's listing."""
+        return self._heeding(self._destination.list(self._spec.prefix))
+
+    def by_index(self) -> Iterator[tuple[Entry, Entry | None]]:
+        """The same pairs as ``merge``, whatever the order; the destination's listing rests in the ledger."""
+        self._ledger.clear_listing()
+        listing = self.present()
+        while batch := list(islice(listing, BATCH)):
+            self._ledger.keep_listing(batch)
+            time.sleep(self._gap)
+        wanted = self.wanted()
+        while batch := list(islice(wanted, BATCH)):
+            found = self._ledger.look_up([entry.key for entry in batch])
+            for entry in batch:
+                yield entry, found.get(entry.key)
+
+    def record(self, pairs: Iterable[tuple[Entry, Entry | None]]) -> None:
+        """Decide and record, in batches."""
+        batch: list[Planned] = []
+        due = time.monotonic() + FLUSH
+        for entry, found in pairs:
+            batch.append(decide(entry, found, self._spec, self._destination.check_key))
+            if len(batch) >= BATCH or time.monotonic() >= due:
+                self._ledger.record(batch)
+                batch.clear()
+                time.sleep(self._gap)
+                due = time.monotonic() + FLUSH
+        if batch:
+            self._ledger.record(batch)
+
+    def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            if self._stop():
+                raise _Stopped
+            yield entry

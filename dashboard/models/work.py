@@ -1,0 +1,131 @@
+"""Tables of ``work.db``: the ledger rows of migrations, their counters, and what is shown while they run.
+
+Core tables in a metadata of their own, so that the ledger works in any program. All times are seconds
+since the epoch, all sizes bytes. ``migration_id`` names a row of the main database; there is no foreign
+key because the two files know nothing of each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData()
+
+
+class KeyText(TypeDecorator[str]):
+    """An object's key, exactly.
+
+    A file name in another encoding arrives with surrogate escapes (PEP 383), which no database takes as
+    text. It is stored as its bytes: SQLite keeps those apart from every text, so nothing collides.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Text as it is; bytes where it is none."""
+        if value is None or value.isascii():
+            return value
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")  # type: ignore[return-value]
+        return value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """The same key again."""
+        return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+objects = Table(
+    "migration_objects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("migration_id", Integer, nullable=False),
+    Column("key", KeyText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("modified", Float),
+    Column("etag", String),
+    Column("state", String(16), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # 1: was in flight when a run ended and its leftovers are not swept yet; 2: swept since then.
+    Column("interrupted", Integer, nullable=False, server_default=text("0")),
+    Column("kind", String(24), nullable=False, server_default=text("''")),
+    Column("reason", String, nullable=False, server_default=text("''")),
+    Column("remedy", String, nullable=False, server_default=text("''")),
+    # Empty unless it differs from the key (keep both).
+    Column("destination_key", KeyText, nullable=False, server_default=text("''")),
+    Column("source_checksum", String, nullable=False, server_default=text("''")),
+    Column("destination_checksum", String, nullable=False, server_default=text("''")),
+    Column("source_version", String, nullable=False, server_default=text("''")),
+    Column("destination_etag", String, nullable=False, server_default=text("''")),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    # The fence of the run whose final listing saw this object at the destination.
+    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("deleted", Boolean, nullable=False, server_default=text("0")),
+    UniqueConstraint("migration_id", "key", name="uq_migration_objects_key"),
+    Index("ix_migration_objects_state", "migration_id", "state", "id"),
+    Index("ix_migration_objects_unswept", "migration_id", "id", sqlite_where=text("interrupted = 1")),
+)
+
+COUNTED = (
+    "found",
+    "copied",
+    "verified",
+    "skipped",
+    "failed",
+    "deleted",
+    "to_copy",
+    "to_replace",
+    "to_compare",
+    "to_keep_both",
+)
+"""The counters; each has a twin ending in ``_bytes``."""
+
+counters = Table(
+    "migration_counters",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("fence", Integer, nullable=False, server_default=text("0")),
+    Column("listing_final", Boolean, nullable=False, server_default=text("0")),
+    *(
+        Column(name + suffix, Integer, nullable=False, server_default=text("0"))
+        for name in COUNTED
+        for suffix in ("", "_bytes")
+    ),
+)
+
+failure_groups = Table(
+    "migration_failure_groups",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(24), primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("remedy", String, nullable=False),
+    Column("example", KeyText, nullable=False),
+    Column("objects", Integer, nullable=False),
+)
+
+live = Table(
+    "migration_live",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("status", String, nullable=False),
+)
+
+# Where a listing is not sorted, the destination's listing rests here while the source's is compared.
+listing = Table(
+    "migration_listing",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", KeyText, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("modified", Float),
+    Column("etag", String),
+    sqlite_with_rowid=False,
+)

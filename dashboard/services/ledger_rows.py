@@ -1,0 +1,127 @@
+"""How ledger values become rows of ``work.db``: prepared statements and their parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, bindparam, update
+
+from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
+from dashboard.migration.types import ObjectState
+from dashboard.models.work import objects
+from dashboard.storage.types import Entry
+
+DONE = (ObjectState.COPIED.value, ObjectState.VERIFIED.value)
+
+_WHY = ("kind", "reason", "remedy")
+_PLANNED = ("key", "size", "modified", "etag", "state", "action", *_WHY)
+_SETTLED = (
+    "size",
+    "state",
+    "attempts",
+    "interrupted",
+    *_WHY,
+    "destination_key",
+    "source_checksum",
+    "destination_checksum",
+    "source_version",
+    "destination_etag",
+    "finished_at",
+)
+
+REPLAN = (
+    update(objects)
+    .where(objects.c.id == bindparam("b_id"))
+    .values({name: bindparam(name) for name in _PLANNED})
+)
+SETTLE = (
+    update(objects)
+    .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
+    .values({name: bindparam(name) for name in _SETTLED})
+)
+HAND_BACK = (
+    update(objects)
+    .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
+    .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted"))
+)
+SEE = update(objects).where(
+    objects.c.key == bindparam("b_key"),
+    objects.c.size == bindparam("b_size"),
+    objects.c.state.in_(DONE),
+    objects.c.destination_key == "",
+    (objects.c.destination_etag == "")
+    | (bindparam("b_etag") == "")
+    | (objects.c.destination_etag == bindparam("b_etag")),
+)
+JUDGE = (
+    update(objects)
+    .where(objects.c.id == bindparam("b_id"), objects.c.state == bindparam("b_before"))
+    .values({name: bindparam(name) for name in ("state", *_WHY, "deleted")})
+)
+
+
+def _why_values(why: Failure | None) -> dict[str, str]:
+    return {
+        "kind": why.kind if why else "",
+        "reason": why.reason if why else "",
+        "remedy": why.remedy if why else "",
+    }
+
+
+def plan_values(row: Planned) -> dict[str, Any]:
+    """Parameters of a new or re-planned row."""
+    return {
+        "key": row.key,
+        "size": row.size,
+        "modified": row.modified,
+        "etag": row.etag,
+        "state": row.state.value,
+        "action": row.action.value,
+        **_why_values(row.why),
+    }
+
+
+def may_change(old: Row[Any], row: Planned) -> bool:
+    """Whether a recorded row was never tried and its decision is out of date."""
+    untouched = old.state == ObjectState.PENDING.value and not old.attempts and not old.interrupted
+    said = (old.size, old.modified, old.etag, old.action)
+    return untouched and said != (row.size, row.modified, row.etag, row.action.value)
+
+
+def entry_values(entry: Entry) -> dict[str, Any]:
+    """Parameters of a kept destination entry."""
+    return {"key": entry.key, "size": entry.size, "modified": entry.modified, "etag": entry.etag}
+
+
+def settle_values(result: Settled) -> dict[str, Any]:
+    """Parameters of ``SETTLE``."""
+    return {
+        "b_id": result.id,
+        "size": result.size,
+        "state": result.state.value,
+        "attempts": result.attempts,
+        "interrupted": int(result.interrupted),
+        **_why_values(result.why),
+        "destination_key": "" if result.destination_key == result.key else result.destination_key,
+        "source_checksum": result.source_checksum,
+        "destination_checksum": result.destination_checksum,
+        "source_version": result.source_version,
+        "destination_etag": result.destination_etag,
+        "finished_at": result.at,
+    }
+
+
+def hand_back_values(result: Settled) -> dict[str, Any]:
+    """Parameters of ``HAND_BACK``."""
+    return {"b_id": result.id, "interrupted": int(result.interrupted)}
+
+
+def verdict_values(verdict: Verdict) -> dict[str, Any]:
+    """Parameters of ``JUDGE``."""
+    return {
+        "b_id": verdict.row.id,
+        "b_before": verdict.row.state.value,
+        "state": verdict.state.value,
+        "deleted": verdict.deleted,
+        **_why_values(verdict.why),
+    }

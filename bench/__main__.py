@@ -1,0 +1,83 @@
+"""``python -m bench``: measure, print, keep."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from bench import corpus, report
+from bench.session import ROUTES, Result, Session, WrongCopy
+from bench.tools import TOOLS
+from tests.servers.seaweedfs import SeaweedFS
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What to measure."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each tool runs each case (3)")
+    parser.add_argument("--objects", type=int, default=5000, help="how many small objects (5000)")
+    parser.add_argument("--large", type=int, default=4, help="how many large objects (4)")
+    parser.add_argument("--large-mib", type=int, default=256, help="MiB of one large object (256)")
+    parser.add_argument("--quick", action="store_true", help="one round of little: does it run?")
+    parser.add_argument("--route", action="append", choices=ROUTES, help="only this way (may be repeated)")
+    names = [tool.name for tool in TOOLS]
+    parser.add_argument("--tool", action="append", choices=names, help="only this tool (may be repeated)")
+    parser.add_argument("--corpus", choices=("small", "large"), help="only these objects")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the report is kept")
+    options = parser.parse_args(given)
+    if options.quick:
+        options.rounds, options.objects, options.large, options.large_mib = 1, 200, 2, 20
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The program; returns its exit status."""
+    options = arguments(given)
+    print("starting SeaweedFS ...", file=sys.stderr, flush=True)
+    with SeaweedFS() as server:
+        try:
+            print(measure_on(server, options))
+        except WrongCopy as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def measure_on(server: SeaweedFS, options: argparse.Namespace) -> str:
+    """Run a session against a running server, keep its report and return it."""
+    corpora = []
+    if options.corpus != "large":
+        corpora.append(corpus.small(options.objects))
+    if options.corpus != "small":
+        corpora.append(corpus.large(options.large, options.large_mib * 2**20))
+    tools = [tool for tool in TOOLS if not options.tool or tool.name in options.tool]
+    routes = [route for route in ROUTES if not options.route or route in options.route]
+    now = datetime.now().astimezone()
+    print("making and uploading the sources ...", file=sys.stderr, flush=True)
+    with Session(server, corpora) as session:
+        results = session.run(tools, routes, options.rounds, _tell)
+    lines = report.summarise(results)
+    text = report.markdown(lines, corpora, tools, f"{now:%Y-%m-%d %H:%M}")
+    path = report.save(options.results, f"{now:%Y-%m-%d-%H%M%S}", text, lines, results)
+    print(f"kept in {path}", file=sys.stderr)
+    return text
+
+
+def _tell(result: Result) -> None:
+    run = result.measured
+    print(
+        f"round {result.round}  {result.corpus:5}  {result.route:11}  {result.tool:7}  {run.wall:6.2f} s  "
+        f"{run.cpu:6.2f} s CPU  {run.peak / 2**20:5.0f} MiB  {run.server_cpu:6.2f} s server CPU  "
+        f"{run.elsewhere:5.2f} s elsewhere",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

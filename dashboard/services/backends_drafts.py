@@ -1,0 +1,101 @@
+"""From what a person typed to what a driver can be built from, and what must be typed again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from dashboard.errors import InvalidInput
+from dashboard.services.backends_values import Draft, Resolved, Stored
+from dashboard.storage import registry
+from dashboard.storage.options import Option
+from dashboard.storage.presets import find_preset
+from dashboard.storage.types import Secret
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+Opener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
+"""Opens the named secrets of a saved backend."""
+
+_PLACE = frozenset({"bucket", "prefix", "root"})
+
+
+def check_name(name: str) -> str:
+    """A backend's name as stored. Raises ``InvalidInput``."""
+    if not NAME.fullmatch(name):
+        raise InvalidInput(
+            "name",
+            "A backend's name has 1 to 63 small letters, digits and hyphens, the first no hyphen.",
+            remedy="For example: media-archive",
+        )
+    return name
+
+
+def resolve(
+    draft: Draft, stored: Stored | None, open_secrets: Opener, forbidden_roots: Sequence[str]
+) -> Resolved:
+    """Check a draft and complete it with the secrets it leaves blank. No network call.
+
+    Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
+    one it was entered for, because whoever can edit a backend must not learn its secret that way.
+    """
+    preset = find_preset(draft.preset)
+    if stored is not None and stored.driver != preset.driver:
+        raise InvalidInput(
+            "preset",
+            f"“{stored.name}” cannot become “{preset.label}”: that is another kind of storage.",
+            remedy="Add a new backend and migrate to it.",
+        )
+    typed = {name: secret for name, secret in draft.secrets.items() if secret}
+    kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
+    kept &= {option.name for option in specs(draft.preset)}
+    secrets = dict(typed)
+    if stored is not None and kept:
+        secrets.update(open_secrets(stored, kept))
+    options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=forbidden_roots)
+    if stored is not None and kept:
+        _demand_again(stored, draft.preset, options, kept)
+    return Resolved(draft.name, preset.driver, draft.preset, options, secrets, frozenset(typed), stored)
+
+
+def specs(preset: str) -> tuple[Option, ...]:
+    """Every option of the preset's driver, those it hides included."""
+    chosen = find_preset(preset)
+    return chosen.extra + registry.driver_type(chosen.driver).options
+
+
+def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Stored options, with defaults for those that a newer version brought."""
+    known = registry.driver_type(driver).options
+    return {option.name: option.default for option in known if not option.secret} | dict(options)
+
+
+def moved(stored: Stored, preset: str, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the changed options that decide which objects this backend means."""
+    return _changed(stored, options, _PLACE | _guards(stored, preset))
+
+
+def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of all changed options."""
+    return _changed(stored, options, frozenset(stored.options) | frozenset(options))
+
+
+def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
+    labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}
+    for name in _changed(stored, options, _guards(stored, preset)):
+        secret = min(kept)
+        raise InvalidInput(
+            secret,
+            f"“{labels.get(name, name)}” decides where this secret is sent and was changed, "
+            f"so “{labels.get(secret, secret)}” must be entered again.",
+        )
+
+
+def _guards(stored: Stored, preset: str) -> frozenset[str]:
+    return registry.guarding(stored.preset) | registry.guarding(preset)
+
+
+def _changed(stored: Stored, options: Mapping[str, str], names: frozenset[str]) -> tuple[str, ...]:
+    before = complete(stored.driver, stored.options)
+    after = complete(stored.driver, options)
+    return tuple(name for name in sorted(names) if before.get(name, "") != after.get(name, ""))

@@ -1,0 +1,99 @@
+"""Which passwords and usernames are accepted, and how passwords are hashed."""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.types import Secret
+
+SHORTEST = 10
+LONGEST = 1024
+USERNAME = re.compile(r"[a-z0-9._-]{1,64}")
+
+_TRIED_FIRST = """
+0123456789 0987654321 1029384756 1111111111 1122334455 123123123123 1234512345 1234567890 12345678910
+1234567891 123456789a 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx3edc abcdefghij abcdefghijk administrator
+asdfghjkl1 changeme123 changemenow dragon1234 football123 iloveyou12 iloveyou123 letmein123 letmein1234
+password01 password10 password11 password12 password123 password1234 passwordpassword princess123
+q1w2e3r4t5 q1w2e3r4t5y6 qazwsxedcrfv qwerty1234 qwerty12345 qwerty123456 qwertyuiop qwertyuiop1
+qwertyuiop123 stowage123 stowage1234 stowagestowage superman123 sunshine123 trustno1trustno1 welcome123
+welcome1234 zaq12wsxcde3
+"""
+COMMON = frozenset(_TRIED_FIRST.split())
+
+# One hash takes 64 MiB: a burst of sign-ins must queue rather than fill the memory.
+_AT_ONCE = threading.BoundedSemaphore(2)
+
+
+class Passwords:
+    """argon2id (RFC 9106, second recommended option) with a bounded number of hashes at once. Thread-safe."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._nobody = self._hasher.hash("no one has this password")
+
+    def hash(self, password: Secret) -> str:
+        """A new salted hash."""
+        with _AT_ONCE:
+            return self._hasher.hash(_bytes(password))
+
+    def verify(self, stored: str | None, password: Secret) -> bool:
+        """Whether it is the password. Takes as long when there is no such person (``None``)."""
+        try:
+            with _AT_ONCE:
+                matches = self._hasher.verify(stored or self._nobody, _bytes(password))
+        except (VerificationError, InvalidHashError):
+            return False
+        return matches and stored is not None
+
+    def outdated(self, stored: str) -> bool:
+        """Whether a hash was made with other parameters than today's."""
+        return self._hasher.check_needs_rehash(stored)
+
+
+def wrapped(password: Secret | str) -> Secret:
+    """The password in a type that does not print."""
+    return password if isinstance(password, Secret) else Secret(password)
+
+
+def check_username(username: str) -> str:
+    """A username as stored. Raises ``InvalidInput``."""
+    if not USERNAME.fullmatch(username):
+        raise InvalidInput(
+            "username",
+            "A username has 1 to 64 small letters, digits, dots, hyphens or underscores.",
+            remedy="For example: ada.lovelace",
+        )
+    return username
+
+
+def check_password(password: Secret, username: str) -> None:
+    """Raise ``InvalidInput`` for a password that would be guessed, or that cannot be hashed."""
+    plain = password.reveal()
+    if len(plain) < SHORTEST:
+        raise _refused(f"The password is too short: it needs at least {SHORTEST} characters.")
+    if len(plain) > LONGEST:
+        raise _refused(f"The password is too long: it may have at most {LONGEST:,} characters.")
+    if any(unicodedata.category(c) in ("Cs", "Cc") for c in plain):
+        raise _refused("The password holds characters that cannot be typed, such as a line break.")
+    simple = plain.casefold()
+    if simple == username.casefold():
+        raise _refused("The password must not be the username.")
+    if simple in COMMON or len(set(simple)) < 3:
+        raise _refused("This password is one of the first that anyone would try.")
+
+
+def _refused(reason: str) -> InvalidInput:
+    return InvalidInput("password", reason, remedy="A few unrelated words make a good one.")
+
+
+def _bytes(password: Secret) -> bytes:
+    # One person's keyboard composes letters that another's does not (NIST SP 800-63B, 5.1.1.2).
+    text = unicodedata.normalize("NFKC", password.reveal()[: LONGEST + 1])
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,155 @@
+"""What was last seen of each backend: reachable or not, how much it holds, and the first steps taken.
+
+Small rows, written often, with one UPDATE each. A row that is gone (its backend was removed meanwhile)
+is not an error.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import func, select, update
+
+from dashboard.migration.types import State
+from dashboard.models.backends import Backend, BackendStatus
+from dashboard.models.migrations import Migration
+from dashboard.services.database import Database
+
+COUNT_IS_STALE = 45.0
+"""Seconds without progress after which a count is no longer shown as running."""
+
+
+class Badge(StrEnum):
+    """The one-word state of a backend."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Times in seconds since the epoch, latency in milliseconds, sizes in bytes.
+
+    ``objects`` and ``bytes`` are the last finished count; ``counting_objects`` is how far one under way is.
+    """
+
+    badge: Badge
+    latency_ms: float | None
+    checked_at: float | None
+    message: str
+    remedy: str
+    objects: int | None
+    bytes: int | None
+    counted_at: float | None
+    counting: bool
+    counting_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """The first three steps: another backend than the one setup made, a passed test, a migration."""
+
+    added_backend: bool
+    tested: bool
+    migrated: bool
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.added_backend and self.tested and self.migrated
+
+
+class StatusBoard:
+    """Records and reads. Thread-safe; every method is one short transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record_check(
+        self, backend_id: int, badge: Badge, latency_ms: float | None, message: str = "", remedy: str = ""
+    ) -> None:
+        """What a health check found."""
+        self._set(
+            backend_id,
+            badge=badge.value,
+            latency_ms=latency_ms,
+            message=message,
+            remedy=remedy,
+            checked_at=time.time(),
+        )
+
+    def record_count(self, backend_id: int, objects: int, size: int, *, final: bool) -> None:
+        """How far a count has come; ``final`` makes it the figure that is shown. ``size`` in bytes."""
+        now = time.time()
+        if final:
+            self._set(
+                backend_id, objects=objects, bytes=size, counted_at=now, counting_at=None, counting_objects=0
+            )
+        else:
+            self._set(backend_id, counting_at=now, counting_objects=objects, counting_bytes=size)
+
+    def drop_count(self, backend_id: int) -> None:
+        """The count under way ended without a result; the last finished one stays."""
+        self._set(backend_id, counting_at=None, counting_objects=0, counting_bytes=0)
+
+    def record_test(self, backend_id: int, *, passed: bool, message: str = "", remedy: str = "") -> None:
+        """What "Test connection" found. The latency of the last check stays."""
+        values: dict[str, object] = {
+            "badge": (Badge.HEALTHY if passed else Badge.DOWN).value,
+            "message": message,
+            "remedy": remedy,
+            "checked_at": time.time(),
+        }
+        if passed:
+            values["tested_at"] = time.time()
+        self._set(backend_id, **values)
+
+    def checklist(self) -> Checklist:
+        """How far the first steps are."""
+        with self._database.read() as session:
+            backends = session.scalar(select(func.count(Backend.id))) or 0
+            tested = session.scalar(
+                select(BackendStatus.backend_id).where(BackendStatus.tested_at.is_not(None)).limit(1)
+            )
+            specs = session.scalars(select(Migration.spec).where(Migration.state == State.FINISHED.value))
+            migrated = any(not spec.get("dry_run") for spec in specs)
+        return Checklist(backends > 1, tested is not None, migrated)
+
+    def _set(self, backend_id: int, **values: object) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(BackendStatus).where(BackendStatus.backend_id == backend_id).values(**values)
+            )
+
+
+def forget(row: BackendStatus) -> None:
+    """Back to knowing nothing: the backend now means another place."""
+    row.badge = Badge.UNKNOWN.value
+    row.message = row.remedy = ""
+    row.latency_ms = row.checked_at = row.tested_at = None
+    row.objects = row.bytes = None
+    row.counted_at = row.counting_at = None
+    row.counting_objects = row.counting_bytes = 0
+
+
+def status_of(row: BackendStatus | None) -> Status:
+    """A row as shown."""
+    if row is None:
+        return Status(Badge.UNKNOWN, None, None, "", "", None, None, None, False, 0)
+    counting = row.counting_at is not None and row.counting_at + COUNT_IS_STALE > time.time()
+    return Status(
+        badge=Badge(row.badge),
+        latency_ms=row.latency_ms,
+        checked_at=row.checked_at,
+        message=row.message,
+        remedy=row.remedy,
+        objects=row.objects,
+        bytes=row.bytes,
+        counted_at=row.counted_at,
+        counting=counting,
+        counting_objects=row.counting_objects if counting else 0,
+    )

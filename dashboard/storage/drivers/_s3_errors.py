@@ -1,0 +1,380 @@
+"""One table from everything that can go wrong with S3 to a kind, a sentence and a next step.
+
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. What the vendor's client
+says travels only as the chained cause: its text may hold signatures.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers._s3_keys import plain
+from dashboard.storage.errors import Changed, Damaged, Exists, InvalidKey, NotFound, StorageError, Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed request in neutral words, whichever client made it.
+
+    ``status`` is 0 when no answer came; then ``trouble`` names what happened on the wire.
+    ``region`` is the one the server said it wants.
+    """
+
+    status: int = 0
+    code: str = ""
+    region: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What was being done to what, for the sentences."""
+
+    operation: str
+    key: str
+    bucket: str
+    host: str
+    region: str
+
+
+class NoBucket(NotFound):
+    """The bucket itself is not there."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene.key, operation=scene.operation)
+        self.args = (f"There is no bucket “{scene.bucket}” on {scene.host}.",)
+        self.reason = self.args[0]
+        self.subject = scene.bucket
+        self.remedy = "Check the bucket's name and the endpoint, or create the bucket."
+
+
+_TROUBLES = (
+    ("expired", r"certificate has expired|\bExpired(Context)?\b"),
+    ("hostname", r"NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn't match"),
+    ("self_signed", r"self.signed certificate|CaUsedAsEndEntity"),
+    ("unknown_issuer", r"UnknownIssuer|unable to get (local )?issuer|certificate verify failed|InvalidCert"),
+    ("tls", r"SSLError|InvalidMessage|InvalidContentType|HandshakeFailure|WRONG_VERSION_NUMBER|CorruptMessage|ssl\.c:"),
+    ("dns", r"dns error|Name or service not known|NameResolution|getaddrinfo|Temporary failure in name"),
+    ("refused", r"ConnectionRefused|Connection refused"),
+    ("unroutable", r"Network is unreachable|No route to host|NetworkUnreachable|HostUnreachable"),
+    ("connect_timeout", r"ConnectTimeout|Connect,\s+source: TimedOut|tcp connect error.*timed out"),
+    ("timeout", r"TimedOut|kind: Timeout|[Tt]imed out|ReadTimeout"),
+    ("cut", r"IncompleteBody|IncompleteRead|MissingContentLength|UnexpectedEof"),
+    ("reset", r"ConnectionReset|Connection reset|IncompleteMessage|RemoteDisconnected|BrokenPipe|Broken pipe|"
+              r"Connection aborted|ConnectionAborted"),
+)  # fmt: skip
+_TROUBLE = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _TROUBLES)
+
+
+def trouble_in(text: str) -> str:
+    """Name what went wrong on the wire from a client's debug text; ``reset`` is the mildest guess."""
+    return next((name for name, pattern in _TROUBLE if pattern.search(text)), "other")
+
+
+_ACTIONS = {
+    "read": ("read from", "s3:GetObject"),
+    "stat": ("read from", "s3:GetObject"),
+    "write": ("write to", "s3:PutObject"),
+    "copy": ("copy within", "s3:GetObject and s3:PutObject"),
+    "list": ("list", "s3:ListBucket"),
+    "delete": ("delete from", "s3:DeleteObject"),
+    "sweep": ("tidy up unfinished uploads in", "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"),
+    "create bucket": ("create", "s3:CreateBucket"),
+    "authenticate": ("sign in to", "s3:ListBucket"),
+}
+
+_ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
+    "refused": (
+        Kind.UNREACHABLE,
+        "{host} refused the connection.",
+        "Check the host and port of the endpoint, and that the server runs.",
+    ),
+    "dns": (Kind.UNREACHABLE, "There is no host called {host}.", "Check the spelling of the endpoint."),
+    "unroutable": (
+        Kind.UNREACHABLE,
+        "No network route leads to {host}.",
+        "Check the endpoint and this machine's network.",
+    ),
+    "connect_timeout": (
+        Kind.TIMEOUT,
+        "{host} did not answer within 5 seconds.",
+        "Check the host and port of the endpoint, and firewalls on the way.",
+    ),
+    "timeout": (
+        Kind.TIMEOUT,
+        "{host} took the request and then went silent.",
+        "Try again; if it stays so, ask whoever runs the server.",
+    ),
+    "reset": (Kind.UNREACHABLE, "{host} dropped the connection.", "Try again in a moment."),
+    "expired": (
+        Kind.UNREACHABLE,
+        "The certificate of {host} has expired.",
+        "Ask whoever runs the server to renew it.",
+    ),
+    "hostname": (
+        Kind.UNREACHABLE,
+        "The certificate of {host} was made for another host name.",
+        "Use the name the certificate was made for.",
+    ),
+    "self_signed": (
+        Kind.UNREACHABLE,
+        "{host} shows a self-signed certificate, which nobody vouches for.",
+        "If the server is yours, paste its certificate under Advanced as certificate authority.",
+    ),
+    "unknown_issuer": (
+        Kind.UNREACHABLE,
+        "No authority known here signed the certificate of {host}; it may be self-signed.",
+        "If the server is yours, paste its certificate authority under Advanced.",
+    ),
+    "tls": (
+        Kind.UNREACHABLE,
+        "{host} does not speak TLS as expected.",
+        "Check whether the endpoint begins with https:// or http://, and its port.",
+    ),
+    "redirect": (
+        Kind.UNREACHABLE,
+        "{host} answered with a redirect, which Stowage does not follow.",
+        "Enter the endpoint the provider names for this bucket's region.",
+    ),
+    "unreadable": (
+        Kind.UNREACHABLE,
+        "{host} answered with something that is not S3.",
+        "Check that the endpoint is the S3 address and not a web page.",
+    ),
+    "other": (Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
+}
+_TLS_IS_FINAL = frozenset(
+    {"expired", "hostname", "self_signed", "unknown_issuer", "tls", "redirect", "unreadable"}
+)
+
+_CREDENTIALS = "Copy the access key ID and the secret again."
+_CODES: dict[str, tuple[Kind, str, str]] = {
+    "InvalidAccessKeyId": (
+        Kind.BAD_CREDENTIALS,
+        "{host} does not know this access key ID.",
+        "Copy the access key ID again and check that the key has not been deleted.",
+    ),
+    "SignatureDoesNotMatch": (
+        Kind.BAD_CREDENTIALS,
+        "The secret access key is wrong.",
+        "Copy the secret again; it belongs to exactly this access key ID.",
+    ),
+    "ExpiredToken": (
+        Kind.BAD_CREDENTIALS,
+        "The session token has expired.",
+        "Enter fresh temporary credentials, or a key that lasts.",
+    ),
+    "InvalidToken": (
+        Kind.BAD_CREDENTIALS,
+        "The session token is not valid.",
+        "Copy the session token again.",
+    ),
+    "Unauthorized": (Kind.BAD_CREDENTIALS, "{host} does not accept these credentials.", _CREDENTIALS),
+    "AuthFailure": (Kind.BAD_CREDENTIALS, "{host} does not accept these credentials.", _CREDENTIALS),
+    "InvalidSecurity": (Kind.BAD_CREDENTIALS, "{host} does not accept these credentials.", _CREDENTIALS),
+    "AccountProblem": (
+        Kind.DENIED,
+        "There is a problem with the account at the provider.",
+        "Sign in to the provider; often a bill is unpaid.",
+    ),
+    "RequestTimeTooSkewed": (
+        Kind.BAD_CREDENTIALS,
+        "This machine's clock and the server's differ too much.",
+        "Set this machine's clock, ideally by NTP.",
+    ),
+    "SlowDown": (Kind.THROTTLED, "{host} asks to slow down.", "Use fewer workers, or try later."),
+    "InvalidStorageClass": (
+        Kind.UNSUPPORTED,
+        "{host} does not know the storage class.",
+        "Change or clear the storage class under Advanced.",
+    ),
+    "QuotaExceeded": (Kind.FULL, "The bucket's quota is used up.", "Raise the quota or make room."),
+    "InsufficientStorage": (Kind.FULL, "{host} has no room left.", "Make room or add storage."),
+    "EntityTooLarge": (
+        Kind.UNSUPPORTED,
+        "The object is larger than {host} allows.",
+        "Ask the provider for the largest object size.",
+    ),
+    "BucketAlreadyExists": (
+        Kind.CONFLICT,
+        "A bucket “{bucket}” exists already and belongs to somebody else.",
+        "Choose another name.",
+    ),
+    "BucketAlreadyOwnedByYou": (Kind.CONFLICT, "The bucket “{bucket}” is yours already.", ""),
+    "InvalidBucketName": (
+        Kind.UNSUPPORTED,
+        "{host} does not accept “{bucket}” as a bucket name.",
+        "Use 3 to 63 small letters, digits and hyphens.",
+    ),
+    "InvalidObjectState": (
+        Kind.DENIED,
+        "“{key}” is archived and must be restored before it can be read.",
+        "Restore it at the provider, then try again.",
+    ),
+    "NotImplemented": (Kind.UNSUPPORTED, "{host} cannot do this.", ""),
+    "MethodNotAllowed": (Kind.UNSUPPORTED, "{host} does not allow this.", ""),
+    "ConditionalRequestConflict": (Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
+    "BadDigest": (Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again."),
+}
+_SAME_AS = {
+    "InvalidDigest": "BadDigest",
+    "XAmzContentSHA256Mismatch": "BadDigest",
+    "IncompleteBody": "BadDigest",
+    "ServiceUnavailable": "SlowDown",
+    "TooManyRequests": "SlowDown",
+    "RequestLimitExceeded": "SlowDown",
+    "Throttling": "SlowDown",
+    "ThrottlingException": "SlowDown",
+    "TokenRefreshRequired": "ExpiredToken",
+    "XMinioStorageFull": "InsufficientStorage",
+    "XMinioAdminBucketQuotaExceeded": "QuotaExceeded",
+    "StorageQuotaExceeded": "QuotaExceeded",
+    "CapExceeded": "QuotaExceeded",
+    "StorageCapExceeded": "QuotaExceeded",
+    "NotSignedUp": "AccountProblem",
+}
+_BY_STATUS = {
+    401: "Unauthorized",
+    405: "MethodNotAllowed",
+    413: "EntityTooLarge",
+    429: "SlowDown",
+    501: "NotImplemented",
+    503: "SlowDown",
+    507: "InsufficientStorage",
+}
+_WRONG_REGION = frozenset(
+    {
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "TemporaryRedirect",
+    }
+)
+_IMPOSSIBLE_KEY = frozenset({"InvalidURI", "KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName"})
+
+
+def translate(failure: Failure, scene: Scene) -> StorageError:
+    """The error to raise for a failed request."""
+    if not failure.status:
+        return _from_wire(failure, scene)
+    return _special(failure, scene) or _by_code(failure, scene) or _by_status(failure, scene)
+
+
+def _by_code(failure: Failure, scene: Scene) -> StorageError | None:
+    code = _SAME_AS.get(failure.code, failure.code)
+    row = _CODES.get(code) or _CODES.get(_BY_STATUS.get(failure.status, ""))
+    return _error(row, scene) if row else None
+
+
+def _by_status(failure: Failure, scene: Scene) -> StorageError:
+    if failure.status == 403:
+        return _denied(scene)
+    if failure.status >= 500:
+        reason = f"{scene.host} failed inside (status {failure.status})."
+        return StorageError(
+            Kind.UNREACHABLE,
+            reason,
+            operation=scene.operation,
+            subject=scene.key or scene.bucket,
+            remedy="Try again in a moment.",
+        )
+    if failure.status == 400 and scene.key and not plain(scene.key):
+        return _impossible(scene)
+    if 300 <= failure.status < 400:
+        return _from_wire(Failure(trouble="redirect"), scene)
+    said = f" ({failure.code})" if re.fullmatch(r"[A-Za-z0-9.]{1,60}", failure.code) else ""
+    refused = f"{scene.host} refused the request with status {failure.status}{said}."
+    return StorageError(
+        Kind.UNSUPPORTED, refused, operation=scene.operation, subject=scene.key or scene.bucket
+    )
+
+
+def _special(failure: Failure, scene: Scene) -> StorageError | None:
+    """The answers that have their own class or need the scene."""
+    code, status = failure.code, failure.status
+    error: StorageError | None = None
+    if code == "NoSuchBucket":
+        error = NoBucket(scene)
+    elif code in _WRONG_REGION or (status in (301, 307, 400) and failure.region not in ("", scene.region)):
+        error = _wrong_region(failure, scene)
+    elif code in _IMPOSSIBLE_KEY:
+        error = _impossible(scene)
+    elif code == "AccessDenied" and status == 403:
+        error = _denied(scene)
+    elif status == 404:
+        error = NotFound(scene.key, operation=scene.operation) if scene.key else NoBucket(scene)
+    elif status == 412 or code == "PreconditionFailed":
+        error = _precondition(scene)
+    return error
+
+
+def _impossible(scene: Scene) -> InvalidKey:
+    return InvalidKey(scene.key, f"{scene.host} cannot hold the key “{scene.key}”.")
+
+
+def _precondition(scene: Scene) -> StorageError:
+    if scene.operation == "write":
+        return Exists(scene.key)
+    return Changed(scene.key, operation=scene.operation)
+
+
+def _wrong_region(failure: Failure, scene: Scene) -> StorageError:
+    if failure.region and failure.region != scene.region:
+        reason = f"The bucket is in region “{failure.region}”, not in “{scene.region}”."
+        remedy = f"Set the region to “{failure.region}” (and the endpoint to the one of that region)."
+    else:
+        reason = f"“{scene.region}” is not the bucket's region."
+        remedy = "Look up the bucket's region and endpoint at the provider."
+    return StorageError(
+        Kind.BAD_CREDENTIALS,
+        reason,
+        operation=scene.operation,
+        subject=scene.bucket,
+        remedy=remedy,
+        retryable=False,
+    )
+
+
+def _denied(scene: Scene) -> StorageError:
+    verb, action = _ACTIONS[scene.operation]
+    return StorageError(
+        Kind.DENIED,
+        f"The key is right but may not {verb} this bucket.",
+        operation=scene.operation,
+        subject=scene.key or scene.bucket,
+        remedy=f"Add {action} to what the key may do on “{scene.bucket}”.",
+    )
+
+
+def _from_wire(failure: Failure, scene: Scene) -> StorageError:
+    if failure.trouble == "cut":
+        cut = (
+            f"“{scene.key}” ended before all of it had arrived."
+            if scene.key
+            else "The answer ended too early."
+        )
+        return Damaged(scene.key, cut, operation=scene.operation)
+    final = failure.trouble in _TLS_IS_FINAL
+    return _error(_ON_THE_WIRE[failure.trouble], scene, retryable=False if final else None)
+
+
+def _error(row: tuple[Kind, str, str], scene: Scene, *, retryable: bool | None = None) -> StorageError:
+    kind, reason, remedy = row
+    if kind is Kind.UNSUPPORTED:
+        error: StorageError = Unsupported(scene.operation, _filled(reason, scene))
+        error.subject, error.remedy = scene.key or scene.bucket, remedy
+        return error
+    return StorageError(
+        kind,
+        _filled(reason, scene),
+        operation=scene.operation,
+        subject=scene.key or scene.bucket,
+        remedy=remedy,
+        retryable=retryable,
+    )
+
+
+def _filled(sentence: str, scene: Scene) -> str:
+    return sentence.format(host=scene.host, bucket=scene.bucket, key=scene.key)

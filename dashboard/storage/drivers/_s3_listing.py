@@ -1,0 +1,126 @@
+"""Listings, page by page: exact keys, in memory that does not grow.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
+from dashboard.storage.drivers._s3_http import SignedClient, parse, unquoted
+from dashboard.storage.types import Entry
+
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload in parts that nobody has completed."""
+
+    key: str
+    upload_id: str
+    initiated: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    entries: list[Entry]
+    token: str
+
+
+def entries(
+    client: SignedClient, scene: Scene, prefix: str, *, start_after: str = "", page: int = PAGE
+) -> Iterator[Entry]:
+    """Every object under a plain string prefix; keys are full keys in the bucket.
+
+    The next page is on its way while the caller works on this one.
+    """
+    query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page), "prefix": prefix}
+    if start_after:
+        query["start-after"] = start_after
+    current = _fetch(client, scene, query)
+    if not current.token:
+        yield from current.entries
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
+        while current.token:
+            query = {**query, "continuation-token": current.token}
+            query.pop("start-after", None)
+            coming = ahead.submit(_fetch, client, scene, query)
+            yield from current.entries
+            following = coming.result()
+            if following.token == current.token:
+                raise _unreadable(scene)
+            current = following
+    yield from current.entries
+
+
+def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfinished]:
+    """Every upload in parts under a prefix that was begun and neither completed nor dropped.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
+    query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
+    while True:
+        root = _parsed(client.send("GET", scene, query=query).body, scene)
+        decode = _decoder(root)
+        for each in root.iterfind("Upload"):
+            yield Unfinished(
+                decode(each.findtext("Key") or ""),
+                each.findtext("UploadId") or "",
+                _seconds(each.findtext("Initiated")) or 0.0,
+            )
+        key_marker = decode(root.findtext("NextKeyMarker") or "")
+        if root.findtext("IsTruncated") != "true" or not key_marker:
+            return
+        marks = {"key-marker": key_marker, "upload-id-marker": root.findtext("NextUploadIdMarker") or ""}
+        if marks.items() <= query.items():
+            raise _unreadable(scene)
+        query = {**query, **marks}
+
+
+def _fetch(client: SignedClient, scene: Scene, query: dict[str, str]) -> _Page:
+    root = _parsed(client.send("GET", scene, query=query).body, scene)
+    decode = _decoder(root)
+    found = []
+    for each in root.iterfind("Contents"):
+        # One pass over the children is three times as fast as a findtext for each.
+        fields = {child.tag: child.text or "" for child in each}
+        try:
+            size = int(fields["Size"])
+        except (KeyError, ValueError) as error:
+            raise _unreadable(scene) from error
+        modified = _seconds(fields.get("LastModified"))
+        found.append(Entry(decode(fields.get("Key", "")), size, modified, unquoted(fields.get("ETag"))))
+    more = root.findtext("IsTruncated") == "true"
+    return _Page(found, (root.findtext("NextContinuationToken") or "") if more else "")
+
+
+def _parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+    try:
+        return parse(body)
+    except ElementTree.ParseError as error:
+        raise _unreadable(scene) from error
+
+
+def _unreadable(scene: Scene) -> Exception:
+    return translate(Failure(trouble="unreadable"), scene)
+
+
+def _decoder(root: ElementTree.Element) -> Callable[[str], str]:
+    # Servers that ignore encoding-type send keys as they are, percent signs included.
+    return unquote_plus if root.findtext("EncodingType") == "url" else str
+
+
+def _seconds(text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

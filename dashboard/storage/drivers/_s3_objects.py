@@ -1,0 +1,249 @@
+"""One object at a time: through obstore where it is exact, through our own requests where it is not.
+
+Servers differ in what they promise, so nothing is believed that can be checked: ETags are compared,
+odd keys are looked for in the listing after they were written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers import _obstore, _s3_listing
+from dashboard.storage.drivers._obstore import ObstoreError
+from dashboard.storage.drivers._s3_errors import Failure, NoBucket, Scene, translate
+from dashboard.storage.drivers._s3_http import SignedClient, unquoted
+from dashboard.storage.drivers._s3_keys import (
+    HEADERS,
+    bent,
+    decoded,
+    from_headers,
+    plain,
+    plain_attributes,
+    to_headers,
+)
+from dashboard.storage.drivers._s3_place import Place
+from dashboard.storage.drivers._s3_reading import HttpSource, S3Reading
+from dashboard.storage.drivers._s3_upload import Head
+from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
+from dashboard.storage.types import Attributes, ObjectInfo, Written
+
+_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class Objects:
+    """The objects of one place, by the keys callers of the driver use. Thread-safe."""
+
+    def __init__(self, place: Place, client: SignedClient) -> None:
+        self._place = place
+        self._client = client
+        self._store = _obstore.open_store(place)
+
+    def read(self, key: str, if_version: str | None) -> S3Reading:
+        """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
+        scene = self._client.scene("read", key)
+        reading = self._read_plain(key, if_version, scene) or self._read_exactly(key, if_version, scene)
+        # A server that ignores If-Match is caught here.
+        if if_version is not None and reading.info.version != if_version:
+            reading.close()
+            raise Changed(key)
+        return reading
+
+    def delete(self, key: str) -> None:
+        """Remove; idempotent."""
+        scene = self._client.scene("delete", key)
+        full = self._place.prefix + key
+        try:
+            if plain(full):
+                _obstore.delete(self._store, full)
+            else:
+                self._client.send("DELETE", scene, key=full)
+        except ObstoreError as error:
+            _unless_gone(translate(error.failure, scene), error)
+        except StorageError as error:
+            _unless_gone(error, error.__cause__)
+
+    def _read_plain(self, key: str, if_version: str | None, scene: Scene) -> S3Reading | None:
+        """Through obstore; None when only the other way can bring this object."""
+        full = self._place.prefix + key
+        if not plain(full):
+            return None
+        try:
+            got = _obstore.get(self._store, full, if_version)
+        except ObstoreError as error:
+            # Metadata that is not ASCII makes obstore give up on the whole object.
+            if error.failure.trouble == "other":
+                return None
+            raise translate(error.failure, scene) from error
+        etag = unquoted(got.etag)
+        return S3Reading(
+            ObjectInfo(
+                key=key,
+                size=got.size,
+                modified=got.modified,
+                etag=etag,
+                version=etag,
+                md5=self._md5_in(etag),
+                attributes=_attributes(got.attributes),
+            ),
+            got,
+            scene,
+        )
+
+    def _read_exactly(self, key: str, if_version: str | None, scene: Scene) -> S3Reading:
+        headers = {"if-match": f'"{if_version}"'} if if_version is not None else {}
+        response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
+        answer = {name.lower(): value for name, value in response.headers.items()}
+        return S3Reading(self._described(key, answer, scene).info, HttpSource(response, scene), scene)
+
+    def head(self, key: str) -> Head:
+        """Describe an object. Raises ``NotFound``."""
+        scene = self._client.scene("stat", key)
+        full = self._place.prefix + key
+        try:
+            answer = self._client.send("HEAD", scene, key=full)
+        except StorageError as error:
+            if error.kind is not Kind.DENIED:
+                raise
+            # An answer to HEAD has no body to say why; one byte of the object does.
+            self._client.send("GET", scene, key=full, headers={"range": "bytes=0-0"})
+            raise
+        return self._described(key, answer.headers, scene)
+
+    def _described(self, key: str, headers: Mapping[str, str], scene: Scene) -> Head:
+        etag = unquoted(headers.get("etag"))
+        try:
+            size = int(headers["content-length"])
+            modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
+        except (KeyError, ValueError) as error:
+            raise translate(Failure(trouble="unreadable"), scene) from error
+        opaque = (
+            headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            or "x-amz-server-side-encryption-customer-algorithm" in headers
+        )
+        info = ObjectInfo(
+            key=key,
+            size=size,
+            modified=modified,
+            etag=etag,
+            version=etag,
+            md5=None if opaque else self._md5_in(etag),
+            attributes=from_headers(headers),
+        )
+        return Head(info, opaque)
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is taken."""
+        try:
+            self.head(key)
+        except NotFound:
+            return False
+        return True
+
+    def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
+        """Write in one request, through whichever client keeps key and attributes; returns the ETag."""
+        with self.unbent(key):
+            return self._put(key, data, attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
+        full = self._place.prefix + key
+        scene = self._client.scene("write", key)
+        if plain(full) and (attributes is None or plain_attributes(attributes)):
+            try:
+                named = _named(attributes, self._place.storage_class)
+                return unquoted(_obstore.put(self._store, full, data, named, create_only=create_only))
+            except ObstoreError as error:
+                raise translate(error.failure, scene) from error
+        headers = {**to_headers(attributes), **self._place.write_headers()}
+        if create_only:
+            headers["if-none-match"] = "*"
+        return self._client.send("PUT", scene, key=full, headers=headers, body=data).etag
+
+    @contextmanager
+    def unbent(self, key: str) -> Iterator[None]:
+        """Around a write: nothing stays under another name, and nothing that has the bent name is
+        overwritten. Ordinary keys cost nothing."""
+        if plain(self._place.prefix + key):
+            yield
+            return
+        if not key.strip("/") and not self._place.on_aws:
+            # SeaweedFS puts such an object where nothing can delete it.
+            raise self._bent(key)
+        before, double = self._seen(key), self._double(key)
+        if before is not None and (before == double or not self._is_listed(key)):
+            raise self._bent(key)
+        yield
+        after = self._seen(key)
+        if before is None and (
+            (after is not None and self._double(key) == after) or not self._is_listed(key)
+        ):
+            self.delete(key)
+            raise self._bent(key)
+
+    def _seen(self, key: str) -> tuple[str | None, float | None] | None:
+        try:
+            info = self.head(key).info
+        except NotFound:
+            return None
+        return info.etag, info.modified
+
+    def _double(self, key: str) -> tuple[str | None, float | None] | None:
+        """What lies where a server that treats keys as paths would put this key, if that is elsewhere."""
+        prefix = self._place.prefix
+        other = bent(prefix + key)
+        if other == prefix + key or not other.startswith(prefix) or other == prefix:
+            return None
+        return self._seen(other.removeprefix(prefix))
+
+    def _is_listed(self, key: str) -> bool:
+        full = self._place.prefix + key
+        scene = self._client.scene("list", key)
+        found = next(_s3_listing.entries(self._client, scene, full, page=1), None)
+        return found is not None and found.key == full
+
+    def _bent(self, key: str) -> InvalidKey:
+        return InvalidKey(key, f"{self._client.host} stores “{key}” under a different key.")
+
+    def receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
+        """What is known of a write in one request."""
+        stored = self._md5_in(etag)
+        if stored is not None and stored != md5 and self.head(key).opaque:
+            # The bucket encrypts with KMS by itself, which the answer to a PUT through obstore hides.
+            stored = None
+        return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
+
+    def _md5_in(self, etag: str | None) -> str | None:
+        return etag if etag and self._place.etags_are_md5 and _MD5.match(etag) else None
+
+
+_NAMES = {header.title(): name for header, name in HEADERS.items()}
+
+
+def _attributes(named: Mapping[str, str]) -> Attributes:
+    """From obstore's names. It spells headers with capitals; metadata of the same name stays small."""
+    known = {name: decoded(named[header]) for header, name in _NAMES.items() if header in named}
+    rest = {
+        name: decoded(value)
+        for name, value in named.items()
+        if name not in _NAMES and name != "Storage-Class"
+    }
+    return Attributes(**known, metadata=rest)  # type: ignore[arg-type]  # the names are the strings
+
+
+def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:
+    """To obstore's names."""
+    named = {"Storage-Class": storage_class} if storage_class else {}
+    if attributes is not None:
+        for header, name in _NAMES.items():
+            if value := getattr(attributes, name):
+                named[header] = value
+        named.update(attributes.metadata)
+    return named
+
+
+def _unless_gone(error: StorageError, cause: BaseException | None) -> None:
+    if error.kind is not Kind.NOT_FOUND or isinstance(error, NoBucket):
+        raise error from cause

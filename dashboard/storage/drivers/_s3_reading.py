@@ -1,0 +1,96 @@
+"""Open reads: whichever client brings the bytes, length and version are checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from dashboard.storage.drivers._obstore import CHUNK, ObstoreError
+from dashboard.storage.drivers._s3_errors import Scene, translate
+from dashboard.storage.drivers._s3_http import read_error
+from dashboard.storage.errors import Damaged
+from dashboard.storage.types import ObjectInfo
+
+
+class Source(Protocol):
+    """A body on its way, from either client."""
+
+    def whole(self) -> bytes: ...
+
+    def chunks(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class HttpSource:
+    """The body of one of our own requests."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> None:
+        self._response = response
+        self._scene = scene
+
+    def whole(self) -> bytes:
+        """The body in one piece."""
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces of up to ``CHUNK`` bytes."""
+        try:
+            yield from self._response.stream(CHUNK)
+        except (HTTPError, OSError) as error:
+            raise read_error(error, self._scene) from error
+
+    def close(self) -> None:
+        """Drop the connection; one with a body left on it cannot serve again."""
+        self._response.close()
+
+
+class S3Reading:
+    """A read of one version of one object."""
+
+    def __init__(self, info: ObjectInfo, source: Source, scene: Scene) -> None:
+        self.info = info
+        self._source = source
+        self._scene = scene
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        arrived = 0
+        try:
+            for piece in self._source.chunks():
+                arrived += len(piece)
+                yield piece
+        except ObstoreError as error:
+            raise translate(error.failure, self._scene) from error
+        self._check(arrived)
+
+    def read_all(self) -> bytes:
+        """See ``Reading.read_all``."""
+        try:
+            data = self._source.whole()
+        except ObstoreError as error:
+            raise translate(error.failure, self._scene) from error
+        self._check(len(data))
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the connection. Idempotent."""
+        self._source.close()
+
+    def _check(self, arrived: int) -> None:
+        if arrived != self.info.size:
+            raise Damaged(
+                self.info.key, f"“{self.info.key}” has {self.info.size:,} bytes, but {arrived:,} arrived."
+            )

@@ -1,0 +1,272 @@
+"""Amazon S3 and everything that speaks its protocol.
+
+Bytes of ordinary keys move through obstore; listing, control, uploads in parts and keys that obstore
+would bend go through our own signed requests. A configured prefix is a plain string before every key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Self
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers import _s3_listing
+from dashboard.storage.drivers._s3_create import CreateOnly
+from dashboard.storage.drivers._s3_errors import Failure, NoBucket, Scene, translate
+from dashboard.storage.drivers._s3_http import Answer, SignedClient, failure_in, parse
+from dashboard.storage.drivers._s3_keys import check
+from dashboard.storage.drivers._s3_objects import Objects
+from dashboard.storage.drivers._s3_place import Place
+from dashboard.storage.drivers._s3_reading import S3Reading
+from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
+from dashboard.storage.errors import Changed, StorageError, Unsupported
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+COPY_LIMIT = 5 * 1024**3
+"""Bytes of the largest object that CopyObject takes."""
+_COPY_SECONDS = 900.0
+"""The server copies in silence."""
+_SLACK = 2.0
+"""Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
+
+
+class S3Driver:
+    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "s3"
+    ordered = True
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = SignedClient(place)
+        self._uploads = Uploads(self._client)
+        self._objects = Objects(place, self._client)
+        self._creates = CreateOnly()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"S3Driver({self._place.bucket_url}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. S3 takes any text of up to 1024 bytes, prefix included."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> S3Reading:
+        """See ``Driver``. ``version`` is the ETag; the server refuses a read of any other."""
+        self.check_key(key)
+        return self._objects.read(key, if_version)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> S3Writing:
+        """See ``Driver``. Up to one part (8 MiB; 16 MiB without ``size``) goes in one request."""
+        self.check_key(key)
+        target = Target(
+            uploads=self._uploads,
+            scene=self._client.scene("write", key),
+            full=self._place.prefix + key,
+            attributes=attributes,
+            put=partial(self.put, key, attributes=attributes, create_only=create_only),
+            head=partial(self._objects.head, key),
+            guard=partial(self._guard, key, create_only),
+        )
+        return S3Writing(target, size)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. The receipt compares the content's MD5 with the ETag.
+
+        ``create_only`` is atomic where the server honours If-None-Match, which is found out with the
+        first such write; elsewhere a look goes before the write.
+        """
+        self.check_key(key)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        send = partial(self._objects.put, key, data, attributes)
+        if create_only:
+            etag = self._creates.put(send, partial(self._objects.exists, key), key, len(data))
+        else:
+            etag = send(create_only=False)
+        return self._objects.receipt(key, len(data), md5, etag)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``."""
+        self.check_key(key)
+        return self._objects.head(key).info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
+        own = self._place.prefix
+        after = own + start_after if start_after else ""
+        for entry in _s3_listing.entries(
+            self._client, self._client.scene("list"), own + prefix, start_after=after
+        ):
+            if not own:
+                yield entry
+            elif entry.key.startswith(own) and entry.key != own:
+                yield Entry(entry.key.removeprefix(own), entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        self._objects.delete(key)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``: drops unfinished uploads in parts."""
+        wanted = {self._place.prefix + key for key in keys}
+        if not wanted:
+            return 0
+        scene = self._client.scene("sweep")
+        swept = 0
+        for upload in _s3_listing.unfinished(self._client, scene, _common(wanted)):
+            if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
+                self._uploads.drop(scene, upload.key, upload.upload_id)
+                swept += 1
+        return swept
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._uploads.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same server and the same credentials."""
+        return isinstance(source, S3Driver) and source._place.same_account == self._place.same_account
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. Raises ``Unsupported`` above 5 GiB, where the caller streams.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        if not isinstance(source, S3Driver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share a server and credentials.")
+        self.check_key(to)
+        before = source._objects.head(key)
+        if if_version is not None and before.info.version != if_version:
+            raise Changed(key, operation="copy")
+        if before.info.size > COPY_LIMIT:
+            raise Unsupported("copy", "The server copies objects of up to 5 GiB only.")
+        path = quote(f"{source._place.bucket}/{source._place.prefix}{key}", safe="/~")
+        headers = {
+            "x-amz-copy-source": path,
+            "x-amz-metadata-directive": "COPY",
+            **self._place.write_headers(),
+        }
+        if before.info.etag:
+            headers["x-amz-copy-source-if-match"] = f'"{before.info.etag}"'
+        scene = self._client.scene("copy", key)
+        with self._objects.unbent(to):
+            answer = self._client.send(
+                "PUT", scene, key=self._place.prefix + to, headers=headers, idle=_COPY_SECONDS
+            )
+            _check_copied(answer, scene)
+        after = self._objects.head(to)
+        comparable = not before.opaque and not after.opaque and _same_form(before.info.etag, after.info.etag)
+        return Written(
+            key=to,
+            size=after.info.size,
+            md5=before.info.md5 or after.info.md5 or "",
+            etag=after.info.etag,
+            expected_checksum=before.info.etag,
+            stored_checksum=after.info.etag if comparable else None,
+        )
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+        except NoBucket:
+            return False
+        except StorageError as error:
+            # A key that may not list still learns that there is something it may not list.
+            if error.kind is not Kind.DENIED:
+                raise
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
+        scene = self._client.scene("create bucket")
+        body = b""
+        if self._place.on_aws and self._place.region != "us-east-1":
+            root = ElementTree.Element("CreateBucketConfiguration")
+            ElementTree.SubElement(root, "LocationConstraint").text = self._place.region
+            body = ElementTree.tostring(root)
+        try:
+            self._client.send("PUT", scene, body=body)
+        except StorageError as error:
+            # "Exists already" may mean "and is yours": then it can be listed.
+            if error.kind is not Kind.CONFLICT or not self._may_list():
+                raise
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._place.server, self._place.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        try:
+            self._client.send(
+                "GET",
+                self._client.scene("authenticate"),
+                query={"list-type": "2", "max-keys": "1"},
+                attempts=1,
+                idle=15.0,
+            )
+        except StorageError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
+                raise
+
+    @contextmanager
+    def _guard(self, key: str, create_only: bool) -> Iterator[bool]:
+        """Around the moment an upload in parts becomes an object."""
+        with self._objects.unbent(key):
+            yield create_only and self._creates.may_create(partial(self._objects.exists, key), key)
+
+    def _may_list(self) -> bool:
+        try:
+            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+        except StorageError:
+            return False
+        return True
+
+
+def _check_copied(answer: Answer, scene: Scene) -> None:
+    """A copy can fail after the status 200 is out."""
+    try:
+        failed = parse(answer.body).tag == "Error"
+    except ElementTree.ParseError as error:
+        raise translate(Failure(trouble="unreadable"), scene) from error
+    if failed:
+        raise translate(failure_in(500, answer.body), scene)
+
+
+def _common(keys: set[str]) -> str:
+    """The longest string all of them begin with."""
+    first, last = min(keys), max(keys)
+    return next((first[:i] for i, letter in enumerate(first) if last[i : i + 1] != letter), first)
+
+
+def _same_form(one: str | None, other: str | None) -> bool:
+    return bool(one and other) and ("-" in str(one)) == ("-" in str(other))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dashboard.services.status import Status
-from dashboard.storage.types import EMPTY, Secret
+from dashboard.storage.types import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Stored:
     preset: str
     options: Mapping[str, str]
     version: int
-    tokens: Mapping[str, str] = field(default=EMPTY)
+    tokens: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,14 @@ def _read_checked(path: Path) -> str | None:
             f"The key file {path} cannot be read: {error.strerror}.",
             "Make the user that runs Stowage its owner, with mode 0400.",
         ) from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         # The open file is judged, not the name: the name could change in between.
         refusal = _refusal(path, os.fstat(handle))
         if refusal is not None:
             raise KeyFileRefused(path, refusal.reason, refusal.remedy)
-        return file.read(_LARGEST).decode("ascii", "replace")
+        return os.read(handle, _LARGEST).decode("ascii", "replace")
+    finally:
+        os.close(handle)
 
 
 def _refusal(path: Path, found: os.stat_result) -> Refusal | None:

@@ -1,0 +1,55 @@
+"""The services that need neither runner nor migrations, put together. ``services.compose`` adds the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboard.services.accounts import Accounts
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends import Backends
+from dashboard.services.checks import Checks
+from dashboard.services.database import Database
+from dashboard.services.keys import Keys
+from dashboard.services.passwords import Passwords
+from dashboard.services.setup import Setup
+from dashboard.services.status import StatusBoard
+from dashboard.settings import Settings
+from dashboard.vault.keyring import KeyFile
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """One of each, sharing one database. Thread-safe."""
+
+    audit: AuditLog
+    keys: Keys
+    accounts: Accounts
+    backends: Backends
+    status: StatusBoard
+    checks: Checks
+    setup: Setup
+
+
+def lay(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Foundation:
+    """Put the services together and, on the very first run, make the key.
+
+    The tables must be there. A missing or foreign key is no error here: see ``keys.state``.
+    """
+    audit = AuditLog(database)
+    keys = Keys(database, KeyFile(settings.key_file), audit)
+    keys.prepare()
+    accounts = Accounts(database, audit, keys, passwords)
+    own = (settings.database, settings.work_database, settings.key_file)
+    backends = Backends(database, audit, keys, forbidden_roots=[str(path) for path in own])
+    status = StatusBoard(database)
+    checks = Checks(backends, status, keys)
+    setup = Setup(
+        settings,
+        database=database,
+        audit=audit,
+        keys=keys,
+        accounts=accounts,
+        backends=backends,
+        checks=checks,
+    )
+    return Foundation(audit, keys, accounts, backends, status, checks, setup)

@@ -1,0 +1,47 @@
+"""A console without web and runner, on real files, for one test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from argon2 import PasswordHasher
+
+from dashboard.services.database import Database, prepare_instance
+from dashboard.services.foundation import Foundation, lay
+from dashboard.services.passwords import Passwords
+from dashboard.services.permissions import Actor, Role
+from dashboard.settings import Settings
+from tests.services.database_file import opened
+
+ADMIN = Actor("ada", Role.ADMIN, "web", "192.0.2.1")
+OPERATOR = Actor("olga", Role.OPERATOR, "web", "192.0.2.2")
+VIEWER = Actor("vera", Role.VIEWER, "web", "192.0.2.3")
+PASSWORD = "correct horse battery"
+
+# Real hashes take a tenth of a second each; what is tested does not depend on their cost.
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+@dataclass(frozen=True)
+class Console:
+    """What a test works with."""
+
+    settings: Settings
+    database: Database
+    services: Foundation
+
+
+@contextmanager
+def started(folder: Path, *, hasher: PasswordHasher = QUICK) -> Iterator[Console]:
+    """A console on ``folder``; starting it again on the same folder is a restart."""
+    settings = Settings.from_env({}, instance=folder)
+    prepare_instance(settings)
+    with opened(folder) as database:
+        services = lay(settings, database, passwords=Passwords(hasher))
+        try:
+            yield Console(settings, database, services)
+        finally:
+            services.backends.close()

@@ -51,7 +51,7 @@ class Execution:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Pool[Task, Result],
         ledger: Ledger,
         workers: int,
         *,
@@ -165,6 +165,8 @@ class Execution:
         if not self._breaker.outage:
             task.attempts += 1
         tries = task.attempts - task.row.attempts
+        if result.wrote:
+            task.wrote = result.wrote.destination_key
         if gave_up or result.fatal or result.kind in FATAL:
             self._hand_back(task, interrupted=True)
             self._hopeless = self._hopeless or result.why

@@ -25,6 +25,9 @@ from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectS
 from dashboard.storage.types import Entry
 
 
+_DONE = (ObjectState.COPIED, ObjectState.VERIFIED)
+
+
 @dataclass(slots=True)
 class _Row:
     """A ledger row and what only the engine needs of it."""
@@ -172,7 +175,9 @@ class MemoryLedger:
             store = self._check()
             for entry in entries:
                 row = store.rows.get(store.ids.get(entry.key, 0))
-                if row is None or row.shown.size != entry.size or row.shown.destination_key:
+                if row is None or row.shown.state not in _DONE:
+                    continue
+                if row.shown.size != entry.size or row.shown.destination_key:
                     continue
                 if row.destination_etag and entry.etag and row.destination_etag != entry.etag:
                     continue

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Generic, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.migration.ledger import Claimed, Failure
@@ -17,6 +17,9 @@ from dashboard.migration.types import ObjectState
 from dashboard.storage.driver import SMALL
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,14 @@ Result = Done | Failed | Dropped
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A claimed row on its way through the pool. ``fresh``: look at the source again first."""
+    """A claimed row on its way through the pool. ``fresh``: look at the source again first. ``wrote``: the
+    key under which an attempt of this run wrote what proved wrong."""
 
     row: Claimed
     attempts: int = 0
     fresh: bool = False
     started: bool = False
+    wrote: str = ""
     done: int = field(default=0)
 
     @property
@@ -73,36 +78,32 @@ class Task:
         self.done = done
 
 
-class Mover(Protocol):
-    """Moves one object. Thread-safe; returns failures instead of raising them."""
+class Pool(Generic[T, R]):
+    """``workers`` daemon threads that do ``work(item, stop)`` for the items handed to them.
 
-    def move(self, task: Task, stop: Callable[[], bool]) -> Result:
-        """Copy, compare and verify as the row and the migration say."""
-        ...
+    What ``work`` raises comes back as ``Failed`` with an internal fault; items not begun when the pool is
+    halted come back as ``Dropped``.
+    """
 
-
-class Pool:
-    """``workers`` daemon threads over one mover."""
-
-    def __init__(self, mover: Mover, workers: int) -> None:
-        self._mover = mover
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[Task, Result]] = SimpleQueue()
+    def __init__(self, work: Callable[[T, Callable[[], bool]], R], workers: int) -> None:
+        self._work = work
+        self._items: SimpleQueue[tuple[T] | None] = SimpleQueue()
+        self._results: SimpleQueue[tuple[T, R | Dropped | Failed]] = SimpleQueue()
         self._halt = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, name=f"copy-{number}", daemon=True)
+            threading.Thread(target=self._loop, name=f"copy-{number}", daemon=True)
             for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()
 
-    def put(self, task: Task) -> None:
-        """Hand a task to the next free worker."""
-        self._tasks.put(task)
+    def put(self, item: T) -> None:
+        """Hand an item to the next free worker."""
+        self._items.put((item,))
 
-    def results(self, timeout: float) -> list[tuple[Task, Result]]:
+    def results(self, timeout: float) -> list[tuple[T, R | Dropped | Failed]]:
         """What was finished since the last call; waits up to ``timeout`` seconds for the first."""
-        found: list[tuple[Task, Result]] = []
+        found: list[tuple[T, R | Dropped | Failed]] = []
         try:
             found.append(self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait())
             while True:
@@ -115,27 +116,24 @@ class Pool:
         self._halt.set()
 
     def close(self, deadline: float) -> int:
-        """End the threads; returns how many still hang in a call at ``deadline`` (monotonic)."""
+        """End the threads; returns how many still hang in a call at ``deadline`` (monotonic seconds)."""
         self._halt.set()
         for _ in self._threads:
-            self._tasks.put(None)
+            self._items.put(None)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return sum(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            if self._halt.is_set():
-                self._results.put((task, Dropped()))
-                continue
-            task.done, task.started = 0, True
-            self._results.put((task, self._move(task)))
+    def _loop(self) -> None:
+        while (taken := self._items.get()) is not None:
+            item = taken[0]
+            self._results.put((item, Dropped() if self._halt.is_set() else self._guarded(item)))
 
-    def _move(self, task: Task) -> Result:
+    def _guarded(self, item: T) -> R | Failed:
         # The job boundary: a panic of the Rust client is a BaseException, and it must fail one object and
         # not take a worker away. Its text may hold credentials, so only its type is logged.
         try:
-            return self._mover.move(task, self._halt.is_set)
+            return self._work(item, self._halt.is_set)
         except BaseException as error:  # noqa: BLE001
-            log.error("moving an object failed unexpectedly: %s", type(error).__qualname__)
+            log.error("work on an object failed unexpectedly: %s", type(error).__qualname__)
             return Failed(Kind.INTERNAL, UNEXPECTED)

@@ -71,6 +71,8 @@ def explain(error: StowageError, *keys: str) -> Failure:
             reason = reason.replace(f"“{key}”", "the object").replace(f" {key}", " the object")
     if error.kind is Kind.DAMAGED:
         reason = _DIGITS.sub("…", reason)
+    # A name in another encoding must not make the sentence unprintable.
+    reason = reason.encode("utf-8", "backslashreplace").decode()
     return Failure(error.kind.value, reason[:1].upper() + reason[1:], error.remedy)
 
 

@@ -45,6 +45,14 @@ class State(StrEnum):
         return self in (State.FINISHED, State.CANCELLED, State.FAILED)
 
 
+class Control(StrEnum):
+    """What people want of a migration at this moment."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
 class Outcome(StrEnum):
     """What a finished migration did."""
 

@@ -11,8 +11,6 @@ from dashboard.migration.types import ObjectState
 from dashboard.models.work import objects
 from dashboard.storage.types import Entry
 
-DONE = (ObjectState.COPIED.value, ObjectState.VERIFIED.value)
-
 _WHY = ("kind", "reason", "remedy")
 _PLANNED = ("key", "size", "modified", "etag", "state", "action", *_WHY)
 _SETTLED = (
@@ -47,7 +45,8 @@ HAND_BACK = (
 SEE = update(objects).where(
     objects.c.key == bindparam("b_key"),
     objects.c.size == bindparam("b_size"),
-    objects.c.state.in_(DONE),
+    # Not IN: an expanding parameter cannot be repeated for many rows.
+    (objects.c.state == ObjectState.COPIED.value) | (objects.c.state == ObjectState.VERIFIED.value),
     objects.c.destination_key == "",
     (objects.c.destination_etag == "")
     | (bindparam("b_etag") == "")

@@ -1,0 +1,187 @@
+"""The closing phases: everything copied is looked for once more, and only then is a source deleted.
+
+Both may stop at any moment and be done again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from random import Random
+
+from dashboard.errors import Kind
+from dashboard.migration.execute import HopelessError
+from dashboard.migration.ledger import Failure, Finished, Ledger, Verdict
+from dashboard.migration.pace import ATTEMPTS, FATAL, HOPELESS_FROM_START, delay
+from dashboard.migration.pool import Dropped, Failed, Pool
+from dashboard.migration.reasons import DIFFERS, KEPT_CHANGED, MISSING, explain, not_deleted
+from dashboard.migration.types import ObjectState, Spec
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
+from dashboard.storage.types import ObjectInfo
+
+PAGE = 500
+GAP = 0.002
+"""Seconds between two ledger transactions."""
+
+Work = Callable[[Finished], Verdict | None]
+
+
+def version_of(info: ObjectInfo) -> str:
+    """A text that changes when the object does; never empty."""
+    return info.version or info.etag or f"{info.size}@{info.modified}"
+
+
+def with_patience(call: Callable[[], None], stop: threading.Event, random: Random) -> None:
+    """Do something that can be repeated, again after retryable errors; raises the last of them."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            call()
+            return
+        except StorageError as error:
+            if not error.retryable or attempt == ATTEMPTS:
+                raise
+            if stop.wait(delay(attempt, random)):
+                return
+
+
+class Closing:
+    """Confirms copies and deletes sources. ``stop`` ends it early without harm."""
+
+    def __init__(
+        self,
+        source: Driver,
+        destination: Driver,
+        spec: Spec,
+        *,
+        ledger: Ledger,
+        random: Random,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._spec = spec
+        self._ledger = ledger
+        self._random = random
+
+    def run(self, stop: threading.Event) -> None:
+        """Do all of it. Raises ``StorageError`` or ``HopelessError`` when it cannot be completed."""
+        with_patience(lambda: self._see(stop), stop, self._random)
+        for state in (ObjectState.COPIED, ObjectState.VERIFIED):
+            self._each(self._pages(state, stop, unseen=True), self._look, stop)
+        # Whatever is only copied now was seen in the listing with its size.
+        for page in self._pages(ObjectState.COPIED, stop):
+            self._ledger.judge([Verdict(row, ObjectState.VERIFIED) for row in page])
+            time.sleep(GAP)
+        if self._spec.delete_source:
+            self._each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
+
+    def _see(self, stop: threading.Event) -> None:
+        listing = self._destination.list(self._spec.prefix)
+        while not stop.is_set() and (batch := list(islice(listing, PAGE))):
+            self._ledger.see(batch)
+            time.sleep(GAP)
+
+    def _pages(
+        self, state: ObjectState, stop: threading.Event, *, unseen: bool = False
+    ) -> Iterator[list[Finished]]:
+        after = 0
+        while not stop.is_set():
+            page = list(self._ledger.finished(state, after, PAGE, unseen=unseen))
+            if not page:
+                return
+            after = page[-1].id
+            yield page
+
+    def _each(self, pages: Iterable[list[Finished]], work: Work, stop: threading.Event) -> None:
+        """Do the work for every row, several at a time, and record the verdicts page by page."""
+        pool: Pool[Finished, Verdict | StorageError | None] | None = None
+        try:
+            for page in pages:
+                if pool is None:
+                    attempts = self._attempts(work, stop)
+                    pool = Pool(attempts, min(self._spec.workers, len(page)))
+                self._ledger.judge(list(self._page(pool, page)))
+                time.sleep(GAP)
+        finally:
+            if pool is not None:
+                pool.close(time.monotonic() + (0.2 if stop.is_set() else 5.0))
+
+    def _page(
+        self, pool: Pool[Finished, Verdict | StorageError | None], page: list[Finished]
+    ) -> Iterator[Verdict]:
+        for row in page:
+            pool.put(row)
+        left, refused, worst = len(page), 0, None
+        while left:
+            for _, result in pool.results(0.1):
+                left -= 1
+                match result:
+                    case Verdict():
+                        refused += result.why is not None and result.why.kind == Kind.DENIED
+                        yield result
+                    case StorageError():
+                        worst = worst or explain(result)
+                    case Failed():
+                        worst = worst or result.why
+                    case Dropped() | None:
+                        pass
+        if worst is not None:
+            raise HopelessError(worst)
+        if refused == len(page) and refused >= HOPELESS_FROM_START:
+            raise HopelessError(_REFUSED)
+
+    def _attempts(
+        self, work: Work, stop: threading.Event
+    ) -> Callable[[Finished, Callable[[], bool]], Verdict | StorageError | None]:
+        def attempt(row: Finished, halted: Callable[[], bool]) -> Verdict | StorageError | None:
+            found: list[Verdict | None] = []
+            if stop.is_set():
+                return None
+            try:
+                with_patience(lambda: found.append(work(row)), stop, self._random)
+            except StorageError as error:
+                return error
+            return found[0] if found else None
+
+        return attempt
+
+    def _look(self, row: Finished) -> Verdict | None:
+        """Ask for one object that the listing did not show as it should."""
+        try:
+            info = self._destination.stat(row.target)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return Verdict(row, ObjectState.FAILED, MISSING)
+        same_tag = not (row.destination_etag and info.etag) or row.destination_etag == info.etag
+        if info.size != row.size or not same_tag:
+            return Verdict(row, ObjectState.FAILED, DIFFERS)
+        return Verdict(row, ObjectState.VERIFIED) if row.state is ObjectState.COPIED else None
+
+    def _delete(self, row: Finished) -> Verdict | None:
+        """Delete a verified object's source if it is still the object that was copied."""
+        try:
+            try:
+                info = self._source.stat(row.key)
+            except PlaceMissing:
+                raise
+            except NotFound:
+                # Ours, from a run that was killed before it could say so, or someone was faster.
+                return Verdict(row, ObjectState.VERIFIED, deleted=True)
+            if version_of(info) != row.source_version or info.size != row.size:
+                return Verdict(row, ObjectState.VERIFIED, KEPT_CHANGED)
+            self._source.delete(row.key)
+        except StorageError as error:
+            if error.retryable or error.kind in FATAL or isinstance(error, PlaceMissing):
+                raise
+            return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
+        return Verdict(row, ObjectState.VERIFIED, deleted=True)
+
+
+_REFUSED = Failure(
+    Kind.DENIED.value,
+    "Everything is copied and verified, but the source refuses to delete its objects.",
+    "Allow this user to delete there and resume, or delete them yourself.",
+)

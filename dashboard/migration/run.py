@@ -1,0 +1,319 @@
+"""One entry point: run a migration until it is finished, waits for people, or cannot go on.
+
+The same call serves the supervised child process and the command line. It can be killed at any moment
+and called again: the ledger knows what is done, what was under way is swept and looked at anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+
+from dashboard.errors import Kind, StowageError
+from dashboard.migration.background import Background
+from dashboard.migration.closing import Closing, with_patience
+from dashboard.migration.execute import Execution, HopelessError
+from dashboard.migration.ledger import FencedOut, Ledger, Live, Unswept
+from dashboard.migration.live import Meter
+from dashboard.migration.names import beside
+from dashboard.migration.plan import plan
+from dashboard.migration.pool import Pool, Result, Task
+from dashboard.migration.transfer import Transfer
+from dashboard.migration.types import Action, Control, Counters, Outcome, Spec, State
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+
+GRACE = 1.2
+"""Seconds that calls under way get to end after a pause or cancel."""
+POLL = 0.25
+"""Seconds between two looks at what people want."""
+SHOW = 0.5
+"""Seconds between two updates of the live status."""
+SWEPT = 100
+"""Interrupted rows swept at once."""
+SKEW = 60.0
+"""Seconds by which a server's clock may run behind ours when its leftovers are swept."""
+
+OnState = Callable[[State, Outcome | None, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationJob:
+    """What to run. ``approved`` is asked again and again: copying begins when it says yes.
+
+    ``source_name`` appears in the names that "keep both" gives.
+    """
+
+    id: int
+    spec: Spec
+    approved: Callable[[], bool]
+    source_name: str = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. ``stragglers``: threads that still hang in a network call. Their rows are handed
+    back; the process should end and start anew before it runs another migration."""
+
+    state: State
+    outcome: Outcome | None = None
+    message: str = ""
+    remedy: str = ""
+    stragglers: int = 0
+
+
+def run(
+    job: MigrationJob,
+    source: Driver,
+    destination: Driver,
+    ledger: Ledger,
+    control: Callable[[], Control],
+    *,
+    on_state: OnState,
+    clock: Callable[[], float] = time.time,
+    random: Random | None = None,
+) -> RunResult:
+    """Run until a final state, READY (listed, waiting for approval), PAUSED or FAILED.
+
+    ``on_state`` is told every state, the last one included, before this returns. A run that fails as a
+    whole (credentials, missing bucket, full disk, nothing reachable) leaves its rows pending and can be
+    run again once mended. Raises ``FencedOut`` when another run took over: then nothing was told.
+    """
+    return _Run(
+        job,
+        source,
+        destination,
+        ledger=ledger,
+        control=control,
+        on_state=on_state,
+        clock=clock,
+        random=random or Random(),  # noqa: S311  # jitter, no secret
+    ).run()
+
+
+def tidy(
+    destination: Driver,
+    ledger: Ledger,
+    source_name: str,
+    *,
+    stop: threading.Event | None = None,
+    random: Random | None = None,
+) -> None:
+    """Remove what interrupted writes left at the destination. ``ledger.begin`` was called before.
+
+    For a cancelled migration that had stragglers, call it once their process has ended.
+    """
+    halt = stop or threading.Event()
+    while not halt.is_set() and (rows := ledger.unswept(SWEPT)):
+        with_patience(partial(_sweep, destination, rows, source_name), halt, random or Random())  # noqa: S311
+        if not halt.is_set():
+            ledger.swept([row.id for row in rows])
+
+
+def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> None:
+    keys: list[str] = []
+    for row in rows:
+        keys.append(row.key)
+        if row.action is Action.KEEP_BOTH:
+            # Which of its names it was being written under is only known once it is written.
+            keys += beside(row.key, source_name)
+    try:
+        destination.sweep(keys, since=min(row.started_at for row in rows) - SKEW)
+    except StorageError as error:
+        # Some users may write but not list unfinished uploads; that is no reason to stop here.
+        if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
+            raise
+
+
+class _Run:
+    """The thread that listens, schedules and shows, while others list, copy and look."""
+
+    def __init__(
+        self,
+        job: MigrationJob,
+        source: Driver,
+        destination: Driver,
+        *,
+        ledger: Ledger,
+        control: Callable[[], Control],
+        on_state: OnState,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self._job = job
+        self._source = source
+        self._destination = destination
+        self._ledger = ledger
+        self._control = control
+        self._on_state = on_state
+        self._clock = clock
+        self._random = random
+        self._state: State | None = None
+        self._meter = Meter()
+        self._heard = 0.0
+        self._shown = 0.0
+        self._approved = False
+        self._wanted = Control.RUN
+        self._phase: Background | None = None
+        self._pool: Pool[Task, Result] | None = None
+        self._execution: Execution | None = None
+        self._ready_to_copy = threading.Event()
+        self._listing_final = False
+
+    def run(self) -> RunResult:
+        """See the module's ``run``."""
+        try:
+            self._listing_final = self._ledger.begin().listing_final
+            result = self._copy_phase() or self._closing_phase() or self._finished()
+        except HopelessError as hopeless:
+            result = self._stopped(State.FAILED, hopeless.why.reason, hopeless.why.remedy)
+        except FencedOut:
+            self._abandon()
+            raise
+        except StowageError as error:
+            result = self._stopped(State.FAILED, error.reason, error.remedy)
+        except BaseException:
+            self._abandon()
+            raise
+        self._tell(result.state, result.outcome, result.message, result.remedy)
+        return result
+
+    # ---- phases
+
+    def _copy_phase(self) -> RunResult | None:
+        """List and copy; None when every row is settled (or, on a dry run, planned)."""
+        self._listen(force=True)
+        self._tell(State.RUNNING if self._copying else State.PLANNING)
+        self._phase = Background(self._prepare, "plan")
+        while True:
+            if self._listen():
+                return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
+            # Asked before the step: rows recorded after it make the listing anything but final.
+            planned = self._phase.check()
+            if self._copying and self._ready_to_copy.is_set():
+                self._tell(State.RUNNING)
+                execution = self._execution or self._start_copying()
+                execution.step(0.05, listing_final=planned)
+                if planned and execution.finished:
+                    return None
+            elif planned:
+                return None if self._job.spec.dry_run else self._unless_approved()
+            else:
+                self._phase.wait(0.05)
+            self._show("copying" if self._execution else "listing")
+
+    @property
+    def _copying(self) -> bool:
+        return self._approved and not self._job.spec.dry_run
+
+    def _prepare(self, stop: threading.Event) -> None:
+        """Sweep what an earlier run left, then list. Copying waits for the sweep, which would take a new
+        write for an old one."""
+        tidy(self._destination, self._ledger, self._job.source_name, stop=stop, random=self._random)
+        if stop.is_set():
+            return
+        self._ready_to_copy.set()
+        if not self._listing_final:
+            with_patience(partial(self._plan, stop), stop, self._random)
+
+    def _plan(self, stop: threading.Event) -> None:
+        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set)
+
+    def _unless_approved(self) -> RunResult | None:
+        # Approval may have come while the last page was recorded.
+        self._listen(force=True)
+        return None if self._copying else self._stopped(State.READY)
+
+    def _start_copying(self) -> Execution:
+        transfer = Transfer(self._source, self._destination, self._job.spec, self._job.source_name)
+        self._pool = Pool(transfer.move, self._job.spec.workers)
+        self._execution = Execution(
+            self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
+        )
+        return self._execution
+
+    def _closing_phase(self) -> RunResult | None:
+        """Look for every copy once more, delete sources if asked to; None when that is done."""
+        if self._job.spec.dry_run:
+            return None
+        self._tell(State.VERIFYING)
+        closing = Closing(
+            self._source, self._destination, self._job.spec, ledger=self._ledger, random=self._random
+        )
+        self._phase = Background(closing.run, "close")
+        while not self._phase.check():
+            if self._listen():
+                return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
+            self._show("verifying")
+            self._phase.wait(0.05)
+        return None
+
+    # ---- ends
+
+    def _finished(self) -> RunResult:
+        counters = self._ledger.counters()
+        stragglers = self._pool.close(time.monotonic() + GRACE) if self._pool else 0
+        self._ledger.publish(Live(at=self._clock()))
+        return RunResult(State.FINISHED, self._outcome(counters), stragglers=stragglers)
+
+    def _outcome(self, counters: Counters) -> Outcome:
+        kept = self._job.spec.delete_source and counters.deleted < counters.verified
+        if counters.failed:
+            return Outcome.WITH_ERRORS
+        return Outcome.WITH_SKIPS if counters.skipped or kept else Outcome.CLEAN
+
+    def _stopped(self, state: State, message: str = "", remedy: str = "") -> RunResult:
+        """End early: what is under way gets a moment, everything else goes back to pending."""
+        deadline = time.monotonic() + GRACE
+        if state in (State.PAUSED, State.CANCELLED):
+            self._ledger.publish(replace(self._measure("stopping"), stopping=True))
+        hanging = self._execution.stop(deadline) if self._execution else 0
+        if self._pool:
+            hanging = max(hanging, self._pool.close(deadline))
+        if self._phase:
+            hanging += self._phase.stop(deadline)
+        self._ledger.publish(Live(at=self._clock()))
+        return RunResult(state, None, message, remedy, hanging)
+
+    def _abandon(self) -> None:
+        """Stop the threads and leave the ledger alone."""
+        if self._pool:
+            self._pool.halt()
+        deadline = time.monotonic() + GRACE
+        if self._phase:
+            self._phase.stop(deadline)
+        if self._pool:
+            self._pool.close(deadline)
+
+    # ---- listening and showing
+
+    def _listen(self, *, force: bool = False) -> bool:
+        """Whether people want it to stop."""
+        now = time.monotonic()
+        if force or now - self._heard >= POLL:
+            self._heard = now
+            self._wanted = self._control()
+            self._approved = self._approved or self._job.approved()
+        return self._wanted is not Control.RUN
+
+    def _tell(
+        self, state: State, outcome: Outcome | None = None, message: str = "", remedy: str = ""
+    ) -> None:
+        if state is not self._state:
+            self._state = state
+            self._on_state(state, outcome, message, remedy)
+
+    def _show(self, phase: str) -> None:
+        if time.monotonic() - self._shown >= SHOW:
+            self._ledger.publish(self._measure(phase))
+            self._shown = time.monotonic()
+
+    def _measure(self, phase: str) -> Live:
+        moving = self._execution.in_flight() if self._execution else ()
+        return self._meter.measure(
+            time.monotonic(), self._ledger.counters(), moving, phase=phase, at=self._clock()
+        )

@@ -1,0 +1,240 @@
+"""Moving one object: copy or compare, prove it, and say in one value what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dashboard.errors import Kind
+from dashboard.migration.closing import version_of
+from dashboard.migration.names import beside
+from dashboard.migration.pool import Done, Dropped, Failed, Result, Task
+from dashboard.migration.reasons import (
+    AGE_UNKNOWN,
+    NO_FREE_NAME,
+    NOT_NEWER,
+    READ_BACK_DIFFERS,
+    SAME,
+    TAKEN,
+    VANISHED,
+    explain,
+)
+from dashboard.migration.types import Action, ObjectState, OnConflict, Spec, Verify
+from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.types import Entry, ObjectInfo
+
+Stop = Callable[[], bool]
+
+
+class Transfer:
+    """Moves objects of one migration. Thread-safe."""
+
+    def __init__(self, source: Driver, destination: Driver, spec: Spec, source_name: str) -> None:
+        self._source = source
+        self._destination = destination
+        self._spec = spec
+        self._source_name = source_name
+
+    def move(self, task: Task, stop: Stop) -> Result:
+        """Do what the row and the migration say. Returns failures of storage instead of raising them."""
+        try:
+            return _Move(
+                self._source, self._destination, self._spec, self._source_name, task=task, stop=stop
+            ).run()
+        except Interrupted:
+            return Dropped()
+        except PlaceMissing as error:
+            return Failed(error.kind, explain(error), fatal=True)
+        except NotFound as error:
+            return self._missing(task, error)
+        except StorageError as error:
+            return self._failed(task, error)
+
+    def _missing(self, task: Task, error: NotFound) -> Failed:
+        try:
+            self._source.stat(task.row.key)
+        except PlaceMissing as missing:
+            return Failed(missing.kind, explain(missing), fatal=True)
+        except NotFound:
+            return Failed(Kind.NOT_FOUND, VANISHED)
+        except StorageError as other:
+            return self._failed(task, other)
+        # It is there, or there again.
+        return replace(self._failed(task, error), retryable=True)
+
+    def _failed(self, task: Task, error: StorageError) -> Failed:
+        why = explain(error, task.row.key, task.row.destination_key)
+        return Failed(error.kind, why, retryable=error.retryable)
+
+
+class _Move:
+    """One attempt at one object."""
+
+    def __init__(
+        self,
+        source: Driver,
+        destination: Driver,
+        spec: Spec,
+        source_name: str,
+        *,
+        task: Task,
+        stop: Stop,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._spec = spec
+        self._source_name = source_name
+        self._task = task
+        self._row = task.row
+        self._stop = stop
+        self._entry = Entry(task.row.key, task.row.size, task.row.modified, task.row.etag)
+        self._mine = task.row.interrupted or task.row.written or task.attempts > task.row.attempts
+
+    def run(self) -> Result:
+        row = self._row
+        if self._task.fresh or row.interrupted or row.written:
+            info = self._source.stat(row.key)
+            self._entry = Entry(row.key, info.size, info.modified, info.etag)
+        if row.action is Action.KEEP_BOTH:
+            return self._beside()
+        if self._task.wrote:
+            return self._copy(row.key, create_only=False)
+        if row.action is Action.COMPARE or row.interrupted or row.written:
+            return self._look_first()
+        if row.action is Action.REPLACE:
+            return self._copy(row.key, create_only=False)
+        return self._create()
+
+    def _look_first(self) -> Result:
+        found = self._find(self._row.key)
+        if found is None:
+            return self._create()
+        if self._same(found):
+            return self._already(found)
+        if self._row.written or self._row.action in (Action.REPLACE, Action.COMPARE):
+            return self._copy(self._row.key, create_only=False)
+        return self._met(found)
+
+    def _create(self) -> Result:
+        """Copy where the plan saw nothing, without ever overwriting what came meanwhile."""
+        try:
+            return self._copy(self._row.key, create_only=True)
+        except Exists:
+            found = self._find(self._row.key)
+            if found is None:
+                raise
+            return self._already(found) if self._same(found) else self._met(found)
+
+    def _met(self, found: ObjectInfo) -> Result:
+        """Another object is there that the plan did not know of: treat it as the person asked."""
+        match self._spec.on_conflict:
+            case OnConflict.SKIP_SAME | OnConflict.OVERWRITE:
+                return self._copy(self._row.key, create_only=False)
+            case OnConflict.KEEP_BOTH:
+                return self._beside()
+            case OnConflict.FAIL:
+                return Failed(Kind.CONFLICT, TAKEN)
+            case OnConflict.NEWER:
+                if self._entry.modified is None or found.modified is None:
+                    return Failed(Kind.CONFLICT, AGE_UNKNOWN)
+                if self._entry.modified > found.modified:
+                    return self._copy(self._row.key, create_only=False)
+                return Done(ObjectState.SKIPPED, self._entry.size, NOT_NEWER)
+
+    def _beside(self) -> Result:
+        """Keep both: write under the first free name."""
+        if self._task.wrote or self._row.written:
+            return self._copy(self._task.wrote or self._row.target, create_only=False)
+        found = self._find(self._row.key)
+        if found is None:
+            return self._create()
+        if self._same(found):
+            return self._already(found)
+        for name in beside(self._row.key, self._source_name):
+            self._destination.check_key(name)
+            there = self._find(name)
+            if there is not None and self._same(there):
+                return self._already(there)
+            if there is None:
+                try:
+                    return self._copy(name, create_only=True)
+                except Exists:
+                    continue
+        return Failed(Kind.CONFLICT, NO_FREE_NAME)
+
+    # ---- the destination
+
+    def _find(self, key: str) -> ObjectInfo | None:
+        try:
+            return self._destination.stat(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return None
+
+    def _same(self, found: ObjectInfo) -> bool:
+        return same_content(self._source, self._destination, self._entry, found, stop=self._stop)
+
+    def _already(self, found: ObjectInfo) -> Done:
+        """The same content is there: by an earlier attempt of ours, or by somebody else."""
+        if not self._mine:
+            return Done(ObjectState.SKIPPED, self._entry.size, SAME)
+        info = self._source.stat(self._row.key)
+        state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
+        return Done(
+            state,
+            self._entry.size,
+            destination_key=found.key,
+            source_checksum=found.md5 or "",
+            destination_checksum=found.md5 or "",
+            source_version=version_of(info),
+            destination_etag=found.etag or "",
+        )
+
+    # ---- copying
+
+    def _copy(self, to: str, *, create_only: bool) -> Result:
+        try:
+            copied = self._copy_object(to, create_only=create_only)
+        except StorageError as error:
+            if not create_only or error.kind is not Kind.UNSUPPORTED:
+                raise
+            # A file system without hard links cannot create-only; look, then write.
+            if self._find(to) is not None:
+                raise Exists(to) from error
+            copied = self._copy_object(to, create_only=False)
+        return self._prove(copied, to)
+
+    def _copy_object(self, to: str, *, create_only: bool) -> Copied:
+        return copy_object(
+            self._source,
+            self._destination,
+            self._entry,
+            to=to,
+            create_only=create_only,
+            progress=self._task.progress,
+            stop=self._stop,
+        )
+
+    def _prove(self, copied: Copied, to: str) -> Result:
+        written, verify = copied.written, self._spec.verify
+        done = Done(
+            ObjectState.COPIED,
+            written.size,
+            destination_key=to,
+            source_checksum=written.expected_checksum or written.md5,
+            destination_checksum=written.stored_checksum or "",
+            source_version=version_of(copied.info),
+            destination_etag=written.etag or "",
+        )
+        if verify is Verify.SIZE:
+            return done
+        if verify is Verify.CHECKSUM and written.proven:
+            return replace(done, state=ObjectState.VERIFIED)
+        found = read_back(self._destination, to, stop=self._stop)
+        done = replace(done, source_checksum=written.md5, destination_checksum=found)
+        if found == written.md5:
+            return replace(done, state=ObjectState.VERIFIED)
+        return Failed(Kind.DAMAGED, READ_BACK_DIFFERS, retryable=True, wrote=done)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+
+if TYPE_CHECKING:
+    import ssl
 
 SMALL = 8 * 1024 * 1024
 """Objects up to this many bytes are moved whole, in one request each way."""
@@ -161,4 +164,26 @@ class Connects(Protocol):
 
     def authenticate(self) -> None:
         """Prove the credentials with the cheapest call there is. Raises ``StorageError``."""
+        ...
+
+
+@runtime_checkable
+class SecuresConnections(Protocol):
+    """Decides which certificates it trusts; the probe shakes hands with the same settings."""
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The settings its connections are made with. No network call."""
+        ...
+
+
+@runtime_checkable
+class Links(Protocol):
+    """Can name an object by an address that a browser opens without credentials of ours."""
+
+    def url(self, key: str) -> str:
+        """The lasting public address. No network call; says nothing of whether the object is there."""
+        ...
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """An address that lets whoever holds it read this one object, until it expires."""
         ...

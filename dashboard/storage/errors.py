@@ -16,6 +16,16 @@ class NotFound(StorageError):
         super().__init__(Kind.NOT_FOUND, f"There is no object “{key}”.", operation=operation, subject=key)
 
 
+class PlaceMissing(NotFound):
+    """The bucket, container or root folder itself is not there, so nothing can be said of its objects.
+
+    Callers that take :class:`NotFound` for "this object vanished" must look for this first.
+    """
+
+    def __init__(self, place: str, reason: str, *, operation: str, remedy: str) -> None:
+        StorageError.__init__(self, Kind.NOT_FOUND, reason, operation=operation, subject=place, remedy=remedy)
+
+
 class Changed(StorageError):
     """The object is no longer the one that was listed or opened."""
 

@@ -1,0 +1,184 @@
+"""Walking from the root folder to a file without ever leaving the root.
+
+Every step is ``openat`` with ``O_NOFOLLOW`` from the folder before, so neither ``..`` nor a symbolic
+link, not even one put there between two calls, leads outside. The root's own path may hold links:
+it is the administrator's choice. File descriptors are not kept between calls: a folder that was
+moved away, or a share that was unmounted, must not be written into.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from threading import Lock
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.paths import key_bytes, key_text
+
+TEMPORARY = b".stowage-tmp"
+"""The folder of unfinished writes: in the root, and in folders on another file system than the root."""
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What a walk answers where a folder is missing or is a file or link: nothing of ours is there."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_SEGMENT = 255
+_REMEMBERED = 20_000
+
+
+def split_key(key: str) -> list[bytes]:
+    """The folders and the file name of a key. Raises ``InvalidKey`` where a disk cannot hold it exactly."""
+    raw = key_bytes(key)
+    if not raw:
+        raise InvalidKey(key, "The key is empty.")
+    if b"\0" in raw:
+        raise InvalidKey(key, "The key holds a NUL character, which no file name can.")
+    segments = raw.split(b"/")
+    for segment in segments:
+        if problem := _problem(segment):
+            raise InvalidKey(key, f"A disk cannot hold “{key}” exactly: {problem}.")
+    return segments
+
+
+def _problem(segment: bytes) -> str:
+    if not segment:
+        return "it begins or ends with “/” or holds “//”"
+    if segment in (b".", b".."):
+        return f"“{segment.decode()}” means a folder and is not a name"
+    if segment == TEMPORARY:
+        return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes"
+    if len(segment) > _LONGEST_SEGMENT:
+        return f"a part between slashes is {len(segment)} bytes long and file names end at {_LONGEST_SEGMENT}"
+    return ""
+
+
+class Tree:
+    """A root folder, and which folders below it are known to survive a power cut. Thread-safe."""
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+        self.shown = key_text(root)
+        self._lock = Lock()
+        self._durable: set[bytes] = set()
+        self._removals = 0
+
+    def open_root(self, operation: str) -> int:
+        """A descriptor of the root. Raises ``PlaceMissing``."""
+        try:
+            return os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            there = "is not there" if error.errno == errno.ENOENT else "is not a folder"
+            raise PlaceMissing(
+                self.shown,
+                f"The folder “{self.shown}” {there}.",
+                operation=operation,
+                remedy="Create it, or mount the disk or share it belongs to.",
+            ) from error
+
+    def open_folder(self, folders: list[bytes], operation: str) -> int:
+        """A descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` where there is none."""
+        fd = self.open_root(operation)
+        for name in folders:
+            try:
+                inner = os.open(name, _FOLDER, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def make_folder(self, folders: list[bytes], key: str) -> int:
+        """As :meth:`open_folder`, creating what is missing, and durably: after a power cut every folder
+        on the way is still there. ``key`` is what the folder is needed for."""
+        path = b"/".join(folders)
+        with self._lock:
+            removals, durable = self._removals, path in self._durable
+        fd = self._make(folders, key, durable=durable)
+        if durable and removals != self._removals:
+            # It may have been removed and made again by a thread that has not synced it yet.
+            os.close(fd)
+            fd = self._make(folders, key, durable=False)
+        return fd
+
+    def _make(self, folders: list[bytes], key: str, *, durable: bool) -> int:
+        removals = self._removals
+        fd = self.open_root("write")
+        for depth in range(len(folders)):
+            try:
+                inner, created = self._enter(fd, folders, depth, key)
+                # Not only our own: one that another thread has just made may not be on disk yet.
+                if created or not durable:
+                    self._make_durable(fd, b"/".join(folders[: depth + 1]), removals, created=created)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def _make_durable(self, parent: int, path: bytes, removals: int, *, created: bool) -> None:
+        with self._lock:
+            if not created and path in self._durable and self._removals == removals:
+                return
+        sync_folder(parent)
+        with self._lock:
+            if self._removals == removals:
+                if len(self._durable) >= _REMEMBERED:
+                    self._durable.clear()
+                self._durable.add(path)
+
+    def _enter(self, fd: int, folders: list[bytes], depth: int, key: str) -> tuple[int, bool]:
+        name, created = folders[depth], False
+        try:
+            return os.open(name, _FOLDER, dir_fd=fd), False
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            if error.errno != errno.ENOENT:
+                raise in_the_way(key, key_text(b"/".join(folders[: depth + 1]))) from error
+        try:
+            os.mkdir(name, dir_fd=fd)
+            created = True
+        except FileExistsError:
+            pass
+        return os.open(name, _FOLDER, dir_fd=fd), created
+
+    def prune(self, folders: list[bytes]) -> None:
+        """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
+        Never the root. A write that loses its folder to this makes it again."""
+        for depth in range(len(folders), 0, -1):
+            try:
+                fd = self.open_folder(folders[: depth - 1], "delete")
+            except (OSError, StorageError):
+                return
+            try:
+                with self._lock:
+                    os.rmdir(folders[depth - 1], dir_fd=fd)
+                    self._removals += 1
+                    self._durable.clear()
+            except OSError:
+                return
+            finally:
+                os.close(fd)
+
+
+def sync_folder(fd: int) -> None:
+    """Bring a folder's names to disk. Some network file systems cannot and need not."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def in_the_way(key: str, path: str) -> StorageError:
+    """A disk cannot hold both an object ``a`` and an object ``a/b``."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{key}” needs a folder “{path}”, but something else of that name is there."
+        if path != key
+        else f"“{key}” cannot be written: a folder, link or device of that name is there.",
+        operation="write",
+        subject=key,
+        remedy="A disk cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )

@@ -1,0 +1,252 @@
+"""A folder on a disk, with the promises of the driver protocol.
+
+What a disk cannot hold: object attributes are dropped on write and the content type is guessed from
+the name on the way out; keys that are not exactly a path raise ``InvalidKey``. Symbolic links and
+special files are no objects: they are neither listed, read, replaced nor deleted. The version of an
+object is its inode, modification time and size.
+"""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers._local_errors import translate
+from dashboard.storage.drivers._local_listing import walk
+from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
+from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
+from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
+
+# The module's own table and not the machine's: the same name is the same type everywhere.
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        **mimetypes.MimeTypes().types_map[False],
+        **mimetypes.MimeTypes().types_map[True],
+        ".avif": "image/avif",
+        ".bz2": "application/x-bzip2",
+        ".gz": "application/gzip",
+        ".md": "text/markdown",
+        ".svgz": "image/svg+xml",
+        ".webp": "image/webp",
+        ".woff": "font/woff",
+        ".woff2": "font/woff2",
+        ".xz": "application/x-xz",
+        ".zst": "application/zstd",
+    }
+)
+
+
+def _describe(key: str, info: os.stat_result) -> ObjectInfo:
+    ending = os.path.splitext(key.rpartition("/")[2])[1].lower()
+    return ObjectInfo(
+        key=key,
+        size=info.st_size,
+        modified=info.st_mtime_ns / 1e9,
+        version=_version(info),
+        attributes=Attributes(content_type=_TYPES.get(ending)),
+    )
+
+
+def _version(info: os.stat_result) -> str:
+    return f"{info.st_ino:x}-{info.st_mtime_ns:x}-{info.st_size:x}"
+
+
+class LocalReading:
+    """One open read. Tells when the file was changed, replaced or deleted before its end."""
+
+    def __init__(self, key: str, fd: int, info: os.stat_result) -> None:
+        self._fd = fd
+        self.info = _describe(key, info)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of at most 1 MiB."""
+        key, size, done = self.info.key, self.info.size, 0
+        try:
+            while done < size:
+                chunk = os.read(self._fd, min(_CHUNK, size - done))
+                if not chunk:
+                    break
+                done += len(chunk)
+                yield chunk
+            after = os.fstat(self._fd)
+        except OSError as error:
+            raise translate(error, "read", key) from error
+        # No name left: it was deleted, or another file was renamed over it.
+        if _version(after) != self.info.version or after.st_nlink == 0:
+            raise Changed(key)
+        if done != size:
+            raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
+
+    def read_all(self) -> bytes:
+        """The whole content."""
+        return b"".join(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        self.__exit__(None, None, None)
+
+
+class LocalDriver:
+    """Objects as files below one root folder. Thread-safe; holds no descriptor between calls."""
+
+    name = "local"
+    ordered = True
+
+    def __init__(self, root: str | bytes) -> None:
+        self._tree = Tree(os.fsencode(root))
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """From checked options; there are no secrets."""
+        return cls(options["root"].encode("utf-8", "surrogateescape"))
+
+    def check_key(self, key: str) -> None:
+        """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
+        split_key(key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> LocalReading:
+        """Open a file. A missing root raises ``PlaceMissing``."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "read")
+            try:
+                fd = os.open(name, _READ, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            # ENXIO: a socket or a pipe nobody reads.
+            if error.errno in ABSENT or error.errno == errno.ENXIO:
+                raise NotFound(key) from error
+            raise translate(error, "read", key) from error
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(fd)
+            raise NotFound(key)
+        if if_version is not None and if_version != _version(info):
+            os.close(fd)
+            raise Changed(key)
+        return LocalReading(key, fd, info)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> LocalWriting:
+        """Durable once committed. With ``size``, a commit after another number of bytes raises
+        ``Damaged``. A file where a folder is needed, or the reverse, raises kind ``conflict``."""
+        return LocalWriting(self._tree, key, size=size, create_only=create_only)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """As ``write``."""
+        with self.write(key, size=len(data), create_only=create_only) as writing:
+            writing.write(data)
+            return writing.commit()
+
+    def stat(self, key: str) -> ObjectInfo:
+        """From the file's inode; nothing is read."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "stat")
+            try:
+                info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise NotFound(key, operation="stat") from error
+            raise translate(error, "stat", key) from error
+        if not stat.S_ISREG(info.st_mode):
+            raise NotFound(key, operation="stat")
+        return _describe(key, info)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
+        return walk(self._tree, key_bytes(prefix), key_bytes(start_after))
+
+    def delete(self, key: str) -> None:
+        """Also removes the folders this leaves empty, but never the root. After a power cut a deleted
+        file may be there again."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "delete")
+            try:
+                if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    return
+                os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            if error.errno in ABSENT:
+                return
+            raise translate(error, "delete", key) from error
+        self._tree.prune(folders)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """Looks in the root's ``.stowage-tmp`` and in that of each key's folder."""
+        return sweep(self._tree, keys, since)
+
+    def bucket_exists(self) -> bool:
+        """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""
+        try:
+            mode = os.stat(self._tree.root).st_mode
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise translate(error, "stat", self._tree.shown) from error
+        if not stat.S_ISDIR(mode):
+            raise self._a_file()
+        return True
+
+    def create_bucket(self) -> None:
+        """Make the root folder and those above it."""
+        if self.bucket_exists():
+            return
+        try:
+            os.makedirs(self._tree.root, exist_ok=True)
+            above = os.open(os.path.dirname(self._tree.root.rstrip(b"/")) or b"/", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync_folder(above)
+            finally:
+                os.close(above)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self._a_file() from error
+        except OSError as error:
+            raise translate(error, "create bucket", self._tree.shown) from error
+
+    def _a_file(self) -> StorageError:
+        return StorageError(
+            Kind.CONFLICT,
+            f"“{self._tree.shown}” is a file or lies below one.",
+            operation="create bucket",
+            subject=self._tree.shown,
+            remedy="Choose another folder.",
+        )
+
+    def close(self) -> None:
+        """Removes ``.stowage-tmp`` if nothing is in it."""
+        tidy(self._tree)

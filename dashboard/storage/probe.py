@@ -1,0 +1,333 @@
+"""The live check behind "Test connection": one small object there and back, step by step.
+
+Works on any driver. Drivers with a network address are resolved, connected to and signed in to first.
+The canary object is removed whatever happens, as far as the backend lets us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeVar
+
+from dashboard.errors import Kind
+from dashboard.storage.connecting import connect, resolve, shake_hands
+from dashboard.storage.driver import Connects, CreatesBuckets, Driver, SecuresConnections
+from dashboard.storage.errors import NotFound, StorageError
+
+StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
+T = TypeVar("T")
+
+CANARY = ".stowage-probe-"
+"""How the key of the test object begins; random letters follow."""
+
+NETWORK_SECONDS = 10.0
+"""Longest time for resolving, and for connecting with TLS (each try within has 5 s)."""
+CALL_SECONDS = 20.0
+"""Longest time for one step that talks to the storage."""
+CLEANUP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it stands. ``milliseconds`` once it ended. ``can_create_bucket`` on a bucket step that
+    failed because there is none and the driver could make it."""
+
+    name: str
+    label: str
+    state: StepState = "waiting"
+    milliseconds: float | None = None
+    message: str = ""
+    remedy: str = ""
+    can_create_bucket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRun:
+    """A whole probe as it stands; grows by :meth:`with_step`."""
+
+    steps: tuple[Step, ...]
+    finished: bool = False
+    passed: bool = False
+    can_create_bucket: bool = False
+
+    @classmethod
+    def of(cls, driver: Driver) -> Self:
+        """Every step this driver will be taken through, waiting."""
+        return cls(tuple(Step(stage.name, stage.label) for stage in _Probe(driver).stages()))
+
+    def with_step(self, step: Step) -> ProbeRun:
+        """The run after this step's change."""
+        steps = tuple(step if old.name == step.name else old for old in self.steps)
+        finished = all(each.state in ("passed", "failed", "skipped") for each in steps)
+        return ProbeRun(
+            steps=steps,
+            finished=finished,
+            passed=finished and all(each.state != "failed" for each in steps),
+            can_create_bucket=any(each.can_create_bucket for each in steps),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    label: str
+    act: Callable[[], str]
+    seconds: float
+    fatal: bool
+    """Whether nothing after it makes sense once it failed."""
+
+
+class _Skip(Exception):
+    """This step has nothing to do; its argument says why."""
+
+
+class _Stopped(Exception):
+    """The caller does not want to know any more."""
+
+
+def probe(driver: Driver, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+    """Go through the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
+
+    ``stop`` is asked several times a second. Every step ends within its time, even where the driver's
+    call does not: that call is left to its own timeout in a thread nobody waits for. Never raises for
+    what the backend does. Closing the iterator early cleans up too.
+    """
+    attempt = _Probe(driver)
+    obstacle = ""
+    try:
+        for stage in attempt.stages():
+            step = Step(stage.name, stage.label)
+            if obstacle:
+                yield replace(step, state="skipped", message=obstacle)
+                continue
+            yield replace(step, state="running")
+            began = time.monotonic()
+            step, obstacle = _take(stage, step, attempt, stop)
+            yield replace(step, milliseconds=(time.monotonic() - began) * 1000)
+    finally:
+        attempt.clean_up()
+
+
+def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
+    """The ended step, and why the rest cannot go on, if it cannot."""
+    try:
+        return replace(step, state="passed", message=_bounded(stage.act, stage.seconds, stop)), ""
+    except _Skip as skip:
+        return replace(step, state="skipped", message=str(skip)), ""
+    except _Stopped:
+        return replace(step, state="skipped", message="The test was stopped."), "The test was stopped."
+    except StorageError as error:
+        failed = replace(
+            step,
+            state="failed",
+            message=error.reason,
+            remedy=error.remedy,
+            can_create_bucket=attempt.bucket_missing and isinstance(attempt.driver, CreatesBuckets),
+        )
+        gone = error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
+        return failed, f"Not tried, because “{stage.label}” failed." if stage.fatal or gone else ""
+
+
+def _bounded(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
+    """Call in a thread and wait for it so long. Raises what it raised, a timeout, or ``_Stopped``."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(act())
+        except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="probe", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + seconds
+    while thread.is_alive():
+        if stop():
+            raise _Stopped
+        if time.monotonic() > deadline:
+            raise StorageError(
+                Kind.TIMEOUT,
+                f"There was no answer within {seconds:.0f} seconds.",
+                operation="probe",
+                remedy="Check that the server is well and that nothing on the way holds the connection up.",
+            )
+        thread.join(0.05)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class _Probe:
+    """One run over one driver: what each step does and what it leaves for the next."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.bucket_missing = False
+        self._key = CANARY + secrets.token_hex(8)
+        self._content = secrets.token_bytes(1024)
+        self._addresses: tuple[str, ...] = ()
+        self._maybe_there = False
+        self._written = False
+        self._may_not_write = False
+
+    def stages(self) -> tuple[_Stage, ...]:
+        """The steps for this driver, in order."""
+        stages: list[_Stage] = []
+        if isinstance(self.driver, Connects):
+            stages += [
+                _Stage("resolve", "Find the server", self._resolve, NETWORK_SECONDS, fatal=True),
+                _Stage("connect", "Connect", self._connect, NETWORK_SECONDS, fatal=True),
+                _Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
+            ]
+        if isinstance(self.driver, CreatesBuckets):
+            place = "Find the bucket" if isinstance(self.driver, Connects) else "Find the folder"
+            stages.append(_Stage("bucket", place, self._bucket, CALL_SECONDS, fatal=True))
+        return (
+            *stages,
+            _Stage("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
+            _Stage("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
+            _Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
+            _Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
+        )
+
+    def _resolve(self) -> str:
+        assert isinstance(self.driver, Connects)
+        host, port, _ = self.driver.address()
+        self._addresses = resolve(host, port)
+        others = len(self._addresses) - 1
+        return f"{host} is {self._addresses[0]}" + (f" and {others} more." if others else ".")
+
+    def _connect(self) -> str:
+        assert isinstance(self.driver, Connects)
+        host, port, tls = self.driver.address()
+        raw = connect(host, port, self._addresses)
+        if not tls:
+            raw.close()
+            return f"Port {port} answers, without encryption."
+        if isinstance(self.driver, SecuresConnections):
+            context = self.driver.tls_context()
+        else:
+            context = ssl.create_default_context()
+        version = shake_hands(raw, host, port, context)
+        checked = "its certificate is good" if context.verify_mode else "its certificate was not checked"
+        return f"Port {port} answers with {version.replace('TLSv', 'TLS ')}; {checked}."
+
+    def _authenticate(self) -> str:
+        assert isinstance(self.driver, Connects)
+        try:
+            self.driver.authenticate()
+        except StorageError as error:
+            # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
+            if error.kind is not Kind.DENIED:
+                raise
+            return "The server knows the key; it may not look beyond its bucket."
+        return "The key is right."
+
+    def _bucket(self) -> str:
+        assert isinstance(self.driver, CreatesBuckets)
+        try:
+            there = self.driver.bucket_exists()
+        except StorageError as error:
+            if error.kind is not Kind.DENIED:
+                raise
+            raise _Skip("This key may not ask; the next steps show what it may do.") from error
+        if not there:
+            self.bucket_missing = True
+            what = "bucket" if isinstance(self.driver, Connects) else "folder"
+            raise StorageError(
+                Kind.NOT_FOUND,
+                f"The {what} does not exist.",
+                operation="probe",
+                remedy=f"Create it here, or check the {what}'s name.",
+            )
+        return "It is there."
+
+    def _write(self) -> str:
+        self._maybe_there = True
+        try:
+            self.driver.put(self._key, self._content)
+        except StorageError as error:
+            self._may_not_write = error.kind is Kind.DENIED
+            # Refused before anything was stored; there is nothing to clean up and no right to do so.
+            self._maybe_there = not self._may_not_write
+            raise
+        self._written = True
+        return f"Wrote {len(self._content):,} bytes."
+
+    def _read(self) -> str:
+        if not self._written:
+            return self._read_any()
+        with self.driver.read(self._key) as reading:
+            if reading.read_all() != self._content:
+                raise StorageError(
+                    Kind.DAMAGED,
+                    "What came back is not what was written.",
+                    operation="read",
+                    subject=self._key,
+                    remedy="Something on the way changes files: a proxy, a cache or a bad disk.",
+                )
+        return "The same bytes came back."
+
+    def _read_any(self) -> str:
+        """Without a canary: the beginning of the first object there is."""
+        try:
+            entry = next(iter(self.driver.list()), None)
+        except StorageError as error:
+            raise _Skip("Nothing was written to read back.") from error
+        if entry is None:
+            raise _Skip("Nothing was written to read back, and nothing else is there.")
+        with self.driver.read(entry.key) as reading:
+            next(reading.chunks(), None)
+        may = "The key may read but not write" if self._may_not_write else "Reading works, writing does not"
+        return f"{may}: this backend can be copied from, not to."
+
+    def _list(self) -> str:
+        if not self._written:
+            next(iter(self.driver.list()), None)
+            return "Listing works."
+        if not any(entry.key == self._key for entry in self.driver.list(self._key)):
+            raise StorageError(
+                Kind.NOT_FOUND,
+                "The test object was written but is not in the listing.",
+                operation="list",
+                subject=self._key,
+                remedy="Test again in a minute; a migration needs lists that are complete.",
+            )
+        return "The test object is in the list."
+
+    def _delete(self) -> str:
+        if not self._written:
+            raise _Skip("Nothing was written to delete.")
+        left = f" The test object “{self._key}” stayed behind."
+        try:
+            self.driver.delete(self._key)
+        except StorageError as error:
+            raise StorageError(
+                error.kind, error.reason + left, operation="delete", subject=self._key, remedy=error.remedy
+            ) from error
+        try:
+            self.driver.stat(self._key)
+        except NotFound:
+            self._maybe_there = False
+            return "Nothing is left behind."
+        raise StorageError(
+            Kind.CONFLICT,
+            "The server said the test object was deleted, but it is still there.",
+            operation="delete",
+            subject=self._key,
+            remedy="Look for a retention rule or object lock on the bucket.",
+        )
+
+    def clean_up(self) -> None:
+        """Remove the canary if it may be there; idempotent, bounded, silent."""
+        if self._maybe_there:
+            self._maybe_there = False
+            with contextlib.suppress(StorageError):
+                _bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)

@@ -1,0 +1,78 @@
+"""The table of drivers that the contract suite runs over.
+
+A new driver joins by one line in each table. ``DRIVERS`` are real backends; ``EXACT`` are those on which
+every key a driver accepts must come back exactly (SeaweedFS itself rewrites some).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from dashboard.storage.driver import Driver
+from dashboard.storage.registry import build, check_options
+from dashboard.storage.types import Secret
+from tests.servers.moto import MotoS3
+from tests.servers.seaweedfs import SeaweedFS
+
+_numbers = count(1)
+
+
+def local(request: pytest.FixtureRequest) -> Driver:
+    """A new folder."""
+    path: Path = request.getfixturevalue("tmp_path") / "root"
+    path.mkdir()
+    return build("local", check_options("local", {"root": str(path)}))
+
+
+def s3_on(server: SeaweedFS | MotoS3, bucket: str, prefix: str) -> Driver:
+    """An S3 driver for a bucket of a test server."""
+    options = {
+        "endpoint": server.endpoint,
+        "bucket": bucket,
+        "access_key_id": server.admin.access_key,
+        "prefix": prefix,
+    }
+    secrets = {"secret_access_key": Secret(server.admin.secret_key)}
+    return build("s3", check_options("s3", options, secrets), secrets)
+
+
+@pytest.fixture(scope="session")
+def shared_bucket(seaweedfs: SeaweedFS) -> str:
+    """One bucket for the whole suite: SeaweedFS sets volumes aside for each."""
+    return seaweedfs.new_bucket()
+
+
+def s3(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a shared bucket on SeaweedFS."""
+    bucket = request.getfixturevalue("shared_bucket")
+    return s3_on(request.getfixturevalue("seaweedfs"), bucket, f"contract-{next(_numbers)}/")
+
+
+def s3_exact(request: pytest.FixtureRequest) -> Driver:
+    """A new bucket on moto, which keeps odd keys."""
+    server: MotoS3 = request.getfixturevalue("moto_s3")
+    return s3_on(server, server.new_bucket(), "")
+
+
+DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3}
+EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3_exact}
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """An empty place of each driver."""
+    made = DRIVERS[request.param](request)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=EXACT)
+def exact_driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """An empty place of each driver on a server that keeps keys as they are."""
+    made = EXACT[request.param](request)
+    yield made
+    made.close()

@@ -1,0 +1,435 @@
+"""What every driver promises, against real backends. The drivers are listed in ``conftest.py``."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dashboard.errors import Kind, StowageError
+from dashboard.storage.driver import SMALL, Connects, CopiesWithin, CreatesBuckets, Driver
+from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes
+
+SIZES = [0, 1, 4096, 1_000_003]
+LARGE = SMALL + 1_234_567
+
+
+def content_of(size: int, seed: int = 7) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+def get(driver: Driver, key: str) -> bytes:
+    with driver.read(key) as reading:
+        return b"".join(reading.chunks())
+
+
+def stream(driver: Driver, key: str, data: bytes, *, create_only: bool = False) -> None:
+    with driver.write(key, size=len(data), create_only=create_only) as writing:
+        writing.write(data)
+        writing.commit()
+
+
+def break_off(driver: Driver, key: str) -> None:
+    with driver.write(key) as writing:
+        writing.write(b"half")
+        raise ZeroDivisionError
+
+
+def refusal(driver: Driver, key: str) -> InvalidKey | None:
+    try:
+        driver.check_key(key)
+    except InvalidKey as error:
+        return error
+    return None
+
+
+def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str]:
+    return [entry.key for entry in driver.list(prefix, start_after=start_after)]
+
+
+def test_it_is_a_driver(driver: Driver) -> None:
+    assert isinstance(driver, Driver)
+    assert driver.name in ("local", "s3")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_put_comes_back(driver: Driver, size: int) -> None:
+    data = content_of(size)
+    written = driver.put("folder/a.bin", data)
+    assert (written.key, written.size, written.md5) == ("folder/a.bin", size, md5(data))
+    assert written.proven
+    with driver.read("folder/a.bin") as reading:
+        assert reading.info.size == size
+        assert reading.read_all() == data
+    info = driver.stat("folder/a.bin")
+    assert (info.key, info.size) == ("folder/a.bin", size)
+    assert info.version
+    assert info.modified is not None
+    assert abs(info.modified - time.time()) < 120
+    [entry] = driver.list()
+    assert (entry.key, entry.size) == ("folder/a.bin", size)
+    assert entry.modified is not None
+    assert abs(entry.modified - time.time()) < 120
+
+
+@pytest.mark.parametrize("size", [0, 5000, LARGE])
+@pytest.mark.parametrize("known", [True, False], ids=["size-known", "size-unknown"])
+def test_what_is_streamed_comes_back(driver: Driver, size: int, known: bool) -> None:
+    data = content_of(size)
+    with driver.write("big", size=size if known else None) as writing:
+        for start in range(0, size, 700_001):
+            writing.write(data[start : start + 700_001])
+        written = writing.commit()
+    assert (written.size, written.md5) == (size, md5(data))
+    assert written.proven
+    with driver.read("big") as reading:
+        pieces = list(reading.chunks())
+    assert b"".join(pieces) == data
+    assert all(len(piece) <= 8 << 20 for piece in pieces)
+
+
+def test_an_object_is_replaced_whole(driver: Driver) -> None:
+    driver.put("a", b"first, and longer")
+    before = driver.stat("a").version
+    driver.put("a", b"second")
+    assert get(driver, "a") == b"second"
+    assert driver.stat("a").version != before
+    assert keys_of(driver) == ["a"]
+
+
+def test_a_replaced_object_is_not_the_version_that_was_listed(driver: Driver) -> None:
+    driver.put("a", b"first")
+    version = driver.stat("a").version
+    with driver.read("a", if_version=version) as reading:
+        assert reading.info.version == version
+        assert reading.read_all() == b"first"
+    driver.put("a", b"other")
+    with pytest.raises(Changed) as caught, driver.read("a", if_version=version) as reading:
+        reading.read_all()
+    assert caught.value.retryable
+
+
+def test_create_only_never_replaces(driver: Driver) -> None:
+    driver.put("a", b"mine", create_only=True)
+    with pytest.raises(Exists) as caught:
+        driver.put("a", b"theirs", create_only=True)
+    assert caught.value.kind is Kind.CONFLICT
+    with pytest.raises(Exists):
+        stream(driver, "a", b"theirs", create_only=True)
+    assert get(driver, "a") == b"mine"
+    assert keys_of(driver) == ["a"]
+
+
+def test_create_only_has_one_winner(driver: Driver) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            driver.put("prize", b"%d" % number, create_only=True)
+        except Exists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [number for number, result in enumerate(pool.map(attempt, range(8))) if result]
+    assert len(won) == 1
+    assert get(driver, "prize") == b"%d" % won[0]
+
+
+def test_what_is_not_there_says_so(driver: Driver) -> None:
+    for call in (driver.read, driver.stat):
+        for key in ("nothing", "no/such/folder"):
+            with pytest.raises(NotFound) as caught:
+                call(key)
+            assert caught.value.subject == key
+    driver.delete("nothing")
+    driver.delete("no/such/folder")
+    assert keys_of(driver) == []
+    assert keys_of(driver, "no/such") == []
+
+
+def test_a_deleted_object_is_gone_and_its_neighbours_stay(driver: Driver) -> None:
+    for key in ("a/b/1", "a/b/2", "a/3"):
+        driver.put(key, b"x")
+    driver.delete("a/b/1")
+    driver.delete("a/b/1")
+    assert keys_of(driver) == ["a/3", "a/b/2"]
+    driver.delete("a/b/2")
+    driver.put("a/b", b"where a folder was")
+    assert keys_of(driver) == ["a/3", "a/b"]
+
+
+def test_a_write_that_is_not_committed_leaves_nothing(driver: Driver) -> None:
+    driver.put("kept", b"old")
+    began = time.time() - 2
+    for key in ("kept", "new/one"):
+        with driver.write(key, size=LARGE) as writing:
+            writing.write(content_of(1 << 20))
+        with pytest.raises(ZeroDivisionError):
+            break_off(driver, key)
+    assert keys_of(driver) == ["kept"]
+    assert get(driver, "kept") == b"old"
+    assert driver.sweep(["kept", "new/one"], since=began) == 0
+
+
+def test_attributes_are_kept_or_dropped_but_never_wrong(driver: Driver) -> None:
+    wanted = Attributes(
+        content_type="text/html",
+        cache_control="max-age=60",
+        content_disposition='attachment; filename="a.html"',
+        content_language="de",
+        metadata={"author": "ada", "x-note": "two words"},
+    )
+    driver.put("a.html", b"<p>", attributes=wanted)
+    with driver.write("b.html", attributes=wanted) as writing:
+        writing.write(b"<p>")
+        writing.commit()
+    for key in ("a.html", "b.html"):
+        held = driver.stat(key).attributes
+        assert held.content_type == "text/html"
+        for name in ("cache_control", "content_disposition", "content_language"):
+            assert getattr(held, name) in (None, getattr(wanted, name))
+        assert dict(held.metadata) in ({}, dict(wanted.metadata))
+        with driver.read(key) as reading:
+            assert reading.info.attributes == held
+
+
+ODD_KEYS = [
+    "a//b",
+    "/lead",
+    "trail/",
+    "//",
+    "/",
+    " ",
+    " lead",
+    "trail ",
+    "with space/in folder",
+    "..",
+    ".",
+    "a/../b",
+    "a/./b",
+    "../escape",
+    "/etc/passwd",
+    "...",
+    ".hidden",
+    "tab\tkey",
+    "new\nline",
+    "return\rkey",
+    "bell\x07",
+    "delete\x7f",
+    "nul\0key",
+    "%2F",
+    "a%2Fb",
+    "%",
+    "%zz",
+    "100%",
+    "+ # ? &",
+    "a+b",
+    "a?b=c&d",
+    "a#b",
+    "a=b;c,d:e@f!g$h'i(j)*k",
+    'quote"d',
+    "back\\slash",
+    "<tag>&amp;",
+    "caf\u00e9",
+    "cafe\u0301",
+    "\u65e5\u672c/\u8a9e",
+    "\U0001f600/\U0001f9d1\u200d\U0001f680",
+    "\u202eright-to-left",
+    "\ufeffbom",
+    "~tilde",
+    "-rf",
+    "x" * 255,
+    "x" * 256,
+    "/".join(["y" * 63] * 16),
+    "z" * 1024,
+    "\u00e9" * 127 + "/" + "\u00e9" * 127,
+    "",
+    "\ud800",
+    ".stowage-tmp/x",
+    "CON",
+    "name.",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS, ids=ascii)
+def test_every_key_is_held_exactly_or_refused(exact_driver: Driver, key: str) -> None:
+    driver = exact_driver
+    data = content_of(100, seed=len(key))
+    if (refused := refusal(driver, key)) is not None:
+        assert refused.subject == key
+        assert refused.reason
+        for call in (driver.read, driver.stat, driver.delete):
+            with pytest.raises(InvalidKey):
+                call(key)
+        with pytest.raises(InvalidKey):
+            driver.put(key, data)
+        with pytest.raises(InvalidKey):
+            stream(driver, key, data)
+        assert keys_of(driver) == []
+        return
+    driver.put(key, data)
+    assert keys_of(driver) == [key]
+    assert keys_of(driver, key) == [key]
+    assert get(driver, key) == data
+    assert driver.stat(key).key == key
+    stream(driver, key, b"two")
+    assert keys_of(driver) == [key]
+    assert get(driver, key) == b"two"
+    driver.delete(key)
+    assert keys_of(driver) == []
+    with pytest.raises(NotFound):
+        driver.stat(key)
+
+
+@pytest.mark.parametrize("key", ["plain", "with space", "a%2Fb", "caf\u00e9", "+ # ? &", "\U0001f600"])
+def test_ordinary_keys_are_not_refused(driver: Driver, key: str) -> None:
+    driver.put(key, b"x")
+    assert keys_of(driver) == [key]
+
+
+def test_normalisation_forms_are_two_keys(driver: Driver) -> None:
+    driver.put("caf\u00e9", b"composed")
+    driver.put("cafe\u0301", b"decomposed")
+    assert get(driver, "caf\u00e9") == b"composed"
+    assert len(keys_of(driver)) == 2
+
+
+TREE = [
+    "a",
+    "b-c",
+    "b/1",
+    "b/2/x",
+    "b/2/y",
+    "b0",
+    "b/2-",
+    "B",
+    "z/\u00e9",
+    "z/f",
+    "\u00e9",
+    "\ufffd",
+    "\U0001f600",
+]
+
+
+def test_listings_come_in_byte_order(driver: Driver) -> None:
+    for key in TREE:
+        driver.put(key, b"x")
+    listed = keys_of(driver)
+    assert sorted(listed) == sorted(TREE)
+    if driver.ordered:
+        assert listed == sorted(TREE, key=key_bytes)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["b", "b/", "b/2", "b/2/", "b/2/x", "b/2/x/", "z/", "\u00e9", "nothing", "b//", "/"]
+)
+def test_a_prefix_is_plain_text_and_not_a_folder(driver: Driver, prefix: str) -> None:
+    for key in TREE:
+        driver.put(key, b"x")
+    assert set(keys_of(driver, prefix)) == {key for key in TREE if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize(
+    "after", ["a", "b", "b/", "b/2", "b/2/", "b/2/x", "b/2/z", "b0", "b1", "\U0001f600", "b/1/"]
+)
+@pytest.mark.parametrize("prefix", ["", "b/"])
+def test_a_listing_goes_on_after_a_key(driver: Driver, after: str, prefix: str) -> None:
+    if not driver.ordered:
+        pytest.skip(f"{driver.name} does not list in order, so start_after is not used")
+    for key in TREE:
+        driver.put(key, b"x")
+    expected = [
+        k for k in sorted(TREE, key=key_bytes) if k.startswith(prefix) and key_bytes(k) > key_bytes(after)
+    ]
+    assert keys_of(driver, prefix, after) == expected
+
+
+def test_an_empty_place_lists_nothing(driver: Driver) -> None:
+    assert keys_of(driver) == []
+
+
+def test_copies_within_keep_bytes_and_attributes(driver: Driver) -> None:
+    if not isinstance(driver, CopiesWithin):
+        pytest.skip(f"{driver.name} has no server-side copy")
+    assert driver.can_copy_from(driver)
+    data = content_of(100_000)
+    driver.put("from.txt", data, attributes=Attributes(content_type="text/x-mine"))
+    version = driver.stat("from.txt").version
+    written = driver.copy_from(driver, "from.txt", "to/here.txt", if_version=version)
+    assert written.size == len(data)
+    assert get(driver, "to/here.txt") == data
+    assert driver.stat("to/here.txt").attributes.content_type == "text/x-mine"
+    with pytest.raises(NotFound):
+        driver.copy_from(driver, "missing", "x")
+    driver.put("from.txt", b"changed")
+    with pytest.raises(Changed):
+        driver.copy_from(driver, "from.txt", "to/here.txt", if_version=version)
+    assert get(driver, "to/here.txt") == data
+
+
+def test_the_place_knows_that_it_exists(driver: Driver) -> None:
+    if not isinstance(driver, CreatesBuckets):
+        pytest.skip(f"{driver.name} cannot make its own place")
+    assert driver.bucket_exists()
+    driver.create_bucket()
+
+
+def test_good_credentials_are_accepted(driver: Driver) -> None:
+    if not isinstance(driver, Connects):
+        pytest.skip(f"{driver.name} has no network address")
+    host, port, tls = driver.address()
+    assert host
+    assert 0 < port < 65536
+    assert tls is False
+    driver.authenticate()
+
+
+def test_sixteen_threads_at_once(driver: Driver) -> None:
+    def work(number: int) -> None:
+        key, data = f"t{number % 4}/deep/{number}", content_of(5000, number)
+        assert driver.put(key, data).proven
+        assert get(driver, key) == data
+        assert driver.stat(key).size == 5000
+        if number % 3 == 0:
+            driver.delete(key)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(work, range(160)))
+    expected = sorted(f"t{n % 4}/deep/{n}" for n in range(160) if n % 3)
+    assert keys_of(driver) == expected
+
+
+def test_one_key_from_many_threads_is_always_one_of_the_writes(driver: Driver) -> None:
+    versions = [content_of(20_000, seed) for seed in range(8)]
+    driver.put("hot", versions[0])
+
+    def work(number: int) -> bytes | Kind:
+        driver.put("hot", versions[number % 8])
+        try:
+            return get(driver, "hot")
+        except StowageError as error:
+            return error.kind
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = list(pool.map(work, range(48)))
+    assert all(each in versions or each is Kind.CHANGED for each in seen)
+    assert get(driver, "hot") in versions
+    assert keys_of(driver) == ["hot"]
+
+
+def test_closing_twice_is_allowed(driver: Driver) -> None:
+    driver.put("a", b"x")
+    driver.close()
+    driver.close()
+
+
+def test_nothing_of_a_driver_prints_its_secret(driver: Driver) -> None:
+    assert "secret-not-for-use" not in repr(driver) + str(vars(driver))

@@ -17,7 +17,7 @@ from dashboard.services import throttle
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
-from dashboard.services.passwords import LONGEST, Passwords, check_password, check_username, wrapped
+from dashboard.services.passwords import LONGEST, USERNAME, Passwords, check_password, check_username, wrapped
 from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.types import Secret
 
@@ -97,7 +97,7 @@ class Accounts:
             ).one_or_none()
             if found is None:
                 return None
-            row, user = found.tuple()
+            row, user = found
             if user.disabled or row.expires_at <= now or row.last_seen + IDLE <= now:
                 return None
             info, row_id, stale = _info(user), row.id, row.last_seen + SEEN_EVERY <= now
@@ -251,6 +251,9 @@ def anybody(session: Session) -> bool:
 
 
 def _find(session: Session, username: str) -> User | None:
+    # Nobody has another kind of name, and some kinds no database takes as text.
+    if not USERNAME.fullmatch(username):
+        return None
     return session.scalar(select(User).where(User.username == username))
 
 

@@ -55,12 +55,12 @@ class AuditLog:
         session.add(
             AuditEntry(
                 at=time.time(),
-                actor=_shortened(actor.name, 64),
+                actor=printable(actor.name, 64),
                 via=actor.via,
-                address=_shortened(actor.address, 64),
+                address=printable(actor.address, 64),
                 action=action,
-                subject=_shortened(subject, LONGEST),
-                detail={name: _shortened(_text(value), LONGEST) for name, value in detail.items()},
+                subject=printable(subject, LONGEST),
+                detail={name: printable(_text(value), LONGEST) for name, value in detail.items()},
                 outcome=outcome,
             )
         )
@@ -73,6 +73,7 @@ class AuditLog:
         query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(max(1, min(limit, MOST_ROWS)))
         if before_id is not None:
             query = query.where(AuditEntry.id < before_id)
+        action, actor = printable(action), printable(actor)
         if action:
             within = AuditEntry.action.startswith(f"{action}.", autoescape=True)
             query = query.where((AuditEntry.action == action) | within)
@@ -92,8 +93,8 @@ def _text(value: object) -> str:
     return HIDDEN if isinstance(value, Secret) else str(value)
 
 
-def _shortened(text: str, most: int) -> str:
-    # A lone surrogate is no text for a database; file names and hostile forms hold them.
+def printable(text: str, most: int = LONGEST) -> str:
+    """Short, and without the lone surrogates that neither a database nor a page takes as text."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

@@ -16,8 +16,8 @@ from dashboard.jobs.types import JobKind
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendSecret, BackendStatus
 from dashboard.models.migrations import Migration
-from dashboard.services.audit import AuditLog, redacted
-from dashboard.services.backends_drafts import changes, check_name, complete, moved, resolve, specs
+from dashboard.services.audit import AuditLog, printable, redacted
+from dashboard.services.backends_drafts import NAME, changes, check_name, complete, moved, resolve, specs
 from dashboard.services.backends_drivers import DriverCache
 from dashboard.services.backends_values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.database import Database
@@ -268,13 +268,16 @@ class Backends:
 
 
 def _row(session: Session, name: str) -> Backend:
-    row = session.scalar(select(Backend).where(Backend.name == name))
+    row = None
+    if NAME.fullmatch(name):
+        row = session.scalar(select(Backend).where(Backend.name == name))
     if row is None:
+        shown = printable(name)
         raise StowageError(
             Kind.NOT_FOUND,
-            f"There is no backend “{name}”.",
+            f"There is no backend “{shown}”.",
             operation="backend",
-            subject=name,
+            subject=shown,
             remedy="See the list of backends for the names there are.",
         )
     return row

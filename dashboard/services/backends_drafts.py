@@ -46,6 +46,7 @@ def resolve(
             f"“{stored.name}” cannot become “{preset.label}”: that is another kind of storage.",
             remedy="Add a new backend and migrate to it.",
         )
+    _refuse_no_text(draft.options)
     typed = {name: secret for name, secret in draft.secrets.items() if secret}
     kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
     kept &= {option.name for option in specs(draft.preset)}
@@ -89,6 +90,16 @@ def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept:
             f"“{labels.get(name, name)}” decides where this secret is sent and was changed, "
             f"so “{labels.get(secret, secret)}” must be entered again.",
         )
+
+
+def _refuse_no_text(options: Mapping[str, str]) -> None:
+    for name, value in options.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                name, "This holds characters that are no text.", remedy="Type it again."
+            ) from None
 
 
 def _guards(stored: Stored, preset: str) -> frozenset[str]:

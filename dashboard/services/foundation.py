@@ -11,6 +11,7 @@ from dashboard.services.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
 from dashboard.services.passwords import Passwords
+from dashboard.services.probes import Probes
 from dashboard.services.setup import Setup
 from dashboard.services.status import StatusBoard
 from dashboard.settings import Settings
@@ -27,6 +28,7 @@ class Foundation:
     backends: Backends
     status: StatusBoard
     checks: Checks
+    probes: Probes
     setup: Setup
 
 
@@ -43,6 +45,7 @@ def lay(settings: Settings, database: Database, *, passwords: Passwords | None =
     backends = Backends(database, audit, keys, forbidden_roots=[str(path) for path in own])
     status = StatusBoard(database)
     checks = Checks(backends, status, keys)
+    probes = Probes(database, audit, backends, status)
     setup = Setup(
         settings,
         database=database,
@@ -52,4 +55,4 @@ def lay(settings: Settings, database: Database, *, passwords: Passwords | None =
         backends=backends,
         checks=checks,
     )
-    return Foundation(audit, keys, accounts, backends, status, checks, setup)
+    return Foundation(audit, keys, accounts, backends, status, checks, probes, setup)

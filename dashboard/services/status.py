@@ -96,16 +96,17 @@ class StatusBoard:
         """The count under way ended without a result; the last finished one stays."""
         self._set(backend_id, counting_at=None, counting_objects=0, counting_bytes=0)
 
-    def record_test(self, backend_id: int, *, passed: bool, message: str = "", remedy: str = "") -> None:
-        """What "Test connection" found. The latency of the last check stays."""
+    def record_test(self, backend_id: int, badge: Badge, message: str = "", remedy: str = "") -> None:
+        """What "Test connection" found; healthy only when every step passed. The last latency stays."""
+        now = time.time()
         values: dict[str, object] = {
-            "badge": (Badge.HEALTHY if passed else Badge.DOWN).value,
+            "badge": badge.value,
             "message": message,
             "remedy": remedy,
-            "checked_at": time.time(),
+            "checked_at": now,
         }
-        if passed:
-            values["tested_at"] = time.time()
+        if badge is Badge.HEALTHY:
+            values["tested_at"] = now
         self._set(backend_id, **values)
 
     def checklist(self) -> Checklist:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event, Lock, Thread
 
 from dashboard.jobs.types import RESTART_CODE
@@ -20,8 +20,6 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
 STOP_WITHIN = 7.0
 """Seconds a child gets to stop by itself: its own grace and a little to spare."""
-
-COMMAND = (sys.executable, "-m", "dashboard", "runner")
 
 
 class Supervisor:
@@ -36,13 +34,13 @@ class Supervisor:
         self,
         on_line: Callable[[str], None],
         *,
-        command: Sequence[str] = COMMAND,
-        environ: Mapping[str, str] | None = None,
+        command: Sequence[str],
+        cwd: Path | None = None,
         stop_within: float = STOP_WITHIN,
     ) -> None:
         self._on_line = on_line
         self._command = tuple(command)
-        self._environ = None if environ is None else dict(environ)
+        self._cwd = cwd
         self._stop_within = stop_within
         self._stopping = Event()
         self._lock = Lock()
@@ -105,7 +103,7 @@ class Supervisor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=self._environ,
+                cwd=self._cwd,
             )
             return self._child
 

@@ -99,6 +99,11 @@ class JobContext:
         return self._job
 
     @property
+    def stop(self) -> Event:
+        """Set when the runner goes down; says nothing of the lease."""
+        return self._stop
+
+    @property
     def lost(self) -> bool:
         """Whether the lease is gone, so that someone else may be at work: write nothing more."""
         # The deadline covers a process that was suspended and woke up after its lease had run out.

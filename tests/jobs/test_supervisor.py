@@ -111,7 +111,7 @@ def test_the_child_ends_when_its_parent_is_killed() -> None:
 
 
 def test_nothing_starts_before_it_is_asked_to() -> None:
-    supervisor = Supervisor(print)
+    supervisor = Supervisor(print, command=[sys.executable, "-c", ""])
     assert supervisor.pid is None
     supervisor.stop()
     supervisor.start()

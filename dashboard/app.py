@@ -1,0 +1,215 @@
+"""The composition root: puts services, console and command line together. No business rules."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flask import Flask
+
+from dashboard.errors import Kind, StowageError
+from dashboard.jobs.child import Supervisor, when_parent_dies
+from dashboard.models.base import WORK_BIND, db
+from dashboard.services import logs
+from dashboard.services.composition import Composition
+from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
+from dashboard.services.services import Services, compose
+from dashboard.settings import Settings, SettingsError
+
+log = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).resolve().parent
+THREADS = 16
+CONNECTIONS = 1000
+LARGEST_REQUEST = 2 * 1024 * 1024
+"""Bytes; a little more than any form may have, so that too large a form still gets our own answer."""
+GONE_WITHIN = 8.0
+"""Seconds after which a runner whose parent died ends itself the hard way."""
+
+
+def open_services(settings: Settings) -> Services:
+    """See ``Composition.open_services``. Idempotent; safe from several processes at once."""
+    return _services(_bare_app(settings), settings)
+
+
+def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:
+    """The console as a WSGI application. Starts no process and makes no network call."""
+    settings = settings or Settings.from_env()
+    app = _bare_app(settings)
+    services = services or _services(app, settings)
+    if settings.trusted_proxies:
+        from werkzeug.middleware.proxy_fix import ProxyFix
+
+        hops = settings.trusted_proxies
+        # Flask documents assigning to wsgi_app as the way to add middleware.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    # Only a process that serves pages needs the web room.
+    from dashboard import web
+
+    web.register(app, services)
+    return app
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """See ``Composition.serve``. To be called on the main thread."""
+    logs.configure(settings.log_level)
+    services = open_services(settings)
+    server = _listen(create_app(settings, services), settings)
+    supervisor = Supervisor(_relay, command=_runner_command(settings), cwd=PACKAGE.parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    try:
+        supervisor.start()
+        _say_hello(settings, services, server, announce)
+        server.run()
+    except SystemExit:
+        pass
+    finally:
+        supervisor.stop()
+        server.close()
+        services.close()
+
+
+def run_child(arguments: Sequence[str]) -> NoReturn:
+    """The runner's process: ``python -m dashboard runner``. Ends when told to by SIGTERM.
+
+    With ``--supervised`` it also ends when standard input does, because then its parent has died.
+    """
+    parser = argparse.ArgumentParser(prog="stowage runner", description="Run jobs until stopped.")
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--instance", type=Path)
+    parser.add_argument("--key-file", type=Path)
+    parser.add_argument("--max-workers", type=int)
+    parser.add_argument("--log-level")
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    supervised = given.pop("supervised")
+    faulthandler.enable()
+    settings = Settings.from_env(**given)
+    logs.configure(settings.log_level, name="runner")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else lambda *_: stop.set())
+    if supervised:
+        when_parent_dies(lambda: _follow(stop))
+    code = open_services(settings).runner.run_forever(stop)
+    logging.shutdown()
+    # Threads that are blocked in the network would keep a polite exit waiting for minutes; all that
+    # matters is in the databases.
+    os._exit(code)
+
+
+def main() -> None:
+    """The ``stowage`` command."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["runner"]:
+        # Without the command line's own imports: it has to be back at work quickly after a crash.
+        try:
+            run_child(arguments[1:])
+        except (StowageError, SettingsError) as error:
+            sys.exit(str(error))
+    from dashboard.cli import stowage
+
+    stowage(obj=Composition(open_services, serve))
+
+
+def _bare_app(settings: Settings) -> Flask:
+    return Flask(
+        "dashboard",
+        root_path=str(PACKAGE),
+        instance_path=str(settings.instance),
+        template_folder=str(_folder("templates")),
+        static_folder=str(_folder("static")),
+    )
+
+
+def _folder(name: str) -> Path:
+    """A wheel carries the folder inside the package, a checkout beside it."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name
+
+
+def _services(app: Flask, settings: Settings) -> Services:
+    prepare_instance(settings)
+    app.config.update(sqlalchemy_config(settings))
+    db.init_app(app)
+    with app.app_context():
+        database = Database(db.engine, db.engines[WORK_BIND])
+    database.create_tables()
+    return compose(settings, database)
+
+
+def _listen(app: Flask, settings: Settings) -> Any:
+    from waitress.server import create_server
+
+    try:
+        return create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=THREADS,
+            connection_limit=CONNECTIONS,
+            max_request_body_size=LARGEST_REQUEST,
+            ident="Stowage",
+            clear_untrusted_proxy_headers=not settings.trusted_proxies,
+        )
+    except OSError as error:
+        raise _refused(settings, error) from error
+
+
+def _refused(settings: Settings, error: OSError) -> StowageError:
+    where = f"{settings.host} port {settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        reason, remedy = "is in use by another program", "Stop that program, or choose another with --port."
+    elif error.errno == errno.EACCES:
+        reason, remedy = "may not be used by this user", "Choose a port above 1023 with --port."
+    else:
+        reason, remedy = "is not an address of this machine", "Try --host 127.0.0.1, or 0.0.0.0 for all."
+    return StowageError(Kind.CONFLICT, f"{where} {reason}.", operation="listen", subject=where, remedy=remedy)
+
+
+def _say_hello(settings: Settings, services: Services, server: Any, announce: Callable[[str], None]) -> None:
+    port = getattr(server, "effective_port", settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    announce(f"Stowage is at http://{host}:{port}")
+    state = services.keys.state()
+    if state.sealed:
+        announce(f"The console is sealed: {state.reason} {state.remedy}")
+    elif services.setup.needed():
+        announce(f"Setup code: {services.setup.issue_code()} (asked for once, on the first page)")
+
+
+def _runner_command(settings: Settings) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "dashboard", "runner", "--supervised"),
+        *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
+        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
+    )
+
+
+def _relay(line: str) -> None:
+    # Not through logging: the child's lines have their own times. Panics of native code come raw.
+    print(logs.redact(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _leave(*_: object) -> NoReturn:
+    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _follow(stop: threading.Event) -> None:
+    stop.set()
+    last_resort = threading.Timer(GONE_WITHIN, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()

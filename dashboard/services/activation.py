@@ -1,0 +1,273 @@
+"""Choosing where new files go, after a look at what is missing there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.jobs.types import Job, JobKind
+from dashboard.migration.plan import Unordered, merge
+from dashboard.models.backends import Backend
+from dashboard.models.backends import Comparison as ComparisonRow
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends import Backends
+from dashboard.services.database import Database
+from dashboard.services.jobs import enqueue
+from dashboard.services.ledger import SqlLedger
+from dashboard.services.ledger_queries import LedgerQueries
+from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.driver import Driver
+from dashboard.storage.types import Entry
+
+FRESH = 600.0
+"""Seconds for which a finished comparison is shown without looking again."""
+BATCH = 500
+SHOW = 1.0
+
+Pairs = Iterable[tuple[Entry, Entry | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many of the active backend's objects the target holds. ``differing``: there, in another size.
+
+    ``at``: when it finished, seconds since the epoch; None while ``running`` for the first time and after
+    a failure, which ``message`` explains.
+    """
+
+    target: str
+    active: str
+    running: bool
+    total: int
+    present: int
+    missing: int
+    differing: int
+    at: float | None
+    message: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything the active backend holds is on the target."""
+        return self.at is not None and not (self.missing or self.differing)
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told before switching."""
+        if self.at is None:
+            return self.message or f"Compared so far: {self.total:,} objects."
+        if not self.total:
+            return f"“{self.active}” holds no objects, so nothing can be missing."
+        if self.complete:
+            return f"All {self.total:,} objects are there."
+        other = self.missing + self.differing
+        differ = f" ({self.differing:,} differ in size)" if self.differing else ""
+        there = f"{self.present:,} of {self.total:,} objects are there{differ}"
+        return f"{there}; migrate the other {other:,} first?"
+
+
+@dataclass(slots=True)
+class _Tally:
+    present: int = 0
+    missing: int = 0
+    differing: int = 0
+    shown_at: float = field(default_factory=time.monotonic)
+
+    def add(self, entry: Entry, found: Entry | None) -> None:
+        if found is None:
+            self.missing += 1
+        elif found.size != entry.size:
+            self.differing += 1
+        else:
+            self.present += 1
+
+    def values(self) -> dict[str, int]:
+        total = self.present + self.missing + self.differing
+        return {
+            "total": total,
+            "present": self.present,
+            "missing": self.missing,
+            "differing": self.differing,
+        }
+
+
+class Activation:
+    """Thread-safe."""
+
+    def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
+        self._database = database
+        self._audit = audit
+        self._backends = backends
+
+    def compare(self, actor: Actor, name: str) -> Comparison:
+        """What is known, after starting a comparison in the background if that is stale or missing."""
+        actor.require(Permission.TEST)
+        with self._database.write() as session:
+            target, active = _pair(session, name)
+            row = session.get(ComparisonRow, target.id)
+            if row is None or _stale(row, target, active):
+                values = {
+                    **{"active_id": active.id, "running": True, "message": "", "at": None},
+                    **{"target_version": target.version, "active_version": active.version},
+                    **{"started_at": time.time(), **_Tally().values()},
+                }
+                statement = insert(ComparisonRow).values(target_id=target.id, **values)
+                session.execute(statement.on_conflict_do_update(index_elements=["target_id"], set_=values))
+                session.expire_all()
+                row = session.get_one(ComparisonRow, target.id)
+            if row.running:
+                enqueue(session, JobKind.COMPARE, target.id)
+            return _comparison(row, target.name, active.name)
+
+    def comparison(self, name: str) -> Comparison | None:
+        """What is known of a target, if anything still true is. Raises ``NOT_FOUND``."""
+        with self._database.read() as session:
+            target, active = _pair(session, name)
+            row = session.get(ComparisonRow, target.id)
+            if row is None or row.active_id != active.id:
+                return None
+            return _comparison(row, target.name, active.name)
+
+    def activate(self, actor: Actor, name: str) -> None:
+        """Make this the backend new files go to. Idempotent. Raises ``NOT_FOUND``."""
+        actor.require(Permission.CONFIGURE)
+        with self._database.write() as session:
+            target = _named(session, name)
+            if target.active:
+                return
+            former = session.scalar(select(Backend).where(Backend.active.is_(True)))
+            known = session.get(ComparisonRow, target.id)
+            detail = {"from": former.name if former else ""}
+            if known is not None and former is not None and known.active_id == former.id and known.at:
+                detail["missing"] = str(known.missing + known.differing)
+            if former is not None:
+                former.active = False
+                # At most one row may be active at any moment.
+                session.flush()
+            target.active = True
+            self._audit.record(session, actor, "backend.activate", name, **detail)
+
+    # ---- the job
+
+    def run(self, job: Job, stop: Callable[[], bool]) -> bool:
+        """Compare, in memory that does not grow; False when told to stop before the end."""
+        with self._database.read() as session:
+            row = session.get(ComparisonRow, job.subject_id)
+            target = session.get(Backend, job.subject_id)
+            active = session.get(Backend, row.active_id) if row else None
+            if row is None or target is None or active is None or not row.running:
+                return True
+            names = target.name, active.name
+        label = f"compare-{job.subject_id}"
+        there, here = (self._backends.driver(name, label=label) for name in names)
+        try:
+            tally = self._compared(job.subject_id, here, there, stop)
+        finally:
+            self._backends.release(label)
+        if tally is None:
+            return False
+        self._set(job.subject_id, running=False, at=time.time(), **tally.values())
+        return True
+
+    def failed(self, job: Job, error: StowageError) -> None:
+        """The comparison could not be made: say why."""
+        message = f"The two could not be compared: {error.reason}"
+        self._set(job.subject_id, running=False, at=None, message=message)
+
+    def _compared(
+        self, target_id: int, here: Driver, there: Driver, stop: Callable[[], bool]
+    ) -> _Tally | None:
+        if here.ordered and there.ordered:
+            try:
+                return self._counted(target_id, merge(here.list(), there.list()), stop)
+            except Unordered:
+                pass
+        # Real ledgers have positive numbers; this one only lends its index of a listing.
+        number = -target_id
+        ledger = SqlLedger(self._database.work, number)
+        try:
+            ledger.begin()
+            ledger.clear_listing()
+            return self._counted(target_id, _by_index(ledger, here, there, stop), stop)
+        finally:
+            LedgerQueries(self._database.work).forget(number)
+
+    def _counted(self, target_id: int, pairs: Pairs, stop: Callable[[], bool]) -> _Tally | None:
+        tally = _Tally()
+        for entry, found in pairs:
+            tally.add(entry, found)
+            if time.monotonic() - tally.shown_at >= SHOW:
+                tally.shown_at = time.monotonic()
+                self._set(target_id, **tally.values())
+            if stop():
+                return None
+        return None if stop() else tally
+
+    def _set(self, target_id: int, **values: object) -> None:
+        with self._database.write() as session:
+            session.execute(
+                update(ComparisonRow).where(ComparisonRow.target_id == target_id).values(**values)
+            )
+
+
+def _by_index(
+    ledger: SqlLedger, here: Driver, there: Driver, stop: Callable[[], bool]
+) -> Iterator[tuple[Entry, Entry | None]]:
+    listing = there.list()
+    while not stop() and (batch := list(islice(listing, BATCH))):
+        ledger.keep_listing(batch)
+    wanted = here.list()
+    while not stop() and (batch := list(islice(wanted, BATCH))):
+        found = ledger.look_up([entry.key for entry in batch])
+        for entry in batch:
+            yield entry, found.get(entry.key)
+
+
+def _named(session: Session, name: str) -> Backend:
+    row = session.scalar(select(Backend).where(Backend.name == name))
+    if row is None:
+        raise StowageError(
+            Kind.NOT_FOUND,
+            f"There is no backend “{name}”.",
+            operation="activate backend",
+            subject=name,
+            remedy="See the list of backends for the names there are.",
+        )
+    return row
+
+
+def _pair(session: Session, name: str) -> tuple[Backend, Backend]:
+    target = _named(session, name)
+    active = session.scalar(select(Backend).where(Backend.active.is_(True)))
+    if active is None or active.id == target.id:
+        raise InvalidInput("name", f"“{name}” is the active backend already; there is nothing to compare.")
+    return target, active
+
+
+def _stale(row: ComparisonRow, target: Backend, active: Backend) -> bool:
+    seen = (row.active_id, row.active_version, row.target_version)
+    if seen != (active.id, active.version, target.version):
+        return True
+    if row.running:
+        return False
+    return row.at is None or row.at + FRESH < time.time()
+
+
+def _comparison(row: ComparisonRow, target: str, active: str) -> Comparison:
+    return Comparison(
+        target=target,
+        active=active,
+        running=row.running,
+        total=row.total,
+        present=row.present,
+        missing=row.missing,
+        differing=row.differing,
+        at=row.at,
+        message=row.message,
+    )

@@ -1,0 +1,49 @@
+"""Whether two backends are, in part, the same place. Copying a place into itself never ends well."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from dashboard.errors import InvalidInput
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def refuse_overlap(
+    source: tuple[str, Mapping[str, str]], destination: tuple[str, Mapping[str, str]], prefix: str
+) -> None:
+    """Raise ``InvalidInput`` when what is read and what is written may be the same objects.
+
+    Each side is a driver's name and its options. Only what can be known without the network counts:
+    two names of one server are not recognised as one.
+    """
+    here, there = (place(driver, options) + prefix for driver, options in (source, destination))
+    if not (here.startswith(there) or there.startswith(here)):
+        return
+    if here == there:
+        raise InvalidInput(
+            "destination",
+            "Source and destination are the same place under two names.",
+            remedy="Choose a backend that points somewhere else.",
+        )
+    if source[0] == "local":
+        reason = "One of the two folders lies inside the other, so the copy would contain itself."
+        remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
+    else:
+        reason = "Both backends use the same bucket, and one's folder lies inside the other's."
+        remedy = "Give both backends folders of their own inside the bucket, or use another bucket."
+    raise InvalidInput("destination", reason, remedy=remedy)
+
+
+def place(driver: str, options: Mapping[str, str]) -> str:
+    """A text that begins with the place's own text exactly when it lies inside that place."""
+    if driver == "local":
+        root = os.path.realpath(options.get("root", "/"))
+        return f"local:{root.rstrip('/')}/"
+    parts = urlsplit(options.get("endpoint", ""))
+    host = (parts.hostname or "").lower()
+    host = "127.0.0.1" if host == "localhost" else host
+    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{options.get('prefix', '')}"

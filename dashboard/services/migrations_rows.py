@@ -1,0 +1,101 @@
+"""Rows of the migrations table: found, compared, and refused with a sentence."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.jobs.types import JobKind
+from dashboard.migration.types import State
+from dashboard.models.backends import Backend
+from dashboard.models.migrations import Migration
+from dashboard.services.jobs import enqueue
+
+RUN, PAUSE, CANCEL = "run", "pause", "cancel"
+"""What ``Migration.control`` may hold."""
+
+ACTIVE = frozenset({State.PLANNING, State.RUNNING, State.VERIFYING})
+"""The states in which a runner has something to do."""
+
+_NOW = {
+    State.PLANNING: "it is still being planned",
+    State.READY: "it waits for approval",
+    State.RUNNING: "it is running",
+    State.PAUSED: "it is paused",
+    State.VERIFYING: "it is verifying",
+    State.FINISHED: "it has finished",
+    State.CANCELLED: "it was cancelled",
+    State.FAILED: "it has failed",
+}
+
+
+def find(session: Session, migration_id: int) -> Migration:
+    """The row. Raises ``NOT_FOUND``."""
+    row = session.get(Migration, migration_id) if 0 < migration_id < 2**63 else None
+    if row is None:
+        raise StowageError(
+            Kind.NOT_FOUND,
+            f"There is no migration {migration_id}.",
+            operation="find migration",
+            subject=str(migration_id),
+            remedy="The list of migrations shows the numbers there are.",
+        )
+    return row
+
+
+def find_backend(session: Session, name: str, field: str) -> Backend:
+    """The backend a person named. Raises ``InvalidInput`` for ``field``."""
+    row = session.scalar(select(Backend).where(Backend.name == name))
+    if row is None:
+        raise InvalidInput(field, f"There is no backend “{name}”.", remedy="Add it first, or check the name.")
+    return row
+
+
+def refused(row: Migration, what: str, remedy: str = "") -> StowageError:
+    """Why a wish cannot be granted: "Migration 7 cannot be paused: it has finished."."""
+    return StowageError(
+        Kind.CONFLICT,
+        f"Migration {row.id} {what}: {_NOW[State(row.state)]}.",
+        operation="change migration",
+        subject=str(row.id),
+        remedy=remedy,
+    )
+
+
+def refuse_twin(session: Session, row: Migration) -> None:
+    """Raise ``CONFLICT`` if another migration may be writing the same objects.
+
+    Two runs would take each other's unfinished uploads for leftovers and remove them.
+    """
+    if row.spec["dry_run"]:
+        return
+    others = select(Migration).where(
+        Migration.destination_id == row.destination_id,
+        Migration.source_id == row.source_id,
+        Migration.id != row.id,
+        Migration.approved_at.is_not(None),
+        Migration.state.not_in([state.value for state in State if state.final]),
+    )
+    mine = row.spec["prefix"]
+    for other in session.scalars(others):
+        theirs = other.spec["prefix"]
+        if not other.spec["dry_run"] and (mine.startswith(theirs) or theirs.startswith(mine)):
+            raise StowageError(
+                Kind.CONFLICT,
+                f"Migration {other.id} already copies from “{row.source}” to “{row.destination}”.",
+                operation="start migration",
+                subject=str(other.id),
+                remedy="Wait until it has finished, or cancel it first.",
+            )
+
+
+def go_on(session: Session, row: Migration) -> None:
+    """Hand a migration to the runner, in the caller's transaction."""
+    if row.approved_at is not None:
+        refuse_twin(session, row)
+    row.control = RUN
+    row.state = (State.PLANNING if row.approved_at is None else State.RUNNING).value
+    row.outcome = row.finished_at = None
+    row.message = row.remedy = ""
+    enqueue(session, JobKind.MIGRATION, row.id)

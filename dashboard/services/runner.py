@@ -1,0 +1,129 @@
+"""The runner as a service: who is one, and being one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dashboard.errors import StowageError
+from dashboard.jobs.lock import RunnerLock
+from dashboard.jobs.loop import RunnerLoop
+from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, Verdict
+from dashboard.migration.types import Progress, State
+from dashboard.services.activation import Activation
+from dashboard.services.checks import Checks
+from dashboard.services.jobs import Jobs
+from dashboard.services.keys import Keys
+from dashboard.services.migrations import Migrations
+from dashboard.services.migrations_work import MigrationWork
+
+LOCK_FILE = "runner.lock"
+TRY_AGAIN = 0.2
+"""Seconds between two attempts to become the runner."""
+LOOK = 0.25
+"""Seconds between two looks at a migration that a command waits for."""
+
+
+class Runner:
+    """One process at a time is the runner of an instance: it holds the lock and does all jobs."""
+
+    def __init__(
+        self,
+        instance: Path,
+        *,
+        jobs: Jobs,
+        keys: Keys,
+        checks: Checks,
+        migrations: Migrations,
+        work: MigrationWork,
+        activation: Activation,
+    ) -> None:
+        self._lock_path = instance / LOCK_FILE
+        self._jobs = jobs
+        self._keys = keys
+        self._checks = checks
+        self._migrations = migrations
+        self._work = work
+        self._activation = activation
+
+    def alive(self) -> bool:
+        """Whether some process is the runner now."""
+        return RunnerLock(self._lock_path).held()
+
+    def run_forever(self, stop: threading.Event) -> int:
+        """Become the runner, as soon as nobody else is, and do jobs until ``stop``; the exit code.
+
+        ``RESTART_CODE`` asks for a fresh process. Threads may still be blocked: end the process.
+        """
+        lock = RunnerLock(self._lock_path)
+        while not lock.acquire():
+            if stop.wait(TRY_AGAIN):
+                return 0
+        try:
+            return self._do_jobs(stop)
+        finally:
+            lock.release()
+
+    def run_job_until_final(self, migration_id: int, on_progress: Callable[[Progress], None]) -> Progress:
+        """Wait until a migration is final, paused, or ready and waiting for approval.
+
+        While nobody else is the runner, this process is; a console that runs jobs keeps doing so and is
+        only watched. ``on_progress`` is called about four times a second, on this thread; what it raises
+        (``KeyboardInterrupt`` too) ends the waiting, and the migration goes on when a runner is there.
+        Raises ``SEALED``, and ``NOT_FOUND``.
+        """
+        self._keys.require_open()
+        stop = threading.Event()
+        thread: threading.Thread | None = None
+        try:
+            while True:
+                progress = self._migrations.progress(migration_id)
+                on_progress(progress)
+                if progress.state.final or progress.state in (State.READY, State.PAUSED):
+                    return progress
+                # Not while another one is: it would only wait for the lock, and its owner may want to end.
+                if (thread is None or not thread.is_alive()) and not self.alive():
+                    thread = threading.Thread(
+                        target=self.run_forever, args=(stop,), name="runner", daemon=True
+                    )
+                    thread.start()
+                stop.wait(LOOK)
+        finally:
+            stop.set()
+            if thread is not None:
+                thread.join()
+
+    def _do_jobs(self, stop: threading.Event) -> int:
+        # Whoever held a lease is dead: this process has the lock.
+        self._jobs.expire_all()
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        return RunnerLoop(self._jobs, self._handlers(), owner=owner[-64:], ready=self._open).run(stop)
+
+    def _open(self) -> bool:
+        return not self._keys.state().sealed
+
+    def _handlers(self) -> Mapping[JobKind, Handler]:
+        return {
+            JobKind.MIGRATION: Handler(self._work.run, self._work.failed),
+            JobKind.CHECK: Handler(self._check, _only_logged),
+            JobKind.COUNT: Handler(self._count, _only_logged),
+            JobKind.COMPARE: Handler(self._compare, self._activation.failed),
+        }
+
+    def _check(self, context: JobContext) -> Verdict:
+        self._checks.check_backend(context.job.subject_id)
+        return DONE
+
+    def _count(self, context: JobContext) -> Verdict:
+        finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
+        return Verdict(requeue=not finished)
+
+    def _compare(self, context: JobContext) -> Verdict:
+        return Verdict(requeue=not self._activation.run(context.job, context.should_stop))
+
+
+def _only_logged(job: Job, error: StowageError) -> None:
+    """The loop has logged it; the backend's card shows what the last health check found."""

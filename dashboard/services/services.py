@@ -1,0 +1,75 @@
+"""Everything the console and the command line may ask for, put together by ``dashboard.app``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboard.services.accounts import Accounts
+from dashboard.services.activation import Activation
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends import Backends
+from dashboard.services.database import Database
+from dashboard.services.foundation import lay
+from dashboard.services.jobs import Jobs
+from dashboard.services.keys import Keys
+from dashboard.services.migrations import Migrations
+from dashboard.services.migrations_work import MigrationWork
+from dashboard.services.probes import Probes
+from dashboard.services.runner import Runner
+from dashboard.services.setup import Setup
+from dashboard.services.status import StatusBoard
+from dashboard.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each. Thread-safe; shared by all requests of a process."""
+
+    settings: Settings
+    database: Database
+    setup: Setup
+    accounts: Accounts
+    audit: AuditLog
+    keys: Keys
+    backends: Backends
+    status: StatusBoard
+    activation: Activation
+    probes: Probes
+    migrations: Migrations
+    runner: Runner
+
+    def close(self) -> None:
+        """Free drivers and connections. Idempotent."""
+        self.backends.close()
+        self.database.close()
+
+
+def compose(settings: Settings, database: Database) -> Services:
+    """Put all services together over an open database; on the very first run this makes the key."""
+    base = lay(settings, database)
+    activation = Activation(database, base.audit, base.backends)
+    migrations = Migrations(database, base.audit)
+    work = MigrationWork(database, base.audit, base.backends, most_workers=settings.max_workers)
+    runner = Runner(
+        settings.instance,
+        jobs=Jobs(database),
+        keys=base.keys,
+        checks=base.checks,
+        migrations=migrations,
+        work=work,
+        activation=activation,
+    )
+    return Services(
+        settings=settings,
+        database=database,
+        setup=base.setup,
+        accounts=base.accounts,
+        audit=base.audit,
+        keys=base.keys,
+        backends=base.backends,
+        status=base.status,
+        activation=activation,
+        probes=Probes(database, base.audit, base.backends, base.status),
+        migrations=migrations,
+        runner=runner,
+    )

@@ -1,1 +1,53 @@
+"""The ``stowage`` command: one Click group per service.
 
+Exit codes: 0 done; 1 it failed, was stopped or finished with errors; 2 wrong use. Modules here import
+services only inside commands, so that ``stowage --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dashboard import __version__
+from dashboard.cli import backend_work
+from dashboard.cli.backend import backend
+from dashboard.cli.frame import Frame, Invocation, pass_invocation
+from dashboard.cli.keys import keys
+from dashboard.cli.migrate import migrate
+from dashboard.cli.migrations import migrations
+from dashboard.cli.run import run
+from dashboard.cli.setup import setup
+from dashboard.cli.user import user
+
+__all__ = ["stowage"]
+
+
+@click.group(cls=Frame, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--instance",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder with the databases and the key. Default: STOWAGE_INSTANCE, else instance/ of the "
+    "checkout, else ~/.local/share/stowage.",
+)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="STOWAGE_DEBUG",
+    help="Show where in the program an error arose, without the values involved. Also: STOWAGE_DEBUG=1.",
+)
+@click.version_option(__version__, prog_name="Stowage", message="%(prog)s %(version)s")
+@pass_invocation
+def stowage(invocation: Invocation, instance: Path | None, debug: bool) -> None:
+    """Stowage: one console for every place your files live.
+
+    Exit codes: 0 done; 1 it failed, was stopped or finished with errors; 2 wrong use.
+    """
+    invocation.instance, invocation.debug = instance, debug
+
+
+backend.add_command(backend_work.count)
+backend.add_command(backend_work.activate)
+for command in (run, setup, backend, migrate, migrations, keys, user):
+    stowage.add_command(command)

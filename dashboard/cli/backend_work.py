@@ -1,0 +1,85 @@
+"""``stowage backend count`` and ``activate``: the commands that wait for background work."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from dashboard.cli import waiting, wording
+from dashboard.cli.backend import YES
+from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from dashboard.services.activation import Comparison
+    from dashboard.services.backends import BackendInfo
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@pass_invocation
+def count(invocation: Invocation, name: str) -> int:
+    """Check NAME and count its objects and bytes by listing them all."""
+    backends = invocation.services.backends
+    began = time.time()
+    backends.refresh(invocation.actor, name)
+    waiting.background(invocation, lambda: _counted(backends.get(name), began))
+    info = backends.get(name)
+    status = info.status
+    invocation.out.document(info)
+    if (status.counted_at or 0.0) < began:
+        invocation.out.note(f"“{name}” could not be counted: {status.message or 'see the log.'}")
+        if status.remedy:
+            invocation.out.note(status.remedy)
+        return WITH_ERRORS
+    if not invocation.out.as_json:
+        invocation.out.say(f"{wording.many(status.objects)}, {wording.size(status.bytes)}")
+    return DONE
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@YES
+@click.option("--no-compare", is_flag=True, help="Switch without first looking what is missing on NAME.")
+@pass_invocation
+def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> int:
+    """Make NAME the backend that new files go to.
+
+    Compares it with the active one first and asks when something is missing there.
+    """
+    if invocation.services.backends.get(name).active:
+        invocation.out.document({"name": name, "active": True, "comparison": None})
+        invocation.out.note(f"“{name}” is the active backend already.")
+        return DONE
+    comparison = None if no_compare else _compared(invocation, name)
+    if comparison is not None:
+        invocation.out.note(comparison.sentence)
+    agreed = comparison is None or comparison.complete
+    if not agreed and not waiting.confirmed(f"Make “{name}” the active backend all the same?", yes=yes):
+        invocation.out.document({"name": name, "active": False, "comparison": comparison})
+        return WITH_ERRORS
+    invocation.services.activation.activate(invocation.actor, name)
+    invocation.out.document({"name": name, "active": True, "comparison": comparison})
+    invocation.out.note(f"New files go to “{name}” from now on.")
+    return DONE
+
+
+def _counted(info: BackendInfo, began: float) -> bool:
+    """Whether the count that was asked for has ended, well or not."""
+    status = info.status
+    if (status.counted_at or 0.0) >= began:
+        return True
+    return not status.counting and (status.checked_at or 0.0) >= began
+
+
+def _compared(invocation: Invocation, name: str) -> Comparison:
+    activation = invocation.services.activation
+    activation.compare(invocation.actor, name)
+
+    def ended() -> bool:
+        known = activation.comparison(name)
+        return known is not None and not known.running
+
+    waiting.background(invocation, ended)
+    return activation.compare(invocation.actor, name)

@@ -1,0 +1,207 @@
+"""What every command shares: ``--json``, the way errors and exit codes come out, and the services."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import click
+
+from dashboard.cli.output import Output, printable
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.permissions import Actor, Role
+from dashboard.settings import Overrides, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from dashboard.services.composition import Composition
+    from dashboard.services.services import Services
+
+DONE, WITH_ERRORS, WRONG_USE = 0, 1, 2
+"""The exit codes."""
+
+
+class Invocation:
+    """One run of the command: where it prints, who acts, and the services, opened on first use."""
+
+    def __init__(self, composition: Composition, *, as_json: bool = False) -> None:
+        self.composition = composition
+        self.out = Output(as_json)
+        self.instance: Path | None = None
+        self.debug = False
+
+    def settings(self, **overrides: Unpack[Overrides]) -> Settings:
+        """Settings from the environment and the command line."""
+        if self.instance is not None:
+            overrides["instance"] = self.instance
+        return Settings.from_env(**overrides)
+
+    @cached_property
+    def services(self) -> Services:
+        """The console's services, on the same databases that a running console uses."""
+        from dashboard.services import logs
+
+        settings = self.settings()
+        # What the console notes in passing would only be noise between a command's own lines.
+        logs.configure("warning" if settings.log_level == "info" else settings.log_level)
+        return self.composition.open_services(settings)
+
+    @cached_property
+    def actor(self) -> Actor:
+        """Whoever can read the key file may do everything: an administrator under the system's name."""
+        return Actor(name=_system_user(), role=Role.ADMIN, via="cli")
+
+    def close(self) -> None:
+        """Free the databases, if they were opened."""
+        if "services" in self.__dict__:
+            self.services.backends.close()
+            self.services.database.close()
+
+
+pass_invocation = click.make_pass_decorator(Invocation)
+
+
+class Command(click.Command):
+    """A command that takes ``--json``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--json", "as_json"],
+                is_flag=True,
+                expose_value=False,
+                is_eager=True,
+                callback=_choose_json,
+                help="Print exactly one JSON document on standard output; human text goes to standard error.",
+            )
+        )
+
+
+class Group(click.Group):
+    """A group whose commands take ``--json``."""
+
+    command_class = Command
+
+
+class Frame(Group):
+    """The outermost group: turns whatever happens into sentences and exit codes."""
+
+    group_class = Group
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run ``sys.argv`` (or ``args``) on the composition given as ``obj``, and exit."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        # Errors in the arguments themselves arise before the option has been read.
+        invocation = Invocation(extra.pop("obj"), as_json="--json" in arguments)
+        extra |= {"prog_name": "stowage", "standalone_mode": False, "obj": invocation}
+        sys.exit(_settled(invocation, partial(super().main, arguments, *rest, **extra)))
+
+
+def _settled(invocation: Invocation, run: Callable[[], Any]) -> int:
+    """The exit code of a run, its error told to the person or the program that asked."""
+    try:
+        try:
+            result = run()
+            sys.stdout.flush()
+        finally:
+            invocation.close()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last error handler
+        return _told(invocation, error)
+    return result if isinstance(result, int) else DONE
+
+
+def _told(invocation: Invocation, error: BaseException) -> int:
+    out = invocation.out
+    match error:
+        case click.ClickException():
+            return _wrong_use(error, out)
+        case SettingsError():
+            out.fail(InvalidInput("settings", str(error)))
+            return WRONG_USE
+        case StowageError():
+            out.fail(error)
+            code = _code_of(error)
+        case click.Abort() | KeyboardInterrupt():
+            out.fail(StowageError(Kind.CONFLICT, "Stopped.", operation="interrupt", retryable=True))
+            code = WITH_ERRORS
+        case BrokenPipeError():
+            # Whoever read our output has gone; what is buffered must not be complained about at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return WITH_ERRORS
+        case _:
+            out.fail(_unforeseen(error))
+            code = WITH_ERRORS
+    if invocation.debug:
+        _explain(error)
+    return code
+
+
+def _wrong_use(error: click.ClickException, out: Output) -> int:
+    if not out.as_json:
+        error.show()
+        return error.exit_code
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "stowage"
+    parameter = getattr(error, "param", None)
+    out.fail(
+        StowageError(
+            Kind.INVALID,
+            error.format_message(),
+            operation=command,
+            subject=(parameter.name or "") if isinstance(parameter, click.Parameter) else "",
+            remedy=f"See: {command} --help",
+        )
+    )
+    return error.exit_code
+
+
+def _code_of(error: StowageError) -> int:
+    """Wrong use is what the person can mend in the command line itself: bad values, unknown names.
+
+    A bucket or an object that is missing has the same kind but comes from a driver.
+    """
+    from dashboard.storage.errors import StorageError
+
+    if isinstance(error, StorageError):
+        return WITH_ERRORS
+    return WRONG_USE if error.kind in (Kind.INVALID, Kind.NOT_FOUND) else WITH_ERRORS
+
+
+def _unforeseen(error: BaseException) -> StowageError:
+    # Its message may hold anything, a secret included; the type says enough to look further.
+    return StowageError(
+        Kind.INTERNAL,
+        f"Something went wrong inside Stowage ({type(error).__name__}).",
+        operation="command",
+        remedy="Run it again with STOWAGE_DEBUG=1 to see where, and report that.",
+        retryable=False,
+    )
+
+
+def _explain(error: BaseException) -> None:
+    """Where each exception of the chain arose. No values, and no vendor's message."""
+    link: BaseException | None = error
+    while link is not None:
+        text = link.reason if isinstance(link, StowageError) else "(message withheld)"
+        click.echo(f"{type(link).__module__}.{type(link).__name__}: {printable(text)}", err=True)
+        for frame in traceback.extract_tb(link.__traceback__):
+            click.echo(f"  {frame.filename}:{frame.lineno} in {frame.name}", err=True)
+        link = link.__cause__ or link.__context__
+
+
+def _choose_json(context: click.Context, _: click.Parameter, chosen: bool) -> None:
+    if chosen and (invocation := context.find_object(Invocation)):
+        invocation.out.as_json = True
+
+
+def _system_user() -> str:
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"

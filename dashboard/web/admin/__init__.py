@@ -1,1 +1,42 @@
+"""The pages: one Flask-Admin view a file, in Flask-Admin's frame and our own clothes."""
 
+from __future__ import annotations
+
+from flask import Flask
+from flask_admin import Admin
+from flask_admin.theme import Theme
+
+from dashboard.web.admin import chrome
+from dashboard.web.admin.activation import ActivationPages
+from dashboard.web.admin.audit import AuditPages
+from dashboard.web.admin.backend_form import BackendForm
+from dashboard.web.admin.backends import BackendPages
+from dashboard.web.admin.keys import KeyPages
+from dashboard.web.admin.migration_new import NewMigration
+from dashboard.web.admin.migrations import MigrationPages
+from dashboard.web.admin.overview import Overview
+from dashboard.web.admin.probes import ProbePages
+from dashboard.web.admin.settings import SettingsPages
+from dashboard.web.admin.users import UserPages
+
+BASE = "admin/base.html"
+
+
+def install(app: Flask) -> None:
+    """Register every page. The order is the menu's."""
+    # A theme of this name has no folder in Flask-Admin, so none of its Bootstrap templates is reachable.
+    theme = Theme(folder="stowage", base_template=BASE)
+    admin = Admin(app, name="Stowage", url="/", index_view=Overview(), theme=theme)
+    admin.add_views(
+        BackendPages(),
+        BackendForm(),
+        ProbePages(),
+        ActivationPages(),
+        MigrationPages(),
+        NewMigration(),
+        AuditPages(),
+        SettingsPages(),
+        UserPages(),
+        KeyPages(),
+    )
+    chrome.install(app)

@@ -1,0 +1,39 @@
+"""The audit log, newest first."""
+
+from __future__ import annotations
+
+from flask import request
+
+from dashboard.services.permissions import Permission
+from dashboard.web.admin.frame import Entry, Page, route
+from dashboard.web.context import services
+
+PAGE = 50
+AREAS = ("backend", "migration", "user", "keys", "setup", "sign_in", "sign_out")
+
+
+class AuditPages(Page):
+    """``/audit``"""
+
+    at = "/audit"
+    known_as = "audit"
+    entry = Entry("Audit", "audit")
+    needs = Permission.AUDIT
+
+    @route("", Permission.AUDIT)
+    def index(self) -> str:
+        """One page of the log, of one kind of action and one person if asked."""
+        action, person = request.args.get("action", "")[:64], request.args.get("actor", "").strip()[:64]
+        before = request.args.get("before", type=int)
+        rows = services().audit.rows(before_id=before, limit=PAGE + 1, action=action, actor=person)
+        return str(
+            self.render(
+                "admin/audit.html",
+                rows=rows[:PAGE],
+                older=rows[PAGE - 1].id if len(rows) > PAGE else None,
+                before=before,
+                action=action,
+                person=person,
+                areas=AREAS,
+            )
+        )

@@ -1,0 +1,130 @@
+"""The backends: list, order of fallback, and the page of one backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.services.backends import BackendInfo
+from dashboard.services.permissions import Permission
+from dashboard.web.admin.fields import shown_options
+from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
+from dashboard.web.admin.shell import add_command
+from dashboard.web.context import actor, from_htmx, services
+
+BUSY_SECONDS, IDLE_SECONDS = 2, 15
+
+
+class BackendPages(Page):
+    """``/backends`` and ``/backend/<name>``"""
+
+    at = "/"
+    known_as = "backends"
+    entry = Entry("Backends", "backends")
+
+    @route("/backends", Permission.VIEW)
+    def index(self) -> str:
+        """All backends, and the order in which reads fall back."""
+        return str(self.render("admin/backends.html", **_all()))
+
+    @route("/backends/live", Permission.VIEW)
+    def live(self) -> str:
+        """The table of the list, as it is now."""
+        return str(self.render("admin/backends_live.html", **_all()))
+
+    @route("/backend/<name>", Permission.VIEW)
+    def show(self, name: str) -> str:
+        """One backend."""
+        backend = services().backends.get(name)
+        return str(self.render("admin/backend.html", **_one(backend)))
+
+    @route("/backend/<name>/live", Permission.VIEW)
+    def live_one(self, name: str) -> str:
+        """The status of one backend, as it is now."""
+        return str(self.render("admin/backend_live.html", **_one(services().backends.get(name), asked=True)))
+
+    @route("/backends/refresh", Permission.TEST, methods=("POST",))
+    def refresh_all(self) -> Response | str:
+        """Check and count every backend in the background."""
+        services().backends.refresh(actor(), None)
+        return self._refreshed(None)
+
+    @route("/backend/<name>/refresh", Permission.TEST, methods=("POST",))
+    def refresh(self, name: str) -> Response | str:
+        """Check and count one backend in the background."""
+        services().backends.refresh(actor(), name)
+        return self._refreshed(name)
+
+    def _refreshed(self, name: str | None) -> Response | str:
+        """The live part of whichever page asked, or without a script that page."""
+        shows = request.form.get("shows", "")
+        if shows == "overview":
+            return see_other(url_for("overview.live" if from_htmx() else "overview.index"))
+        if shows == "backend" and name is not None:
+            return see_other(url_for("backends.live_one" if from_htmx() else "backends.show", name=name))
+        return see_other(url_for("backends.live" if from_htmx() else "backends.index"))
+
+    @route("/backends/fallback", Permission.CONFIGURE, methods=("POST",))
+    def fallback(self) -> Response:
+        """Save the order in which reads fall back."""
+        services().backends.fallback_order(actor(), tuple(request.form.getlist("order")))
+        flash_done("The order of fallback is saved.")
+        return see_other(url_for("backends.index", _anchor="fallback"))
+
+    @route("/backend/<name>/remove", Permission.CONFIGURE)
+    def confirm_remove(self, name: str) -> str:
+        """What removing means, before it happens."""
+        return str(self.render("admin/backend_remove.html", backend=services().backends.get(name)))
+
+    @route("/backend/<name>/remove", Permission.CONFIGURE, methods=("POST",))
+    def remove(self, name: str) -> Response:
+        """Forget a backend; its objects stay where they are."""
+        services().backends.remove(actor(), name)
+        flash_done(f"{name} was removed. Its files were not touched.")
+        return see_other(url_for("backends.index"))
+
+
+def _all() -> dict[str, Any]:
+    backends = services().backends.list()
+    ordered = sorted(
+        (b for b in backends if b.fallback_position is not None and not b.active),
+        key=lambda b: b.fallback_position or 0,
+    )
+    return {
+        "backends": sorted(backends, key=lambda b: not b.active),
+        "active": next((b for b in backends if b.active), None),
+        "fallback": ordered,
+        "outside": [b for b in backends if b.fallback_position is None and not b.active],
+        "moves": _moves([b.name for b in ordered]),
+        "seconds": _beat(backends),
+    }
+
+
+def _one(backend: BackendInfo, *, asked: bool = False) -> dict[str, Any]:
+    return {
+        "backend": backend,
+        "options": shown_options(backend),
+        "command": add_command(backend),
+        "seconds": _beat((backend,)),
+        "asked": asked,
+    }
+
+
+def _beat(backends: tuple[BackendInfo, ...]) -> int:
+    busy = any(b.status.counting or b.status.badge == "unknown" for b in backends)
+    return BUSY_SECONDS if busy else IDLE_SECONDS
+
+
+def _moves(names: list[str]) -> dict[str, dict[str, list[str]]]:
+    """For each name the whole order after moving it up or down, or leaving it out."""
+    moves: dict[str, dict[str, list[str]]] = {}
+    for i, name in enumerate(names):
+        rest = [n for n in names if n != name]
+        moves[name] = {
+            "up": [*rest[: max(i - 1, 0)], name, *rest[max(i - 1, 0) :]],
+            "down": [*rest[: i + 1], name, *rest[i + 1 :]],
+            "out": rest,
+        }
+    return moves

@@ -1,0 +1,82 @@
+"""“Test connection”: starts a probe of what stands in the form or of a saved backend, and shows its steps."""
+
+from __future__ import annotations
+
+from flask import make_response, request, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.errors import StowageError
+from dashboard.services.permissions import Permission
+from dashboard.web.admin import fields
+from dashboard.web.admin.backend_form import AT_THE_FORM, typed_form
+from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.admin.shell import test_command
+from dashboard.web.context import actor, from_htmx, services
+from dashboard.web.errors import STATUS
+
+
+class ProbePages(Page):
+    """``/backends/test`` and ``/probe/<id>``"""
+
+    at = "/"
+    known_as = "probes"
+    under = "Backends"
+    first = "show"
+
+    @route("/probe/<id>", Permission.VIEW)
+    def show(self, id: str) -> str:
+        """The steps so far; a fragment that asks again until the probe has finished."""
+        name = request.args.get("name", "")
+        run = services().probes.get(actor(), id)
+        page = "admin/probe_panel.html" if from_htmx() else "admin/probe.html"
+        return str(
+            self.render(page, run=run, probe=id, name=name, command=test_command(name) if name else "")
+        )
+
+    @route("/backends/test", Permission.CONFIGURE, methods=("POST",))
+    def test_draft(self) -> Response | str:
+        """Test what stands in the form, saved or not."""
+        try:
+            probe = services().probes.start(actor(), fields.draft(request.form))
+        except StowageError as error:
+            return self._refused(error)
+        return self._started(probe, "")
+
+    @route("/backends/create-bucket", Permission.CONFIGURE, methods=("POST",))
+    def create_for_draft(self) -> Response | str:
+        """Create the bucket that the form names, then test again."""
+        try:
+            draft = fields.draft(request.form)
+            services().probes.create_bucket(actor(), draft)
+            probe = services().probes.start(actor(), draft)
+        except StowageError as error:
+            return self._refused(error)
+        return self._started(probe, "")
+
+    @route("/backend/<name>/test", Permission.TEST, methods=("POST",))
+    def test_saved(self, name: str) -> Response | str:
+        """Test a saved backend."""
+        return self._started(services().probes.start(actor(), name), name)
+
+    @route("/backend/<name>/create-bucket", Permission.CONFIGURE, methods=("POST",))
+    def create_for_saved(self, name: str) -> Response | str:
+        """Create the bucket of a saved backend, then test it."""
+        services().probes.create_bucket(actor(), name)
+        flash_done("The bucket was created.")
+        return self._started(services().probes.start(actor(), name), name)
+
+    def _started(self, probe: str, name: str) -> Response | str:
+        if not from_htmx():
+            return see_other(url_for("probes.show", id=probe, name=name or None))
+        run = services().probes.get(actor(), probe)
+        return str(self.render("admin/probe_panel.html", run=run, probe=probe, name=name))
+
+    def _refused(self, error: StowageError) -> Response:
+        """A draft that cannot even be tried: said in the panel, or without a script on the form."""
+        if from_htmx():
+            # 200, since the panel is where this belongs and htmx would put an error elsewhere.
+            return make_response(self.render("admin/probe_panel.html", run=None, error=error))
+        if error.kind not in AT_THE_FORM:
+            raise error
+        page = self.render("admin/backend_form.html", form=typed_form(error), providers=fields.providers())
+        return make_response(page, STATUS[error.kind])

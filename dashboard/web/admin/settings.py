@@ -1,0 +1,76 @@
+"""Settings: one's own password, and what this instance is."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from flask import make_response, request, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.permissions import Permission
+from dashboard.storage.types import Secret
+from dashboard.web import visitors
+from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
+from dashboard.web.context import actor, services
+from dashboard.web.errors import STATUS
+
+_PARTS = ("stowage", "flask", "flask-admin", "obstore", "boto3", "cryptography")
+
+
+class SettingsPages(Page):
+    """``/settings``"""
+
+    at = "/settings"
+    known_as = "settings"
+    entry = Entry("Settings", "settings")
+
+    @route("", Permission.VIEW)
+    def index(self) -> str:
+        """Own account and instance."""
+        return self._page(None)
+
+    @route("/password", Permission.OWN_ACCOUNT, methods=("POST",))
+    def password(self) -> Response:
+        """Change one's own password. Every session ends; this browser gets a new one."""
+        new = Secret(request.form.get("password", ""))
+        me = actor()
+        try:
+            if new != Secret(request.form.get("password_again", "")):
+                raise InvalidInput(
+                    "password_again", "The two passwords differ.", remedy="Type the same one twice."
+                )
+            services().accounts.change_own_password(me, Secret(request.form.get("current", "")), new)
+        except StowageError as error:
+            if error.kind not in (Kind.INVALID, Kind.THROTTLED, Kind.CONFLICT, Kind.FORBIDDEN):
+                raise
+            return make_response(self._page(error), STATUS[error.kind])
+        visitors.enter(me.name, new)
+        flash_done("Your password is changed, and you are signed out everywhere else.")
+        return see_other(url_for("settings.index"))
+
+    def _page(self, error: StowageError | None) -> str:
+        settings = services().settings
+        return str(
+            self.render(
+                "admin/settings.html",
+                error=error,
+                field=error.subject if error else "",
+                settings=settings,
+                versions=_versions(),
+                local=settings.host in ("127.0.0.1", "localhost", "::1"),
+                https=request.is_secure,
+            )
+        )
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = [("python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}")]
+    for part in _PARTS:
+        try:
+            found.append((part, version(part)))
+        except PackageNotFoundError:
+            found.append((part, "from a checkout" if part == "stowage" else "missing"))
+    return tuple(sorted(found, key=lambda pair: pair[0] != "stowage")) if sys.version_info else ()

@@ -1,0 +1,90 @@
+"""People: who may sign in, and what they may do."""
+
+from __future__ import annotations
+
+from flask import make_response, request, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.permissions import Permission, Role
+from dashboard.storage.types import Secret
+from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.context import actor, services
+from dashboard.web.errors import STATUS
+
+ROLES = (
+    (Role.VIEWER, "looks, changes nothing"),
+    (Role.OPERATOR, "also runs migrations and tests"),
+    (Role.ADMIN, "also changes backends, users and keys"),
+)
+
+
+class UserPages(Page):
+    """``/settings/users``"""
+
+    at = "/settings/users"
+    known_as = "users"
+    under = "Settings"
+    needs = Permission.USERS
+
+    @route("", Permission.USERS)
+    def index(self) -> str:
+        """Everybody, and the form for one more."""
+        return self._page(None)
+
+    @route("", Permission.USERS, methods=("POST",))
+    def add(self) -> Response:
+        """Let one more person in."""
+        username = request.form.get("username", "").strip().lower()[:200]
+        try:
+            role = _role(request.form.get("role", ""))
+            services().accounts.add(actor(), username, Secret(request.form.get("password", "")), role)
+        except StowageError as error:
+            if error.kind not in (Kind.INVALID, Kind.CONFLICT):
+                raise
+            return make_response(self._page(error, username), STATUS[error.kind])
+        flash_done(f"{username} may sign in now.")
+        return see_other(url_for("users.index"))
+
+    @route("/<username>/role", Permission.USERS, methods=("POST",))
+    def role(self, username: str) -> Response:
+        """Change what somebody may do."""
+        role = _role(request.form.get("role", ""))
+        services().accounts.set_role(actor(), username, role)
+        flash_done(f"{username} is {role.value} now.")
+        return see_other(url_for("users.index"))
+
+    @route("/<username>/disabled", Permission.USERS, methods=("POST",))
+    def disabled(self, username: str) -> Response:
+        """Shut somebody out, or let them in again."""
+        shut_out = request.form.get("disabled") == "true"
+        services().accounts.set_disabled(actor(), username, shut_out)
+        flash_done(f"{username} {'is signed out and may not sign in' if shut_out else 'may sign in again'}.")
+        return see_other(url_for("users.index"))
+
+    @route("/<username>/password", Permission.USERS, methods=("POST",))
+    def password(self, username: str) -> Response:
+        """Give somebody a new password."""
+        services().accounts.set_password(actor(), username, Secret(request.form.get("password", "")))
+        flash_done(f"{username} has a new password and is signed out everywhere.")
+        return see_other(url_for("users.index"))
+
+    def _page(self, error: StowageError | None, username: str = "") -> str:
+        return str(
+            self.render(
+                "admin/users.html",
+                users=services().accounts.list(),
+                roles=ROLES,
+                role=request.form.get("role", Role.VIEWER.value),
+                error=error,
+                field=error.subject if error else "",
+                username=username,
+            )
+        )
+
+
+def _role(text: str) -> Role:
+    try:
+        return Role(text)
+    except ValueError:
+        raise InvalidInput("role", "Choose a role.") from None

@@ -1,0 +1,79 @@
+"""The read-only API: the same values as the pages, as JSON, for whoever is signed in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+
+from dashboard.errors import InvalidInput
+from dashboard.migration.types import Progress
+from dashboard.services.backends import BackendInfo
+from dashboard.services.permissions import Permission
+from dashboard.web.context import services
+from dashboard.web.guards import declare
+
+blueprint = Blueprint("api_v1", __name__, url_prefix="/api/v1")
+
+_MOST = 200
+
+
+@blueprint.get("/migrations")
+@declare(Permission.VIEW)
+def migrations() -> Response:
+    """``{"migrations": [...], "next_before": id or null}``, newest first; ``limit`` and ``before`` page."""
+    limit, before = _whole("limit", 50, _MOST), _whole("before", 0, 2**62)
+    found = services().migrations.list(limit=limit + 1 if limit < _MOST else limit, before_id=before or None)
+    shown = found[:limit]
+    more = len(found) > limit or (limit == _MOST and len(found) == _MOST)
+    return jsonify(
+        migrations=[_progress(p) for p in shown],
+        next_before=shown[-1].id if shown and more else None,
+    )
+
+
+@blueprint.get("/migrations/<int:id>")
+@declare(Permission.VIEW)
+def migration(id: int) -> Response:
+    """One migration: every field of ``Progress``, times in seconds since the epoch, sizes in bytes."""
+    return jsonify(_progress(services().migrations.progress(id)))
+
+
+@blueprint.get("/backends")
+@declare(Permission.VIEW)
+def backends() -> Response:
+    """``{"backends": [...]}``. Of a secret only whether it is set."""
+    return jsonify(backends=[_backend(b) for b in services().backends.list()])
+
+
+def _progress(p: Progress) -> dict[str, Any]:
+    shown = asdict(p)
+    shown["percent"] = round(p.percent, 3)
+    shown["counters"]["done"] = p.counters.done
+    shown["counters"]["done_bytes"] = p.counters.done_bytes
+    return shown
+
+
+def _backend(b: BackendInfo) -> dict[str, Any]:
+    return {
+        "name": b.name,
+        "driver": b.driver,
+        "preset": b.preset,
+        "summary": b.summary,
+        "options": dict(b.options),
+        "secrets_set": sorted(b.secrets),
+        "active": b.active,
+        "fallback_position": b.fallback_position,
+        "version": b.version,
+        "status": asdict(b.status),
+    }
+
+
+def _whole(name: str, default: int, most: int) -> int:
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:19]) <= most:
+        raise InvalidInput(name, f"“{name}” must be a whole number from 1 to {most}.")
+    return int(text[:19])

@@ -1,0 +1,165 @@
+"""Figures, times and hostile text, as people read them. All filters are pure; times are epoch seconds."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from datetime import UTC, datetime
+
+from flask import Flask
+from markupsafe import Markup, escape
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_KEY_WIDTH = 56
+
+
+def install(app: Flask) -> None:
+    """Make the filters known to every template."""
+    app.jinja_env.filters.update(
+        number=number, size=size, rate=rate, span=span, eta=eta, milliseconds=milliseconds, ago=ago,
+        moment=moment, key=key, plural=plural, percent=percent, visible=visible,
+    )  # fmt: skip
+
+
+def number(value: float) -> str:
+    """A whole number with thousands separators."""
+    return f"{int(value):,}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in decimal units with three significant digits: ``4.1 MB``, ``412 GB``."""
+    if value is None:
+        return "–"
+    amount = float(value)
+    unit = 0
+    # 999.5 would print as “1000”: it belongs to the next unit.
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount /= 1000
+        unit += 1
+    if unit == 0:
+        return f"{int(amount)} B"
+    return f"{amount:.0f} {_UNITS[unit]}" if amount >= 99.95 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def rate(value: float) -> str:
+    """Bytes per second; a dash when nothing moves."""
+    return f"{size(value)}/s" if value >= 1 else "–"
+
+
+def percent(value: float) -> str:
+    """One decimal, never rounded up to 100 before everything is done."""
+    return f"{min(int(value * 10) / 10, 100.0):.1f} %"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration of a network call."""
+    if value is None:
+        return "–"
+    if value < 1:
+        return "<1 ms"
+    return f"{value:.0f} ms" if value < 9_950 else f"{value / 1000:.1f} s"
+
+
+def span(seconds: float | None) -> str:
+    """A duration in its two largest units: ``41 s``, ``12 min 5 s``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds is None:
+        return "–"
+    whole = max(0, int(seconds + 0.5))
+    if whole < 60:
+        return f"{whole} s"
+    steps = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+    for large, name, small, below in steps:
+        if whole >= large:
+            rest = whole % large // small
+            return f"{whole // large} {name} {rest} {below}" if rest else f"{whole // large} {name}"
+    return f"{whole} s"
+
+
+def eta(value: tuple[float, float] | None) -> str:
+    """A range of seconds as people say it: ``20–26 min``, ``50 s – 2 min``; a dash for None."""
+    if value is None:
+        return "–"
+    low, high = (_coarse(max(1.0, bound)) for bound in value)
+    if low == high:
+        return f"{low[0]} {low[1]}"
+    if low[1] == high[1]:
+        return f"{low[0]}–{high[0]} {low[1]}"
+    return f"{low[0]} {low[1]} – {high[0]} {high[1]}"
+
+
+def _coarse(seconds: float) -> tuple[int, str]:
+    for limit, step, name in ((90, 1, "s"), (5_400, 60, "min"), (129_600, 3_600, "h")):
+        if seconds < limit:
+            return max(1, round(seconds / step)), name
+    return max(1, round(seconds / 86_400)), "d"
+
+
+def ago(at: float | None, now: float | None = None) -> Markup:
+    """A past moment as a ``<time>`` element: ``2 min ago``, with the exact time as its title."""
+    if at is None:
+        return Markup("never")
+    seconds = max(0.0, (time.time() if now is None else now) - at)
+    if seconds < 10:
+        text = "just now"
+    elif seconds < 60:
+        text = f"{int(seconds // 10 * 10)} s ago"
+    elif seconds < 3_600:
+        text = f"{int(seconds // 60)} min ago"
+    elif seconds < 86_400:
+        text = f"{int(seconds // 3_600)} h ago"
+    elif seconds < 172_800:
+        text = "yesterday"
+    else:
+        text = f"{int(seconds // 86_400)} days ago"
+    return _time(at, text)
+
+
+def moment(at: float | None) -> Markup:
+    """A moment to the second, in UTC."""
+    return Markup("–") if at is None else _time(at, _stamp(at))
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _time(at: float, text: str) -> Markup:
+    when = datetime.fromtimestamp(at, UTC)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        when.isoformat(timespec="seconds"), _stamp(at), text
+    )
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 object``, ``1,204 objects``."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def visible(text: str) -> str:
+    """The text with everything that a screen would hide, reorder or break replaced by an escape.
+
+    Control, format (bidi overrides, zero-width), surrogate, private and separator characters become
+    ``\\x0a`` or ``\\u202e``; so do spaces at either end, which nobody would see.
+    """
+    first, last = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
+    return "".join(_escaped(c) if _unseen(c) or not first <= i < last else c for i, c in enumerate(text))
+
+
+def _unseen(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65_536 else f"\\U{code:08x}"
+
+
+def key(text: str, width: int = _KEY_WIDTH) -> Markup:
+    """An object's key: isolated from the text around it, shortened in the middle, whole in the title."""
+    whole = visible(text)
+    shown = whole
+    if len(whole) > width:
+        tail = width * 3 // 5
+        shown = f"{whole[: width - tail - 1]}…{whole[-tail:]}"
+    title = Markup(' title="{}"').format(whole) if shown != whole else Markup("")
+    return Markup('<bdi class="key"{}>{}</bdi>').format(title, escape(shown))

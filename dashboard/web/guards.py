@@ -1,0 +1,143 @@
+"""Default-deny: every route says who may use it, and nothing is reached without that answer.
+
+The order of the checks before every request is: has the console been set up, is the visitor signed in,
+does the role hold the permission. A route that declares nothing stops the application from starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, abort, redirect, request, url_for
+from flask_login import current_user
+from werkzeug.exceptions import Unauthorized
+from werkzeug.wrappers import Response
+
+from dashboard.errors import Kind, StowageError
+from dashboard.services.permissions import GRANTS, Permission
+from dashboard.web.context import for_api, from_htmx, services
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Access(Enum):
+    """Who may use a route that needs no permission."""
+
+    ALWAYS = "always"
+    """Anybody at any time: static files and the health check."""
+    SETUP = "setup"
+    """Anybody, but only until the console has been set up; afterwards the page does not exist."""
+    ENTRANCE = "entrance"
+    """Anybody, once the console has been set up: signing in."""
+
+
+Rule = Access | Permission
+
+_DECLARED = "stowage_access"
+
+
+class UndeclaredRoute(RuntimeError):
+    """A route was registered that does not say who may use it."""
+
+
+def declare(rule: Rule) -> Callable[[F], F]:
+    """Mark a view function with who may use it."""
+
+    def mark(view: F) -> F:
+        setattr(view, _DECLARED, rule)
+        return view
+
+    return mark
+
+
+def declared(app: Flask, endpoint: str) -> Rule:
+    """Who may use an endpoint. Raises :class:`UndeclaredRoute`."""
+    rule = getattr(app.view_functions[endpoint], _DECLARED, None)
+    if not isinstance(rule, Access | Permission):
+        raise UndeclaredRoute(f"The route “{endpoint}” declares no permission.")
+    return rule
+
+
+def install(app: Flask) -> None:
+    """Check every request before anything else does."""
+    declare(Access.ALWAYS)(app.view_functions["static"])
+    app.before_request(_check)
+
+
+def seal(app: Flask) -> None:
+    """Called after the last route is registered. Raises :class:`UndeclaredRoute`."""
+    for rule in app.url_map.iter_rules():
+        declared(app, rule.endpoint)
+
+
+def local_path(target: str | None, default: str = "/") -> str:
+    """``target`` if it is a path on this very site, else ``default``.
+
+    Browsers read ``//host``, ``/\\host`` and paths with embedded tabs as addresses of other sites.
+    """
+    if not target or not target.startswith("/") or target.startswith("//"):
+        return default
+    if "\\" in target or any(ord(c) < 33 or ord(c) == 127 for c in target):
+        return default
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return default
+    return default if parts.scheme or parts.netloc else target
+
+
+def _check() -> Response | None:
+    from flask import current_app
+
+    rule = declared(current_app, request.endpoint) if request.endpoint else None
+    if rule is Access.ALWAYS:
+        return None
+    if services().setup.needed():
+        return None if rule is Access.SETUP else _to_setup()
+    if rule is Access.SETUP:
+        abort(404)
+    if rule is None or rule is Access.ENTRANCE:
+        return None
+    if not current_user.is_authenticated:
+        return _to_sign_in()
+    if rule not in GRANTS[current_user.info.role]:
+        raise StowageError(
+            Kind.FORBIDDEN,
+            f"Your role, {current_user.info.role.value}, may not do this.",
+            operation=request.endpoint or "",
+            remedy="Ask an administrator to do it, or to change your role under Settings.",
+        )
+    return None
+
+
+def _to_setup() -> Response:
+    if for_api():
+        raise StowageError(
+            Kind.CONFLICT,
+            "This console has not been set up yet.",
+            operation="setup",
+            remedy="Open it in a browser and enter the code it printed when it started.",
+        )
+    return _elsewhere(url_for("setup.show"))
+
+
+def _to_sign_in() -> Response:
+    if for_api():
+        raise Unauthorized
+    if from_htmx():
+        here = urlsplit(request.headers.get("HX-Current-URL", ""))
+        come_back = here.path + (f"?{here.query}" if here.query else "")
+    else:
+        come_back = request.full_path.removesuffix("?") if request.method == "GET" else ""
+    after = local_path(come_back, "/")
+    return _elsewhere(url_for("sign_in.show", next=after if after != "/" else None))
+
+
+def _elsewhere(url: str) -> Response:
+    """A redirect a browser follows; for a fragment, one that htmx follows with the whole page."""
+    if from_htmx():
+        return Response(status=401, headers={"HX-Redirect": url})
+    return redirect(url, 303)

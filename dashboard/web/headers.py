@@ -1,0 +1,59 @@
+"""The security headers of every response, and the cookie flags."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+ALWAYS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # Flask-WTF compares the referrer on HTTPS, so “no-referrer” would refuse every form.
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), browsing-topics=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+_ONE_YEAR = 31_536_000
+
+
+def install(app: Flask, *, secure_cookies: bool) -> None:
+    """Configure cookies and set the headers on everything, errors and static files included."""
+    app.config.update(
+        SESSION_COOKIE_NAME="__Host-stowage" if secure_cookies else "stowage",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=secure_cookies,
+        SESSION_COOKIE_PATH="/",
+    )
+
+    @app.after_request
+    def set_headers(response: Response) -> Response:
+        for name, value in ALWAYS.items():
+            response.headers[name] = value
+        if secure_cookies:
+            response.headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR}; includeSubDomains"
+        response.headers["Cache-Control"] = _caching(response)
+        return response
+
+
+def _caching(response: Response) -> str:
+    """Static addresses carry a digest of their content, so what they name never changes."""
+    if request.endpoint != "static" or response.status_code not in (200, 206, 304):
+        return "no-store"
+    return f"public, max-age={_ONE_YEAR}, immutable" if request.args.get("v") else "no-cache"

@@ -1,0 +1,16 @@
+"""The answer for load balancers and supervisors."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from dashboard.web.guards import Access, declare
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+@declare(Access.ALWAYS)
+def show() -> Response:
+    """200 while the process serves requests; says nothing else to strangers."""
+    return Response("ok\n", mimetype="text/plain")

@@ -1,0 +1,109 @@
+/* What HTML cannot do alone. Every page works without it; live parts then need a reload. */
+(function () {
+  "use strict";
+
+  var themes = ["auto", "light", "dark"];
+  var names = { auto: "as the system", light: "light", dark: "dark" };
+
+  function theme() { return document.documentElement.dataset.theme || "auto"; }
+
+  function showTheme() {
+    document.querySelectorAll("[data-theme-toggle]").forEach(function (button) {
+      button.hidden = false;
+      button.setAttribute("aria-label", "Theme: " + names[theme()] + ". Change it.");
+      button.title = "Theme: " + names[theme()];
+      button.querySelectorAll("[data-theme-icon]").forEach(function (icon) {
+        icon.hidden = icon.dataset.themeIcon !== theme();
+      });
+    });
+  }
+
+  function nextTheme() {
+    var next = themes[(themes.indexOf(theme()) + 1) % themes.length];
+    if (next === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    try {
+      if (next === "auto") localStorage.removeItem("stowage-theme");
+      else localStorage.setItem("stowage-theme", next);
+    } catch (blocked) { /* the choice then lasts as long as the page */ }
+    showTheme();
+    announce("Theme: " + names[next]);
+  }
+
+  /* One polite live region. Polled fragments say what they are with data-announce; it is read out
+     only when the sentence changes, not every time the figures do. */
+  var said = "";
+  function announce(text) {
+    var region = document.getElementById("announcer");
+    if (!region || !text || text === said) return;
+    said = text;
+    region.textContent = text;
+  }
+  function announceParts() {
+    document.querySelectorAll("[data-announce]").forEach(function (part) { announce(part.dataset.announce); });
+  }
+
+  function copy(button) {
+    var source = document.getElementById(button.dataset.copy);
+    var text = source.textContent;
+    var label = button.querySelector("[data-label]") || button;
+    function done() {
+      var before = label.textContent;
+      label.textContent = "Copied";
+      announce("Copied.");
+      setTimeout(function () { label.textContent = before; }, 1600);
+    }
+    /* The clipboard API exists only on HTTPS and localhost. */
+    if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done, select); } else { select(); }
+    function select() {
+      var range = document.createRange();
+      range.selectNodeContents(source);
+      var selection = getSelection();
+      selection.removeAllRanges();
+      selection.addRange(range);
+      if (document.execCommand("copy")) done();
+    }
+  }
+
+  /* “The endpoint becomes …”, while the fields it is made of are typed. */
+  function preview() {
+    document.querySelectorAll("[data-pattern]").forEach(function (shown) {
+      var text = shown.dataset.pattern.replace(/\{(\w+)\}/g, function (whole, name) {
+        var field = document.getElementById("option-" + name);
+        return field && field.value ? field.value.trim() : (field && field.tagName === "SELECT" ? "" : "…");
+      });
+      if (shown.textContent !== text) shown.textContent = text;
+    });
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-theme-toggle], [data-copy]");
+    if (!button) return;
+    if (button.dataset.copy) copy(button); else nextTheme();
+  });
+  document.addEventListener("input", preview);
+
+  document.addEventListener("htmx:configRequest", function (event) {
+    var token = document.querySelector("meta[name=csrf-token]");
+    if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
+  });
+  document.addEventListener("htmx:afterSettle", announceParts);
+  document.addEventListener("htmx:sendError", function () {
+    var lost = document.getElementById("connection-lost");
+    if (lost) lost.hidden = false;
+    announce("The console does not answer. Trying again.");
+  });
+  document.addEventListener("htmx:afterRequest", function (event) {
+    var lost = document.getElementById("connection-lost");
+    if (lost && event.detail.xhr && event.detail.xhr.status) lost.hidden = true;
+  });
+
+  function start() {
+    document.querySelectorAll("[data-with-script]").forEach(function (part) { part.hidden = false; });
+    showTheme();
+    preview();
+    var first = document.querySelector("[aria-invalid=true]");
+    if (first) first.focus();
+  }
+  start();
+})();

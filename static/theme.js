@@ -1,0 +1,8 @@
+/* Runs before the first paint, so that a chosen theme never flashes in. */
+(function () {
+  "use strict";
+  try {
+    var chosen = localStorage.getItem("stowage-theme");
+    if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+  } catch (blocked) { /* storage may be forbidden: the system's theme is used */ }
+})();

@@ -1,5 +1,53 @@
-"""``python -m dashboard`` is the ``stowage`` command."""
+"""``stowage`` and ``python -m dashboard``: the composition root handed to the command line.
 
-from dashboard.app import main
+The web and database parts load when a command needs them, so that ``stowage --help`` is quick.
+"""
 
-main()
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dashboard.errors import StowageError
+from dashboard.services.composition import Composition
+from dashboard.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from dashboard.services.services import Services
+
+
+def main() -> None:
+    """The ``stowage`` command."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["runner"]:
+        _runner(arguments[1:])
+    from dashboard.cli import stowage
+
+    stowage(obj=Composition(_open_services, _serve))
+
+
+def _runner(arguments: list[str]) -> None:
+    # Without the command line's own imports: it has to be back at work quickly after a crash.
+    from dashboard.app import run_child
+
+    try:
+        run_child(arguments)
+    except (StowageError, SettingsError) as error:
+        sys.exit(str(error))
+
+
+def _open_services(settings: Settings) -> Services:
+    from dashboard.app import open_services
+
+    return open_services(settings)
+
+
+def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    from dashboard.app import serve
+
+    serve(settings, announce)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,10 +20,9 @@ from dashboard.errors import Kind, StowageError
 from dashboard.jobs.child import Supervisor, when_parent_dies
 from dashboard.models.base import WORK_BIND, db
 from dashboard.services import logs
-from dashboard.services.composition import Composition
 from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
 from dashboard.services.services import Services, compose
-from dashboard.settings import Settings, SettingsError
+from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -106,20 +105,6 @@ def run_child(arguments: Sequence[str]) -> NoReturn:
     # Threads that are blocked in the network would keep a polite exit waiting for minutes; all that
     # matters is in the databases.
     os._exit(code)
-
-
-def main() -> None:
-    """The ``stowage`` command."""
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["runner"]:
-        # Without the command line's own imports: it has to be back at work quickly after a crash.
-        try:
-            run_child(arguments[1:])
-        except (StowageError, SettingsError) as error:
-            sys.exit(str(error))
-    from dashboard.cli import stowage
-
-    stowage(obj=Composition(open_services, serve))
 
 
 def _bare_app(settings: Settings) -> Flask:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._s3_keys import plain
-from dashboard.storage.errors import Changed, Damaged, Exists, InvalidKey, NotFound, StorageError, Unsupported
+from dashboard.storage.errors import (
+    Changed,
+    Damaged,
+    Exists,
+    InvalidKey,
+    NotFound,
+    PlaceMissing,
+    StorageError,
+    Unsupported,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +48,25 @@ class Scene:
     region: str
 
 
-class NoBucket(NotFound):
-    """The bucket itself is not there."""
-
-    def __init__(self, scene: Scene) -> None:
-        super().__init__(scene.key, operation=scene.operation)
-        self.args = (f"There is no bucket “{scene.bucket}” on {scene.host}.",)
-        self.reason = self.args[0]
-        self.subject = scene.bucket
-        self.remedy = "Check the bucket's name and the endpoint, or create the bucket."
-
-
 _TROUBLES = (
     ("expired", r"certificate has expired|\bExpired(Context)?\b"),
     ("hostname", r"NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn't match"),
     ("self_signed", r"self.signed certificate|CaUsedAsEndEntity"),
-    ("unknown_issuer", r"UnknownIssuer|unable to get (local )?issuer|certificate verify failed|InvalidCert"),
-    ("tls", r"SSLError|InvalidMessage|InvalidContentType|HandshakeFailure|WRONG_VERSION_NUMBER|CorruptMessage|ssl\.c:"),
-    ("dns", r"dns error|Name or service not known|NameResolution|getaddrinfo|Temporary failure in name"),
-    ("refused", r"ConnectionRefused|Connection refused"),
-    ("unroutable", r"Network is unreachable|No route to host|NetworkUnreachable|HostUnreachable"),
+    ("unknown_issuer", r"UnknownIssuer|unable to get (local )?issuer|verify failed|InvalidCertificate"),
+    ("tls", r"SSLError|Invalid(Message|ContentType)|HandshakeFailure|WRONG_VERSION|CorruptMessage|ssl\.c:"),
+    ("dns", r"dns error|Name or service not known|NameResolution|getaddrinfo|failure in name"),
+    ("refused", r"Connection ?[Rr]efused"),
+    ("unroutable", r"Network ?(is )?[Uu]nreachable|No route to host|HostUnreachable"),
     ("connect_timeout", r"ConnectTimeout|Connect,\s+source: TimedOut|tcp connect error.*timed out"),
     ("timeout", r"TimedOut|kind: Timeout|[Tt]imed out|ReadTimeout"),
     ("cut", r"IncompleteBody|IncompleteRead|MissingContentLength|UnexpectedEof"),
-    ("reset", r"ConnectionReset|Connection reset|IncompleteMessage|RemoteDisconnected|BrokenPipe|Broken pipe|"
-              r"Connection aborted|ConnectionAborted"),
-)  # fmt: skip
+    ("reset", r"Connection ?([Rr]eset|[Aa]borted)|IncompleteMessage|RemoteDisconnected|Broken ?[Pp]ipe"),
+)
 _TROUBLE = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _TROUBLES)
 
 
 def trouble_in(text: str) -> str:
-    """Name what went wrong on the wire from a client's debug text; ``reset`` is the mildest guess."""
+    """Name what went wrong on the wire from a client's debug text, or ``other``."""
     return next((name for name, pattern in _TROUBLE if pattern.search(text)), "other")
 
 
@@ -296,7 +293,7 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
     code, status = failure.code, failure.status
     error: StorageError | None = None
     if code == "NoSuchBucket":
-        error = NoBucket(scene)
+        error = _no_bucket(scene)
     elif code in _WRONG_REGION or (status in (301, 307, 400) and failure.region not in ("", scene.region)):
         error = _wrong_region(failure, scene)
     elif code in _IMPOSSIBLE_KEY:
@@ -304,10 +301,19 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
     elif code == "AccessDenied" and status == 403:
         error = _denied(scene)
     elif status == 404:
-        error = NotFound(scene.key, operation=scene.operation) if scene.key else NoBucket(scene)
+        error = NotFound(scene.key, operation=scene.operation) if scene.key else _no_bucket(scene)
     elif status == 412 or code == "PreconditionFailed":
         error = _precondition(scene)
     return error
+
+
+def _no_bucket(scene: Scene) -> PlaceMissing:
+    return PlaceMissing(
+        scene.bucket,
+        f"There is no bucket “{scene.bucket}” on {scene.host}.",
+        operation=scene.operation,
+        remedy="Check the bucket's name and the endpoint, or create the bucket.",
+    )
 
 
 def _impossible(scene: Scene) -> InvalidKey:

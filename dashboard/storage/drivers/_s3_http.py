@@ -16,7 +16,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import urllib3
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from urllib3.exceptions import HTTPError
@@ -28,6 +28,8 @@ from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, P
 from dashboard.storage.errors import StorageError
 
 ATTEMPTS = 4
+LONGEST_LINK = 7 * 24 * 3600
+"""Seconds a signed address can be good for."""
 _LONGEST_XML = 32 * 1024 * 1024
 
 Body = bytes | Iterable[bytes | memoryview]
@@ -76,6 +78,8 @@ class SignedClient:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.software = ""
+        """What the server last called itself."""
         self._lock = threading.Lock()
         self._open_pool: urllib3.HTTPConnectionPool | None = None
         host, port = place.server
@@ -151,6 +155,7 @@ class SignedClient:
             )
         except (HTTPError, OSError) as error:
             raise translate(_on_the_wire(error), scene) from error
+        self.software = response.headers.get("server", self.software)
         if response.status >= 300:
             raise translate(self._failure(response), scene)
         return response
@@ -169,7 +174,7 @@ class SignedClient:
                 host, port = self.place.server
                 if self.place.tls:
                     self._open_pool = urllib3.HTTPSConnectionPool(
-                        host, port, maxsize=64, block=False, ssl_context=_tls(self.place)
+                        host, port, maxsize=64, block=False, ssl_context=trust(self.place)
                     )
                 else:
                     self._open_pool = urllib3.HTTPConnectionPool(host, port, maxsize=64, block=False)
@@ -179,25 +184,39 @@ class SignedClient:
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[str, dict[str, str]]:
         """Request target and headers. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html"""
-        place = self.place
-        path = "".join(self._path)
-        target = f"{path}/{quote(key, safe='/~')}" if key else path or "/"
-        if query:
-            pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in query.items())
-            target += "?" + "&".join(f"{name}={value}" for name, value in pairs)
-        scheme = place.endpoint.partition("://")[0]
-        request = AWSRequest(method=method, url=f"{scheme}://{self.host}{target}", headers=dict(headers))
-        credentials = Credentials(
-            place.access_key_id,
-            place.secret_access_key.reveal(),
-            place.session_token.reveal() or None,
-        )
-        _Signer(credentials, "s3", place.region).add_auth(request)
+        target = self._target(key, query)
+        request = AWSRequest(method=method, url=self._origin + target, headers=dict(headers))
+        _Signer(self._credentials(), "s3", self.place.region).add_auth(request)
         signed = dict(request.headers.items())
         signed["host"] = self.host
         signed.setdefault("accept-encoding", "identity")
         signed["user-agent"] = "stowage"
         return target, signed
+
+    def presigned(self, full: str, seconds: int) -> str:
+        """The address of a GET that needs no credentials until it expires.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+        request = AWSRequest(method="GET", url=self._origin + self._target(full, {}))
+        S3SigV4QueryAuth(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
+        return str(request.url)
+
+    def _target(self, key: str, query: Mapping[str, str]) -> str:
+        path = "".join(self._path)
+        target = f"{path}/{quote(key, safe='/~')}" if key else path or "/"
+        if query:
+            pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in query.items())
+            target += "?" + "&".join(f"{name}={value}" for name, value in pairs)
+        return target
+
+    @property
+    def _origin(self) -> str:
+        return f"{self.place.endpoint.partition('://')[0]}://{self.host}"
+
+    def _credentials(self) -> Credentials:
+        place = self.place
+        return Credentials(
+            place.access_key_id, place.secret_access_key.reveal(), place.session_token.reveal() or None
+        )
 
     def _read_whole(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Answer:
         try:
@@ -249,7 +268,7 @@ def _worth_another_try(error: StorageError) -> bool:
     return error.retryable and error.kind in (Kind.UNREACHABLE, Kind.THROTTLED)
 
 
-def _tls(place: Place) -> ssl.SSLContext:
+def trust(place: Place) -> ssl.SSLContext:
     """Public authorities plus the pasted one; no checks at all only when a person said so."""
     context = ssl.create_default_context()
     if place.ca_certificate:

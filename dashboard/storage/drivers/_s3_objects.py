@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from dashboard.errors import Kind
 from dashboard.storage.drivers import _obstore, _s3_listing
 from dashboard.storage.drivers._obstore import ObstoreError
-from dashboard.storage.drivers._s3_errors import Failure, NoBucket, Scene, translate
+from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_http import SignedClient, unquoted
 from dashboard.storage.drivers._s3_keys import (
     HEADERS,
@@ -28,7 +28,7 @@ from dashboard.storage.drivers._s3_keys import (
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import HttpSource, S3Reading
 from dashboard.storage.drivers._s3_upload import Head
-from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
+from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
@@ -99,17 +99,16 @@ class Objects:
         answer = {name.lower(): value for name, value in response.headers.items()}
         return S3Reading(self._described(key, answer, scene).info, HttpSource(response, scene), scene)
 
-    def head(self, key: str) -> Head:
-        """Describe an object. Raises ``NotFound``."""
+    def head(self, key: str, *, explain: bool = False) -> Head:
+        """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""
         scene = self._client.scene("stat", key)
         full = self._place.prefix + key
         try:
             answer = self._client.send("HEAD", scene, key=full)
         except StorageError as error:
-            if error.kind is not Kind.DENIED:
-                raise
             # An answer to HEAD has no body to say why; one byte of the object does.
-            self._client.send("GET", scene, key=full, headers={"range": "bytes=0-0"})
+            if error.kind is Kind.DENIED or (explain and error.kind is Kind.NOT_FOUND):
+                self._client.send("GET", scene, key=full, headers={"range": "bytes=0-0"})
             raise
         return self._described(key, answer.headers, scene)
 
@@ -169,10 +168,10 @@ class Objects:
         if plain(self._place.prefix + key):
             yield
             return
-        if not key.strip("/") and not self._place.on_aws:
-            # SeaweedFS puts such an object where nothing can delete it.
-            raise self._bent(key)
         before, double = self._seen(key), self._double(key)
+        if not key.strip("/") and self._client.software.startswith("SeaweedFS"):
+            # It would put such an object where nothing can delete it.
+            raise self._bent(key)
         if before is not None and (before == double or not self._is_listed(key)):
             raise self._bent(key)
         yield
@@ -245,5 +244,5 @@ def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:
 
 
 def _unless_gone(error: StorageError, cause: BaseException | None) -> None:
-    if error.kind is not Kind.NOT_FOUND or isinstance(error, NoBucket):
+    if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
         raise error from cause

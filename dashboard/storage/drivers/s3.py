@@ -7,6 +7,7 @@ would bend go through our own signed requests. A configured prefix is a plain st
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -18,18 +19,16 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _s3_listing
 from dashboard.storage.drivers._s3_create import CreateOnly
-from dashboard.storage.drivers._s3_errors import Failure, NoBucket, Scene, translate
-from dashboard.storage.drivers._s3_http import Answer, SignedClient, failure_in, parse
+from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
+from dashboard.storage.drivers._s3_http import LONGEST_LINK, Answer, SignedClient, failure_in, parse, trust
 from dashboard.storage.drivers._s3_keys import check
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import S3Reading
 from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
-from dashboard.storage.errors import Changed, StorageError, Unsupported
+from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
-COPY_LIMIT = 5 * 1024**3
-"""Bytes of the largest object that CopyObject takes."""
 _COPY_SECONDS = 900.0
 """The server copies in silence."""
 _SLACK = 2.0
@@ -109,7 +108,7 @@ class S3Driver:
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
         self.check_key(key)
-        return self._objects.head(key).info
+        return self._objects.head(key, explain=True).info
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
@@ -153,24 +152,19 @@ class S3Driver:
         return isinstance(source, S3Driver) and source._place.same_account == self._place.same_account
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. Raises ``Unsupported`` above 5 GiB, where the caller streams.
+        """See ``CopiesWithin``. An object above 5 GiB is refused as unsupported, and the caller streams.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         if not isinstance(source, S3Driver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share a server and credentials.")
         self.check_key(to)
-        before = source._objects.head(key)
-        if if_version is not None and before.info.version != if_version:
-            raise Changed(key, operation="copy")
-        if before.info.size > COPY_LIMIT:
-            raise Unsupported("copy", "The server copies objects of up to 5 GiB only.")
+        version = if_version or source._objects.head(key).info.etag or ""
         path = quote(f"{source._place.bucket}/{source._place.prefix}{key}", safe="/~")
         headers = {
             "x-amz-copy-source": path,
+            "x-amz-copy-source-if-match": f'"{version}"',
             "x-amz-metadata-directive": "COPY",
             **self._place.write_headers(),
         }
-        if before.info.etag:
-            headers["x-amz-copy-source-if-match"] = f'"{before.info.etag}"'
         scene = self._client.scene("copy", key)
         with self._objects.unbent(to):
             answer = self._client.send(
@@ -178,14 +172,18 @@ class S3Driver:
             )
             _check_copied(answer, scene)
         after = self._objects.head(to)
-        comparable = not before.opaque and not after.opaque and _same_form(before.info.etag, after.info.etag)
+        etag = after.info.etag
+        comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
+        if comparable and etag != version:
+            # The source's ETag may be no MD5, which a request for the copy does not show.
+            comparable = not source._objects.head(key).opaque
         return Written(
             key=to,
             size=after.info.size,
-            md5=before.info.md5 or after.info.md5 or "",
-            etag=after.info.etag,
-            expected_checksum=before.info.etag,
-            stored_checksum=after.info.etag if comparable else None,
+            md5=after.info.md5 or "",
+            etag=etag,
+            expected_checksum=version,
+            stored_checksum=etag if comparable else None,
         )
 
     # CreatesBuckets
@@ -194,7 +192,7 @@ class S3Driver:
         """See ``CreatesBuckets``."""
         try:
             self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
-        except NoBucket:
+        except PlaceMissing:
             return False
         except StorageError as error:
             # A key that may not list still learns that there is something it may not list.
@@ -238,6 +236,32 @@ class S3Driver:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
 
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return trust(self._place)
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``: on the CDN domain where there is one. Only of use when the bucket is public."""
+        self.check_key(key)
+        path = quote(self._place.prefix + key, safe="/~")
+        return (
+            f"https://{self._place.cdn_domain}/{path}"
+            if self._place.cdn_domain
+            else f"{self._place.bucket_url}/{path}"
+        )
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """See ``Links``: a signed GET, good for at most seven days. Never on the CDN domain, whose name
+        the signature would not cover."""
+        self.check_key(key)
+        return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
+
+    # How
+
     @contextmanager
     def _guard(self, key: str, create_only: bool) -> Iterator[bool]:
         """Around the moment an upload in parts becomes an object."""
@@ -266,7 +290,3 @@ def _common(keys: set[str]) -> str:
     """The longest string all of them begin with."""
     first, last = min(keys), max(keys)
     return next((first[:i] for i, letter in enumerate(first) if last[i : i + 1] != letter), first)
-
-
-def _same_form(one: str | None, other: str | None) -> bool:
-    return bool(one and other) and ("-" in str(one)) == ("-" in str(other))

@@ -1,8 +1,7 @@
 """Execution: one thread schedules, a pool moves, results settle in batches with exact counters.
 
 Nothing moves before its row is in flight in the ledger. An object that must be tried again waits in a
-heap, not in a sleeping worker. Memory is bounded by what may be in flight: a budget of bytes, and a few
-large objects at a time.
+heap, not in a sleeping worker. What may be in flight is bounded by the memory that copying may hold.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from dashboard.migration.pace import FATAL, HOPELESS_KINDS, Breaker, Pace, attem
 from dashboard.migration.pool import Done, Dropped, Failed, Pool, Result, Task
 from dashboard.migration.reasons import CHANGED
 from dashboard.migration.types import InFlight, ObjectState
+from dashboard.storage.copying import MEMORY
 from dashboard.storage.driver import SMALL
 
 CLAIM = 256
@@ -31,10 +31,8 @@ SETTLE_AFTER = 0.25
 """... and the seconds they wait at most."""
 WAITING = 2000
 """Objects that may wait for another attempt before no more are claimed."""
-LARGE = 4
-"""Large objects moved at the same time; each holds a few parts of 8 MiB."""
-BUDGET = 128 * 1024 * 1024
-"""Bytes of content that may be in memory, by estimate."""
+STREAM = 32 * 1024 * 1024
+"""Bytes that a large object holds while it moves, by estimate."""
 CHANGED_ATTEMPTS = 3
 
 
@@ -71,7 +69,6 @@ class Execution:
         self._changed: deque[Task] = deque()
         self._order = count()
         self._out: dict[int, Task] = {}
-        self._out_large = 0
         self._out_bytes = 0
         self._settled: list[Settled] = []
         self._settle_due = 0.0
@@ -244,7 +241,6 @@ class Execution:
 
     def _returned(self, task: Task) -> None:
         del self._out[task.row.id]
-        self._out_large -= task.large
         self._out_bytes -= _weight(task.row)
 
     def _held(self) -> int:
@@ -285,18 +281,18 @@ class Execution:
             if task is None:
                 return
             self._out[task.row.id] = task
-            self._out_large += task.large
             self._out_bytes += _weight(task.row)
             task.started = False
             self._pool.put(task)
 
     def _next(self) -> Task | None:
-        for queue, open_slot in ((self._large, self._out_large < LARGE), (self._small, True)):
-            if queue and open_slot and (not self._out or self._out_bytes + _weight(queue[0].row) <= BUDGET):
+        # What does not fit now would only hold a worker in the queue for memory.
+        for queue in (self._large, self._small):
+            if queue and (not self._out or self._out_bytes + _weight(queue[0].row) <= MEMORY):
                 return queue.popleft()
         return None
 
 
 def _weight(row: Claimed) -> int:
     """Bytes of memory an object takes while it moves, roughly."""
-    return 24 * 1024 * 1024 if row.size > SMALL else 2 * row.size
+    return STREAM if row.size > SMALL else 3 * row.size

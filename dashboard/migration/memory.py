@@ -24,7 +24,6 @@ from dashboard.migration.ledger import (
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.storage.types import Entry
 
-
 _DONE = (ObjectState.COPIED, ObjectState.VERIFIED)
 
 

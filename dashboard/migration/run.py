@@ -201,7 +201,12 @@ class _Run:
                 if planned and execution.finished:
                     return None
             elif planned:
-                return None if self._job.spec.dry_run else self._unless_approved()
+                if self._job.spec.dry_run:
+                    return None
+                # Approval may have come while the last page was recorded.
+                self._listen(force=True)
+                if not self._copying:
+                    return self._stopped(State.READY)
             else:
                 self._phase.wait(0.05)
             self._show("copying" if self._execution else "listing")
@@ -222,11 +227,6 @@ class _Run:
 
     def _plan(self, stop: threading.Event) -> None:
         plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set)
-
-    def _unless_approved(self) -> RunResult | None:
-        # Approval may have come while the last page was recorded.
-        self._listen(force=True)
-        return None if self._copying else self._stopped(State.READY)
 
     def _start_copying(self) -> Execution:
         transfer = Transfer(self._source, self._destination, self._job.spec, self._job.source_name)

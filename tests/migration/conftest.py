@@ -1,0 +1,30 @@
+"""Every rehearsal runs over both ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.migration.ledgers import Book, MemoryBook, SqlBook
+from tests.migration.rehearsal import Rehearsal
+
+
+@pytest.fixture(params=["memory", "sql"])
+def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
+    opened: Book = MemoryBook() if request.param == "memory" else SqlBook(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path, book: Book) -> Rehearsal:
+    return Rehearsal(tmp_path, book)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting between attempts is tested by its numbers, not by the clock."""
+    monkeypatch.setattr("dashboard.migration.pace.BASE_DELAY", 0.002)
+    monkeypatch.setattr("dashboard.migration.pace.LONGEST_DELAY", 0.02)

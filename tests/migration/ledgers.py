@@ -1,0 +1,98 @@
+"""Both ledgers behind one small face, so that every test of the engine runs over each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import create_engine
+
+from dashboard.migration.ledger import Ledger
+from dashboard.migration.memory import MemoryLedger, MemoryStore
+from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
+from dashboard.services.database import Database
+from dashboard.services.ledger import SqlLedger, create_work_tables
+from dashboard.services.ledger_queries import LedgerQueries
+
+
+class Book(Protocol):
+    """Opens ledgers of one migration, one per run, and looks into them."""
+
+    def open(self) -> Ledger: ...
+    def rows(self) -> tuple[LedgerRow, ...]: ...
+    def failures(self) -> tuple[FailureGroup, ...]: ...
+    def counters(self) -> Counters: ...
+    def close(self) -> None: ...
+
+
+class MemoryBook:
+    """Ledgers that share a store in memory."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    def open(self) -> MemoryLedger:
+        return MemoryLedger(self.store)
+
+    def rows(self) -> tuple[LedgerRow, ...]:
+        return self.open().rows()
+
+    def failures(self) -> tuple[FailureGroup, ...]:
+        return self.open().failures()
+
+    def counters(self) -> Counters:
+        return self.open().counters()
+
+    def close(self) -> None:
+        pass
+
+
+class SqlBook:
+    """Ledgers in a ``work.db``."""
+
+    def __init__(self, folder: Path, migration_id: int = 1) -> None:
+        self.database = Database(
+            create_engine(f"sqlite:///{folder}/main.db"), create_engine(f"sqlite:///{folder}/work.db")
+        )
+        create_work_tables(self.database.work)
+        self.queries = LedgerQueries(self.database.work)
+        self.id = migration_id
+
+    def open(self, *, fence: int | None = None) -> SqlLedger:
+        return SqlLedger(self.database.work, self.id, fence=fence)
+
+    def rows(self) -> tuple[LedgerRow, ...]:
+        return tuple(row for page in self.queries.pages(self.id) for row in page)
+
+    def failures(self) -> tuple[FailureGroup, ...]:
+        return self.queries.failures(self.id)
+
+    def counters(self) -> Counters:
+        return self.queries.counters(self.id)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def recount(rows: tuple[LedgerRow, ...]) -> dict[str, int]:
+    """What the counters must say of these rows."""
+    copied = [r for r in rows if r.state in (ObjectState.COPIED, ObjectState.VERIFIED)]
+    groups = {
+        "found": list(rows),
+        "copied": copied,
+        "verified": [r for r in rows if r.state is ObjectState.VERIFIED],
+        "skipped": [r for r in rows if r.state is ObjectState.SKIPPED],
+        "failed": [r for r in rows if r.state is ObjectState.FAILED],
+        "deleted": [r for r in rows if r.deleted],
+    }
+    counted = {name: len(members) for name, members in groups.items()}
+    counted |= {f"{name}_bytes": sum(r.size for r in members) for name, members in groups.items()}
+    return counted
+
+
+def assert_exact(book: Book) -> None:
+    """The counters and the failure groups say what the rows say."""
+    rows, counters = book.rows(), book.counters()
+    assert {name: getattr(counters, name) for name in recount(rows)} == recount(rows)
+    failed = sum(group.objects for group in book.failures())
+    assert failed == counters.failed

@@ -1,0 +1,104 @@
+"""A migration between two folders, ready to be run, broken and looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dashboard.errors import Kind
+from dashboard.migration.run import MigrationJob, RunResult, run
+from dashboard.migration.types import Control, LedgerRow, Outcome, Spec, State
+from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.errors import StorageError
+from tests.migration.faults import FaultyDriver
+from tests.migration.ledgers import Book, assert_exact
+
+LARGE = 9 * 1024 * 1024
+"""More than one request moves."""
+
+
+class Rehearsal:
+    """Two folders, drivers that can be told to fail, a book of ledgers, and a person who may interfere."""
+
+    def __init__(self, folder: Path, book: Book) -> None:
+        self.here, self.there = folder / "here", folder / "there"
+        self.here.mkdir()
+        self.there.mkdir()
+        self.source = FaultyDriver(LocalDriver(str(self.here)))
+        self.destination = FaultyDriver(LocalDriver(str(self.there)))
+        self.book = book
+        self.approved = True
+        self.control = Control.RUN
+        self.told: list[State] = []
+
+    def fill(self, objects: Mapping[str, bytes], *, there: bool = False) -> None:
+        for key, content in objects.items():
+            path = (self.there if there else self.here) / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def run(self, spec: Spec | None = None) -> RunResult:
+        result = run(
+            MigrationJob(1, spec or Spec(workers=4), lambda: self.approved, "old disk"),
+            self.source,
+            self.destination,
+            self.book.open(),
+            lambda: self.control,
+            on_state=self._tell,
+            random=random.Random(11),
+        )
+        assert_exact(self.book)
+        assert result.state is self.told[-1]
+        return result
+
+    def _tell(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
+        self.told.append(state)
+
+    def rows(self) -> dict[str, LedgerRow]:
+        return {row.key: row for row in self.book.rows()}
+
+    def assert_clean(self, result: RunResult) -> None:
+        """Finished without a blemish, and both folders hold the same, byte for byte."""
+        assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), self.book.failures()
+        assert contents(self.there) == contents(self.here)
+        assert leftovers(self.there) == []
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file by its key."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".stowage-tmp" not in path.parts
+    }
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Unfinished writes."""
+    return [path for path in folder.rglob("*") if ".stowage-tmp" in path.parts and path.is_file()]
+
+
+def some_objects(count: int, seed: int = 3) -> dict[str, bytes]:
+    dice = random.Random(seed)
+    return {f"f{n % 7}/object {n:04d}.bin": dice.randbytes(dice.randrange(3000)) for n in range(count)}
+
+
+class Fault:
+    """Raises for chosen calls: ``times`` per key, or always."""
+
+    def __init__(self, kind: Kind, verbs: str, keys: Callable[[str], bool], *, times: int = 10**9) -> None:
+        self.kind, self.verbs, self.keys, self.times = kind, verbs.split(), keys, times
+        self._met: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, verb: str, key: str) -> None:
+        if verb not in self.verbs or not self.keys(key):
+            return
+        with self._lock:
+            self._met[key] = self._met.get(key, 0) + 1
+            if self._met[key] > self.times:
+                return
+        raise StorageError(self.kind, f"The server said no to “{key}”.", remedy="Ask it nicely.")

@@ -1,0 +1,205 @@
+"""A whole migration between two folders: what is asked is done, and what is done is proven."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from dashboard.migration.types import Action, ObjectState, OnConflict, Outcome, Spec, State, Verify
+from tests.migration.rehearsal import LARGE, Rehearsal, contents, some_objects
+
+OLD, NEW = b"old content", b"new content"
+
+
+def spec(**more: object) -> Spec:
+    return Spec(workers=4, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verify", list(Verify))
+def test_everything_arrives_and_is_verified(rehearsal: Rehearsal, verify: Verify) -> None:
+    rehearsal.fill(some_objects(300) | {"large.bin": os.urandom(LARGE), "empty": b""})
+    rehearsal.assert_clean(rehearsal.run(spec(verify=verify)))
+    counters = rehearsal.book.counters()
+    assert (counters.found, counters.copied, counters.verified) == (302, 302, 302)
+    assert rehearsal.told == [State.RUNNING, State.VERIFYING, State.FINISHED]
+    if verify is not Verify.SIZE:
+        assert all(row.source_checksum == row.destination_checksum != "" for row in rehearsal.rows().values())
+
+
+def test_nothing_to_do_is_a_clean_finish(rehearsal: Rehearsal) -> None:
+    rehearsal.assert_clean(rehearsal.run())
+    assert rehearsal.book.counters().listing_final
+
+
+def test_a_second_migration_skips_what_is_the_same_and_replaces_what_differs(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"same": NEW, "differs": NEW, "longer": NEW + NEW, "fresh": NEW})
+    rehearsal.fill({"same": NEW, "differs": OLD, "longer": OLD, "stranger": OLD}, there=True)
+    result = rehearsal.run()
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_SKIPS)
+    rows = rehearsal.rows()
+    assert {key: (row.action, row.state) for key, row in rows.items()} == {
+        "same": (Action.COMPARE, ObjectState.SKIPPED),
+        "differs": (Action.COMPARE, ObjectState.VERIFIED),
+        "longer": (Action.REPLACE, ObjectState.VERIFIED),
+        "fresh": (Action.COPY, ObjectState.VERIFIED),
+    }
+    assert rows["same"].reason
+    assert contents(rehearsal.there) == contents(rehearsal.here) | {
+        "stranger": contents(rehearsal.there)["stranger"]
+    }
+
+
+def test_overwrite_replaces_everything(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": NEW})
+    rehearsal.fill({"a": OLD}, there=True)
+    rehearsal.assert_clean(rehearsal.run(spec(on_conflict=OnConflict.OVERWRITE)))
+
+
+def test_only_newer_objects_replace(rehearsal: Rehearsal) -> None:
+    for key in ("older", "newer"):
+        rehearsal.fill({key: NEW})
+        rehearsal.fill({key: OLD}, there=True)
+    os.utime(rehearsal.here / "older", (1000, 1000))
+    os.utime(rehearsal.there / "newer", (1000, 1000))
+    rehearsal.run(spec(on_conflict=OnConflict.NEWER))
+    assert (rehearsal.there / "older").read_bytes() == OLD
+    assert (rehearsal.there / "newer").read_bytes() == NEW
+
+
+def test_keep_both_writes_beside_under_a_free_name_and_records_it(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a/photo.jpg": NEW, "a/.profile": NEW, "same": OLD, "free": NEW})
+    rehearsal.fill(
+        {
+            "a/photo.jpg": OLD,
+            "a/photo (from old disk).jpg": b"earlier one",
+            "a/.profile": OLD,
+            "same": OLD,
+        },
+        there=True,
+    )
+    result = rehearsal.run(spec(on_conflict=OnConflict.KEEP_BOTH))
+    assert result.outcome is Outcome.WITH_SKIPS
+    rows = rehearsal.rows()
+    assert rows["a/photo.jpg"].destination_key == "a/photo (from old disk 2).jpg"
+    assert rows["a/.profile"].destination_key == "a/.profile (from old disk)"
+    assert rows["same"].state is ObjectState.SKIPPED
+    assert rows["free"].destination_key == ""
+    assert (rehearsal.there / "a/photo.jpg").read_bytes() == OLD
+    assert (rehearsal.there / "a/photo (from old disk 2).jpg").read_bytes() == NEW
+
+
+def test_fail_touches_nothing_and_says_why(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": NEW, "b": NEW})
+    rehearsal.fill({"a": OLD}, there=True)
+    result = rehearsal.run(spec(on_conflict=OnConflict.FAIL))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    assert (rehearsal.there / "a").read_bytes() == OLD
+    (group,) = rehearsal.book.failures()
+    assert (group.kind, group.example, group.objects) == ("conflict", "a", 1)
+    assert group.remedy
+
+
+@pytest.mark.parametrize("on_conflict", [c for c in OnConflict if c is not OnConflict.OVERWRITE])
+def test_what_appears_between_plan_and_copy_is_not_overwritten_blindly(
+    rehearsal: Rehearsal, on_conflict: OnConflict
+) -> None:
+    rehearsal.fill({"a": NEW, "twin": NEW})
+    os.utime(rehearsal.here / "a", (1000, 1000))
+    rehearsal.approved = False
+    assert rehearsal.run(spec(on_conflict=on_conflict)).state is State.READY
+    rehearsal.fill({"a": OLD, "twin": NEW}, there=True)
+    rehearsal.approved = True
+    rehearsal.run(spec(on_conflict=on_conflict))
+    kept = (rehearsal.there / "a").read_bytes() == OLD
+    assert kept == (on_conflict is not OnConflict.SKIP_SAME)
+    assert rehearsal.rows()["twin"].state is ObjectState.SKIPPED
+
+
+def test_a_dry_run_plans_everything_and_changes_nothing(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"new": NEW, "same size": NEW, "longer": NEW + NEW})
+    rehearsal.fill({"same size": OLD, "longer": OLD}, there=True)
+    before = contents(rehearsal.there)
+    result = rehearsal.run(spec(dry_run=True))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
+    counters = rehearsal.book.counters()
+    assert (counters.to_copy, counters.to_compare, counters.to_replace, counters.copied) == (1, 1, 1, 0)
+    assert contents(rehearsal.there) == before
+    assert rehearsal.destination.said("put", "write", "delete") == []
+
+
+def test_without_approval_it_is_ready_and_goes_on_when_approved(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(50))
+    rehearsal.approved = False
+    assert rehearsal.run().state is State.READY
+    assert rehearsal.told == [State.PLANNING, State.READY]
+    assert contents(rehearsal.there) == {}
+    rehearsal.approved = True
+    rehearsal.assert_clean(rehearsal.run())
+    assert len(rehearsal.source.said("list")) == 1
+
+
+def test_approval_during_listing_starts_copying_at_once(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(50))
+    rehearsal.approved = False
+
+    def approve_half_way(entries: object) -> object:
+        for n, entry in enumerate(entries):  # type: ignore[arg-type,var-annotated]
+            rehearsal.approved |= n == 25
+            yield entry
+
+    rehearsal.source.listing = approve_half_way  # type: ignore[assignment]
+    rehearsal.assert_clean(rehearsal.run())
+
+
+def test_copying_starts_while_listing_goes_on(rehearsal: Rehearsal) -> None:
+    objects = dict(sorted(some_objects(40).items()))
+    rehearsal.fill(objects)
+    first = next(iter(objects))
+
+    def wait_for_the_first_copy(entries: object) -> object:
+        for n, entry in enumerate(entries):  # type: ignore[arg-type,var-annotated]
+            if n == 30:
+                while not (rehearsal.there / first).exists():
+                    rehearsal.source.hook("wait", "")
+            yield entry
+
+    rehearsal.source.listing = wait_for_the_first_copy  # type: ignore[assignment]
+    rehearsal.fill({"zzz": b""})
+    with pytest.MonkeyPatch.context() as patch:
+        # A full batch would otherwise be awaited first.
+        patch.setattr("dashboard.migration.plan.BATCH", 10)
+        rehearsal.assert_clean(rehearsal.run())
+
+
+def test_sources_are_deleted_only_after_the_final_check(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": NEW, "b": NEW, "kept": NEW, "lost": NEW, "same": NEW})
+    rehearsal.fill({"same": NEW}, there=True)
+
+    def interfere(verb: str, key: str) -> None:
+        if verb == "list" and rehearsal.told[-1] is State.VERIFYING:
+            (rehearsal.there / "lost").unlink()
+            (rehearsal.here / "kept").write_bytes(b"edited meanwhile")
+
+    rehearsal.destination.hook = interfere
+    result = rehearsal.run(spec(delete_source=True))
+    assert result.outcome is Outcome.WITH_ERRORS
+    assert set(contents(rehearsal.here)) == {"kept", "lost", "same"}
+    rows = rehearsal.rows()
+    assert {key for key, row in rows.items() if row.deleted} == {"a", "b"}
+    assert (rows["lost"].state, rows["lost"].kind) == (ObjectState.FAILED, "damaged")
+    assert (rows["kept"].state, rows["kept"].kind) == (ObjectState.VERIFIED, "changed")
+    assert rehearsal.book.counters().deleted == 2
+
+
+def test_a_destination_changed_after_the_copy_is_found_by_the_final_listing(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": NEW, "b": NEW})
+
+    def truncate(verb: str, key: str) -> None:
+        if verb == "list" and rehearsal.told[-1] is State.VERIFYING:
+            (rehearsal.there / "b").write_bytes(b"")
+
+    rehearsal.destination.hook = truncate
+    assert rehearsal.run(spec(verify=Verify.SIZE)).outcome is Outcome.WITH_ERRORS
+    assert rehearsal.rows()["a"].state is ObjectState.VERIFIED
+    assert rehearsal.rows()["b"].kind == "damaged"

@@ -60,6 +60,7 @@ def s3_exact(request: pytest.FixtureRequest) -> Driver:
 
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3}
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3_exact}
+LOST_BY_THE_TEST_SERVER = {("s3", "new\nline"): "moto itself loses line breaks in keys"}
 
 
 @pytest.fixture(params=DRIVERS)

@@ -216,6 +216,8 @@ class LocalDriver:
             mode = os.stat(self._tree.root).st_mode
         except FileNotFoundError:
             return False
+        except NotADirectoryError as error:
+            raise self._a_file() from error
         except OSError as error:
             raise translate(error, "stat", self._tree.shown) from error
         if not stat.S_ISDIR(mode):

@@ -40,6 +40,7 @@ class Services:
 
     def close(self) -> None:
         """Free drivers and connections. Idempotent."""
+        self.probes.close()
         self.backends.close()
         self.database.close()
 
@@ -69,7 +70,7 @@ def compose(settings: Settings, database: Database) -> Services:
         backends=base.backends,
         status=base.status,
         activation=activation,
-        probes=Probes(database, base.audit, base.backends, base.status),
+        probes=base.probes,
         migrations=migrations,
         runner=runner,
     )

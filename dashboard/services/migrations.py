@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from dashboard.jobs.types import JobKind
 from dashboard.migration.ledger import Live
-from dashboard.migration.types import FailureGroup, LedgerRow, ObjectState, Progress, Spec, State
+from dashboard.migration.types import Control, FailureGroup, LedgerRow, ObjectState, Progress, Spec, State
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
@@ -28,9 +28,6 @@ from dashboard.services.migrations_progress import assemble, waits
 from dashboard.services.migrations_report import csv_lines
 from dashboard.services.migrations_rows import (
     ACTIVE,
-    CANCEL,
-    PAUSE,
-    RUN,
     find,
     find_backend,
     go_on,
@@ -73,7 +70,7 @@ class Migrations:
                 destination_id=there.id,
                 spec=to_json(spec),
                 state=State.PLANNING.value,
-                control=RUN,
+                control=Control.RUN.value,
                 approved_at=now if approve else None,
                 approved_by=actor.name if approve else "",
                 created_by=actor.name,
@@ -99,7 +96,7 @@ class Migrations:
         with self._wish(actor, migration_id) as (session, row, state):
             if row.approved_at is not None and not state.final:
                 return
-            if state.final or row.control == CANCEL:
+            if state.final or row.control == Control.CANCEL:
                 raise refused(row, "can no longer be started")
             row.approved_at, row.approved_by = time.time(), actor.name
             refuse_twin(session, row)
@@ -112,19 +109,19 @@ class Migrations:
         with self._wish(actor, migration_id) as (session, row, state):
             if state is State.PAUSED:
                 return
-            if state not in ACTIVE or row.control == CANCEL:
+            if state not in ACTIVE or row.control == Control.CANCEL:
                 raise refused(row, "cannot be paused")
-            if row.control != PAUSE:
-                row.control = PAUSE
+            if row.control != Control.PAUSE:
+                row.control = Control.PAUSE.value
                 self._audit.record(session, actor, "migration.pause", str(row.id))
             self._grant_if_idle(session, row, State.PAUSED)
 
     def resume(self, actor: Actor, migration_id: int) -> None:
         """Go on where it stopped; also after it failed as a whole."""
         with self._wish(actor, migration_id) as (session, row, state):
-            if state in ACTIVE and row.control == RUN:
+            if state in ACTIVE and row.control == Control.RUN:
                 return
-            if row.control == CANCEL or state not in ACTIVE | {State.PAUSED, State.FAILED}:
+            if row.control == Control.CANCEL or state not in ACTIVE | {State.PAUSED, State.FAILED}:
                 raise refused(row, "cannot go on")
             self._audit.record(session, actor, "migration.resume", str(row.id))
             go_on(session, row)
@@ -136,8 +133,8 @@ class Migrations:
                 return
             if state.final:
                 raise refused(row, "can no longer be cancelled")
-            if row.control != CANCEL:
-                row.control = CANCEL
+            if row.control != Control.CANCEL:
+                row.control = Control.CANCEL.value
                 self._audit.record(session, actor, "migration.cancel", str(row.id))
             self._grant_if_idle(session, row, State.CANCELLED)
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from dashboard.jobs.types import JobKind, JobState
 from dashboard.migration.ledger import Live
-from dashboard.migration.types import Counters, Outcome, Progress, State
+from dashboard.migration.types import Control, Counters, Outcome, Progress, State
 from dashboard.models.migrations import Job, Migration
-from dashboard.services.migrations_rows import ACTIVE, RUN
+from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
 
 WAITS_AFTER = 3.0
@@ -59,7 +59,7 @@ def assemble(row: Migration, counters: Counters, live: Live, waiting: bool) -> P
         rate_objects=live.rate_objects if at_work else 0.0,
         elapsed=row.elapsed,
         eta=live.eta if at_work else None,
-        stopping=state in ACTIVE and row.control != RUN,
+        stopping=state in ACTIVE and row.control != Control.RUN,
         message=message,
         remedy=remedy,
         created_by=row.created_by,

@@ -7,13 +7,10 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import JobKind
-from dashboard.migration.types import State
+from dashboard.migration.types import Control, State
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.jobs import enqueue
-
-RUN, PAUSE, CANCEL = "run", "pause", "cancel"
-"""What ``Migration.control`` may hold."""
 
 ACTIVE = frozenset({State.PLANNING, State.RUNNING, State.VERIFYING})
 """The states in which a runner has something to do."""
@@ -94,7 +91,7 @@ def go_on(session: Session, row: Migration) -> None:
     """Hand a migration to the runner, in the caller's transaction."""
     if row.approved_at is not None:
         refuse_twin(session, row)
-    row.control = RUN
+    row.control = Control.RUN.value
     row.state = (State.PLANNING if row.approved_at is None else State.RUNNING).value
     row.outcome = row.finished_at = None
     row.message = row.remedy = ""

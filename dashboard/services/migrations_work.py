@@ -19,7 +19,7 @@ from dashboard.services.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue, holds
 from dashboard.services.ledger import SqlLedger
-from dashboard.services.migrations_rows import ACTIVE, CANCEL, PAUSE, RUN
+from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
@@ -78,7 +78,7 @@ class MigrationWork:
             if row is None or State(row.state) not in ACTIVE or not holds(session, job):
                 return
             row.state, row.message, row.remedy = State.FAILED.value, error.reason, error.remedy
-            row.control, row.finished_at = RUN, time.time()
+            row.control, row.finished_at = Control.RUN.value, time.time()
             self._audit.record(
                 session, RUNNER, "migration.fail", str(row.id), outcome="failed", reason=error.reason
             )
@@ -98,7 +98,7 @@ class MigrationWork:
         spec = replace(spec, workers=min(spec.workers, self._most_workers))
         source = self._driver(row.source_id, row.source, label)
         destination = self._driver(row.destination_id, row.destination, label)
-        if spec.delete_source and row.control == RUN:
+        if spec.delete_source and row.control == Control.RUN:
             refuse_same_place(source, destination, row.id, spec)
         watch = _Watch(self._database, self._audit, context, row.elapsed)
         job = MigrationJob(row.id, spec, watch.approved, row.source)
@@ -166,7 +166,7 @@ class _Watch:
                 raise FencedOut
             row.elapsed = self._seconds()
             # People may have changed their mind, or given their leave, while the engine came to rest.
-            if (state is State.PAUSED and row.control != PAUSE) or (
+            if (state is State.PAUSED and row.control != Control.PAUSE) or (
                 state is State.READY and row.approved_at is not None
             ):
                 self.unfinished = True
@@ -182,7 +182,7 @@ class _Watch:
     def _close(self, session: Session, row: Migration, state: State) -> None:
         row.finished_at = time.time()
         # A pause that came too late must not stop a retry before it has begun.
-        row.control = CANCEL if state is State.CANCELLED else RUN
+        row.control = (Control.CANCEL if state is State.CANCELLED else Control.RUN).value
         action = {State.FINISHED: "finish", State.CANCELLED: "stop", State.FAILED: "fail"}[state]
         detail = {"outcome": row.outcome} if row.outcome else {"reason": row.message}
         self._audit.record(

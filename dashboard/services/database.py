@@ -92,6 +92,8 @@ class Database:
     def write(self) -> Iterator[Session]:
         """One transaction on the main database."""
         with _sentences(), Session(self._main_writer, expire_on_commit=False) as session, session.begin():
+            # Sessions begin lazily; files that the lock protects may be read before the first statement.
+            session.connection()
             yield session
 
     @contextmanager

@@ -27,7 +27,7 @@ def number(value: float) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes in decimal units with three significant digits: ``4.1 MB``, ``412 GB``."""
+    """Bytes in decimal units with at least two significant digits: ``4.1 MB``, ``412 GB``."""
     if value is None:
         return "–"
     amount = float(value)
@@ -38,7 +38,7 @@ def size(value: float | None) -> str:
         unit += 1
     if unit == 0:
         return f"{int(amount)} B"
-    return f"{amount:.0f} {_UNITS[unit]}" if amount >= 99.95 else f"{amount:.1f} {_UNITS[unit]}"
+    return f"{amount:.0f} {_UNITS[unit]}" if amount >= 9.95 else f"{amount:.1f} {_UNITS[unit]}"
 
 
 def rate(value: float) -> str:

@@ -79,7 +79,7 @@ class Form:
     @property
     def advanced_names(self) -> str:
         """What the fold says it holds."""
-        return ", ".join(f.option.label[:1].lower() + f.option.label[1:] for f in self.advanced[:4])
+        return ", ".join(_inside(f.option.label) for f in self.advanced[:4])
 
     @property
     def help_lines(self) -> tuple[str, ...]:
@@ -178,6 +178,11 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
     if "endpoint" in hidden and backend.options.get("endpoint"):
         rows.append(("Endpoint", backend.options["endpoint"]))
     return tuple(rows)
+
+
+def _inside(label: str) -> str:
+    """A label inside a sentence; abbreviations keep their capitals."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _worded(option: Option, value: str) -> str:

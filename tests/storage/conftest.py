@@ -21,11 +21,17 @@ from tests.servers.seaweedfs import SeaweedFS
 _numbers = count(1)
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty folder for a local driver."""
+    path = tmp_path / "root"
+    path.mkdir()
+    return path
+
+
 def local(request: pytest.FixtureRequest) -> Driver:
     """A new folder."""
-    path: Path = request.getfixturevalue("tmp_path") / "root"
-    path.mkdir()
-    return build("local", check_options("local", {"root": str(path)}))
+    return build("local", check_options("local", {"root": str(request.getfixturevalue("root"))}))
 
 
 def s3_on(server: SeaweedFS | MotoS3, bucket: str, prefix: str) -> Driver:

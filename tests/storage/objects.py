@@ -1,0 +1,46 @@
+"""What the contract suite says in one word."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import InvalidKey
+
+
+def content_of(size: int, seed: int = 7) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+def get(driver: Driver, key: str) -> bytes:
+    with driver.read(key) as reading:
+        return b"".join(reading.chunks())
+
+
+def stream(driver: Driver, key: str, data: bytes, *, create_only: bool = False) -> None:
+    with driver.write(key, size=len(data), create_only=create_only) as writing:
+        writing.write(data)
+        writing.commit()
+
+
+def break_off(driver: Driver, key: str) -> None:
+    with driver.write(key) as writing:
+        writing.write(b"half")
+        raise ZeroDivisionError
+
+
+def refusal(driver: Driver, key: str) -> InvalidKey | None:
+    try:
+        driver.check_key(key)
+    except InvalidKey as error:
+        return error
+    return None
+
+
+def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str]:
+    return [entry.key for entry in driver.list(prefix, start_after=start_after)]

@@ -29,6 +29,10 @@ class Background:
         """Wait for its end, at most so long."""
         self._thread.join(seconds)
 
+    def halt(self) -> None:
+        """Ask it to end."""
+        self._stop.set()
+
     def stop(self, deadline: float) -> int:
         """Ask it to end; 1 if it still hangs in a call at ``deadline`` (monotonic seconds)."""
         self._stop.set()

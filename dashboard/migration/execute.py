@@ -94,6 +94,8 @@ class Execution:
 
         ``listing_final``: no more rows will be recorded (known before this call).
         """
+        if self._again:
+            timeout = min(timeout, max(0.001, self._again[0][0] - time.monotonic()))
         for task, result in self._pool.results(timeout):
             self._returned(task)
             self._take(task, result)

@@ -269,21 +269,26 @@ class _Run:
     def _stopped(self, state: State, message: str = "", remedy: str = "") -> RunResult:
         """End early: what is under way gets a moment, everything else goes back to pending."""
         deadline = time.monotonic() + GRACE
+        for threads in (self._phase, self._pool):
+            if threads:
+                threads.halt()
         if state in (State.PAUSED, State.CANCELLED):
             self._ledger.publish(replace(self._measure("stopping"), stopping=True))
         hanging = self._execution.stop(deadline) if self._execution else 0
+        # Threads with nothing to do need a moment to end; they are no stragglers.
+        last = max(deadline, time.monotonic() + 0.2)
         if self._pool:
-            hanging = max(hanging, self._pool.close(deadline))
+            hanging = max(hanging, self._pool.close(last))
         if self._phase:
-            hanging += self._phase.stop(deadline)
+            hanging += self._phase.stop(last)
         self._ledger.publish(Live(at=self._clock()))
         return RunResult(state, None, message, remedy, hanging)
 
     def _abandon(self) -> None:
         """Stop the threads and leave the ledger alone."""
+        deadline = time.monotonic() + GRACE
         if self._pool:
             self._pool.halt()
-        deadline = time.monotonic() + GRACE
         if self._phase:
             self._phase.stop(deadline)
         if self._pool:

@@ -32,6 +32,7 @@ class Rehearsal:
         self.book = book
         self.approved = True
         self.control = Control.RUN
+        self.heard = threading.Event()
         self.told: list[State] = []
 
     def fill(self, objects: Mapping[str, bytes], *, there: bool = False) -> None:
@@ -46,13 +47,18 @@ class Rehearsal:
             self.source,
             self.destination,
             self.book.open(),
-            lambda: self.control,
+            self._wanted,
             on_state=self._tell,
             random=random.Random(11),
         )
         assert_exact(self.book)
         assert result.state is self.told[-1]
         return result
+
+    def _wanted(self) -> Control:
+        if self.control is not Control.RUN:
+            self.heard.set()
+        return self.control
 
     def _tell(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
         self.told.append(state)

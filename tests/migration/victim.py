@@ -1,0 +1,45 @@
+"""A process that runs a migration between two folders until it is done or killed.
+
+``python -m tests.migration.victim FOLDER WORKERS DELETE`` says ``running`` when it begins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Control, Spec
+from dashboard.storage.drivers.local import LocalDriver
+from tests.migration.faults import FaultyDriver
+from tests.migration.ledgers import SqlBook
+
+
+def main(folder: Path, workers: int, delete_source: bool) -> None:
+    log = os.open(folder / "puts.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def write_down(verb: str, key: str) -> None:
+        if verb in ("put", "commit"):
+            os.write(log, key.encode() + b"\n")
+            # A network's pace, so that kills meet every phase.
+            time.sleep(0.004)
+
+    book = SqlBook(folder)
+    destination = FaultyDriver(LocalDriver(str(folder / "there")), write_down)
+    print("running", flush=True)
+    result = run(
+        MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),
+        LocalDriver(str(folder / "here")),
+        destination,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    book.close()
+    print(result.state, result.outcome, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True")

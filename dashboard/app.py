@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,8 @@ THREADS = 16
 CONNECTIONS = 1000
 LARGEST_REQUEST = 2 * 1024 * 1024
 """Bytes; a little more than any form may have, so that too large a form still gets our own answer."""
+DRAIN = 2.0
+"""Seconds that finished answers get to reach slow readers when the console stops."""
 GONE_WITHIN = 8.0
 """Seconds after which a runner whose parent died ends itself the hard way."""
 
@@ -62,7 +65,8 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """See ``Composition.serve``. To be called on the main thread."""
     logs.configure(settings.log_level)
     services = open_services(settings)
-    server = _listen(create_app(settings, services), settings)
+    connections: dict[int, Any] = {}
+    server = _listen(create_app(settings, services), settings, connections)
     supervisor = Supervisor(_relay, command=_runner_command(settings), cwd=PACKAGE.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
@@ -70,6 +74,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         supervisor.start()
         _say_hello(settings, services, server, announce)
         server.run()
+        _drain(connections)
     except SystemExit:
         pass
     finally:
@@ -133,12 +138,13 @@ def _services(app: Flask, settings: Settings) -> Services:
     return compose(settings, database)
 
 
-def _listen(app: Flask, settings: Settings) -> Any:
+def _listen(app: Flask, settings: Settings, connections: dict[int, Any]) -> Any:
     from waitress.server import create_server
 
     try:
         return create_server(
             app,
+            map=connections,
             host=settings.host,
             port=settings.port,
             threads=THREADS,
@@ -149,6 +155,20 @@ def _listen(app: Flask, settings: Settings) -> Any:
         )
     except OSError as error:
         raise _refused(settings, error) from error
+
+
+def _drain(connections: dict[int, Any]) -> None:
+    """Send the rest of answers that were finished while the server was already leaving its loop.
+
+    waitress waits for its threads, but what they wrote beyond the socket's buffer would be lost.
+    """
+    from waitress import wasyncore
+
+    deadline = time.monotonic() + DRAIN
+    while time.monotonic() < deadline and any(
+        getattr(connection, "total_outbufs_len", 0) for connection in connections.values()
+    ):
+        wasyncore.loop(timeout=0.1, map=connections, count=1)
 
 
 def _refused(settings: Settings, error: OSError) -> StowageError:

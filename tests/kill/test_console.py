@@ -1,0 +1,173 @@
+"""``stowage run`` as a process: what it prints, how it ends, and what survives."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.kill.console_process import CHECKOUT, ConsoleProcess, alive, kill_9
+from tests.servers.s3 import wait_until
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    return tmp_path / "instance"
+
+
+@pytest.fixture
+def console(instance: Path) -> Iterator[ConsoleProcess]:
+    with ConsoleProcess(instance) as console:
+        yield console
+
+
+def test_the_first_start_makes_everything_private_and_prints_address_and_code(
+    console: ConsoleProcess, instance: Path
+) -> None:
+    wait_until(lambda: any("Setup code" in line for line in console.lines), seconds=10, what="setup code")
+    assert instance.stat().st_mode & 0o777 == 0o700
+    for path in instance.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path.name
+    assert (instance / "stowage.key").stat().st_mode & 0o777 == 0o400
+    with urllib.request.urlopen(console.address, timeout=10) as answer:
+        assert answer.status == 200
+        assert "setup" in answer.url
+
+
+def test_it_ends_cleanly_on_sigterm_and_takes_the_runner_along(console: ConsoleProcess) -> None:
+    runner = console.await_runner()
+    began = time.monotonic()
+    assert console.stop() == 0
+    assert time.monotonic() - began < 8
+    assert not alive(runner)
+    assert not [line for line in console.lines if "Traceback" in line or "ERROR" in line]
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from flask import Flask
+from dashboard import app
+from dashboard.settings import Settings
+
+slow = Flask("slow")
+
+@slow.get("/")
+def page():
+    print("at work", flush=True)
+    time.sleep(1)
+    return "x" * 8_000_000
+
+app.create_app = lambda settings, services: slow
+app.serve(Settings.from_env({}, instance=Path(sys.argv[1]), port=0), lambda line: print(line, flush=True))
+"""
+
+
+def test_a_request_in_flight_is_answered_before_the_end(instance: Path) -> None:
+    command = [sys.executable, "-c", SLOW, str(instance)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        url = urlsplit(process.stdout.readline().split()[-1])
+        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+        connection.request("GET", "/")
+        while "at work" not in process.stdout.readline():
+            pass
+        process.terminate()
+        assert len(connection.getresponse().read()) == 8_000_000
+        connection.close()
+        assert process.wait(20) == 0
+
+
+def test_ctrl_c_on_the_whole_terminal_group_is_clean(instance: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dashboard", "run", "--port", "0"],
+        cwd=CHECKOUT,
+        env={**os.environ, "STOWAGE_INSTANCE": str(instance)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout
+        said = ""
+        while "http://" not in said:
+            said += process.stdout.readline()
+        watch = ConsoleProcess(instance)
+        runner = watch.await_runner()
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(20) == 0
+    assert "Traceback" not in rest
+    assert not alive(runner)
+
+
+def test_a_port_in_use_is_a_sentence(console: ConsoleProcess, tmp_path: Path) -> None:
+    port = urlsplit(console.address).port
+    done = subprocess.run(
+        [sys.executable, "-m", "dashboard", "run", "--port", str(port)],
+        cwd=CHECKOUT,
+        env={**os.environ, "STOWAGE_INSTANCE": str(tmp_path / "other")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"127.0.0.1 port {port} is in use by another program." in done.stderr
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_runner_is_back_at_work_and_pages_never_notice(console: ConsoleProcess) -> None:
+    first = console.await_runner()
+    kill_9(first)
+    second = console.await_runner(other_than=first)
+    assert second != first
+    with urllib.request.urlopen(f"{console.address}", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_the_runner_does_not_outlive_a_killed_console(console: ConsoleProcess) -> None:
+    runner = console.await_runner()
+    console.kill()
+    wait_until(lambda: not alive(runner), seconds=15, what="runner gone")
+
+
+def test_importing_the_application_starts_nothing(instance: Path) -> None:
+    script = "import wsgi, threading; print(threading.active_count(), wsgi.app.name)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=CHECKOUT,
+        env={**os.environ, "STOWAGE_INSTANCE": str(instance)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "1 dashboard\n"
+    assert not (instance / "runner.lock").exists()
+
+
+def test_an_unusable_instance_folder_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = subprocess.run(
+        [sys.executable, "-m", "dashboard", "run", "--port", "0"],
+        cwd=CHECKOUT,
+        env={**os.environ, "STOWAGE_INSTANCE": str(tmp_path / "file" / "instance")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,67 @@
+"""The same engine against a real S3 server, whose listing is ordered by folder and not by key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.local import LocalDriver
+from tests.migration.ledgers import SqlBook, assert_exact
+from tests.migration.rehearsal import LARGE, contents, some_objects
+from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.conftest import s3_on
+
+
+def migrate(folder: Path, source: Driver, destination: Driver, spec: Spec) -> SqlBook:
+    folder.mkdir()
+    book = SqlBook(folder)
+    result = run(
+        MigrationJob(1, spec, lambda: True, "source"),
+        source,
+        destination,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    assert result.state is State.FINISHED, result
+    assert result.outcome is not Outcome.WITH_ERRORS, book.failures()
+    assert_exact(book)
+    return book
+
+
+@pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])
+def test_there_and_across_and_back_again(tmp_path: Path, seaweedfs: SeaweedFS, verify: Verify) -> None:
+    here, back = tmp_path / "here", tmp_path / "back"
+    back.mkdir()
+    objects = some_objects(60) | {
+        "large.bin": os.urandom(LARGE * 2),
+        "empty": b"",
+        "a/x": b"1",
+        "a-b": b"2",
+        "ä ö/ü+%20&.txt": b"3",
+    }
+    for key, content in objects.items():
+        path = here / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    one, two = (s3_on(seaweedfs, seaweedfs.new_bucket(), prefix) for prefix in ("", "deep/er/"))
+    spec = Spec(workers=8, verify=verify)
+    for step, (source, destination) in enumerate(
+        [(LocalDriver(str(here)), one), (one, two), (two, LocalDriver(str(back)))]
+    ):
+        book = migrate(tmp_path / f"step {step}", source, destination, spec)
+        assert {row.state for row in book.rows()} == {ObjectState.VERIFIED}
+        assert {row.action for row in book.rows()} == {Action.COPY}
+        book.close()
+    assert contents(back) == contents(here)
+    # Nothing differs any more: the second time, nothing moves.
+    again = migrate(tmp_path / "again", LocalDriver(str(here)), one, spec)
+    assert {row.state for row in again.rows()} == {ObjectState.SKIPPED}
+    again.close()
+    for driver in (one, two):
+        driver.close()

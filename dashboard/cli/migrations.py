@@ -42,7 +42,7 @@ def list_migrations(invocation: Invocation, limit: int, before_id: int | None) -
                 one.source,
                 one.destination,
                 following.state_in_words(one),
-                f"{one.percent:.1f} %",
+                "" if one.spec.dry_run else f"{one.percent:.1f} %",
                 f"{one.counters.found:,}",
                 f"{one.counters.failed:,}",
                 wording.date(one.created_at),

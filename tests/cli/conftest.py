@@ -1,0 +1,93 @@
+"""The command line in this process, on an instance of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from dashboard.app import open_services, serve
+from dashboard.cli import stowage
+from dashboard.services.composition import Composition
+
+PASSWORD = "a long enough pass phrase"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one command did. ``out`` and ``err`` as printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document; anything else on standard output fails here."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Answer]
+
+
+def command_line(instance: Path) -> Cli:
+    """Run commands on this instance: ``cli("backend", "list", input="")``."""
+
+    def run(*arguments: str, input: str = "") -> Answer:
+        result = CliRunner().invoke(
+            stowage,
+            ["--instance", str(instance), *arguments],
+            input=input,
+            obj=Composition(open_services, serve),
+        )
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+def set_up(cli: Cli, other: Path) -> Cli:
+    assert cli("setup", "--username", "ann", "--password-stdin", input=f"{PASSWORD}\n").code == 0
+    other.mkdir()
+    added = cli("backend", "add", "other", "--preset", "local", "--option", f"root={other}")
+    assert added.code == 0, added.err
+    return cli
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    return tmp_path / "instance"
+
+
+@pytest.fixture
+def cli(instance: Path) -> Cli:
+    """On an empty instance."""
+    return command_line(instance)
+
+
+@pytest.fixture
+def console(cli: Cli, tmp_path: Path) -> Cli:
+    """After setup, with a second local backend called ``other``."""
+    return set_up(cli, tmp_path / "other")
+
+
+@pytest.fixture(scope="session")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """The same for tests whose commands are all refused: one for the whole session, because it is slow."""
+    folder = tmp_path_factory.mktemp("untouched")
+    return set_up(command_line(folder / "instance"), folder / "other")
+
+
+@pytest.fixture
+def files(instance: Path, console: Cli) -> Path:
+    """The folder of ``local-disk`` with 30 objects in it."""
+    folder = instance / "files"
+    for number in range(30):
+        path = folder / f"folder-{number % 3}" / f"file {number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * number * 100)
+    return folder

@@ -1,0 +1,271 @@
+"""``stowage migrate`` and ``stowage migrations``, with and without a console."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+ROOT = Path(__file__).resolve().parents[2]
+STOWAGE = (sys.executable, "-m", "dashboard")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_migrate_copies_everything_and_says_so(console: Cli, files: Path, tmp_path: Path) -> None:
+    answer = console("migrate", "local-disk", "other", "--yes", "--json")
+    assert answer.code == 0, answer.err
+    done = answer.document
+    assert (done["state"], done["outcome"], done["percent"]) == ("finished", "clean", 100.0)
+    assert done["counters"]["verified"] == 30
+    assert contents(tmp_path / "other") == contents(files)
+    again = console("migrate", "local-disk", "other", "--yes")
+    assert again.code == 0
+    assert "with skips" in again.out
+    assert re.search(r"skipped +30 objects", again.out)
+
+
+def test_a_dry_run_copies_nothing(console: Cli, files: Path, tmp_path: Path) -> None:
+    answer = console("migrate", "local-disk", "other", "--dry-run", "--include", "folder-1/**")
+    assert answer.code == 0, answer.err
+    assert re.search(r"copy +10 objects", answer.out)
+    assert contents(tmp_path / "other") == {}
+    assert len(contents(files)) == 30
+
+
+def test_without_a_terminal_it_wants_a_yes_before_it_makes_anything(console: Cli, files: Path) -> None:
+    assert files.exists()
+    answer = console("migrate", "local-disk", "other")
+    assert answer.code == 2
+    assert "--yes" in answer.err
+    assert console("migrations", "list", "--json").document == {"migrations": []}
+
+
+def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "other" / "folder-0"
+    blocked.write_text("a file where a folder is needed")
+    answer = console("migrate", "local-disk", "other", "--yes", "--json")
+    assert answer.code == 1
+    done = answer.document
+    assert done["outcome"] == "with_errors"
+    assert done["counters"]["failed"] == 10
+    assert sum(group["objects"] for group in done["failures"]) == 10
+    assert "retry-failed 1" in answer.err
+    blocked.unlink()
+    retried = console("migrations", "retry-failed", "1", "--json")
+    assert retried.code == 0, retried.err
+    assert contents(tmp_path / "other") == contents(files)
+
+
+def test_the_report_is_csv_or_one_document(console: Cli, files: Path, tmp_path: Path) -> None:
+    assert console("migrate", "local-disk", "other", "--yes").code == 0
+    rows = list(csv.DictReader(io.StringIO(console("migrations", "report", "1").out)))
+    assert {row["key"] for row in rows} == contents(files).keys()
+    objects = console("migrations", "report", "1", "--json").document["objects"]
+    assert {one["key"] for one in objects} == contents(files).keys()
+    path = tmp_path / "report.csv"
+    assert console("migrations", "report", "1", "--output", str(path)).code == 0
+    assert path.read_text(encoding="utf-8").count("\n") == 31
+    unwritable = console("migrations", "report", "1", "--output", "/proc/nowhere/x")
+    assert unwritable.code == 1
+    assert "Traceback" not in unwritable.err
+
+
+def test_list_and_show_tell_how_it_went(console: Cli, files: Path) -> None:
+    assert files.exists()
+    assert console("migrate", "local-disk", "other", "--prefix", "folder-2/", "--yes").code == 0
+    assert "finished" in console("migrations", "list").out
+    shown = console("migrations", "show", "1", "--json").document
+    assert shown["command"] == "stowage migrate local-disk other --prefix folder-2/"
+    assert shown["counters"]["found"] == 10
+    assert "10 objects" in console("migrations", "show", "1").out
+
+
+def test_a_finished_migration_cannot_be_steered(console: Cli, files: Path) -> None:
+    assert files.exists()
+    assert console("migrate", "local-disk", "other", "--yes").code == 0
+    for deed in ("pause", "resume", "cancel", "retry-failed"):
+        answer = console("migrations", deed, "1", "--json")
+        assert answer.code == 1, deed
+        assert answer.document["error"]["kind"] == "conflict"
+
+
+def test_detach_needs_a_console(console: Cli, files: Path) -> None:
+    assert files.exists()
+    answer = console("migrations", "resume", "1", "--detach")
+    assert answer.code == 2
+    assert "stowage run" in answer.err
+
+
+# ---- processes and terminals
+
+
+class Terminal:
+    """A command on a pseudo-terminal of its own."""
+
+    def __init__(self, instance: Path, *arguments: str, **environ: str) -> None:
+        self._screen, inner = pty.openpty()
+        self.process = subprocess.Popen(
+            [*STOWAGE, "--instance", str(instance), *arguments],
+            cwd=ROOT,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "160", **environ},
+            start_new_session=True,
+        )
+        os.close(inner)
+        self.seen = ""
+
+    def until(self, pattern: str, seconds: float = 60.0) -> str:
+        return self._read(lambda: re.search(pattern, self.seen) is not None, seconds, pattern)
+
+    def end(self, seconds: float = 60.0) -> int:
+        self._read(lambda: False, seconds, "end of output", or_end=True)
+        return self.process.wait(seconds)
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._screen)
+
+    def _read(self, done: Callable[[], bool], seconds: float, what: str, *, or_end: bool = False) -> str:
+        deadline = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < deadline, f"no {what!r} in:\n{self.seen}"
+            if not select.select([self._screen], [], [], 0.5)[0]:
+                continue
+            try:
+                piece = os.read(self._screen, 65536)
+            except OSError:  # Linux says EIO when the other end is closed
+                piece = b""
+            if not piece:
+                assert or_end or done(), f"ended without {what!r}:\n{self.seen}"
+                break
+            self.seen += piece.decode(errors="replace")
+        return self.seen
+
+
+@contextmanager
+def terminal(instance: Path, *arguments: str, **environ: str) -> Iterator[Terminal]:
+    opened = Terminal(instance, *arguments, **environ)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def many(files: Path) -> Path:
+    """So many small objects that one worker needs a while."""
+    folder = files / "many"
+    folder.mkdir()
+    for number in range(1000):
+        (folder / f"{number:05}").write_bytes(b"%d" % number)
+    return files
+
+
+def test_on_a_terminal_the_plan_is_shown_and_yes_begins(
+    console: Cli, files: Path, instance: Path, tmp_path: Path
+) -> None:
+    assert console("backend", "list").code == 0
+    with terminal(instance, "migrate", "local-disk", "other") as screen:
+        screen.until(r"Begin\? \[y/N\]")
+        assert re.search(r"copy +30 objects", screen.seen)
+        screen.type("y\n")
+        assert screen.end() == 0, screen.seen
+    assert contents(tmp_path / "other") == contents(files)
+
+
+def test_on_a_terminal_no_copies_nothing(console: Cli, files: Path, instance: Path, tmp_path: Path) -> None:
+    assert files.exists()
+    with terminal(instance, "migrate", "local-disk", "other") as screen:
+        screen.until(r"Begin\? \[y/N\]")
+        screen.type("n\n")
+        assert screen.end() == 1
+    assert contents(tmp_path / "other") == {}
+    assert console("migrations", "show", "1", "--json").document["state"] == "cancelled"
+
+
+def test_ctrl_c_pauses_and_resume_goes_on(console: Cli, many: Path, instance: Path, tmp_path: Path) -> None:
+    arguments = ("migrate", "local-disk", "other", "--yes", "--workers", "1")
+    with terminal(instance, *arguments, NO_COLOR="1") as screen:
+        screen.until(r"running.*[1-9]\d* of \d")
+        os.killpg(screen.process.pid, signal.SIGINT)
+        assert screen.end() == 1, screen.seen
+    assert "stowage migrations resume 1" in screen.seen
+    assert "Traceback" not in screen.seen
+    shown = console("migrations", "show", "1", "--json").document
+    assert shown["state"] == "paused"
+    assert shown["counters"]["copied"] < shown["counters"]["found"] or not shown["counters"]["listing_final"]
+    resumed = console("migrations", "resume", "1", "--json")
+    assert resumed.code == 0, resumed.err
+    assert contents(tmp_path / "other") == contents(many)
+
+
+def test_no_color_is_respected(console: Cli, files: Path, instance: Path) -> None:
+    assert files.exists()
+    assert console("backend", "list").code == 0
+    with terminal(instance, "migrate", "local-disk", "other", "--yes", NO_COLOR="1") as screen:
+        assert screen.end() == 0
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", screen.seen)
+
+
+@contextmanager
+def running_console(instance: Path) -> Iterator[subprocess.Popen[str]]:
+    """``stowage run`` on a free port, ready when it has said where it is."""
+    process = subprocess.Popen(
+        [*STOWAGE, "--instance", str(instance), "run", "--port", "0"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_a_running_console_does_the_work_and_the_command_watches(
+    console: Cli, files: Path, instance: Path, tmp_path: Path
+) -> None:
+    from dashboard.jobs.lock import RunnerLock
+    from tests.servers.s3 import wait_until
+
+    with running_console(instance):
+        lock = RunnerLock(instance / "runner.lock")
+        wait_until(lock.held, seconds=30, what="the console's runner at work")
+        holder = lock.holder()
+        answer = console("migrate", "local-disk", "other", "--yes", "--json")
+        assert answer.code == 0, answer.err
+        assert lock.holder() == holder
+        assert holder != os.getpid()
+    assert contents(tmp_path / "other") == contents(files)
+    assert json.loads(answer.out)["state"] == "finished"

@@ -176,8 +176,12 @@ class Probes:
         try:
             for seen in probe(aim.driver, stop=self._stopper(deadline)):
                 step = seen
-                if step.state == "skipped" and time.monotonic() > deadline and not _failed(run):
-                    step = replace(step, state="failed", message=_TOO_LONG, remedy=_TOO_LONG_REMEDY)
+                # A test that was cut short is not a test that passed.
+                if step.state == "skipped" and not _failed(run):
+                    if time.monotonic() > deadline:
+                        step = replace(step, state="failed", message=_TOO_LONG, remedy=_TOO_LONG_REMEDY)
+                    elif self._closing.is_set():
+                        step = replace(step, state="failed", message="Stowage was stopped meanwhile.")
                 run = run.with_step(step)
                 if run.finished and aim.backend_id is not None:
                     self._record(aim.backend_id, run)

@@ -7,7 +7,6 @@ from typing import Any
 from dashboard.migration.types import Progress
 from dashboard.services.backends import BackendInfo
 from dashboard.services.permissions import Permission
-from dashboard.services.status import StatusBoard
 from dashboard.web.admin.figures import by_bytes, by_objects, word, working
 from dashboard.web.admin.frame import Entry, Page, route
 from dashboard.web.admin.troubles import troubles
@@ -55,7 +54,7 @@ def _facts(backends: tuple[BackendInfo, ...], migrations: tuple[Progress, ...]) 
         "fallback": in_order,
         "running": running,
         "troubles": troubles(backends, migrations, runner_alive=services().runner.alive()),
-        "checklist": StatusBoard(services().database).checklist(),
+        "checklist": services().status.checklist(),
         "seconds": BUSY_SECONDS if busy else IDLE_SECONDS,
         "word": word,
         "by_bytes": by_bytes,

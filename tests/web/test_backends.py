@@ -1,0 +1,154 @@
+"""Backend forms: the provider's own fields, errors beside them, secrets that only go in."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard.storage.presets import PRESETS
+from dashboard.storage.registry import options_of
+from tests.web.conftest import SECRET, Browser, Console, add_bucket
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_provider_asks_only_for_its_own_options_in_its_own_words(admin: Browser, preset: str) -> None:
+    page = admin.get(f"/backends/new?preset={preset}").text
+    shown = {o.name for o in options_of(preset)}
+    for option in options_of(preset):
+        assert f'name="{"secret" if option.secret else "option"}.{option.name}"' in page
+    for hidden in PRESETS[preset].hidden - shown:
+        assert f'name="option.{hidden}"' not in page
+    for label in PRESETS[preset].labels.values():
+        assert label in page
+    assert "Where do I find these?" in page
+
+
+def test_the_endpoint_is_previewed_from_its_fields(admin: Browser) -> None:
+    page = admin.get("/backends/new?preset=b2").text
+    assert 'data-pattern="https://s3.{region}.backblazeb2.com"' in page
+    again = add_bucket(
+        admin, name="Bad Name", preset="b2", **{"option.region": "us-west-004", "option.endpoint": ""}
+    )
+    assert again.status_code == 400
+    assert "https://s3.us-west-004.backblazeb2.com</span>" in again.text
+
+
+def test_an_unknown_provider_is_a_sentence(admin: Browser) -> None:
+    response = admin.get("/backends/new?preset=floppy")
+    assert response.status_code == 400
+    assert "floppy" in response.text
+
+
+def test_an_error_stands_beside_its_field_and_typing_is_kept(admin: Browser) -> None:
+    page = add_bucket(admin, name="half-typed", **{"option.endpoint": "ftp://nowhere"})
+    assert page.status_code == 400
+    assert 'id="option-endpoint-error"' in page.text
+    assert 'aria-describedby="option-endpoint-error option-endpoint-hint" aria-invalid="true"' in page.text
+    assert 'value="half-typed"' in page.text
+    assert 'value="ftp://nowhere"' in page.text
+    assert SECRET not in page.text
+
+
+def test_a_blank_secret_keeps_the_stored_one_unless_the_server_changes(
+    admin: Browser, console: Console
+) -> None:
+    assert add_bucket(admin, name="keeps").status_code == 303
+    saved = console.services.backends.get("keeps")
+    typed = {"existing": "keeps", "version": str(saved.version), "secret.secret_access_key": ""}
+    form = {f"option.{name}": value for name, value in saved.options.items()}
+    same = admin.post(
+        "/backend/keeps/edit", preset="s3", name="keeps", **{**form, **typed, "option.bucket": "some-bucket"}
+    )
+    assert same.status_code == 303
+    assert console.services.backends.get("keeps").secrets == {"secret_access_key": SECRET[-4:]}
+    typed["version"] = str(console.services.backends.get("keeps").version)
+    moved = admin.post(
+        "/backend/keeps/edit",
+        preset="s3",
+        name="keeps",
+        **{**form, **typed, "option.endpoint": "http://127.0.0.2:9"},
+    )
+    assert moved.status_code == 400
+    assert 'id="secret-secret_access_key-error"' in moved.text
+
+
+def test_a_stale_form_does_not_overwrite_somebody_elses_change(admin: Browser, console: Console) -> None:
+    assert add_bucket(admin, name="shared").status_code == 303
+    saved = console.services.backends.get("shared")
+    form = {f"option.{name}": value for name, value in saved.options.items()}
+    stale = admin.post(
+        "/backend/shared/edit",
+        preset="s3",
+        name="shared",
+        existing="shared",
+        version=str(saved.version - 1),
+        **form,
+    )
+    assert stale.status_code == 409
+    assert "Somebody else changed" in stale.text
+
+
+def test_a_form_cannot_be_sent_to_another_backends_address(admin: Browser) -> None:
+    response = admin.post("/backend/local-disk/edit", preset="local", name="x", existing="other")
+    assert response.status_code == 400
+
+
+def test_a_draft_that_cannot_be_tried_says_so_in_the_panel(admin: Browser) -> None:
+    panel = admin.htmx("/backends/test", preset="s3", name="draft", **{"option.endpoint": "nonsense"})
+    assert panel.status_code == 200
+    assert 'id="probe"' in panel.text
+    assert 'role="alert"' in panel.text
+    plain = admin.post("/backends/test", preset="s3", name="draft", **{"option.endpoint": "nonsense"})
+    assert plain.status_code == 400
+    assert 'id="backend-form"' in plain.text
+    assert 'value="nonsense"' in plain.text
+
+
+def test_a_test_runs_before_saving_and_stops_asking_when_finished(admin: Browser) -> None:
+    panel = admin.htmx(
+        "/backends/test",
+        preset="local",
+        name="draft",
+        **{"option.root": "/nonexistent-stowage-folder/for/sure"},
+    )
+    assert panel.status_code == 200
+    for _ in range(200):
+        if "hx-get" not in panel.text:
+            break
+        path = panel.text.partition('hx-get="')[2].partition('"')[0]
+        panel = admin.htmx(path)
+    assert "Does not work yet" in panel.text
+    assert "hx-trigger" not in panel.text
+
+
+def test_removing_asks_first_and_leaves_the_files(admin: Browser, console: Console) -> None:
+    assert add_bucket(admin, name="going").status_code == 303
+    assert "stay where they are" in admin.get("/backend/going/remove").text
+    assert admin.post("/backend/going/remove").status_code == 303
+    assert admin.get("/backend/going").status_code == 404
+    refused = admin.post("/backend/local-disk/remove")
+    assert refused.status_code == 409
+    assert "active backend" in refused.text
+
+
+def test_the_order_of_fallback_is_saved(admin: Browser, console: Console) -> None:
+    assert add_bucket(admin, name="second").status_code == 303
+    assert admin.post("/backends/fallback", order="second").status_code == 303
+    assert console.services.backends.get("second").fallback_position == 1
+    assert admin.post("/backends/fallback", order="nobody").status_code == 404
+
+
+def test_making_active_compares_first(admin: Browser, console: Console) -> None:
+    assert add_bucket(admin, name="target").status_code == 303
+    page = admin.get("/backend/target/activate").text
+    assert "Comparing local-disk with target" in page
+    assert "Switch without waiting" in page
+    assert admin.post("/backend/target/activate").status_code == 303
+    assert console.services.backends.get("target").active
+    assert admin.post("/backend/local-disk/activate").status_code == 303
+
+
+def test_the_shell_line_names_no_secret(admin: Browser) -> None:
+    assert add_bucket(admin, name="shell").status_code == 303
+    page = admin.get("/backend/shell").text
+    assert "stowage backend add shell --preset s3" in page
+    assert "secret_access_key=env:SECRET_ACCESS_KEY" in page

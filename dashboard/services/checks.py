@@ -11,7 +11,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.backends import Backends
 from dashboard.services.keys import Keys
 from dashboard.services.status import Badge, StatusBoard
-from dashboard.storage.driver import CreatesBuckets, Driver
+from dashboard.storage.driver import Driver
 
 log = logging.getLogger(__name__)
 
@@ -97,16 +97,19 @@ class Checks:
 
 
 def _look(driver: Driver) -> None:
-    """The cheapest proof that objects can be listed. Raises ``StorageError``."""
-    if isinstance(driver, CreatesBuckets) and not driver.bucket_exists():
+    """One request: the beginning of the listing. Raises ``StorageError``."""
+    try:
+        for _ in islice(driver.list(), 1):
+            return
+    except StowageError as error:
+        if error.kind is not Kind.NOT_FOUND:
+            raise
         raise StowageError(
             Kind.NOT_FOUND,
             "The place itself does not exist: there is no such bucket or folder.",
             operation="check",
             remedy="Test the connection; from there it can be created.",
-        )
-    for _ in islice(driver.list(), 1):
-        return
+        ) from error
 
 
 def _milliseconds(started: float) -> float:

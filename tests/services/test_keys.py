@@ -301,7 +301,7 @@ def test_a_damaged_secret_does_not_stop_the_others_from_rotating(three: Console)
     info = three.services.backends.get(name)
     again = draft(name, PLAIN.format(name))
     three.services.backends.edit(
-        ADMIN, Draft(name, again.preset, info.options | {}, again.secrets, existing=name)
+        ADMIN, Draft(name, again.preset, dict(info.options), again.secrets, existing=name)
     )
     rotation = three.services.keys.rotate(ADMIN)
     assert ids_in_use(three) == {rotation.key_id}

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import SMALL, CopiesWithin, Driver, Reading
+from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading
 from dashboard.storage.errors import (
     Changed,
     Damaged,
@@ -49,8 +49,8 @@ class Interrupted(Exception):
 class Copied:
     """A finished copy: what was read, and the receipt of what was written.
 
-    ``written.md5`` is the MD5 of the content; only after a server-side copy with ``need_md5`` off may
-    it be empty.
+    ``written.md5`` is the MD5 of the content; only with ``need_md5`` off it may be empty, and then
+    ``written`` is proven.
     """
 
     info: ObjectInfo
@@ -106,8 +106,9 @@ def copy_object(
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
-    ``progress`` is told the bytes handed over so far; ``stop`` is asked between pieces. With
-    ``need_md5`` an object whose MD5 nobody knows is read here even where the server could copy it.
+    ``progress`` is told the bytes handed over so far; ``stop`` is asked between pieces. Without
+    ``need_md5`` a large object is not hashed as a whole where its parts prove it, and not even read
+    where the server copies it and proves the copy: set it only to compare the MD5 with something else.
 
     Raises ``Changed`` when the source is no longer what was listed, ``Damaged`` when length or a
     checksum that the source vouches for differ (nothing is written then) or when what the destination
@@ -115,8 +116,8 @@ def copy_object(
     the drivers raise. Safe to repeat.
     """
     _check(stop)
-    job = _Job(source, destination, entry, to, create_only, progress, stop)
-    copied = job.on_server(need_md5) if entry.size >= SERVER_SIDE else None
+    job = _Job(source, destination, entry, to, create_only, need_md5, progress, stop)
+    copied = job.on_server() if entry.size >= SERVER_SIDE else None
     if copied is None:
         copied = job.whole() if entry.size <= SMALL else job.stream()
     progress(entry.size)
@@ -262,15 +263,16 @@ class _Job:
     entry: Entry
     to: str
     create_only: bool
+    need_md5: bool
     progress: Callable[[int], None]
     stop: Stop
 
-    def on_server(self, need_md5: bool) -> Copied | None:
+    def on_server(self) -> Copied | None:
         """Without moving the bytes; None where that is not possible or would not tell enough."""
         entry, destination = self.entry, self.destination
         if not isinstance(destination, CopiesWithin) or not destination.can_copy_from(self.source):
             return None
-        if need_md5 and not (entry.etag and len(entry.etag) == 32):
+        if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
             return None
         if self.create_only and _is_there(self.destination, self.to):
             raise Exists(self.to)
@@ -282,9 +284,8 @@ class _Job:
             return None
         if written.size != entry.size:
             raise Changed(entry.key)
-        if need_md5 and not written.md5:
-            md5 = read_back(self.source, entry.key, stop=self.stop, if_version=entry.etag)
-            written = replace(written, md5=md5)
+        if not written.md5 and (self.need_md5 or not written.proven):
+            written = replace(written, md5=self._read_again())
         info = ObjectInfo(entry.key, entry.size, entry.modified, entry.etag, version=entry.etag)
         return Copied(info, written)
 
@@ -311,6 +312,8 @@ class _Job:
             with self.destination.write(
                 self.to, size=info.size, attributes=info.attributes, create_only=self.create_only
             ) as writing:
+                if not self.need_md5 and isinstance(writing, ProvesByParts):
+                    writing.without_md5()
                 done = 0
                 for chunk in reading.chunks():
                     _check(self.stop)
@@ -322,7 +325,14 @@ class _Job:
                 if md5 is not None and md5.hexdigest() != info.md5:
                     info = _undamaged(self.source, self.entry, info)
                 _check(self.stop)
-                return Copied(info, writing.commit())
+                written = writing.commit()
+        if not written.md5 and not written.proven:
+            found = md5.hexdigest() if md5 is not None else ""
+            written = replace(written, md5=found or self._read_again())
+        return Copied(info, written)
+
+    def _read_again(self) -> str:
+        return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)
 
     def _opened(self) -> Reading:
         """The object as it was listed, or ``Changed``."""

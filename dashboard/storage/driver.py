@@ -129,6 +129,15 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class ProvesByParts(Protocol):
+    """A :class:`Writing` whose receipt can be proven without the MD5 of the whole content."""
+
+    def without_md5(self) -> None:
+        """Before the first write: leave ``Written.md5`` empty if the receipt can be proven otherwise."""
+        ...
+
+
+@runtime_checkable
 class CopiesWithin(Protocol):
     """Can copy between two keys of places that share credentials, without moving the bytes here."""
 

@@ -45,6 +45,33 @@ def part_size(size: int | None) -> int:
     return max(PART, -(-least // _MIB) * _MIB)
 
 
+class _Buffers:
+    """Part buffers used again and again: freed blocks of this size stay with the thread that freed
+    them, and thirty threads would hoard several hundred MiB."""
+
+    _MOST = 12
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        """A buffer of that size, its content arbitrary."""
+        with self._lock:
+            if size == PART and self._free:
+                return self._free.pop()
+        return bytearray(size)
+
+    def give(self, buffer: bytearray) -> None:
+        """Back, when nobody reads it any more."""
+        with self._lock:
+            if len(buffer) == PART and len(self._free) < self._MOST:
+                self._free.append(buffer)
+
+
+_buffers = _Buffers()
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A stored part: what the server calls it, and the digest of what was sent."""
@@ -71,14 +98,12 @@ class Uploads:
             raise translate(Failure(trouble="unreadable"), scene)
         return upload_id
 
-    def submit(
-        self, scene: Scene, full: str, upload_id: str, number: int, pieces: list[bytes | memoryview]
-    ) -> Future[Part]:
+    def submit(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Future[Part]:
         """Send a part from another thread."""
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3-part")
-            return self._threads.submit(self._send_part, scene, full, upload_id, number, pieces)
+            return self._threads.submit(self._send_part, scene, full, upload_id, number, data)
 
     def complete(
         self, scene: Scene, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
@@ -116,20 +141,16 @@ class Uploads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
                 self._threads = None
 
-    def _send_part(
-        self, scene: Scene, full: str, upload_id: str, number: int, pieces: list[bytes | memoryview]
-    ) -> Part:
-        md5 = hashlib.md5(usedforsecurity=False)
-        for piece in pieces:
-            md5.update(piece)
+    def _send_part(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Part:
+        md5 = hashlib.md5(data, usedforsecurity=False)
         answer = self._client.send(
             "PUT",
             scene,
             key=full,
             query={"partNumber": str(number), "uploadId": upload_id},
             headers={"content-md5": base64.b64encode(md5.digest()).decode()},
-            body=pieces,
-            length=sum(map(len, pieces)),
+            body=[data],
+            length=len(data),
         )
         etag = answer.etag or md5.hexdigest()
         encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
@@ -168,37 +189,41 @@ class S3Writing:
     def __init__(self, target: Target, size: int | None) -> None:
         self._target = target
         self._part = part_size(size)
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size_known = size or 0
+        self._md5: hashlib._Hash | None = hashlib.md5(usedforsecurity=False)
         self._size = 0
-        self._pieces: list[bytes | memoryview] = []
+        self._buffer = _buffers.take(self._part)
         self._filled = 0
         self._upload_id = ""
         self._numbers = 0
-        self._flying: deque[Future[Part]] = deque()
+        self._flying: deque[tuple[Future[Part], bytearray]] = deque()
         self._parts: list[Part] = []
 
     def write(self, chunk: bytes) -> None:
         """See ``Writing.write``."""
-        self._md5.update(chunk)
+        if self._md5 is not None:
+            self._md5.update(chunk)
         self._size += len(chunk)
         view = memoryview(chunk)
-        while self._filled + len(view) > self._part:
-            room = self._part - self._filled
-            self._pieces.append(view[:room])
-            view = view[room:]
-            self._send()
-        if view:
-            self._pieces.append(view)
-            self._filled += len(view)
+        while view:
+            if self._filled == self._part:
+                self._send()
+            taken = view[: self._part - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            view = view[len(taken) :]
+
+    def without_md5(self) -> None:
+        """See ``ProvesByParts``."""
+        if self._size == 0 and self._size_known > self._part:
+            self._md5 = None
 
     def commit(self) -> Written:
         """See ``Writing.commit``."""
         target = self._target
         if not self._upload_id:
-            written = target.put(b"".join(self._pieces))
-            self._pieces = []
-            return written
-        if self._pieces:
+            return target.put(bytes(memoryview(self._buffer)[: self._filled]))
+        if self._filled:
             self._send()
         while self._flying:
             self._land()
@@ -215,13 +240,15 @@ class S3Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pieces = []
+        if not self._flying:
+            _buffers.give(self._buffer)
         if not self._upload_id:
             return
-        for flight in self._flying:
+        flights = [flight for flight, _ in self._flying]
+        for flight in flights:
             flight.cancel()
         # A part that lands after the upload was dropped would bring it back to life.
-        wait(self._flying, timeout=1.0)
+        wait(flights, timeout=1.0)
         self._target.uploads.drop(self._target.scene, self._target.full, self._upload_id)
         self._upload_id = ""
 
@@ -229,20 +256,27 @@ class S3Writing:
         target = self._target
         if not self._upload_id:
             self._upload_id = target.uploads.begin(target.scene, target.full, target.attributes)
-        while len(self._flying) >= AT_ONCE or (self._flying and self._flying[0].done()):
+        while len(self._flying) >= AT_ONCE or (self._flying and self._flying[0][0].done()):
             self._land()
         self._numbers += 1
         if self._numbers > MOST_PARTS:
             raise Unsupported(
                 "write", f"“{target.scene.key}” is longer than announced and has too many parts."
             )
-        pieces, self._pieces, self._filled = self._pieces, [], 0
-        self._flying.append(
-            target.uploads.submit(target.scene, target.full, self._upload_id, self._numbers, pieces)
+        flight = target.uploads.submit(
+            target.scene,
+            target.full,
+            self._upload_id,
+            self._numbers,
+            memoryview(self._buffer)[: self._filled],
         )
+        self._flying.append((flight, self._buffer))
+        self._buffer, self._filled = _buffers.take(self._part), 0
 
     def _land(self) -> None:
-        self._parts.append(self._flying.popleft().result())
+        flight, buffer = self._flying.popleft()
+        self._parts.append(flight.result())
+        _buffers.give(buffer)
 
     def _complete(self, expected: str, if_absent: bool) -> None:
         target = self._target
@@ -277,7 +311,7 @@ class S3Writing:
         return Written(
             key=info.key,
             size=self._size,
-            md5=self._md5.hexdigest(),
+            md5=self._md5.hexdigest() if self._md5 is not None else "",
             etag=info.etag,
             expected_checksum=expected,
             stored_checksum=info.etag if comparable else None,

@@ -1,0 +1,163 @@
+"""Switching the active backend, after a look at what is missing there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.activation import Comparison
+from dashboard.services.backends_values import Draft
+from dashboard.services.services import Services
+from dashboard.storage.types import Secret
+from tests.servers.s3 import wait_until
+from tests.servers.seaweedfs import SeaweedFS
+from tests.services.composed import add_local, add_s3, composed, fill, running
+from tests.services.console import ADMIN, OPERATOR, VIEWER
+
+# SeaweedFS lists folders where their names stand, not where their keys would: "a/" after "a.b".
+NAMES = [f"{folder}/{n}" for folder in ("a", "a.b", "a-b", "c") for n in range(30)]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    """A console whose active backend is “old”; “new” is empty."""
+    with composed(tmp_path / "instance") as services:
+        add_local(services, "old", tmp_path / "old")
+        add_local(services, "new", tmp_path / "new")
+        services.activation.activate(ADMIN, "old")
+        yield services
+
+
+def compared(services: Services, name: str) -> Comparison:
+    services.activation.compare(ADMIN, name)
+
+    def done() -> bool:
+        known = services.activation.comparison(name)
+        return known is not None and not known.running
+
+    with running(services):
+        wait_until(done, seconds=20, what="comparison done")
+    known = services.activation.comparison(name)
+    assert known
+    return known
+
+
+def test_what_is_missing_is_said_before_the_switch(services: Services, tmp_path: Path) -> None:
+    fill(tmp_path / "old", dict.fromkeys(NAMES, 10))
+    fill(tmp_path / "new", dict.fromkeys(NAMES[:90], 10) | {NAMES[3]: 11, "another": 5})
+    began = services.activation.compare(ADMIN, "new")
+    assert began.running
+    known = compared(services, "new")
+    assert (known.total, known.present, known.missing, known.differing) == (120, 89, 30, 1)
+    assert known.sentence == ("89 of 120 objects are there (1 differ in size); migrate the other 31 first?")
+    assert not known.complete
+    assert known.at
+
+
+def test_a_backend_that_lists_in_an_order_of_its_own_is_compared_too(
+    services: Services, seaweedfs: SeaweedFS, tmp_path: Path
+) -> None:
+    fill(tmp_path / "old", dict.fromkeys(NAMES, 10))
+    bucket = seaweedfs.new_bucket()
+    add_s3(services, "cloud", seaweedfs.endpoint, bucket, seaweedfs.admin)
+    for name in NAMES[:100]:
+        services.backends.driver("cloud").put(name, b"x" * 10)
+    known = compared(services, "cloud")
+    assert (known.total, known.present, known.missing, known.differing) == (120, 100, 20, 0)
+    with services.database.work_read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM migration_listing").scalar_one() == 0
+        assert connection.exec_driver_sql("SELECT count(*) FROM migration_counters").scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        (len(NAMES), "All 120 objects are there."),
+        (0, "0 of 120 objects are there; migrate the other 120 first?"),
+    ],
+)
+def test_the_sentence_fits_what_was_found(
+    services: Services, tmp_path: Path, there: int, sentence: str
+) -> None:
+    fill(tmp_path / "old", dict.fromkeys(NAMES, 10))
+    fill(tmp_path / "new", dict.fromkeys(NAMES[:there], 10))
+    assert compared(services, "new").sentence == sentence
+
+
+def test_an_empty_active_backend_misses_nothing(services: Services) -> None:
+    known = compared(services, "new")
+    assert known.complete
+    assert known.sentence == "“old” holds no objects, so nothing can be missing."
+
+
+def test_a_comparison_that_fails_says_why_and_can_be_repeated(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "new").rmdir()
+    known = compared(services, "new")
+    assert (known.running, known.at) == (False, None)
+    assert known.message.startswith("The two could not be compared: ")
+    assert known.sentence == known.message
+    (tmp_path / "new").mkdir()
+    assert compared(services, "new").complete
+
+
+def test_a_fresh_comparison_is_shown_again_until_something_changes(
+    services: Services, tmp_path: Path
+) -> None:
+    compared(services, "new")
+    assert not services.activation.compare(ADMIN, "new").running
+    (tmp_path / "elsewhere").mkdir()
+    services.backends.edit(
+        ADMIN, Draft("new", "local", {"root": str(tmp_path / "elsewhere")}, {}, existing="new")
+    )
+    assert services.activation.compare(ADMIN, "new").running
+
+
+def test_switching_is_audited_and_leaves_one_active_backend(services: Services, tmp_path: Path) -> None:
+    fill(tmp_path / "old", {"a": 1, "b": 2})
+    compared(services, "new")
+    services.activation.activate(ADMIN, "new")
+    services.activation.activate(ADMIN, "new")
+    assert [info.name for info in services.backends.list() if info.active] == ["new"]
+    rows = services.audit.rows(action="backend.activate")
+    assert [(row.subject, dict(row.detail)) for row in rows] == [
+        ("new", {"from": "old", "missing": "2"}),
+        ("old", {"from": ""}),
+    ]
+    # What was compared with the former active backend says nothing any more.
+    assert services.activation.comparison("old") is None
+
+
+def test_only_administrators_switch_and_viewers_do_not_compare(services: Services) -> None:
+    for actor in (OPERATOR, VIEWER):
+        with pytest.raises(StowageError) as refusal:
+            services.activation.activate(actor, "new")
+        assert refusal.value.kind is Kind.FORBIDDEN
+    with pytest.raises(StowageError):
+        services.activation.compare(VIEWER, "new")
+    assert services.activation.compare(OPERATOR, "new").running
+
+
+def test_comparing_the_active_backend_with_itself_makes_no_sense(services: Services) -> None:
+    with pytest.raises(InvalidInput, match="active backend already"):
+        services.activation.compare(ADMIN, "old")
+    with pytest.raises(StowageError) as refusal:
+        services.activation.activate(ADMIN, "nowhere")
+    assert refusal.value.kind is Kind.NOT_FOUND
+
+
+def test_secrets_stay_out_of_the_audit(services: Services) -> None:
+    secret = "canary-secret-value-0123456789"
+    services.backends.add(
+        ADMIN,
+        Draft(
+            "shy",
+            "s3",
+            {"endpoint": "http://127.0.0.1:9", "bucket": "bbb", "access_key_id": "K" * 16},
+            {"secret_access_key": Secret(secret)},
+        ),
+    )
+    services.activation.activate(ADMIN, "shy")
+    assert secret not in repr(services.audit.rows(limit=500))

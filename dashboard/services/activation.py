@@ -16,6 +16,7 @@ from dashboard.jobs.types import Job, JobKind
 from dashboard.migration.plan import Unordered, merge
 from dashboard.models.backends import Backend
 from dashboard.models.backends import Comparison as ComparisonRow
+from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends
 from dashboard.services.database import Database
@@ -26,8 +27,8 @@ from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver
 from dashboard.storage.types import Entry
 
-FRESH = 600.0
-"""Seconds for which a finished comparison is shown without looking again."""
+FRESH = 60.0
+"""Seconds for which a finished comparison is shown without looking again: applications write all the time."""
 BATCH = 500
 SHOW = 1.0
 
@@ -111,7 +112,7 @@ class Activation:
         with self._database.write() as session:
             target, active = _pair(session, name)
             row = session.get(ComparisonRow, target.id)
-            if row is None or _stale(row, target, active):
+            if row is None or _stale(row, target, active) or _moved_since(session, row, target, active):
                 values = {
                     **{"active_id": active.id, "running": True, "message": "", "at": None},
                     **{"target_version": target.version, "active_version": active.version},
@@ -257,6 +258,19 @@ def _stale(row: ComparisonRow, target: Backend, active: Backend) -> bool:
     if row.running:
         return False
     return row.at is None or row.at + FRESH < time.time()
+
+
+def _moved_since(session: Session, row: ComparisonRow, target: Backend, active: Backend) -> bool:
+    """Whether a migration may have changed either side after they were compared."""
+    if row.running or row.at is None:
+        return False
+    pair = (target.id, active.id)
+    touches = Migration.source_id.in_(pair) | Migration.destination_id.in_(pair)
+    later = Migration.finished_at.is_(None) | (Migration.finished_at > row.at)
+    found = session.scalar(
+        select(Migration.id).where(touches, later, Migration.started_at.is_not(None)).limit(1)
+    )
+    return found is not None
 
 
 def _comparison(row: ComparisonRow, target: str, active: str) -> Comparison:

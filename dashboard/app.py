@@ -52,8 +52,8 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         from werkzeug.middleware.proxy_fix import ProxyFix
 
         hops = settings.trusted_proxies
-        # Flask documents assigning to wsgi_app as the way to add middleware.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        # The host is not taken from a header: proxies that do not set it pass on what the client sent.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
     # Only a process that serves pages needs the web room.
     from dashboard import web
 

@@ -34,6 +34,7 @@ WAITING = 2000
 STREAM = 32 * 1024 * 1024
 """Bytes that a large object holds while it moves, by estimate."""
 CHANGED_ATTEMPTS = 3
+LAST_FEW = 20
 
 
 class HopelessError(Exception):
@@ -160,8 +161,8 @@ class Execution:
         now = time.monotonic()
         if result.kind is Kind.THROTTLED:
             self._pace.throttled(now)
-        gave_up = self._breaker.attempt_failed(result.kind, now)
-        if not self._breaker.outage:
+        gave_up = self._breaker.attempt_failed(result.kind, now) and not self._last_few()
+        if not self._outage():
             task.attempts += 1
         tries = task.attempts - task.row.attempts
         if result.wrote:
@@ -180,7 +181,15 @@ class Execution:
     def _may_retry(self, result: Failed, tries: int) -> bool:
         if not result.retryable or result.kind is Kind.CHANGED:
             return False
-        return self._breaker.outage or tries < attempts_for(result.kind)
+        return self._outage() or tries < attempts_for(result.kind)
+
+    def _outage(self) -> bool:
+        return self._breaker.outage and not self._last_few()
+
+    def _last_few(self) -> bool:
+        """Whether only a few are left of many that went well: it is then they, not the line, that fail,
+        and a run must not wait for them forever."""
+        return self._drained and self._breaker.ever and self._held() + len(self._out) < LAST_FEW
 
     def _failed_for_good(self, task: Task, result: Failed) -> None:
         why = CHANGED if result.kind is Kind.CHANGED else result.why
@@ -261,7 +270,7 @@ class Execution:
 
     def _claim(self, now: float, listing_final: bool) -> None:
         ready = len(self._small) + len(self._large)
-        if self._drained or self._breaker.outage or now < self._claim_due:
+        if self._drained or self._outage() or now < self._claim_due:
             return
         if ready >= CLAIM // 2 or self._held() >= WAITING:
             return
@@ -276,7 +285,7 @@ class Execution:
     def _hand_out(self) -> None:
         # Unhindered, each worker finds its next object waiting; held back, the limit is exact.
         most = self._workers * 2 if self._pace.full else self._pace.limit
-        if self._breaker.outage:
+        if self._outage():
             most = 1
         while len(self._out) < most:
             task = self._next()

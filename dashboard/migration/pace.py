@@ -87,6 +87,11 @@ class Breaker:
         return self._outage_since is not None
 
     @property
+    def ever(self) -> bool:
+        """Whether any object was moved in this run."""
+        return self._ever
+
+    @property
     def streak(self) -> int:
         """Objects that failed alike since the last success."""
         return self._streak

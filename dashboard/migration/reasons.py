@@ -66,9 +66,10 @@ _DIGITS = re.compile(r"\d[\d,.]*")
 def explain(error: StowageError, *keys: str) -> Failure:
     """The failure a driver's error stands for. ``keys`` are taken out of the sentence."""
     reason = error.reason
-    for key in keys:
-        if key:
-            reason = reason.replace(f"“{key}”", "the object").replace(f" {key}", " the object")
+    for key in filter(None, keys):
+        for phrase, plain in (("an object “{}”", "such an object"), ("no object “{}”", "no such object")):
+            reason = reason.replace(phrase.format(key), plain)
+        reason = reason.replace(f"“{key}”", "the object")
     if error.kind is Kind.DAMAGED:
         reason = _DIGITS.sub("…", reason)
     # A name in another encoding must not make the sentence unprintable.

@@ -33,7 +33,7 @@ POLL = 0.25
 """Seconds between two looks at what people want."""
 SHOW = 0.5
 """Seconds between two updates of the live status."""
-SWEPT = 100
+SWEPT = 500
 """Interrupted rows swept at once."""
 SKEW = 60.0
 """Seconds by which a server's clock may run behind ours when its leftovers are swept."""

@@ -91,12 +91,13 @@ class _Move:
         self._stop = stop
         self._entry = Entry(task.row.key, task.row.size, task.row.modified, task.row.etag)
         self._mine = task.row.interrupted or task.row.written or task.attempts > task.row.attempts
+        self._known: ObjectInfo | None = None
+        self._checksums = ("", "")
 
     def run(self) -> Result:
         row = self._row
         if self._task.fresh or row.interrupted or row.written:
-            info = self._source.stat(row.key)
-            self._entry = Entry(row.key, info.size, info.modified, info.etag)
+            self._entry = _entry(self._source.stat(row.key))
         if row.action is Action.KEEP_BOTH:
             return self._beside()
         if self._task.wrote:
@@ -175,21 +176,37 @@ class _Move:
             return None
 
     def _same(self, found: ObjectInfo) -> bool:
-        return same_content(self._source, self._destination, self._entry, found, stop=self._stop)
+        """Whether the destination has this content. What may be our own work is also described here,
+        before it is compared: a later change of the source must not pass for what was copied."""
+        stop, row = self._stop, self._row
+        if self._mine:
+            self._known = self._source.stat(row.key)
+            self._entry = _entry(self._known)
+        told = found.md5 or found.etag
+        if self._mine and (self._spec.verify is Verify.READBACK or not told):
+            if found.size != self._entry.size:
+                return False
+            version = self._known.version if self._known else None
+            self._checksums = (
+                read_back(self._source, row.key, stop=stop, if_version=version),
+                read_back(self._destination, found.key, stop=stop, if_version=found.version),
+            )
+            return self._checksums[0] == self._checksums[1]
+        self._checksums = (found.md5 or "", found.md5 or "")
+        return same_content(self._source, self._destination, self._entry, found, stop=stop)
 
     def _already(self, found: ObjectInfo) -> Done:
         """The same content is there: by an earlier attempt of ours, or by somebody else."""
-        if not self._mine:
+        if self._known is None:
             return Done(ObjectState.SKIPPED, self._entry.size, SAME)
-        info = self._source.stat(self._row.key)
         state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
         return Done(
             state,
             self._entry.size,
             destination_key=found.key,
-            source_checksum=found.md5 or "",
-            destination_checksum=found.md5 or "",
-            source_version=version_of(info),
+            source_checksum=self._checksums[0],
+            destination_checksum=self._checksums[1],
+            source_version=version_of(self._known),
             destination_etag=found.etag or "",
         )
 
@@ -239,3 +256,7 @@ class _Move:
         if found == written.md5:
             return replace(done, state=ObjectState.VERIFIED)
         return Failed(Kind.DAMAGED, READ_BACK_DIFFERS, retryable=True, wrote=done)
+
+
+def _entry(info: ObjectInfo) -> Entry:
+    return Entry(info.key, info.size, info.modified, info.etag)

@@ -187,6 +187,18 @@ def test_an_outage_costs_no_object_its_attempts(rehearsal: Rehearsal) -> None:
     rehearsal.assert_clean(rehearsal.run())
 
 
+def test_a_few_objects_that_always_time_out_do_not_keep_a_run_from_finishing(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.migration.pace.PATIENCE", 0.05)
+    rehearsal.fill(some_objects(80))
+    rehearsal.source.hook = Fault(Kind.TIMEOUT, "read", lambda key: key.endswith("3.bin"))
+    result = rehearsal.run()
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    (group,) = rehearsal.book.failures()
+    assert (group.kind, group.objects) == ("timeout", 8)
+
+
 def test_an_outage_without_end_fails_the_run_and_not_the_objects(
     rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,125 @@
+"""How fast, how often, how long: decided by numbers, so tested by numbers."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from dashboard.errors import Kind
+from dashboard.migration import pace as pacing
+from dashboard.migration.live import Meter
+from dashboard.migration.names import beside
+from dashboard.migration.pace import Breaker, Pace, delay
+from dashboard.migration.types import Counters, InFlight
+
+
+@pytest.fixture(autouse=True)
+def _impatient() -> None:
+    """These tests want the real numbers."""
+
+
+def test_throttling_halves_the_workers_once_per_second_and_they_return_slowly() -> None:
+    pace = Pace(32)
+    pace.throttled(100.0)
+    assert pace.limit == 16
+    pace.throttled(100.5)
+    assert pace.limit == 16
+    pace.throttled(102.0)
+    assert pace.limit == 8
+    pace.tick(103.0)
+    assert pace.limit == 8
+    for step in range(200):
+        pace.tick(104.0 + 2 * step)
+    assert pace.limit == 32
+    assert pace.full
+
+
+def test_throttling_never_stops_the_last_worker() -> None:
+    pace = Pace(4)
+    for second in range(0, 100, 2):
+        pace.throttled(float(second))
+    assert pace.limit == 1
+
+
+def test_delays_grow_are_jittered_and_bounded() -> None:
+    dice = Random(1)
+    for attempt in range(1, 12):
+        found = [delay(attempt, dice) for _ in range(200)]
+        ceiling = min(pacing.LONGEST_DELAY, pacing.BASE_DELAY * 2**attempt)
+        assert min(found) < ceiling * 0.1
+        assert ceiling * 0.9 < max(found) <= ceiling
+
+
+def test_a_run_that_never_succeeded_is_given_up_after_fifty_refusals() -> None:
+    breaker = Breaker()
+    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(49))
+    assert breaker.object_failed(Kind.DENIED)
+
+
+def test_a_refused_folder_among_others_is_no_reason_to_give_up() -> None:
+    breaker = Breaker()
+    breaker.succeeded()
+    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(999))
+    breaker.succeeded()
+    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(999))
+
+
+def test_different_failures_do_not_add_up() -> None:
+    breaker = Breaker()
+    assert not any(breaker.object_failed((Kind.DENIED, Kind.INTERNAL)[n % 2]) for n in range(500))
+
+
+def test_an_outage_is_seen_waited_for_and_in_the_end_not_waited_for() -> None:
+    breaker = Breaker()
+    assert not any(breaker.attempt_failed(Kind.UNREACHABLE, float(n) / 10) for n in range(10))
+    assert breaker.outage
+    assert not breaker.attempt_failed(Kind.TIMEOUT, 60.0)
+    assert breaker.attempt_failed(Kind.TIMEOUT, 61.0)
+    breaker.succeeded()
+    assert not breaker.outage
+    assert not breaker.attempt_failed(Kind.UNREACHABLE, 100.0)
+
+
+def test_rates_look_back_ten_seconds_and_the_rest_is_a_range() -> None:
+    meter = Meter()
+    found = {"found": 1000, "found_bytes": 1_000_000}
+    for second in range(31):
+        copied = 10 * second
+        live = meter.measure(
+            float(second), Counters(**found, copied=copied, copied_bytes=500 * copied), (), phase="x", at=7.0
+        )
+    assert (live.rate_objects, live.rate_bytes) == (10.0, 5000.0)
+    assert live.eta is not None
+    low, high = live.eta
+    assert low == pytest.approx(700 / 10)
+    assert high == pytest.approx(850_000 / 5000)
+
+
+def test_nothing_is_promised_before_anything_moved() -> None:
+    live = Meter().measure(0.0, Counters(found=5, found_bytes=50), [InFlight("a", 50, 0)], phase="", at=0.0)
+    assert (live.eta, live.rate_bytes) == (None, 0.0)
+
+
+def test_the_largest_in_flight_are_shown_and_their_bytes_count_as_moved() -> None:
+    meter = Meter()
+    counters = Counters(found=40, found_bytes=4000)
+    meter.measure(0.0, counters, (), phase="", at=0.0)
+    moving = [InFlight(f"k{n}", n, n // 2) for n in range(40)]
+    live = meter.measure(10.0, counters, moving, phase="copying", at=0.0)
+    assert [one.size for one in live.in_flight] == list(range(39, 27, -1))
+    assert live.rate_bytes == sum(n // 2 for n in range(40)) / 10
+
+
+@pytest.mark.parametrize(
+    ("key", "names"),
+    [
+        ("a/b.jpg", ["a/b (from x).jpg", "a/b (from x 2).jpg"]),
+        ("b", ["b (from x)", "b (from x 2)"]),
+        ("a.d/.env", ["a.d/.env (from x)", "a.d/.env (from x 2)"]),
+        ("a.tar.gz", ["a.tar (from x).gz", "a.tar (from x 2).gz"]),
+    ],
+)
+def test_names_beside_keep_folder_and_extension(key: str, names: list[str]) -> None:
+    found = beside(key, "x")
+    assert [next(found), next(found)] == names

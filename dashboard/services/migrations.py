@@ -16,7 +16,16 @@ from sqlalchemy.orm import Session
 
 from dashboard.jobs.types import JobKind
 from dashboard.migration.ledger import Live
-from dashboard.migration.types import Control, FailureGroup, LedgerRow, ObjectState, Progress, Spec, State
+from dashboard.migration.types import (
+    Control,
+    Counters,
+    FailureGroup,
+    LedgerRow,
+    ObjectState,
+    Progress,
+    Spec,
+    State,
+)
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
@@ -24,7 +33,7 @@ from dashboard.services.jobs import at_work, enqueue, unqueue
 from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_queries import LedgerQueries
 from dashboard.services.migrations_places import refuse_overlap
-from dashboard.services.migrations_progress import assemble, waits
+from dashboard.services.migrations_progress import assemble, counters_of, waits
 from dashboard.services.migrations_report import csv_lines
 from dashboard.services.migrations_rows import (
     ACTIVE,
@@ -158,7 +167,7 @@ class Migrations:
         with self._database.read() as session:
             row = find(session, migration_id)
             waiting = waits(session, row)
-        return self._progress(row, waiting)
+        return assemble(row, self._ledgers.counters(row.id), self._live(row), waiting)
 
     def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
         """The newest migrations, or those older than ``before_id``."""
@@ -167,7 +176,10 @@ class Migrations:
             query = query.where(Migration.id < before_id)
         with self._database.read() as session:
             rows = [(row, waits(session, row)) for row in session.scalars(query)]
-        return tuple(self._progress(row, waiting) for row, waiting in rows)
+        totals = counters_of(self._database, [row.id for row, _ in rows])
+        return tuple(
+            assemble(row, totals.get(row.id, Counters()), self._live(row), waiting) for row, waiting in rows
+        )
 
     def failures(self, migration_id: int) -> tuple[FailureGroup, ...]:
         """The failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""
@@ -246,6 +258,5 @@ class Migrations:
         with self._database.read() as session:
             return find(session, migration_id)
 
-    def _progress(self, row: Migration, waiting: bool) -> Progress:
-        live = self._ledgers.live(row.id) if State(row.state) in ACTIVE else Live()
-        return assemble(row, self._ledgers.counters(row.id), live, waiting)
+    def _live(self, row: Migration) -> Live:
+        return self._ledgers.live(row.id) if State(row.state) in ACTIVE else Live()

@@ -57,8 +57,11 @@ class Outcome(StrEnum):
     """What a finished migration did."""
 
     CLEAN = "clean"
+    """Every object was copied and proven."""
     WITH_SKIPS = "with_skips"
+    """Nothing failed, but at least one object was skipped, for whatever reason, or kept at the source."""
     WITH_ERRORS = "with_errors"
+    """At least one object failed."""
 
 
 class ObjectState(StrEnum):

@@ -248,10 +248,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in ("connection", "expect"):
                     upstream.putheader(name, value)
             upstream.endheaders(body or None)
-            response = upstream.getresponse()
-            if fault and fault.kind is Kind.THEN:
-                fault.action()
-            self._answer(response, fault)
+            with contextlib.closing(upstream.getresponse()) as response:
+                if fault and fault.kind is Kind.THEN:
+                    fault.action()
+                self._answer(response, fault)
         finally:
             upstream.close()
 

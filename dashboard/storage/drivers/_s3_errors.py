@@ -54,6 +54,7 @@ _TROUBLES = (
     ("self_signed", r"self.signed certificate|CaUsedAsEndEntity"),
     ("unknown_issuer", r"UnknownIssuer|unable to get (local )?issuer|verify failed|InvalidCertificate"),
     ("tls", r"SSLError|Invalid(Message|ContentType)|HandshakeFailure|WRONG_VERSION|CorruptMessage|ssl\.c:"),
+    ("region", r"redirect without LOCATION"),
     ("dns", r"dns error|Name or service not known|NameResolution|getaddrinfo|failure in name"),
     ("refused", r"Connection ?[Rr]efused"),
     ("unroutable", r"Network ?(is )?[Uu]nreachable|No route to host|HostUnreachable"),
@@ -362,12 +363,16 @@ def _from_wire(failure: Failure, scene: Scene) -> StorageError:
             else "The answer ended too early."
         )
         return Damaged(scene.key, cut, operation=scene.operation)
+    if failure.trouble == "region":
+        return _wrong_region(failure, scene)
     final = failure.trouble in _TLS_IS_FINAL
     return _error(_ON_THE_WIRE[failure.trouble], scene, retryable=False if final else None)
 
 
 def _error(row: tuple[Kind, str, str], scene: Scene, *, retryable: bool | None = None) -> StorageError:
     kind, reason, remedy = row
+    if kind is Kind.DAMAGED:
+        return Damaged(scene.key, _filled(reason, scene), operation=scene.operation)
     if kind is Kind.UNSUPPORTED:
         error: StorageError = Unsupported(scene.operation, _filled(reason, scene))
         error.subject, error.remedy = scene.key or scene.bucket, remedy

@@ -73,6 +73,22 @@ def parse(body: bytes) -> ElementTree.Element:
     return parser.close()
 
 
+class _Unchecked(urllib3.connection.HTTPSConnection):
+    """A person said not to check certificates; urllib3 need not warn of it with every request."""
+
+    @property
+    def is_verified(self) -> bool:  # type: ignore[override]  # an attribute there
+        return True
+
+    @is_verified.setter
+    def is_verified(self, value: bool) -> None:
+        """What the handshake found is of no interest."""
+
+
+class _UncheckedPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Unchecked
+
+
 class SignedClient:
     """The requests of one place. Thread-safe; connects on first use."""
 
@@ -173,9 +189,8 @@ class SignedClient:
             if self._open_pool is None:
                 host, port = self.place.server
                 if self.place.tls:
-                    self._open_pool = urllib3.HTTPSConnectionPool(
-                        host, port, maxsize=64, block=False, ssl_context=trust(self.place)
-                    )
+                    pool = urllib3.HTTPSConnectionPool if self.place.tls_verify else _UncheckedPool
+                    self._open_pool = pool(host, port, maxsize=64, block=False, ssl_context=trust(self.place))
                 else:
                     self._open_pool = urllib3.HTTPConnectionPool(host, port, maxsize=64, block=False)
             return self._open_pool

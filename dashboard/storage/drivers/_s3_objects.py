@@ -114,6 +114,9 @@ class Objects:
 
     def _described(self, key: str, headers: Mapping[str, str], scene: Scene) -> Head:
         etag = unquoted(headers.get("etag"))
+        if etag and "content-length" not in headers:
+            # Without a length nobody could tell whether all of the body came.
+            raise translate(Failure(trouble="cut"), scene)
         try:
             size = int(headers["content-length"])
             modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
@@ -165,22 +168,27 @@ class Objects:
     def unbent(self, key: str) -> Iterator[None]:
         """Around a write: nothing stays under another name, and nothing that has the bent name is
         overwritten. Ordinary keys cost nothing."""
-        if plain(self._place.prefix + key):
-            yield
+        before = self.foresee_bending(key)
+        yield
+        if before is not False:
             return
+        after = self._seen(key)
+        if (after is not None and self._double(key) == after) or not self._is_listed(key):
+            self.delete(key)
+            raise self._bent(key)
+
+    def foresee_bending(self, key: str) -> bool | None:
+        """Raise ``InvalidKey`` where it can be known before a write; else whether an odd key is taken,
+        None for ordinary keys."""
+        if plain(self._place.prefix + key):
+            return None
         before, double = self._seen(key), self._double(key)
         if not key.strip("/") and self._client.software.startswith("SeaweedFS"):
             # It would put such an object where nothing can delete it.
             raise self._bent(key)
         if before is not None and (before == double or not self._is_listed(key)):
             raise self._bent(key)
-        yield
-        after = self._seen(key)
-        if before is None and (
-            (after is not None and self._double(key) == after) or not self._is_listed(key)
-        ):
-            self.delete(key)
-            raise self._bent(key)
+        return before is not None
 
     def _seen(self, key: str) -> tuple[str | None, float | None] | None:
         try:

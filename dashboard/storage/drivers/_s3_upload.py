@@ -179,6 +179,8 @@ class Target:
     attributes: Attributes | None
     put: Callable[[bytes], Written]
     head: Callable[[], Head]
+    before: Callable[[], object]
+    """Called before an upload begins; raises when the key cannot be held."""
     guard: Callable[[], AbstractContextManager[bool]]
     """Around completion: yields whether to ask the server to refuse a taken key."""
 
@@ -255,6 +257,7 @@ class S3Writing:
     def _send(self) -> None:
         target = self._target
         if not self._upload_id:
+            target.before()
             self._upload_id = target.uploads.begin(target.scene, target.full, target.attributes)
         while len(self._flying) >= AT_ONCE or (self._flying and self._flying[0][0].done()):
             self._land()

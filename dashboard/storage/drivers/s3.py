@@ -31,6 +31,8 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 
 _COPY_SECONDS = 900.0
 """The server copies in silence."""
+SIGN_IN_SECONDS = 15.0
+"""Seconds a server may keep a sign-in waiting; somebody is looking at the page."""
 _SLACK = 2.0
 """Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
 
@@ -84,6 +86,7 @@ class S3Driver:
             attributes=attributes,
             put=partial(self.put, key, attributes=attributes, create_only=create_only),
             head=partial(self._objects.head, key),
+            before=partial(self._objects.foresee_bending, key),
             guard=partial(self._guard, key, create_only),
         )
         return S3Writing(target, size)
@@ -230,7 +233,7 @@ class S3Driver:
                 self._client.scene("authenticate"),
                 query={"list-type": "2", "max-keys": "1"},
                 attempts=1,
-                idle=15.0,
+                idle=SIGN_IN_SECONDS,
             )
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):

@@ -18,6 +18,8 @@ STEADY = 60.0
 """Seconds after which a child counts as healthy and the backoff starts over."""
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
+LONGEST_AFTER_KILL = 1.0
+"""Seconds; a child that was killed (by the system, short of memory) had no fault that time would mend."""
 STOP_WITHIN = 7.0
 """Seconds a child gets to stop by itself: its own grace and a little to spare."""
 
@@ -89,8 +91,9 @@ class Supervisor:
                 return
             if code == RESTART_CODE or time.monotonic() - started >= STEADY:
                 delay = FIRST_DELAY
-            log.warning("The runner ended (%s); starting it again in %.1f s", _ending(code), delay)
-            if self._stopping.wait(delay):
+            pause = min(delay, LONGEST_AFTER_KILL) if code < 0 else delay
+            log.warning("The runner ended (%s); starting it again in %.1f s", _ending(code), pause)
+            if self._stopping.wait(pause):
                 return
             delay = min(LONGEST_DELAY, delay * 2)
 

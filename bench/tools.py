@@ -16,6 +16,7 @@ from bench.measure import Measured
 from bench.places import Bucket, Folder, Place, same_account
 
 WORKERS = 32
+CHECKOUT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
 
 
@@ -62,6 +63,11 @@ def _environment(**extra: str) -> dict[str, str]:
 def _output(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=_environment())
     return done.stdout.strip().splitlines()[0]
+
+
+def _stowage() -> list[str]:
+    """This checkout's program, which need not be installed as a package."""
+    return [sys.executable, "-m", "dashboard"]
 
 
 def installed(name: str) -> str:
@@ -176,10 +182,10 @@ class Stowage:
         f"`stowage migrate SRC DST --yes --verify checksum --workers {WORKERS} --json`, a fresh instance. It "
         "keeps a ledger row per object with both checksums and flushes files at the destination to the disk."
     )
-    _environ: dict[str, str] = field(default_factory=lambda: _environment(PYTHONDONTWRITEBYTECODE=""))
+    _environ: dict[str, str] = field(default_factory=lambda: _environment(PYTHONPATH=str(CHECKOUT)))
 
     def version(self) -> str:
-        return _output([installed("stowage"), "--version"])
+        return _output([*_stowage(), "--version"])
 
     def can(self, source: Place, destination: Place) -> bool:
         return True
@@ -189,7 +195,7 @@ class Stowage:
         self._call(env, "setup", "--username", "bench", "--password-stdin", typed="a long bench password\n")
         for name, place in (("source", source), ("destination", destination)):
             self._add(env, name, place)
-        command = [installed("stowage"), "migrate", "source", "destination", "--yes"]
+        command = [*_stowage(), "migrate", "source", "destination", "--yes"]
         return Run([*command, "--verify", "checksum", "--workers", str(WORKERS), "--json"], env)
 
     def complaint(self, measured: Measured, objects: int, total: int) -> str:
@@ -219,13 +225,13 @@ class Stowage:
         secret = {"BENCH_SECRET": place.identity.secret_key}
         self._call(
             {**env, **secret},
-            *("backend", "add", name, "--preset", "s3-compatible", *typed),
+            *("backend", "add", name, "--preset", "s3", *typed),
             "--secret=secret_access_key=env:BENCH_SECRET",
         )
 
     @staticmethod
     def _call(env: Mapping[str, str], *arguments: str, typed: str = "") -> None:
-        command = [installed("stowage"), *arguments]
+        command = [*_stowage(), *arguments]
         done = subprocess.run(
             command, env=dict(env), input=typed, capture_output=True, text=True, check=False
         )

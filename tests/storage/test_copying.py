@@ -1,0 +1,362 @@
+"""Copying one object between backends, and telling whether two are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from dashboard.storage import copying
+from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.s3 import S3Driver
+from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret
+from tests.servers.faults import FaultProxy
+from tests.servers.seaweedfs import SeaweedFS
+
+MIB = 1024 * 1024
+SMALL = random.Random(1).randbytes(5000)
+MIDDLE = random.Random(2).randbytes(2 * MIB)
+LARGE = random.Random(3).randbytes(20 * MIB + 3)
+HELD = Attributes(content_type="a/b", metadata={"x": "y"})
+SIZES = pytest.mark.parametrize(
+    "data", [b"", SMALL, MIDDLE, LARGE], ids=["empty", "small", "middle", "large"]
+)
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+Make = Callable[..., S3Driver]
+
+
+@pytest.fixture
+def make(seaweedfs: SeaweedFS) -> Iterator[Make]:
+    """Builds S3 drivers, each on a prefix of its own unless told otherwise."""
+    made: list[S3Driver] = []
+    bucket = seaweedfs.new_bucket("copying")
+
+    def build(endpoint: str = seaweedfs.endpoint, prefix: str = "") -> S3Driver:
+        options = {
+            "endpoint": endpoint,
+            "bucket": bucket,
+            "prefix": prefix or f"{len(made)}/",
+            "access_key_id": seaweedfs.admin.access_key,
+        }
+        made.append(S3Driver.from_options(options, {"secret_access_key": Secret(seaweedfs.admin.secret_key)}))
+        return made[-1]
+
+    yield build
+    for driver in made:
+        driver.close()
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[LocalDriver]:
+    (tmp_path / "root").mkdir()
+    driver = LocalDriver.from_options({"root": str(tmp_path / "root")}, {})
+    yield driver
+    driver.close()
+
+
+def fill(driver: Driver, key: str, data: bytes) -> Entry:
+    """Write an object and return it as listed."""
+    with driver.write(key, size=len(data), attributes=HELD) as writing:
+        writing.write(data)
+        writing.commit()
+    return next(iter(driver.list(key)))
+
+
+def copy(
+    source: Driver,
+    destination: Driver,
+    entry: Entry,
+    *,
+    to: str = "",
+    create_only: bool = True,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda done: None,
+    need_md5: bool = True,
+) -> Copied:
+    return copy_object(
+        source,
+        destination,
+        entry,
+        to=to or entry.key,
+        create_only=create_only,
+        progress=progress,
+        stop=stop,
+        need_md5=need_md5,
+    )
+
+
+def content(driver: Driver, key: str) -> bytes:
+    with driver.read(key) as reading:
+        return b"".join(reading.chunks())
+
+
+class Foreign:
+    """A driver that shares no server with any other: what it wraps never copies by itself."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._driver, name)
+
+
+@SIZES
+def test_every_size_arrives_whole_and_proven(make: Make, data: bytes) -> None:
+    source, destination = make(), make()
+    entry = fill(source, "ü/a", data)
+    steps: list[int] = []
+    copied = copy(Foreign(source), destination, entry, progress=steps.append)  # type: ignore[arg-type]
+    assert copied.proven
+    assert (copied.written.size, copied.written.md5) == (len(data), md5(data))
+    assert copied.info.version == source.stat("ü/a").version
+    assert steps == sorted(steps)
+    assert steps[-1] == len(data)
+    assert content(destination, "ü/a") == data
+    assert destination.stat("ü/a").attributes == HELD
+
+
+@SIZES
+def test_from_disk_to_s3_and_back(make: Make, local: LocalDriver, data: bytes) -> None:
+    bucket = make()
+    there = copy(local, bucket, fill(local, "a", data))
+    assert there.proven
+    assert there.written.md5 == md5(data)
+    back = copy(bucket, local, next(iter(bucket.list("a"))), to="b")
+    assert back.written.md5 == md5(data)
+    assert content(local, "b") == data
+    assert read_back(local, "b", stop=lambda: False) == md5(data)
+
+
+@pytest.mark.parametrize("need_md5", [False, True])
+@SIZES
+def test_on_one_server_the_bytes_need_not_come_here(
+    make: Make, fault_proxy: FaultProxy, data: bytes, need_md5: bool
+) -> None:
+    source, destination = make(fault_proxy.endpoint), make(fault_proxy.endpoint)
+    entry = fill(source, "a", data)
+    fault_proxy.clear()
+    copied = copy(source, destination, entry, need_md5=need_md5)
+    assert copied.proven
+    assert copied.written.size == len(data)
+    assert copied.written.md5 in ({md5(data)} if need_md5 else {md5(data), ""})
+    read = [target for method, target in fault_proxy.seen if method == "GET" and "range" not in target]
+    if len(data) == len(MIDDLE) or (data is LARGE and not need_md5):
+        assert not [target for target in read if target.endswith("0/a")]
+    assert content(destination, "a") == data
+    assert destination.stat("a").attributes == HELD
+    with pytest.raises(Exists):
+        copy(source, destination, entry, need_md5=need_md5)
+
+
+@SIZES
+def test_create_only_never_replaces(make: Make, local: LocalDriver, data: bytes) -> None:
+    source, destination = make(), make()
+    entry = fill(source, "a", data)
+    for target in (destination, local):
+        target.put("a", b"theirs")
+        with pytest.raises(Exists):
+            copy(Foreign(source), target, entry)  # type: ignore[arg-type]
+        assert content(target, "a") == b"theirs"
+        copy(Foreign(source), target, entry, create_only=False)  # type: ignore[arg-type]
+        assert content(target, "a") == data
+
+
+@pytest.mark.parametrize("data", [SMALL, MIDDLE, LARGE], ids=["small", "middle", "large"])
+def test_an_object_that_is_not_the_listed_one_is_changed(make: Make, local: LocalDriver, data: bytes) -> None:
+    source, destination = make(), make()
+    for place in (source, local):
+        entry = fill(place, "a", data)
+        place.put("a", b"another")
+        with pytest.raises(Changed):
+            copy(place, destination, entry)
+        place.delete("a")
+        with pytest.raises(NotFound):
+            copy(place, destination, entry)
+    assert list(destination.list()) == []
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_stop_drops_what_was_begun(make: Make, local: LocalDriver, data: bytes, seaweedfs: SeaweedFS) -> None:
+    source, destination = make(), make()
+    entry = fill(source, "a", data)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 1
+
+    for target in (destination, local):
+        asked = 0
+        with pytest.raises(Interrupted):
+            copy(Foreign(source), target, entry, stop=stop)  # type: ignore[arg-type]
+        assert list(target.list()) == []
+    left = seaweedfs.client().list_multipart_uploads(Bucket=source._place.bucket).get("Uploads")
+    assert not left
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_bits_that_flip_on_the_way_here_are_noticed_before_anything_is_written(
+    make: Make, fault_proxy: FaultProxy, seaweedfs: SeaweedFS, data: bytes
+) -> None:
+    source, destination = make(fault_proxy.endpoint), make()
+    # One request, so that the source vouches for the MD5 of the whole.
+    source.put("a", data)
+    entry = next(iter(source.list("a")))
+    fault_proxy.flip(100, key="/a", times=None)
+    with pytest.raises(Damaged):
+        copy(Foreign(source), destination, entry)  # type: ignore[arg-type]
+    assert list(destination.list()) == []
+
+
+def test_bits_that_flip_on_the_way_there_are_noticed_and_removed(make: Make, fault_proxy: FaultProxy) -> None:
+    source, destination = make(), make(fault_proxy.endpoint)
+    entry = fill(source, "a", SMALL)
+    fault_proxy.flip(100, key="/a", method="PUT")
+    with pytest.raises(Damaged):
+        copy(source, destination, entry)
+    assert list(destination.list()) == []
+    assert copy(source, destination, entry).proven
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("with_length", [False, True])
+def test_a_truncated_body_never_becomes_an_object(
+    make: Make, fault_proxy: FaultProxy, data: bytes, with_length: bool
+) -> None:
+    source, destination = make(fault_proxy.endpoint), make()
+    entry = fill(source, "a", data)
+    fault_proxy.truncate(1000, key="/a", times=None, with_length=with_length)
+    with pytest.raises(Damaged):
+        copy(Foreign(source), destination, entry)  # type: ignore[arg-type]
+    assert list(destination.list()) == []
+
+
+def test_a_refused_write_is_told_as_such(make: Make, fault_proxy: FaultProxy) -> None:
+    source, destination = make(), make(fault_proxy.endpoint)
+    fault_proxy.refuse_put(key="/a")
+    for data in (SMALL, LARGE):
+        with pytest.raises(StorageError, match="may not write"):
+            copy(Foreign(source), destination, fill(source, "a", data))  # type: ignore[arg-type]
+
+
+def test_etags_that_only_look_like_md5s_are_found_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, destination = make(), make()
+    entry = fill(source, "a", SMALL)
+    honest = type(destination).put
+
+    def put(self: S3Driver, *args: object, **more: object) -> object:
+        written = honest(self, *args, **more)  # type: ignore[arg-type]
+        return replace(written, stored_checksum="0" * 32)
+
+    monkeypatch.setattr(type(destination), "put", put)
+    copied = copy(source, destination, entry)
+    assert copied.proven
+    assert content(destination, "a") == SMALL
+
+
+@SIZES
+def test_the_same_content_is_recognised_whatever_the_backends(
+    make: Make, local: LocalDriver, data: bytes
+) -> None:
+    one, two = make(), make()
+    for here, there in ((one, two), (one, local), (local, one)):
+        entry = fill(here, "a", data)
+        fill(there, "a", data)
+        assert same_content(here, there, entry, there.stat("a"))
+        if data:
+            fill(there, "a", data[:-1] + bytes([data[-1] ^ 1]))
+            assert not same_content(here, there, entry, there.stat("a"))
+        fill(there, "a", data + b"more")
+        assert not same_content(here, there, entry, there.stat("a"))
+
+
+def test_objects_uploaded_in_parts_are_compared_by_reading_one_side(
+    make: Make, local: LocalDriver, fault_proxy: FaultProxy
+) -> None:
+    bucket = make(fault_proxy.endpoint)
+    entry = fill(local, "a", LARGE)
+    fill(bucket, "a", LARGE)
+    found = bucket.stat("a")
+    fault_proxy.clear()
+    assert same_content(local, bucket, entry, found)
+    assert fault_proxy.seen == []
+
+
+def test_parts_of_an_unusual_size_are_compared_by_reading_both(make: Make, seaweedfs: SeaweedFS) -> None:
+    one, two = make(), make()
+    entry = fill(one, "a", LARGE)
+    s3, name = seaweedfs.client(), f"{two._place.prefix}a"
+    upload = s3.create_multipart_upload(Bucket=two._place.bucket, Key=name)["UploadId"]
+    parts = []
+    for number, at in enumerate(range(0, len(LARGE), 6_000_001), 1):
+        where = {"Bucket": two._place.bucket, "Key": name, "UploadId": upload, "PartNumber": number}
+        etag = s3.upload_part(**where, Body=LARGE[at : at + 6_000_001])["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+    s3.complete_multipart_upload(
+        Bucket=two._place.bucket, Key=name, UploadId=upload, MultipartUpload={"Parts": parts}
+    )
+    assert same_content(one, two, entry, two.stat("a"))
+
+
+class Slow:
+    """A reading that shows how many are open at once."""
+
+    open_now = 0
+    most = 0
+    lock = threading.Lock()
+
+    def __init__(self, size: int) -> None:
+        self.info = ObjectInfo("k", size)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from (b"\0" * MIB for _ in range(self.info.size // MIB))
+
+    def __enter__(self) -> Self:
+        with Slow.lock:
+            Slow.open_now += 1
+            Slow.most = max(Slow.most, Slow.open_now)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with Slow.lock:
+            Slow.open_now -= 1
+
+
+def test_large_copies_share_a_budget_of_memory(local: LocalDriver) -> None:
+    size = 9 * MIB
+
+    class Source:
+        name = "slow"
+
+        def read(self, key: str, *, if_version: str | None = None) -> Slow:
+            return Slow(size)
+
+    def run(number: int) -> None:
+        entry = Entry("k", size)
+        copy(Source(), local, entry, to=f"k{number}")  # type: ignore[arg-type]
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(local.list())) == 12
+    assert 1 <= Slow.most <= copying.MEMORY // (32 * MIB)

@@ -27,6 +27,7 @@ FILES = 320
 ALREADY_THERE = 48
 """So many are in the bucket from the start: something to compare and to skip."""
 USERNAME = "demo"
+BUCKET = "demo-files"
 ACTOR = Actor("demo", Role.ADMIN, "cli")
 
 _KINDS = (
@@ -54,6 +55,7 @@ def prepare(settings: Settings, server: SeaweedFS, password: str) -> None:
     """Set the console up and fill both backends."""
     services = open_services(settings)
     try:
+        server.client().create_bucket(Bucket=BUCKET)
         services.setup.complete(None, USERNAME, password, actor=ACTOR)
         services.backends.add(
             ACTOR,
@@ -63,7 +65,7 @@ def prepare(settings: Settings, server: SeaweedFS, password: str) -> None:
                 {
                     "endpoint": server.endpoint,
                     "region": "us-east-1",
-                    "bucket": server.new_bucket("demo"),
+                    "bucket": BUCKET,
                     "access_key_id": server.admin.access_key,
                     "path_style": "true",
                 },
@@ -73,8 +75,7 @@ def prepare(settings: Settings, server: SeaweedFS, password: str) -> None:
         _fill(services)
         services.backends.refresh(ACTOR)
     finally:
-        services.backends.close()
-        services.database.close()
+        services.close()
 
 
 def _fill(services: Services) -> None:

@@ -68,8 +68,12 @@ def conclude(invocation: Invocation, progress: Progress) -> int:
 
 
 def document(progress: Progress) -> dict[str, Any]:
-    """A migration as JSON."""
-    return {**plain(progress), "percent": round(progress.percent, 1)}
+    """A migration as JSON, with the same fields as in the console's API."""
+    counters = progress.counters
+    shown: dict[str, Any] = plain(progress)
+    shown["percent"] = round(progress.percent, 3)
+    shown["counters"] |= {"done": counters.done, "done_bytes": counters.done_bytes}
+    return shown
 
 
 def totals(progress: Progress) -> list[tuple[str, str]]:
@@ -126,8 +130,7 @@ def line(progress: Progress) -> str:
     if progress.rate_bytes or progress.rate_objects:
         parts.append(f"{wording.size(progress.rate_bytes)}/s, {progress.rate_objects:,.0f} objects/s")
     if progress.eta is not None:
-        low, high = (wording.span(seconds) for seconds in progress.eta)
-        parts.append(f"{low} left" if low == high else f"{low} to {high} left")
+        parts.append(f"{wording.between(*progress.eta)} left")
     if not c.listing_final:
         parts.append("still listing")
     return ", ".join(parts)

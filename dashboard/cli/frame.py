@@ -57,10 +57,9 @@ class Invocation:
         return Actor(name=_system_user(), role=Role.ADMIN, via="cli")
 
     def close(self) -> None:
-        """Free the databases, if they were opened."""
+        """Free databases and connections, if they were opened."""
         if "services" in self.__dict__:
-            self.services.backends.close()
-            self.services.database.close()
+            self.services.close()
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

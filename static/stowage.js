@@ -87,7 +87,19 @@
     var token = document.querySelector("meta[name=csrf-token]");
     if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
   });
-  document.addEventListener("htmx:afterSettle", announceParts);
+  /* A pressed button that is replaced by another one (Pause by Resume) hands the focus on to it. */
+  var pressed = false;
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    if (event.detail.elt.closest("#actions")) pressed = true;
+  });
+  document.addEventListener("htmx:afterSettle", function () {
+    if (pressed && (document.activeElement === document.body || !document.activeElement)) {
+      var next = document.querySelector("#actions .btn:not([disabled])");
+      if (next) next.focus();
+    }
+    pressed = false;
+    announceParts();
+  });
   document.addEventListener("htmx:sendError", function () {
     var lost = document.getElementById("connection-lost");
     if (lost) lost.hidden = false;

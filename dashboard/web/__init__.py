@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from flask_wtf import CSRFProtect
 
+from dashboard.services.passwords import SHORTEST
 from dashboard.web import (
     admin,
     assets,
@@ -51,7 +52,7 @@ def register(app: Flask, services: Services) -> None:
     errors.install(app)
     assets.install(app)
     formatting.install(app)
-    app.jinja_env.globals.update(can=context.can)
+    app.jinja_env.globals.update(can=context.can, shortest_password=SHORTEST)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, v1.blueprint):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dashboard.storage.presets import PRESETS
@@ -152,3 +154,21 @@ def test_the_shell_line_names_no_secret(admin: Browser) -> None:
     page = admin.get("/backend/shell").text
     assert "stowage backend add shell --preset s3" in page
     assert "secret_access_key=env:SECRET_ACCESS_KEY" in page
+
+
+def test_a_backend_that_was_tested_as_a_draft_is_tested_again_as_saved(
+    admin: Browser, console: Console, tmp_path: Path
+) -> None:
+    fields = {"preset": "local", "name": "another-disk", "option.root": str(tmp_path / "files")}
+    (tmp_path / "files").mkdir()
+    panel = admin.htmx("/backends/test", **fields)
+    while "hx-get" in panel.text:
+        panel = admin.htmx(panel.text.partition('hx-get="')[2].partition('"')[0])
+    assert "Everything works" in panel.text
+    tested = panel.text.partition('name="tested" value="')[2].partition('"')[0]
+    saved = admin.post("/backends/new", tested=tested, **fields)
+    assert saved.headers["Location"].startswith("/backend/another-disk?probe=")
+    page = admin.get(saved.headers["Location"]).text
+    while "Everything works" not in page:
+        page = admin.get(saved.headers["Location"]).text
+    assert console.services.status.checklist().tested

@@ -43,7 +43,7 @@ class BackendForm(Page):
         except StowageError as error:
             return self._again(error)
         flash_done(f"{backend.name} is saved. Its first check is running.")
-        return see_other(url_for("backends.show", name=backend.name))
+        return see_other(url_for("backends.show", name=backend.name, probe=_tested_as_saved(backend.name)))
 
     @route("/backend/<name>/edit", Permission.CONFIGURE)
     def edit(self, name: str) -> str:
@@ -62,7 +62,7 @@ class BackendForm(Page):
         except StowageError as error:
             return self._again(error)
         flash_done(f"{backend.name} is saved.")
-        return see_other(url_for("backends.show", name=backend.name))
+        return see_other(url_for("backends.show", name=backend.name, probe=_tested_as_saved(backend.name)))
 
     def _again(self, error: StowageError) -> Response:
         """The form with what was typed, secrets excepted, and what is wrong."""
@@ -72,6 +72,20 @@ class BackendForm(Page):
 
     def _page(self, form: fields.Form) -> str:
         return str(self.render("admin/backend_form.html", form=form, providers=fields.providers()))
+
+
+def _tested_as_saved(name: str) -> str | None:
+    """Whoever tested a draft wants to know that what was saved works: test that, and say under which id.
+
+    The draft's own result is not taken over, for the fields may have changed between test and save.
+    """
+    tested = request.form.get("tested", "")
+    try:
+        if tested and services().probes.get(actor(), tested).passed:
+            return services().probes.start(actor(), name)
+    except StowageError:
+        return None
+    return None
 
 
 def typed_form(error: StowageError | None = None) -> fields.Form:

@@ -7,8 +7,10 @@ from typing import Any
 from flask import request, url_for
 from werkzeug.wrappers import Response
 
+from dashboard.errors import StowageError
 from dashboard.services.backends import BackendInfo
 from dashboard.services.permissions import Permission
+from dashboard.services.probes import ProbeRun
 from dashboard.web.admin.fields import shown_options
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.admin.shell import add_command
@@ -38,7 +40,8 @@ class BackendPages(Page):
     def show(self, name: str) -> str:
         """One backend."""
         backend = services().backends.get(name)
-        return str(self.render("admin/backend.html", **_one(backend)))
+        probe = request.args.get("probe", "")
+        return str(self.render("admin/backend.html", probe=probe, run=_run(probe), **_one(backend)))
 
     @route("/backend/<name>/live", Permission.VIEW)
     def live_one(self, name: str) -> str:
@@ -86,6 +89,14 @@ class BackendPages(Page):
         return see_other(url_for("backends.index"))
 
 
+def _run(probe: str) -> ProbeRun | None:
+    """The test that the address names, if it is still remembered."""
+    try:
+        return services().probes.get(actor(), probe) if probe else None
+    except StowageError:
+        return None
+
+
 def _all() -> dict[str, Any]:
     backends = services().backends.list()
     ordered = sorted(
@@ -105,6 +116,7 @@ def _all() -> dict[str, Any]:
 def _one(backend: BackendInfo, *, asked: bool = False) -> dict[str, Any]:
     return {
         "backend": backend,
+        "name": backend.name,
         "options": shown_options(backend),
         "command": add_command(backend),
         "seconds": _beat((backend,)),

@@ -10,7 +10,7 @@ from dashboard.services.keys import KeyState
 from dashboard.web.admin.figures import working
 from dashboard.web.context import services
 
-RECENT = 50
+RECENT = 20
 
 
 def install(app: Flask) -> None:

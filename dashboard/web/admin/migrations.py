@@ -15,7 +15,7 @@ from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.downloads import attachment
 
 PAGE = 50
-IN_FLIGHT = 6
+IN_FLIGHT = 4
 """Objects under way that are shown; more would push the page about."""
 
 
@@ -79,7 +79,7 @@ class MigrationPages(Page):
             "by_bytes": figures.by_bytes(p),
             "by_objects": figures.by_objects(p),
             "objects_percent": figures.objects_percent(p),
-            "in_flight": sorted(p.in_flight, key=lambda f: f.key)[:IN_FLIGHT],
+            "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
             "seconds": figures.poll_seconds(p),

@@ -50,6 +50,7 @@ def _facts(backends: tuple[BackendInfo, ...], migrations: tuple[Progress, ...]) 
     )
     return {
         "backends": sorted(backends, key=lambda b: not b.active),
+        "newest": max((b for b in backends if not b.active), key=lambda b: b.id, default=None),
         "active": next((b for b in backends if b.active), None),
         "fallback": in_order,
         "running": running,

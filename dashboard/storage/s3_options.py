@@ -6,12 +6,12 @@ Booleans are ``true`` and ``false``. Everything that decides where a request goe
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.addresses import host_refusal, literal
+from dashboard.storage.addresses import host_refusal
+from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, server_url
 from dashboard.storage.options import Option, OptionType, Preset
 
 _T = OptionType
@@ -60,24 +60,7 @@ S3_OPTIONS = (
         guards_secret=True,
         hint="The bucket goes into the path (host/bucket) and not into the host name (bucket.host).",
     ),
-    Option(
-        "tls_verify",
-        "Check the server's certificate",
-        _T.BOOLEAN,
-        advanced=True,
-        default="true",
-        guards_secret=True,
-        hint="Leave this on. For a private certificate authority, paste its certificate below.",
-    ),
-    Option(
-        "ca_certificate",
-        "Certificate authority",
-        _T.MULTILINE,
-        advanced=True,
-        guards_secret=True,
-        placeholder="-----BEGIN CERTIFICATE-----",
-        hint="PEM, for servers whose certificate no public authority signed. Never a private key.",
-    ),
+    *TLS_OPTIONS,
     Option(
         "storage_class",
         "Storage class",
@@ -124,7 +107,7 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     """Normalise S3 options, without a network call. Raises ``InvalidInput`` naming the option."""
     pattern = preset.defaults.get("endpoint", "")
     checked = dict(values)
-    checked["endpoint"] = _endpoint(values["endpoint"], urlsplit(pattern).path)
+    checked["endpoint"] = server_url(values["endpoint"], urlsplit(pattern).path)
     if not _REGION.match(values["region"]):
         raise InvalidInput("region", f"“{values['region']}” is not a region; regions look like “us-east-1”.")
     # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
@@ -133,49 +116,14 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
     if not _KEY_ID.match(values["access_key_id"]):
         raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
-    checked["prefix"] = _prefix(values["prefix"])
-    checked["ca_certificate"] = _certificates(values["ca_certificate"])
+    checked["prefix"] = folder(values["prefix"])
+    checked["ca_certificate"] = certificates(values["ca_certificate"])
     checked["cdn_domain"] = _cdn(values["cdn_domain"])
     if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
         raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
     if values["sse_kms_key_id"]:
         _check_kms_key(values["sse_kms_key_id"], values["sse"])
     return checked
-
-
-def _endpoint(text: str, allowed_path: str) -> str:
-    """``scheme://host[:port]`` plus the path of the preset's own pattern, nothing else."""
-    field = "endpoint"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise InvalidInput(
-            field, "The endpoint is not a URL.", remedy="Write https://host or https://host:port."
-        ) from None
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InvalidInput(
-            field,
-            "The endpoint must begin with https:// or http://.",
-            remedy="Write https://host or https://host:port.",
-        )
-    if parts.username is not None or parts.password is not None:
-        raise InvalidInput(
-            field, "The endpoint must not hold a user name or password.", remedy="Use the key fields."
-        )
-    if "?" in text or "#" in text or parts.path.rstrip("/") not in ("", allowed_path):
-        raise InvalidInput(
-            field, "The endpoint must end after the host and port.", remedy="The bucket has its own field."
-        )
-    host = parts.hostname or ""
-    if refusal := host_refusal(host):
-        raise InvalidInput(field, refusal)
-    if port == 0 or (port is None and parts.netloc.endswith(":")):
-        raise InvalidInput(field, "The port must be a number from 1 to 65535.")
-    address = literal(host)
-    shown = host if address is None else f"[{address}]" if address.version == 6 else str(address)
-    suffix = f":{port}" if port is not None else ""
-    return f"{parts.scheme}://{shown}{suffix}{parts.path.rstrip('/')}"
 
 
 def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
@@ -201,38 +149,6 @@ def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
         )
     if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", bucket):
         raise InvalidInput(field, "A bucket name must not look like an IP address.")
-
-
-def _prefix(text: str) -> str:
-    """With exactly one slash at its end and none at its beginning; empty for the whole bucket."""
-    field = "prefix"
-    inner = text.strip("/")
-    if not inner:
-        return ""
-    if len(inner.encode()) > 512:
-        raise InvalidInput(field, "The folder is longer than 512 bytes.")
-    if any(ord(c) < 32 or ord(c) == 127 for c in inner):
-        raise InvalidInput(field, "The folder's name holds control characters.")
-    if any(segment in ("", ".", "..") or segment != segment.strip() for segment in inner.split("/")):
-        raise InvalidInput(field, "The folder holds “//”, “.”, “..” or spaces at the ends of a name.")
-    return inner + "/"
-
-
-def _certificates(pem: str) -> str:
-    field = "ca_certificate"
-    if not pem:
-        return ""
-    if "PRIVATE KEY" in pem:
-        raise InvalidInput(field, "That is a private key. Paste only the authority's certificate.")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError, OSError) as error:
-        raise InvalidInput(
-            field,
-            "That is not a PEM certificate.",
-            remedy="Paste the whole text from “-----BEGIN CERTIFICATE-----” to “-----END CERTIFICATE-----”.",
-        ) from error
-    return pem.replace("\r\n", "\n").strip() + "\n"
 
 
 def _cdn(text: str) -> str:

@@ -22,8 +22,9 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from dashboard.storage.drivers._s3_errors import Failure, trouble_in
+from dashboard.storage.drivers._s3_errors import Failure
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, OVERALL_SECONDS, Place
+from dashboard.storage.wire import trouble_in
 
 if TYPE_CHECKING:
     from obstore import GetResult

@@ -21,6 +21,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
+from dashboard.storage.wire import wire_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +49,6 @@ class Scene:
     region: str
 
 
-_TROUBLES = (
-    ("expired", r"certificate has expired|\bExpired(Context)?\b"),
-    ("hostname", r"NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn't match"),
-    ("self_signed", r"self.signed certificate|CaUsedAsEndEntity"),
-    ("unknown_issuer", r"UnknownIssuer|unable to get (local )?issuer|verify failed|InvalidCertificate"),
-    ("tls", r"SSLError|Invalid(Message|ContentType)|HandshakeFailure|WRONG_VERSION|CorruptMessage|ssl\.c:"),
-    ("region", r"redirect without LOCATION"),
-    ("dns", r"dns error|Name or service not known|NameResolution|getaddrinfo|failure in name"),
-    ("refused", r"Connection ?[Rr]efused"),
-    ("unroutable", r"Network ?(is )?[Uu]nreachable|No route to host|HostUnreachable"),
-    ("connect_timeout", r"ConnectTimeout|Connect,\s+source: TimedOut|tcp connect error.*timed out"),
-    ("timeout", r"TimedOut|kind: Timeout|[Tt]imed out|ReadTimeout"),
-    ("cut", r"IncompleteBody|IncompleteRead|MissingContentLength|UnexpectedEof"),
-    ("reset", r"Connection ?([Rr]eset|[Aa]borted)|IncompleteMessage|RemoteDisconnected|Broken ?[Pp]ipe"),
-)
-_TROUBLE = tuple((name, re.compile(pattern, re.DOTALL)) for name, pattern in _TROUBLES)
-
-
-def trouble_in(text: str) -> str:
-    """Name what went wrong on the wire from a client's debug text, or ``other``."""
-    return next((name for name, pattern in _TROUBLE if pattern.search(text)), "other")
-
-
 _ACTIONS = {
     "read": ("read from", "s3:GetObject"),
     "stat": ("read from", "s3:GetObject"),
@@ -82,70 +60,6 @@ _ACTIONS = {
     "create bucket": ("create", "s3:CreateBucket"),
     "authenticate": ("sign in to", "s3:ListBucket"),
 }
-
-_ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
-    "refused": (
-        Kind.UNREACHABLE,
-        "{host} refused the connection.",
-        "Check the host and port of the endpoint, and that the server runs.",
-    ),
-    "dns": (Kind.UNREACHABLE, "There is no host called {host}.", "Check the spelling of the endpoint."),
-    "unroutable": (
-        Kind.UNREACHABLE,
-        "No network route leads to {host}.",
-        "Check the endpoint and this machine's network.",
-    ),
-    "connect_timeout": (
-        Kind.TIMEOUT,
-        "{host} did not answer within 5 seconds.",
-        "Check the host and port of the endpoint, and firewalls on the way.",
-    ),
-    "timeout": (
-        Kind.TIMEOUT,
-        "{host} took the request and then went silent.",
-        "Try again; if it stays so, ask whoever runs the server.",
-    ),
-    "reset": (Kind.UNREACHABLE, "{host} dropped the connection.", "Try again in a moment."),
-    "expired": (
-        Kind.UNREACHABLE,
-        "The certificate of {host} has expired.",
-        "Ask whoever runs the server to renew it.",
-    ),
-    "hostname": (
-        Kind.UNREACHABLE,
-        "The certificate of {host} was made for another host name.",
-        "Use the name the certificate was made for.",
-    ),
-    "self_signed": (
-        Kind.UNREACHABLE,
-        "{host} shows a self-signed certificate, which nobody vouches for.",
-        "If the server is yours, paste its certificate under Advanced as certificate authority.",
-    ),
-    "unknown_issuer": (
-        Kind.UNREACHABLE,
-        "No authority known here signed the certificate of {host}; it may be self-signed.",
-        "If the server is yours, paste its certificate authority under Advanced.",
-    ),
-    "tls": (
-        Kind.UNREACHABLE,
-        "{host} does not speak TLS as expected.",
-        "Check whether the endpoint begins with https:// or http://, and its port.",
-    ),
-    "redirect": (
-        Kind.UNREACHABLE,
-        "{host} answered with a redirect, which Stowage does not follow.",
-        "Enter the endpoint the provider names for this bucket's region.",
-    ),
-    "unreadable": (
-        Kind.UNREACHABLE,
-        "{host} answered with something that is not S3.",
-        "Check that the endpoint is the S3 address and not a web page.",
-    ),
-    "other": (Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
-}
-_TLS_IS_FINAL = frozenset(
-    {"expired", "hostname", "self_signed", "unknown_issuer", "tls", "redirect", "unreadable"}
-)
 
 _CREDENTIALS = "Copy the access key ID and the secret again."
 _CODES: dict[str, tuple[Kind, str, str]] = {
@@ -356,17 +270,17 @@ def _denied(scene: Scene) -> StorageError:
 
 
 def _from_wire(failure: Failure, scene: Scene) -> StorageError:
-    if failure.trouble == "cut":
-        cut = (
-            f"“{scene.key}” ended before all of it had arrived."
-            if scene.key
-            else "The answer ended too early."
-        )
-        return Damaged(scene.key, cut, operation=scene.operation)
     if failure.trouble == "region":
         return _wrong_region(failure, scene)
-    final = failure.trouble in _TLS_IS_FINAL
-    return _error(_ON_THE_WIRE[failure.trouble], scene, retryable=False if final else None)
+    return wire_error(
+        failure.trouble,
+        host=scene.host,
+        operation=scene.operation,
+        key=scene.key,
+        place=scene.bucket,
+        speaks="S3",
+        redirect="Enter the endpoint the provider names for this bucket's region.",
+    )
 
 
 def _error(row: tuple[Kind, str, str], scene: Scene, *, retryable: bool | None = None) -> StorageError:

@@ -23,9 +23,10 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._s3_errors import Failure, Scene, translate, trouble_in
+from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
+from dashboard.storage.wire import trouble_in
 
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600

@@ -9,6 +9,7 @@ import pytest
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.webdav import WebDAV
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,10 @@ def fault_proxy(seaweedfs: SeaweedFS) -> Iterator[FaultProxy]:
     """SeaweedFS behind a proxy that breaks things when told to: ``endpoint`` and the fault methods."""
     with FaultProxy(seaweedfs.endpoint) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def webdav_server() -> Iterator[WebDAV]:
+    """wsgidav: ``endpoint``, ``cloud_endpoint`` in the manner of Nextcloud, ``new_folder()``."""
+    with WebDAV() as server:
+        yield server

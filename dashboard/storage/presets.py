@@ -147,6 +147,26 @@ _LIST = (
         ),
     ),
     Preset(
+        name="nextcloud",
+        label="Nextcloud",
+        driver="webdav",
+        help="WebDAV address: in Nextcloud under Files, Files settings (bottom left), WebDAV; it looks like "
+        "https://cloud.example.com/remote.php/dav/files/ada.\n"
+        "Password: make an app password for Stowage under Personal settings, Security, Devices & sessions. "
+        "Your own password works only without two-factor sign-in.\n"
+        "ownCloud works the same way.",
+        help_url="https://docs.nextcloud.com/server/latest/user_manual/en/files/access_webdav.html",
+        labels={"password": "App password"},
+        placeholders={"endpoint": "https://cloud.example.com/remote.php/dav/files/ada", "prefix": "Photos/"},
+    ),
+    Preset(
+        name="webdav",
+        label="WebDAV",
+        driver="webdav",
+        help="Any WebDAV server: Apache, nginx, a NAS, a provider's “network drive”.\n"
+        "The address is the one a file manager would connect to, with its whole path.",
+    ),
+    Preset(
         name="s3",
         label="Any S3-compatible",
         driver="s3",

@@ -21,6 +21,7 @@ from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.types import Secret
+from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
 
 Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
 Factory = Callable[[Mapping[str, str], Mapping[str, Secret]], Driver]
@@ -49,6 +50,12 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 check_local,
             ),
             DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
+            DriverType(
+                "webdav",
+                "dashboard.storage.drivers.webdav:WebDAVDriver.from_options",
+                WEBDAV_OPTIONS,
+                check_webdav,
+            ),
         )
     }
 )
@@ -225,7 +232,10 @@ def summary(driver: str, options: Mapping[str, str]) -> str:
     """One line that tells backends apart, such as a folder or a bucket and its host. No secret."""
     if driver == "local":
         return options.get("root", "")
-    host = options.get("endpoint", "").partition("://")[2].partition("/")[0]
+    address = options.get("endpoint", "").partition("://")[2]
+    if driver == "webdav":
+        return f"{address}/{options.get('prefix', '')}".rstrip("/")
+    host = address.partition("/")[0]
     place = "/".join(
         part for part in (options.get("bucket", ""), options.get("prefix", "").rstrip("/")) if part
     )

@@ -17,6 +17,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.webdav import PASSWORD, USER, WebDAV
 
 _numbers = count(1)
 
@@ -64,8 +65,38 @@ def s3_exact(request: pytest.FixtureRequest) -> Driver:
     return s3_on(server, server.new_bucket(), "")
 
 
-DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3}
-EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {"local": local, "s3": s3_exact}
+def webdav_at(endpoint: str, prefix: str = "", *, user: str = USER, password: str = PASSWORD) -> Driver:
+    """A WebDAV driver for an address of the test server."""
+    options = {"endpoint": endpoint, "username": user, "prefix": prefix}
+    secrets = {"password": Secret(password)}
+    return build("webdav", check_options("webdav", options, secrets), secrets)
+
+
+def webdav(request: pytest.FixtureRequest) -> Driver:
+    """A new folder on wsgidav."""
+    server: WebDAV = request.getfixturevalue("webdav_server")
+    return webdav_at(server.endpoint, server.new_folder())
+
+
+def nextcloud(request: pytest.FixtureRequest) -> Driver:
+    """A new folder on wsgidav below /remote.php, which says what it received."""
+    server: WebDAV = request.getfixturevalue("webdav_server")
+    return webdav_at(server.cloud_endpoint, server.new_folder())
+
+
+DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
+    "local": local,
+    "s3": s3,
+    "webdav": webdav,
+    "nextcloud": nextcloud,
+}
+EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
+    "local": local,
+    "s3": s3_exact,
+    "webdav": webdav,
+}
+UNPROVEN = {"webdav": "plain WebDAV servers tell no checksum, so a migration reads back what it wrote"}
+"""Rows of ``DRIVERS`` whose receipts prove nothing, and why."""
 LOST_BY_THE_TEST_SERVER = {("s3", "new\nline"): "moto itself loses line breaks in keys"}
 
 

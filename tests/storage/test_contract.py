@@ -10,24 +10,34 @@ import pytest
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import SMALL, Connects, CopiesWithin, CreatesBuckets, Driver
 from dashboard.storage.errors import Changed, Exists, NotFound
-from dashboard.storage.types import Attributes
+from dashboard.storage.registry import DRIVERS as REGISTERED
+from dashboard.storage.types import Attributes, Written
+from tests.storage.conftest import UNPROVEN
 from tests.storage.objects import break_off, content_of, get, keys_of, md5, stream
 
 SIZES = [0, 1, 4096, 1_000_003]
 LARGE = SMALL + 1_234_567
 
 
+def assert_proven(written: Written, request: pytest.FixtureRequest) -> None:
+    """The backend's own checksum is the right one; a backend that gives none is known for it."""
+    if request.node.callspec.params["driver"] in UNPROVEN:
+        assert written.stored_checksum is None
+    else:
+        assert written.proven
+
+
 def test_it_is_a_driver(driver: Driver) -> None:
     assert isinstance(driver, Driver)
-    assert driver.name in ("local", "s3")
+    assert driver.name in REGISTERED
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_put_comes_back(driver: Driver, size: int) -> None:
+def test_what_is_put_comes_back(driver: Driver, size: int, request: pytest.FixtureRequest) -> None:
     data = content_of(size)
     written = driver.put("folder/a.bin", data)
     assert (written.key, written.size, written.md5) == ("folder/a.bin", size, md5(data))
-    assert written.proven
+    assert_proven(written, request)
     with driver.read("folder/a.bin") as reading:
         assert reading.info.size == size
         assert reading.read_all() == data
@@ -44,14 +54,16 @@ def test_what_is_put_comes_back(driver: Driver, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 5000, LARGE])
 @pytest.mark.parametrize("known", [True, False], ids=["size-known", "size-unknown"])
-def test_what_is_streamed_comes_back(driver: Driver, size: int, known: bool) -> None:
+def test_what_is_streamed_comes_back(
+    driver: Driver, size: int, known: bool, request: pytest.FixtureRequest
+) -> None:
     data = content_of(size)
     with driver.write("big", size=size if known else None) as writing:
         for start in range(0, size, 700_001):
             writing.write(data[start : start + 700_001])
         written = writing.commit()
     assert (written.size, written.md5) == (size, md5(data))
-    assert written.proven
+    assert_proven(written, request)
     with driver.read("big") as reading:
         pieces = list(reading.chunks())
     assert b"".join(pieces) == data
@@ -202,10 +214,10 @@ def test_good_credentials_are_accepted(driver: Driver) -> None:
     driver.authenticate()
 
 
-def test_sixteen_threads_at_once(driver: Driver) -> None:
+def test_sixteen_threads_at_once(driver: Driver, request: pytest.FixtureRequest) -> None:
     def work(number: int) -> None:
         key, data = f"t{number % 4}/deep/{number}", content_of(5000, number)
-        assert driver.put(key, data).proven
+        assert_proven(driver.put(key, data), request)
         assert get(driver, key) == data
         assert driver.stat(key).size == 5000
         if number % 3 == 0:

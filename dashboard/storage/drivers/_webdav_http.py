@@ -1,0 +1,407 @@
+"""Requests to a WebDAV server: signed in from the first one, no redirects, bounded time.
+
+https://www.rfc-editor.org/rfc/rfc4918
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Literal
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from dashboard.errors import Kind
+from dashboard.storage.connecting import connect, resolve
+from dashboard.storage.drivers._webdav_errors import (
+    Scene,
+    from_client,
+    on_the_wire,
+    translate,
+)
+from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
+from dashboard.storage.errors import StorageError
+
+CHUNK = 1024 * 1024
+ATTEMPTS = 4
+REDIRECTS = (301, 302, 307, 308)
+_LONGEST_ANSWER = 1024 * 1024
+_STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
+_REPEATABLE = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
+
+
+class _Connection(HTTPConnection):
+    """Connects only where the address policy allows, looked at after the name was resolved."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connected(self.host, self.port)
+
+
+class _SecureConnection(HTTPSConnection):
+    """The same, with TLS."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connected(self.host, self.port)
+
+
+def _connected(host: str, port: int | None) -> socket.socket:
+    assert port is not None
+    bare = host.removeprefix("[").removesuffix("]")
+    raw = connect(bare, port, resolve(bare, port))
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return raw
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, read whole. Header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Client:
+    """The requests of one place. Thread-safe; connects on first use."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._lock = threading.Lock()
+        self._open_pool: urllib3.HTTPConnectionPool | None = None
+
+    def scene(self, operation: str, key: str = "") -> Scene:
+        """For an error's sentence."""
+        return Scene(operation, key, self.place.host, self.place.shown)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        scene: Scene,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        accept: tuple[int, ...] = (),
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        """One request, its answer read whole. Statuses below 300 and those in ``accept`` are returned,
+        all others raise. Repeatable ones are tried again when the connection broke or the server is busy."""
+        if method not in _REPEATABLE:
+            attempts = 1
+        for attempt in range(1, attempts + 1):
+            try:
+                response = self.open(
+                    method, path, scene, headers=headers, body=body, accept=accept, idle=idle
+                )
+                return _whole(self._read_whole(response, scene), scene)
+            except StorageError as error:
+                if attempt == attempts or not _worth_another_try(error):
+                    raise
+            time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        scene: Scene,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        accept: tuple[int, ...] = (),
+        idle: float = IDLE_SECONDS,
+    ) -> urllib3.BaseHTTPResponse:
+        """One request, once; the caller reads and releases the answer. Raises as ``send`` does."""
+        sent = {**self._headers(), **(headers or {})}
+        if body or method == "PUT":
+            sent["content-length"] = str(len(body))
+        try:
+            response = self._pool.urlopen(
+                method,
+                path,
+                body=body or None,
+                headers=sent,
+                redirect=False,
+                retries=False,
+                timeout=Timeout(connect=CONNECT_SECONDS, read=idle),
+                preload_content=False,
+                decode_content=False,
+                assert_same_host=False,
+            )
+        except (HTTPError, OSError) as error:
+            raise from_client(error, scene) from error
+        self._check(response, scene, accept)
+        return response
+
+    def properties(
+        self,
+        path: str,
+        scene: Scene,
+        *,
+        depth: Literal["0", "1"],
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Iterator[Resource]:
+        """PROPFIND: the resource itself and, with depth 1, what is in it. Parsed as it arrives.
+
+        Raises before the first resource when the request fails, ``NotFound`` for example.
+        """
+        headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
+        for attempt in range(1, attempts + 1):
+            try:
+                response = self.open(
+                    "PROPFIND", path, scene, headers=headers, body=QUERY, accept=REDIRECTS, idle=idle
+                )
+                break
+            except StorageError as error:
+                if attempt == attempts or not _worth_another_try(error):
+                    raise
+            time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+        if response.status != 207:
+            response.close()
+            if leads_to_folder(response, path):
+                yield Resource(decoded_path(path), folder=True)
+                return
+            raise on_the_wire("redirect" if response.status in REDIRECTS else "unreadable", scene)
+        with _closing(response), self._reading(scene):
+            yield from resources(response.stream(64 * 1024))
+
+    def look(
+        self, key: str, scene: Scene, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
+    ) -> Resource:
+        """What is at a key or at a folder's key. Raises ``NotFound``, or ``PlaceMissing`` for the place."""
+        found = list(self.properties(self.place.path(key), scene, depth="0", attempts=attempts, idle=idle))
+        if not found:
+            raise on_the_wire("unreadable", scene)
+        return found[0]
+
+    def upload(self, path: str, scene: Scene, headers: Mapping[str, str], size: int | None) -> Upload:
+        """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
+        host, port = self.place.address
+        connection: HTTPConnection
+        if self.place.tls:
+            connection = _SecureConnection(host, port, ssl_context=trust(self.place))
+        else:
+            connection = _Connection(host, port)
+        return Upload(connection, path, scene, {**self._headers(), **headers}, size)
+
+    def reading(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Iterator[bytes]:
+        """The body of an open GET in pieces of up to 1 MiB."""
+        with self._reading(scene):
+            yield from response.stream(CHUNK)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        with self._lock:
+            if self._open_pool is not None:
+                self._open_pool.close()
+                self._open_pool = None
+
+    @property
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        with self._lock:
+            if self._open_pool is None:
+                host, port = self.place.address
+                if self.place.tls:
+                    self._open_pool = _SecurePool(
+                        host, port, maxsize=64, block=False, ssl_context=trust(self.place)
+                    )
+                else:
+                    self._open_pool = _Pool(host, port, maxsize=64, block=False)
+            return self._open_pool
+
+    def _headers(self) -> dict[str, str]:
+        pair = f"{self.place.username}:{self.place.password.reveal()}".encode()
+        return {
+            "authorization": f"Basic {base64.b64encode(pair).decode()}",
+            "host": self.place.host,
+            "accept-encoding": "identity",
+            "user-agent": "stowage",
+        }
+
+    def _check(self, response: urllib3.BaseHTTPResponse, scene: Scene, accept: tuple[int, ...]) -> None:
+        if response.status < 300 or response.status in accept:
+            return
+        # A short error page is read so that the connection can serve again.
+        if int(response.headers.get("content-length") or CHUNK) < 64 * 1024:
+            with self._reading(scene):
+                response.drain_conn()
+            response.release_conn()
+        else:
+            response.close()
+        raise translate(response.status, scene)
+
+    def _read_whole(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Answer:
+        with self._reading(scene):
+            body = response.read(_LONGEST_ANSWER)
+            if len(body) == _LONGEST_ANSWER:
+                response.close()
+            else:
+                response.drain_conn()
+                response.release_conn()
+        return Answer(response.status, _small(response.headers), body)
+
+    @contextmanager
+    def _reading(self, scene: Scene) -> Iterator[None]:
+        try:
+            yield
+        except Unreadable as error:
+            raise on_the_wire("unreadable", scene) from error
+        except (HTTPError, OSError) as error:
+            raise from_client(error, scene) from error
+
+
+class Upload:
+    """A PUT on its way. Nothing else may use its connection; leaving it unfinished breaks it off."""
+
+    def __init__(
+        self,
+        connection: HTTPConnection,
+        path: str,
+        scene: Scene,
+        headers: Mapping[str, str],
+        size: int | None,
+    ) -> None:
+        self._connection = connection
+        self._scene = scene
+        self._chunked = size is None
+        connection.timeout = CONNECT_SECONDS
+        with self._sending():
+            connection.putrequest("PUT", path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if size is None:
+                connection.putheader("transfer-encoding", "chunked")
+            else:
+                connection.putheader("content-length", str(size))
+            connection.endheaders()
+            sock: socket.socket | None = connection.sock
+            assert sock is not None
+            sock.settimeout(IDLE_SECONDS)
+
+    def send(self, chunk: bytes) -> None:
+        """The next bytes; not empty."""
+        with self._sending():
+            if self._chunked:
+                chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+            self._connection.send(chunk)
+
+    def finish(self) -> Answer:
+        """After the last byte: the server's answer. Raises the translated error."""
+        with self._sending():
+            if self._chunked:
+                self._connection.send(b"0\r\n\r\n")
+        return self._answer()
+
+    def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        self._connection.close()
+
+    def _answer(self) -> Answer:
+        try:
+            # urllib3's own wants a request that it was handed as a whole.
+            response = http.client.HTTPConnection.getresponse(self._connection)
+            status, headers = response.status, _small(response.headers)
+            response.read(CHUNK)
+        except (HTTPError, HTTPException, OSError) as error:
+            raise from_client(error, self._scene) from error
+        finally:
+            self.close()
+        if status >= 300:
+            raise translate(status, self._scene)
+        return Answer(status, headers)
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        try:
+            yield
+        except (ConnectionError, ssl.SSLError) as error:
+            # A server that refuses an upload may say why and hang up before it has seen all of it.
+            self._refusal(error)
+        except StorageError:
+            self.close()
+            raise
+        except (HTTPError, OSError) as error:
+            self.close()
+            raise from_client(error, self._scene) from error
+
+    def _refusal(self, error: Exception) -> None:
+        try:
+            self._answer()
+        except StorageError as refused:
+            if refused.kind in (Kind.UNREACHABLE, Kind.TIMEOUT):
+                raise from_client(error, self._scene) from error
+            raise
+        raise from_client(error, self._scene) from error
+
+
+def _whole(answer: Answer, scene: Scene) -> Answer:
+    """A multi-status answer to anything but a PROPFIND says that part of it failed."""
+    if answer.status == 207:
+        found = _STATUS.search(answer.body)
+        raise translate(int(found.group(1)) if found else 500, scene)
+    return answer
+
+
+@contextmanager
+def _closing(response: urllib3.BaseHTTPResponse) -> Iterator[None]:
+    """A connection whose answer was read to its end serves again, any other is dropped."""
+    try:
+        yield
+        response.release_conn()
+    except BaseException:
+        response.close()
+        raise
+
+
+def leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
+    """Whether this is the redirect with which servers answer for a folder without a slash at its end."""
+    location = response.headers.get("location", "")
+    return (
+        response.status in REDIRECTS
+        and location.endswith("/")
+        and decoded_path(location) == decoded_path(path)
+    )
+
+
+def _small(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _worth_another_try(error: StorageError) -> bool:
+    # A silent server has used up a long timeout already: the caller decides about another one.
+    return error.retryable and error.kind in (Kind.UNREACHABLE, Kind.THROTTLED)
+
+
+def trust(place: Place) -> ssl.SSLContext:
+    """Public authorities plus the pasted one; no checks at all only when a person said so."""
+    context = ssl.create_default_context()
+    if place.ca_certificate:
+        context.load_verify_locations(cadata=place.ca_certificate)
+    if not place.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,119 @@
+"""Keys that servers are known to bend: looked at before anything is written under them.
+
+The new name travels twice in a write, in the path of the PUT and in the ``Destination`` of the MOVE,
+and some servers decode one of them differently: wsgidav cuts a destination at ``?`` and ``;``,
+Nextcloud composes decomposed letters. Each unusual letter is tried once, on temporary names.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from contextlib import suppress
+from enum import Enum
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers._webdav_errors import bent
+from dashboard.storage.drivers._webdav_http import Client
+from dashboard.storage.drivers._webdav_listing import members
+from dashboard.storage.drivers._webdav_place import new_temporary
+from dashboard.storage.errors import StorageError
+
+_ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/ ")
+_COMMON = "!#$%&'()+,;=@[]^`{}?"
+_BOTH_FORMS = "\u00e9e\u0301"
+_BEYOND = "\U0001f600"
+_NOT_ABOUT_THE_NAME = frozenset(
+    {Kind.BAD_CREDENTIALS, Kind.DENIED, Kind.FULL, Kind.TIMEOUT, Kind.THROTTLED, Kind.NOT_FOUND}
+)
+
+
+class Way(Enum):
+    """How a name gets onto a server exactly."""
+
+    MOVE = "move"
+    PUT = "put"
+    NONE = "none"
+
+
+class Names:
+    """What a server makes of unusual letters, learnt as they come. Thread-safe."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._known: dict[str, Way] = {}
+
+    def movable(self, key: str) -> bool:
+        """Whether a MOVE can lead to this key; if not, a PUT must. Raises ``InvalidKey`` when the
+        server stores such a name under another one."""
+        odd = _odd(key)
+        if not odd:
+            return True
+        with self._lock:
+            if not self._known:
+                self._learn_common()
+            ways = {self._way(each) for each in odd}
+        if Way.NONE in ways:
+            raise bent(self._client.scene("write", key))
+        return Way.PUT not in ways
+
+    def _learn_common(self) -> None:
+        """One trial settles them all on most servers."""
+        self._known[_COMMON] = Way.NONE
+        with suppress(StorageError):
+            self._known[_COMMON] = self._try(_COMMON)
+        if self._known[_COMMON] is Way.MOVE:
+            self._known.update(dict.fromkeys(_COMMON, Way.MOVE))
+
+    def _way(self, odd: str) -> Way:
+        if odd not in self._known:
+            self._known[odd] = self._try(odd)
+        return self._known[odd]
+
+    def _try(self, odd: str) -> Way:
+        # Neither in the middle only nor at an end only: " x", "x.", "x?x".
+        tail = f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
+        put, moved = new_temporary("a") + tail, new_temporary("b") + tail
+        scene = self._client.scene("write")
+        path = self._client.place.path
+        before = set(self._there())
+        try:
+            if not self._accepted("PUT", put, {}) or put not in self._there():
+                return Way.NONE
+            headers = {"destination": self._client.place.server + path(moved), "overwrite": "F"}
+            arrived = self._accepted("MOVE", put, headers) and moved in self._there()
+            return Way.MOVE if arrived else Way.PUT
+        finally:
+            stems = (put.removesuffix(tail), moved.removesuffix(tail))
+            with suppress(StorageError):
+                for name in set(self._there()) - before:
+                    if name.startswith(stems):
+                        self._client.send("DELETE", path(name), scene, accept=(404,))
+
+    def _accepted(self, method: str, key: str, headers: dict[str, str]) -> bool:
+        """Whether the server took the request; trouble that is not about the name raises."""
+        try:
+            self._client.send(
+                method, self._client.place.path(key), self._client.scene("write"), headers=headers
+            )
+        except StorageError as error:
+            if error.kind in _NOT_ABOUT_THE_NAME:
+                raise
+            return False
+        return True
+
+    def _there(self) -> list[str]:
+        return [member.path[-1] for member in members(self._client, "", "write")]
+
+
+def _odd(key: str) -> list[str]:
+    """What is unusual in a key: letters, kinds of letters, and ends of names."""
+    odd = sorted({c for c in key if c.isascii()} - _ORDINARY)
+    if not key.isascii():
+        odd.append(_BOTH_FORMS)
+        odd += sorted({c for c in key if not c.isascii() and unicodedata.category(c)[0] in "CZ"})
+        odd += [_BEYOND] if any(ord(c) > 0xFFFF for c in key) else []
+    names = [name for name in key.split("/") if name]
+    odd += sorted({name[-1] for name in names if name[-1] in ". "})
+    return odd

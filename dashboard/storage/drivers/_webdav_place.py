@@ -1,0 +1,141 @@
+"""Where a WebDAV driver works and as whom; which keys it can hold; what it calls unfinished writes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import quote, unquote, urlsplit
+
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Secret
+
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 90.0
+
+_TEMPORARY = re.compile(r"\.stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f]{8,})-[0-9a-f]{12}.*\Z")
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder on a WebDAV server, with credentials. Prints no secret."""
+
+    server: str
+    """``scheme://host[:port]``"""
+    root: tuple[str, ...]
+    """The folder's path, decoded, without the empty parts."""
+    username: str
+    password: Secret
+    tls_verify: bool = True
+    ca_certificate: str = ""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Read checked options."""
+        parts = urlsplit(options["endpoint"])
+        path = [unquote(part) for part in parts.path.split("/")] + options.get("prefix", "").split("/")
+        return cls(
+            server=f"{parts.scheme}://{parts.netloc}",
+            root=tuple(part for part in path if part),
+            username=options["username"],
+            password=secrets["password"],
+            tls_verify=options.get("tls_verify", "true") != "false",
+            ca_certificate=options.get("ca_certificate", ""),
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.server.startswith("https:")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.server)
+        return parts.hostname or "", parts.port or (443 if self.tls else 80)
+
+    @property
+    def host(self) -> str:
+        """Host as people write it, for sentences and the ``Host`` header."""
+        return urlsplit(self.server).netloc
+
+    @property
+    def shown(self) -> str:
+        """The folder as people write it."""
+        return f"{self.host}/{'/'.join(self.root)}"
+
+    @property
+    def nextcloud(self) -> bool:
+        """Whether the address is one of Nextcloud's or ownCloud's, which store a PUT whole or not at
+        all and keep versions and shares of a file that is replaced, but not of one that is moved over."""
+        return any(pair == ("remote.php", "dav") for pair in zip(self.root, self.root[1:], strict=False)) or (
+            "remote.php" in self.root and "webdav" in self.root
+        )
+
+    def path(self, key: str) -> str:
+        """The request path of a key, or of a folder's key, which ends in a slash or is empty.
+
+        Everything but letters, digits and ``-._~`` is percent-encoded (RFC 3986, section 2.3).
+        """
+        return self.path_above(len(self.root)) + quote(key_bytes(key), safe="/~")
+
+    def path_above(self, depth: int) -> str:
+        """The request path of the folder, or of one above it: its first so many parts."""
+        return "".join(f"/{quote(part, safe='~')}" for part in self.root[:depth]) + "/"
+
+
+def check(key: str) -> None:
+    """Raise ``InvalidKey`` for what cannot be the path of a file on such a server."""
+    raw = key_bytes(key)
+    if not raw:
+        raise InvalidKey(key, "The key is empty.")
+    if any(ord(c) < 32 or ord(c) == 127 for c in key):
+        raise InvalidKey(key, "The key holds control characters, which WebDAV servers lose or refuse.")
+    for name in raw.split(b"/"):
+        if problem := _problem(name):
+            raise InvalidKey(key, f"WebDAV cannot hold “{key}” exactly: {problem}.")
+
+
+def _problem(name: bytes) -> str:
+    if not name:
+        return "it begins or ends with “/” or holds “//”"
+    if name in (b".", b".."):
+        return f"“{name.decode()}” means a folder and is not a name"
+    if len(name) > _LONGEST_NAME:
+        return f"a part between slashes is {len(name)} bytes long and file names end at {_LONGEST_NAME}"
+    if is_temporary(name.decode("utf-8", "surrogateescape")):
+        return "it is the name of an unfinished write of Stowage"
+    return ""
+
+
+def is_temporary(name: str) -> bool:
+    """Whether this is what an unfinished write is called."""
+    return _TEMPORARY.match(name) is not None
+
+
+def new_temporary(key: str) -> str:
+    """The key for the bytes of an unfinished write: beside the key, so that a move is a renaming."""
+    folder, slash, _ = key.rpartition("/")
+    began = f"{int(time.time() * 1000):x}"
+    return f"{folder}{slash}.stowage-tmp-{_digest(key)}-{began}-{secrets.token_hex(6)}"
+
+
+def belongs(name: str, keys: frozenset[str], since: float) -> bool:
+    """Whether this temporary name is of a write to one of the keys (by digest), begun since then."""
+    found = _TEMPORARY.match(name)
+    return found is not None and found["key"] in keys and int(found["began"], 16) >= int(since * 1000)
+
+
+def digests(keys: list[str]) -> frozenset[str]:
+    """How temporary names name these keys."""
+    return frozenset(_digest(key) for key in keys)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key_bytes(key)).hexdigest()[:24]

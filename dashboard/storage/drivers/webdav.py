@@ -1,0 +1,318 @@
+"""WebDAV: file servers on HTTP, Nextcloud and ownCloud among them (RFC 4918).
+
+What such a server cannot hold: object attributes are dropped on write, and the content type is what the
+server makes of the name; keys that are not exactly a path raise ``InvalidKey``. Folders are made as they
+are needed and stay when they are empty. The version of an object is its ETag, or its time and size.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+import urllib3
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
+from dashboard.storage.drivers._webdav_http import REDIRECTS, Client, leads_to_folder, trust
+from dashboard.storage.drivers._webdav_listing import members, plain_etag, walk
+from dashboard.storage.drivers._webdav_place import Place, belongs, check, digests, new_temporary
+from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
+from dashboard.storage.drivers._webdav_xml import Resource, http_date
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_SLACK = 2.0
+_COPY_SECONDS = 900.0
+"""The server copies in silence."""
+
+
+class WebDAVReading:
+    """A read of one version of one object."""
+
+    def __init__(
+        self, info: ObjectInfo, client: Client, response: urllib3.BaseHTTPResponse, scene: Scene
+    ) -> None:
+        self.info = info
+        self._client = client
+        self._response = response
+        self._scene = scene
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        arrived = 0
+        for piece in self._client.reading(self._response, self._scene):
+            arrived += len(piece)
+            yield piece
+        if arrived != self.info.size:
+            raise Damaged(
+                self.info.key, f"“{self.info.key}” has {self.info.size:,} bytes, but {arrived:,} arrived."
+            )
+        self._response.release_conn()
+
+    def read_all(self) -> bytes:
+        """See ``Reading.read_all``."""
+        return b"".join(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the connection. Idempotent; one that was read to its end serves again."""
+        self._response.close()
+
+
+class WebDAVDriver:
+    """A folder on a WebDAV server. Safe to use from many threads."""
+
+    name = "webdav"
+    ordered = True
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = Client(place)
+        self._writer = Writer(self._client)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"WebDAVDriver({self._place.shown})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Paths without empty, ``.`` or ``..`` parts and without control characters."""
+        check(key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> WebDAVReading:
+        """See ``Driver``. The server is asked to refuse any other version, and its answer is checked."""
+        check(key)
+        scene = self._client.scene("read", key)
+        strong = if_version is not None and not if_version.startswith(("W/", "@"))
+        headers = {"if-match": f'"{if_version}"'} if strong else {}
+        path = self._place.path(key)
+        try:
+            response = self._client.open("GET", path, scene, headers=headers, accept=REDIRECTS)
+        except StorageError as error:
+            # Servers answer in many ways to a GET of a folder.
+            if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED) or not self._is_folder(key):
+                raise
+            raise NotFound(key) from error
+        try:
+            info = self._opened(key, response, scene, if_version)
+        except BaseException:
+            response.close()
+            raise
+        return WebDAVReading(info, self._client, response, scene)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> WebDAVWriting:
+        """See ``Driver``. With ``size``, another number of bytes raises ``Damaged``."""
+        check(key)
+        return WebDAVWriting(self._writer, key, size, attributes, create_only)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. ``create_only`` is as atomic as the server's MOVE without overwriting."""
+        check(key)
+        return self._writer.put(key, data, attributes, create_only=create_only)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``. A folder is no object."""
+        check(key)
+        return self._stat(key, "stat")
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. In order; not a snapshot. A server sends each folder as a whole."""
+        return walk(self._client, prefix, start_after)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""
+        check(key)
+        scene = self._client.scene("delete", key)
+        try:
+            if self._client.look(key, scene).folder:
+                return
+        except NotFound:
+            return
+        self._client.send("DELETE", self._place.path(key), scene, accept=(404,))
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``: deletes the temporary names of these keys."""
+        folders: dict[str, list[str]] = {}
+        for key in keys:
+            folder, slash, _ = key.rpartition("/")
+            folders.setdefault(folder + slash, []).append(key)
+        swept = 0
+        for folder, inside in folders.items():
+            wanted = digests(inside)
+            for member in list(members(self._client, folder, "sweep")):
+                if not member.folder and belongs(member.path[-1], wanted, since - _SLACK):
+                    self._writer.drop(folder + member.path[-1])
+                    swept += 1
+        return swept
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same server and user."""
+        if not isinstance(source, WebDAVDriver):
+            return False
+        here, there = self._place, source._place
+        return (here.server, here.username, here.password) == (there.server, there.username, there.password)
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``: COPY to a temporary name, then MOVE. Proves nothing."""
+        if not isinstance(source, WebDAVDriver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share a server and a user.")
+        check(to)
+        if not self._writer.names.movable(to):
+            raise Unsupported("copy", f"{self._place.host} cannot move an object to “{to}”.")
+        before = source._stat(key, "copy")
+        if if_version is not None and before.version != if_version:
+            raise Changed(key, operation="copy")
+        scene = self._client.scene("write", to)
+        self._writer.make_folders(to, scene)
+        temporary = new_temporary(to)
+        headers = {"destination": self._place.server + self._place.path(temporary), "overwrite": "F"}
+        try:
+            self._client.send("COPY", source._place.path(key), scene, headers=headers, idle=_COPY_SECONDS)
+            size = self._client.look(temporary, scene).size
+            if source._stat(key, "copy").version != before.version:
+                raise Changed(key, operation="copy")
+            self._writer.move(temporary, to, scene, create_only=False)
+        except BaseException:
+            self._writer.drop(temporary)
+            raise
+        return Written(key=to, size=size, md5="")
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``. Raises kind ``conflict`` when it is a file."""
+        scene = self._client.scene("list")
+        try:
+            found = self._client.look("", scene)
+        except PlaceMissing:
+            return False
+        if not found.folder:
+            raise StorageError(
+                Kind.CONFLICT,
+                f"“{self._place.shown}” is a file.",
+                operation="list",
+                subject=self._place.shown,
+                remedy="Choose another folder.",
+            )
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``: makes the folder and those above it."""
+        self._make(len(self._place.root))
+
+    def _make(self, depth: int) -> None:
+        scene = self._client.scene("create bucket")
+        path = self._place.path_above(depth)
+        answer = self._client.send("MKCOL", path, scene, accept=(404, 405, 409))
+        if answer.status in (404, 409) and depth > 1:
+            self._make(depth - 1)
+            self._client.send("MKCOL", path, scene, accept=(405,))
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._place.address, self._place.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing folder is no fault of the password."""
+        scene = self._client.scene("authenticate")
+        try:
+            self._client.look("", scene, attempts=1, idle=15.0)
+        except PlaceMissing:
+            return
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return trust(self._place)
+
+    # How
+
+    def _opened(
+        self, key: str, response: urllib3.BaseHTTPResponse, scene: Scene, if_version: str | None
+    ) -> ObjectInfo:
+        if leads_to_folder(response, self._place.path(key)):
+            raise NotFound(key)
+        if response.status in REDIRECTS:
+            raise on_the_wire("redirect", scene)
+        headers = response.headers
+        length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))
+        etag = headers.get("etag", "")
+        if (not etag and modified is None) or not length.isdecimal():
+            # The page a server makes of a folder has neither.
+            found = self._stat(key, "read")
+            length, modified = str(found.size), found.modified
+        resource = Resource(
+            path=(),
+            folder=False,
+            size=int(length),
+            modified=modified,
+            etag=etag,
+            content_type=headers.get("content-type", ""),
+        )
+        info = _info(key, resource)
+        if if_version is not None and if_version not in (info.version, _stamp(resource)):
+            raise Changed(key)
+        return info
+
+    def _stat(self, key: str, operation: str) -> ObjectInfo:
+        found = self._client.look(key, self._client.scene(operation, key))
+        if found.folder:
+            raise NotFound(key, operation=operation)
+        return _info(key, found)
+
+    def _is_folder(self, key: str) -> bool:
+        try:
+            return self._client.look(key, self._client.scene("read", key)).folder
+        except StorageError:
+            return False
+
+
+def _info(key: str, resource: Resource) -> ObjectInfo:
+    etag = plain_etag(resource.etag)
+    kind = resource.content_type.partition(";")[0].strip().lower()
+    return ObjectInfo(
+        key=key,
+        size=resource.size,
+        modified=resource.modified,
+        etag=etag,
+        version=etag or _stamp(resource),
+        attributes=Attributes(content_type=kind or None),
+    )
+
+
+def _stamp(resource: Resource) -> str:
+    return f"@{resource.modified or 0:.0f}-{resource.size}"

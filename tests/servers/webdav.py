@@ -1,0 +1,178 @@
+"""wsgidav, a real WebDAV server, in its own process: ``python -m tests.servers.webdav FOLDER PORT``.
+
+Two things are added to it. Files are renamed over existing ones in one step, as file servers do (its own
+provider deletes first, which RFC 4918 allows). And what is below ``/remote.php`` answers ``X-Hash: md5``
+as Nextcloud does (apps/dav/lib/Connector/Sabre/File.php).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import urllib3
+from cheroot import wsgi
+from wsgidav.dav_error import HTTP_PRECONDITION_FAILED, DAVError
+from wsgidav.fs_dav_provider import FileResource, FilesystemProvider
+from wsgidav.wsgidav_app import WsgiDAVApp
+
+from tests.servers.processes import ServerProcess, free_ports
+from tests.servers.s3 import wait_until
+
+USER, PASSWORD = "ada", "secret-not-for-use"
+READER, READER_PASSWORD = "bob", "other-secret-not-for-use"
+CLOUD = "/remote.php/dav/files/ada"
+
+_numbers = count(1)
+
+
+class WebDAV:
+    """A server on a temporary folder, for as long as a ``with`` block lasts."""
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="stowage-webdav-"))
+        self.files = self.folder / "files"
+        self.cloud_files = self.folder / "cloud"
+        for each in (self.files, self.cloud_files):
+            each.mkdir()
+        (port,) = free_ports(1)
+        self.server = f"http://127.0.0.1:{port}"
+        self.endpoint = f"{self.server}/files"
+        self.cloud_endpoint = self.server + CLOUD
+        command = [sys.executable, "-m", "tests.servers.webdav", str(self.folder), str(port)]
+        self._process = ServerProcess(command, cwd=Path.cwd(), log=self.folder / "wsgidav.log")
+        try:
+            wait_until(self._answers, seconds=60, what="wsgidav ready")
+        except BaseException:
+            self._process.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def new_folder(self) -> str:
+        """Make an empty folder, visible under both addresses' roots, and return its name."""
+        name = f"place-{next(_numbers)}"
+        for each in (self.files, self.cloud_files):
+            (each / name).mkdir()
+        return name
+
+    def _answers(self) -> bool:
+        self._process.check()
+        try:
+            return urllib3.request("OPTIONS", self.endpoint, retries=False, timeout=2).status == 401
+        except urllib3.exceptions.HTTPError:
+            return False
+
+
+class RenamingFile(FileResource):  # type: ignore[misc]
+    """A file whose MOVE is one step."""
+
+    def handle_move(self, dest_path: str) -> bool:
+        source, to = self._file_path, self.provider._loc_to_file_path(dest_path, self.environ)
+        if os.path.isdir(to):
+            return False
+        if self.environ.get("HTTP_OVERWRITE", "T") == "T":
+            os.replace(source, to)
+            return True
+        try:
+            os.link(source, to)
+        except FileExistsError as error:
+            raise DAVError(HTTP_PRECONDITION_FAILED) from error
+        os.unlink(source)
+        return True
+
+
+class Provider(FilesystemProvider):  # type: ignore[misc]
+    """Files below a folder, one user of whom may only read."""
+
+    def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Any:
+        found = super().get_resource_inst(path, environ)
+        if type(found) is FileResource:
+            found.__class__ = RenamingFile
+        return found
+
+
+def hashing(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Answer X-Hash on PUT below /remote.php with the MD5 of what was received."""
+
+    def middleware(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = environ.get("HTTP_X_HASH") == "md5" and environ["PATH_INFO"].startswith("/remote.php")
+        if environ["REQUEST_METHOD"] != "PUT" or not asked:
+            return app(environ, start_response)
+        body = environ["wsgi.input"]
+        md5 = hashlib.md5()
+        original = body.read
+
+        class Hashed:
+            def read(self, size: int = -1) -> bytes:
+                data: bytes = original(size)
+                md5.update(data)
+                return data
+
+        environ["wsgi.input"] = Hashed()
+
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            return start_response(status, [*headers, ("X-Hash-MD5", md5.hexdigest())], *rest)
+
+        return app(environ, start)
+
+    return middleware
+
+
+class ReadOnlyFor:
+    """Refuse every method that changes something to one user."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], header: str) -> None:
+        self._app = app
+        self._header = header
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        reads = environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS", "PROPFIND")
+        if environ.get("HTTP_AUTHORIZATION") == self._header and not reads:
+            start_response("403 Forbidden", [("Content-Length", "0")])
+            return [b""]
+        return self._app(environ, start_response)
+
+
+def main() -> None:
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    users = {USER: {"password": PASSWORD}, READER: {"password": READER_PASSWORD}}
+    options = {"fs_opts": {}}
+    config = {
+        "provider_mapping": {
+            "/files": Provider(str(folder / "files"), **options),
+            CLOUD: Provider(str(folder / "cloud"), **options),
+        },
+        "http_authenticator": {
+            "accept_basic": True,
+            "accept_digest": False,
+            "default_to_digest": False,
+            "domain_controller": "wsgidav.dc.simple_dc.SimpleDomainController",
+        },
+        "simple_dc": {"user_mapping": {"*": users}},
+        "verbose": 1,
+        "logging": {"enable": False},
+        "lock_storage": True,
+    }
+    pair = urllib3.util.make_headers(basic_auth=f"{READER}:{READER_PASSWORD}")["authorization"]
+    app = ReadOnlyFor(hashing(WsgiDAVApp(config)), pair)
+    server = wsgi.Server(("127.0.0.1", port), app, numthreads=20)
+    server.timeout = 120
+    server.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,16 @@
 """wsgidav, a real WebDAV server, in its own process: ``python -m tests.servers.webdav FOLDER PORT``.
 
-Two things are added to it. Files are renamed over existing ones in one step, as file servers do (its own
-provider deletes first, which RFC 4918 allows). And what is below ``/remote.php`` answers ``X-Hash: md5``
-as Nextcloud does (apps/dav/lib/Connector/Sabre/File.php).
+Two things are added to it. Files take the place of existing ones in one step, as on most file servers (its
+own provider deletes or empties them first, which RFC 4918 allows). What is below ``/remote.php`` answers
+``X-Hash: md5`` as Nextcloud does (apps/dav/lib/Connector/Sabre/File.php).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -41,7 +43,7 @@ class WebDAV:
         self.folder = Path(tempfile.mkdtemp(prefix="stowage-webdav-"))
         self.files = self.folder / "files"
         self.cloud_files = self.folder / "cloud"
-        for each in (self.files, self.cloud_files):
+        for each in (self.files, self.cloud_files, self.folder / "spare"):
             each.mkdir()
         (port,) = free_ports(1)
         self.server = f"http://127.0.0.1:{port}"
@@ -77,8 +79,25 @@ class WebDAV:
             return False
 
 
+class _Whole(io.FileIO):
+    """A file that takes its place when it is closed."""
+
+    def __init__(self, path: str, spare: str) -> None:
+        super().__init__(spare, "wb")
+        self._path, self._spare = path, spare
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.replace(self._spare, self._path)
+
+
 class RenamingFile(FileResource):  # type: ignore[misc]
-    """A file whose MOVE is one step."""
+    """A file whose MOVE is one step, and whose PUT shows nothing before its end."""
+
+    def begin_write(self, *, content_type: str | None = None) -> _Whole:
+        spare = Path(self.provider.root_folder_path).parent / "spare" / secrets.token_hex(8)
+        return _Whole(self._file_path, str(spare))
 
     def handle_move(self, dest_path: str) -> bool:
         source, to = self._file_path, self.provider._loc_to_file_path(dest_path, self.environ)

@@ -324,7 +324,7 @@ class Upload:
         try:
             # urllib3's own wants a request that it was handed as a whole.
             response = http.client.HTTPConnection.getresponse(self._connection)
-            status, headers = response.status, _small(response.headers)
+            status, headers = response.status, _small(dict(response.headers.items()))
             response.read(CHUNK)
         except (HTTPError, HTTPException, OSError) as error:
             raise from_client(error, self._scene) from error

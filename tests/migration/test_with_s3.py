@@ -7,31 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.migration.run import MigrationJob, run
-from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
-from dashboard.storage.driver import Driver
+from dashboard.migration.types import Action, ObjectState, Spec, Verify
 from dashboard.storage.drivers.local import LocalDriver
-from tests.migration.ledgers import SqlBook, assert_exact
+from tests.migration.across import migrate
 from tests.migration.rehearsal import LARGE, contents, some_objects
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.conftest import s3_on
-
-
-def migrate(folder: Path, source: Driver, destination: Driver, spec: Spec) -> SqlBook:
-    folder.mkdir()
-    book = SqlBook(folder)
-    result = run(
-        MigrationJob(1, spec, lambda: True, "source"),
-        source,
-        destination,
-        book.open(),
-        lambda: Control.RUN,
-        on_state=lambda *told: None,
-    )
-    assert result.state is State.FINISHED, result
-    assert result.outcome is not Outcome.WITH_ERRORS, book.failures()
-    assert_exact(book)
-    return book
 
 
 @pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])

@@ -6,26 +6,20 @@ https://www.rfc-editor.org/rfc/rfc4918
 from __future__ import annotations
 
 import base64
-import http.client
 import random
 import re
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Literal
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import connect, resolve
 from dashboard.storage.drivers._webdav_errors import (
     Scene,
     from_client,
@@ -33,10 +27,18 @@ from dashboard.storage.drivers._webdav_errors import (
     translate,
 )
 from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers._webdav_wire import (
+    CHUNK,
+    Answer,
+    Connection,
+    SecureConnection,
+    Upload,
+    small,
+    trust,
+)
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
 from dashboard.storage.errors import StorageError
 
-CHUNK = 1024 * 1024
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
 _LONGEST_ANSWER = 1024 * 1024
@@ -44,43 +46,12 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
 _REPEATABLE = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
 
 
-class _Connection(HTTPConnection):
-    """Connects only where the address policy allows, looked at after the name was resolved."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connected(self.host, self.port)
-
-
-class _SecureConnection(HTTPSConnection):
-    """The same, with TLS."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connected(self.host, self.port)
-
-
-def _connected(host: str, port: int | None) -> socket.socket:
-    assert port is not None
-    bare = host.removeprefix("[").removesuffix("]")
-    raw = connect(bare, port, resolve(bare, port))
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return raw
-
-
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = Connection
 
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer, read whole. Header names are in small letters."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = b""
+    ConnectionCls = SecureConnection
 
 
 class Client:
@@ -182,7 +153,7 @@ class Client:
             time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
         if response.status != 207:
             response.close()
-            if leads_to_folder(response, path):
+            if _leads_to_folder(response, path):
                 yield Resource(decoded_path(path), folder=True)
                 return
             raise on_the_wire("redirect" if response.status in REDIRECTS else "unreadable", scene)
@@ -203,9 +174,9 @@ class Client:
         host, port = self.place.address
         connection: HTTPConnection
         if self.place.tls:
-            connection = _SecureConnection(host, port, ssl_context=trust(self.place))
+            connection = SecureConnection(host, port, ssl_context=trust(self.place))
         else:
-            connection = _Connection(host, port)
+            connection = Connection(host, port)
         return Upload(connection, path, scene, {**self._headers(), **headers}, size)
 
     def reading(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Iterator[bytes]:
@@ -262,7 +233,7 @@ class Client:
             else:
                 response.drain_conn()
                 response.release_conn()
-        return Answer(response.status, _small(response.headers), body)
+        return Answer(response.status, small(response.headers), body)
 
     @contextmanager
     def _reading(self, scene: Scene) -> Iterator[None]:
@@ -272,90 +243,6 @@ class Client:
             raise on_the_wire("unreadable", scene) from error
         except (HTTPError, OSError) as error:
             raise from_client(error, scene) from error
-
-
-class Upload:
-    """A PUT on its way. Nothing else may use its connection; leaving it unfinished breaks it off."""
-
-    def __init__(
-        self,
-        connection: HTTPConnection,
-        path: str,
-        scene: Scene,
-        headers: Mapping[str, str],
-        size: int | None,
-    ) -> None:
-        self._connection = connection
-        self._scene = scene
-        self._chunked = size is None
-        connection.timeout = CONNECT_SECONDS
-        with self._sending():
-            connection.putrequest("PUT", path, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers.items():
-                connection.putheader(name, value)
-            if size is None:
-                connection.putheader("transfer-encoding", "chunked")
-            else:
-                connection.putheader("content-length", str(size))
-            connection.endheaders()
-            sock: socket.socket | None = connection.sock
-            assert sock is not None
-            sock.settimeout(IDLE_SECONDS)
-
-    def send(self, chunk: bytes) -> None:
-        """The next bytes; not empty."""
-        with self._sending():
-            if self._chunked:
-                chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-            self._connection.send(chunk)
-
-    def finish(self) -> Answer:
-        """After the last byte: the server's answer. Raises the translated error."""
-        with self._sending():
-            if self._chunked:
-                self._connection.send(b"0\r\n\r\n")
-        return self._answer()
-
-    def close(self) -> None:
-        """Let go of the connection. Idempotent."""
-        self._connection.close()
-
-    def _answer(self) -> Answer:
-        try:
-            # urllib3's own wants a request that it was handed as a whole.
-            response = http.client.HTTPConnection.getresponse(self._connection)
-            status, headers = response.status, _small(dict(response.headers.items()))
-            response.read(CHUNK)
-        except (HTTPError, HTTPException, OSError) as error:
-            raise from_client(error, self._scene) from error
-        finally:
-            self.close()
-        if status >= 300:
-            raise translate(status, self._scene)
-        return Answer(status, headers)
-
-    @contextmanager
-    def _sending(self) -> Iterator[None]:
-        try:
-            yield
-        except (ConnectionError, ssl.SSLError) as error:
-            # A server that refuses an upload may say why and hang up before it has seen all of it.
-            self._refusal(error)
-        except StorageError:
-            self.close()
-            raise
-        except (HTTPError, OSError) as error:
-            self.close()
-            raise from_client(error, self._scene) from error
-
-    def _refusal(self, error: Exception) -> None:
-        try:
-            self._answer()
-        except StorageError as refused:
-            if refused.kind in (Kind.UNREACHABLE, Kind.TIMEOUT):
-                raise from_client(error, self._scene) from error
-            raise
-        raise from_client(error, self._scene) from error
 
 
 def _whole(answer: Answer, scene: Scene) -> Answer:
@@ -377,7 +264,7 @@ def _closing(response: urllib3.BaseHTTPResponse) -> Iterator[None]:
         raise
 
 
-def leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
+def _leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
     """Whether this is the redirect with which servers answer for a folder without a slash at its end."""
     location = response.headers.get("location", "")
     return (
@@ -387,21 +274,6 @@ def leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
     )
 
 
-def _small(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
 def _worth_another_try(error: StorageError) -> bool:
     # A silent server has used up a long timeout already: the caller decides about another one.
     return error.retryable and error.kind in (Kind.UNREACHABLE, Kind.THROTTLED)
-
-
-def trust(place: Place) -> ssl.SSLContext:
-    """Public authorities plus the pasted one; no checks at all only when a person said so."""
-    context = ssl.create_default_context()
-    if place.ca_certificate:
-        context.load_verify_locations(cadata=place.ca_certificate)
-    if not place.tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -16,10 +16,11 @@ from typing import Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers._webdav_errors import Scene, bent, folder_in_the_way, place_missing
-from dashboard.storage.drivers._webdav_http import Answer, Client, Upload
+from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_listing import require_place, walk
 from dashboard.storage.drivers._webdav_names import Names
 from dashboard.storage.drivers._webdav_place import new_temporary
+from dashboard.storage.drivers._webdav_wire import Answer, Upload
 from dashboard.storage.drivers._webdav_xml import Resource
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Attributes, Written
@@ -239,7 +240,7 @@ class WebDAVWriting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._upload is not None:
-            self._upload.close()
+            self._upload.break_off()
             self._upload = None
         if self._temporary:
             self._writer.drop(self._temporary)

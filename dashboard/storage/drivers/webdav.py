@@ -17,9 +17,10 @@ import urllib3
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
-from dashboard.storage.drivers._webdav_http import REDIRECTS, Client, leads_to_folder, trust
+from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
 from dashboard.storage.drivers._webdav_listing import members, plain_etag, walk
 from dashboard.storage.drivers._webdav_place import Place, belongs, check, digests, new_temporary
+from dashboard.storage.drivers._webdav_wire import trust
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
@@ -264,9 +265,9 @@ class WebDAVDriver:
     def _opened(
         self, key: str, response: urllib3.BaseHTTPResponse, scene: Scene, if_version: str | None
     ) -> ObjectInfo:
-        if leads_to_folder(response, self._place.path(key)):
-            raise NotFound(key)
         if response.status in REDIRECTS:
+            if self._is_folder(key):
+                raise NotFound(key)
             raise on_the_wire("redirect", scene)
         headers = response.headers
         length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))

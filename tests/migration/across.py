@@ -1,0 +1,60 @@
+"""A migration from one driver to another, run to its end in this thread."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.local import LocalDriver
+from tests.migration.ledgers import SqlBook, assert_exact
+from tests.migration.rehearsal import LARGE, contents, some_objects
+
+
+def migrate(folder: Path, source: Driver, destination: Driver, spec: Spec) -> SqlBook:
+    folder.mkdir()
+    book = SqlBook(folder)
+    result = run(
+        MigrationJob(1, spec, lambda: True, "source"),
+        source,
+        destination,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    assert result.state is State.FINISHED, result
+    assert result.outcome is not Outcome.WITH_ERRORS, book.failures()
+    assert_exact(book)
+    return book
+
+
+def there_and_back(tmp_path: Path, place: Driver, verify: Verify) -> None:
+    """From a folder to this empty place and from there to another folder, which then holds the same;
+    and once more to the place, where nothing is left to do."""
+    here, back = tmp_path / "here", tmp_path / "back"
+    back.mkdir()
+    objects = some_objects(60) | {
+        "large.bin": os.urandom(LARGE * 2),
+        "empty": b"",
+        "a/x": b"1",
+        "a-b": b"2",
+        "ä ö/ü+%20&.txt": b"3",
+    }
+    for key, content in objects.items():
+        path = here / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    spec = Spec(workers=8, verify=verify)
+    local, other = LocalDriver(str(here)), LocalDriver(str(back))
+    for step, (source, destination) in enumerate([(local, place), (place, other)]):
+        book = migrate(tmp_path / f"step {step}", source, destination, spec)
+        assert {row.state for row in book.rows()} == {ObjectState.VERIFIED}
+        assert {row.action for row in book.rows()} == {Action.COPY}
+        book.close()
+    assert contents(back) == contents(here)
+    again = migrate(tmp_path / "again", local, place, spec)
+    assert {row.state for row in again.rows()} == {ObjectState.SKIPPED}
+    again.close()
+    place.close()

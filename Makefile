@@ -22,6 +22,7 @@ run:  ## make the environment if needed and start the console
 test:  ## install what the tests need and run them all
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/find-chromium --install >/dev/null
+	@sh .ci/install-azurite
 	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m "not torture" $(TESTS)
 
 lint:  ## check style and formatting

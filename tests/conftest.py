@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers import azurite as azurite_server
+from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
@@ -37,4 +39,13 @@ def fault_proxy(seaweedfs: SeaweedFS) -> Iterator[FaultProxy]:
 def webdav_server() -> Iterator[WebDAV]:
     """wsgidav: ``endpoint``, ``cloud_endpoint`` in the manner of Nextcloud, ``new_folder()``."""
     with WebDAV() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Azure's blob service: ``endpoint``, ``key``, ``new_container()``, ``sas()``."""
+    if reason := azurite_server.why_not():
+        pytest.skip(reason)
+    with Azurite() as server:
         yield server

@@ -147,6 +147,16 @@ _LIST = (
         ),
     ),
     Preset(
+        name="azure",
+        label="Azure Blob Storage",
+        driver="azure",
+        help="Storage account: its name, in the portal under Storage accounts.\n"
+        "Key or connection string: the account's page, Security + networking, Access keys.\n"
+        "A SAS token (Shared access signature) is safer: for the blob service, containers and objects, with "
+        "the permissions Read, Write, Delete, List and Create.",
+        help_url="https://learn.microsoft.com/azure/storage/common/storage-account-keys-manage",
+    ),
+    Preset(
         name="nextcloud",
         label="Nextcloud",
         driver="webdav",

@@ -15,6 +15,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset
@@ -24,6 +25,7 @@ from dashboard.storage.types import Secret
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
 
 Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
+CheckSecrets = Callable[[Mapping[str, str], Mapping[str, Secret]], None]
 Factory = Callable[[Mapping[str, str], Mapping[str, Secret]], Driver]
 
 _LONGEST = 16 * 1024
@@ -37,6 +39,8 @@ class DriverType:
     factory: str
     options: tuple[Option, ...]
     check: Check
+    check_secrets: CheckSecrets | None = None
+    """Looks at the secrets beside the checked options, where their form can be told."""
 
 
 DRIVERS: Mapping[str, DriverType] = MappingProxyType(
@@ -50,6 +54,13 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 check_local,
             ),
             DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
+            DriverType(
+                "azure",
+                "dashboard.storage.drivers.azure:AzureDriver.from_options",
+                AZURE_OPTIONS,
+                check_azure,
+                check_credential,
+            ),
             DriverType(
                 "webdav",
                 "dashboard.storage.drivers.webdav:WebDAVDriver.from_options",
@@ -137,7 +148,11 @@ def check_options(
     for option in known.values():
         if option.secret:
             _check_secret(option, secrets.get(option.name))
-    return MappingProxyType(driver_type(chosen.driver).check(values, chosen, forbidden_roots))
+    kind = driver_type(chosen.driver)
+    checked = kind.check(values, chosen, forbidden_roots)
+    if kind.check_secrets is not None:
+        kind.check_secrets(checked, secrets)
+    return MappingProxyType(checked)
 
 
 def _refuse_unknown(
@@ -236,7 +251,8 @@ def summary(driver: str, options: Mapping[str, str]) -> str:
     if driver == "webdav":
         return f"{address}/{options.get('prefix', '')}".rstrip("/")
     host = address.partition("/")[0]
-    place = "/".join(
-        part for part in (options.get("bucket", ""), options.get("prefix", "").rstrip("/")) if part
-    )
+    if driver == "azure":
+        host = options.get("account", "")
+    bucket = options.get("bucket") or options.get("container", "")
+    place = "/".join(part for part in (bucket, options.get("prefix", "").rstrip("/")) if part)
     return f"{place} on {host}" if host else place

@@ -15,6 +15,7 @@ import pytest
 from dashboard.storage.driver import Driver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.webdav import PASSWORD, USER, WebDAV
@@ -84,16 +85,38 @@ def nextcloud(request: pytest.FixtureRequest) -> Driver:
     return webdav_at(server.cloud_endpoint, server.new_folder())
 
 
+def azure_on(server: Azurite, container: str, credential: str, prefix: str = "", **more: str) -> Driver:
+    """An Azure driver for a container of the emulator."""
+    options = {"account": ACCOUNT, "container": container, "prefix": prefix, "endpoint": server.endpoint}
+    secrets = {"credential": Secret(credential)}
+    return build("azure", check_options("azure", options | more, secrets), secrets)
+
+
+def azure(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a new container on Azurite."""
+    server: Azurite = request.getfixturevalue("azurite")
+    return azure_on(server, server.new_container(), server.key, "deep/er/")
+
+
+def azure_exact(request: pytest.FixtureRequest) -> Driver:
+    """A new container on Azurite, signed in with a SAS token."""
+    server: Azurite = request.getfixturevalue("azurite")
+    container = server.new_container()
+    return azure_on(server, container, server.sas(container, "racwdl"))
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "local": local,
     "s3": s3,
     "webdav": webdav,
     "nextcloud": nextcloud,
+    "azure": azure,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "local": local,
     "s3": s3_exact,
     "webdav": webdav,
+    "azure": azure_exact,
 }
 UNPROVEN = {"webdav": "plain WebDAV servers tell no checksum, so a migration reads back what it wrote"}
 """Rows of ``DRIVERS`` whose receipts prove nothing, and why."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import random
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.errors import Kind
+from dashboard.storage.connections import Connection, Pool, SecureConnection, SecurePool, trust
 from dashboard.storage.drivers._webdav_errors import (
     Scene,
     from_client,
@@ -27,15 +29,7 @@ from dashboard.storage.drivers._webdav_errors import (
     translate,
 )
 from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
-from dashboard.storage.drivers._webdav_wire import (
-    CHUNK,
-    Answer,
-    Connection,
-    SecureConnection,
-    Upload,
-    small,
-    trust,
-)
+from dashboard.storage.drivers._webdav_wire import CHUNK, Answer, Upload, small
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
 from dashboard.storage.errors import StorageError
 
@@ -44,14 +38,6 @@ REDIRECTS = (301, 302, 307, 308)
 _LONGEST_ANSWER = 1024 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
 _REPEATABLE = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = SecureConnection
 
 
 class Client:
@@ -174,7 +160,11 @@ class Client:
         host, port = self.place.address
         connection: HTTPConnection
         if self.place.tls:
-            connection = SecureConnection(host, port, ssl_context=trust(self.place))
+            connection = SecureConnection(
+                host,
+                port,
+                ssl_context=self._trust(),
+            )
         else:
             connection = Connection(host, port)
         return Upload(connection, path, scene, {**self._headers(), **headers}, size)
@@ -197,12 +187,21 @@ class Client:
             if self._open_pool is None:
                 host, port = self.place.address
                 if self.place.tls:
-                    self._open_pool = _SecurePool(
-                        host, port, maxsize=64, block=False, ssl_context=trust(self.place)
+                    self._open_pool = SecurePool(
+                        host,
+                        port,
+                        maxsize=64,
+                        block=False,
+                        ssl_context=trust(
+                            tls_verify=self.place.tls_verify, authority=self.place.ca_certificate
+                        ),
                     )
                 else:
-                    self._open_pool = _Pool(host, port, maxsize=64, block=False)
+                    self._open_pool = Pool(host, port, maxsize=64, block=False)
             return self._open_pool
+
+    def _trust(self) -> ssl.SSLContext:
+        return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
 
     def _headers(self) -> dict[str, str]:
         pair = f"{self.place.username}:{self.place.password.reveal()}".encode()

@@ -10,39 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import connect, resolve
 from dashboard.storage.drivers._webdav_errors import Scene, from_client, translate
-from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS
 from dashboard.storage.errors import StorageError
 
 CHUNK = 1024 * 1024
 _FAREWELL_SECONDS = 2.0
-
-
-class Connection(HTTPConnection):
-    """Connects only where the address policy allows, looked at after the name was resolved."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connected(self.host, self.port)
-
-
-class SecureConnection(HTTPSConnection):
-    """The same, with TLS."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connected(self.host, self.port)
-
-
-def _connected(host: str, port: int | None) -> socket.socket:
-    assert port is not None
-    bare = host.removeprefix("[").removesuffix("]")
-    raw = connect(bare, port, resolve(bare, port))
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +129,3 @@ class Upload:
 def small(headers: Mapping[str, str]) -> dict[str, str]:
     """Header names in small letters."""
     return {name.lower(): value for name, value in headers.items()}
-
-
-def trust(place: Place) -> ssl.SSLContext:
-    """Public authorities plus the pasted one; no checks at all only when a person said so."""
-    context = ssl.create_default_context()
-    if place.ca_certificate:
-        context.load_verify_locations(cadata=place.ca_certificate)
-    if not place.tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -15,12 +15,12 @@ from typing import Self
 import urllib3
 
 from dashboard.errors import Kind
+from dashboard.storage.connections import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
 from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
 from dashboard.storage.drivers._webdav_listing import members, plain_etag, walk
 from dashboard.storage.drivers._webdav_place import Place, belongs, check, digests, new_temporary
-from dashboard.storage.drivers._webdav_wire import trust
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
@@ -258,7 +258,7 @@ class WebDAVDriver:
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return trust(self._place)
+        return trust(tls_verify=self._place.tls_verify, authority=self._place.ca_certificate)
 
     # How
 

@@ -1,0 +1,59 @@
+"""HTTP connections that go only where the address policy allows, looked at after the name was resolved.
+
+Imports an HTTP client: for drivers only.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from dashboard.storage.connecting import connect, resolve
+
+
+class Connection(HTTPConnection):
+    """Without TLS."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connected(self.host, self.port)
+
+
+class SecureConnection(HTTPSConnection):
+    """With TLS."""
+
+    def _new_conn(self) -> socket.socket:
+        return _connected(self.host, self.port)
+
+
+def _connected(host: str, port: int | None) -> socket.socket:
+    assert port is not None
+    bare = host.removeprefix("[").removesuffix("]")
+    raw = connect(bare, port, resolve(bare, port))
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return raw
+
+
+class Pool(urllib3.HTTPConnectionPool):
+    """Connections without TLS."""
+
+    ConnectionCls = Connection
+
+
+class SecurePool(urllib3.HTTPSConnectionPool):
+    """Connections with TLS."""
+
+    ConnectionCls = SecureConnection
+
+
+def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
+    """Public authorities plus the pasted one; no checks at all only when a person said so."""
+    context = ssl.create_default_context()
+    if authority:
+        context.load_verify_locations(cadata=authority)
+    if not tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

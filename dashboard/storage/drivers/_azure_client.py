@@ -1,0 +1,304 @@
+"""The only file that knows Azure's SDK: one container, in and out, with failures in neutral words.
+
+Reads go through it and not through obstore, because only it tells the MD5 stored beside a blob, and
+writes, because only it hands over the MD5 the service computed.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from azure.core import MatchConditions
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings, LinearRetry
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from dashboard.storage.connections import Pool, SecurePool, trust
+from dashboard.storage.driver import SMALL
+from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
+from dashboard.storage.drivers._azure_place import (
+    CONNECT_SECONDS,
+    IDLE_SECONDS,
+    Place,
+    from_azure,
+    header_safe,
+    to_azure,
+)
+from dashboard.storage.types import Attributes, Entry, ObjectInfo
+from dashboard.storage.wire import trouble_in
+
+_PAGE = 5000
+_POOL = 64
+_TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
+_HEADERS = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
+
+# It logs every request at INFO, addresses and all.
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that keep to the address policy and to this backend's certificates."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """See ``HTTPAdapter``."""
+        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+
+    def cert_verify(self, *arguments: Any, **options: Any) -> None:
+        """The context has decided about certificates already."""
+
+    def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
+        """As ``HTTPAdapter`` makes them, without its own ideas about certificates."""
+        host, pool = super().build_connection_pool_key_attributes(*arguments, **options)
+        for name in ("cert_reqs", "ca_certs", "ca_cert_dir"):
+            pool.pop(name, None)
+        return host, pool
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An open read: what is known of the blob, and its content in pieces."""
+
+    info: ObjectInfo
+    pieces: Callable[[], Iterator[bytes]]
+
+
+class Client:
+    """The requests of one container. Thread-safe; connects on first use."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._session = requests.Session()
+        self._session.trust_env = False
+        adapter = _Adapter(trust(tls_verify=place.tls_verify, authority=place.ca_certificate))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+        self._container = ContainerClient(
+            place.endpoint,
+            place.container,
+            credential=_credential(place),
+            transport=RequestsTransport(
+                session=self._session, session_owner=False, use_env_settings=False, **_TIMEOUTS
+            ),
+            retry_policy=LinearRetry(
+                backoff=1, retry_total=3, retry_connect=1, retry_read=0, retry_status=3, random_jitter_range=1
+            ),
+            max_single_get_size=SMALL,
+            max_chunk_get_size=SMALL,
+            max_single_put_size=SMALL,
+            permit_redirects=False,
+            **_TIMEOUTS,
+        )
+
+    def scene(self, operation: str, key: str = "") -> Scene:
+        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        return Scene(operation, key, self.place.container, self.place.account, self.place.host)
+
+    def put(
+        self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
+    ) -> tuple[str, str | None]:
+        """Write in one request. Returns the ETag and the MD5 the service computed.
+        https://learn.microsoft.com/rest/api/storageservices/put-blob"""
+        with _neutral(self.scene("write", key)):
+            answer = self._blob(key).upload_blob(
+                data,
+                length=len(data),
+                overwrite=not create_only,
+                validate_content=True,
+                content_settings=_settings(attributes, md5),
+                metadata=to_azure(attributes.metadata) if attributes else None,
+                **self._tier(),
+            )
+        stored = answer.get("content_md5")
+        return _unquoted(answer["etag"]), bytes(stored).hex() if stored else None
+
+    def stage(self, key: str, block: str, data: memoryview) -> str | None:
+        """Upload a block, refused if its MD5 is another; returns the hex MD5 the service computed.
+        https://learn.microsoft.com/rest/api/storageservices/put-block"""
+        with _neutral(self.scene("write", key)):
+            answer = self._blob(key).stage_block(block, bytes(data), length=len(data), validate_content=True)
+        stored = answer.get("content_md5")
+        return bytes(stored).hex() if stored else None
+
+    def commit(
+        self,
+        key: str,
+        blocks: list[str],
+        md5: bytes | None,
+        attributes: Attributes | None,
+        *,
+        create_only: bool,
+    ) -> str:
+        """Make the blocks the blob; returns the ETag.
+        https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
+        condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
+        with _neutral(self.scene("write", key)):
+            answer = self._blob(key).commit_block_list(
+                [BlobBlock(block) for block in blocks],
+                content_settings=_settings(attributes, md5),
+                metadata=to_azure(attributes.metadata) if attributes else None,
+                **self._tier(),
+                **condition,
+            )
+        return _unquoted(str(answer["etag"]))
+
+    def committed(self, key: str) -> list[tuple[str, int]]:
+        """The blocks the blob consists of: names and sizes."""
+        with _neutral(self.scene("stat", key)):
+            blocks, _ = self._blob(key).get_block_list("committed")
+        return [(block.id, block.size) for block in blocks]
+
+    def head(self, key: str, operation: str = "stat") -> ObjectInfo:
+        """Describe a blob. Raises ``NotFound``."""
+        with _neutral(self.scene(operation, key)):
+            return _info(key, self._blob(key).get_blob_properties())
+
+    def open(self, key: str, etag: str | None) -> Body:
+        """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
+        version. Raises ``Changed`` and ``NotFound``."""
+        scene = self.scene("read", key)
+        condition: dict[str, Any] = {}
+        if etag is not None:
+            condition = {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
+        with _neutral(scene):
+            stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **condition)
+            chunks = stream.chunks()
+
+        def pieces() -> Iterator[bytes]:
+            while True:
+                with _neutral(scene):
+                    piece = next(chunks, None)
+                if piece is None:
+                    return
+                yield piece
+
+        return Body(_info(key, stream.properties), pieces)
+
+    def list(self, prefix: str, start_after: str) -> Iterator[Entry]:
+        """Blobs by full name, page by page.
+        https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
+        with _neutral(self.scene("list")):
+            blobs = self._container.list_blobs(
+                name_starts_with=prefix or None, results_per_page=_PAGE, start_from=start_after or None
+            )
+        while True:
+            with _neutral(self.scene("list")):
+                blob = next(blobs, None)
+            if blob is None:
+                return
+            yield Entry(blob.name, blob.size, blob.last_modified.timestamp(), _unquoted(blob.etag))
+
+    def look(self, operation: str, *, patient: bool = True) -> None:
+        """Ask for one name: the cheapest request a SAS token for a container may make."""
+        retries: dict[str, Any] = {} if patient else {"retry_total": 0, "read_timeout": 15}
+        with _neutral(self.scene(operation)):
+            next(self._container.list_blobs(results_per_page=1, **retries).by_page(), None)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob and its snapshots. Raises ``NotFound``."""
+        with _neutral(self.scene("delete", key)):
+            self._blob(key).delete_blob(delete_snapshots="include")
+
+    def create_container(self) -> None:
+        """Make the container; fine if it is there."""
+        with _neutral(self.scene("create bucket")):
+            try:
+                self._container.create_container()
+            except ResourceExistsError as error:
+                if _failure(error).code != "ContainerAlreadyExists":
+                    raise
+
+    def begin_copy(self, source: Client, key: str, full: str, etag: str, to: str) -> str:
+        """Have the service copy a blob of the same account; returns ``success`` or ``pending``.
+        https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
+        with _neutral(self.scene("copy", key)):
+            answer = self._blob(to).start_copy_from_url(
+                source._container.get_blob_client(full).url,
+                source_etag=f'"{etag}"',
+                source_match_condition=MatchConditions.IfNotModified,
+                **self._tier(),
+            )
+        return str(answer["copy_status"])
+
+    def copy_status(self, key: str) -> str:
+        """How a copy to this key is getting on."""
+        with _neutral(self.scene("copy", key)):
+            return str(self._blob(key).get_blob_properties().copy.status)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        self._session.close()
+
+    def _blob(self, key: str) -> BlobClient:
+        return self._container.get_blob_client(self.place.prefix + key)
+
+    def _tier(self) -> dict[str, Any]:
+        return {"standard_blob_tier": self.place.access_tier} if self.place.access_tier else {}
+
+
+def _credential(place: Place) -> AzureNamedKeyCredential | AzureSasCredential:
+    if place.credential.account_key is not None:
+        return AzureNamedKeyCredential(place.account, place.credential.account_key.reveal())
+    assert place.credential.sas_token is not None
+    return AzureSasCredential(place.credential.sas_token.reveal())
+
+
+def _settings(attributes: Attributes | None, md5: bytes | None) -> ContentSettings:
+    named = {name: header_safe(attributes, name) for name in _HEADERS}
+    return ContentSettings(**named, content_md5=bytearray(md5) if md5 else None)
+
+
+def _info(key: str, found: Any) -> ObjectInfo:
+    held = found.content_settings
+    etag = _unquoted(found.etag)
+    return ObjectInfo(
+        key=key,
+        size=found.size,
+        modified=found.last_modified.timestamp(),
+        etag=etag,
+        version=etag,
+        md5=bytes(held.content_md5).hex() if held.content_md5 else None,
+        attributes=Attributes(
+            **{name: getattr(held, name) or None for name in _HEADERS},
+            metadata=from_azure(found.metadata or {}),
+        ),
+    )
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')
+
+
+@contextmanager
+def _neutral(scene: Scene) -> Iterator[None]:
+    """Every way the SDK fails, translated. Its text may hold a signature and travels only as the cause."""
+    try:
+        yield
+    except HttpResponseError as error:
+        raise translate(_failure(error), scene) from error
+    except (AzureError, requests.RequestException, HTTPError, OSError) as error:
+        raise translate(_on_the_wire(error), scene) from error
+
+
+def _failure(error: HttpResponseError) -> Failure:
+    if not error.status_code:
+        return _on_the_wire(error)
+    code = getattr(error, "error_code", None) or ""
+    return Failure(error.status_code, str(getattr(code, "value", code)))
+
+
+def _on_the_wire(error: Exception) -> Failure:
+    return Failure(trouble=trouble_in(f"{type(error).__name__} {error!r} {error}"))

@@ -9,7 +9,7 @@ import pytest
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import InvalidKey, NotFound
 from dashboard.storage.paths import key_bytes
-from tests.storage.conftest import LOST_BY_THE_TEST_SERVER
+from tests.storage.conftest import LOST_BY_THE_TEST_SERVER, SORTED_BY_THE_TEST_SERVER
 from tests.storage.objects import content_of, get, keys_of, refusal, stream
 
 ODD_KEYS = [
@@ -137,14 +137,21 @@ TREE = [
 ]
 
 
+def tree_for(driver: Driver) -> list[str]:
+    """The keys, without one the test server sorts in its own way."""
+    unsorted, _ = SORTED_BY_THE_TEST_SERVER.get(driver.name, ("", ""))
+    return [key for key in TREE if key != unsorted]
+
+
 def test_listings_come_in_byte_order(exact_driver: Driver) -> None:
     driver = exact_driver
-    for key in TREE:
+    tree = tree_for(driver)
+    for key in tree:
         driver.put(key, b"x")
     listed = keys_of(driver)
-    assert sorted(listed) == sorted(TREE)
+    assert sorted(listed) == sorted(tree)
     if driver.ordered:
-        assert listed == sorted(TREE, key=key_bytes)
+        assert listed == sorted(tree, key=key_bytes)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +172,11 @@ def test_a_listing_goes_on_after_a_key(exact_driver: Driver, after: str, prefix:
     driver = exact_driver
     if not driver.ordered:
         pytest.skip(f"{driver.name} does not list in order, so start_after is not used")
-    for key in TREE:
+    tree = tree_for(driver)
+    for key in tree:
         driver.put(key, b"x")
     expected = [
-        k for k in sorted(TREE, key=key_bytes) if k.startswith(prefix) and key_bytes(k) > key_bytes(after)
+        k for k in sorted(tree, key=key_bytes) if k.startswith(prefix) and key_bytes(k) > key_bytes(after)
     ]
     assert keys_of(driver, prefix, after) == expected
 

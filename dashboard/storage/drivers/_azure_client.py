@@ -18,7 +18,14 @@ from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobBlock, BlobClient, ContainerClient, ContentSettings, LinearRetry
+from azure.storage.blob import (
+    BlobBlock,
+    BlobClient,
+    ContainerClient,
+    ContentSettings,
+    LinearRetry,
+    StandardBlobTier,
+)
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
@@ -246,7 +253,8 @@ class Client:
         return self._container.get_blob_client(self.place.prefix + key)
 
     def _tier(self) -> dict[str, Any]:
-        return {"standard_blob_tier": self.place.access_tier} if self.place.access_tier else {}
+        tier = self.place.access_tier
+        return {"standard_blob_tier": StandardBlobTier(tier)} if tier else {}
 
 
 def _credential(place: Place) -> AzureNamedKeyCredential | AzureSasCredential:
@@ -297,7 +305,11 @@ def _failure(error: HttpResponseError) -> Failure:
     if not error.status_code:
         return _on_the_wire(error)
     code = getattr(error, "error_code", None) or ""
-    return Failure(error.status_code, str(getattr(code, "value", code)))
+    named = str(getattr(code, "value", code))
+    if named == "AuthorizationFailure" and "failed to authenticate" in str(error):
+        # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
+        named = "AuthenticationFailed"
+    return Failure(error.status_code, named)
 
 
 def _on_the_wire(error: Exception) -> Failure:

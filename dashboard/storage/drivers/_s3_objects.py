@@ -97,7 +97,12 @@ class Objects:
         headers = {"if-match": f'"{if_version}"'} if if_version is not None else {}
         response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
         answer = {name.lower(): value for name, value in response.headers.items()}
-        return S3Reading(self._described(key, answer, scene).info, HttpSource(response, scene), scene)
+        source = HttpSource(response, scene)
+        try:
+            return S3Reading(self._described(key, answer, scene).info, source, scene)
+        except StorageError:
+            source.close()
+            raise
 
     def head(self, key: str, *, explain: bool = False) -> Head:
         """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""

@@ -39,6 +39,7 @@ class Transfer:
 
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the row and the migration say. Returns failures of storage instead of raising them."""
+        task.begin()
         try:
             return _Move(
                 self._source, self._destination, self._spec, self._source_name, task=task, stop=stop

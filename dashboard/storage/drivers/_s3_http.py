@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -77,7 +78,7 @@ class _Unchecked(urllib3.connection.HTTPSConnection):
     """A person said not to check certificates; urllib3 need not warn of it with every request."""
 
     @property
-    def is_verified(self) -> bool:  # type: ignore[override]  # an attribute there
+    def is_verified(self) -> bool:
         return True
 
     @is_verified.setter
@@ -156,11 +157,13 @@ class SignedClient:
             assert isinstance(body, bytes)
             sent["content-length"] = str(len(body))
         target, signed = self._signed(method, key, query or {}, sent)
+        # urllib3 sends any buffer; its annotations name only bytes and text.
+        payload: Any = body or None
         try:
             response = self._pool.urlopen(
                 method,
                 target,
-                body=body or None,
+                body=payload,
                 headers=signed,
                 redirect=False,
                 retries=False,

@@ -242,7 +242,7 @@ def _attributes(named: Mapping[str, str]) -> Attributes:
         for name, value in named.items()
         if name not in _NAMES and name != "Storage-Class"
     }
-    return Attributes(**known, metadata=rest)  # type: ignore[arg-type]  # the names are the strings
+    return Attributes(**known, metadata=rest)
 
 
 def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:

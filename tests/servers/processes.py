@@ -32,8 +32,14 @@ def program(name: str) -> str:
     return found
 
 
+# The server replaces the shell; what stays behind beside it kills the whole group when the pipe from
+# this process closes, however this process ended.
+_UNTIL_PARENT_ENDS = 'exec 3<&0; (cat <&3; kill -9 0) >/dev/null & exec "$@" </dev/null 3<&-'
+
+
 class ServerProcess:
-    """A child in its own process group with its output in a file. ``stop`` is sure and idempotent."""
+    """A child in its own process group with its output in a file. ``stop`` is sure and idempotent, and
+    the child does not outlive this process, not even after SIGKILL."""
 
     def __init__(
         self, command: Sequence[str], *, cwd: Path, log: Path, environment: Mapping[str, str] | None = None
@@ -41,10 +47,10 @@ class ServerProcess:
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                command,
+                ["sh", "-c", _UNTIL_PARENT_ENDS, "sh", *command],
                 cwd=cwd,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -74,4 +80,6 @@ class ServerProcess:
         atexit.unregister(self.stop)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._process.stdin:
+            self._process.stdin.close()
         self._process.wait()

@@ -234,7 +234,7 @@ class _Move:
             create_only=create_only,
             progress=self._task.progress,
             stop=self._stop,
-            need_md5=self._spec.verify is not Verify.SIZE,
+            need_md5=self._spec.verify is Verify.READBACK,
         )
 
     def _prove(self, copied: Copied, to: str) -> Result:

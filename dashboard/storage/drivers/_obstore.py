@@ -39,7 +39,11 @@ class ObstoreError(Exception):
         self.failure = failure
 
 
-def open_store(place: Place) -> S3Store:
+Store = S3Store
+"""An open client; callers name its type without knowing the vendor."""
+
+
+def open_store(place: Place) -> Store:
     """A store for the place's bucket. No network call.
 
     obstore fills what it is not told from ``AWS_*`` variables, so the endpoint is given under both its

@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.errors import Kind
+from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate, trouble_in
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
@@ -100,6 +101,7 @@ class SignedClient:
         self._lock = threading.Lock()
         self._open_pool: urllib3.HTTPConnectionPool | None = None
         host, port = place.server
+        self.address = AddressCheck(host, port)
         self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
         self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
 
@@ -150,6 +152,7 @@ class SignedClient:
         idle: float = IDLE_SECONDS,
     ) -> urllib3.BaseHTTPResponse:
         """One request, once; the caller reads and releases a successful answer. Raises ``StorageError``."""
+        self.address.hold()
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if length is not None:
             sent["content-length"] = str(length)

@@ -60,13 +60,13 @@ class ConsoleProcess:
         wait_until(lambda: bool(self._codes()), seconds=20, what="a setup code")
         return self._codes()[-1]
 
-    def command(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """Run ``stowage`` with these arguments on the same instance."""
         return subprocess.run(
             [sys.executable, "-m", "dashboard", *arguments],
             cwd=CHECKOUT,
             env={**self._environ, **environ},
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=120,

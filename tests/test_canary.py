@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from tests.servers.console import Console
+from tests.servers.console import ConsoleProcess
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
 
@@ -65,7 +65,7 @@ def test_a_secret_typed_in_appears_nowhere_again(
     (tmp_path / "instance" / "files" / "photo.jpg").write_bytes(b"photo")
     (tmp_path / "instance").chmod(0o700)
 
-    with Console(tmp_path / "instance", STOWAGE_LOG_LEVEL="debug") as console:
+    with ConsoleProcess(tmp_path / "instance", environ={"STOWAGE_LOG_LEVEL": "debug"}) as console:
         visitor = Visitor(console.address)
         fields = {"code": console.setup_code, "username": "maria"}
         visitor.post("/setup", "/setup", **fields, password=PASSWORD, password_again=PASSWORD)
@@ -117,6 +117,7 @@ def test_a_secret_typed_in_appears_nowhere_again(
         **{f"command {n}": (each.stdout + each.stderr).encode() for n, each in enumerate(outputs)},
         **{str(each): each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()},
         "process arguments": arguments,
+        "console's output": "\n".join(console.lines).encode(),
     }
     assert any(name.endswith("stowage.db") for name in evidence)
     assert len(visitor.received) > 40

@@ -73,6 +73,11 @@ class Task:
         """Whether it moves in pieces."""
         return self.row.size > SMALL
 
+    def begin(self) -> None:
+        """A worker has taken it: from now on it is shown as moving, and counts its bytes from nothing."""
+        self.done = 0
+        self.started = True
+
     def progress(self, done: int) -> None:
         """Bytes handed over so far."""
         self.done = done

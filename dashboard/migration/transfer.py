@@ -39,6 +39,7 @@ class Transfer:
 
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the row and the migration say. Returns failures of storage instead of raising them."""
+        task.begin()
         try:
             return _Move(
                 self._source, self._destination, self._spec, self._source_name, task=task, stop=stop
@@ -233,7 +234,7 @@ class _Move:
             create_only=create_only,
             progress=self._task.progress,
             stop=self._stop,
-            need_md5=self._spec.verify is not Verify.SIZE,
+            need_md5=self._spec.verify is Verify.READBACK,
         )
 
     def _prove(self, copied: Copied, to: str) -> Result:

@@ -17,7 +17,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 Opener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
 """Opens the named secrets of a saved backend."""
 
-_PLACE = frozenset({"bucket", "prefix", "root"})
+_PLACE = frozenset({"bucket", "container", "prefix", "root"})
 
 
 def check_name(name: str) -> str:

@@ -31,6 +31,9 @@ def refuse_overlap(
     if source[0] == "local":
         reason = "One of the two folders lies inside the other, so the copy would contain itself."
         remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
+    elif source[0] == "webdav":
+        reason = "One of the two folders on this server lies inside the other."
+        remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
     else:
         reason = "Both backends use the same bucket, and one's folder lies inside the other's."
         remedy = "Give both backends folders of their own inside the bucket, or use another bucket."
@@ -46,4 +49,11 @@ def place(driver: str, options: Mapping[str, str]) -> str:
     host = (parts.hostname or "").lower()
     host = "127.0.0.1" if host == "localhost" else host
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{options.get('prefix', '')}"
+    prefix = options.get("prefix", "")
+    if driver == "webdav":
+        # Two users of one address may each see files of their own.
+        path = parts.path.rstrip("/")
+        return f"webdav:{options.get('username', '')}@{host}:{port}{path}/{prefix}"
+    if driver == "azure":
+        return f"azure:{host}:{port}/{options.get('account', '')}/{options.get('container', '')}/{prefix}"
+    return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{prefix}"

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 RUNNER = Actor("runner", Role.OPERATOR, "runner")
 ASK_EVERY = 0.2
 """Seconds for which what people want is remembered."""
-NOTE_EVERY = 2.0
+NOTE_EVERY = 1.0
 """Seconds between two notes of how long a migration has been running."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from dashboard.storage.addresses import address_refusal, host_refusal
 from dashboard.storage.errors import StorageError
 
 CONNECT_SECONDS = 5.0
+LOOK_AGAIN = 30.0
+"""Seconds for which a server's addresses are taken to be the ones that were looked at."""
 
 _CLOCK = "Check the clock of this machine, then have the server's certificate renewed."
 _AUTHORITY = (
@@ -74,6 +77,31 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
                 Kind.DENIED, reason, host, "resolve", "Check the endpoint; if it is right, check the DNS."
             )
     return addresses
+
+
+class AddressCheck:
+    """The address policy for a server that is in use: a name may lead elsewhere tomorrow. Thread-safe."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = host, port
+        self._lock = threading.Lock()
+        self._good_until = float("-inf")
+
+    def hold(self) -> None:
+        """Look the name up, at most once in ``LOOK_AGAIN`` seconds. Raises ``StorageError`` of kind
+        ``DENIED`` for a forbidden address; a name that is not found is left for the client to report."""
+        if time.monotonic() < self._good_until:
+            return
+        with self._lock:
+            if time.monotonic() < self._good_until:
+                return
+            try:
+                resolve(*self._server)
+            except StorageError as error:
+                if error.kind is Kind.DENIED:
+                    raise
+                return
+            self._good_until = time.monotonic() + LOOK_AGAIN
 
 
 def connect(host: str, port: int, addresses: Sequence[str]) -> socket.socket:

@@ -22,7 +22,16 @@ class Connection(HTTPConnection):
 
 
 class SecureConnection(HTTPSConnection):
-    """With TLS."""
+    """With TLS. Where a person said not to check certificates, urllib3 need not warn of it each time."""
+
+    @property
+    def is_verified(self) -> bool:
+        """Decided by the context."""
+        return True
+
+    @is_verified.setter
+    def is_verified(self, value: bool) -> None:
+        """What the handshake found is of no interest."""
 
     def _new_conn(self) -> socket.socket:
         return _connected(self.host, self.port)

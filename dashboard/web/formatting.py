@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+from dashboard.services import figures
+
 _KEY_WIDTH = 56
 
 
@@ -27,18 +28,8 @@ def number(value: float) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes in decimal units with at least two significant digits: ``4.1 MB``, ``412 GB``."""
-    if value is None:
-        return "–"
-    amount = float(value)
-    unit = 0
-    # 999.5 would print as “1000”: it belongs to the next unit.
-    while amount >= 999.5 and unit < len(_UNITS) - 1:
-        amount /= 1000
-        unit += 1
-    if unit == 0:
-        return f"{int(amount)} B"
-    return f"{amount:.0f} {_UNITS[unit]}" if amount >= 9.95 else f"{amount:.1f} {_UNITS[unit]}"
+    """Bytes: ``4.1 MB``, ``412 GB``; a dash for None."""
+    return "–" if value is None else figures.size(value)
 
 
 def rate(value: float) -> str:
@@ -61,37 +52,13 @@ def milliseconds(value: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A duration in its two largest units: ``41 s``, ``12 min 5 s``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds is None:
-        return "–"
-    whole = max(0, int(seconds + 0.5))
-    if whole < 60:
-        return f"{whole} s"
-    steps = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
-    for large, name, small, below in steps:
-        if whole >= large:
-            rest = whole % large // small
-            return f"{whole // large} {name} {rest} {below}" if rest else f"{whole // large} {name}"
-    return f"{whole} s"
+    """A duration: ``41 s``, ``12 min 5 s``; a dash for None."""
+    return "–" if seconds is None else figures.span(seconds)
 
 
 def eta(value: tuple[float, float] | None) -> str:
     """A range of seconds as people say it: ``20–26 min``, ``50 s – 2 min``; a dash for None."""
-    if value is None:
-        return "–"
-    low, high = (_coarse(max(1.0, bound)) for bound in value)
-    if low == high:
-        return f"{low[0]} {low[1]}"
-    if low[1] == high[1]:
-        return f"{low[0]}–{high[0]} {low[1]}"
-    return f"{low[0]} {low[1]} – {high[0]} {high[1]}"
-
-
-def _coarse(seconds: float) -> tuple[int, str]:
-    for limit, step, name in ((90, 1, "s"), (5_400, 60, "min"), (129_600, 3_600, "h")):
-        if seconds < limit:
-            return max(1, round(seconds / step)), name
-    return max(1, round(seconds / 86_400)), "d"
+    return "–" if value is None else figures.between(*value, to="–", dash=" – ")
 
 
 def ago(at: float | None, now: float | None = None) -> Markup:

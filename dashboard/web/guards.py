@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, abort, redirect, request, url_for
+from flask import Flask, abort, current_app, redirect, request, url_for
 from flask_login import current_user
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response
@@ -90,8 +90,6 @@ def local_path(target: str | None, default: str = "/") -> str:
 
 
 def _check() -> Response | None:
-    from flask import current_app
-
     rule = declared(current_app, request.endpoint) if request.endpoint else None
     if rule is Access.ALWAYS:
         return None

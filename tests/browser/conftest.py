@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.servers.console import Console
+from tests.servers.console import ConsoleProcess
 
 # Without these a Chromium on a closed network keeps knocking at its maker's servers.
 ARGUMENTS = [
@@ -61,7 +61,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 @pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
+def console(tmp_path: Path) -> Iterator[ConsoleProcess]:
     """A console that was never started before."""
-    with Console(tmp_path / "instance") as console:
+    with ConsoleProcess(tmp_path / "instance") as console:
         yield console

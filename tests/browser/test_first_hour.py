@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.servers.console import Console
+from tests.servers.console import ConsoleProcess
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
 
@@ -21,7 +21,7 @@ FILES = 300
 
 
 def test_from_the_setup_code_to_a_verified_migration(
-    console: Console, page: Page, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
+    console: ConsoleProcess, page: Page, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
 ) -> None:
     files = _write_files(console.instance / "files")
     bucket = seaweedfs.new_bucket("media")
@@ -51,7 +51,7 @@ def _write_files(folder: Path) -> dict[str, int]:
     return sizes
 
 
-def _set_up(console: Console, page: Page) -> None:
+def _set_up(console: ConsoleProcess, page: Page) -> None:
     page.goto(console.address)
     page.get_by_label("Setup code").fill("not-the-code")
     _fill_account(page)

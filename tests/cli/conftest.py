@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +41,30 @@ def command_line(instance: Path) -> Cli:
     """Run commands on this instance: ``cli("backend", "list", input="")``."""
 
     def run(*arguments: str, input: str = "") -> Answer:
-        result = CliRunner().invoke(
-            stowage,
-            ["--instance", str(instance), *arguments],
-            input=input,
-            obj=Composition(open_services, serve),
-        )
+        with logging_restored():
+            result = CliRunner().invoke(
+                stowage,
+                ["--instance", str(instance), *arguments],
+                input=input,
+                obj=Composition(open_services, serve),
+            )
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """A command sets logging up for its whole process, which here is everybody's."""
+    loggers = [logging.getLogger(name) for name in (None, "botocore", "boto3", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    handlers = list(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
+        logging.getLogger().handlers[:] = handlers
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def set_up(cli: Cli, other: Path) -> Cli:

@@ -63,6 +63,7 @@ def running(
     ready: Callable[[], bool] = lambda: True,
     lease: float = LEASE,
     grace: float = 5.0,
+    migrations: int = 2,
 ) -> Iterator[tuple[RunnerLoop, list[int]]]:
     """A loop in a thread; the list holds its exit code once the block is left."""
     loop = RunnerLoop(
@@ -71,7 +72,7 @@ def running(
         owner=owner,
         ready=ready,
         lanes=(
-            Lane(frozenset({JobKind.MIGRATION}), 2),
+            Lane(frozenset({JobKind.MIGRATION}), migrations),
             Lane(frozenset({JobKind.CHECK, JobKind.COUNT, JobKind.COMPARE}), 4),
         ),
         poll=0.02,
@@ -227,7 +228,8 @@ def test_of_two_runners_the_stale_one_is_told_and_changes_nothing(database: Data
         release.wait(10)
         return DONE
 
-    with running(database, {JobKind.MIGRATION: work}, owner="stale", lease=3.0):
+    # One lane that is busy: the stale runner cannot take the job up again itself.
+    with running(database, {JobKind.MIGRATION: work}, owner="stale", lease=3.0, migrations=1):
         job = put(database, JobKind.MIGRATION, 1)
         wait_until(lambda: states(database)[job][0] == "running", seconds=5, what="job running")
         Jobs(database).expire_all()

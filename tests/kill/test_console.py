@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.kill.console_process import CHECKOUT, ConsoleProcess, alive, kill_9
+from tests.servers.console import CHECKOUT, ConsoleProcess, alive, kill_9
 from tests.servers.s3 import wait_until
 
 

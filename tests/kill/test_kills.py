@@ -13,7 +13,7 @@ import pytest
 from dashboard.migration.types import Spec, State
 from dashboard.services.services import Services
 from tests.kill.books import Settled, assert_books, digests_of_bucket, digests_of_folder, unfinished_uploads
-from tests.kill.console_process import ConsoleProcess, alive, kill_9
+from tests.servers.console import ConsoleProcess, alive, kill_9
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, fill

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import create_engine
 
-from dashboard.migration.ledger import Ledger
+from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.memory import MemoryLedger, MemoryStore
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.services.database import Database
@@ -22,6 +22,7 @@ class Book(Protocol):
     def rows(self) -> tuple[LedgerRow, ...]: ...
     def failures(self) -> tuple[FailureGroup, ...]: ...
     def counters(self) -> Counters: ...
+    def live(self) -> Live: ...
     def close(self) -> None: ...
 
 
@@ -42,6 +43,9 @@ class MemoryBook:
 
     def counters(self) -> Counters:
         return self.open().counters()
+
+    def live(self) -> Live:
+        return self.store.live
 
     def close(self) -> None:
         pass
@@ -69,6 +73,9 @@ class SqlBook:
 
     def counters(self) -> Counters:
         return self.queries.counters(self.id)
+
+    def live(self) -> Live:
+        return self.queries.live(self.id)
 
     def close(self) -> None:
         self.database.close()

@@ -9,8 +9,9 @@ import pytest
 
 from dashboard.migration.ledger import FencedOut
 from dashboard.migration.run import GRACE, tidy
-from dashboard.migration.types import Control, ObjectState, OnConflict, Spec, State
+from dashboard.migration.types import Control, InFlight, ObjectState, OnConflict, Spec, State
 from tests.migration.rehearsal import LARGE, Rehearsal, contents, leftovers, some_objects
+from tests.servers.s3 import wait_until
 
 
 def states(rehearsal: Rehearsal) -> set[ObjectState]:
@@ -60,6 +61,21 @@ def test_a_large_object_is_dropped_between_two_pieces(rehearsal: Rehearsal) -> N
     assert states(rehearsal) == {ObjectState.PENDING}
     rehearsal.control = Control.RUN
     rehearsal.assert_clean(rehearsal.run())
+
+
+def test_what_is_moving_is_shown_with_its_bytes(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"large": b"x" * (4 * LARGE)})
+    shown: list[InFlight] = []
+
+    def look_when_half_is_there(verb: str, key: str) -> None:
+        if verb == "commit" and not shown:
+            wait_until(lambda: bool(rehearsal.book.live().in_flight), seconds=30, what="something in flight")
+            shown.extend(rehearsal.book.live().in_flight)
+
+    rehearsal.destination.hook = look_when_half_is_there
+    rehearsal.assert_clean(rehearsal.run())
+    assert [(one.key, one.size) for one in shown] == [("large", 4 * LARGE)]
+    assert shown[0].done > 0
 
 
 def test_pausing_while_listing_keeps_what_was_listed(rehearsal: Rehearsal) -> None:

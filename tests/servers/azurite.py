@@ -51,10 +51,9 @@ class Azurite:
         assert node
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(self.folder)]
         flags = ["--skipApiVersionCheck", "--loose", "--silent", "--disableTelemetry"]
-        environment = {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key}"}
-        command = [node, str(SCRIPT), *options, *flags]
+        command = ["env", f"AZURITE_ACCOUNTS={ACCOUNT}:{self.key}", node, str(SCRIPT), *options, *flags]
         log = self.folder / "azurite.log"
-        self._process = ServerProcess(command, cwd=self.folder, log=log, environment=environment)
+        self._process = ServerProcess(command, cwd=self.folder, log=log)
         try:
             wait_until(self._answers, seconds=60, what="Azurite ready")
         except BaseException:

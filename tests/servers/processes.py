@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -32,19 +32,22 @@ def program(name: str) -> str:
     return found
 
 
-class ServerProcess:
-    """A child in its own process group with its output in a file. ``stop`` is sure and idempotent."""
+# The server replaces the shell; what stays behind beside it kills the whole group when the pipe from
+# this process closes, however this process ended.
+_UNTIL_PARENT_ENDS = 'exec 3<&0; (cat <&3; kill -9 0) >/dev/null & exec "$@" </dev/null 3<&-'
 
-    def __init__(
-        self, command: Sequence[str], *, cwd: Path, log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+
+class ServerProcess:
+    """A child in its own process group with its output in a file. ``stop`` is sure and idempotent, and
+    the child does not outlive this process, not even after SIGKILL."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, log: Path) -> None:
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                command,
+                ["sh", "-c", _UNTIL_PARENT_ENDS, "sh", *command],
                 cwd=cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -62,16 +65,11 @@ class ServerProcess:
             tail = self.log.read_text(errors="replace")[-3000:]
             raise RuntimeError(f"the server ended with status {self._process.returncode}:\n{tail}")
 
-    def terminate(self, *, seconds: float) -> None:
-        """Ask the process to end and wait for it; kill the whole group when it does not in time."""
-        self._process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
-        self.stop()
-
     def stop(self) -> None:
         """Kill the whole group; a polite end takes SeaweedFS 25 seconds and its data is thrown away."""
         atexit.unregister(self.stop)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        if self._process.stdin:
+            self._process.stdin.close()
         self._process.wait()

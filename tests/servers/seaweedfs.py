@@ -61,6 +61,8 @@ class SeaweedFS:
         names = (*names, "filer.port", "filer.port.grpc")
         command = [
             program("weed"),
+            # Else it leaves its logs in the machine's temporary folder for good.
+            f"-logdir={self.folder}",
             "server",
             f"-dir={data}",
             "-ip=127.0.0.1",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
-from tests.servers.s3 import client
+from tests.servers.s3 import client, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 
 BODY = bytes(range(256)) * 4096
@@ -79,3 +84,27 @@ def test_the_proxy_breaks_what_it_was_told_to(seaweedfs: SeaweedFS, fault_proxy:
     assert len(flipped) == len(BODY)
     assert hashlib.md5(flipped).digest() != hashlib.md5(BODY).digest()
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == BODY
+
+
+def test_a_server_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time; from tests.servers.processes import ServerProcess; "
+        f"here = pathlib.Path({str(tmp_path)!r}); "
+        "server = ServerProcess(['sleep', '300'], cwd=here, log=here / 'log'); "
+        "print(server.pid, flush=True); time.sleep(300)"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE) as run:
+        assert run.stdout
+        server = int(run.stdout.readline())
+        os.kill(server, 0)
+        run.kill()
+        run.wait()
+
+    def gone() -> bool:
+        with suppress(ProcessLookupError):
+            os.kill(server, 0)
+            return "Z" in Path(f"/proc/{server}/stat").read_text().rpartition(")")[2][:3]
+        return True
+
+    wait_until(gone, seconds=10, what="the server gone")

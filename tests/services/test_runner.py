@@ -235,6 +235,20 @@ def test_a_sealed_console_does_nothing(services: Services, tmp_path: Path) -> No
         await_state(services, number, State.FINISHED)
 
 
+def test_a_move_empties_the_source_and_leaves_no_trace_of_its_precautions(
+    services: Services, tmp_path: Path
+) -> None:
+    fill(tmp_path / "here", FEW)
+    before = digests(services, "here")
+    with running(services):
+        number = services.migrations.create(ADMIN, "here", "there", Spec(delete_source=True), approve=True)
+        progress = await_state(services, number, State.FINISHED)
+    assert (progress.outcome, progress.counters.deleted) == (Outcome.CLEAN, len(FEW))
+    assert digests(services, "there") == before
+    assert digests(services, "here") == {}
+    assert not leftovers(tmp_path / "there", len(FEW))
+
+
 def test_one_bucket_under_two_addresses_is_not_emptied(
     services: Services, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
 ) -> None:

@@ -66,9 +66,11 @@ def s3_exact(request: pytest.FixtureRequest) -> Driver:
     return s3_on(server, server.new_bucket(), "")
 
 
-def webdav_at(endpoint: str, prefix: str = "", *, user: str = USER, password: str = PASSWORD) -> Driver:
+def webdav_at(
+    endpoint: str, prefix: str = "", *, user: str = USER, password: str = PASSWORD, **more: str
+) -> Driver:
     """A WebDAV driver for an address of the test server."""
-    options = {"endpoint": endpoint, "username": user, "prefix": prefix}
+    options = {"endpoint": endpoint, "username": user, "prefix": prefix} | more
     secrets = {"password": Secret(password)}
     return build("webdav", check_options("webdav", options, secrets), secrets)
 

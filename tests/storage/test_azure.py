@@ -189,8 +189,8 @@ def test_a_service_that_tells_the_md5_of_blocks_proves_a_large_write(
     client = blobs._client
     stage = client.stage
 
-    def as_azure_does(key: str, block: str, data: memoryview) -> str | None:
-        stage(key, block, data)
+    def as_azure_does(key: str, block: str, data: memoryview, sent: bytes) -> str | None:
+        stage(key, block, data, sent)
         return hashlib.md5(data).hexdigest()
 
     monkeypatch.setattr(client, "stage", as_azure_does)
@@ -204,6 +204,11 @@ def test_a_service_that_tells_the_md5_of_blocks_proves_a_large_write(
     with blobs.write("big", size=len(LARGE)) as writing:
         writing.write(LARGE)
         assert not writing.commit().proven
+
+
+def test_the_service_refuses_a_damaged_block(blobs: AzureDriver) -> None:
+    with pytest.raises(StorageError):
+        blobs._client.stage("big", "x" * 40, memoryview(DATA), hashlib.md5(b"other").digest())
 
 
 def test_an_interrupted_block_upload_leaves_no_object(blobs: Driver) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import trustme
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
@@ -236,6 +238,38 @@ OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/p
 def test_answers_that_are_no_multistatus_are_refused(document: bytes) -> None:
     with pytest.raises(Unreadable):
         list(resources([document[:40], document[40:]]))
+
+
+# TLS
+
+
+@pytest.fixture
+def behind_tls(webdav_server: WebDAV) -> Iterator[tuple[str, str]]:
+    """The address of a proxy that ends TLS in front of the server, and its authority's certificate."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with FaultProxy(webdav_server.server, tls=context) as proxy:
+        yield f"{proxy.endpoint}/files", authority.cert_pem.bytes().decode()
+
+
+def test_a_private_authority_is_trusted_where_it_was_given(behind_tls: tuple[str, str], place: str) -> None:
+    address, certificate = behind_tls
+    for options in ({"ca_certificate": certificate}, {"tls_verify": "false"}):
+        driver = webdav_at(address, place, **options)
+        assert run(driver).passed
+        # The server behind the proxy does not know that it is reached by TLS.
+        driver.put("a", DATA)
+        driver.put("a", DATA[::-1])
+        stream(driver, "a", LARGE)
+        assert get(driver, "a") == LARGE
+        driver.close()
+    stranger = webdav_at(address, place)
+    assert "certificate" in failed_step(run(stranger), "connect").message
+    for call in (lambda: get(stranger, "a"), lambda: stream(stranger, "a", LARGE)):
+        error = fails(call)
+        assert error.kind is Kind.UNREACHABLE
+        assert not error.retryable
 
 
 # The connection test

@@ -67,7 +67,7 @@ class Blocks:
     def _send(self, key: str, stem: str, number: int, data: memoryview) -> Block:
         md5 = hashlib.md5(data, usedforsecurity=False)
         name = f"{stem}{number:05d}{md5.hexdigest()}"
-        return Block(name, len(data), md5.digest(), self.client.stage(key, name, data))
+        return Block(name, len(data), md5.digest(), self.client.stage(key, name, data, md5.digest()))
 
     def close(self) -> None:
         """Let the threads go. Idempotent."""

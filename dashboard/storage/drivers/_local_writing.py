@@ -196,25 +196,28 @@ class LocalWriting:
 def _create(parent: int, name: bytes) -> tuple[int, int]:
     """A new file in the parent's folder of unfinished writes: descriptors of that folder and of the file."""
     for attempt in range(_TRIES):
-        folder = _open_temporary(parent)
         try:
-            return folder, os.open(name, _CREATE, 0o666, dir_fd=folder)
-        except OSError as error:
-            os.close(folder)
-            # Another program may tidy the empty folder away between the two calls.
-            if error.errno != errno.ENOENT or attempt == _TRIES - 1:
+            folder = _open_temporary(parent)
+            try:
+                return folder, os.open(name, _CREATE, 0o666, dir_fd=folder)
+            except OSError:
+                os.close(folder)
                 raise
+        except FileNotFoundError:
+            # Another program may tidy the empty folder away between any two of these calls.
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(attempt * 0.0002)
     raise AssertionError("unreachable")
 
 
 def _open_temporary(parent: int) -> int:
-    for _ in range(_TRIES):
-        try:
-            return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(TEMPORARY, 0o700, dir_fd=parent)
-    return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+    try:
+        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(TEMPORARY, 0o700, dir_fd=parent)
+        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
 
 
 def _remove(folder: int, name: bytes) -> bool:

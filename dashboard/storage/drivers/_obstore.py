@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import (
@@ -40,7 +40,11 @@ class ObstoreError(Exception):
         self.failure = failure
 
 
-def open_store(place: Place) -> S3Store:
+Store = S3Store
+"""An open client; callers name its type without knowing the vendor."""
+
+
+def open_store(place: Place) -> Store:
     """A store for the place's bucket. No network call.
 
     obstore fills what it is not told from ``AWS_*`` variables, so the endpoint is given under both its
@@ -137,7 +141,7 @@ def get(store: S3Store, key: str, etag: str | None) -> Got:
 
 def put(store: S3Store, key: str, data: bytes, attributes: Mapping[str, str], *, create_only: bool) -> str:
     """Write an object in one request and return its ETag, quotes and all."""
-    mode = "create" if create_only else "overwrite"
+    mode: Literal["create", "overwrite"] = "create" if create_only else "overwrite"
     with _neutral(key):
         done = obstore.put(store, key, data, attributes=dict(attributes), mode=mode, use_multipart=False)
         return done["e_tag"] or ""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -23,6 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.errors import Kind
+from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
@@ -78,7 +80,7 @@ class _Unchecked(urllib3.connection.HTTPSConnection):
     """A person said not to check certificates; urllib3 need not warn of it with every request."""
 
     @property
-    def is_verified(self) -> bool:  # type: ignore[override]  # an attribute there
+    def is_verified(self) -> bool:
         return True
 
     @is_verified.setter
@@ -100,6 +102,7 @@ class SignedClient:
         self._lock = threading.Lock()
         self._open_pool: urllib3.HTTPConnectionPool | None = None
         host, port = place.server
+        self.address = AddressCheck(host, port)
         self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
         self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
 
@@ -150,6 +153,7 @@ class SignedClient:
         idle: float = IDLE_SECONDS,
     ) -> urllib3.BaseHTTPResponse:
         """One request, once; the caller reads and releases a successful answer. Raises ``StorageError``."""
+        self.address.hold()
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if length is not None:
             sent["content-length"] = str(length)
@@ -157,11 +161,13 @@ class SignedClient:
             assert isinstance(body, bytes)
             sent["content-length"] = str(len(body))
         target, signed = self._signed(method, key, query or {}, sent)
+        # urllib3 sends any buffer; its annotations name only bytes and text.
+        payload: Any = body or None
         try:
             response = self._pool.urlopen(
                 method,
                 target,
-                body=body or None,
+                body=payload,
                 headers=signed,
                 redirect=False,
                 retries=False,

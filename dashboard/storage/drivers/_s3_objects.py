@@ -42,6 +42,11 @@ class Objects:
         self._client = client
         self._store = _obstore.open_store(place)
 
+    def _checked(self) -> _obstore.Store:
+        # obstore looks names up by itself; it is not asked before the address policy was.
+        self._client.address.hold()
+        return self._store
+
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
         scene = self._client.scene("read", key)
@@ -58,7 +63,7 @@ class Objects:
         full = self._place.prefix + key
         try:
             if plain(full):
-                _obstore.delete(self._store, full)
+                _obstore.delete(self._checked(), full)
             else:
                 self._client.send("DELETE", scene, key=full)
         except ObstoreError as error:
@@ -72,7 +77,7 @@ class Objects:
         if not plain(full):
             return None
         try:
-            got = _obstore.get(self._store, full, if_version)
+            got = _obstore.get(self._checked(), full, if_version)
         except ObstoreError as error:
             # Metadata that is not ASCII makes obstore give up on the whole object.
             if error.failure.trouble == "other":
@@ -97,7 +102,12 @@ class Objects:
         headers = {"if-match": f'"{if_version}"'} if if_version is not None else {}
         response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
         answer = {name.lower(): value for name, value in response.headers.items()}
-        return S3Reading(self._described(key, answer, scene).info, HttpSource(response, scene), scene)
+        source = HttpSource(response, scene)
+        try:
+            return S3Reading(self._described(key, answer, scene).info, source, scene)
+        except StorageError:
+            source.close()
+            raise
 
     def head(self, key: str, *, explain: bool = False) -> Head:
         """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""
@@ -156,7 +166,7 @@ class Objects:
         if plain(full) and (attributes is None or plain_attributes(attributes)):
             try:
                 named = _named(attributes, self._place.storage_class)
-                return unquoted(_obstore.put(self._store, full, data, named, create_only=create_only))
+                return unquoted(_obstore.put(self._checked(), full, data, named, create_only=create_only))
             except ObstoreError as error:
                 raise translate(error.failure, scene) from error
         headers = {**to_headers(attributes), **self._place.write_headers()}
@@ -237,7 +247,7 @@ def _attributes(named: Mapping[str, str]) -> Attributes:
         for name, value in named.items()
         if name not in _NAMES and name != "Storage-Class"
     }
-    return Attributes(**known, metadata=rest)  # type: ignore[arg-type]  # the names are the strings
+    return Attributes(**known, metadata=rest)
 
 
 def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:

@@ -93,7 +93,7 @@ class Uploads:
         """Start an upload and return its id."""
         headers = {**to_headers(attributes), **self._client.place.write_headers()}
         answer = self._client.send("POST", scene, key=full, query={"uploads": ""}, headers=headers)
-        upload_id = _document(answer.body, scene).findtext("UploadId")
+        upload_id: str | None = _document(answer.body, scene).findtext("UploadId")
         if not upload_id:
             raise translate(Failure(trouble="unreadable"), scene)
         return upload_id

@@ -47,6 +47,7 @@ class Client:
         self.place = place
         self._lock = threading.Lock()
         self._open_pool: urllib3.HTTPConnectionPool | None = None
+        self._bare_destinations = False
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence."""
@@ -79,6 +80,31 @@ class Client:
                     raise
             time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
         raise AssertionError("unreachable")
+
+    def transfer(
+        self,
+        method: Literal["MOVE", "COPY"],
+        source: str,
+        to: str,
+        scene: Scene,
+        *,
+        overwrite: bool,
+        idle: float = IDLE_SECONDS,
+    ) -> bool:
+        """Move or copy between two paths; false when there is something and it is not to be overwritten.
+
+        The destination is a whole address at first, as all servers know it. One behind a proxy that ends
+        TLS takes that for another server and answers 502; it is given the path alone (RFC 4918, 8.3).
+        """
+        for bare in (True,) if self._bare_destinations else (False, True):
+            destination = to if bare else self.place.server + to
+            headers = {"destination": destination, "overwrite": "T" if overwrite else "F"}
+            accept = (412,) if bare else (412, 502)
+            answer = self.send(method, source, scene, headers=headers, accept=accept, idle=idle)
+            if answer.status != 502:
+                self._bare_destinations = bare
+                break
+        return answer.status != 412
 
     def open(
         self,

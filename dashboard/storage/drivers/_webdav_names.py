@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._webdav_errors import bent
@@ -79,10 +81,12 @@ class Names:
         path = self._client.place.path
         before = set(self._there())
         try:
-            if not self._accepted("PUT", put, {}) or put not in self._there():
+            if not self._accepted(partial(self._client.send, "PUT", path(put), scene)):
                 return Way.NONE
-            headers = {"destination": self._client.place.server + path(moved), "overwrite": "F"}
-            arrived = self._accepted("MOVE", put, headers) and moved in self._there()
+            if put not in self._there():
+                return Way.NONE
+            move = partial(self._client.transfer, "MOVE", path(put), path(moved), scene, overwrite=False)
+            arrived = self._accepted(move) and moved in self._there()
             return Way.MOVE if arrived else Way.PUT
         finally:
             stems = (put.removesuffix(tail), moved.removesuffix(tail))
@@ -91,12 +95,10 @@ class Names:
                     if name.startswith(stems):
                         self._client.send("DELETE", path(name), scene, accept=(404,))
 
-    def _accepted(self, method: str, key: str, headers: dict[str, str]) -> bool:
+    def _accepted(self, request: Callable[[], object]) -> bool:
         """Whether the server took the request; trouble that is not about the name raises."""
         try:
-            self._client.send(
-                method, self._client.place.path(key), self._client.scene("write"), headers=headers
-            )
+            request()
         except StorageError as error:
             if error.kind in _NOT_ABOUT_THE_NAME:
                 raise

@@ -112,11 +112,8 @@ class Writer:
         raise bent(scene)
 
     def _moved(self, source: str, to: str, scene: Scene, *, overwrite: bool) -> bool:
-        place = self.client.place
-        headers = {"destination": place.server + place.path(to), "overwrite": "T" if overwrite else "F"}
-        return (
-            self.client.send("MOVE", place.path(source), scene, headers=headers, accept=(412,)).status != 412
-        )
+        path = self.client.place.path
+        return self.client.transfer("MOVE", path(source), path(to), scene, overwrite=overwrite)
 
     def _may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
         try:

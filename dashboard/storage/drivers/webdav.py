@@ -197,9 +197,9 @@ class WebDAVDriver:
         scene = self._client.scene("write", to)
         self._writer.make_folders(to, scene)
         temporary = new_temporary(to)
-        headers = {"destination": self._place.server + self._place.path(temporary), "overwrite": "F"}
         try:
-            self._client.send("COPY", source._place.path(key), scene, headers=headers, idle=_COPY_SECONDS)
+            there, here = source._place.path(key), self._place.path(temporary)
+            self._client.transfer("COPY", there, here, scene, overwrite=False, idle=_COPY_SECONDS)
             size = self._client.look(temporary, scene).size
             if source._stat(key, "copy").version != before.version:
                 raise Changed(key, operation="copy")

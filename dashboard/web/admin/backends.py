@@ -13,6 +13,7 @@ from dashboard.services.permissions import Permission
 from dashboard.services.probes import ProbeRun
 from dashboard.web.admin.fields import shown_options
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
+from dashboard.web.admin.recent import all_backends
 from dashboard.web.admin.shell import add_command
 from dashboard.web.context import actor, from_htmx, services
 
@@ -98,7 +99,7 @@ def _run(probe: str) -> ProbeRun | None:
 
 
 def _all() -> dict[str, Any]:
-    backends = services().backends.list()
+    backends = all_backends()
     ordered = sorted(
         (b for b in backends if b.fallback_position is not None and not b.active),
         key=lambda b: b.fallback_position or 0,

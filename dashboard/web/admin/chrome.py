@@ -8,9 +8,8 @@ from flask import Flask
 
 from dashboard.services.keys import KeyState
 from dashboard.web.admin.figures import working
+from dashboard.web.admin.recent import all_backends, recent_migrations
 from dashboard.web.context import services
-
-RECENT = 20
 
 
 def install(app: Flask) -> None:
@@ -20,9 +19,9 @@ def install(app: Flask) -> None:
 
 def _menu_count(item: Any) -> int:
     if item.name == "Backends":
-        return len(services().backends.list())
+        return len(all_backends())
     if item.name == "Migrations":
-        return sum(working(p) for p in services().migrations.list(limit=RECENT))
+        return sum(working(p) for p in recent_migrations())
     return 0
 
 

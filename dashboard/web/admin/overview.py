@@ -9,10 +9,10 @@ from dashboard.services.backends import BackendInfo
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.figures import by_bytes, by_objects, word, working
 from dashboard.web.admin.frame import Entry, Page, route
+from dashboard.web.admin.recent import all_backends, recent_migrations
 from dashboard.web.admin.troubles import troubles
 from dashboard.web.context import services
 
-RECENT = 50
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 
 
@@ -34,8 +34,8 @@ class Overview(Page):
         return self._render("admin/overview_live.html")
 
     def _render(self, template: str) -> str:
-        backends = services().backends.list()
-        migrations = services().migrations.list(limit=RECENT)
+        backends = all_backends()
+        migrations = recent_migrations()
         return str(self.render(template, **_facts(backends, migrations)))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 from flask import make_response, request, url_for
 from werkzeug.wrappers import Response
 
+from dashboard import __version__
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
@@ -17,7 +17,7 @@ from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
 
-_PARTS = ("stowage", "flask", "flask-admin", "obstore", "boto3", "cryptography")
+_PARTS = ("flask", "flask-admin", "obstore", "boto3", "cryptography")
 
 
 class SettingsPages(Page):
@@ -67,10 +67,9 @@ class SettingsPages(Page):
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
-    found = [("python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}")]
-    for part in _PARTS:
-        try:
-            found.append((part, version(part)))
-        except PackageNotFoundError:
-            found.append((part, "from a checkout" if part == "stowage" else "missing"))
-    return tuple(sorted(found, key=lambda pair: pair[0] != "stowage")) if sys.version_info else ()
+    here = (
+        ("Stowage", __version__),
+        ("Python", platform.python_version()),
+        ("System", platform.platform(terse=True)),
+    )
+    return here + tuple((part, version(part)) for part in _PARTS)

@@ -16,15 +16,13 @@ FORGOTTEN_AFTER = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One notice: what is wrong, why, and where the next step is. ``sends`` makes the step a form."""
+    """One notice: what is wrong, why, and where the next step is."""
 
     tone: str
     title: str
     text: str
     step: str
     url: str
-    sends: bool = False
-    needs: str = "view"
 
 
 def troubles(

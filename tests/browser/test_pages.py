@@ -1,0 +1,87 @@
+"""Every kind of page: usable without a mouse or a screen, on a phone, in light and in dark."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.servers.console import ConsoleProcess
+from tests.servers.seaweedfs import SeaweedFS
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "a few unrelated words"
+PAGES = (
+    "/",
+    "/backends",
+    "/backends/new",
+    "/backends/new?preset=b2",
+    "/backend/media",
+    "/backend/media/edit",
+    "/backend/media/activate",
+    "/backend/media/remove",
+    "/migrations",
+    "/migrations/new",
+    "/migrations/1",
+    "/migrations/1/objects",
+    "/audit",
+    "/settings",
+    "/settings/users",
+    "/settings/keys",
+    "/no/such/page",
+)
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) -> ConsoleProcess:
+    """A console with two backends and a finished migration that had its troubles."""
+    instance = tmp_path_factory.mktemp("furnished") / "instance"
+    console = ConsoleProcess(instance)
+    _say(console, "setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
+    for number in range(5):
+        (instance / "files" / f"photo {number}.jpg").write_bytes(b"x" * number)
+    _say(
+        console,
+        *("backend", "add", "media", "--preset", "s3", "--secret", "secret_access_key=env:KEY"),
+        *("--option", f"endpoint={seaweedfs.endpoint}", "--option", f"bucket={seaweedfs.new_bucket()}"),
+        *("--option", f"access_key_id={seaweedfs.admin.access_key}"),
+        KEY=seaweedfs.admin.secret_key,
+    )
+    _say(console, "migrate", "local-disk", "media", "--yes")
+    return console
+
+
+def _say(console: ConsoleProcess, *arguments: str, stdin: str = "", **environ: str) -> None:
+    done: subprocess.CompletedProcess[str] = console.command(*arguments, stdin=stdin, **environ)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_pages_pass_axe_and_fit_the_screen(
+    chromium: Browser, furnished: ConsoleProcess, scheme: str, width: int
+) -> None:
+    with furnished:
+        context = chromium.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme)
+        page = context.new_page()
+        page.goto(furnished.address)
+        found = {"/sign-in": _faults(page)}
+        page.get_by_label("Name").fill("maria")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        for place in PAGES:
+            page.goto(furnished.address + place)
+            found[place] = _faults(page)
+        context.close()
+    assert {place: faults for place, faults in found.items() if faults} == {}
+
+
+def _faults(page: Page) -> list[str]:
+    violations = Axe().run(page).response["violations"]
+    faults = [f"{each['id']}: {each['nodes'][0]['target']}" for each in violations]
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    if wide > 0:
+        faults.append(f"{wide} pixels wider than the screen")
+    return faults

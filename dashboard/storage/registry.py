@@ -53,6 +53,13 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 LOCAL_OPTIONS,
                 check_local,
             ),
+            # No preset leads to it: neither the runner nor a restarted console would see its objects.
+            DriverType(
+                "memory",
+                "dashboard.storage.drivers.memory:MemoryDriver.from_options",
+                (),
+                lambda values, preset, forbidden_roots: dict(values),
+            ),
             DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
             DriverType(
                 "azure",

@@ -166,6 +166,33 @@ def test_one_bucket_under_two_names_is_recognised(
         both()
 
 
+AZURE = {"endpoint": "", "account": "one", "container": "c", "prefix": ""}
+WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefix": ""}
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "other", "overlaps"),
+    [
+        ("azure", AZURE, {"prefix": "a/"}, True),
+        ("azure", AZURE, {"account": "two"}, False),
+        ("azure", AZURE, {"container": "d"}, False),
+        ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/files/a"}, True),
+        ("webdav", WEBDAV, {"prefix": "a/"}, True),
+        ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/other"}, False),
+        ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/files-too"}, False),
+        ("webdav", WEBDAV, {"username": "bob"}, False),
+    ],
+)
+def test_the_same_holds_for_containers_and_servers(
+    driver: str, options: Mapping[str, str], other: Mapping[str, str], overlaps: bool
+) -> None:
+    if overlaps:
+        with pytest.raises(InvalidInput, match="inside the other"):
+            refuse_overlap((driver, options), (driver, {**options, **other}), "")
+    else:
+        refuse_overlap((driver, options), (driver, {**options, **other}), "")
+
+
 def test_a_second_migration_of_the_same_objects_waits(migrations: Migrations) -> None:
     first = migrations.create(ADMIN, "one", "two", Spec(prefix="a/"), approve=True)
     with pytest.raises(StowageError, match=f"Migration {first} already copies"):

@@ -48,6 +48,11 @@ def s3_on(server: SeaweedFS | MotoS3, bucket: str, prefix: str) -> Driver:
     return build("s3", check_options("s3", options, secrets), secrets)
 
 
+def memory(request: pytest.FixtureRequest) -> Driver:
+    """A new place in memory."""
+    return build("memory", {})
+
+
 @pytest.fixture(scope="session")
 def shared_bucket(seaweedfs: SeaweedFS) -> str:
     """One bucket for the whole suite: SeaweedFS sets volumes aside for each."""
@@ -108,6 +113,7 @@ def azure_exact(request: pytest.FixtureRequest) -> Driver:
 
 
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
+    "memory": memory,
     "local": local,
     "s3": s3,
     "webdav": webdav,
@@ -115,6 +121,7 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "azure": azure,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
+    "memory": memory,
     "local": local,
     "s3": s3_exact,
     "webdav": webdav,

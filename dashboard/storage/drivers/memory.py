@@ -1,0 +1,193 @@
+"""Objects in the memory of this process, for tests and demos: gone when it ends, unseen by any other.
+
+Keeps every promise of the protocol: any key that is text, all attributes, atomic writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from types import TracebackType
+from typing import Self
+
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Unsupported
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    info: ObjectInfo
+    data: bytes
+
+
+class MemoryReading:
+    """A read of what was there when it was opened."""
+
+    def __init__(self, found: _Object) -> None:
+        self.info = found.info
+        self._data = found.data
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of up to 1 MiB."""
+        for start in range(0, len(self._data), _CHUNK):
+            yield self._data[start : start + _CHUNK]
+
+    def read_all(self) -> bytes:
+        """The whole content."""
+        return self._data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing to free."""
+
+
+class MemoryWriting:
+    """An open write. Used by one thread."""
+
+    def __init__(
+        self, driver: MemoryDriver, key: str, attributes: Attributes | None, create_only: bool
+    ) -> None:
+        self._driver = driver
+        self._key = key
+        self._attributes = attributes
+        self._create_only = create_only
+        self._data = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        """See ``Writing.write``."""
+        self._data += chunk
+
+    def commit(self) -> Written:
+        """See ``Writing.commit``."""
+        return self._driver.put(
+            self._key, bytes(self._data), attributes=self._attributes, create_only=self._create_only
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._data.clear()
+
+
+class MemoryDriver:
+    """A place in memory. Safe to use from many threads."""
+
+    name = "memory"
+    ordered = True
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: dict[bytes, _Object] = {}
+        self._versions = count(1)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """A new, empty place; there is nothing to be told."""
+        return cls()
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Any text that is not empty."""
+        if not key_bytes(key):
+            raise InvalidKey(key, "The key is empty.")
+
+    def read(self, key: str, *, if_version: str | None = None) -> MemoryReading:
+        """See ``Driver``."""
+        found = self._find(key, "read")
+        if if_version is not None and found.info.version != if_version:
+            raise Changed(key)
+        return MemoryReading(found)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> MemoryWriting:
+        """See ``Driver``."""
+        self.check_key(key)
+        return MemoryWriting(self, key, attributes, create_only)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``."""
+        self.check_key(key)
+        data = bytes(data)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        with self._lock:
+            if create_only and key_bytes(key) in self._objects:
+                raise Exists(key)
+            etag = f"v{next(self._versions)}"
+            held = attributes or Attributes()
+            info = ObjectInfo(key, len(data), time.time(), etag, etag, md5, held)
+            self._objects[key_bytes(key)] = _Object(info, data)
+        return Written(key, len(data), md5, etag, expected_checksum=md5, stored_checksum=md5)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``."""
+        return self._find(key, "stat").info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. The keys are those of the moment it begins."""
+        wanted, after = key_bytes(prefix), key_bytes(start_after)
+        with self._lock:
+            keys = sorted(key for key in self._objects if key.startswith(wanted) and key > after)
+        for key in keys:
+            found = self._objects.get(key)
+            if found is not None:
+                info = found.info
+                yield Entry(info.key, info.size, info.modified, info.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        with self._lock:
+            self._objects.pop(key_bytes(key), None)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``. Unfinished writes leave nothing."""
+        return 0
+
+    def close(self) -> None:
+        """See ``Driver``. The objects stay for as long as the driver does."""
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: any place in this process."""
+        return isinstance(source, MemoryDriver)
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``."""
+        if not isinstance(source, MemoryDriver):
+            raise Unsupported("copy", "The other backend is not in memory.")
+        found = source._find(key, "copy")
+        if if_version is not None and found.info.version != if_version:
+            raise Changed(key, operation="copy")
+        return self.put(to, found.data, attributes=found.info.attributes)
+
+    def _find(self, key: str, operation: str) -> _Object:
+        self.check_key(key)
+        found = self._objects.get(key_bytes(key))
+        if found is None:
+            raise NotFound(key, operation=operation)
+        return found

@@ -308,6 +308,17 @@ def test_copies_need_the_same_account_and_its_key(azurite: Azurite, container: s
     other.close()
 
 
+def test_folders_of_a_hierarchical_account_are_no_objects(
+    blobs: AzureDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azurite has no such accounts; what Azure lists for a folder is put there by hand."""
+    blobs.put("a", b"", attributes=Attributes(metadata={"hdi_isfolder": "true"}))
+    blobs.put("a/b", DATA, attributes=Attributes(metadata={"other": "1"}))
+    assert keys_of(blobs) == ["a", "a/b"]
+    monkeypatch.setattr(blobs._client, "_folders", True)
+    assert keys_of(blobs) == ["a/b"]
+
+
 # Trouble
 
 

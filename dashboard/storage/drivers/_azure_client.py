@@ -89,6 +89,7 @@ class Client:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._folders: bool | None = None
         self._session = requests.Session()
         self._session.trust_env = False
         adapter = _Adapter(trust(tls_verify=place.tls_verify, authority=place.ca_certificate))
@@ -200,15 +201,22 @@ class Client:
     def list(self, prefix: str, start_after: str) -> Iterator[Entry]:
         """Blobs by full name, page by page.
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
+        # In an account with a hierarchical namespace folders are listed too, told by their metadata.
+        extra: dict[str, Any] = {"include": ["metadata"]} if self._has_folders() else {}
         with _neutral(self.scene("list")):
             blobs = self._container.list_blobs(
-                name_starts_with=prefix or None, results_per_page=_PAGE, start_from=start_after or None
+                name_starts_with=prefix or None,
+                results_per_page=_PAGE,
+                start_from=start_after or None,
+                **extra,
             )
         while True:
             with _neutral(self.scene("list")):
                 blob = next(blobs, None)
             if blob is None:
                 return
+            if extra and (blob.metadata or {}).get("hdi_isfolder") == "true":
+                continue
             yield Entry(blob.name, blob.size, blob.last_modified.timestamp(), _unquoted(blob.etag))
 
     def look(self, operation: str, *, patient: bool = True) -> None:
@@ -247,6 +255,18 @@ class Client:
         """How a copy to this key is getting on."""
         with _neutral(self.scene("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
+
+    def _has_folders(self) -> bool:
+        """Asked once; a token that may not ask is taken for one of a plain account.
+        https://learn.microsoft.com/rest/api/storageservices/get-account-information"""
+        if self._folders is None:
+            try:
+                self._folders = bool(self._container.get_account_information().get("is_hns_enabled"))
+            except HttpResponseError:
+                self._folders = False
+            except AzureError:
+                return False
+        return self._folders
 
     def close(self) -> None:
         """Free the connections. Idempotent."""

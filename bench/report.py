@@ -115,7 +115,11 @@ _HEAD = (
 
 def _row(line: Line, corpus: Corpus) -> str:
     count = len(corpus.sizes) / line.median
-    rate = f"{count:,.0f} objects/s" if corpus.name == "small" else f"{corpus.total / line.median / 2**20:,.0f} MiB/s"
+    rate = (
+        f"{count:,.0f} objects/s"
+        if corpus.name == "small"
+        else f"{corpus.total / line.median / 2**20:,.0f} MiB/s"
+    )
     speed = f"{line.speed:.2f}x" if line.speed else "-"
     work = f"{line.work:.2f}x" if line.work else "-"
     walls = f"{line.fastest:.2f} / {line.median:.2f} / {line.slowest:.2f}"

@@ -23,7 +23,8 @@ class Measured:
     ``cpu`` is user and system time of the client's process tree. ``peak`` is the largest sum of resident
     memory over the tree that a sample saw; pages shared between processes count once for each.
     ``elsewhere`` is CPU time spent meanwhile by everything but the client and the server: the
-    noise (and the sampler, about 0.02 s per second).
+    noise (and the sampler, about 0.02 s per second). ``flush`` is how long the machine then took to bring
+    everything to disk: what a client that does not flush leaves for later.
     """
 
     wall: float
@@ -31,6 +32,7 @@ class Measured:
     peak: int
     server_cpu: float
     elsewhere: float
+    flush: float
     status: int
     stdout: str
     stderr: str
@@ -98,12 +100,16 @@ def measure(
     # A child its parent never waited for is missing from the usage but was sampled.
     cpu = max(usage.ru_utime + usage.ru_stime, sampler.cpu)
     server_cpu = _cpu_of(server) - server_before
+    elsewhere = max(0.0, _busy() - machine_before - cpu - server_cpu)
+    start = time.perf_counter()
+    os.sync()
     return Measured(
         wall=wall,
         cpu=cpu,
         peak=sampler.peak,
         server_cpu=server_cpu,
-        elsewhere=max(0.0, _busy() - machine_before - cpu - server_cpu),
+        elsewhere=elsewhere,
+        flush=time.perf_counter() - start,
         status=process.returncode,
         stdout=out.read_text(errors="replace"),
         stderr=err.read_text(errors="replace"),

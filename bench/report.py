@@ -37,6 +37,7 @@ class Line:
     cpu: float
     server_cpu: float
     elsewhere: float
+    flush: float
     peak: int
     speed: float | None
     work: float | None
@@ -69,6 +70,7 @@ def _line(runs: Sequence[Result], reference: Sequence[Result] | None) -> Line:
         cpu=cpu,
         server_cpu=_median(runs, "server_cpu"),
         elsewhere=_median(runs, "elsewhere"),
+        flush=_median(runs, "flush"),
         peak=max(run.measured.peak for run in runs),
         speed=_median(reference, "wall") / wall if reference else None,
         # A server-side copy costs the client hundredths of a second: a ratio of those says nothing.
@@ -103,13 +105,13 @@ def markdown(lines: Sequence[Line], corpora: Sequence[Corpus], tools: Sequence[T
 _LEGEND = (
     "Wall time is the whole process, start to end; CPU is user and system time of the client's process "
     "tree, peak its largest resident memory; the server is excluded and has its own column. “Elsewhere” is "
-    "CPU time of everything else on the machine meanwhile. All but min and max are medians; peak is the "
-    "largest of all rounds."
+    "CPU time of everything else on the machine meanwhile, “to disk” how long a sync took afterwards. "
+    "All but min and max are medians; peak is the largest of all rounds."
 )
 _HEAD = (
     "| tool | wall min / median / max (s) | rate | CPU (s) | peak (MiB) | server CPU (s) | elsewhere (s) "
-    "| speed against rclone | CPU against rclone |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| to disk (s) | speed against rclone | CPU against rclone |",
+    "|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -123,10 +125,9 @@ def _row(line: Line, corpus: Corpus) -> str:
     speed = f"{line.speed:.2f}x" if line.speed else "-"
     work = f"{line.work:.2f}x" if line.work else "-"
     walls = f"{line.fastest:.2f} / {line.median:.2f} / {line.slowest:.2f}"
-    return (
-        f"| {line.tool} | {walls} | {rate} | {line.cpu:.2f} "
-        f"| {line.peak / 2**20:.0f} | {line.server_cpu:.2f} | {line.elsewhere:.2f} | {speed} | {work} |"
-    )
+    seconds = f"{line.server_cpu:.2f} | {line.elsewhere:.2f} | {line.flush:.2f}"
+    peak = f"{line.peak / 2**20:.0f}"
+    return f"| {line.tool} | {walls} | {rate} | {line.cpu:.2f} | {peak} | {seconds} | {speed} | {work} |"
 
 
 def save(folder: Path, stem: str, text: str, lines: Sequence[Line], results: Sequence[Result]) -> Path:

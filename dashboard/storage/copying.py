@@ -29,7 +29,7 @@ Stop = Callable[[], bool]
 
 SERVER_SIDE = 1024 * 1024
 """From this many bytes on a server-side copy beats moving the bytes, which needs fewer requests."""
-MEMORY = 96 * 1024 * 1024
+MEMORY = 128 * 1024 * 1024
 """Bytes that all transfers of this process may hold at once."""
 _STREAM = 32 * 1024 * 1024
 """Bytes a stream holds: three parts of 8 MiB and what is being read."""

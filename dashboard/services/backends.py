@@ -332,7 +332,9 @@ def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, s
 
 def _hint(secret: Secret) -> str:
     plain = secret.reveal()
-    return plain[-HINT:] if len(plain) >= SHORTEST_HINTED else ""
+    end = plain[-HINT:]
+    # The last line of a pasted file tells nobody which file it was.
+    return end if len(plain) >= SHORTEST_HINTED and "\n" not in plain else ""
 
 
 def _info(row: Backend) -> BackendInfo:

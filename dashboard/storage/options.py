@@ -21,12 +21,24 @@ class OptionType(StrEnum):
     MULTILINE = "multiline"
 
 
+class SecretForm(StrEnum):
+    """What a secret looks like, and so how it is typed in and checked."""
+
+    KEY = "key"
+    """Made by a machine: ASCII, without spaces around it."""
+    PASSWORD = "password"
+    """Chosen by a person: any text in one line."""
+    TEXT = "text"
+    """A pasted file of several lines, such as a private key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One setting of a driver.
 
     ``advanced`` options hide behind the Advanced fold. ``guards_secret`` marks an option that decides
     *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
+    ``form`` matters for secrets only.
     """
 
     name: str
@@ -39,6 +51,7 @@ class Option:
     choices: tuple[tuple[str, str], ...] = ()
     placeholder: str = ""
     guards_secret: bool = False
+    form: SecretForm = SecretForm.KEY
 
     @property
     def secret(self) -> bool:

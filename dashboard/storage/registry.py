@@ -18,7 +18,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
-from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.types import Secret
@@ -233,15 +233,25 @@ def _check_secret(option: Option, secret: Secret | None) -> None:
             raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
         return
     plain = secret.reveal()
-    if plain != plain.strip() or any(ord(c) < 32 or ord(c) == 127 for c in plain):
+    if option.form is not SecretForm.KEY:
+        _check_typed_secret(option, plain)
+    elif plain != plain.strip() or any(ord(c) < 32 or ord(c) == 127 for c in plain):
         raise InvalidInput(
             option.name,
             f"“{option.label}” begins or ends with a space, or holds a line break.",
             remedy="Copy it again, without what stands around it.",
         )
-    if len(plain) > _LONGEST or not plain.isascii():
+    if len(plain) > _LONGEST or (option.form is SecretForm.KEY and not plain.isascii()):
         raise InvalidInput(
             option.name, f"“{option.label}” does not look like a key.", remedy="Copy it again."
+        )
+
+
+def _check_typed_secret(option: Option, plain: str) -> None:
+    lines = "\r\n\t" if option.form is SecretForm.TEXT else ""
+    if any((ord(c) < 32 and c not in lines) or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in plain):
+        raise InvalidInput(
+            option.name, f"“{option.label}” holds control characters or line breaks.", remedy="Type it again."
         )
 
 

@@ -11,7 +11,8 @@ import trustme
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.addresses import address_refusal, host_refusal
-from dashboard.storage.registry import build, check_options, options_of, summary
+from dashboard.storage.options import Option, OptionType, SecretForm
+from dashboard.storage.registry import _check_secret, build, check_options, options_of, summary
 from dashboard.storage.types import Secret
 
 SECRETS = {"secret_access_key": Secret("s3cr3t")}
@@ -178,6 +179,22 @@ def test_secrets_are_required_trimmed_and_never_shown() -> None:
         check_options("s3", s3(secret_access_key="open"), SECRETS)
     with pytest.raises(InvalidInput, match="is not a secret"):
         check_options("s3", s3(), {**SECRETS, "bucket": Secret("x")})
+
+
+def test_each_form_of_secret_has_its_own_check() -> None:
+    def accepts(form: SecretForm, value: str) -> bool:
+        try:
+            _check_secret(Option("key", "Key", OptionType.SECRET, form=form), Secret(value))
+        except InvalidInput:
+            return False
+        return True
+
+    pem = "-----BEGIN KEY-----\r\nabc\n\tdef\n-----END KEY-----\n"
+    assert [accepts(form, pem) for form in SecretForm] == [False, False, True]
+    assert [accepts(form, " pass wörd ") for form in SecretForm] == [False, True, True]
+    assert [accepts(form, "s3cr3t") for form in SecretForm] == [True, True, True]
+    for value in ("a\0b", "a\x7fb", "\ud800", "x" * 20_000):
+        assert [accepts(form, value) for form in SecretForm] == [False, False, False]
 
 
 def test_unknown_options_are_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dashboard.storage.copying import copy_object
-from dashboard.storage.driver import Driver, Links, Reading, Writing
+from dashboard.storage.driver import Driver, Links, Reading, ReadsRanges, Writing
 from dashboard.storage.errors import NotFound, PlaceMissing, Unsupported
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
@@ -33,6 +33,15 @@ class Backend:
     def read_stream(self, key: str, *, if_version: str | None = None) -> Reading:
         """An open read, to be used as a context manager. Raises ``NotFound`` and ``Changed``."""
         return self.driver.read(key, if_version=if_version)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """``length`` bytes from ``start``, in memory; fewer where the object ends, none past its end. Raises
+        ``NotFound``, ``Changed``, and ``Unsupported`` where the driver reads only whole objects."""
+        if not isinstance(self.driver, ReadsRanges):
+            raise Unsupported(
+                "read range", f"The driver of “{self.name}” ({self.driver.name}) reads only whole objects."
+            )
+        return self.driver.read_range(key, start, length, if_version=if_version)
 
     def write_stream(
         self,

@@ -151,6 +151,21 @@ class CopiesWithin(Protocol):
 
 
 @runtime_checkable
+class ReadsRanges(Protocol):
+    """Can bring a part of an object without all that stands before it."""
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """``length`` bytes from ``start`` (0 is the first) in memory; fewer only where the object ends.
+
+        A part that begins at the end or beyond it, and one of length zero, is ``b""``; the object must be
+        there all the same. Raises ``NotFound``; ``Changed`` when ``if_version`` no longer matches;
+        ``Damaged`` when not all of the part arrives; ``InvalidInput`` for negative numbers. Idempotent.
+        Of a server that cannot send parts the whole object is read up to the end of the part.
+        """
+        ...
+
+
+@runtime_checkable
 class CreatesBuckets(Protocol):
     """Can make the place itself: bucket, container, root folder."""
 

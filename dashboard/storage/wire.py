@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import Damaged, StorageError
+
+T = TypeVar("T")
 
 _TROUBLES = (
     ("expired", r"certificate has expired|\bExpired(Context)?\b"),
@@ -119,3 +125,17 @@ def wire_error(
         remedy=remedy.format(speaks=speaks, redirect=redirect),
         retryable=False if trouble in _TLS_IS_FINAL else None,
     )
+
+
+def patiently(call: Callable[[], T], attempts: int) -> T:
+    """Its result; it is called again, so many times in all, while the connection breaks or the server is
+    busy. For calls that may be repeated."""
+    for attempt in range(1, attempts):
+        try:
+            return call()
+        except StorageError as error:
+            # A silent server has used up a long timeout already: the caller decides about another one.
+            if not error.retryable or error.kind not in (Kind.UNREACHABLE, Kind.THROTTLED):
+                raise
+        time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+    return call()

@@ -18,6 +18,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
+from dashboard.storage.ranges import PastEnd
 from dashboard.storage.wire import wire_error
 
 
@@ -157,6 +158,8 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
         error = _no_container(scene)
     elif status == 404:
         error = NotFound(scene.key, operation=scene.operation) if scene.key else _no_container(scene)
+    elif status == 416 and scene.key:
+        error = PastEnd(scene.key)
     elif code in _TAKEN:
         error = Exists(scene.key)
     elif status == 412 and code in ("ConditionNotMet", "SourceConditionNotMet", "TargetConditionNotMet", ""):

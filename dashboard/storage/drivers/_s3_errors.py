@@ -21,6 +21,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
+from dashboard.storage.ranges import PastEnd
 from dashboard.storage.wire import wire_error
 
 
@@ -217,6 +218,8 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
         error = _denied(scene)
     elif status == 404:
         error = NotFound(scene.key, operation=scene.operation) if scene.key else _no_bucket(scene)
+    elif status == 416 and scene.key:
+        error = PastEnd(scene.key)
     elif status == 412 or code == "PreconditionFailed":
         error = _precondition(scene)
     return error

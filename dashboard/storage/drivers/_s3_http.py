@@ -5,11 +5,9 @@ Serves what obstore cannot: listing, awkward keys, headers, uploads in parts, bu
 
 from __future__ import annotations
 
-import random
 import re
 import ssl
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +26,7 @@ from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
-from dashboard.storage.wire import trouble_in
+from dashboard.storage.wire import patiently, trouble_in
 
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600
@@ -128,17 +126,14 @@ class SignedClient:
         ``key`` is the full key in the bucket. A body that is not ``bytes`` needs its ``length`` and
         must bear iterating twice. Raises the translated ``StorageError``.
         """
-        for attempt in range(1, attempts + 1):
-            try:
-                response = self.open(
-                    method, scene, key=key, query=query, headers=headers, body=body, length=length, idle=idle
-                )
-                return self._read_whole(response, scene)
-            except StorageError as error:
-                if attempt == attempts or not _worth_another_try(error):
-                    raise
-            time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
+
+        def once() -> Answer:
+            response = self.open(
+                method, scene, key=key, query=query, headers=headers, body=body, length=length, idle=idle
+            )
+            return self._read_whole(response, scene)
+
+        return patiently(once, attempts)
 
     def open(
         self,
@@ -283,11 +278,6 @@ def read_error(error: Exception, scene: Scene) -> StorageError:
 
 def _on_the_wire(error: Exception) -> Failure:
     return Failure(trouble=trouble_in(f"{type(error).__name__} {error!r} {error}"))
-
-
-def _worth_another_try(error: StorageError) -> bool:
-    # A silent server has used up a long timeout already: the caller decides about another one.
-    return error.retryable and error.kind in (Kind.UNREACHABLE, Kind.THROTTLED)
 
 
 def trust(place: Place) -> ssl.SSLContext:

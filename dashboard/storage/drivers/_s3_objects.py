@@ -15,7 +15,7 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers import _obstore, _s3_listing
 from dashboard.storage.drivers._obstore import ObstoreError
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import SignedClient, unquoted
+from dashboard.storage.drivers._s3_http import ATTEMPTS, SignedClient, unquoted
 from dashboard.storage.drivers._s3_keys import (
     HEADERS,
     bent,
@@ -29,7 +29,9 @@ from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import HttpSource, S3Reading
 from dashboard.storage.drivers._s3_upload import Head
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.ranges import part_of, range_header
 from dashboard.storage.types import Attributes, ObjectInfo, Written
+from dashboard.storage.wire import patiently
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -56,6 +58,27 @@ class Objects:
             reading.close()
             raise Changed(key)
         return reading
+
+    def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
+        """A part, always by our own request: as fast as obstore's, and it tells 200, 206 and 416 apart.
+        Raises ``PastEnd``."""
+        scene = self._client.scene("read", key)
+        headers = range_header(start, length)
+        if if_version is not None:
+            headers["if-match"] = f'"{if_version}"'
+
+        def once() -> bytes:
+            response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
+            answer = {name.lower(): value for name, value in response.headers.items()}
+            source = HttpSource(response, scene)
+            try:
+                if if_version is not None and unquoted(answer.get("etag")) != if_version:
+                    raise Changed(key)
+                return part_of(response.status, answer, source.chunks(), key=key, start=start, length=length)
+            finally:
+                source.close()
+
+        return patiently(once, ATTEMPTS)
 
     def delete(self, key: str) -> None:
         """Remove; idempotent."""

@@ -17,6 +17,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
+from dashboard.storage.ranges import PastEnd
 from dashboard.storage.wire import trouble_in, wire_error
 
 
@@ -110,6 +111,8 @@ def translate(status: int, scene: Scene) -> StorageError:
         return NotFound(scene.key, operation=scene.operation) if scene.key else place_missing(scene)
     if status == 412:
         return _precondition(scene)
+    if status == 416 and scene.key:
+        return PastEnd(scene.key)
     if 300 <= status < 400:
         return on_the_wire("redirect", scene)
     return _error(_ROWS[status], scene) if status in _ROWS else _other(status, scene)

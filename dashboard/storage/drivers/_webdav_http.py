@@ -6,11 +6,9 @@ https://www.rfc-editor.org/rfc/rfc4918
 from __future__ import annotations
 
 import base64
-import random
 import re
 import ssl
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -20,7 +18,6 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
-from dashboard.errors import Kind
 from dashboard.storage.connections import Connection, Pool, SecureConnection, SecurePool, trust
 from dashboard.storage.drivers._webdav_errors import (
     Scene,
@@ -31,7 +28,9 @@ from dashboard.storage.drivers._webdav_errors import (
 from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.drivers._webdav_wire import CHUNK, Answer, Upload, small
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Changed
+from dashboard.storage.ranges import part_of, range_header
+from dashboard.storage.wire import patiently
 
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
@@ -69,17 +68,12 @@ class Client:
         all others raise. Repeatable ones are tried again when the connection broke or the server is busy."""
         if method not in _REPEATABLE:
             attempts = 1
-        for attempt in range(1, attempts + 1):
-            try:
-                response = self.open(
-                    method, path, scene, headers=headers, body=body, accept=accept, idle=idle
-                )
-                return _whole(self._read_whole(response, scene), scene)
-            except StorageError as error:
-                if attempt == attempts or not _worth_another_try(error):
-                    raise
-            time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
-        raise AssertionError("unreachable")
+
+        def once() -> Answer:
+            response = self.open(method, path, scene, headers=headers, body=body, accept=accept, idle=idle)
+            return _whole(self._read_whole(response, scene), scene)
+
+        return patiently(once, attempts)
 
     def transfer(
         self,
@@ -153,16 +147,13 @@ class Client:
         Raises before the first resource when the request fails, ``NotFound`` for example.
         """
         headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
-        for attempt in range(1, attempts + 1):
-            try:
-                response = self.open(
-                    "PROPFIND", path, scene, headers=headers, body=QUERY, accept=REDIRECTS, idle=idle
-                )
-                break
-            except StorageError as error:
-                if attempt == attempts or not _worth_another_try(error):
-                    raise
-            time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+
+        def once() -> urllib3.BaseHTTPResponse:
+            return self.open(
+                "PROPFIND", path, scene, headers=headers, body=QUERY, accept=REDIRECTS, idle=idle
+            )
+
+        response = patiently(once, attempts)
         if response.status != 207:
             response.close()
             if _leads_to_folder(response, path):
@@ -199,6 +190,25 @@ class Client:
         """The body of an open GET in pieces of up to 1 MiB."""
         with self._reading(scene):
             yield from response.stream(CHUNK)
+
+    def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
+        """Some bytes of an object; with an ETag, of that version only. A server that ignores ranges and
+        sends everything is cut off after the part. Raises ``NotFound`` and ``Changed``."""
+        scene = self.scene("read", key)
+        headers = range_header(start, length) | ({"if-match": f'"{etag}"'} if etag is not None else {})
+
+        def once() -> bytes:
+            response = self.open("GET", self.place.path(key), scene, headers=headers)
+            try:
+                answer = small(response.headers)
+                if etag is not None and answer.get("etag", "").strip('"') not in ("", etag):
+                    raise Changed(key)
+                pieces = self.reading(response, scene)
+                return part_of(response.status, answer, pieces, key=key, start=start, length=length)
+            finally:
+                response.close()
+
+        return patiently(once, ATTEMPTS)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -297,8 +307,3 @@ def _leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
         and location.endswith("/")
         and decoded_path(location) == decoded_path(path)
     )
-
-
-def _worth_another_try(error: StorageError) -> bool:
-    # A silent server has used up a long timeout already: the caller decides about another one.
-    return error.retryable and error.kind in (Kind.UNREACHABLE, Kind.THROTTLED)

@@ -17,6 +17,7 @@ from typing import Self
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Unsupported
 from dashboard.storage.paths import key_bytes
+from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _CHUNK = 1024 * 1024
@@ -113,6 +114,11 @@ class MemoryDriver:
         if if_version is not None and found.info.version != if_version:
             raise Changed(key)
         return MemoryReading(found)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        check_range(start, length)
+        return self.read(key, if_version=if_version).read_all()[start : start + length]
 
     def write(
         self,

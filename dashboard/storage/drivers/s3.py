@@ -27,6 +27,7 @@ from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import S3Reading
 from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _COPY_SECONDS = 900.0
@@ -68,6 +69,17 @@ class S3Driver:
         """See ``Driver``. ``version`` is the ETag; the server refuses a read of any other."""
         self.check_key(key)
         return self._objects.read(key, if_version)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        self.check_key(key)
+        check_range(start, length)
+        if length == 0:
+            return nothing_of(self.stat, key, None, if_version)
+        try:
+            return self._objects.read_range(key, start, length, if_version)
+        except PastEnd:
+            return nothing_of(self.stat, key, start, if_version)
 
     def write(
         self,

@@ -26,6 +26,7 @@ from dashboard.services.ledger_queries import LedgerQueries
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver
 from dashboard.storage.types import Entry
+from dashboard.storage.wrapper_options import is_read_only
 
 FRESH = 60.0
 """Seconds for which a finished comparison is shown without looking again: applications write all the time."""
@@ -136,12 +137,21 @@ class Activation:
             return _comparison(row, target.name, active.name)
 
     def activate(self, actor: Actor, name: str) -> None:
-        """Make this the backend new files go to. Idempotent. Raises ``NOT_FOUND``."""
+        """Make this the backend new files go to. Idempotent. Raises ``NOT_FOUND``, and ``CONFLICT`` for
+        a read-only one."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             target = _named(session, name)
             if target.active:
                 return
+            if is_read_only(target.options):
+                raise StowageError(
+                    Kind.CONFLICT,
+                    f"“{name}” is a read-only backend, and new files go to the active one.",
+                    operation="activate backend",
+                    subject=name,
+                    remedy="Switch “Read-only” off in its form, or choose another backend.",
+                )
             former = session.scalar(select(Backend).where(Backend.active.is_(True)))
             known = session.get(ComparisonRow, target.id)
             detail = {"from": former.name if former else ""}

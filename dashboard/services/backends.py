@@ -29,6 +29,7 @@ from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.presets import find_preset
 from dashboard.storage.types import EMPTY, Secret
+from dashboard.storage.wrapper_options import is_read_only
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
 
@@ -127,6 +128,12 @@ class Backends:
                 raise _edited_meanwhile(stored.name)
             if resolved.name != stored.name:
                 _refuse_taken(session, resolved.name)
+            if row.active and is_read_only(resolved.options):
+                raise InvalidInput(
+                    "read_only",
+                    "This is the active backend, where new files go; it cannot be read-only.",
+                    remedy="Make another backend the active one first.",
+                )
             if gone or resolved.name != stored.name:
                 _refuse_in_use(session, row, "moved or renamed")
             self._audit_edit(session, actor, stored, resolved, draft.cleared)

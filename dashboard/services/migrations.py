@@ -32,7 +32,7 @@ from dashboard.services.database import Database
 from dashboard.services.jobs import at_work, enqueue, unqueue
 from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_queries import LedgerQueries
-from dashboard.services.migrations_places import refuse_overlap
+from dashboard.services.migrations_places import refuse_overlap, refuse_read_only
 from dashboard.services.migrations_progress import assemble, counters_of, waits
 from dashboard.services.migrations_report import csv_lines
 from dashboard.services.migrations_rows import (
@@ -72,6 +72,7 @@ class Migrations:
             here = find_backend(session, source, "source")
             there = find_backend(session, destination, "destination")
             refuse_overlap((here.driver, here.options), (there.driver, there.options), spec.prefix)
+            refuse_read_only(here.options, there.options, spec)
             row = Migration(
                 source=here.name,
                 source_id=here.id,

@@ -1,4 +1,4 @@
-"""Whether two backends are, in part, the same place. Copying a place into itself never ends well."""
+"""Whether a migration between two backends can be meant: not into itself, not where nothing is written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
+from dashboard.migration.types import Spec
+from dashboard.storage.wrapper_options import is_read_only
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -38,6 +40,24 @@ def refuse_overlap(
         reason = "Both backends use the same bucket, and one's folder lies inside the other's."
         remedy = "Give both backends folders of their own inside the bucket, or use another bucket."
     raise InvalidInput("destination", reason, remedy=remedy)
+
+
+def refuse_read_only(source: Mapping[str, str], destination: Mapping[str, str], spec: Spec) -> None:
+    """Raise ``InvalidInput`` when the migration would write to a backend that is read-only here.
+
+    Each side is a backend's options.
+    """
+    remedy = "Choose another backend, or switch “Read-only” off in its form."
+    if is_read_only(destination):
+        raise InvalidInput(
+            "destination", "The destination is a read-only backend: nothing is written there.", remedy=remedy
+        )
+    if spec.delete_source and is_read_only(source):
+        raise InvalidInput(
+            "source",
+            "The source is a read-only backend: nothing can be deleted from it.",
+            remedy="Copy without deleting from the source, or switch “Read-only” off in its form.",
+        )
 
 
 def place(driver: str, options: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from dashboard.services.backends import Backends, Draft
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.status import Badge, StatusBoard
-from dashboard.storage.driver import CreatesBuckets, Driver
+from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
 from dashboard.storage.probe import ProbeRun, Step, probe
 
 __all__ = ["ProbeRun", "Probes", "Step"]
@@ -184,7 +184,7 @@ class Probes:
                         step = replace(step, state="failed", message="Stowage was stopped meanwhile.")
                 run = run.with_step(step)
                 if run.finished and aim.backend_id is not None:
-                    self._record(aim.backend_id, run)
+                    self._record(aim.backend_id, run, _proof(aim.driver))
                 yield step
         finally:
             aim.close()
@@ -192,15 +192,20 @@ class Probes:
     def _stopper(self, deadline: float) -> Callable[[], bool]:
         return lambda: self._closing.is_set() or time.monotonic() > deadline
 
-    def _record(self, backend_id: int, run: ProbeRun) -> None:
+    def _record(self, backend_id: int, run: ProbeRun, proof: tuple[str, ...]) -> None:
         states = {step.name: step.state for step in run.steps}
         first = _failed(run)
-        if run.passed and all(states[name] == "passed" for name in _PROOF):
+        if run.passed and all(states[name] == "passed" for name in proof):
             self._status.record_test(backend_id, Badge.HEALTHY)
         elif first is not None:
             # What still lists can at least be copied from.
             badge = Badge.DEGRADED if states.get("list") == "passed" else Badge.DOWN
             self._status.record_test(backend_id, badge, first.message, first.remedy)
+
+
+def _proof(driver: Driver) -> tuple[str, ...]:
+    """The steps that have to pass for a backend to be called healthy."""
+    return ("list",) if isinstance(driver, RefusesWrites) else _PROOF
 
 
 def _failed(run: ProbeRun) -> Step | None:

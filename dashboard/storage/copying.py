@@ -24,6 +24,7 @@ from dashboard.storage.errors import (
     StorageError,
 )
 from dashboard.storage.types import Entry, ObjectInfo, Written
+from dashboard.storage.wrapping import as_stored
 
 Stop = Callable[[], bool]
 
@@ -269,15 +270,15 @@ class _Job:
 
     def on_server(self) -> Copied | None:
         """Without moving the bytes; None where that is not possible or would not tell enough."""
-        entry, destination = self.entry, self.destination
-        if not isinstance(destination, CopiesWithin) or not destination.can_copy_from(self.source):
+        entry, destination, source = self.entry, self.destination, as_stored(self.source)
+        if not isinstance(destination, CopiesWithin) or not destination.can_copy_from(source):
             return None
         if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
             return None
         if self.create_only and _is_there(self.destination, self.to):
             raise Exists(self.to)
         try:
-            written = destination.copy_from(self.source, entry.key, self.to, if_version=entry.etag)
+            written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
         except StorageError as error:
             if error.kind is not Kind.UNSUPPORTED:
                 raise

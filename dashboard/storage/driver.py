@@ -201,6 +201,15 @@ class SecuresConnections(Protocol):
 
 
 @runtime_checkable
+class RefusesWrites(Protocol):
+    """A place that is only read, by choice: every write, delete and sweep raises ``DENIED``."""
+
+    def why_not_written(self) -> str:
+        """The sentence its refusals say."""
+        ...
+
+
+@runtime_checkable
 class Links(Protocol):
     """Can name an object by an address that a browser opens without credentials of ours."""
 

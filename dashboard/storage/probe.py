@@ -17,7 +17,7 @@ from typing import Literal, Self, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.connecting import connect, resolve, shake_hands
-from dashboard.storage.driver import Connects, CreatesBuckets, Driver, SecuresConnections
+from dashboard.storage.driver import Connects, CreatesBuckets, Driver, RefusesWrites, SecuresConnections
 from dashboard.storage.errors import NotFound, StorageError
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
@@ -128,7 +128,7 @@ def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) 
             state="failed",
             message=error.reason,
             remedy=error.remedy,
-            can_create_bucket=attempt.bucket_missing and isinstance(attempt.driver, CreatesBuckets),
+            can_create_bucket=attempt.can_create_bucket,
         )
         gone = error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
         return failed, f"Not tried, because “{stage.label}” failed." if stage.fatal or gone else ""
@@ -176,6 +176,12 @@ class _Probe:
         self._maybe_there = False
         self._written = False
         self._may_not_write = False
+
+    @property
+    def can_create_bucket(self) -> bool:
+        """Whether the place is missing and may be made here."""
+        may = isinstance(self.driver, CreatesBuckets) and not isinstance(self.driver, RefusesWrites)
+        return self.bucket_missing and may
 
     def stages(self) -> tuple[_Stage, ...]:
         """The steps for this driver, in order."""
@@ -245,11 +251,15 @@ class _Probe:
                 Kind.NOT_FOUND,
                 f"The {what} does not exist.",
                 operation="probe",
-                remedy=f"Create it here, or check the {what}'s name.",
+                remedy=f"Create it here, or check the {what}'s name."
+                if self.can_create_bucket
+                else f"Check the {what}'s name.",
             )
         return "It is there."
 
     def _write(self) -> str:
+        if isinstance(self.driver, RefusesWrites):
+            raise _Skip(f"Nothing is written: {_inside(self.driver.why_not_written())}")
         self._maybe_there = True
         try:
             self.driver.put(self._key, self._content)
@@ -285,6 +295,8 @@ class _Probe:
             raise _Skip("Nothing was written to read back, and nothing else is there.")
         with self.driver.read(entry.key) as reading:
             next(reading.chunks(), None)
+        if isinstance(self.driver, RefusesWrites):
+            return "Reading works; as a read-only backend it can be copied from, not to."
         may = "The key may read but not write" if self._may_not_write else "Reading works, writing does not"
         return f"{may}: this backend can be copied from, not to."
 
@@ -331,3 +343,8 @@ class _Probe:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
                 _bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
+
+
+def _inside(sentence: str) -> str:
+    """A sentence after a colon."""
+    return sentence[:1].lower() + sentence[1:]

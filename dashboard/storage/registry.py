@@ -23,10 +23,10 @@ from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.types import Secret
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
+from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS
 
 Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
 CheckSecrets = Callable[[Mapping[str, str], Mapping[str, Secret]], None]
-Factory = Callable[[Mapping[str, str], Mapping[str, Secret]], Driver]
 
 _LONGEST = 16 * 1024
 
@@ -45,7 +45,7 @@ class DriverType:
 
 DRIVERS: Mapping[str, DriverType] = MappingProxyType(
     {
-        kind.name: kind
+        kind.name: replace(kind, options=(*kind.options, *WRAPPER_OPTIONS))
         for kind in (
             DriverType(
                 "local",
@@ -92,12 +92,17 @@ def driver_type(name: str) -> DriverType:
 def build(
     driver: str, options: Mapping[str, str], secrets: Mapping[str, Secret] = MappingProxyType({})
 ) -> Driver:
-    """Make a driver from options that :func:`check_options` returned. No network call."""
-    return _factory(driver_type(driver).factory)(options, secrets)
+    """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
+    network call."""
+    made: Driver = _factory(driver_type(driver).factory)(options, secrets)
+    for wrapper in WRAPPERS:
+        if wrapper.wanted(options):
+            made = _factory(wrapper.factory)(made, options, secrets)
+    return made
 
 
 @cache
-def _factory(path: str) -> Factory:
+def _factory(path: str) -> Callable[..., Driver]:
     module, _, names = path.partition(":")
     target: object = import_module(module)
     for name in names.split("."):

@@ -1,0 +1,90 @@
+"""A backend that is looked at and copied from, and never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar, NoReturn, Self
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import (
+    Connects,
+    CopiesWithin,
+    CreatesBuckets,
+    Driver,
+    Links,
+    ReadsRanges,
+    SecuresConnections,
+)
+from dashboard.storage.errors import StorageError
+from dashboard.storage.types import Attributes, Secret
+from dashboard.storage.wrapping import Wrapper
+
+_WHY = "This backend is read-only in Stowage."
+_REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
+
+
+def _refuse(operation: str, subject: str) -> NoReturn:
+    raise StorageError(Kind.DENIED, _WHY, operation=operation, subject=subject, remedy=_REMEDY)
+
+
+class _LooksForPlace(Wrapper):
+    """Says whether the place is there, and does not make it."""
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        assert isinstance(self.inner, CreatesBuckets)
+        return self.inner.bucket_exists()
+
+    def create_bucket(self) -> None:
+        """Refused."""
+        _refuse("create bucket", "")
+
+
+class ReadOnly(Wrapper):
+    """Everything that would change the backend raises ``DENIED``, before anything is sent."""
+
+    transparent = True
+    forwards = frozenset({Connects, SecuresConnections, Links, ReadsRanges})
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({CreatesBuckets: _LooksForPlace})
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {CopiesWithin: "A copy on the server would be a write."}
+    )
+
+    @classmethod
+    def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Around a driver; there is nothing more to be told."""
+        return cls(inner)
+
+    # RefusesWrites
+
+    def why_not_written(self) -> str:
+        """See ``RefusesWrites``."""
+        return _WHY
+
+    # Driver
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> NoReturn:
+        """Refused."""
+        _refuse("write", key)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> NoReturn:
+        """Refused."""
+        _refuse("write", key)
+
+    def delete(self, key: str) -> NoReturn:
+        """Refused, also for what is not there."""
+        _refuse("delete", key)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> NoReturn:
+        """Refused: what another program left unfinished there is not ours to remove."""
+        _refuse("sweep", "")

@@ -11,6 +11,7 @@ from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebDAV
 
 
@@ -26,6 +27,14 @@ def moto_s3() -> Iterator[MotoS3]:
     """moto's S3, for keys SeaweedFS cannot hold: ``endpoint``, ``admin``, ``new_bucket()``."""
     with MotoS3() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """A real SFTP server; a test that breaks it starts its own."""
+    server = SftpServer(tmp_path_factory.mktemp("sftp"))
+    yield server
+    server.close()
 
 
 @pytest.fixture

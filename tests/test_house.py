@@ -24,6 +24,7 @@ VENDORS = {
     "boto3": {"storage/drivers/s3.py"},
     "botocore": {"storage/drivers/s3.py"},
     "cryptography": {"vault/cipher.py"},
+    "paramiko": {"storage/drivers/_ssh.py"},
     "argon2": {"services/passwords.py"},
     "waitress": {"app.py"},
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.options import Option, OptionType
+from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 
 LARGEST_FILE = 64 * 1024
@@ -47,17 +47,17 @@ def secrets_from(given: Iterable[str], known: Iterable[Option]) -> dict[str, Sec
 
     Raises ``InvalidInput`` for anything else; what was typed is not repeated, it may be the secret.
     """
-    labels = {option.name: option.label for option in known if option.secret}
+    specs = {option.name: option for option in known if option.secret}
     values: dict[str, Secret] = {}
     for text in given:
         name, equals, source = text.partition("=")
-        if name not in labels:
+        if name not in specs:
             raise InvalidInput(
-                "secret", "There is no secret of that name here.", remedy=f"Known: {', '.join(labels)}."
+                "secret", "There is no secret of that name here.", remedy=f"Known: {', '.join(specs)}."
             )
         _refuse_second(name, values)
         if not equals:
-            values[name] = ask_secret(labels[name], HOW.format(name=name))
+            values[name] = _asked(specs[name])
         elif source.startswith("env:"):
             values[name] = _variable(name, source.removeprefix("env:"))
         elif source.startswith("file:"):
@@ -65,6 +65,16 @@ def secrets_from(given: Iterable[str], known: Iterable[Option]) -> dict[str, Sec
         else:
             raise _in_clear(name)
     return values
+
+
+def _asked(option: Option) -> Secret:
+    if option.form is SecretForm.TEXT:
+        raise InvalidInput(
+            option.name,
+            f"“{option.label}” has several lines and cannot be asked for.",
+            remedy=f"Give it as --secret {option.name}=file:PATH or --secret {option.name}=env:VARIABLE.",
+        )
+    return ask_secret(option.label, HOW.format(name=option.name))
 
 
 def ask_secret(label: str, remedy: str, *, twice: bool = False) -> Secret:

@@ -24,7 +24,7 @@ from dashboard.migration.plan import plan
 from dashboard.migration.pool import Pool, Result, Task
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Action, Control, Counters, Outcome, Spec, State
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
 
 GRACE = 1.2
@@ -82,9 +82,11 @@ def run(
     ``on_state`` is told every state, the last one included, before this returns. A run that fails as a
     whole (credentials, missing bucket, full disk, nothing reachable) leaves its rows pending and can be
     run again once mended. Raises ``FencedOut`` when another run took over: then nothing was told.
+    No more objects are moved at once than both ends take connections.
     """
+    ends = [end.most_connections() for end in (source, destination) if isinstance(end, LimitsConnections)]
     return _Run(
-        job,
+        replace(job, spec=replace(job.spec, workers=min(job.spec.workers, *ends))) if ends else job,
         source,
         destination,
         ledger=ledger,

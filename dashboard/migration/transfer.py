@@ -21,7 +21,7 @@ from dashboard.migration.reasons import (
 )
 from dashboard.migration.types import Action, ObjectState, OnConflict, Spec, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Entry, ObjectInfo
 
@@ -214,6 +214,10 @@ class _Move:
     # ---- copying
 
     def _copy(self, to: str, *, create_only: bool) -> Result:
+        if create_only and isinstance(self._destination, LooksBeforeCreating):
+            create_only = self._destination.creates_only()
+            if not create_only and self._find(to) is not None:
+                raise Exists(to)
         try:
             copied = self._copy_object(to, create_only=create_only)
         except StorageError as error:

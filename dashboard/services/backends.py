@@ -27,6 +27,7 @@ from dashboard.services.permissions import Actor, Permission
 from dashboard.services.status import Badge, Status, forget, status_of
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
+from dashboard.storage.options import SecretForm
 from dashboard.storage.presets import find_preset
 from dashboard.storage.types import EMPTY, Secret
 from dashboard.storage.wrapper_options import is_read_only
@@ -247,13 +248,16 @@ class Backends:
 
     def _store_secrets(self, session: Session, row: Backend, resolved: Resolved) -> None:
         present = {secret.name: secret for secret in row.secrets}
+        made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
         for name in resolved.typed:
             secret = resolved.secrets[name]
             sealed = self._keys.seal(session, secret, place_of_secret(row.id, name))
+            # Of a password that a person chose, or a pasted file, the end is no hint to show.
+            hint = _hint(secret) if name in made else ""
             if name in present:
-                present[name].sealed, present[name].hint = sealed, _hint(secret)
+                present[name].sealed, present[name].hint = sealed, hint
             else:
-                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=_hint(secret)))
+                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint))
 
     def _audit_edit(
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
@@ -339,9 +343,7 @@ def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, s
 
 def _hint(secret: Secret) -> str:
     plain = secret.reveal()
-    end = plain[-HINT:]
-    # The last line of a pasted file tells nobody which file it was.
-    return end if len(plain) >= SHORTEST_HINTED and "\n" not in plain else ""
+    return plain[-HINT:] if len(plain) >= SHORTEST_HINTED else ""
 
 
 def _info(row: Backend) -> BackendInfo:

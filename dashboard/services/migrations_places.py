@@ -10,6 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.migration.types import Spec
 from dashboard.storage.wrapper_options import is_read_only
 
+_SERVERS = frozenset({"ftp", "sftp", "webdav"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -33,7 +34,7 @@ def refuse_overlap(
     if source[0] == "local":
         reason = "One of the two folders lies inside the other, so the copy would contain itself."
         remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
-    elif source[0] == "webdav":
+    elif source[0] in _SERVERS:
         reason = "One of the two folders on this server lies inside the other."
         remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
     else:
@@ -65,6 +66,8 @@ def place(driver: str, options: Mapping[str, str]) -> str:
     if driver == "local":
         root = os.path.realpath(options.get("root", "/"))
         return f"local:{root.rstrip('/')}/"
+    if driver in ("ftp", "sftp"):
+        return _on_server(driver, options)
     parts = urlsplit(options.get("endpoint", ""))
     host = (parts.hostname or "").lower()
     host = "127.0.0.1" if host == "localhost" else host
@@ -77,3 +80,12 @@ def place(driver: str, options: Mapping[str, str]) -> str:
     if driver == "azure":
         return f"azure:{host}:{port}/{options.get('account', '')}/{options.get('container', '')}/{prefix}"
     return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{prefix}"
+
+
+def _on_server(driver: str, options: Mapping[str, str]) -> str:
+    # Where a relative folder begins, only the server knows; two users may each see files of their own.
+    host, root = options.get("host", "").lower(), options.get("root", "")
+    start = "/" if root.startswith("/") else "~/"
+    host = "127.0.0.1" if host == "localhost" else host
+    folder = f"{start}{root.strip('/')}/" if root.strip("/") else start
+    return f"{driver}:{options.get('user', '')}@{host}:{options.get('port', '')}{folder}"

@@ -160,9 +160,7 @@ def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContex
             with context.wrap_socket(raw, server_hostname=host) as secured:
                 return secured.version() or "TLS"
         except ssl.SSLCertVerificationError as error:
-            unknown = ("The server's certificate could not be verified.", _AUTHORITY)
-            reason, remedy = _CERTIFICATE.get(error.verify_code, unknown)
-            raise _failure(Kind.UNREACHABLE, reason.format(host=host), host, "connect", remedy) from error
+            raise bad_certificate(error, host) from error
         except ssl.SSLError as error:
             raise _no_tls(error, host, port) from error
         except TimeoutError as error:
@@ -173,6 +171,13 @@ def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContex
             reason = f"“{host}” closed the connection on port {port} during the TLS handshake."
             remedy = "Check that this port speaks TLS; if not, write the endpoint with http://."
             raise _failure(Kind.UNREACHABLE, reason, host, "connect", remedy) from error
+
+
+def bad_certificate(error: ssl.SSLCertVerificationError, host: str) -> StorageError:
+    """What is wrong with a server's certificate."""
+    unknown = ("The server's certificate could not be verified.", _AUTHORITY)
+    reason, remedy = _CERTIFICATE.get(error.verify_code, unknown)
+    return _failure(Kind.UNREACHABLE, reason.format(host=host), host, "connect", remedy)
 
 
 def _no_tls(error: ssl.SSLError, host: str, port: int) -> StorageError:

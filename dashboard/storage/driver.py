@@ -192,6 +192,34 @@ class Connects(Protocol):
 
 
 @runtime_checkable
+class ServesFolders(Protocol):
+    """A file server: its place is a folder, and it may encrypt by a protocol of its own."""
+
+    def encryption(self) -> str:
+        """What encrypts the connection once it stands, such as ``SSH``; empty where nothing does."""
+        ...
+
+
+@runtime_checkable
+class LooksBeforeCreating(Protocol):
+    """May be unable to write only where nothing is, because its server has no such call."""
+
+    def creates_only(self) -> bool:
+        """Whether ``create_only`` is kept. Where not, it raises ``Unsupported``, and callers who can live
+        with a gap between the two look first and write then. May connect."""
+        ...
+
+
+@runtime_checkable
+class LimitsConnections(Protocol):
+    """Opens only so many connections; who asks for more at once waits."""
+
+    def most_connections(self) -> int:
+        """How many reads or writes can be open at once. No network call."""
+        ...
+
+
+@runtime_checkable
 class SecuresConnections(Protocol):
     """Decides which certificates it trusts; the probe shakes hands with the same settings."""
 

@@ -177,6 +177,17 @@ _LIST = (
         "The address is the one a file manager would connect to, with its whole path.",
     ),
     Preset(
+        name="sftp",
+        label="SFTP",
+        driver="sftp",
+        help="Host, user and folder as for ssh or any SFTP program; port 22 unless you were told another.\n"
+        "Sign in with a password, a private key, or both where the server wants both.\n"
+        "Host key: leave it blank and test the connection. The test shows the server's fingerprint; compare "
+        "it with what “ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub” prints on the server, then copy it.",
+        help_url="https://man.openbsd.org/ssh#VERIFYING_HOST_KEYS",
+        placeholders={"host": "sftp.example.com"},
+    ),
+    Preset(
         name="s3",
         label="Any S3-compatible",
         driver="s3",

@@ -17,7 +17,14 @@ from typing import Literal, Self, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.connecting import connect, resolve, shake_hands
-from dashboard.storage.driver import Connects, CreatesBuckets, Driver, RefusesWrites, SecuresConnections
+from dashboard.storage.driver import (
+    Connects,
+    CreatesBuckets,
+    Driver,
+    RefusesWrites,
+    SecuresConnections,
+    ServesFolders,
+)
 from dashboard.storage.errors import NotFound, StorageError
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
@@ -193,8 +200,9 @@ class _Probe:
                 _Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
             ]
         if isinstance(self.driver, CreatesBuckets):
-            place = "Find the bucket" if isinstance(self.driver, Connects) else "Find the folder"
-            stages.append(_Stage("bucket", place, self._bucket, CALL_SECONDS, fatal=True))
+            stages.append(
+                _Stage("bucket", f"Find the {self._place()}", self._bucket, CALL_SECONDS, fatal=True)
+            )
         return (
             *stages,
             _Stage("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
@@ -202,6 +210,12 @@ class _Probe:
             _Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
             _Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
         )
+
+    def _place(self) -> str:
+        """What the driver's place is called."""
+        if isinstance(self.driver, Connects) and not isinstance(self.driver, ServesFolders):
+            return "bucket"
+        return "folder"
 
     def _resolve(self) -> str:
         assert isinstance(self.driver, Connects)
@@ -216,7 +230,8 @@ class _Probe:
         raw = connect(host, port, self._addresses)
         if not tls:
             raw.close()
-            return f"Port {port} answers, without encryption."
+            later = self.driver.encryption() if isinstance(self.driver, ServesFolders) else ""
+            return f"Port {port} answers{f'; {later} will encrypt' if later else ', without encryption'}."
         if isinstance(self.driver, SecuresConnections):
             context = self.driver.tls_context()
         else:
@@ -234,7 +249,7 @@ class _Probe:
             if error.kind is not Kind.DENIED:
                 raise
             return "The server knows the key; it may not look beyond its bucket."
-        return "The key is right."
+        return "Signed in." if isinstance(self.driver, ServesFolders) else "The key is right."
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)
@@ -246,7 +261,7 @@ class _Probe:
             raise _Skip("This key may not ask; the next steps show what it may do.") from error
         if not there:
             self.bucket_missing = True
-            what = "bucket" if isinstance(self.driver, Connects) else "folder"
+            what = self._place()
             raise StorageError(
                 Kind.NOT_FOUND,
                 f"The {what} does not exist.",

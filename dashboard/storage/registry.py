@@ -21,6 +21,7 @@ from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
+from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS
@@ -73,6 +74,9 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 "dashboard.storage.drivers.webdav:WebDAVDriver.from_options",
                 WEBDAV_OPTIONS,
                 check_webdav,
+            ),
+            DriverType(
+                "sftp", "dashboard.storage.drivers.sftp:SftpDriver.from_options", SFTP_OPTIONS, check_sftp
             ),
         )
     }
@@ -269,6 +273,8 @@ def summary(driver: str, options: Mapping[str, str]) -> str:
     """One line that tells backends apart, such as a folder or a bucket and its host. No secret."""
     if driver == "local":
         return options.get("root", "")
+    if driver in ("ftp", "sftp"):
+        return f"{options.get('root') or 'home folder'} of {options.get('user', '')} on {options['host']}"
     address = options.get("endpoint", "").partition("://")[2]
     if driver == "webdav":
         return f"{address}/{options.get('prefix', '')}".rstrip("/")

@@ -70,6 +70,15 @@ def test_asking_needs_a_terminal(untouched: Cli) -> None:
     assert "env:VARIABLE" in answer.err
 
 
+def test_a_secret_of_several_lines_comes_from_a_file_and_is_not_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "id_ed25519"
+    path.write_text("-----BEGIN\nline\n-----END\n")
+    given = values.secrets_from([f"private_key=file:{path}"], specs("sftp"))
+    assert given["private_key"].reveal() == path.read_text().rstrip()
+    with pytest.raises(InvalidInput, match="several lines"):
+        values.secrets_from(["private_key"], specs("sftp"))
+
+
 def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     large, binary = tmp_path / "large", tmp_path / "binary"
     large.write_bytes(b"x" * (values.LARGEST_FILE + 1))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboard.migration.types import Action, ObjectState, OnConflict, Outcome, Spec, State, Verify
+from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.types import Written
+from tests.migration.across import migrate
 from tests.migration.rehearsal import LARGE, Rehearsal, contents, some_objects
 
 OLD, NEW = b"old content", b"new content"
@@ -25,6 +31,37 @@ def test_everything_arrives_and_is_verified(rehearsal: Rehearsal, verify: Verify
     assert rehearsal.told == [State.RUNNING, State.VERIFYING, State.FINISHED]
     if verify is not Verify.SIZE:
         assert all(row.source_checksum == row.destination_checksum != "" for row in rehearsal.rows().values())
+
+
+def test_no_more_is_moved_at_once_than_an_end_takes_connections(tmp_path: Path) -> None:
+    class Narrow(LocalDriver):
+        """Takes two at once and counts."""
+
+        busy = most = 0
+        counting = threading.Lock()
+
+        def most_connections(self) -> int:
+            return 2
+
+        def put(self, key: str, data: bytes, **more: Any) -> Written:
+            with self.counting:
+                self.busy += 1
+                self.most = max(self.most, self.busy)
+            try:
+                return super().put(key, data, **more)
+            finally:
+                with self.counting:
+                    self.busy -= 1
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    for number in range(200):
+        (here / f"{number}").write_bytes(b"x" * number)
+    narrow = Narrow(str(there))
+    migrate(tmp_path / "book", LocalDriver(str(here)), narrow, Spec(workers=16)).close()
+    assert contents(there) == contents(here)
+    assert 1 <= narrow.most <= 2
 
 
 def test_nothing_to_do_is_a_clean_finish(rehearsal: Rehearsal) -> None:

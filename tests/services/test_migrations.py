@@ -167,6 +167,7 @@ def test_one_bucket_under_two_names_is_recognised(
 
 
 AZURE = {"endpoint": "", "account": "one", "container": "c", "prefix": ""}
+SFTP = {"host": "files.example.com", "port": "22", "user": "ada", "root": "/srv/files"}
 WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefix": ""}
 
 
@@ -181,6 +182,13 @@ WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefi
         ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/other"}, False),
         ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/files-too"}, False),
         ("webdav", WEBDAV, {"username": "bob"}, False),
+        ("sftp", SFTP, {"root": "/srv/files/a"}, True),
+        ("sftp", SFTP, {"root": "/srv/files-too"}, False),
+        ("sftp", SFTP, {"root": ""}, False),
+        ("sftp", SFTP, {"root": "/"}, True),
+        ("sftp", {**SFTP, "root": ""}, {"root": "a"}, True),
+        ("sftp", SFTP, {"port": "2222"}, False),
+        ("sftp", SFTP, {"user": "bob"}, False),
     ],
 )
 def test_the_same_holds_for_containers_and_servers(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import asyncssh
 import pytest
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends import Draft
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
+from tests.servers.sftp import USER as SFTP_USER
+from tests.servers.sftp import SftpServer
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 from tests.services.console import ADMIN, Console
+from tests.storage.conftest import new_folder
 
 
 def used(console: Console, draft: Draft, moved: dict[str, str]) -> None:
@@ -48,3 +53,49 @@ def test_azure(console: Console, azurite: Azurite) -> None:
     options = {"account": ACCOUNT, "container": azurite.new_container(), "endpoint": azurite.endpoint}
     draft = Draft("blobs", "azure", options, {"credential": Secret(azurite.key)})
     used(console, draft, {"endpoint": "https://evil.example"})
+
+
+@pytest.mark.parametrize("moved", [{"host": "evil.example"}, {"port": "2222"}, {"host_key": ""}])
+def test_sftp(console: Console, sftp_server: SftpServer, moved: dict[str, str]) -> None:
+    options = {
+        "host": "127.0.0.1",
+        "port": str(sftp_server.port),
+        "user": SFTP_USER,
+        "host_key": sftp_server.host_keys[0],
+        "root": new_folder(sftp_server.root),
+    }
+    draft = Draft("files", "sftp", options, {"password": Secret(SFTP_PASSWORD)})
+    used(console, draft, moved)
+    assert console.services.backends.get("files").secrets == {"password": ""}
+
+
+def test_an_sftp_key_and_its_passphrase_are_kept_and_nothing_of_them_shown(
+    console: Console, sftp_server: SftpServer
+) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    sftp_server.accept(key)
+    pasted = key.export_private_key("openssh", passphrase="a passphrase of some length").decode()
+    secrets = {
+        "private_key": Secret(pasted.replace("\n", "\r\n")),
+        "passphrase": Secret("a passphrase of some length"),
+    }
+    options = {
+        "host": "127.0.0.1",
+        "port": str(sftp_server.port),
+        "user": SFTP_USER,
+        "host_key": sftp_server.host_keys[0],
+        "root": new_folder(sftp_server.root),
+    }
+    info = console.services.backends.add(ADMIN, Draft("keyed", "sftp", options, secrets))
+    assert info.secrets == {"private_key": "", "passphrase": ""}
+    steps = list(console.services.probes.run(ADMIN, "keyed"))
+    assert steps[-1].state == "passed"
+
+
+def test_whoever_has_not_accepted_a_host_key_is_shown_it(console: Console, sftp_server: SftpServer) -> None:
+    options = {"host": "127.0.0.1", "port": str(sftp_server.port), "user": SFTP_USER}
+    draft = Draft("new", "sftp", options, {"password": Secret(SFTP_PASSWORD)})
+    shown = [step for step in console.services.probes.run(ADMIN, draft) if step.state == "failed"]
+    assert len(shown) == 1
+    assert sftp_server.host_keys[0] in shown[0].message
+    assert f"--option host_key={sftp_server.host_keys[0]}" in shown[0].remedy

@@ -18,6 +18,9 @@ from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
+from tests.servers.sftp import USER as SFTP_USER
+from tests.servers.sftp import SftpServer
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 
 _numbers = count(1)
@@ -71,6 +74,33 @@ def s3_exact(request: pytest.FixtureRequest) -> Driver:
     return s3_on(server, server.new_bucket(), "")
 
 
+def sftp_on(server: SftpServer, root: str = "", user: str = SFTP_USER, **more: str) -> Driver:
+    """An SFTP driver for a folder of a test server, whose key is accepted."""
+    options = {
+        "host": "127.0.0.1",
+        "port": str(server.port),
+        "user": user,
+        "host_key": server.host_keys[0],
+        "root": root,
+        **more,
+    }
+    secrets = {"password": Secret(SFTP_PASSWORD)}
+    return build("sftp", check_options("sftp", options, secrets), secrets)
+
+
+def new_folder(root: Path) -> str:
+    """An empty folder below a server's root."""
+    name = f"place-{next(_numbers)}"
+    (root / name).mkdir()
+    return name
+
+
+def sftp(request: pytest.FixtureRequest) -> Driver:
+    """A new folder on the SFTP server."""
+    server: SftpServer = request.getfixturevalue("sftp_server")
+    return sftp_on(server, new_folder(server.root))
+
+
 def webdav_at(
     endpoint: str, prefix: str = "", *, user: str = USER, password: str = PASSWORD, **more: str
 ) -> Driver:
@@ -119,6 +149,7 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "webdav": webdav,
     "nextcloud": nextcloud,
     "azure": azure,
+    "sftp": sftp,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
@@ -126,8 +157,10 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "s3": s3_exact,
     "webdav": webdav,
     "azure": azure_exact,
+    "sftp": sftp,
 }
 UNPROVEN = {
+    "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),
     "webdav": (-1, "plain WebDAV servers tell no checksum, so a migration reads back what it wrote"),
     "azure": (SMALL, "Azurite does not tell the MD5 of a block it received, as Azure does"),
 }

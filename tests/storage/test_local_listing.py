@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.storage.drivers import _local_listing
+from dashboard.storage.drivers import _local_listing, _walking
 from dashboard.storage.drivers.local import LocalDriver
 from dashboard.storage.paths import key_bytes
 from tests.storage.disk import get, keys_of, open_descriptors
@@ -28,8 +28,8 @@ def test_listing_agrees_with_sorted_keys_for_any_tree(
     driver: LocalDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random trees of awkward names, with runs so short that everything is spilled and merged."""
-    monkeypatch.setattr(_local_listing, "RUN", 3)
-    monkeypatch.setattr(_local_listing, "_BLOCK", 7)
+    monkeypatch.setattr(_walking, "RUN", 3)
+    monkeypatch.setattr(_walking, "_BLOCK", 7)
     rng = random.Random(20261121)
     names = ["a", "a-", "a.", "a0", "A", "b", "\n", " ", "é", "\udcff", "😀", "\ufffd", "~", "ab", "aa"]
     keys: set[str] = set()
@@ -56,8 +56,8 @@ def test_listing_agrees_with_sorted_keys_for_any_tree(
 def test_listing_a_large_folder_keeps_memory_and_descriptors(
     driver: LocalDriver, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_local_listing, "RUN", 1000)
-    monkeypatch.setattr(_local_listing, "_BLOCK", 8192)
+    monkeypatch.setattr(_walking, "RUN", 1000)
+    monkeypatch.setattr(_walking, "_BLOCK", 8192)
     folder = root / "large"
     folder.mkdir()
     fd = os.open(folder, os.O_RDONLY)
@@ -127,7 +127,7 @@ def test_what_vanishes_while_it_is_listed_is_left_out(driver: LocalDriver, root:
 def test_a_listing_that_is_dropped_midway_frees_everything(
     driver: LocalDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_local_listing, "RUN", 2)
+    monkeypatch.setattr(_walking, "RUN", 2)
     for number in range(10):
         driver.put(f"{number}", b"")
     before = open_descriptors()

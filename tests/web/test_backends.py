@@ -24,6 +24,21 @@ def test_a_provider_asks_only_for_its_own_options_in_its_own_words(admin: Browse
     assert "Where do I find these?" in page
 
 
+def test_a_pasted_key_has_room_and_is_never_shown_again(admin: Browser, console: Console) -> None:
+    page = admin.get("/backends/new?preset=sftp").text
+    assert '<textarea id="secret-private_key"' in page
+    pasted = "-----BEGIN OPENSSH PRIVATE KEY-----\r\ncanary-line\r\n-----END OPENSSH PRIVATE KEY-----\r\n"
+    form = {"option.host": "files.example.com", "option.user": "ada", "secret.private_key": pasted}
+    wrong = admin.post("/backends/new", preset="sftp", name="Bad Name", **form)
+    assert wrong.status_code == 400
+    assert "canary-line" not in wrong.text
+    assert admin.post("/backends/new", preset="sftp", name="keyed", **form).status_code == 303
+    for path in ("/backend/keyed", "/backend/keyed/edit"):
+        assert "canary-line" not in admin.get(path).text
+    assert "set; leave empty to keep it" in admin.get("/backend/keyed/edit").text
+    assert console.services.backends.driver("keyed").name == "sftp"
+
+
 def test_the_endpoint_is_previewed_from_its_fields(admin: Browser) -> None:
     page = admin.get("/backends/new?preset=b2").text
     assert 'data-pattern="https://s3.{region}.backblazeb2.com"' in page

@@ -9,14 +9,14 @@ object is its inode, modification time and size.
 from __future__ import annotations
 
 import errno
-import mimetypes
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
+from dashboard.storage.content_types import guessed_type
 from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_listing import walk
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
@@ -29,33 +29,14 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
-# The module's own table and not the machine's: the same name is the same type everywhere.
-_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        **mimetypes.MimeTypes().types_map[False],
-        **mimetypes.MimeTypes().types_map[True],
-        ".avif": "image/avif",
-        ".bz2": "application/x-bzip2",
-        ".gz": "application/gzip",
-        ".md": "text/markdown",
-        ".svgz": "image/svg+xml",
-        ".webp": "image/webp",
-        ".woff": "font/woff",
-        ".woff2": "font/woff2",
-        ".xz": "application/x-xz",
-        ".zst": "application/zstd",
-    }
-)
-
 
 def _describe(key: str, info: os.stat_result) -> ObjectInfo:
-    ending = os.path.splitext(key.rpartition("/")[2])[1].lower()
     return ObjectInfo(
         key=key,
         size=info.st_size,
         modified=info.st_mtime_ns / 1e9,
         version=_version(info),
-        attributes=Attributes(content_type=_TYPES.get(ending)),
+        attributes=Attributes(content_type=guessed_type(key)),
     )
 
 

@@ -12,9 +12,12 @@ from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
     Driver,
+    LimitsConnections,
     Links,
+    LooksBeforeCreating,
     ReadsRanges,
     SecuresConnections,
+    ServesFolders,
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, Secret
@@ -45,10 +48,13 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = frozenset({Connects, SecuresConnections, Links, ReadsRanges})
+    forwards = frozenset({Connects, LimitsConnections, Links, ReadsRanges, SecuresConnections, ServesFolders})
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({CreatesBuckets: _LooksForPlace})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
-        {CopiesWithin: "A copy on the server would be a write."}
+        {
+            CopiesWithin: "A copy on the server would be a write.",
+            LooksBeforeCreating: "Nothing is created.",
+        }
     )
 
     @classmethod

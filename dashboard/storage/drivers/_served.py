@@ -1,0 +1,207 @@
+"""Files on a server that knows folders and renaming: what SFTP and FTP have in common.
+
+A driver brings a :class:`Session`, one connection that speaks its protocol. Paths are bytes (a key in
+UTF-8 below the session's root), so that every name a server may have is one key and the reverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.paths import key_bytes
+
+TEMPORARY = b".stowage-tmp"
+"""How names of unfinished writes begin; no key has a part that does."""
+
+LONGEST_SEGMENT = 255
+
+
+class Absent(Exception):
+    """There is nothing of that name, or a folder on the way is missing. Never leaves a driver."""
+
+
+class Taken(Exception):
+    """Something of that name is there already. Never leaves a driver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a server says of one name. ``modified`` in seconds since the epoch; ``identity`` is a mark
+    of this very file where the server gives one."""
+
+    kind: Literal["file", "folder", "other"]
+    size: int = 0
+    modified: float | None = None
+    identity: str = ""
+
+    @property
+    def version(self) -> str:
+        """Changes with the content, as well as the server lets us tell."""
+        return f"{self.identity}-{self.modified or 0:.6f}-{self.size:x}"
+
+
+class Sink(Protocol):
+    """A file being written, under a temporary name."""
+
+    def write(self, chunk: bytes) -> None:
+        """Hand over the next bytes."""
+        ...
+
+    def finish(self) -> Found:
+        """Bring everything to the server's disk, as far as it lets us, and describe the file."""
+        ...
+
+    def abort(self) -> None:
+        """Stop; the file may stay. Never raises; idempotent, also after ``finish``."""
+        ...
+
+
+class Source(Protocol):
+    """A file being read."""
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The content up to ``size`` bytes, fewer if it ends earlier."""
+        ...
+
+    def close(self) -> None:
+        """Stop. Never raises; idempotent."""
+        ...
+
+
+class Session(Protocol):
+    """One connection, used by one thread at a time. Its calls raise ``StorageError``, and ``Absent`` or
+    ``Taken`` where that is said. After a lost line it is ``broken``."""
+
+    broken: bool
+    root: bytes
+    """The root folder in the server's words; no slash at its end unless it is all."""
+
+    def ready(self, idle: float) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def creates_only(self) -> bool:
+        """Whether :meth:`link` works."""
+        ...
+
+    def look(self, path: bytes) -> Found | None:
+        """What is there, itself and not what a link points to; None where nothing is."""
+        ...
+
+    def real(self, path: bytes) -> bytes:
+        """The path without symbolic links, where the server resolves them. ``Absent``."""
+        ...
+
+    def scan(self, path: bytes) -> Iterator[tuple[bytes, Found]]:
+        """Names in a folder. ``Absent``."""
+        ...
+
+    def source(self, path: bytes, start: int) -> Source:
+        """Open a file to be read from this byte on. ``Absent``."""
+        ...
+
+    def create(self, path: bytes, size: int | None) -> Sink:
+        """Open a new file. ``Absent`` where its folder is missing."""
+        ...
+
+    def touch(self, path: bytes, modified: float) -> None:
+        """Set the time of a file, where the server lets us."""
+        ...
+
+    def rename(self, path: bytes, to: bytes) -> None:
+        """Give a file its name, replacing a file of that name. ``Absent``."""
+        ...
+
+    def link(self, path: bytes, to: bytes) -> None:
+        """Give a file a second name only where nothing is. ``Taken``, ``Absent``."""
+        ...
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file. ``Absent``."""
+        ...
+
+    def make_folder(self, path: bytes) -> None:
+        """``Taken`` where anything is there, ``Absent`` where the folder above is missing."""
+        ...
+
+    def remove_folder(self, path: bytes) -> bool:
+        """Remove an empty folder; whether it was."""
+        ...
+
+
+def split_key(key: str) -> list[bytes]:
+    """The folders and the file name of a key. Raises ``InvalidKey`` where a server cannot hold it exactly."""
+    raw = key_bytes(key)
+    if not raw:
+        raise InvalidKey(key, "The key is empty.")
+    if b"\0" in raw:
+        raise InvalidKey(key, "The key holds a NUL character, which no file name can.")
+    segments = raw.split(b"/")
+    for segment in segments:
+        if problem := _problem(segment):
+            raise InvalidKey(key, f"A file server cannot hold “{key}” exactly: {problem}.")
+    return segments
+
+
+def _problem(segment: bytes) -> str:
+    if not segment:
+        return "it begins or ends with “/” or holds “//”"
+    if segment in (b".", b".."):
+        return f"“{segment.decode()}” means a folder and is not a name"
+    if segment.startswith(TEMPORARY):
+        return f"names that begin with “{TEMPORARY.decode()}” are unfinished writes of Stowage"
+    if len(segment) > LONGEST_SEGMENT:
+        return f"a part between slashes is {len(segment)} bytes long and file names end at {LONGEST_SEGMENT}"
+    return ""
+
+
+def is_name(raw: bytes) -> bool:
+    """Whether a name in a listing can be part of a key."""
+    return raw not in (b"", b".", b"..") and not raw.startswith(TEMPORARY) and not {0, 47} & set(raw)
+
+
+def join(folder: bytes, *names: bytes) -> bytes:
+    """A path below a folder."""
+    return b"/".join([folder.rstrip(b"/"), *names]) if names else folder
+
+
+def mark(key: str) -> bytes:
+    """What the names of unfinished writes to a key hold."""
+    return hashlib.sha256(key_bytes(key)).hexdigest()[:32].encode()
+
+
+def temporary_name(key: str) -> bytes:
+    """A new name for an unfinished write: the key's mark, when it began in ms, and chance."""
+    began = int(time.time() * 1000)
+    return b"%s.%s.%x.%s" % (TEMPORARY, mark(key), began, secrets.token_hex(6).encode())
+
+
+def left_behind(name: bytes, marks: Iterable[bytes], since: float) -> bool:
+    """Whether this is the unfinished write to a key with one of these marks, begun since then."""
+    parts = name.split(b".")
+    if not name.startswith(TEMPORARY + b".") or len(parts) != 5 or parts[2] not in marks:
+        return False
+    try:
+        return int(parts[3], 16) >= int(since * 1000)
+    except ValueError:
+        return False
+
+
+def in_the_way(key: str, path: str) -> StorageError:
+    """A server cannot hold both an object ``a`` and an object ``a/b``."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{key}” needs a folder “{path}”, but something else of that name is there."
+        if path != key
+        else f"“{key}” cannot be written: a folder or link of that name is there.",
+        operation="write",
+        subject=key,
+        remedy="A server cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )

@@ -24,7 +24,7 @@ from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
-from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS
+from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 
 Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
 CheckSecrets = Callable[[Mapping[str, str], Mapping[str, Secret]], None]
@@ -168,6 +168,7 @@ def check_options(
     checked = kind.check(values, chosen, forbidden_roots)
     if kind.check_secrets is not None:
         kind.check_secrets(checked, secrets)
+    check_wrappers(checked, secrets)
     return MappingProxyType(checked)
 
 

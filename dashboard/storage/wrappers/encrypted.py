@@ -14,15 +14,14 @@ from typing import ClassVar, Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import (
-    Connects,
     CopiesWithin,
     CreatesBuckets,
     Driver,
     Links,
+    LooksBeforeCreating,
     Reading,
     ReadsRanges,
     RefusesWrites,
-    SecuresConnections,
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, StorageError
@@ -49,7 +48,7 @@ from dashboard.storage.wrappers._sealed_format import (
     pieces_of,
     stored_size,
 )
-from dashboard.storage.wrapping import Wrapper, as_stored
+from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
 
 MARK = "sealed-"
 
@@ -287,7 +286,7 @@ class _ReadsPieces(_Sealing):
 class Encrypted(_Sealing):
     """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
 
-    forwards = frozenset({Connects, SecuresConnections, CreatesBuckets, RefusesWrites})
+    forwards = CONNECTION | {CreatesBuckets, LooksBeforeCreating, RefusesWrites}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {CopiesWithin: _Copies, ReadsRanges: _ReadsPieces}
     )

@@ -8,20 +8,16 @@ from typing import ClassVar, NoReturn, Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import (
-    Connects,
     CopiesWithin,
     CreatesBuckets,
     Driver,
-    LimitsConnections,
     Links,
     LooksBeforeCreating,
     ReadsRanges,
-    SecuresConnections,
-    ServesFolders,
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, Secret
-from dashboard.storage.wrapping import Wrapper
+from dashboard.storage.wrapping import CONNECTION, Wrapper
 
 _WHY = "This backend is read-only in Stowage."
 _REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
@@ -48,7 +44,7 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = frozenset({Connects, LimitsConnections, Links, ReadsRanges, SecuresConnections, ServesFolders})
+    forwards = CONNECTION | {Links, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({CreatesBuckets: _LooksForPlace})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
+from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.presets import find_preset
@@ -68,6 +69,13 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 AZURE_OPTIONS,
                 check_azure,
                 check_credential,
+            ),
+            DriverType(
+                "gcs",
+                "dashboard.storage.drivers.gcs:GcsDriver.from_options",
+                GCS_OPTIONS,
+                check_gcs,
+                check_key,
             ),
             DriverType(
                 "webdav",

@@ -17,6 +17,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
@@ -164,6 +165,25 @@ def encrypted(inner: Driver) -> Driver:
     return Encrypted(inner, WRAPPER_KEY)
 
 
+def gcs_on(server: GoogleStorage, bucket: str, key: str, prefix: str = "", **more: str) -> Driver:
+    """A driver for a bucket of the test server."""
+    options = {"bucket": bucket, "prefix": prefix, "endpoint": server.endpoint} | more
+    secrets = {"credential": Secret(key)}
+    return build("gcs", check_options("gcs", options, secrets), secrets)
+
+
+def gcs(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a new bucket of Google's."""
+    server: GoogleStorage = request.getfixturevalue("google")
+    return gcs_on(server, server.new_bucket(), server.writer, "deep/er/")
+
+
+def gcs_exact(request: pytest.FixtureRequest) -> Driver:
+    """A new bucket of Google's."""
+    server: GoogleStorage = request.getfixturevalue("google")
+    return gcs_on(server, server.new_bucket(), server.writer)
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
     "local": local,
@@ -175,6 +195,7 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "encrypted memory": wrapped_in(memory, encrypted),
     "encrypted local": wrapped_in(local, encrypted),
     "encrypted s3": wrapped_in(s3, encrypted),
+    "gcs": gcs,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
@@ -184,6 +205,7 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "azure": azure_exact,
     "sftp": sftp,
     "encrypted local": wrapped_in(local, encrypted),
+    "gcs": gcs_exact,
 }
 UNPROVEN = {
     "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),

@@ -2,5 +2,6 @@
 
 from dashboard.storage.backend import Backend
 from dashboard.storage.manager import Storage
+from dashboard.storage.types import Attributes, Secret, Visibility
 
-__all__ = ["Backend", "Storage"]
+__all__ = ["Attributes", "Backend", "Secret", "Storage", "Visibility"]

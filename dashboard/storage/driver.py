@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
 
 if TYPE_CHECKING:
     import ssl
@@ -247,4 +247,37 @@ class Links(Protocol):
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """An address that lets whoever holds it read this one object, until it expires."""
+        ...
+
+
+@runtime_checkable
+class KeepsFolders(Protocol):
+    """Has folders that can be there without an object in them."""
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder and those above it; ``folder`` has no slash at either end. Idempotent. Raises
+        ``InvalidKey``, and kind ``conflict`` where a file has the name. Deleting the last object of a
+        folder may remove it again."""
+        ...
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """The names of the folders directly in a folder, or in the place (``""``), in no order. None where
+        there is no such folder; ``PlaceMissing`` where there is no place."""
+        ...
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder, and those below it, as far as no object is in them. A missing one is success."""
+        ...
+
+
+@runtime_checkable
+class SetsVisibility(Protocol):
+    """Can open a single object to everybody, or close it."""
+
+    def visibility(self, key: str) -> Visibility:
+        """What the object's own permissions say; the place may allow more. Raises ``NotFound``."""
+        ...
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """Change it. Idempotent. Raises ``NotFound``, and ``Unsupported`` where the place forbids it."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option, OptionType, Preset
@@ -18,6 +19,13 @@ LOCAL_OPTIONS = (
         placeholder="/srv/files",
         hint="An absolute path on the machine Stowage runs on. Everything below it is this backend.",
     ),
+    Option(
+        name="public_url",
+        label="Public address",
+        advanced=True,
+        placeholder="https://example.com/media/",
+        hint="Where a web server shows this folder, if one does. Links to files begin with it.",
+    ),
 )
 
 _NOT_FOR_FILES = ("/dev", "/proc", "/sys")
@@ -26,7 +34,32 @@ _NOT_FOR_FILES = ("/dev", "/proc", "/sys")
 def check_local(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
     """Normalise local options. Raises ``InvalidInput``. ``forbidden_roots`` are files and folders of the
     console itself: a root may be neither one of them, nor inside, nor above one."""
-    return {**values, "root": _root(values["root"], forbidden_roots)}
+    return {
+        **values,
+        "root": _root(values["root"], forbidden_roots),
+        "public_url": _public_url(values["public_url"]),
+    }
+
+
+def _public_url(text: str) -> str:
+    """An http(s) address or an absolute path on the same site, with a slash at its end; or empty."""
+    if not text:
+        return ""
+    field = "public_url"
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise InvalidInput(field, "The public address is not a URL.") from None
+    if "?" in text or "#" in text or " " in text or "\\" in text or parts.username is not None:
+        raise InvalidInput(field, "The public address must be a plain address that ends after the path.")
+    on_this_site = not parts.scheme and not parts.netloc and text.startswith("/")
+    if not on_this_site and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise InvalidInput(
+            field,
+            "The public address must begin with https://, http:// or “/”.",
+            remedy="Write it as a browser would open it, such as https://example.com/media/.",
+        )
+    return text.rstrip("/") + "/"
 
 
 def _root(text: str, forbidden_roots: Sequence[str]) -> str:

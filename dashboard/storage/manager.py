@@ -2,48 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Self
 
+from dashboard.errors import InvalidInput
 from dashboard.storage.backend import Backend
+from dashboard.storage.configuring import Value, describe, described_in, toml
 from dashboard.storage.driver import Driver
+from dashboard.storage.fakes import FakeBackend
+from dashboard.storage.operations import Operations
+from dashboard.storage.types import EMPTY
+
+Resolve = Callable[[str], Driver]
 
 
-class Storage:
+class Storage(Operations):
     """Every backend a program has, built when it is first asked for and kept. Thread-safe.
 
-    ``resolve`` turns a name into a driver and raises ``StowageError`` for names it does not know::
+    ::
 
-        storage = Storage(lambda name: build("local", {"root": f"/srv/{name}"}))
-        storage.backend("media").put("hello.txt", "Hello")
+        storage = Storage()
+        storage.configure("media", "local", root="/srv/media")
+        storage.put("hello.txt", "Hello")
+        storage.backend("media").get("hello.txt")
+
+    What :class:`Backend` does, a ``Storage`` does with its default backend: the one named ``default``, or
+    the first that was configured. ``resolve`` turns other names into drivers and raises ``StowageError``
+    for those it does not know. With ``keep`` off it is asked before every call and owns the drivers: for
+    settings that change while the program runs. ``on_close`` is called once, by :meth:`close`.
     """
 
-    def __init__(self, resolve: Callable[[str], Driver]) -> None:
-        self._resolve = resolve
-        self._lock = Lock()
+    def __init__(
+        self,
+        resolve: Resolve | None = None,
+        *,
+        default: str | Callable[[], str] = "",
+        keep: bool = True,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._resolve = resolve or _unknown
+        self._default = default
+        self._keep = keep
+        self._on_close = on_close
+        self._lock = RLock()
         self._backends: dict[str, Backend] = {}
+        self._makers: dict[str, Callable[[], Driver]] = {}
+        self._fakes: dict[str, list[FakeBackend]] = {}
 
-    def backend(self, name: str) -> Backend:
-        """The backend of this name; the same object every time."""
+    @classmethod
+    def from_mapping(cls, tree: Mapping[str, object], *, environ: Mapping[str, str] = EMPTY) -> Self:
+        """From ``{"default": ..., "backends": {name: {"driver": ..., option: value}}}``. ``environ`` is
+        where ``{"env": NAME}`` is looked up. Every backend is checked at once. Raises ``InvalidInput``."""
+        default, backends = described_in(tree, environ)
+        storage = cls(default=default)
+        for name, described in backends.items():
+            # Built and dropped: a mistake shows when the program starts, not with the first upload.
+            described.build().close()
+            storage._makers[name] = described.build
+        return storage
+
+    @classmethod
+    def from_toml(cls, path: str | Path, *, environ: Mapping[str, str] = EMPTY) -> Self:
+        """From a TOML file of the same form. Raises ``InvalidInput``."""
+        return cls.from_mapping(toml(path), environ=environ)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], *, name: str = "media") -> Self:
+        """One backend, called ``name``, from the variables other programs use, such as ``AWS_*`` or
+        ``MEDIA_ROOT``; docs/library.md lists them. Hand in the process's own. Raises ``InvalidInput`` naming
+        the variable."""
+        from dashboard.storage.environment import described_by
+
+        described = described_by(environ).described
+        storage = cls(default=name)
+        described.build().close()
+        storage._makers[name] = described.build
+        return storage
+
+    def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
+        """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options
+        are its own, secrets among them. Raises ``InvalidInput`` naming the option, and changes nothing
+        then. Makes no network call."""
+        described = describe(driver, options)
+        built = described.build()
         with self._lock:
+            before = self._backends.pop(name, None)
+            self._makers[name] = described.build
+            self._backends[name] = made = Backend(name, built)
+            if not self._default:
+                self._default = name
+        if before is not None:
+            before.driver.close()
+        return made
+
+    def backend(self, name: str = "") -> Backend:
+        """The backend of this name, or the default one; the same object every time."""
+        with self._lock:
+            name = name or self._default_name()
+            if fakes := self._fakes.get(name):
+                return fakes[-1]
             found = self._backends.get(name)
             if found is None:
-                found = self._backends[name] = Backend(name, self._resolve(name))
+                found = self._backends[name] = self._open(name)
             return found
 
     disk = backend
     """The same call under the name other frameworks know it by."""
 
+    @property
+    def driver(self) -> Driver:
+        """The driver of the default backend."""
+        return self.backend().driver
+
+    @contextmanager
+    def fake(self, name: str = "") -> Iterator[FakeBackend]:
+        """Within the block the backend of this name is an empty one in memory, with assertions for tests.
+        The real one is neither built nor touched. A ``Backend`` that was asked for before stays real."""
+        with self._lock:
+            name = name or self._default_name()
+            fake = FakeBackend(name)
+            self._fakes.setdefault(name, []).append(fake)
+        try:
+            yield fake
+        finally:
+            with self._lock:
+                self._fakes[name].remove(fake)
+
     def forget(self, name: str) -> None:
         """Close the backend and build it anew when it is next asked for: its settings changed."""
         with self._lock:
             found = self._backends.pop(name, None)
-        if found is not None:
+        if found is not None and (self._keep or name in self._makers):
             found.driver.close()
 
     def close(self) -> None:
         """Close every backend. Idempotent."""
         with self._lock:
-            backends, self._backends = list(self._backends.values()), {}
-        for each in backends:
-            each.driver.close()
+            backends, self._backends = dict(self._backends), {}
+            on_close, self._on_close = self._on_close, None
+        for name, each in backends.items():
+            if self._keep or name in self._makers:
+                each.driver.close()
+        if on_close is not None:
+            on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, name: str) -> Backend:
+        if name in self._makers:
+            return Backend(name, self._makers[name]())
+        if self._keep:
+            return Backend(name, self._resolve(name))
+        # Asked once here, so that a name nobody knows is told at once.
+        self._resolve(name)
+        return Resolved(name, self._resolve)
+
+    def _default_name(self) -> str:
+        name = self._default() if callable(self._default) else self._default
+        if not name:
+            raise InvalidInput(
+                "backend", "No backend is the default one.", remedy="Name one, or configure one first."
+            )
+        return name
+
+
+class Resolved(Backend):
+    """A backend whose driver is asked for before every call, because its settings may change."""
+
+    def __init__(self, name: str, resolve: Resolve) -> None:
+        self.name = name
+        self._resolve = resolve
+
+    @property
+    def driver(self) -> Driver:
+        """The driver of the moment."""
+        return self._resolve(self.name)
+
+
+def _unknown(name: str) -> Driver:
+    raise InvalidInput("backend", f"There is no backend “{name}”.", remedy="Configure it first.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
@@ -87,6 +86,9 @@ def certificates(pem: str) -> str:
     field = "ca_certificate"
     if not pem:
         return ""
+    # Slow to load, and most programs never come here.
+    import ssl
+
     if "PRIVATE KEY" in pem:
         raise InvalidInput(field, "That is a private key. Paste only the authority's certificate.")
     try:

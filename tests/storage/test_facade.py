@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,25 +79,11 @@ def test_copy_and_move_within_a_backend(storage: Storage) -> None:
 def test_addresses_are_unsupported_on_a_disk(storage: Storage) -> None:
     media = storage.backend("media")
     for call in (media.url, media.temporary_url):
-        with pytest.raises(Unsupported, match="media"):
+        with pytest.raises(Unsupported) as caught:
             call("a")
+        assert caught.value.reason
 
 
 def test_an_unmounted_disk_is_not_an_absent_object(storage: Storage) -> None:
     with pytest.raises(PlaceMissing):
         storage.backend("missing").exists("a")
-
-
-def test_it_works_in_any_program_and_loads_fast() -> None:
-    script = (
-        "import sys, time; t = time.perf_counter(); from dashboard.storage import Storage;"
-        "print(time.perf_counter() - t);"
-        "assert not {'flask', 'sqlalchemy', 'boto3', 'obstore'} & set(sys.modules)"
-    )
-    seconds = [
-        float(
-            subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-        )
-        for _ in range(3)
-    ]
-    assert min(seconds) < 0.3

@@ -59,8 +59,6 @@ class Tree:
     def __init__(self, root: bytes) -> None:
         self.root = root
         self.shown = key_text(root)
-        self.nameless = True
-        """Whether this disk may have files without a name; false once it said that it has not."""
         self._lock = Lock()
         self._durable: set[bytes] = set()
         self._removals = 0
@@ -90,6 +88,17 @@ class Tree:
                 os.close(fd)
             fd = inner
         return fd
+
+    def inner_folders(self, folders: list[bytes]) -> list[bytes]:
+        """The names of the folders in a folder, without links and without our own temporary one. Raises
+        ``OSError`` from ``ABSENT`` where there is none."""
+        fd = self.open_folder(folders, "list")
+        try:
+            with os.scandir(fd) as found:
+                names = [os.fsencode(each.name) for each in found if each.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(fd)
+        return [name for name in names if name != TEMPORARY]
 
     def make_folder(self, folders: list[bytes], key: str) -> int:
         """As :meth:`open_folder`, creating what is missing, and durably: after a power cut every folder

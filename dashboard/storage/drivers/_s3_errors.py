@@ -59,6 +59,8 @@ _ACTIONS = {
     "delete": ("delete from", "s3:DeleteObject"),
     "sweep": ("tidy up unfinished uploads in", "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"),
     "create bucket": ("create", "s3:CreateBucket"),
+    "visibility": ("look at permissions in", "s3:GetObjectAcl"),
+    "set visibility": ("change permissions in", "s3:PutObjectAcl"),
     "authenticate": ("sign in to", "s3:ListBucket"),
 }
 
@@ -125,6 +127,11 @@ _CODES: dict[str, tuple[Kind, str, str]] = {
         Kind.DENIED,
         "“{key}” is archived and must be restored before it can be read.",
         "Restore it at the provider, then try again.",
+    ),
+    "AccessControlListNotSupported": (
+        Kind.UNSUPPORTED,
+        "The bucket “{bucket}” has its access control lists switched off.",
+        "Open it with a bucket policy, or allow ACLs under Object Ownership.",
     ),
     "NotImplemented": (Kind.UNSUPPORTED, "{host} cannot do this.", ""),
     "MethodNotAllowed": (Kind.UNSUPPORTED, "{host} does not allow this.", ""),

@@ -179,6 +179,17 @@ def folder_in_the_way(scene: Scene) -> StorageError:
     )
 
 
+def file_in_the_way(scene: Scene) -> StorageError:
+    """A file has the name a folder should get."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{scene.key}” is a file on {scene.host}, so no folder can have that name.",
+        operation=scene.operation,
+        subject=scene.key,
+        remedy="Rename the file or the folder.",
+    )
+
+
 def bent(scene: Scene) -> InvalidKey:
     """The server stores the key under another name."""
     return InvalidKey(scene.key, f"{scene.host} stores “{scene.key}” under a different name.")

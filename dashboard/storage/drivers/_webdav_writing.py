@@ -15,9 +15,15 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers._webdav_errors import Scene, bent, folder_in_the_way, place_missing
+from dashboard.storage.drivers._webdav_errors import (
+    Scene,
+    bent,
+    file_in_the_way,
+    folder_in_the_way,
+    place_missing,
+)
 from dashboard.storage.drivers._webdav_http import Client
-from dashboard.storage.drivers._webdav_listing import require_place, walk
+from dashboard.storage.drivers._webdav_listing import members, require_place, walk
 from dashboard.storage.drivers._webdav_names import Names
 from dashboard.storage.drivers._webdav_place import new_temporary
 from dashboard.storage.drivers._webdav_wire import Answer, Upload
@@ -158,6 +164,33 @@ class Writer:
                 return bool(folder)
         self._make(folder, scene)
         return False
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder and those above it. Raises kind ``conflict`` where a file has the name."""
+        scene = self.client.scene("write", folder)
+        self._forget(folder)
+        self._make(folder, scene)
+        if not self.client.look(folder, scene).folder:
+            self._forget(folder)
+            raise file_in_the_way(scene)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder and those below it as far as nothing is in them."""
+        scene = self.client.scene("delete", folder)
+        try:
+            if not self.client.look(folder, scene).folder:
+                return
+            self._clear(folder, scene)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+        except StorageError as error:
+            if error.kind is not Kind.CONFLICT:
+                raise
+            for member in list(members(self.client, f"{folder}/", "delete")):
+                if member.folder:
+                    self.remove_folder(f"{folder}/{member.path[-1]}")
 
     def _make(self, folder: str, scene: Scene) -> None:
         path = self.client.place.path(f"{folder}/")

@@ -14,16 +14,16 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from dashboard.errors import Kind
 from dashboard.storage.content_types import guessed_type
 from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_listing import walk
-from dashboard.storage.drivers._local_nameless import put_new
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
-from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
-from dashboard.storage.paths import key_bytes
+from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range, whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -112,13 +112,15 @@ class LocalDriver:
     name = "local"
     ordered = True
 
-    def __init__(self, root: str | bytes) -> None:
+    def __init__(self, root: str | bytes, public_url: str = "") -> None:
         self._tree = Tree(os.fsencode(root))
+        self._public_url = public_url
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """From checked options; there are no secrets."""
-        return cls(options["root"].encode("utf-8", "surrogateescape"))
+        root = options["root"].encode("utf-8", "surrogateescape")
+        return cls(root, options.get("public_url", ""))
 
     def check_key(self, key: str) -> None:
         """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
@@ -169,8 +171,6 @@ class LocalDriver:
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """As ``write``."""
-        if create_only and (written := put_new(self._tree, key, data)):
-            return written
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
             return writing.commit()
@@ -217,6 +217,50 @@ class LocalDriver:
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """Looks in the root's ``.stowage-tmp`` and in that of each key's folder."""
         return sweep(self._tree, keys, since)
+
+    # KeepsFolders
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Durable. Deleting the last object in it removes it."""
+        folders = split_key(folder)
+        try:
+            os.close(self._tree.make_folder(folders, folder))
+        except OSError as error:
+            raise translate(error, "write", folder) from error
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``. Symbolic links are no folders."""
+        path = split_key(folder) if folder else []
+        try:
+            names = self._tree.inner_folders(path)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise translate(error, "list", folder) from error
+            names = []
+        return map(key_text, names)
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
+        path = split_key(folder)
+        for name in self.folders(folder):
+            self.remove_folder(f"{folder}/{name}")
+        self._tree.prune(path)
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``. Raises ``Unsupported`` where no public address is set."""
+        self.check_key(key)
+        if not self._public_url:
+            raise Unsupported("url", "No public address is set for this folder, so its files have none.")
+        return self._public_url + quote(key_bytes(key), safe="/~")
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """Raises ``Unsupported``."""
+        self.check_key(key)
+        raise Unsupported("temporary url", "Nobody signs addresses of files on a disk.")
+
+    # CreatesBuckets
 
     def bucket_exists(self) -> bool:
         """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""

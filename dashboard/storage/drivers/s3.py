@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers import _s3_listing
+from dashboard.storage.drivers import _s3_acl, _s3_listing
 from dashboard.storage.drivers._s3_create import CreateOnly
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_http import LONGEST_LINK, Answer, SignedClient, failure_in, parse, trust
@@ -28,7 +28,7 @@ from dashboard.storage.drivers._s3_reading import S3Reading
 from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
-from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
 
 _COPY_SECONDS = 900.0
 """The server copies in silence."""
@@ -274,6 +274,20 @@ class S3Driver:
         the signature would not cover."""
         self.check_key(key)
         return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
+
+    # SetsVisibility
+
+    def visibility(self, key: str) -> Visibility:
+        """See ``SetsVisibility``: by the object's ACL; a bucket policy may allow more."""
+        self.check_key(key)
+        return _s3_acl.visibility(self._client, key, self._place.prefix + key)
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
+        ``Unsupported``."""
+        self.check_key(key)
+        self.stat(key)
+        _s3_acl.set_visibility(self._client, key, self._place.prefix + key, visibility)
 
     # How
 

@@ -227,6 +227,25 @@ class WebDAVDriver:
             raise
         return Written(key=to, size=size, md5="")
 
+    # KeepsFolders
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``."""
+        check(folder)
+        self._writer.make_folder(folder)
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``."""
+        if folder:
+            check(folder)
+        found = list(members(self._client, f"{folder}/" if folder else "", "list"))
+        return iter([member.path[-1] for member in found if member.folder])
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. It is moved aside and looked into before it is deleted."""
+        check(folder)
+        self._writer.remove_folder(folder)
+
     # CreatesBuckets
 
     def bucket_exists(self) -> bool:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import ClassVar, NoReturn, Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import (
+    Connects,
     CopiesWithin,
     CreatesBuckets,
     Driver,
+    KeepsFolders,
+    LimitsConnections,
     Links,
     LooksBeforeCreating,
     ReadsRanges,
+    SecuresConnections,
+    ServesFolders,
+    SetsVisibility,
 )
 from dashboard.storage.errors import StorageError
-from dashboard.storage.types import Attributes, Secret
-from dashboard.storage.wrapping import CONNECTION, Wrapper
+from dashboard.storage.types import Attributes, Secret, Visibility
+from dashboard.storage.wrapping import Wrapper
 
 _WHY = "This backend is read-only in Stowage."
 _REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
@@ -40,12 +46,48 @@ class _LooksForPlace(Wrapper):
         _refuse("create bucket", "")
 
 
+class _LooksAtFolders(Wrapper):
+    """Names folders, and neither makes nor removes one."""
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``."""
+        assert isinstance(self.inner, KeepsFolders)
+        return self.inner.folders(folder)
+
+    def make_folder(self, folder: str) -> None:
+        """Refused."""
+        _refuse("make directory", folder)
+
+    def remove_folder(self, folder: str) -> None:
+        """Refused."""
+        _refuse("delete", folder)
+
+
+class _TellsVisibility(Wrapper):
+    """Says who may read an object, and does not change it."""
+
+    def visibility(self, key: str) -> Visibility:
+        """See ``SetsVisibility``."""
+        assert isinstance(self.inner, SetsVisibility)
+        return self.inner.visibility(key)
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """Refused."""
+        _refuse("set visibility", key)
+
+
 class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = CONNECTION | {Links, ReadsRanges}
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({CreatesBuckets: _LooksForPlace})
+    forwards = frozenset({Connects, LimitsConnections, Links, ReadsRanges, SecuresConnections, ServesFolders})
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {
+            CreatesBuckets: _LooksForPlace,
+            KeepsFolders: _LooksAtFolders,
+            SetsVisibility: _TellsVisibility,
+        }
+    )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             CopiesWithin: "A copy on the server would be a write.",

@@ -1,0 +1,193 @@
+"""Everything application code does with one place, on top of what a driver can."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import IO
+
+from dashboard.storage.driver import (
+    SMALL,
+    Driver,
+    Links,
+    Reading,
+    ReadsRanges,
+    SetsVisibility,
+    Writing,
+)
+from dashboard.storage.errors import NotFound, PlaceMissing
+from dashboard.storage.folders import Folders
+from dashboard.storage.powers import lacks
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
+
+Content = bytes | str | IO[bytes]
+"""What can be stored: bytes, text (as UTF-8), or an open binary file, read from where it stands."""
+
+
+class Operations(ABC):
+    """Thread-safe. Every method raises ``StorageError``; a number or text that makes no sense raises
+    ``InvalidInput``, and a backend that cannot be built the ``StowageError`` that says why."""
+
+    @property
+    @abstractmethod
+    def driver(self) -> Driver:
+        """The driver that does the work."""
+
+    # Objects
+
+    def put(
+        self, key: str, content: Content, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """Store an object, atomically. Replaces what is there unless ``create_only``, which raises
+        ``Exists``. Without ``attributes`` the content type is what the key's ending says. A file is
+        streamed, never read whole, and not closed."""
+        from dashboard.storage.content_types import guessed_type
+
+        held = attributes if attributes is not None else Attributes(content_type=guessed_type(key))
+        if isinstance(content, str):
+            content = content.encode()
+        if not isinstance(content, bytes | bytearray | memoryview):
+            with self.write_stream(key, attributes=held, create_only=create_only) as writing:
+                while chunk := content.read(SMALL // 8):
+                    writing.write(chunk)
+                return writing.commit()
+        if len(content) > SMALL:
+            size = len(content)
+            with self.write_stream(key, size=size, attributes=held, create_only=create_only) as writing:
+                view = memoryview(content)
+                for start in range(0, size, SMALL):
+                    writing.write(bytes(view[start : start + SMALL]))
+                return writing.commit()
+        return self.driver.put(key, bytes(content), attributes=held, create_only=create_only)
+
+    def get(self, key: str) -> bytes:
+        """The whole content, in memory; use :meth:`read_stream` for large objects. Raises ``NotFound``."""
+        with self.driver.read(key) as reading:
+            return b"".join(reading.chunks())
+
+    def read_stream(self, key: str, *, if_version: str | None = None) -> Reading:
+        """An open read, to be used as a context manager. Raises ``NotFound`` and ``Changed``."""
+        return self.driver.read(key, if_version=if_version)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """``length`` bytes from ``start``, in memory; fewer where the object ends, none past its end. Raises
+        ``NotFound``, ``Changed``, and ``Unsupported`` where the driver reads only whole objects."""
+        driver = self.driver
+        if not isinstance(driver, ReadsRanges):
+            raise lacks(driver, "range", "read range")
+        return driver.read_range(key, start, length, if_version=if_version)
+
+    def write_stream(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """An open write, to be used as a context manager; without ``commit()`` nothing is stored."""
+        return self.driver.write(key, size=size, attributes=attributes, create_only=create_only)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object. Raises ``PlaceMissing`` where not even the bucket is there."""
+        try:
+            self.driver.stat(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return False
+        return True
+
+    def stat(self, key: str) -> ObjectInfo:
+        """Size, time, attributes and version. Raises ``NotFound``."""
+        return self.driver.stat(key)
+
+    metadata = stat
+    """The same call under the name other frameworks know it by."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every object whose key starts with ``prefix``, streamed."""
+        return self.driver.list(prefix)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is success."""
+        self.driver.delete(key)
+
+    def copy(self, key: str, to: str) -> Written | None:
+        """Copy within this backend, on the server where it can. Replaces ``to``. Raises ``NotFound``.
+        None when both keys are the same and nothing was to be done."""
+        from dashboard.storage.copying import copy_object
+
+        driver = self.driver
+        info = driver.stat(key)
+        if key == to:
+            return None
+        listed = Entry(key, info.size, info.modified, info.etag)
+        copied = copy_object(driver, driver, listed, to=to, progress=_untold, stop=_never, need_md5=False)
+        return copied.written
+
+    def move(self, key: str, to: str) -> None:
+        """Copy, then delete. Not atomic: after a crash between the two, both keys are there."""
+        if self.copy(key, to) is not None:
+            self.driver.delete(key)
+
+    # Folders
+
+    def files(self, directory: str = "", *, recursive: bool = False) -> Iterator[Entry]:
+        """The objects directly in a directory, or with ``recursive`` all below it, streamed. The whole
+        listing below is read either way. None where there is no such directory."""
+        return Folders(self.driver).files(directory, recursive=recursive)
+
+    def directories(self, directory: str = "", *, recursive: bool = False) -> Iterator[str]:
+        """The paths of the directories directly in a directory, or of all below it, each once. Where a
+        driver keeps no folders they come out of the whole listing below."""
+        return Folders(self.driver).directories(directory, recursive=recursive)
+
+    def make_directory(self, directory: str) -> None:
+        """Make a directory that is there without an object in it. Idempotent. An object store holds it as
+        an empty object whose key ends in a slash. Raises ``Unsupported`` where there is neither."""
+        Folders(self.driver).make(directory)
+
+    def delete_directory(self, directory: str) -> int:
+        """Remove a directory and every object below it; returns how many objects. Not atomic: what was
+        not reached when it fails is still there. A missing one is success. Never the whole place."""
+        return Folders(self.driver).delete(directory)
+
+    # Addresses
+
+    def url(self, key: str) -> str:
+        """The object's lasting address. Raises ``Unsupported`` where there is none."""
+        driver = self.driver
+        if not isinstance(driver, Links):
+            raise lacks(driver, "url", "url")
+        return driver.url(key)
+
+    def temporary_url(self, key: str, *, seconds: int = 3600) -> str:
+        """An address that expires. Raises ``Unsupported`` where the driver cannot make one."""
+        driver = self.driver
+        if not isinstance(driver, Links):
+            raise lacks(driver, "url", "temporary url")
+        return driver.temporary_url(key, seconds=seconds)
+
+    def visibility(self, key: str) -> Visibility:
+        """Whether everybody may read the object by its address, as far as the object itself decides.
+        Raises ``NotFound``, and ``Unsupported`` where single objects have no permissions of their own."""
+        return self._publishing("visibility").visibility(key)
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """Open an object to everybody, or close it. Raises as :meth:`visibility`."""
+        self._publishing("set visibility").set_visibility(key, Visibility(visibility))
+
+    def _publishing(self, operation: str) -> SetsVisibility:
+        driver = self.driver
+        if not isinstance(driver, SetsVisibility):
+            raise lacks(driver, "visibility", operation)
+        return driver
+
+
+def _untold(done: int) -> None:
+    """Nobody watches a copy within a backend."""
+
+
+def _never() -> bool:
+    return False

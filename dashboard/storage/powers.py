@@ -1,0 +1,58 @@
+"""What a driver may or may not be able to do beyond the contract, and how it says that it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dashboard.storage.driver import (
+    Connects,
+    CopiesWithin,
+    CreatesBuckets,
+    Driver,
+    KeepsFolders,
+    Links,
+    ReadsRanges,
+    SetsVisibility,
+)
+from dashboard.storage.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """An optional protocol. ``reason`` completes “The driver “x” …” for drivers that lack it."""
+
+    name: str
+    label: str
+    protocol: type
+    reason: str
+
+
+POWERS: Mapping[str, Power] = MappingProxyType(
+    {
+        power.name: power
+        for power in (
+            Power("copy", "Copies on the server", CopiesWithin, "has no server that copies for it."),
+            Power("range", "Reads parts of objects", ReadsRanges, "reads only whole objects."),
+            Power("url", "Addresses for browsers", Links, "has no address that a browser can open."),
+            Power(
+                "folder", "Keeps empty folders", KeepsFolders, "has a folder only while objects are in it."
+            ),
+            Power(
+                "visibility",
+                "Public or private objects",
+                SetsVisibility,
+                "cannot say of a single object who may read it.",
+            ),
+            Power("bucket", "Creates its place", CreatesBuckets, "is there as soon as it is used."),
+            Power("address", "Has a network address", Connects, "needs no network."),
+        )
+    }
+)
+"""Every power by name."""
+
+
+def lacks(driver: Driver, power: str, operation: str) -> Unsupported:
+    """The error for a driver that does not have a power."""
+    return Unsupported(operation, f"The driver “{driver.name}” {POWERS[power].reason}")

@@ -1,4 +1,7 @@
-"""The composition root: puts services, console and command line together. No business rules."""
+"""The composition root: puts services, console and command line together. No business rules.
+
+The web framework loads when a console is made: commands and the runner's process start without it.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
-
-from flask import Flask
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.child import Supervisor, when_parent_dies
-from dashboard.models.base import WORK_BIND, db
+from dashboard.models import WORK_BIND, main_metadata, work_metadata
 from dashboard.services import logs
-from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
+from dashboard.services.database import Database, open_database, prepare_instance, sqlalchemy_config
 from dashboard.services.services import Services, compose
 from dashboard.settings import Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +44,20 @@ GONE_WITHIN = 8.0
 
 def open_services(settings: Settings) -> Services:
     """See ``Composition.open_services``. Idempotent; safe from several processes at once."""
-    return _services(_bare_app(settings), settings)
+    prepare_instance(settings)
+    return _composed(settings, open_database(settings))
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:
     """The console as a WSGI application. Starts no process and makes no network call."""
     settings = settings or Settings.from_env()
     app = _bare_app(settings)
-    services = services or _services(app, settings)
+    _dress(app, settings, services or _services(app, settings))
+    return app
+
+
+def _dress(app: Flask, settings: Settings, services: Services) -> None:
+    """Pages, guards and what stands in front."""
     if settings.trusted_proxies:
         from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -58,15 +68,16 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     from dashboard import web
 
     web.register(app, services)
-    return app
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """See ``Composition.serve``. To be called on the main thread."""
     logs.configure(settings.log_level)
-    services = open_services(settings)
+    app = _bare_app(settings)
+    services = _services(app, settings)
+    _dress(app, settings, services)
     connections: dict[int, Any] = {}
-    server = _listen(create_app(settings, services), settings, connections)
+    server = _listen(app, settings, connections)
     supervisor = Supervisor(_relay, command=_runner_command(settings), cwd=PACKAGE.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
@@ -113,6 +124,8 @@ def run_child(arguments: Sequence[str]) -> NoReturn:
 
 
 def _bare_app(settings: Settings) -> Flask:
+    from flask import Flask
+
     return Flask(
         "dashboard",
         root_path=str(PACKAGE),
@@ -129,11 +142,20 @@ def _folder(name: str) -> Path:
 
 
 def _services(app: Flask, settings: Settings) -> Services:
+    """The services of a console: its engines are the application's own."""
+    from flask_sqlalchemy import SQLAlchemy
+
     prepare_instance(settings)
     app.config.update(sqlalchemy_config(settings))
+    db = SQLAlchemy(metadata=main_metadata)
+    db.metadatas[WORK_BIND] = work_metadata
     db.init_app(app)
     with app.app_context():
         database = Database(db.engine, db.engines[WORK_BIND])
+    return _composed(settings, database)
+
+
+def _composed(settings: Settings, database: Database) -> Services:
     database.create_tables()
     return compose(settings, database)
 

@@ -65,6 +65,18 @@
     }
   }
 
+  /* Made here and shown, so that whoever fills in the form can keep a copy before the key is sealed. */
+  function makeKey(button) {
+    var field = document.getElementById(button.dataset.makeKey);
+    var bytes = crypto.getRandomValues(new Uint8Array(32));
+    field.type = "text";
+    field.autocomplete = "off";
+    field.value = btoa(String.fromCharCode.apply(null, bytes));
+    field.focus();
+    field.select();
+    announce("A new key is in the field. Keep a copy of it.");
+  }
+
   /* “The endpoint becomes …”, while the fields it is made of are typed. */
   function preview() {
     document.querySelectorAll("[data-pattern]").forEach(function (shown) {
@@ -77,9 +89,11 @@
   }
 
   document.addEventListener("click", function (event) {
-    var button = event.target.closest("[data-theme-toggle], [data-copy]");
+    var button = event.target.closest("[data-theme-toggle], [data-copy], [data-make-key]");
     if (!button) return;
-    if (button.dataset.copy) copy(button); else nextTheme();
+    if (button.dataset.copy) copy(button);
+    else if (button.dataset.makeKey) makeKey(button);
+    else nextTheme();
   });
   document.addEventListener("input", preview);
 

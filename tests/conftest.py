@@ -9,6 +9,7 @@ import pytest
 from tests.servers import azurite as azurite_server
 from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
+from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import SftpServer
@@ -57,4 +58,11 @@ def azurite() -> Iterator[Azurite]:
     if reason := azurite_server.why_not():
         pytest.skip(reason)
     with Azurite() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def google() -> Iterator[GoogleStorage]:
+    """Google Cloud Storage: ``endpoint``, the keys ``writer`` and ``reader``, ``new_bucket()``."""
+    with GoogleStorage() as server:
         yield server

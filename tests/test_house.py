@@ -23,8 +23,10 @@ VENDORS = {
     "obstore": {"storage/drivers/_obstore.py"},
     "boto3": {"storage/drivers/s3.py"},
     "botocore": {"storage/drivers/s3.py"},
-    "cryptography": {"vault/cipher.py"},
+    "google": {"storage/drivers/_gcs_tokens.py"},
+    "google_crc32c": {"storage/drivers/_gcs_digests.py"},
     "paramiko": {"storage/drivers/_ssh.py"},
+    "cryptography": {"vault/cipher.py", "storage/wrappers/_aead.py"},
     "argon2": {"services/passwords.py"},
     "waitress": {"app.py"},
 }

@@ -105,6 +105,20 @@ def presets(invocation: Invocation, preset: str | None) -> None:
         out.note(f"\n{chosen.help}")
 
 
+@backend.command("new-key")
+@pass_invocation
+def new_key(invocation: Invocation) -> None:
+    """Print a new encryption key, for --secret encryption_key. Nothing is saved: keep it.
+
+    Without its key nothing that is encrypted can ever be read again.
+    """
+    from dashboard.storage.wrapper_options import new_encryption_key
+
+    key = new_encryption_key().reveal()
+    invocation.out.document({"key": key})
+    invocation.out.say(key)
+
+
 @backend.command()
 @click.argument("name")
 @click.option("--preset", required=True, help="The provider; see: stowage backend presets.")

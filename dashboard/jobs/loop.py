@@ -42,7 +42,8 @@ class RunnerLoop:
 
     ``ready`` says whether work may be done at all (a sealed console makes no network call). Jobs that
     are still at work ``GRACE`` seconds after the stop are left to their threads: the caller is
-    expected to end the process, and the next runner takes them up.
+    expected to end the process, and the next runner takes them up. ``ended`` is told of each
+    job, on the job's own thread, before another one is begun.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class RunnerLoop:
         lease: float = LEASE,
         renew_every: float = RENEW_EVERY,
         grace: float = GRACE,
+        ended: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self._store = store
         self._handlers = handlers
@@ -67,6 +69,7 @@ class RunnerLoop:
         self._lease = lease
         self._renew_every = renew_every
         self._grace = grace
+        self._ended = ended
         self._stop_jobs = Event()
         self._restart = Event()
         self._wake = Event()
@@ -139,6 +142,7 @@ class RunnerLoop:
         finally:
             with self._lock:
                 self._running.pop(job.id, None)
+            self._ended(job)
             self._wake.set()
 
     def _attempt(self, context: JobContext) -> Verdict | StowageError:

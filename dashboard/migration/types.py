@@ -225,7 +225,8 @@ class Progress:
     def percent(self) -> float:
         """0 to 100, by bytes where there are any, else by objects; 100 only when all is done."""
         c = self.counters
-        moving = sum(f.done for f in self.in_flight)
+        # What is in flight was seen a moment before the counters, which may hold some of it already.
+        moving = min(sum(f.done for f in self.in_flight), max(0, c.found_bytes - c.done_bytes))
         if c.found_bytes:
             value = 100.0 * (c.done_bytes + moving) / c.found_bytes
         elif c.found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboard.models import accounts, backends, base, journal, migrations, schedule, work
 
 WORK_BIND = base.WORK_BIND
-main_metadata = base.db.metadata
+main_metadata = base.Model.metadata
 work_metadata = work.metadata
 
 __all__ = [

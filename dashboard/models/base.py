@@ -1,18 +1,13 @@
-"""The one ``SQLAlchemy`` object: it names the two databases and holds their metadata.
+"""The declarative base of every table of the main database, and the names of its constraints.
 
-Sessions are opened explicitly by ``services.database``; ``db.session`` and ``Model.query`` are not used,
-so nothing depends on a request being under way.
+Sessions are opened explicitly by ``services.database``, so nothing depends on a request being under way,
+and the command line and the runner need not load the web framework.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
-
-from dashboard.models import work
 
 WORK_BIND = "work"
 """The bind key of ``work.db``: ledgers and counters, apart from the main database."""
@@ -25,25 +20,7 @@ NAMING = {
 }
 
 
-class Base(DeclarativeBase):
-    """The declarative base of every table of the main database."""
+class Model(DeclarativeBase):
+    """What every table of the main database inherits."""
 
     metadata = MetaData(naming_convention=NAMING)
-
-
-db = SQLAlchemy(model_class=Base)
-
-# The ledger's tables are plain Core; this makes Flask-SQLAlchemy know which engine they live in.
-db.metadatas[WORK_BIND] = work.metadata
-work.metadata.info["bind_key"] = WORK_BIND
-
-# Flask-SQLAlchemy derives its own base at run time; a type checker needs a class it can see.
-if TYPE_CHECKING:
-
-    class Model(Base):
-        """What every table of the main database inherits."""
-
-        __abstract__ = True
-
-else:
-    Model = db.Model

@@ -50,6 +50,8 @@ def resolve(
     typed = {name: secret for name, secret in draft.secrets.items() if secret}
     kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
     kept &= {option.name for option in specs(draft.preset)}
+    if stored is not None:
+        _refuse_another_key(stored, draft.preset, typed, open_secrets)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
@@ -73,7 +75,8 @@ def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
 
 def moved(stored: Stored, preset: str, options: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the changed options that decide which objects this backend means."""
-    return _changed(stored, options, _PLACE | _guards(stored, preset))
+    place = _PLACE | {option.name for option in specs(preset) if option.place}
+    return _changed(stored, options, place | _guards(stored, preset))
 
 
 def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -81,7 +84,27 @@ def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
     return _changed(stored, options, frozenset(stored.options) | frozenset(options))
 
 
+def _refuse_another_key(
+    stored: Stored, preset: str, typed: Mapping[str, Secret], open_secrets: Opener
+) -> None:
+    """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
+    sealing = [option for option in specs(preset) if option.seals_objects and option.name in typed]
+    for option in sealing:
+        if option.name not in stored.tokens:
+            continue
+        if open_secrets(stored, frozenset({option.name}))[option.name] != typed[option.name]:
+            raise InvalidInput(
+                option.name,
+                f"“{stored.name}” has another “{option.label}” already, and what is encrypted with it could "
+                "not be read with a new one.",
+                remedy="Leave the field empty; for a new key add a new backend and migrate to it.",
+            )
+
+
 def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
+    kept -= {option.name for option in specs(preset) if option.seals_objects}
+    if not kept:
+        return
     labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}
     for name in _changed(stored, options, _guards(stored, preset)):
         secret = min(kept)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, MetaData, event
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -30,6 +33,9 @@ PRAGMAS = (
     "temp_store=MEMORY",
 )
 
+# Parameters of a failed statement can be password hashes and sealed text: never show them.
+_OPTIONS: Mapping[str, Any] = MappingProxyType({"hide_parameters": True, "pool_size": 20, "max_overflow": 60})
+
 Step = Callable[[Connection], None]
 
 MAIN_STEPS: tuple[Step, ...] = ()
@@ -41,15 +47,22 @@ WORK_STEPS: tuple[Step, ...] = ()
 
 def sqlalchemy_config(settings: Settings) -> dict[str, object]:
     """Flask-SQLAlchemy's configuration keys for both databases."""
-    # Parameters of a failed statement can be password hashes and sealed text: never show them.
-    options = {"hide_parameters": True, "pool_size": 20, "max_overflow": 60}
     return {
         "SQLALCHEMY_DATABASE_URI": URL.create("sqlite", database=str(settings.database)),
-        "SQLALCHEMY_ENGINE_OPTIONS": options,
+        "SQLALCHEMY_ENGINE_OPTIONS": dict(_OPTIONS),
         "SQLALCHEMY_BINDS": {
-            WORK_BIND: {"url": URL.create("sqlite", database=str(settings.work_database)), **options}
+            WORK_BIND: {"url": URL.create("sqlite", database=str(settings.work_database)), **_OPTIONS}
         },
     }
+
+
+def open_database(settings: Settings) -> Database:
+    """Both databases without a web application, with the same engines as ``sqlalchemy_config`` describes."""
+    return Database(_engine(settings.database), _engine(settings.work_database))
+
+
+def _engine(path: Path) -> Engine:
+    return create_engine(URL.create("sqlite", database=str(path)), **_OPTIONS)
 
 
 def prepare_instance(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -36,7 +37,11 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash("no one has this password")
+
+    @cached_property
+    def _nobody(self) -> str:
+        # Made when somebody first signs in: most commands never ask for a password.
+        return self._hasher.hash("no one has this password")
 
     def hash(self, password: Secret) -> str:
         """A new salted hash."""
@@ -45,9 +50,10 @@ class Passwords:
 
     def verify(self, stored: str | None, password: Secret) -> bool:
         """Whether it is the password. Takes as long when there is no such person (``None``)."""
+        nobody = self._nobody
         try:
             with _AT_ONCE:
-                matches = self._hasher.verify(stored or self._nobody, _bytes(password))
+                matches = self._hasher.verify(stored or nobody, _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
         return matches and stored is not None

@@ -48,14 +48,16 @@ class Runner:
         self._migrations = migrations
         self._work = work
         self._activation = activation
+        self._loop: RunnerLoop | None = None
 
     def alive(self) -> bool:
         """Whether some process is the runner now."""
         return RunnerLock(self._lock_path).held()
 
-    def run_forever(self, stop: threading.Event) -> int:
+    def run_forever(self, stop: threading.Event, ended: Callable[[Job], None] = lambda job: None) -> int:
         """Become the runner, as soon as nobody else is, and do jobs until ``stop``; the exit code.
 
+        ``ended`` is told of each job that ended, on that job's thread, before another one is begun.
         ``RESTART_CODE`` asks for a fresh process. Threads may still be blocked: end the process.
         """
         lock = RunnerLock(self._lock_path)
@@ -63,7 +65,7 @@ class Runner:
             if stop.wait(TRY_AGAIN):
                 return 0
         try:
-            return self._do_jobs(stop)
+            return self._do_jobs(stop, ended)
         finally:
             lock.release()
 
@@ -76,8 +78,15 @@ class Runner:
         Raises ``SEALED``, and ``NOT_FOUND``.
         """
         self._keys.require_open()
-        stop = threading.Event()
+        stop, news = threading.Event(), threading.Event()
         thread: threading.Thread | None = None
+
+        def ended(job: Job) -> None:
+            if job.kind is JobKind.MIGRATION and job.subject_id == migration_id:
+                # What is queued behind it would only keep the person who waits; the next runner does it.
+                stop.set()
+            news.set()
+
         try:
             while True:
                 progress = self._migrations.progress(migration_id)
@@ -86,21 +95,28 @@ class Runner:
                     return progress
                 # Not while another one is: it would only wait for the lock, and its owner may want to end.
                 if (thread is None or not thread.is_alive()) and not self.alive():
+                    stop.clear()
                     thread = threading.Thread(
-                        target=self.run_forever, args=(stop,), name="runner", daemon=True
+                        target=self.run_forever, args=(stop, ended), name="runner", daemon=True
                     )
                     thread.start()
-                stop.wait(LOOK)
+                news.wait(LOOK)
+                news.clear()
         finally:
             stop.set()
+            if self._loop is not None:
+                self._loop.nudge()
             if thread is not None:
                 thread.join()
 
-    def _do_jobs(self, stop: threading.Event) -> int:
+    def _do_jobs(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
         # Whoever held a lease is dead: this process has the lock.
         self._jobs.expire_all()
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        return RunnerLoop(self._jobs, self._handlers(), owner=owner[-64:], ready=self._open).run(stop)
+        self._loop = RunnerLoop(
+            self._jobs, self._handlers(), owner=owner[-64:], ready=self._open, ended=ended
+        )
+        return self._loop.run(stop)
 
     def _open(self) -> bool:
         return not self._keys.state().sealed

@@ -38,7 +38,9 @@ class Option:
 
     ``advanced`` options hide behind the Advanced fold. ``guards_secret`` marks an option that decides
     *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
-    ``form`` matters for secrets only.
+    ``form`` matters for secrets only. ``place`` marks an option that decides which objects the backend means
+    or how they read. A secret that ``seals_objects`` is sent nowhere, but objects cannot be read without it:
+    it can be made in the form, and once stored it is not replaced by another.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Option:
     placeholder: str = ""
     guards_secret: bool = False
     form: SecretForm = SecretForm.KEY
+    place: bool = False
+    seals_objects: bool = False
 
     @property
     def secret(self) -> bool:

@@ -157,6 +157,18 @@ _LIST = (
         help_url="https://learn.microsoft.com/azure/storage/common/storage-account-keys-manage",
     ),
     Preset(
+        name="gcs",
+        label="Google Cloud Storage",
+        driver="gcs",
+        help="Service account: Google Cloud console, IAM & Admin, Service accounts, Create service account.\n"
+        "Its key: on the account's page under Keys, Add key, Create new key, JSON. The file is downloaded "
+        "once; paste all of it.\n"
+        "Rights: on the bucket's page under Permissions, Grant access, to the service account's address, "
+        "with the role Storage Object User.\n"
+        "To create buckets from here it also needs Storage Admin on the project.",
+        help_url="https://cloud.google.com/iam/docs/keys-create-delete",
+    ),
+    Preset(
         name="nextcloud",
         label="Nextcloud",
         driver="webdav",

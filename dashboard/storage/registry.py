@@ -17,6 +17,7 @@ from types import MappingProxyType
 from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
+from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.presets import find_preset
@@ -24,7 +25,7 @@ from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
-from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS
+from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 
 Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
 CheckSecrets = Callable[[Mapping[str, str], Mapping[str, Secret]], None]
@@ -68,6 +69,13 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 AZURE_OPTIONS,
                 check_azure,
                 check_credential,
+            ),
+            DriverType(
+                "gcs",
+                "dashboard.storage.drivers.gcs:GcsDriver.from_options",
+                GCS_OPTIONS,
+                check_gcs,
+                check_key,
             ),
             DriverType(
                 "webdav",
@@ -168,6 +176,7 @@ def check_options(
     checked = kind.check(values, chosen, forbidden_roots)
     if kind.check_secrets is not None:
         kind.check_secrets(checked, secrets)
+    check_wrappers(checked, secrets)
     return MappingProxyType(checked)
 
 

@@ -5,12 +5,20 @@ One table, added to the options of each driver. Blank and ``false`` mean: no suc
 
 from __future__ import annotations
 
+import base64
+import binascii
+import secrets as random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option, OptionType
+from dashboard.storage.types import Secret
 
 READ_ONLY = "read_only"
+ENCRYPT = "encrypt"
+ENCRYPTION_KEY = "encryption_key"
+KEY_BYTES = 32
 
 WRAPPER_OPTIONS = (
     Option(
@@ -21,12 +29,26 @@ WRAPPER_OPTIONS = (
         default="false",
         hint="Stowage never writes, changes or deletes anything here.",
     ),
+    Option(
+        ENCRYPT,
+        "Encrypt objects",
+        OptionType.BOOLEAN,
+        advanced=True,
+        default="false",
+        place=True,
+        hint="Before they leave this machine. Begin with an empty place: what is there already cannot be "
+        "read through encryption, and what is written with it not without. Names stay readable.",
+    ),
+    Option(
+        ENCRYPTION_KEY,
+        "Encryption key",
+        OptionType.SECRET,
+        advanced=True,
+        seals_objects=True,
+        hint="32 bytes in base64. Keep a copy outside Stowage: without this key everything encrypted with it "
+        "is lost. It cannot be shown or replaced later.",
+    ),
 )
-
-
-def is_read_only(options: Mapping[str, str]) -> bool:
-    """Whether a backend with these stored options refuses every write."""
-    return options.get(READ_ONLY) == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +60,22 @@ class WrapperType:
     wanted: Callable[[Mapping[str, str]], bool]
 
 
+def is_read_only(options: Mapping[str, str]) -> bool:
+    """Whether a backend with these stored options refuses every write."""
+    return options.get(READ_ONLY) == "true"
+
+
+def is_encrypted(options: Mapping[str, str]) -> bool:
+    """Whether a backend with these stored options encrypts its objects."""
+    return options.get(ENCRYPT) == "true"
+
+
 WRAPPERS = (
+    WrapperType(
+        "encrypted",
+        "dashboard.storage.wrappers.encrypted:Encrypted.from_options",
+        is_encrypted,
+    ),
     WrapperType(
         "read-only",
         "dashboard.storage.wrappers.read_only:ReadOnly.from_options",
@@ -46,3 +83,37 @@ WRAPPERS = (
     ),
 )
 """Innermost first."""
+
+
+def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Raise ``InvalidInput`` for wrapper options that cannot be used, or not together."""
+    if secrets.get(ENCRYPTION_KEY):
+        encryption_key(secrets[ENCRYPTION_KEY])
+    elif is_encrypted(options):
+        raise InvalidInput(
+            ENCRYPTION_KEY,
+            "To encrypt objects a key is needed.",
+            remedy="Make a new one beside the field or with: stowage backend new-key. Keep a copy of it.",
+        )
+
+
+def new_encryption_key() -> Secret:
+    """A random key, in the form it is entered in."""
+    return Secret(base64.b64encode(random.token_bytes(KEY_BYTES)).decode())
+
+
+def encryption_key(secret: Secret) -> bytes:
+    """The key's bytes. Raises ``InvalidInput``."""
+    text = secret.reveal().translate(str.maketrans("-_", "+/"))
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        # Without a cause: its text could hold part of what was typed.
+        raise InvalidInput(
+            ENCRYPTION_KEY,
+            "That is not an encryption key: it has 32 bytes, written as 43 or 44 letters of base64.",
+            remedy="Paste the whole key, or make a new one.",
+        ) from None
+    return key

@@ -13,8 +13,19 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from dashboard.storage.driver import Driver, Reading, Writing
+from dashboard.storage.driver import (
+    Connects,
+    Driver,
+    LimitsConnections,
+    Reading,
+    SecuresConnections,
+    ServesFolders,
+    Writing,
+)
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+
+CONNECTION: frozenset[type] = frozenset({Connects, LimitsConnections, SecuresConnections, ServesFolders})
+"""Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 
 
 class Wrapper:

@@ -164,3 +164,16 @@ def test_keys_rotate_and_come_back_from_the_recovery_key(console: Cli, instance:
         "remedy": "",
         "key_id": rotated["key_id"],
     }
+
+
+def test_a_new_key_encrypts_a_backend(console: Cli, tmp_path: Path) -> None:
+    key = console("backend", "new-key").out.strip()
+    assert console("backend", "new-key", "--json").document["key"] != key
+    (tmp_path / "key").write_text(key + "\n")
+    secret = f"encryption_key=file:{tmp_path / 'key'}"
+    edited = console("backend", "edit", "other", "--option", "encrypt=true", "--secret", secret, "--test")
+    assert edited.code == 0, edited.err
+    assert key not in edited.out + edited.err
+    assert console("backend", "edit", "other", "--option", "encrypt=true", "--secret", secret).code == 0
+    shown = console("backend", "show", "other")
+    assert key not in shown.out + shown.err

@@ -181,7 +181,7 @@ def many(files: Path) -> Path:
     """So many small objects that one worker needs a while."""
     folder = files / "many"
     folder.mkdir()
-    for number in range(1000):
+    for number in range(2500):
         (folder / f"{number:05}").write_bytes(b"%d" % number)
     return files
 

@@ -11,6 +11,7 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends import Draft
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.gcs import GoogleStorage
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
@@ -99,3 +100,11 @@ def test_whoever_has_not_accepted_a_host_key_is_shown_it(console: Console, sftp_
     assert len(shown) == 1
     assert sftp_server.host_keys[0] in shown[0].message
     assert f"--option host_key={sftp_server.host_keys[0]}" in shown[0].remedy
+
+
+def test_google_cloud_storage(console: Console, google: GoogleStorage) -> None:
+    options = {"bucket": google.new_bucket(), "endpoint": google.endpoint}
+    draft = Draft("google", "gcs", options, {"credential": Secret(google.writer)})
+    used(console, draft, {"endpoint": "https://evil.example"})
+    shown = console.services.backends.get("google")
+    assert shown.secrets == {"credential": ""}

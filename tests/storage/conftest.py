@@ -15,13 +15,17 @@ import pytest
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
 from tests.servers.webdav import PASSWORD, USER, WebDAV
+
+WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
 
 _numbers = count(1)
 
@@ -142,6 +146,44 @@ def azure_exact(request: pytest.FixtureRequest) -> Driver:
     return azure_on(server, container, server.sas(container, "racwdl"))
 
 
+def wrapped_in(
+    make: Callable[[pytest.FixtureRequest], Driver], *kinds: Callable[[Driver], Driver]
+) -> Callable[[pytest.FixtureRequest], Driver]:
+    """A driver with wrappers around it, innermost first."""
+
+    def made(request: pytest.FixtureRequest) -> Driver:
+        driver = make(request)
+        for kind in kinds:
+            driver = kind(driver)
+        return driver
+
+    return made
+
+
+def encrypted(inner: Driver) -> Driver:
+    """Encrypted with a key that tells whether it leaks."""
+    return Encrypted(inner, WRAPPER_KEY)
+
+
+def gcs_on(server: GoogleStorage, bucket: str, key: str, prefix: str = "", **more: str) -> Driver:
+    """A driver for a bucket of the test server."""
+    options = {"bucket": bucket, "prefix": prefix, "endpoint": server.endpoint} | more
+    secrets = {"credential": Secret(key)}
+    return build("gcs", check_options("gcs", options, secrets), secrets)
+
+
+def gcs(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a new bucket of Google's."""
+    server: GoogleStorage = request.getfixturevalue("google")
+    return gcs_on(server, server.new_bucket(), server.writer, "deep/er/")
+
+
+def gcs_exact(request: pytest.FixtureRequest) -> Driver:
+    """A new bucket of Google's."""
+    server: GoogleStorage = request.getfixturevalue("google")
+    return gcs_on(server, server.new_bucket(), server.writer)
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
     "local": local,
@@ -150,6 +192,10 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "nextcloud": nextcloud,
     "azure": azure,
     "sftp": sftp,
+    "encrypted memory": wrapped_in(memory, encrypted),
+    "encrypted local": wrapped_in(local, encrypted),
+    "encrypted s3": wrapped_in(s3, encrypted),
+    "gcs": gcs,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
@@ -158,6 +204,8 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "webdav": webdav,
     "azure": azure_exact,
     "sftp": sftp,
+    "encrypted local": wrapped_in(local, encrypted),
+    "gcs": gcs_exact,
 }
 UNPROVEN = {
     "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),

@@ -8,6 +8,7 @@ import pytest
 
 from dashboard.storage.presets import PRESETS
 from dashboard.storage.registry import options_of
+from dashboard.storage.wrapper_options import new_encryption_key
 from tests.web.conftest import SECRET, Browser, Console, add_bucket
 
 
@@ -71,7 +72,7 @@ def test_a_blank_secret_keeps_the_stored_one_unless_the_server_changes(
     assert add_bucket(admin, name="keeps").status_code == 303
     saved = console.services.backends.get("keeps")
     typed = {"existing": "keeps", "version": str(saved.version), "secret.secret_access_key": ""}
-    form = {f"option.{name}": value for name, value in saved.options.items()}
+    form = {f"option.{name}": value for name, value in saved.options.items() if value != "false"}
     same = admin.post(
         "/backend/keeps/edit", preset="s3", name="keeps", **{**form, **typed, "option.bucket": "some-bucket"}
     )
@@ -91,7 +92,7 @@ def test_a_blank_secret_keeps_the_stored_one_unless_the_server_changes(
 def test_a_stale_form_does_not_overwrite_somebody_elses_change(admin: Browser, console: Console) -> None:
     assert add_bucket(admin, name="shared").status_code == 303
     saved = console.services.backends.get("shared")
-    form = {f"option.{name}": value for name, value in saved.options.items()}
+    form = {f"option.{name}": value for name, value in saved.options.items() if value != "false"}
     stale = admin.post(
         "/backend/shared/edit",
         preset="s3",
@@ -187,3 +188,15 @@ def test_a_backend_that_was_tested_as_a_draft_is_tested_again_as_saved(
     while "Everything works" not in page:
         page = admin.get(saved.headers["Location"]).text
     assert console.services.status.checklist().tested
+
+
+def test_a_new_encryption_key_can_be_made_where_none_is_stored(admin: Browser, console: Console) -> None:
+    assert 'data-make-key="secret-encryption_key"' in admin.get("/backends/new?preset=local").text
+    key = new_encryption_key().reveal()
+    typed = {"option.encrypt": "true", "secret.encryption_key": key}
+    assert add_bucket(admin, name="sealed", **typed).status_code == 303
+    for path in ("/backend/sealed", "/backend/sealed/edit"):
+        page = admin.get(path).text
+        assert key not in page
+        assert "data-make-key" not in page
+    assert add_bucket(admin, name="keyless", **{"option.encrypt": "true"}).status_code == 400

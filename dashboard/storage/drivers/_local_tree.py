@@ -59,6 +59,8 @@ class Tree:
     def __init__(self, root: bytes) -> None:
         self.root = root
         self.shown = key_text(root)
+        self.nameless = True
+        """Whether this disk may have files without a name; false once it said that it has not."""
         self._lock = Lock()
         self._durable: set[bytes] = set()
         self._removals = 0

@@ -20,6 +20,7 @@ from dashboard.errors import Kind
 from dashboard.storage.content_types import guessed_type
 from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_listing import walk
+from dashboard.storage.drivers._local_nameless import put_new
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
@@ -171,6 +172,8 @@ class LocalDriver:
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """As ``write``."""
+        if create_only and (written := put_new(self._tree, key, data)):
+            return written
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
             return writing.commit()

@@ -8,22 +8,18 @@ from typing import ClassVar, NoReturn, Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import (
-    Connects,
     CopiesWithin,
     CreatesBuckets,
     Driver,
     KeepsFolders,
-    LimitsConnections,
     Links,
     LooksBeforeCreating,
     ReadsRanges,
-    SecuresConnections,
-    ServesFolders,
     SetsVisibility,
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, Secret, Visibility
-from dashboard.storage.wrapping import Wrapper
+from dashboard.storage.wrapping import CONNECTION, Wrapper
 
 _WHY = "This backend is read-only in Stowage."
 _REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
@@ -80,7 +76,7 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = frozenset({Connects, LimitsConnections, Links, ReadsRanges, SecuresConnections, ServesFolders})
+    forwards = CONNECTION | {Links, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CreatesBuckets: _LooksForPlace,

@@ -1,0 +1,304 @@
+"""Google Cloud Storage: one bucket, signed in with a service account key or this machine's identity.
+
+A configured prefix is a plain string before every key. The version of an object is its generation, and its
+ETag too, so that every read is of exactly what was listed. Content stored compressed is moved as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers._gcs_digests import Crc32c
+from dashboard.storage.drivers._gcs_http import Client, Incoming
+from dashboard.storage.drivers._gcs_objects import Held, Objects
+from dashboard.storage.drivers._gcs_place import Place, check
+from dashboard.storage.drivers._gcs_writing import GcsWriting, Senders
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+LONGEST_LINK = 7 * 24 * 3600
+"""Seconds a signed address can be good for."""
+_SIGN_IN_SECONDS = 15.0
+
+
+class GcsReading:
+    """A read of one generation of one object."""
+
+    def __init__(self, held: Held, body: Incoming | None) -> None:
+        self.info = held.info
+        self._crc32c = held.crc32c
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``. What arrived is compared with Google's checksum at the end."""
+        arrived, crc = 0, Crc32c()
+        key = self.info.key
+        for piece in self._body.pieces() if self._body is not None else ():
+            arrived += len(piece)
+            crc.update(piece)
+            yield piece
+        if arrived != self.info.size:
+            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but {arrived:,} arrived.")
+        if crc.text() != self._crc32c:
+            raise Damaged(key, f"“{key}” was damaged on its way here: its checksum differs.")
+
+    def read_all(self) -> bytes:
+        """See ``Reading.read_all``."""
+        return b"".join(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._body is not None:
+            self._body.close()
+
+
+class GcsDriver:
+    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "gcs"
+    ordered = True
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = Client(place)
+        self._objects = Objects(self._client)
+        self._senders = Senders()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"GcsDriver({self._place.endpoint}/{self._place.bucket}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Up to 1,024 bytes, prefix included, without line breaks."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> GcsReading:
+        """See ``Driver``. ``version`` is the generation."""
+        self.check_key(key)
+        held = self._objects.head(key, "read", generation=if_version)
+        if held.info.size == 0:
+            return GcsReading(held, None)
+        try:
+            return GcsReading(held, self._objects.open(key, held.info.version or ""))
+        except PlaceMissing:
+            raise
+        except NotFound as error:
+            # It was there a moment ago.
+            raise Changed(key) from error
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        self.check_key(key)
+        check_range(start, length)
+        if length == 0:
+            return nothing_of(self.stat, key, None, if_version)
+        try:
+            return self._objects.part(key, start, length, if_version)
+        except PastEnd:
+            return nothing_of(self.stat, key, start, if_version)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> GcsWriting:
+        """See ``Driver``. Up to 8 MiB go in one request."""
+        self.check_key(key)
+        put = partial(self._put, key, attributes=attributes, create_only=create_only)
+        return GcsWriting(
+            self._objects,
+            self._senders,
+            key,
+            size=size,
+            attributes=attributes,
+            create_only=create_only,
+            put=put,
+        )
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. Google compares both checksums before anything is visible."""
+        self.check_key(key)
+        return self._put(key, data, attributes=attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
+        md5 = hashlib.md5(data, usedforsecurity=False)
+        info = self._objects.put(key, data, md5.digest(), attributes, create_only=create_only).info
+        return Written(
+            key,
+            len(data),
+            md5.hexdigest(),
+            info.etag,
+            expected_checksum=md5.hexdigest(),
+            stored_checksum=info.md5,
+        )
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``. A composite object has no ``md5``."""
+        self.check_key(key)
+        return self._objects.head(key).info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
+        own, after = self._place.prefix, key_bytes(start_after)
+        begin = own + start_after if start_after else ""
+        for entry in self._objects.list(own + prefix, begin):
+            key = entry.key.removeprefix(own)
+            if key and (not after or key_bytes(key) > after):
+                yield Entry(key, entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        try:
+            self._objects.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``. Nothing to do: Google shows resumable uploads to nobody but their owner, never
+        lists them, and drops them itself after a week."""
+        return 0
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._senders.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same endpoint and the same identity."""
+        if not isinstance(source, GcsDriver):
+            return False
+        here, there = self._place, source._place
+        return (here.endpoint, here.account) == (there.endpoint, there.account)
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. The receipt compares the checksums Google keeps of both objects."""
+        if not isinstance(source, GcsDriver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share an endpoint and an identity.")
+        self.check_key(to)
+        before = source._objects.head(key, "copy", generation=if_version)
+        info = before.info
+        after = self._objects.rewrite(source._objects, key, info.version or "", to, info.attributes)
+        by_md5 = info.md5 is not None and after.info.md5 is not None
+        return Written(
+            key=to,
+            size=after.info.size,
+            md5=after.info.md5 or "",
+            etag=after.info.etag,
+            expected_checksum=info.md5 if by_md5 else before.crc32c,
+            stored_checksum=after.info.md5 if by_md5 else after.crc32c,
+        )
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._objects.look("list")
+        except PlaceMissing:
+            return False
+        except StorageError as error:
+            # A key that may not list still learns that there is something it may not list.
+            if error.kind is not Kind.DENIED:
+                raise
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``. The bucket is private, with access by roles only."""
+        try:
+            self._objects.create_bucket()
+        except StorageError as error:
+            # "There already" may mean "and is yours": then it can be listed.
+            if error.kind is not Kind.CONFLICT or not self._may_list():
+                raise
+
+    def _may_list(self) -> bool:
+        try:
+            self._objects.look("list")
+        except StorageError:
+            return False
+        return True
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._client.server.address, self._client.server.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        try:
+            self._objects.look("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
+        except StorageError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
+                raise
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return self._client.server.tls_context()
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``. Only of use when the object is public."""
+        self.check_key(key)
+        return f"{self._place.endpoint}{self._public(key)}"
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """See ``Links``: a GET signed with the service account's key, good for at most seven days.
+        https://cloud.google.com/storage/docs/authentication/signatures"""
+        self.check_key(key)
+        account = self._place.account
+        if account is None:
+            raise Unsupported("temporary url", "Only a service account key can sign links.")
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        scope = f"{moment[:8]}/auto/storage/goog4_request"
+        query = {
+            "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
+            "X-Goog-Credential": f"{account.email}/{scope}",
+            "X-Goog-Date": moment,
+            "X-Goog-Expires": str(min(max(seconds, 1), LONGEST_LINK)),
+            "X-Goog-SignedHeaders": "host",
+        }
+        spelt = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+        path, host = self._public(key), self._client.server.host
+        request = f"GET\n{path}\n{spelt}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        text = f"GOOG4-RSA-SHA256\n{moment}\n{scope}\n{digest}"
+        signature = self._client.signature(text.encode(), self._client.scene("read", key)).hex()
+        return f"{self._place.endpoint}{path}?{spelt}&X-Goog-Signature={signature}"
+
+    def _public(self, key: str) -> str:
+        return f"/{self._place.bucket}/{quote(self._place.prefix + key, safe='/~')}"

@@ -9,7 +9,7 @@ ENSURE := sh .ci/ensure-env
 TESTS ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test lint types contracts check demo bench torture wheel lock clean
+.PHONY: help run test contract lint types contracts check demo bench torture wheel lock clean
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
@@ -24,6 +24,11 @@ test:  ## install what the tests need and run them all
 	@sh .ci/find-chromium --install >/dev/null
 	@sh .ci/install-azurite
 	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m "not torture" $(TESTS)
+
+contract:  ## run the conformance suite over every backend and write docs/backends.md
+	@$(ENSURE) requirements-dev.lock
+	@sh .ci/install-azurite
+	@$(PY) -m tests.storage.matrix
 
 lint:  ## check style and formatting
 	@$(ENSURE) requirements-dev.lock

@@ -17,6 +17,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
 )
 from dashboard.storage.errors import Unsupported
+from dashboard.storage.wrapping import Wrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +55,16 @@ POWERS: Mapping[str, Power] = MappingProxyType(
 
 
 def lacks(driver: Driver, power: str, operation: str) -> Unsupported:
-    """The error for a driver that does not have a power."""
-    return Unsupported(operation, f"The driver “{driver.name}” {POWERS[power].reason}")
+    """The error for a driver that does not have a power, or has it no longer with a wrapper around it."""
+    chosen, inner = POWERS[power], driver
+    while isinstance(inner, Wrapper):
+        if isinstance(inner.inner, chosen.protocol) and chosen.protocol in inner.withholds:
+            return Unsupported(operation, inner.withholds[chosen.protocol])
+        inner = inner.inner
+    return Unsupported(operation, f"The driver “{driver.name}” {chosen.reason}")
+
+
+def need(driver: Driver, power: str) -> None:
+    """Raise ``Unsupported``, with a reason, unless the driver has the power of this name."""
+    if not isinstance(driver, POWERS[power].protocol):
+        raise lacks(driver, power, power)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Callable
+
+import pytest
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import InvalidKey
+from dashboard.storage.errors import InvalidKey, Unsupported
 
 
 def content_of(size: int, seed: int = 7) -> bytes:
@@ -44,3 +47,12 @@ def refusal(driver: Driver, key: str) -> InvalidKey | None:
 
 def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str]:
     return [entry.key for entry in driver.list(prefix, start_after=start_after)]
+
+
+def unsupported(call: Callable[[], object]) -> None:
+    """It raises ``Unsupported`` and says why; the rest of the test is then passed over, with that reason."""
+    with pytest.raises(Unsupported) as caught:
+        call()
+    assert caught.value.reason.endswith(".")
+    assert caught.value.operation
+    pytest.skip(f"raises Unsupported: {caught.value.reason}")

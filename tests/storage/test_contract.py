@@ -10,10 +10,11 @@ import pytest
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import SMALL, Connects, CopiesWithin, CreatesBuckets, Driver
 from dashboard.storage.errors import Changed, Exists, NotFound
+from dashboard.storage.powers import need
 from dashboard.storage.registry import DRIVERS as REGISTERED
 from dashboard.storage.types import Attributes, Written
 from tests.storage.conftest import UNPROVEN
-from tests.storage.objects import break_off, content_of, get, keys_of, md5, stream
+from tests.storage.objects import break_off, content_of, get, keys_of, md5, stream, unsupported
 
 SIZES = [0, 1, 4096, 1_000_003]
 LARGE = SMALL + 1_234_567
@@ -181,7 +182,8 @@ def test_an_empty_place_lists_nothing(driver: Driver) -> None:
 
 def test_copies_within_keep_bytes_and_attributes(driver: Driver) -> None:
     if not isinstance(driver, CopiesWithin):
-        pytest.skip(f"{driver.name} has no server-side copy")
+        unsupported(lambda: need(driver, "copy"))
+    assert isinstance(driver, CopiesWithin)
     assert driver.can_copy_from(driver)
     data = content_of(100_000)
     driver.put("from.txt", data, attributes=Attributes(content_type="text/x-mine"))
@@ -200,14 +202,16 @@ def test_copies_within_keep_bytes_and_attributes(driver: Driver) -> None:
 
 def test_the_place_knows_that_it_exists(driver: Driver) -> None:
     if not isinstance(driver, CreatesBuckets):
-        pytest.skip(f"{driver.name} cannot make its own place")
+        unsupported(lambda: need(driver, "bucket"))
+    assert isinstance(driver, CreatesBuckets)
     assert driver.bucket_exists()
     driver.create_bucket()
 
 
 def test_good_credentials_are_accepted(driver: Driver) -> None:
     if not isinstance(driver, Connects):
-        pytest.skip(f"{driver.name} has no network address")
+        unsupported(lambda: need(driver, "address"))
+    assert isinstance(driver, Connects)
     host, port, tls = driver.address()
     assert host
     assert 0 < port < 65536

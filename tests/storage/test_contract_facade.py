@@ -6,7 +6,6 @@ What a driver cannot do raises ``Unsupported`` with a reason, and that is checke
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import pytest
 import urllib3
@@ -15,8 +14,9 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Backend
 from dashboard.storage.driver import SMALL, Driver, KeepsFolders, Links, SetsVisibility
 from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.powers import POWERS, need
 from dashboard.storage.types import Attributes, Visibility
-from tests.storage.objects import content_of
+from tests.storage.objects import content_of, unsupported
 
 TREE = ("top.txt", "a/one.txt", "a/two.txt", "a/deep/er/three.txt", "a-b/x", "b/y")
 
@@ -26,13 +26,11 @@ def place(driver: Driver) -> Backend:
     return Backend("place", driver)
 
 
-def unsupported(call: Callable[[], object]) -> None:
-    """It raises ``Unsupported`` and says why."""
-    with pytest.raises(Unsupported) as caught:
-        call()
-    assert caught.value.reason.endswith(".")
-    assert caught.value.operation
-    pytest.skip(f"raises Unsupported: {caught.value.reason}")
+@pytest.mark.parametrize("power", POWERS)
+def test_a_power_is_there_or_its_absence_is_explained(driver: Driver, power: str) -> None:
+    if not isinstance(driver, POWERS[power].protocol):
+        unsupported(lambda: need(driver, power))
+    need(driver, power)
 
 
 def test_whatever_is_put_comes_back(place: Backend) -> None:

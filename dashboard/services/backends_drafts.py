@@ -11,6 +11,7 @@ from dashboard.storage import registry
 from dashboard.storage.options import Option
 from dashboard.storage.presets import find_preset
 from dashboard.storage.types import Secret
+from dashboard.storage.wrapper_options import refuse_unreadable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -56,6 +57,8 @@ def resolve(
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
     options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=forbidden_roots)
+    if stored is not None:
+        refuse_unreadable(stored.options, options)
     if stored is not None and kept:
         _demand_again(stored, draft.preset, options, kept)
     return Resolved(draft.name, preset.driver, draft.preset, options, secrets, frozenset(typed), stored)

@@ -176,8 +176,7 @@ def check_options(
     checked = kind.check(values, chosen, forbidden_roots)
     if kind.check_secrets is not None:
         kind.check_secrets(checked, secrets)
-    check_wrappers(checked, secrets)
-    return MappingProxyType(checked)
+    return MappingProxyType(check_wrappers(checked, secrets))
 
 
 def _refuse_unknown(

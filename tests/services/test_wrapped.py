@@ -175,3 +175,47 @@ def test_the_encryption_key_is_found_nowhere(
             assert raw.encode("latin-1") not in path.read_bytes()
     assert_absent(key, "the log", caplog.text.encode())
     assert_absent(key, "what was shown", "\n".join(shown).encode())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ({"encrypt": "true"}, {"encrypt": "false"}, "encrypt"),
+        ({"compress": "log txt"}, {"compress": "log"}, "compress"),
+        ({"compress": "*"}, {"compress": ""}, "compress"),
+        ({"compress": "*"}, {"compress": "txt"}, "compress"),
+        ({"compress": "log"}, {"compress": "txt log"}, ""),
+        ({"compress": "log"}, {"compress": "*"}, ""),
+        ({}, {"compress": "txt"}, ""),
+        ({"read_only": "true"}, {}, ""),
+    ],
+)
+def test_what_is_stored_stays_readable_through_edits(
+    services: Services, tmp_path: Path, before: dict[str, str], after: dict[str, str], field: str
+) -> None:
+    (tmp_path / "place").mkdir()
+    options = {"root": str(tmp_path / "place")}
+    secrets = {"encryption_key": new_encryption_key()}
+    services.backends.add(ADMIN, Draft("kept", "local", options | before, secrets))
+    draft = Draft("kept", "local", options | after, {}, existing="kept")
+    if not field:
+        services.backends.edit(ADMIN, draft)
+        return
+    with pytest.raises(InvalidInput) as caught:
+        services.backends.edit(ADMIN, draft)
+    assert caught.value.subject == field
+    assert "add it again" in caught.value.remedy
+
+
+def test_a_migration_to_compression_and_back_loses_nothing(services: Services, tmp_path: Path) -> None:
+    sizes = SIZES | {"notes/a.log": 20_000, "b.log": 0}
+    fill(tmp_path / "one", sizes)
+    (tmp_path / "one" / "c.log").write_bytes(b"again and again\n" * 700_000)
+    (tmp_path / "small").mkdir()
+    options = {"root": str(tmp_path / "small"), "compress": "log txt"}
+    services.backends.add(ADMIN, Draft("small", "local", options, {}))
+    migrate(services, "one", "small", Spec())
+    assert (tmp_path / "small" / "c.log").stat().st_size < 100_000
+    assert digests(services, "small") == digests(services, "one")
+    migrate(services, "small", "two", Spec(delete_source=True))
+    assert digests(services, "two") == digests(services, "one")

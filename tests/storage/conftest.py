@@ -15,6 +15,7 @@ import pytest
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.gcs import GoogleStorage
@@ -184,6 +185,11 @@ def gcs_exact(request: pytest.FixtureRequest) -> Driver:
     return gcs_on(server, server.new_bucket(), server.writer)
 
 
+def compressed(inner: Driver) -> Driver:
+    """Compressing everything."""
+    return Compressed(inner, frozenset({"*"}))
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
     "local": local,
@@ -192,6 +198,9 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "nextcloud": nextcloud,
     "azure": azure,
     "sftp": sftp,
+    "compressed memory": wrapped_in(memory, compressed),
+    "compressed local": wrapped_in(local, compressed),
+    "compressed encrypted local": wrapped_in(local, encrypted, compressed),
     "encrypted memory": wrapped_in(memory, encrypted),
     "encrypted local": wrapped_in(local, encrypted),
     "encrypted s3": wrapped_in(s3, encrypted),
@@ -206,6 +215,7 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "sftp": sftp,
     "encrypted local": wrapped_in(local, encrypted),
     "gcs": gcs_exact,
+    "compressed local": wrapped_in(local, compressed),
 }
 UNPROVEN = {
     "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),

@@ -9,6 +9,7 @@ import pytest
 from tests.servers import azurite as azurite_server
 from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
+from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
@@ -28,6 +29,22 @@ def moto_s3() -> Iterator[MotoS3]:
     """moto's S3, for keys SeaweedFS cannot hold: ``endpoint``, ``admin``, ``new_bucket()``."""
     with MotoS3() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FtpServer]:
+    """A real FTP server, without encryption; a test that breaks it starts its own."""
+    server = FtpServer(tmp_path_factory.mktemp("ftp"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def ftps_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FtpServer]:
+    """A real FTP server that demands TLS."""
+    server = FtpServer(tmp_path_factory.mktemp("ftps"), "explicit")
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

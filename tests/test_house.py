@@ -23,6 +23,7 @@ VENDORS = {
     "obstore": {"storage/drivers/_obstore.py"},
     "boto3": {"storage/drivers/s3.py"},
     "botocore": {"storage/drivers/s3.py"},
+    "ftplib": {f"storage/drivers/_ftp_{part}.py" for part in ("errors", "line", "session", "transfers")},
     "google": {"storage/drivers/_gcs_tokens.py"},
     "google_crc32c": {"storage/drivers/_gcs_digests.py"},
     "paramiko": {"storage/drivers/_ssh.py"},

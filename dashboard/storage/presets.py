@@ -200,6 +200,16 @@ _LIST = (
         placeholders={"host": "sftp.example.com"},
     ),
     Preset(
+        name="ftp",
+        label="FTP and FTPS",
+        driver="ftp",
+        help="Host, user and password as for any FTP program.\n"
+        "Keep the encryption on if the server has it: without it the password and every file can be read "
+        "on the way.\n"
+        "If signing in works and listing does not, the server's passive ports are closed in a firewall.",
+        placeholders={"host": "ftp.example.com", "root": "/htdocs"},
+    ),
+    Preset(
         name="s3",
         label="Any S3-compatible",
         driver="s3",

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
+from dashboard.storage.ftp_options import FTP_OPTIONS, check_ftp
 from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
@@ -86,6 +87,7 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
             DriverType(
                 "sftp", "dashboard.storage.drivers.sftp:SftpDriver.from_options", SFTP_OPTIONS, check_sftp
             ),
+            DriverType("ftp", "dashboard.storage.drivers.ftp:FtpDriver.from_options", FTP_OPTIONS, check_ftp),
         )
     }
 )

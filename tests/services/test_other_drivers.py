@@ -11,6 +11,9 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends import Draft
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.ftp import PASSWORD as FTP_PASSWORD
+from tests.servers.ftp import USER as FTP_USER
+from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
@@ -100,6 +103,19 @@ def test_whoever_has_not_accepted_a_host_key_is_shown_it(console: Console, sftp_
     assert len(shown) == 1
     assert sftp_server.host_keys[0] in shown[0].message
     assert f"--option host_key={sftp_server.host_keys[0]}" in shown[0].remedy
+
+
+@pytest.mark.parametrize("moved", [{"host": "evil.example"}, {"tls": "none"}, {"tls_verify": "false"}])
+def test_ftp(console: Console, ftps_server: FtpServer, moved: dict[str, str]) -> None:
+    options = {
+        "host": "127.0.0.1",
+        "port": str(ftps_server.port),
+        "user": FTP_USER,
+        "ca_certificate": ftps_server.authority_pem,
+        "root": new_folder(ftps_server.root),
+    }
+    draft = Draft("web", "ftp", options, {"password": Secret(FTP_PASSWORD)})
+    used(console, draft, moved)
 
 
 def test_google_cloud_storage(console: Console, google: GoogleStorage) -> None:

@@ -18,6 +18,9 @@ from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.ftp import PASSWORD as FTP_PASSWORD
+from tests.servers.ftp import USER as FTP_USER
+from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
@@ -104,6 +107,32 @@ def sftp(request: pytest.FixtureRequest) -> Driver:
     """A new folder on the SFTP server."""
     server: SftpServer = request.getfixturevalue("sftp_server")
     return sftp_on(server, new_folder(server.root))
+
+
+def ftp_on(server: FtpServer, root: str = "", user: str = FTP_USER, **more: str) -> Driver:
+    """An FTP driver for a folder of a test server, with the encryption it wants."""
+    options = {
+        "host": "127.0.0.1",
+        "port": str(server.port),
+        "user": user,
+        "tls": server.tls,
+        "ca_certificate": "" if server.tls == "none" else server.authority_pem,
+        "root": root,
+    }
+    secrets = {"password": Secret(FTP_PASSWORD)}
+    return build("ftp", check_options("ftp", options | more, secrets), secrets)
+
+
+def ftp(request: pytest.FixtureRequest) -> Driver:
+    """A new folder on the FTP server."""
+    server: FtpServer = request.getfixturevalue("ftp_server")
+    return ftp_on(server, new_folder(server.root))
+
+
+def ftps(request: pytest.FixtureRequest) -> Driver:
+    """A new folder on the FTP server that demands TLS."""
+    server: FtpServer = request.getfixturevalue("ftps_server")
+    return ftp_on(server, "/" + new_folder(server.root))
 
 
 def webdav_at(
@@ -198,6 +227,8 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "nextcloud": nextcloud,
     "azure": azure,
     "sftp": sftp,
+    "ftp": ftp,
+    "ftps": ftps,
     "compressed memory": wrapped_in(memory, compressed),
     "compressed local": wrapped_in(local, compressed),
     "compressed encrypted local": wrapped_in(local, encrypted, compressed),
@@ -213,11 +244,14 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "webdav": webdav,
     "azure": azure_exact,
     "sftp": sftp,
+    "ftp": ftp,
     "encrypted local": wrapped_in(local, encrypted),
     "gcs": gcs_exact,
     "compressed local": wrapped_in(local, compressed),
 }
 UNPROVEN = {
+    "ftp": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
+    "ftps": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
     "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),
     "webdav": (-1, "plain WebDAV servers tell no checksum, so a migration reads back what it wrote"),
     "azure": (SMALL, "Azurite does not tell the MD5 of a block it received, as Azure does"),

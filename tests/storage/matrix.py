@@ -27,7 +27,7 @@ SUITES: Mapping[str, str] = {
 }
 TEST_OF_POWERS = "test_a_power_is_there_or_its_absence_is_explained"
 RAISES = "raises Unsupported: "
-SAME_DRIVER = {"nextcloud": "webdav"}
+SAME_DRIVER = {"nextcloud": "webdav", "ftps": "ftp"}
 """Rows that are another row's driver on another server."""
 
 Seen = dict[tuple[str, str, str], dict[str, list[str]]]

@@ -94,5 +94,5 @@ def test_a_placeholder_cannot_bend_the_endpoint(value: str) -> None:
 
 def test_an_unknown_preset_is_named_with_what_there_is() -> None:
     with pytest.raises(InvalidInput, match="no kind of backend") as caught:
-        find_preset("ftp")
+        find_preset("gopher")
     assert "minio" in caught.value.remedy

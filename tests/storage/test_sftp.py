@@ -300,6 +300,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(server: SftpServer) -> None:
         with pytest.raises(StorageError) as caught:
             stream(driver, key, content_of(6 << 20))
         assert caught.value.kind is Kind.FULL
+        assert caught.value.subject == key
+        assert ".stowage-tmp" not in caught.value.reason
         assert not caught.value.retryable
     server.reset()
     assert get(driver, "old") == b"kept"

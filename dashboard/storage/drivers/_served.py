@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -107,8 +107,9 @@ class Session(Protocol):
         """Open a file to be read from this byte on. ``Absent``."""
         ...
 
-    def create(self, path: bytes, size: int | None) -> Sink:
-        """Open a new file. ``Absent`` where its folder is missing."""
+    def create(self, path: bytes, target: bytes) -> Sink:
+        """Open a new file, which errors call by the name it will get. ``Absent`` where its folder is
+        missing."""
         ...
 
     def touch(self, path: bytes, modified: float) -> None:
@@ -192,6 +193,20 @@ def left_behind(name: bytes, marks: Iterable[bytes], since: float) -> bool:
         return int(parts[3], 16) >= int(since * 1000)
     except ValueError:
         return False
+
+
+def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes) -> bytes:
+    """Give a file a name that is taken, on a server whose renaming replaces nothing: what has the name goes
+    aside first, and comes back if that fails. Returns where it is now, for it to be removed."""
+    folder, slash, _ = to.rpartition(b"/")
+    aside = folder + slash + b"%s.old.%s" % (TEMPORARY, secrets.token_hex(6).encode())
+    rename(to, aside)
+    try:
+        rename(path, to)
+    except BaseException:
+        rename(aside, to)
+        raise
+    return aside
 
 
 def in_the_way(key: str, path: str) -> StorageError:

@@ -57,7 +57,7 @@ class ServedWriting:
                 else:
                     self._made = bool(self._folders)
                     folder = self._tree.make_folder(session, self._folders, self._key)
-                sink = session.create(join(folder, self._temporary), self._expected)
+                sink = session.create(join(folder, self._temporary), join(folder, self._name))
             except Absent:
                 # No folder yet, or someone removed it in this moment; or not even the root is there.
                 self._tree.forget(self._folders, session.root)

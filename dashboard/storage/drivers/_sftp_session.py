@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._served import Absent, Found, Taken, join
+from dashboard.storage.drivers._served import Absent, Found, Taken, join, step_aside
 from dashboard.storage.drivers._sftp_errors import ABSENT, translate
 from dashboard.storage.drivers._sftp_wire import Ask, Attrs, Refusal, Status, Wire, string
 from dashboard.storage.errors import StorageError, Unsupported
@@ -126,12 +126,12 @@ class SftpSession:
             handle = self._wire.call(Ask.OPEN, string(path), struct.pack(">I", _READ), _NO_ATTRS).string()
         return SftpSource(self, self._wire, handle, path, start)
 
-    def create(self, path: bytes, size: int | None) -> SftpSink:
+    def create(self, path: bytes, target: bytes) -> SftpSink:
         """OPEN for writing, exclusively."""
-        with self._refusals("write", path):
+        with self._refusals("write", target):
             flags = struct.pack(">I", _WRITE_NEW)
             handle = self._wire.call(Ask.OPEN, string(path), flags, _NO_ATTRS).string()
-        return SftpSink(self, self._wire, handle, path)
+        return SftpSink(self, self._wire, handle, target)
 
     def touch(self, path: bytes, modified: float) -> None:
         """SETSTAT with both times."""
@@ -140,20 +140,24 @@ class SftpSession:
             self._wire.call(Ask.SETSTAT, string(path), struct.pack(">III", 8, seconds, seconds))
 
     def rename(self, path: bytes, to: bytes) -> None:
-        """``posix-rename@openssh.com``. Without it a RENAME, which replaces nothing: an existing file is
-        removed first and is missing for that moment."""
+        """``posix-rename@openssh.com``. Without it a RENAME, which replaces nothing: an existing file steps
+        aside first and is missing for that moment."""
         with self._refusals("write", to):
             if b"posix-rename@openssh.com" in self._wire.extensions:
                 name = string(b"posix-rename@openssh.com")
                 self._wire.call(Ask.EXTENDED, name, string(path), string(to))
                 return
             try:
-                self._wire.call(Ask.RENAME, string(path), string(to))
+                self._plain_rename(path, to)
             except Refusal as refusal:
                 if refusal.code not in (Status.FAILURE, Status.EXISTS) or self.look(to) is None:
                     raise
-                self._wire.call(Ask.REMOVE, string(to))
-                self._wire.call(Ask.RENAME, string(path), string(to))
+                aside = step_aside(self._plain_rename, path, to)
+                with suppress(Refusal):
+                    self._wire.call(Ask.REMOVE, string(aside))
+
+    def _plain_rename(self, path: bytes, to: bytes) -> None:
+        self._wire.call(Ask.RENAME, string(path), string(to))
 
     def link(self, path: bytes, to: bytes) -> None:
         """``hardlink@openssh.com``; fails where anything is, in one step on the server."""
@@ -316,11 +320,11 @@ class SftpSource:
 class SftpSink:
     """A file being written, with a window of writes on their way; every answer is looked at."""
 
-    def __init__(self, session: SftpSession, wire: Wire, handle: bytes, path: bytes) -> None:
+    def __init__(self, session: SftpSession, wire: Wire, handle: bytes, target: bytes) -> None:
         self._session = session
         self._wire = wire
         self._handle = handle
-        self._path = path
+        self._path = target
         self._pending: deque[int] = deque()
         self._offset = 0
         self._closed = False

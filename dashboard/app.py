@@ -24,7 +24,8 @@ from dashboard.models import WORK_BIND, main_metadata, work_metadata
 from dashboard.services import logs
 from dashboard.services.database import Database, open_database, prepare_instance, sqlalchemy_config
 from dashboard.services.services import Services, compose
-from dashboard.settings import Settings
+from dashboard.settings import Overrides, Settings
+from dashboard.storage import Storage
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -46,6 +47,32 @@ def open_services(settings: Settings) -> Services:
     """See ``Composition.open_services``. Idempotent; safe from several processes at once."""
     prepare_instance(settings)
     return _composed(settings, open_database(settings))
+
+
+def open_storage(instance: str | Path | None = None) -> Storage:
+    """The backends of a Stowage instance, for a program of your own on the same machine.
+
+    ``instance`` is its folder, by default the one ``stowage`` itself would take. Names are those of the
+    console, the default is its active backend, and what is edited there holds from the next call on. Whoever
+    may read the key file may do this; it is not audited. Raises ``StowageError``: ``NOT_FOUND`` where there
+    is no instance (none is made), ``SEALED`` without its key. Close it when done.
+    """
+    overrides: Overrides = {"instance": Path(instance)} if instance is not None else {}
+    settings = Settings.from_env(**overrides)
+    if not settings.database.is_file():
+        raise StowageError(
+            Kind.NOT_FOUND,
+            f"There is no Stowage instance in “{settings.instance}”.",
+            operation="open storage",
+            subject=str(settings.instance),
+            remedy="Name the folder that holds stowage.db.",
+        )
+    services = open_services(settings)
+
+    def active() -> str:
+        return next((each.name for each in services.backends.list() if each.active), "")
+
+    return Storage(services.backends.driver, default=active, keep=False, on_close=services.close)
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from flask import Flask, request
 
-from dashboard.app import create_app, open_services
-from dashboard.errors import StowageError
+from dashboard.app import create_app, open_services, open_storage
+from dashboard.errors import Kind, StowageError
+from dashboard.services.backends import Draft
 from dashboard.services.composition import Composition
+from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 
 
@@ -78,3 +80,42 @@ def test_the_command_line_gets_everything_through_one_value(tmp_path: Path) -> N
     services = composition.open_services(settings(tmp_path))
     services.close()
     services.close()
+
+
+def test_a_program_of_ones_own_uses_the_backends_of_an_instance(tmp_path: Path) -> None:
+    services = open_services(settings(tmp_path))
+    admin = Actor("ann", Role.ADMIN, "cli")
+    roots = [tmp_path / name for name in ("one", "two")]
+    for root in roots:
+        root.mkdir()
+        services.backends.add(admin, Draft(root.name, "local", {"root": str(root)}, {}))
+    services.activation.activate(admin, "one")
+    with open_storage(tmp_path / "instance") as storage:
+        storage.put("a.txt", b"to the active one")
+        two = storage.backend("two")
+        two.put("b.txt", b"x")
+        services.activation.activate(admin, "two")
+        services.backends.edit(
+            admin,
+            Draft(
+                "two",
+                "local",
+                {"root": str(roots[1]), "read_only": "false", "public_url": "https://example.com/"},
+                {},
+                existing="two",
+            ),
+        )
+        assert two.url("b.txt") == "https://example.com/b.txt"
+        assert storage.exists("b.txt")
+        with pytest.raises(StowageError) as caught:
+            storage.backend("three")
+        assert caught.value.kind is Kind.NOT_FOUND
+    assert (roots[0] / "a.txt").read_bytes() == b"to the active one"
+    services.close()
+
+
+def test_a_folder_without_an_instance_stays_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(StowageError) as caught:
+        open_storage(tmp_path / "nothing")
+    assert caught.value.kind is Kind.NOT_FOUND
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,87 @@
+"""What a stored file is called: the person's own name made safe and unique, in a folder of the day."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from dashboard.errors import InvalidInput
+
+_LONGEST_STEM = 80
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,11}\Z")
+
+
+class Naming(Protocol):
+    """A policy. Thread-safe."""
+
+    @property
+    def unique(self) -> bool:
+        """Whether every call gives a key that was never given before."""
+        ...
+
+    def key_for(self, name: str) -> str:
+        """The key under which a file that a person calls ``name`` is stored."""
+        ...
+
+
+def safe_name(name: str) -> str:
+    """A file name of ASCII letters, digits, ``.``, ``-`` and ``_`` that still says what the person called
+    it. Folders in front are dropped, accents too; what is left of nothing is ``file``. It begins with a
+    letter or digit, so it is neither hidden, an option nor a way up, and keeps a known-looking ending."""
+    last = re.split(r"[/\\]", name)[-1]
+    plain = unicodedata.normalize("NFKD", last.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    plain = re.sub(r"\.+", ".", _UNSAFE.sub("-", plain)).rstrip("-._")
+    found = _ENDING.search(plain)
+    # The whole name of a hidden file is no ending.
+    ending = found[0] if found is not None and last.rpartition(".")[0].strip("-._ ") else ""
+    stem = plain.removesuffix(ending).strip("-._")[:_LONGEST_STEM].strip("-._")
+    return (stem or "file") + ending.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class AsGiven:
+    """The name is the key, below a folder; the same name replaces."""
+
+    folder: str = ""
+    unique: bool = False
+
+    def key_for(self, name: str) -> str:
+        """See ``Naming``. Raises ``InvalidInput`` for a name that would leave the folder."""
+        parts = name.split("/")
+        if not name or any(part in ("", ".", "..") for part in parts):
+            raise InvalidInput("name", f"“{name}” is not a path below a folder.", remedy="Write a/b.css.")
+        return _below(self.folder, name)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueNames:
+    """A safe form of the name and 64 random bits, below a folder, and with ``dated`` below one of the day
+    (UTC): ``uploads/2026/11/21/report-3f9a1c2b7d4e8a60.pdf``. Nobody overwrites or guesses another's."""
+
+    folder: str = ""
+    dated: bool = False
+    clock: Callable[[], datetime] = _now
+    unique: bool = True
+
+    def key_for(self, name: str) -> str:
+        """See ``Naming``."""
+        safe = safe_name(name)
+        found = _ENDING.search(safe)
+        ending = found[0] if found is not None else ""
+        unique = f"{safe.removesuffix(ending)}-{secrets.token_hex(8)}{ending}"
+        return _below(self.folder, f"{self.clock():%Y/%m/%d}/{unique}" if self.dated else unique)
+
+
+def _below(folder: str, name: str) -> str:
+    inner = folder.strip("/")
+    return f"{inner}/{name}" if inner else name

@@ -90,6 +90,11 @@ class Settings:
         )
 
 
+def environment() -> Mapping[str, str]:
+    """The process's variables, for what a person asks to be taken over from them. Holds secrets."""
+    return dict(os.environ)
+
+
 def default_instance(env: Mapping[str, str]) -> Path:
     """``instance/`` of the checkout this package runs from, else the user's data folder."""
     checkout = Path(__file__).resolve().parent.parent

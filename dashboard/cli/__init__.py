@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dashboard import __version__
-from dashboard.cli import backend_work
+from dashboard.cli import backend_import, backend_work
 from dashboard.cli.backend import backend
 from dashboard.cli.frame import Frame, Invocation, pass_invocation
 from dashboard.cli.keys import keys
@@ -49,5 +49,6 @@ def stowage(invocation: Invocation, instance: Path | None, debug: bool) -> None:
 
 backend.add_command(backend_work.count)
 backend.add_command(backend_work.activate)
+backend.add_command(backend_import.import_env)
 for command in (run, setup, backend, migrate, migrations, keys, user):
     stowage.add_command(command)

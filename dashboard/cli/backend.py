@@ -141,7 +141,7 @@ def add(
 
     known = specs(preset)
     draft = Draft(name, preset, values.options_from(options, known), values.secrets_from(secrets, known))
-    if test and not _passes(invocation, draft):
+    if test and not passes(invocation, draft):
         return WITH_ERRORS
     info = invocation.services.backends.add(invocation.actor, draft)
     invocation.out.document(info)
@@ -188,7 +188,7 @@ def edit(
         version=before.version,
         cleared=frozenset(cleared),
     )
-    if test and not _passes(invocation, draft):
+    if test and not passes(invocation, draft):
         return WITH_ERRORS
     info = invocation.services.backends.edit(invocation.actor, draft)
     invocation.out.document(info)
@@ -235,7 +235,8 @@ def _kept(before: BackendInfo, preset: str) -> dict[str, str]:
     return {name: value for name, value in before.options.items() if name in shown}
 
 
-def _passes(invocation: Invocation, draft: Draft) -> bool:
+def passes(invocation: Invocation, draft: Draft) -> bool:
+    """Whether a draft stands its test; says so where it does not."""
     if run_test(invocation, draft, only_failure=True):
         return True
     invocation.out.note("Nothing was saved.")

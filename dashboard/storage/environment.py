@@ -7,6 +7,7 @@ guessed: key, secret and endpoint come from variables of one family, so no key i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -138,6 +139,18 @@ def described_by(environ: Mapping[str, str]) -> Found:
     used = {option: variable.name for option, variable in chosen.items()}
     ignored = tuple(variable.name for variable in given if variable.name not in used.values())
     return Found(describe(preset, options), MappingProxyType(used), ignored)
+
+
+@contextmanager
+def naming_variables(used: Mapping[str, str]) -> Iterator[None]:
+    """An option that cannot be used is called by the variable it came from."""
+    try:
+        yield
+    except InvalidInput as error:
+        variable = used.get(error.subject)
+        if variable is None:
+            raise
+        raise InvalidInput(variable, f"{variable}: {error.reason}", remedy=error.remedy) from error
 
 
 def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> str:

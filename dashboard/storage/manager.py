@@ -75,12 +75,13 @@ class Storage(Operations):
         """One backend, called ``name``, from the variables other programs use, such as ``AWS_*`` or
         ``MEDIA_ROOT``; docs/library.md lists them. Hand in the process's own. Raises ``InvalidInput`` naming
         the variable."""
-        from dashboard.storage.environment import described_by
+        from dashboard.storage.environment import described_by, naming_variables
 
-        described = described_by(environ).described
+        found = described_by(environ)
         storage = cls(default=name)
-        described.build().close()
-        storage._makers[name] = described.build
+        with naming_variables(found.used):
+            found.described.build().close()
+        storage._makers[name] = found.described.build
         return storage
 
     def configure(self, name: str, driver: str, /, **options: Value) -> Backend:

@@ -140,7 +140,7 @@ def test_a_storage_from_the_environment(tmp_path: Path) -> None:
     assert isinstance(other.backend("photos").driver, S3Driver)
     with pytest.raises(InvalidInput) as caught:
         Storage.from_environment(AWS | {"AWS_REGION": "not a region"})
-    assert caught.value.subject == "region"
+    assert caught.value.subject == "AWS_REGION"
 
 
 @pytest.mark.parametrize(

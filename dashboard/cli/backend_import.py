@@ -1,0 +1,61 @@
+"""``stowage backend import-env``: a backend out of the variables that other programs use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dashboard.cli.backend import TEST, passes
+from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.settings import environment
+
+if TYPE_CHECKING:
+    from dashboard.services.backends_import import Imported
+
+
+@click.command("import-env", cls=Command)
+@click.argument("name", default="media")
+@click.option("--yes", is_flag=True, help="Save it. Without this nothing is changed.")
+@TEST
+@pass_invocation
+def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
+    """Show the backend that AWS_*, S3_*, MINIO_*, MEDIA_* and STORAGE_* variables describe.
+
+    With --yes it is saved as NAME (“media” when not given). Secrets are shown as ***.
+    """
+    from dashboard.services.backends_import import imported
+    from dashboard.storage.environment import naming_variables
+
+    found = imported(environment(), name)
+    with naming_variables(found.used):
+        invocation.services.backends.resolve(found.draft)
+    _show(invocation, found)
+    if test and not passes(invocation, found.draft):
+        return WITH_ERRORS
+    if yes:
+        invocation.services.backends.add(invocation.actor, found.draft)
+        invocation.out.note(f"“{name}” is added. Test it with: stowage backend test {name}")
+    else:
+        invocation.out.note("Nothing was saved. To save it, add --yes.")
+    invocation.out.document(_document(found, saved=yes))
+    return DONE
+
+
+def _show(invocation: Invocation, found: Imported) -> None:
+    invocation.out.table(("variable", "option", "value"), found.shown())
+    if found.ignored:
+        invocation.out.note(f"Set but not needed: {', '.join(found.ignored)}.")
+
+
+def _document(found: Imported, *, saved: bool) -> dict[str, object]:
+    return {
+        "name": found.draft.name,
+        "preset": found.draft.preset,
+        "values": [
+            {"variable": variable, "option": option, "value": value}
+            for variable, option, value in found.shown()
+        ],
+        "ignored": list(found.ignored),
+        "saved": saved,
+    }

@@ -169,6 +169,17 @@ _LIST = (
         help_url="https://cloud.google.com/iam/docs/keys-create-delete",
     ),
     Preset(
+        name="vercel_blob",
+        label="Vercel Blob",
+        driver="vercel_blob",
+        help="Token: in the Vercel dashboard open the project the store is connected to, Settings, "
+        "Environment Variables, and copy BLOB_READ_WRITE_TOKEN. It is for one store.\n"
+        "Store ID and access: on the page of the store under Storage.\n"
+        "Vercel Blob holds no user metadata and tells no checksum: what is written there is read back to be "
+        "verified.",
+        help_url="https://vercel.com/docs/vercel-blob/using-blob-sdk",
+    ),
+    Preset(
         name="nextcloud",
         label="Nextcloud",
         driver="webdav",

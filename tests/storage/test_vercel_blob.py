@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.backend import Backend
-from dashboard.storage.driver import SMALL, CreatesBuckets, Driver
+from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.vercel_blob import VercelBlobDriver
 from dashboard.storage.errors import Changed, Exists, InvalidKey, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.registry import build, check_options, guarding, summary
@@ -100,9 +100,12 @@ def test_vercel_itself_needs_no_endpoint() -> None:
 
 
 def test_what_vercel_cannot_do_says_so_and_why(vercel: VercelBlob, blobs: VercelBlobDriver) -> None:
-    assert not isinstance(blobs, CreatesBuckets)
+    missing = vercel_at(vercel.endpoint, TOKEN)
+    assert isinstance(missing, VercelBlobDriver)
+    assert not missing.bucket_exists()
     private = Backend("private", vercel_at(vercel.endpoint, vercel.new_store("private"), access="private"))
     for call in (
+        missing.create_bucket,
         lambda: private.url("a"),
         lambda: private.temporary_url("a"),
         lambda: blobs.temporary_url("a", seconds=60),

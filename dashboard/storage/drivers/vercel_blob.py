@@ -237,6 +237,21 @@ class VercelBlobDriver:
             raise Changed(key, operation="copy")
         return Written(key=to, size=after.size, md5="", etag=etag)
 
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._client.look("list")
+        except PlaceMissing:
+            return False
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``. Raises ``Unsupported`` where there is no store."""
+        if not self.bucket_exists():
+            raise Unsupported("create bucket", "A store is made in the Vercel dashboard, under Storage.")
+
     # Connects
 
     def address(self) -> tuple[str, int, bool]:

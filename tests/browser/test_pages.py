@@ -19,6 +19,7 @@ PAGES = (
     "/backends",
     "/backends/new",
     "/backends/new?preset=b2",
+    "/backends/new?preset=sftp",
     "/backend/media",
     "/backend/media/edit",
     "/backend/media/activate",

@@ -14,6 +14,7 @@ from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import SftpServer
+from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import WebDAV
 
 
@@ -82,4 +83,11 @@ def azurite() -> Iterator[Azurite]:
 def google() -> Iterator[GoogleStorage]:
     """Google Cloud Storage: ``endpoint``, the keys ``writer`` and ``reader``, ``new_bucket()``."""
     with GoogleStorage() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vercel() -> Iterator[VercelBlob]:
+    """Vercel Blob: ``endpoint``, ``new_store()``, and ``late`` delivery when asked for."""
+    with VercelBlob() as server:
         yield server

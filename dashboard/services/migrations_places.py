@@ -77,6 +77,8 @@ def place(driver: str, options: Mapping[str, str]) -> str:
         # Two users of one address may each see files of their own.
         path = parts.path.rstrip("/")
         return f"webdav:{options.get('username', '')}@{host}:{port}{path}/{prefix}"
+    if driver == "vercel_blob":
+        return f"vercel_blob:{host}:{port}/{options.get('store', '').lower()}/{prefix}"
     if driver == "azure":
         return f"azure:{host}:{port}/{options.get('account', '')}/{options.get('container', '')}/{prefix}"
     return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{prefix}"

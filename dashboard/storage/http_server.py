@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from dashboard.storage.connections import Pool, SecurePool, trust
+from dashboard.storage.errors import StorageError
 from dashboard.storage.wire import trouble_in
 
 CONNECT_SECONDS = 5.0
@@ -147,11 +148,29 @@ def whole(response: urllib3.BaseHTTPResponse) -> Answer:
     return Answer(response.status, small(response.headers), body)
 
 
-def pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """The body of an open answer in pieces of up to 1 MiB. A connection read to its end serves again."""
-    with _telling():
-        yield from response.stream(CHUNK)
-    response.release_conn()
+class Incoming:
+    """The body of an open answer. Closing it frees the connection, read to its end or not."""
+
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, failed: Callable[[WireTrouble], StorageError]
+    ) -> None:
+        self.status = response.status
+        self.headers = small(response.headers)
+        self._response = response
+        self._failed = failed
+
+    def pieces(self) -> Iterator[bytes]:
+        """What arrives, in pieces of up to 1 MiB. Consumed once; raises what ``failed`` makes of it."""
+        try:
+            with _telling():
+                yield from self._response.stream(CHUNK)
+        except WireTrouble as error:
+            raise self._failed(error) from error
+        self._response.release_conn()
+
+    def close(self) -> None:
+        """Idempotent; a connection that was read to its end serves again."""
+        self._response.close()
 
 
 def small(headers: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,19 @@ _LIST = (
         name="local",
         label="Local disk",
         driver="local",
-        help="A folder on the machine Stowage runs on, or a network share mounted there.\n"
+        help="A folder on the machine Stowage runs on.\n"
         "The user that runs Stowage must be able to read and write it.",
+    ),
+    Preset(
+        name="share",
+        label="Mounted network share",
+        driver="local",
+        help="A share of a NAS or file server (NFS, SMB) that this machine has mounted, for example through "
+        "/etc/fstab. Mount it first and give the folder it is mounted at, or one below.\n"
+        "The user that runs Stowage must be able to read and write it: mount SMB with that user's uid.\n"
+        "Where the server can be reached by SFTP or WebDAV, that works without mounting anything.",
+        labels={"root": "Folder it is mounted at"},
+        placeholders={"root": "/mnt/nas/files"},
     ),
     Preset(
         name="aws",
@@ -147,6 +158,53 @@ _LIST = (
         ),
     ),
     Preset(
+        name="hetzner",
+        label="Hetzner Object Storage",
+        driver="s3",
+        help="Location: Hetzner Console, your project, Object Storage; it stands beside the bucket.\n"
+        "Keys: in the same project, Security, S3 credentials, Generate credentials. The secret key is shown "
+        "once, and the pair works for every bucket of the project.",
+        help_url="https://docs.hetzner.com/storage/object-storage/getting-started/generating-s3-keys",
+        defaults={"endpoint": "https://{region}.your-objectstorage.com", "region": ""},
+        hidden=_PUBLIC | _NO_SSE | {"session_token", "storage_class", "path_style"},
+        labels={"region": "Location", "access_key_id": "Access key", "secret_access_key": "Secret key"},
+        hints={"region": "“fsn1”, “nbg1” or “hel1”; the first part of the bucket's endpoint."},
+        placeholders={"region": "fsn1"},
+    ),
+    Preset(
+        name="scaleway",
+        label="Scaleway Object Storage",
+        driver="s3",
+        help="Region: Scaleway console, Object Storage, your bucket, Bucket settings.\n"
+        "Keys: Scaleway console, IAM, API keys, Generate API key. Answer that it will be used for Object "
+        "Storage and choose the bucket's project as the preferred one. The secret key is shown once.",
+        help_url="https://www.scaleway.com/en/docs/iam/api-cli/using-api-key-object-storage/",
+        defaults={"endpoint": "https://s3.{region}.scw.cloud", "region": ""},
+        hidden=_PUBLIC | _NO_SSE | {"session_token", "path_style"},
+        labels={"secret_access_key": "Secret key"},
+        hints={
+            "region": "“fr-par”, “nl-ams”, “pl-waw” or “it-mil”.",
+            "storage_class": "STANDARD or ONEZONE_IA; blank leaves it to Scaleway. What is written as "
+            "GLACIER cannot be read back at once.",
+        },
+        placeholders={"region": "fr-par", "access_key_id": "SCW…"},
+    ),
+    Preset(
+        name="gcs_interop",
+        label="Google Cloud Storage (interoperability)",
+        driver="s3",
+        help="For who has an HMAC key and no service account key; otherwise choose “Google Cloud Storage”, "
+        "which compares Google's own checksums and keeps files that are stored compressed as they are.\n"
+        "Key: Google Cloud console, Cloud Storage, Settings, Interoperability, Create a key for a service "
+        "account. The secret is shown once.\n"
+        "The service account needs the role Storage Object User on the bucket.",
+        help_url="https://cloud.google.com/storage/docs/authentication/managing-hmackeys",
+        defaults={"endpoint": "https://storage.googleapis.com", "region": "auto"},
+        hidden=_PUBLIC | _NO_SSE | {"region", "session_token", "path_style", "storage_class"},
+        labels={"access_key_id": "Access key", "secret_access_key": "Secret"},
+        placeholders={"access_key_id": "GOOG1E…"},
+    ),
+    Preset(
         name="azure",
         label="Azure Blob Storage",
         driver="azure",
@@ -167,6 +225,17 @@ _LIST = (
         "with the role Storage Object User.\n"
         "To create buckets from here it also needs Storage Admin on the project.",
         help_url="https://cloud.google.com/iam/docs/keys-create-delete",
+    ),
+    Preset(
+        name="vercel_blob",
+        label="Vercel Blob",
+        driver="vercel_blob",
+        help="Token: in the Vercel dashboard open the project the store is connected to, Settings, "
+        "Environment Variables, and copy BLOB_READ_WRITE_TOKEN. It is for one store.\n"
+        "Store ID and access: on the page of the store under Storage.\n"
+        "Vercel Blob holds no user metadata and tells no checksum: what is written there is read back to be "
+        "verified.",
+        help_url="https://vercel.com/docs/vercel-blob/using-blob-sdk",
     ),
     Preset(
         name="nextcloud",
@@ -213,7 +282,7 @@ _LIST = (
         name="s3",
         label="Any S3-compatible",
         driver="s3",
-        help="Any server that speaks the S3 API: SeaweedFS, Ceph, Garage, Scaleway, Hetzner, OVHcloud and "
+        help="Any server that speaks the S3 API: SeaweedFS, Ceph, Garage, OVHcloud, IONOS and "
         "others.\n"
         "Endpoint, region and keys are in the provider's pages about S3, often called “S3 credentials”.",
     ),

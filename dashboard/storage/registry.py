@@ -25,6 +25,7 @@ from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
+from dashboard.storage.vercel_options import VERCEL_OPTIONS, check_token, check_vercel
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 
@@ -77,6 +78,13 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 GCS_OPTIONS,
                 check_gcs,
                 check_key,
+            ),
+            DriverType(
+                "vercel_blob",
+                "dashboard.storage.drivers.vercel_blob:VercelBlobDriver.from_options",
+                VERCEL_OPTIONS,
+                check_vercel,
+                check_token,
             ),
             DriverType(
                 "webdav",
@@ -291,6 +299,6 @@ def summary(driver: str, options: Mapping[str, str]) -> str:
     host = address.partition("/")[0]
     if driver == "azure":
         host = options.get("account", "")
-    bucket = options.get("bucket") or options.get("container", "")
+    bucket = options.get("bucket") or options.get("container") or options.get("store", "")
     place = "/".join(part for part in (bucket, options.get("prefix", "").rstrip("/")) if part)
     return f"{place} on {host}" if host else place

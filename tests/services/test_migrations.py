@@ -167,6 +167,8 @@ def test_one_bucket_under_two_names_is_recognised(
 
 
 AZURE = {"endpoint": "", "account": "one", "container": "c", "prefix": ""}
+VERCEL = {"endpoint": "", "store": "AbC", "access": "public", "prefix": ""}
+GOOGLE = {"endpoint": "", "bucket": "media", "prefix": ""}
 SFTP = {"host": "files.example.com", "port": "22", "user": "ada", "root": "/srv/files"}
 WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefix": ""}
 
@@ -182,6 +184,10 @@ WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefi
         ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/other"}, False),
         ("webdav", WEBDAV, {"endpoint": "https://dav.example.com/files-too"}, False),
         ("webdav", WEBDAV, {"username": "bob"}, False),
+        ("vercel_blob", VERCEL, {"prefix": "a/"}, True),
+        ("vercel_blob", VERCEL, {"store": "Other"}, False),
+        ("gcs", GOOGLE, {"prefix": "a/"}, True),
+        ("gcs", GOOGLE, {"bucket": "other"}, False),
         ("sftp", SFTP, {"root": "/srv/files/a"}, True),
         ("sftp", SFTP, {"root": "/srv/files-too"}, False),
         ("sftp", SFTP, {"root": ""}, False),

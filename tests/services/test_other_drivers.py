@@ -18,6 +18,7 @@ from tests.servers.gcs import GoogleStorage
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
+from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 from tests.services.console import ADMIN, Console
 from tests.storage.conftest import new_folder
@@ -124,3 +125,10 @@ def test_google_cloud_storage(console: Console, google: GoogleStorage) -> None:
     used(console, draft, {"endpoint": "https://evil.example"})
     shown = console.services.backends.get("google")
     assert shown.secrets == {"credential": ""}
+
+
+def test_vercel_blob(console: Console, vercel: VercelBlob) -> None:
+    token = vercel.new_store("private")
+    options = {"store": token.split("_")[3], "endpoint": vercel.endpoint, "access": "private"}
+    draft = Draft("vercel", "vercel_blob", options, {"token": Secret(token)})
+    used(console, draft, {"endpoint": "https://evil.example/api/blob"})

@@ -27,6 +27,7 @@ from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
+from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 
 WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
@@ -219,6 +220,25 @@ def compressed(inner: Driver) -> Driver:
     return Compressed(inner, frozenset({"*"}))
 
 
+def vercel_at(endpoint: str, token: str, prefix: str = "", **more: str) -> Driver:
+    """A driver for the store of this token."""
+    options = {"store": token.split("_")[3], "prefix": prefix, "endpoint": endpoint} | more
+    secrets = {"token": Secret(token)}
+    return build("vercel_blob", check_options("vercel_blob", options, secrets), secrets)
+
+
+def vercel_blob(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a new public store."""
+    server: VercelBlob = request.getfixturevalue("vercel")
+    return vercel_at(server.endpoint, server.new_store(), f"folder-{next(_numbers)}/")
+
+
+def vercel_private(request: pytest.FixtureRequest) -> Driver:
+    """A new folder of a new private store."""
+    server: VercelBlob = request.getfixturevalue("vercel")
+    return vercel_at(server.endpoint, server.new_store("private"), f"f{next(_numbers)}/", access="private")
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
     "local": local,
@@ -236,6 +256,7 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "encrypted local": wrapped_in(local, encrypted),
     "encrypted s3": wrapped_in(s3, encrypted),
     "gcs": gcs,
+    "vercel_blob": vercel_blob,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
@@ -248,10 +269,12 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "encrypted local": wrapped_in(local, encrypted),
     "gcs": gcs_exact,
     "compressed local": wrapped_in(local, compressed),
+    "vercel_blob": vercel_private,
 }
 UNPROVEN = {
     "ftp": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
     "ftps": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
+    "vercel_blob": (-1, "Vercel Blob tells no checksum, so a migration reads back what it wrote"),
     "sftp": (-1, "SFTP servers tell no checksum, so a migration reads back what it wrote"),
     "webdav": (-1, "plain WebDAV servers tell no checksum, so a migration reads back what it wrote"),
     "azure": (SMALL, "Azurite does not tell the MD5 of a block it received, as Azure does"),

@@ -46,7 +46,9 @@ def refusal(driver: Driver, key: str) -> InvalidKey | None:
 
 
 def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str]:
-    return [entry.key for entry in driver.list(prefix, start_after=start_after)]
+    """As listed, or sorted where the driver promises no order."""
+    keys = [entry.key for entry in driver.list(prefix, start_after=start_after)]
+    return keys if driver.ordered else sorted(keys)
 
 
 def unsupported(call: Callable[[], object]) -> None:

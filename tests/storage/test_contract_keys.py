@@ -187,4 +187,5 @@ def test_long_listings_come_whole_and_in_order(driver: Driver) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda key: driver.put(key, b""), expected))
     assert keys_of(driver) == expected
-    assert keys_of(driver, "d3/", expected[600]) == [k for k in expected[601:] if k.startswith("d3/")]
+    if driver.ordered:
+        assert keys_of(driver, "d3/", expected[600]) == [k for k in expected[601:] if k.startswith("d3/")]

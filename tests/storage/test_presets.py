@@ -27,6 +27,15 @@ SECRETS = {"secret_access_key": Secret("s3cr3t")}
             "true",
         ),
         ("spaces", {"region": "nyc3"}, "https://nyc3.digitaloceanspaces.com", "nyc3", "false"),
+        (
+            "hetzner",
+            {"region": "fsn1"},
+            "https://fsn1.your-objectstorage.com",
+            "fsn1",
+            "true",
+        ),
+        ("scaleway", {"region": "nl-ams"}, "https://s3.nl-ams.scw.cloud", "nl-ams", "true"),
+        ("gcs_interop", {}, "https://storage.googleapis.com", "auto", "true"),
         ("wasabi", {}, "https://s3.us-east-1.wasabisys.com", "us-east-1", "true"),
         (
             "supabase",

@@ -21,9 +21,8 @@ from dashboard.storage.http_server import (
     Answer,
     Body,
     HttpServer,
+    Incoming,
     WireTrouble,
-    pieces,
-    small,
     whole,
 )
 from dashboard.storage.wire import patiently
@@ -97,6 +96,10 @@ class Client:
         self.tokens.close()
         self.server.close()
 
+    def incoming(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Incoming:
+        """The body of an open answer; what goes wrong with it is translated."""
+        return Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
+
     def open(
         self,
         method: str,
@@ -134,27 +137,6 @@ class Client:
             raise translate(Failure(trouble=error.trouble), scene) from error
         except SignInFailure as error:
             raise translate(error.failure, scene) from error
-
-
-class Incoming:
-    """The body of an open answer. Closing it frees the connection, read to its end or not."""
-
-    def __init__(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> None:
-        self.status = response.status
-        self.headers = small(response.headers)
-        self._response = response
-        self._scene = scene
-
-    def pieces(self) -> Iterator[bytes]:
-        """What arrives, in pieces of up to 1 MiB. Consumed once."""
-        try:
-            yield from pieces(self._response)
-        except WireTrouble as error:
-            raise translate(Failure(trouble=error.trouble), self._scene) from error
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._response.close()
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from dashboard.errors import Kind
 from dashboard.storage.drivers._gcs_digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers._gcs_errors import Failure, Scene, translate
-from dashboard.storage.drivers._gcs_http import ATTEMPTS, Client, Incoming, readable
+from dashboard.storage.drivers._gcs_http import ATTEMPTS, Client, readable
 from dashboard.storage.errors import Exists, StorageError
-from dashboard.storage.http_server import IDLE_SECONDS, Answer
+from dashboard.storage.http_server import IDLE_SECONDS, Answer, Incoming
 from dashboard.storage.ranges import PastEnd, part_of, range_header
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 from dashboard.storage.wire import patiently
@@ -70,7 +70,7 @@ class Objects:
         scene = self.client.scene("read", key)
         target = self._path("/download/storage/v1/", key, {"alt": "media", "generation": generation})
         response = patiently(lambda: self.client.open("GET", target, scene, headers=_AS_STORED), ATTEMPTS)
-        return Incoming(response, scene)
+        return self.client.incoming(response, scene)
 
     def part(self, key: str, start: int, length: int, generation: str | None) -> bytes:
         """Some bytes of an object, as they are stored. Raises ``PastEnd`` and as ``head`` does."""
@@ -81,7 +81,7 @@ class Objects:
 
         def once() -> bytes:
             response = self.client.open("GET", target, scene, headers=headers, accept=(416,))
-            with closing(Incoming(response, scene)) as body:
+            with closing(self.client.incoming(response, scene)) as body:
                 if body.status == 416:
                     raise PastEnd(key)
                 return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)

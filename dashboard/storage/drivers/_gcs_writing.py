@@ -7,14 +7,9 @@ compares the checksum of the whole, sent with the last piece, before anything is
 
 from __future__ import annotations
 
-import hashlib
 import re
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
@@ -22,38 +17,16 @@ from dashboard.storage.drivers._gcs_digests import Crc32c
 from dashboard.storage.drivers._gcs_errors import Failure, translate
 from dashboard.storage.drivers._gcs_http import ATTEMPTS
 from dashboard.storage.drivers._gcs_objects import Held, Objects
-from dashboard.storage.errors import Damaged, StorageError
+from dashboard.storage.errors import StorageError
 from dashboard.storage.http_server import Answer
+from dashboard.storage.pieces import PiecedWriting, Senders
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wire import patiently
 
 PIECE = SMALL
 """A multiple of 256 KiB, as Google wants it."""
-_THREADS = 12
 _INCOMPLETE = 308
 _RANGE = re.compile(r"bytes=0-(\d+)\Z")
-
-
-class Senders:
-    """Threads that all writes of one place share."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
-
-    def submit(self, call: Callable[[], None]) -> Future[None]:
-        """Run in another thread."""
-        with self._lock:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="gcs-piece")
-            return self._threads.submit(call)
-
-    def close(self) -> None:
-        """Let the threads go. Idempotent."""
-        with self._lock:
-            if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
-                self._threads = None
 
 
 class Upload:
@@ -144,8 +117,8 @@ class Upload:
         return reached
 
 
-class GcsWriting:
-    """An open write, see ``Writing``. Used by one thread."""
+class GcsWriting(PiecedWriting[None]):
+    """See ``Writing``."""
 
     def __init__(
         self,
@@ -158,86 +131,37 @@ class GcsWriting:
         create_only: bool,
         put: Callable[[bytes], Written],
     ) -> None:
+        super().__init__(senders, key, PIECE, put)
         self._objects = objects
-        self._senders = senders
-        self._key = key
         self._attributes = attributes
         self._create_only = create_only
-        self._put = put
         self._size_known = size or 0
-        self._md5: hashlib._Hash | None = hashlib.md5(usedforsecurity=False)
         self._crc32c = Crc32c()
-        self._size = 0
-        self._buffer = bytearray()
         self._upload: Upload | None = None
-        self._flight: Future[None] | None = None
-
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing.write``."""
-        if self._md5 is not None:
-            self._md5.update(chunk)
-        self._crc32c.update(chunk)
-        self._size += len(chunk)
-        view = memoryview(chunk)
-        while view:
-            if len(self._buffer) == PIECE:
-                self._send()
-            taken = view[: PIECE - len(self._buffer)]
-            self._buffer += taken
-            view = view[len(taken) :]
 
     def without_md5(self) -> None:
         """See ``ProvesByParts``: the CRC-32C proves the whole."""
         if self._size == 0 and self._size_known > PIECE:
             self._md5 = None
 
-    def commit(self) -> Written:
-        """See ``Writing.commit``."""
-        if self._upload is None:
-            return self._put(bytes(self._buffer))
-        self._land()
-        upload, crc32c = self._upload, self._crc32c.text()
-        held = upload.finish(memoryview(self._buffer), crc32c)
-        self._upload = None
-        return self._receipt(held, crc32c)
+    def _feed(self, chunk: bytes) -> None:
+        self._crc32c.update(chunk)
 
-    def __enter__(self) -> Self:
-        return self
+    def _begin(self) -> None:
+        target = self._objects.begin(self._key, self._attributes, create_only=self._create_only)
+        self._upload = Upload(self._objects, self._key, target)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._flight is not None:
-            self._flight.cancel()
-            wait([self._flight], timeout=1.0)
-            self._flight = None
-        if self._upload is not None:
-            self._upload.drop()
-            self._upload = None
+    def _send(self, number: int, data: memoryview) -> None:
+        assert self._upload is not None
+        self._upload.send(data)
 
-    def _send(self) -> None:
-        self._land()
-        if self._upload is None:
-            target = self._objects.begin(self._key, self._attributes, create_only=self._create_only)
-            self._upload = Upload(self._objects, self._key, target)
-        upload, data = self._upload, memoryview(self._buffer)
-        self._buffer = bytearray()
-        self._flight = self._senders.submit(lambda: upload.send(data))
-
-    def _land(self) -> None:
-        flight, self._flight = self._flight, None
-        if flight is not None:
-            flight.result()
-
-    def _receipt(self, held: Held, crc32c: str) -> Written:
+    def _complete(self) -> Written:
+        assert self._upload is not None
+        crc32c = self._crc32c.text()
+        held = self._upload.finish(memoryview(self._buffer), crc32c)
         info = held.info
-        if info.size != self._size:
-            raise Damaged(
-                self._key,
-                f"“{self._key}” has {info.size:,} bytes at the destination, but {self._size:,} were sent.",
-                operation="write",
-            )
-        md5 = self._md5.hexdigest() if self._md5 is not None else ""
+        self._check_size(info.size)
+        md5 = self._md5_hex()
         by_md5 = bool(md5 and info.md5)
         return Written(
             key=self._key,
@@ -247,3 +171,7 @@ class GcsWriting:
             expected_checksum=md5 if by_md5 else crc32c,
             stored_checksum=info.md5 if by_md5 else held.crc32c,
         )
+
+    def _drop(self) -> None:
+        if self._upload is not None:
+            self._upload.drop()

@@ -18,12 +18,14 @@ from urllib.parse import quote
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._gcs_digests import Crc32c
-from dashboard.storage.drivers._gcs_http import Client, Incoming
+from dashboard.storage.drivers._gcs_http import Client
 from dashboard.storage.drivers._gcs_objects import Held, Objects
 from dashboard.storage.drivers._gcs_place import Place, check
-from dashboard.storage.drivers._gcs_writing import GcsWriting, Senders
+from dashboard.storage.drivers._gcs_writing import GcsWriting
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.http_server import Incoming
 from dashboard.storage.paths import key_bytes
+from dashboard.storage.pieces import Senders
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -77,7 +79,7 @@ class GcsDriver:
         self._place = place
         self._client = Client(place)
         self._objects = Objects(self._client)
-        self._senders = Senders()
+        self._senders = Senders("gcs-piece")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:

@@ -28,6 +28,7 @@ VENDORS = {
     "google_crc32c": {"storage/drivers/_gcs_digests.py"},
     "paramiko": {"storage/drivers/_ssh.py"},
     "cryptography": {"vault/cipher.py", "storage/wrappers/_aead.py"},
+    "redis": {"storage/wrappers/_redis.py"},
     "zstandard": {"storage/wrappers/_zstd.py"},
     "argon2": {"services/passwords.py"},
     "waitress": {"app.py"},

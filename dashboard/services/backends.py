@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session, selectinload
@@ -20,6 +21,7 @@ from dashboard.services.audit import AuditLog, printable, redacted
 from dashboard.services.backends_drafts import NAME, changes, check_name, complete, moved, resolve, specs
 from dashboard.services.backends_drivers import DriverCache
 from dashboard.services.backends_values import BackendInfo, Draft, Resolved, Stored
+from dashboard.services.cache_folders import CacheFolders
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys, place_of_secret
@@ -40,16 +42,24 @@ SHORTEST_HINTED = 16
 
 
 class Backends:
-    """Thread-safe. ``forbidden_roots``: the console's own files, which no local backend may hold."""
+    """Thread-safe. ``forbidden_roots``: the console's own files, which no local backend may hold.
+    ``caches``: the folder for copies of what is read; without it none are kept."""
 
     def __init__(
-        self, database: Database, audit: AuditLog, keys: Keys, *, forbidden_roots: Sequence[str] = ()
+        self,
+        database: Database,
+        audit: AuditLog,
+        keys: Keys,
+        *,
+        forbidden_roots: Sequence[str] = (),
+        caches: Path | None = None,
     ) -> None:
         self._database = database
         self._audit = audit
         self._keys = keys
         self._forbidden_roots = tuple(forbidden_roots)
         self._drivers = DriverCache()
+        self._caches = CacheFolders(caches)
 
     def list(self) -> tuple[BackendInfo, ...]:
         """All backends: the active one, then the fallback order, then by name."""
@@ -150,6 +160,7 @@ class Backends:
             _look_soon(session, row.id, count=bool(gone))
             info = _info(row)
         self._drivers.retire(stored.id, "")
+        self._caches.forget(stored.id)
         return info
 
     def remove(self, actor: Actor, name: str) -> None:
@@ -171,6 +182,7 @@ class Backends:
             session.delete(row)
             backend_id = row.id
         self._drivers.retire(backend_id, "")
+        self._caches.forget(backend_id)
 
     def fallback_order(self, actor: Actor, names: Sequence[str]) -> None:
         """Where a read looks next, in this order; backends not named are not asked."""
@@ -198,7 +210,8 @@ class Backends:
     def driver(self, name: str, *, label: str = "") -> Driver:
         """The backend's driver, kept open for the next caller; do not close it.
 
-        With a ``label`` of your own you keep the same driver through edits until :meth:`release`.
+        With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
+        reads from the backend itself and not from a cache.
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
         self._keys.require_open()
@@ -206,7 +219,9 @@ class Backends:
 
         def build() -> Driver:
             secrets = self._open(stored, frozenset(stored.tokens))
-            return registry.build(stored.driver, complete(stored.driver, stored.options), secrets)
+            told = self._caches.told(stored.id, stored.version, reads=not label)
+            options = complete(stored.driver, stored.options)
+            return registry.build(stored.driver, options, secrets, told=told)
 
         return self._drivers.get(stored.id, stored.version, label, build)
 

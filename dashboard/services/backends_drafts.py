@@ -11,7 +11,7 @@ from dashboard.storage import registry
 from dashboard.storage.options import Option
 from dashboard.storage.presets import find_preset
 from dashboard.storage.types import Secret
-from dashboard.storage.wrapper_options import refuse_unreadable
+from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, refuse_unreadable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -105,7 +105,8 @@ def _refuse_another_key(
 
 
 def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
-    kept -= {option.name for option in specs(preset) if option.seals_objects}
+    # A wrapper's secrets go elsewhere, or nowhere.
+    kept -= {option.name for option in WRAPPER_OPTIONS}
     if not kept:
         return
     labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}

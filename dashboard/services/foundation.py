@@ -41,8 +41,9 @@ def lay(settings: Settings, database: Database, *, passwords: Passwords | None =
     keys = Keys(database, KeyFile(settings.key_file), audit)
     keys.prepare()
     accounts = Accounts(database, audit, keys, passwords)
-    own = (settings.database, settings.work_database, settings.key_file)
-    backends = Backends(database, audit, keys, forbidden_roots=[str(path) for path in own])
+    caches = settings.instance / "cache"
+    own = (settings.database, settings.work_database, settings.key_file, caches)
+    backends = Backends(database, audit, keys, forbidden_roots=[str(path) for path in own], caches=caches)
     status = StatusBoard(database)
     checks = Checks(backends, status, keys)
     probes = Probes(database, audit, backends, status)

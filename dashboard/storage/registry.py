@@ -112,14 +112,20 @@ def driver_type(name: str) -> DriverType:
 
 
 def build(
-    driver: str, options: Mapping[str, str], secrets: Mapping[str, Secret] = MappingProxyType({})
+    driver: str,
+    options: Mapping[str, str],
+    secrets: Mapping[str, Secret] = MappingProxyType({}),
+    *,
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> Driver:
     """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
-    network call."""
+    network call. ``told``: what wrappers are told by the program and not by a person, such as the folder
+    for a cache; without one nothing is kept on this disk."""
     made: Driver = _factory(driver_type(driver).factory)(options, secrets)
+    everything = {**options, **told}
     for wrapper in WRAPPERS:
-        if wrapper.wanted(options):
-            made = _factory(wrapper.factory)(made, options, secrets)
+        if wrapper.wanted(everything, secrets):
+            made = _factory(wrapper.factory)(made, everything, secrets)
     return made
 
 

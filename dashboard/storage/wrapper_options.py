@@ -11,15 +11,25 @@ import re
 import secrets as random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.options import Option, OptionType
+from dashboard.storage.addresses import host_refusal
+from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 
 READ_ONLY = "read_only"
 ENCRYPT = "encrypt"
 ENCRYPTION_KEY = "encryption_key"
 COMPRESS = "compress"
+CACHE = "cache"
+CACHE_SIZE = "cache_size"
+CACHE_SECONDS = "cache_seconds"
+CACHE_REDIS = "cache_redis"
+CACHE_FOLDER = "cache_folder"
+"""Not typed by anybody: where a cache may keep its copies, told by whoever builds the driver."""
+CACHE_READS = "cache_reads"
+"""The same: ``false`` for a driver that must see what the backend itself holds."""
 KEY_BYTES = 32
 _ENDING = re.compile(r"\*|[a-z0-9_-]{1,16}")
 
@@ -60,6 +70,39 @@ WRAPPER_OPTIONS = (
         hint="They are stored smaller, as zstd; “*” means all. Listing them takes one more request each. "
         "Endings may be added later, not taken away.",
     ),
+    Option(
+        CACHE,
+        "Keep copies of what is read",
+        OptionType.BOOLEAN,
+        advanced=True,
+        default="false",
+        hint="On this machine's disk, in the instance folder. A copy is used while it is the version the "
+        "backend has.",
+    ),
+    Option(
+        CACHE_SIZE,
+        "Space for copies, in MiB",
+        advanced=True,
+        default="1024",
+        hint="The least recently used go first. An object above a quarter of it is not kept.",
+    ),
+    Option(
+        CACHE_SECONDS,
+        "Seconds without asking",
+        advanced=True,
+        default="0",
+        hint="For so long after the last look a copy is used without asking the backend whether it changed. "
+        "With 0 it is asked every time.",
+    ),
+    Option(
+        CACHE_REDIS,
+        "Redis for copies",
+        OptionType.SECRET,
+        advanced=True,
+        form=SecretForm.KEY,
+        placeholder="rediss://user:password@cache.example.com:6379/0",
+        hint="The address of a Redis server to keep copies in, up to 8 MiB each, instead of this disk.",
+    ),
 )
 
 
@@ -69,7 +112,7 @@ class WrapperType:
 
     name: str
     factory: str
-    wanted: Callable[[Mapping[str, str]], bool]
+    wanted: Callable[[Mapping[str, str], Mapping[str, Secret]], bool]
 
 
 def is_read_only(options: Mapping[str, str]) -> bool:
@@ -87,21 +130,36 @@ def endings(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _keeps_copies(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> bool:
+    somewhere = bool(options.get(CACHE_FOLDER) or secrets.get(CACHE_REDIS))
+    return options.get(CACHE) == "true" and somewhere
+
+
+def cache_bytes(options: Mapping[str, str]) -> int:
+    """How much a cache on disk may hold."""
+    return int(options.get(CACHE_SIZE) or "1024") * 1024 * 1024
+
+
 WRAPPERS = (
+    WrapperType(
+        "cached",
+        "dashboard.storage.wrappers.cached:Cached.from_options",
+        _keeps_copies,
+    ),
     WrapperType(
         "encrypted",
         "dashboard.storage.wrappers.encrypted:Encrypted.from_options",
-        is_encrypted,
+        lambda options, secrets: is_encrypted(options),
     ),
     WrapperType(
         "compressed",
         "dashboard.storage.wrappers.compressed:Compressed.from_options",
-        lambda options: bool(options.get(COMPRESS)),
+        lambda options, secrets: bool(options.get(COMPRESS)),
     ),
     WrapperType(
         "read-only",
         "dashboard.storage.wrappers.read_only:ReadOnly.from_options",
-        is_read_only,
+        lambda options, secrets: is_read_only(options),
     ),
 )
 """Innermost first."""
@@ -111,6 +169,10 @@ def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) ->
     """The options with those of the wrappers normalised. Raises ``InvalidInput`` for what cannot be used."""
     checked = dict(options)
     checked[COMPRESS] = _endings(options.get(COMPRESS, ""))
+    checked[CACHE_SIZE] = _number(options.get(CACHE_SIZE, ""), CACHE_SIZE, 1, 100 * 1024 * 1024)
+    checked[CACHE_SECONDS] = _number(options.get(CACHE_SECONDS, ""), CACHE_SECONDS, 0, 86_400)
+    if secrets.get(CACHE_REDIS):
+        _check_redis(secrets[CACHE_REDIS])
     if secrets.get(ENCRYPTION_KEY):
         encryption_key(secrets[ENCRYPTION_KEY])
     elif is_encrypted(options):
@@ -149,6 +211,31 @@ def _endings(text: str) -> str:
                 remedy="List endings with spaces between them, such as: csv json txt.",
             )
     return " ".join(sorted(found))
+
+
+def _number(text: str, field: str, least: int, most: int) -> str:
+    [option] = [each for each in WRAPPER_OPTIONS if each.name == field]
+    text = text.strip() or option.default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12 or not least <= int(text) <= most:
+        raise InvalidInput(field, f"“{option.label}” is a whole number from {least:,} to {most:,}.")
+    return str(int(text))
+
+
+def _check_redis(secret: Secret) -> None:
+    try:
+        parts = urlsplit(secret.reveal())
+        good = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        good = good and not parts.query and not parts.fragment
+        refusal = host_refusal(parts.hostname or "") if good else ""
+    except ValueError:
+        good, refusal = False, ""
+    if refusal or not good:
+        # Its text may hold a password, so none of it is repeated.
+        raise InvalidInput(
+            CACHE_REDIS,
+            refusal or "That is not the address of a Redis server.",
+            remedy="Write redis://host:6379/0, or rediss:// for TLS, with user:password@ before the host.",
+        ) from None
 
 
 def new_encryption_key() -> Secret:

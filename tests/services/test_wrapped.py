@@ -219,3 +219,37 @@ def test_a_migration_to_compression_and_back_loses_nothing(services: Services, t
     assert digests(services, "small") == digests(services, "one")
     migrate(services, "small", "two", Spec(delete_source=True))
     assert digests(services, "two") == digests(services, "one")
+
+
+def test_pages_read_through_the_cache_and_migrations_do_not(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    options = {"root": str(tmp_path / "place"), "cache": "true", "cache_seconds": "3600"}
+    services.backends.add(ADMIN, Draft("near", "local", options, {}))
+    caches = tmp_path / "instance" / "cache"
+
+    def read(label: str = "") -> bytes:
+        with services.backends.driver("near", label=label).read("a") as reading:
+            return reading.read_all()
+
+    services.backends.driver("near").put("a", b"old")
+    assert read("migration-7") == b"old"
+    assert not caches.exists()
+    assert read() == b"old"
+    (tmp_path / "place" / "a").write_bytes(b"newer")
+    assert (read(), read("migration-7")) == (b"old", b"newer")
+    services.backends.driver("near", label="migration-7").put("a", b"moved here")
+    assert read() == b"moved here"
+    assert [path.name for path in caches.iterdir()] == [f"{services.backends.get('near').id}-1"]
+    services.backends.edit(ADMIN, Draft("near", "local", options | {"cache_size": "5"}, {}, "near"))
+    assert list(caches.iterdir()) == []
+    assert read() == b"moved here"
+    services.backends.remove(ADMIN, "near")
+    assert list(caches.iterdir()) == []
+
+
+def test_no_backend_holds_the_cache(services: Services, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        services.backends.add(
+            ADMIN, Draft("inside", "local", {"root": str(tmp_path / "instance" / "cache")}, {})
+        )
+    assert caught.value.subject == "root"

@@ -15,6 +15,8 @@ import pytest
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from dashboard.storage.wrappers._shelves import DiskShelf
+from dashboard.storage.wrappers.cached import Cached
 from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
@@ -177,25 +179,6 @@ def azure_exact(request: pytest.FixtureRequest) -> Driver:
     return azure_on(server, container, server.sas(container, "racwdl"))
 
 
-def wrapped_in(
-    make: Callable[[pytest.FixtureRequest], Driver], *kinds: Callable[[Driver], Driver]
-) -> Callable[[pytest.FixtureRequest], Driver]:
-    """A driver with wrappers around it, innermost first."""
-
-    def made(request: pytest.FixtureRequest) -> Driver:
-        driver = make(request)
-        for kind in kinds:
-            driver = kind(driver)
-        return driver
-
-    return made
-
-
-def encrypted(inner: Driver) -> Driver:
-    """Encrypted with a key that tells whether it leaks."""
-    return Encrypted(inner, WRAPPER_KEY)
-
-
 def gcs_on(server: GoogleStorage, bucket: str, key: str, prefix: str = "", **more: str) -> Driver:
     """A driver for a bucket of the test server."""
     options = {"bucket": bucket, "prefix": prefix, "endpoint": server.endpoint} | more
@@ -213,11 +196,6 @@ def gcs_exact(request: pytest.FixtureRequest) -> Driver:
     """A new bucket of Google's."""
     server: GoogleStorage = request.getfixturevalue("google")
     return gcs_on(server, server.new_bucket(), server.writer)
-
-
-def compressed(inner: Driver) -> Driver:
-    """Compressing everything."""
-    return Compressed(inner, frozenset({"*"}))
 
 
 def vercel_at(endpoint: str, token: str, prefix: str = "", **more: str) -> Driver:
@@ -249,12 +227,6 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "sftp": sftp,
     "ftp": ftp,
     "ftps": ftps,
-    "compressed memory": wrapped_in(memory, compressed),
-    "compressed local": wrapped_in(local, compressed),
-    "compressed encrypted local": wrapped_in(local, encrypted, compressed),
-    "encrypted memory": wrapped_in(memory, encrypted),
-    "encrypted local": wrapped_in(local, encrypted),
-    "encrypted s3": wrapped_in(s3, encrypted),
     "gcs": gcs,
     "vercel_blob": vercel_blob,
 }
@@ -266,9 +238,7 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "azure": azure_exact,
     "sftp": sftp,
     "ftp": ftp,
-    "encrypted local": wrapped_in(local, encrypted),
     "gcs": gcs_exact,
-    "compressed local": wrapped_in(local, compressed),
     "vercel_blob": vercel_private,
 }
 UNPROVEN = {
@@ -285,6 +255,64 @@ SORTED_BY_THE_TEST_SERVER = {
     "azure": ("\U0001f600", "Azurite sorts UTF-16 units, so after letters beyond U+FFFF")
 }
 """A key whose place in a listing is the emulator's own idea."""
+
+
+# Wrappers: each around memory and a real driver.
+
+
+def wrapped_in(
+    make: Callable[[pytest.FixtureRequest], Driver], *kinds: Callable[[Driver], Driver]
+) -> Callable[[pytest.FixtureRequest], Driver]:
+    """A driver with wrappers around it, innermost first."""
+
+    def made(request: pytest.FixtureRequest) -> Driver:
+        driver = make(request)
+        for kind in kinds:
+            driver = kind(driver)
+        return driver
+
+    return made
+
+
+def encrypted(inner: Driver) -> Driver:
+    """Encrypted with a key that tells whether it leaks."""
+    return Encrypted(inner, WRAPPER_KEY)
+
+
+def compressed(inner: Driver) -> Driver:
+    """Compressing everything."""
+    return Compressed(inner, frozenset({"*"}))
+
+
+def cached_in(
+    make: Callable[[pytest.FixtureRequest], Driver],
+) -> Callable[[pytest.FixtureRequest], Driver]:
+    """A driver behind a cache on disk that asks before every use of a copy."""
+
+    def made(request: pytest.FixtureRequest) -> Driver:
+        folder: Path = request.getfixturevalue("tmp_path") / "cache"
+        return Cached(make(request), DiskShelf(folder, 64 << 20))
+
+    return made
+
+
+DRIVERS |= {
+    "cached memory": cached_in(memory),
+    "cached local": cached_in(local),
+    "cached s3": cached_in(s3),
+    "encrypted cached local": wrapped_in(cached_in(local), encrypted),
+    "compressed memory": wrapped_in(memory, compressed),
+    "compressed local": wrapped_in(local, compressed),
+    "compressed encrypted local": wrapped_in(local, encrypted, compressed),
+    "encrypted memory": wrapped_in(memory, encrypted),
+    "encrypted local": wrapped_in(local, encrypted),
+    "encrypted s3": wrapped_in(s3, encrypted),
+}
+EXACT |= {
+    "encrypted local": wrapped_in(local, encrypted),
+    "compressed local": wrapped_in(local, compressed),
+    "cached local": cached_in(local),
+}
 
 
 @pytest.fixture(params=DRIVERS)

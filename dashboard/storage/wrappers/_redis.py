@@ -1,0 +1,83 @@
+"""Copies in a Redis server, for several machines with one cache; the only file that knows its client.
+
+The server's own ``maxmemory`` policy bounds them; besides, each goes after a day without a new copy. A server
+that does not answer is left alone for a while: reads go to the backend as if there were no cache.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from typing import BinaryIO
+
+import redis
+
+from dashboard.storage.types import Secret
+from dashboard.storage.wrappers._shelves import MemorySlip, Slip
+
+log = logging.getLogger(__name__)
+
+LARGEST = 8 * 1024 * 1024
+_DAY = 86_400
+_SECONDS = 2.0
+_LEFT_ALONE = 10.0
+
+
+class RedisShelf:
+    """See ``Shelf``. ``prefix`` keeps backends apart."""
+
+    largest = LARGEST
+
+    def __init__(self, url: Secret, prefix: str) -> None:
+        self._client = redis.Redis.from_url(
+            url.reveal(), socket_connect_timeout=_SECONDS, socket_timeout=_SECONDS
+        )
+        self._prefix = prefix
+        self._silent_until = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"RedisShelf({self._prefix})"
+
+    def find(self, name: str) -> BinaryIO | None:
+        """See ``Shelf``."""
+        if self._silent:
+            return None
+        try:
+            found = self._client.get(self._prefix + name)
+        except redis.RedisError as error:
+            self._trouble(error)
+            return None
+        return io.BytesIO(found) if isinstance(found, bytes) else None
+
+    def begin(self, name: str) -> Slip | None:
+        """See ``Shelf``."""
+        return None if self._silent else MemorySlip(self, name)
+
+    def put(self, name: str, data: bytes) -> None:
+        """See ``BlobShelf``."""
+        try:
+            self._client.set(self._prefix + name, data, ex=_DAY)
+        except redis.RedisError as error:
+            self._trouble(error)
+
+    def drop(self, name: str) -> None:
+        """See ``Shelf``. Tried even while the server is left alone: a stale copy is worse than a wait."""
+        try:
+            self._client.delete(self._prefix + name)
+        except redis.RedisError as error:
+            self._trouble(error)
+
+    def close(self) -> None:
+        """See ``Shelf``."""
+        self._client.close()
+
+    @property
+    def _silent(self) -> bool:
+        return time.monotonic() < self._silent_until
+
+    def _trouble(self, error: redis.RedisError) -> None:
+        if not self._silent:
+            # Without its text, which may hold the address and more.
+            log.warning("The cache in Redis does not answer: %s", type(error).__name__)
+        self._silent_until = time.monotonic() + _LEFT_ALONE

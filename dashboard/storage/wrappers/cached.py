@@ -1,0 +1,417 @@
+"""Copies of objects that were read, kept nearer: on this machine's disk, or in Redis.
+
+A copy is used while it is the version the backend has, which is asked with every read; only within the
+chosen seconds after the last look it is used without asking. Writes and deletes through this backend forget
+the copy at once, before and after. Below encryption, so that copies are encrypted too. Listings and
+descriptions are always the backend's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType, TracebackType
+from typing import Any, BinaryIO, ClassVar, Self
+
+from dashboard.storage.driver import (
+    CopiesWithin,
+    CreatesBuckets,
+    Driver,
+    KeepsFolders,
+    Links,
+    LooksBeforeCreating,
+    ProvesByParts,
+    Reading,
+    ReadsRanges,
+    RefusesWrites,
+    SetsVisibility,
+    Writing,
+)
+from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.ranges import check_range
+from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
+from dashboard.storage.wrapper_options import (
+    CACHE_FOLDER,
+    CACHE_READS,
+    CACHE_REDIS,
+    CACHE_SECONDS,
+    cache_bytes,
+)
+from dashboard.storage.wrappers._shelves import DiskShelf, Shelf, Slip
+from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
+
+_CHUNK = 1024 * 1024
+_REMEMBERED = 10_000
+"""Copies of which it is known when they were last compared with the backend."""
+_STRIPES = 256
+
+
+class _Copy:
+    """An open copy that is whole. ``seek`` and read as a file; it is for one thread."""
+
+    def __init__(self, info: ObjectInfo, file: BinaryIO) -> None:
+        self.info = info
+        self.file = file
+
+    @classmethod
+    def of(cls, file: BinaryIO, key: str) -> _Copy | None:
+        """None, with the file closed, where it is no whole copy of this object."""
+        try:
+            info = _parse(file, key)
+        except (OSError, ValueError, KeyError, TypeError):
+            info = None
+        if info is None:
+            file.close()
+            return None
+        return cls(info, file)
+
+
+def _parse(file: BinaryIO, key: str) -> ObjectInfo | None:
+    """Content, description as JSON, and the description's length in 8 bytes."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 8))
+    length = int.from_bytes(file.read(8), "big")
+    if not 0 < length <= min(end - 8, _CHUNK):
+        return None
+    file.seek(end - 8 - length)
+    told = json.loads(file.read(length))
+    size, crc, left = end - 8 - length, 0, end - 8 - length
+    file.seek(0)
+    while left and (data := file.read(min(left, _CHUNK))):
+        crc, left = zlib.crc32(data, crc), left - len(data)
+    if told["key"] != key or told["size"] != size or told.pop("crc") != crc or left:
+        return None
+    attributes = Attributes(**told.pop("attributes"))
+    return ObjectInfo(**told, attributes=attributes)
+
+
+def _told(info: ObjectInfo, crc: int) -> bytes:
+    told: dict[str, Any] = {
+        name: getattr(info, name) for name in ("key", "size", "modified", "etag", "version", "md5")
+    }
+    attributes = asdict(replace(info.attributes, metadata={})) | {"metadata": dict(info.attributes.metadata)}
+    data = json.dumps(told | {"crc": crc, "attributes": attributes}).encode()
+    return data + len(data).to_bytes(8, "big")
+
+
+class CopyReading:
+    """A read of a copy."""
+
+    def __init__(self, copy: _Copy, info: ObjectInfo) -> None:
+        self._file = copy.file
+        self.info = info
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading``."""
+        self._file.seek(0)
+        left = self.info.size
+        while left and (data := self._file.read(min(left, _CHUNK))):
+            left -= len(data)
+            yield data
+        if left:
+            raise Changed(self.info.key)
+
+    def read_all(self) -> bytes:
+        """See ``Reading``."""
+        return b"".join(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class FillingReading:
+    """A read from the backend that leaves a copy if it comes to its end."""
+
+    def __init__(self, inner: Reading, slip: Slip, cached: Cached, since: tuple[int, float]) -> None:
+        self._inner = inner
+        self._slip = slip
+        self._cached = cached
+        self._since = since
+        self.info: ObjectInfo = inner.info
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading``."""
+        crc = size = 0
+        for data in self._inner.chunks():
+            crc, size = zlib.crc32(data, crc), size + len(data)
+            self._slip.write(data)
+            yield data
+        self._keep(crc, size)
+
+    def read_all(self) -> bytes:
+        """See ``Reading``."""
+        data = self._inner.read_all()
+        self._slip.write(data)
+        self._keep(zlib.crc32(data), len(data))
+        return data
+
+    def _keep(self, crc: int, size: int) -> None:
+        if size == self.info.size:
+            self._slip.write(_told(self.info, crc))
+            self._cached.keep(self.info, self._slip, self._since)
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slip.drop()
+        self._inner.__exit__(kind, error, trace)
+
+
+class CachedWriting:
+    """A write after whose commit no older copy is left."""
+
+    def __init__(self, inner: Writing, cached: _Caching, key: str) -> None:
+        self._inner = inner
+        self._cached = cached
+        self._key = key
+
+    def without_md5(self) -> None:
+        """See ``ProvesByParts``; of no effect where the backend's own writes always have one."""
+        if isinstance(self._inner, ProvesByParts):
+            self._inner.without_md5()
+
+    def write(self, chunk: bytes) -> None:
+        """See ``Writing``."""
+        self._inner.write(chunk)
+
+    def commit(self) -> Written:
+        """See ``Writing``."""
+        with self._cached.changing(self._key):
+            return self._inner.commit()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+
+class _Caching(Wrapper):
+    """What the wrapper and its powers share."""
+
+    def __init__(self, inner: Driver, shelf: Shelf, *, seconds: float = 0.0, reads: bool = True) -> None:
+        super().__init__(inner)
+        self._shelf = shelf
+        self._seconds = seconds
+        self._reads = reads
+        self._lock = Lock()
+        self._compared: OrderedDict[str, float] = OrderedDict()
+        self._changes = [0] * _STRIPES
+
+    def changing(self, key: str) -> _Change:
+        """Around anything that changes the object: no copy of what was before outlives it."""
+        return _Change(self, key)
+
+    def forget(self, key: str) -> None:
+        """No copy of this object from now on, nor one whose reading began before."""
+        name = _name(key)
+        with self._lock:
+            self._changes[int(name[:2], 16)] += 1
+            self._compared.pop(name, None)
+        self._shelf.drop(name)
+
+    def now(self, key: str) -> tuple[int, float]:
+        """What a copy that is begun now has to hold against when it is done."""
+        with self._lock:
+            return self._changes[int(_name(key)[:2], 16)], time.monotonic()
+
+    def compared(self, key: str, at: float) -> None:
+        """The copy was the backend's own version at this moment."""
+        with self._lock:
+            self._compared[_name(key)] = at
+            self._compared.move_to_end(_name(key))
+            if len(self._compared) > _REMEMBERED:
+                self._compared.popitem(last=False)
+
+    def good_copy(self, key: str, if_version: str | None) -> _Copy | None:
+        """A copy of what the backend has now. Raises what the backend says when it is asked."""
+        if not self._reads:
+            return None
+        name = _name(key)
+        file = self._shelf.find(name)
+        copy = _Copy.of(file, key) if file is not None else None
+        if copy is None:
+            return None
+        if if_version is not None and if_version != copy.info.version:
+            copy.file.close()
+            return None
+        with self._lock:
+            known = self._compared.get(name, float("-inf"))
+        began = time.monotonic()
+        if began - known < self._seconds:
+            return copy
+        try:
+            current = self.inner.stat(key)
+        except NotFound:
+            copy.file.close()
+            self.forget(key)
+            raise
+        except BaseException:
+            copy.file.close()
+            raise
+        if current.version is None or (current.version, current.size) != (copy.info.version, copy.info.size):
+            copy.file.close()
+            self.forget(key)
+            return None
+        self.compared(key, began)
+        return _Copy(current, copy.file)
+
+
+class _Change:
+    def __init__(self, cached: _Caching, key: str) -> None:
+        self._cached = cached
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._cached.forget(self._key)
+
+    def __exit__(self, *_: object) -> None:
+        self._cached.forget(self._key)
+
+
+class _Copies(_Caching):
+    """The server copies; what it replaces is forgotten."""
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``."""
+        assert isinstance(self.inner, CopiesWithin)
+        return self.inner.can_copy_from(as_stored(source))
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``."""
+        assert isinstance(self.inner, CopiesWithin)
+        with self.changing(to):
+            return self.inner.copy_from(as_stored(source), key, to, if_version=if_version)
+
+
+class _ReadsParts(_Caching):
+    """Parts come from a copy where there is one; reading them makes none."""
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        assert isinstance(self.inner, ReadsRanges)
+        self.check_key(key)
+        check_range(start, length)
+        copy = self.good_copy(key, if_version)
+        if copy is None:
+            return self.inner.read_range(key, start, length, if_version=if_version)
+        with closing(copy.file):
+            copy.file.seek(min(start, copy.info.size))
+            return copy.file.read(max(0, min(length, copy.info.size - start)))
+
+
+class Cached(_Caching):
+    """Reads what was read before from nearby. Thread-safe.
+
+    Without ``reads`` it only sees to it that no copy outlives what it changes: for those who want to know
+    what the backend itself holds.
+    """
+
+    transparent = True
+    forwards = CONNECTION | {
+        CreatesBuckets,
+        KeepsFolders,
+        Links,
+        LooksBeforeCreating,
+        RefusesWrites,
+        SetsVisibility,
+    }
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {CopiesWithin: _Copies, ReadsRanges: _ReadsParts}
+    )
+
+    @classmethod
+    def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Around a driver; the folder to keep copies in is told by whoever builds it."""
+        shelf: Shelf
+        if url := secrets.get(CACHE_REDIS):
+            # Only who asks for a cache in Redis needs its client.
+            from dashboard.storage.wrappers._redis import RedisShelf
+
+            place = sorted((name, text) for name, text in options.items() if not name.startswith("cache"))
+            digest = hashlib.sha256(repr((inner.name, place)).encode()).hexdigest()
+            shelf = RedisShelf(url, f"stowage:{digest[:32]}:")
+        else:
+            shelf = DiskShelf(Path(options[CACHE_FOLDER]), cache_bytes(options))
+        seconds = float(options.get(CACHE_SECONDS) or 0)
+        return cls(inner, shelf, seconds=seconds, reads=options.get(CACHE_READS) != "false")
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        """See ``Driver``."""
+        self.check_key(key)
+        copy = self.good_copy(key, if_version)
+        if copy is not None:
+            return CopyReading(copy, copy.info)
+        since = self.now(key)
+        reading = self.inner.read(key, if_version=if_version)
+        if not self._reads or reading.info.version is None or reading.info.size > self._shelf.largest:
+            return reading
+        slip = self._shelf.begin(_name(key))
+        return reading if slip is None else FillingReading(reading, slip, self, since)
+
+    def keep(self, info: ObjectInfo, slip: Slip, since: tuple[int, float]) -> None:
+        """A copy is complete: keep it unless the object was changed through here meanwhile."""
+        changes, began = since
+        if self.now(info.key)[0] != changes:
+            slip.drop()
+            return
+        slip.keep()
+        self.compared(info.key, began)
+        if self.now(info.key)[0] != changes:
+            self.forget(info.key)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``Driver``."""
+        writing = self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
+        return CachedWriting(writing, self, key)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``."""
+        self.check_key(key)
+        with self.changing(key):
+            return self.inner.put(key, data, attributes=attributes, create_only=create_only)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        with self.changing(key):
+            self.inner.delete(key)
+
+    def close(self) -> None:
+        """See ``Driver``. The copies stay for the next one."""
+        self._shelf.close()
+        self.inner.close()
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(key_bytes(key)).hexdigest()

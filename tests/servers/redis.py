@@ -1,0 +1,46 @@
+"""A real Redis server, where one is installed."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.servers.processes import ServerProcess, free_ports
+from tests.servers.s3 import wait_until
+
+PASSWORD = "redis-password-not-for-use"
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """Its address, password included. Skips where there is no server to start."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed, so the cache in Redis is not tried against one")
+    [port] = free_ports(1)
+    settings = {"port": port, "bind": "127.0.0.1", "save": "", "requirepass": PASSWORD, "dir": folder}
+    arguments = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    server = ServerProcess([program, *arguments], cwd=folder, log=folder / "redis.log")
+    try:
+
+        def ready() -> bool:
+            server.check()
+            return _answers(port)
+
+        wait_until(ready, seconds=10, what="Redis")
+        yield f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+    finally:
+        server.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

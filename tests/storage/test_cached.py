@@ -1,0 +1,386 @@
+"""A cache saves reads and is never believed: not when the backend changed, not when a copy is damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.driver import Driver, Reading, ReadsRanges
+from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.registry import build, check_options
+from dashboard.storage.types import Attributes, ObjectInfo, Secret
+from dashboard.storage.wrappers._redis import RedisShelf
+from dashboard.storage.wrappers._shelves import DiskShelf
+from dashboard.storage.wrappers.cached import Cached
+from dashboard.storage.wrappers.encrypted import Encrypted
+from tests.servers.redis import PASSWORD, redis_server
+from tests.storage.objects import content_of, get, stream
+
+MIB = 1 << 20
+
+
+class Counting(MemoryDriver):
+    """A place that counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+        self.before_read = lambda: None
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:  # type: ignore[override]
+        self.asked["read"] += 1
+        reading = super().read(key, if_version=if_version)
+        self.before_read()
+        return reading
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        self.asked["read_range"] += 1
+        return super().read_range(key, start, length, if_version=if_version)
+
+    def stat(self, key: str) -> ObjectInfo:
+        self.asked["stat"] += 1
+        return super().stat(key)
+
+
+@pytest.fixture
+def place() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in files(folder))
+
+
+def on_disk(place: Driver, folder: Path, limit: int = 64 * MIB, **more: float) -> Cached:
+    return Cached(place, DiskShelf(folder, limit), **more)  # type: ignore[arg-type]
+
+
+def test_what_was_read_is_not_fetched_again(place: Counting, folder: Path) -> None:
+    data, attributes = content_of(3 * MIB), Attributes("text/x", metadata={"author": "ada"})
+    place.put("a/ü \U0001f600", data, attributes=attributes)
+    driver = on_disk(place, folder)
+    for _ in range(3):
+        assert get(driver, "a/ü \U0001f600") == data
+        with driver.read("a/ü \U0001f600") as reading:
+            assert reading.info == place.stat("a/ü \U0001f600")
+            assert reading.read_all() == data
+    assert place.asked["read"] == 1
+    assert isinstance(driver, ReadsRanges)
+    assert driver.read_range("a/ü \U0001f600", 5, 10) == data[5:15]
+    assert driver.read_range("a/ü \U0001f600", len(data) - 5, 10) == data[-5:]
+    assert driver.read_range("a/ü \U0001f600", len(data) + 5, 10) == b""
+    assert place.asked["read_range"] == 0
+
+
+def test_copies_outlive_the_program(place: Counting, folder: Path) -> None:
+    place.put("a", b"hello")
+    assert get(on_disk(place, folder), "a") == b"hello"
+    assert get(on_disk(place, folder), "a") == b"hello"
+    assert place.asked["read"] == 1
+
+
+def test_a_change_at_the_backend_is_seen_at_once(place: Counting, folder: Path) -> None:
+    place.put("a", b"old")
+    driver = on_disk(place, folder)
+    version = driver.stat("a").version
+    assert get(driver, "a") == b"old"
+    place.put("a", b"new")
+    assert get(driver, "a") == b"new"
+    with pytest.raises(Changed):
+        driver.read("a", if_version=version)
+    place.delete("a")
+    with pytest.raises(NotFound):
+        driver.read("a")
+    assert files(folder) == []
+
+
+def test_within_the_chosen_seconds_the_backend_is_not_asked(place: Counting, folder: Path) -> None:
+    place.put("a", b"old")
+    driver = on_disk(place, folder, seconds=3600)
+    assert get(driver, "a") == b"old"
+    place.asked.clear()
+    assert get(driver, "a") == b"old"
+    assert not place.asked
+    place.put("a", b"newer")
+    assert get(driver, "a") == b"old"
+    with pytest.raises(Changed), driver.read("a", if_version="another"):
+        pass
+    # Another program's change is seen late, our own at once; and after a start the backend is asked.
+    driver.put("a", b"ours")
+    assert get(driver, "a") == b"ours"
+    place.put("a", b"theirs")
+    assert get(on_disk(place, folder, seconds=3600), "a") == b"theirs"
+
+
+@pytest.mark.parametrize("how", ["put", "write", "delete", "copy"])
+def test_no_copy_outlives_a_change_made_here(place: Counting, folder: Path, how: str) -> None:
+    driver = on_disk(place, folder, seconds=3600)
+    place.put("a", b"old")
+    place.put("b", b"other")
+    assert get(driver, "a") == b"old"
+    if how == "put":
+        driver.put("a", b"other")
+    elif how == "write":
+        stream(driver, "a", b"other")
+    elif how == "copy":
+        driver.copy_from(driver, "b", "a")  # type: ignore[attr-defined]
+    else:
+        driver.delete("a")
+        with pytest.raises(NotFound):
+            driver.read("a")
+        return
+    assert get(driver, "a") == b"other"
+
+
+def test_a_copy_begun_before_a_write_is_not_kept(place: Counting, folder: Path) -> None:
+    driver = on_disk(place, folder, seconds=3600)
+    place.put("a", b"old")
+    with driver.read("a") as reading:
+        driver.put("a", b"new")
+        assert reading.read_all() == b"old"
+    assert files(folder) == []
+    assert get(driver, "a") == b"new"
+
+
+def test_a_read_that_is_not_finished_leaves_no_copy(place: Counting, folder: Path) -> None:
+    place.put("a", content_of(5 * MIB))
+    driver = on_disk(place, folder)
+    with driver.read("a") as reading:
+        next(reading.chunks())
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "swap", "grow"])
+def test_a_damaged_copy_is_no_copy(place: Counting, folder: Path, harm: str) -> None:
+    data = content_of(100_000)
+    place.put("a", data)
+    place.put("b", data[::-1])
+    driver = on_disk(place, folder, seconds=3600)
+    assert get(driver, "a") == data
+    [path] = files(folder)
+    stored = bytearray(path.read_bytes())
+    if harm == "flip":
+        stored[1234] ^= 1
+    elif harm == "cut":
+        del stored[5000:]
+    elif harm == "empty":
+        stored.clear()
+    elif harm == "grow":
+        stored += b"\0" * 100
+    else:
+        assert get(driver, "b") == data[::-1]
+        [other] = [each for each in files(folder) if each != path]
+        stored[:] = other.read_bytes()
+    path.write_bytes(stored)
+    assert get(driver, "a") == data
+    assert get(driver, "a") == data
+    assert place.asked["read"] == (3 if harm == "swap" else 2)
+
+
+def test_it_stays_within_its_bounds_and_keeps_what_is_used(place: Counting, folder: Path) -> None:
+    driver = on_disk(place, folder, limit=4 * MIB)
+    for number in range(60):
+        place.put(f"{number}", content_of(200_000, number))
+    began = time.time() - 10_000
+    for number in range(60):
+        assert get(driver, f"{number}") == content_of(200_000, number)
+        assert get(driver, "0") == content_of(200_000, 0)
+        assert size_of(folder) <= 4 * MIB
+        # Uses are told apart by the clock of the file system, which may stand still for a while.
+        for path in files(folder):
+            if path.stat().st_mtime > began + 5000:
+                os.utime(path, (began + number, began + number))
+    assert size_of(folder) > 2 * MIB
+    place.asked.clear()
+    assert get(driver, "0") == content_of(200_000, 0)
+    assert place.asked["read"] == 0
+    place.put("large", content_of(MIB + 1))
+    place.asked.clear()
+    for _ in range(2):
+        assert get(driver, "large") == content_of(MIB + 1)
+    assert place.asked["read"] == 2
+
+
+def test_abandoned_files_go(place: Counting, folder: Path) -> None:
+    (folder / "ab").mkdir(parents=True)
+    for name, age in (("old.part", 10_000), ("new.part", 0)):
+        (folder / "ab" / name).write_bytes(b"x" * 1000)
+        os.utime(folder / "ab" / name, (time.time() - age,) * 2)
+    place.put("a", b"x")
+    assert get(on_disk(place, folder), "a") == b"x"
+    assert [path.name for path in files(folder) if path.suffix] == ["new.part"]
+
+
+def test_a_disk_that_takes_nothing_is_no_obstacle(
+    place: Counting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    driver = on_disk(place, tmp_path / "file" / "cache")
+    place.put("a", b"hello")
+    for _ in range(2):
+        assert get(driver, "a") == b"hello"
+    driver.delete("a")
+    assert "cache" in caplog.text
+
+
+def test_many_threads_and_two_processes_worth_of_caches_agree(place: Counting, folder: Path) -> None:
+    drivers = [on_disk(place, folder, limit=MIB), on_disk(place, folder, limit=MIB)]
+    contents = [content_of(20_000, seed) for seed in range(4)]
+    place.put("hot", contents[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            drivers[number % 2].put("hot", contents[number % 4])
+        stop.set()
+
+    def read(number: int) -> int:
+        seen = 0
+        while not stop.is_set():
+            try:
+                assert get(drivers[number % 2], "hot") in contents
+            except Changed:
+                continue
+            seen += 1
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        writing = pool.submit(write)
+        readers = [pool.submit(read, number) for number in range(6)]
+        writing.result()
+        assert sum(each.result() for each in readers) > 0
+    assert get(drivers[0], "hot") == get(drivers[1], "hot") == get(place, "hot")
+
+
+def test_copies_of_encrypted_objects_are_encrypted(place: Counting, folder: Path) -> None:
+    driver = Encrypted(on_disk(place, folder), bytes(32))
+    driver.put("a", b"plain words" * 1000)
+    for _ in range(2):
+        assert get(driver, "a") == b"plain words" * 1000
+    assert place.asked["read"] == 1
+    [path] = files(folder)
+    assert b"plain words" not in path.read_bytes()
+
+
+def test_who_wants_the_backends_own_bytes_gets_them_and_still_forgets(place: Counting, folder: Path) -> None:
+    serving = on_disk(place, folder, seconds=3600)
+    moving = Cached(place, DiskShelf(folder, MIB), reads=False)
+    place.put("a", b"old")
+    assert get(serving, "a") == b"old"
+    place.asked.clear()
+    assert get(moving, "a") == get(moving, "a") == b"old"
+    assert place.asked["read"] == 2
+    moving.put("a", b"new")
+    assert get(serving, "a") == b"new"
+
+
+# Redis
+
+
+@pytest.fixture(scope="module")
+def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as address:
+        yield address
+
+
+def test_copies_in_redis(place: Counting, redis_address: str) -> None:
+    place.put("a", content_of(3 * MIB))
+    place.put("large", content_of(9 * MIB))
+    first = Cached(place, RedisShelf(Secret(redis_address), "one:"))
+    second = Cached(place, RedisShelf(Secret(redis_address), "one:"))
+    other = Cached(place, RedisShelf(Secret(redis_address), "two:"))
+    assert get(first, "a") == get(second, "a") == content_of(3 * MIB)
+    assert place.asked["read"] == 1
+    assert get(other, "a") == content_of(3 * MIB)
+    assert place.asked["read"] == 2
+    second.put("a", b"new")
+    assert get(first, "a") == b"new"
+    for _ in range(2):
+        assert get(first, "large") == content_of(9 * MIB)
+    assert PASSWORD not in repr(vars(first)) + repr(vars(first._shelf))
+    for each in (first, second, other):
+        each.close()
+
+
+def test_redis_by_options(place: Counting, redis_address: str, tmp_path: Path) -> None:
+    options, secrets = {"root": str(tmp_path), "cache": "on"}, {"cache_redis": Secret(redis_address)}
+    driver = build("local", check_options("local", options, secrets), secrets)
+    assert isinstance(driver, Cached)
+    driver.put("a", b"hello")
+    assert get(driver, "a") == get(driver, "a") == b"hello"
+    driver.close()
+
+
+def test_a_redis_that_is_down_is_no_obstacle(place: Counting, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    driver = Cached(place, RedisShelf(Secret(f"redis://:{PASSWORD}@127.0.0.1:1/0"), "x:"))
+    place.put("a", b"hello")
+    for _ in range(3):
+        assert get(driver, "a") == b"hello"
+    driver.put("a", b"new")
+    driver.delete("a")
+    driver.close()
+    assert caplog.text.count("does not answer") == 1
+    assert PASSWORD not in caplog.text
+
+
+# Options
+
+
+def test_it_is_switched_on_by_options_where_there_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    checked = check_options("local", {"root": str(tmp_path / "root"), "cache": "on", "cache_size": " 5 "})
+    assert (checked["cache_size"], checked["cache_seconds"]) == ("5", "0")
+    assert not isinstance(build("local", checked), Cached)
+    driver = build("local", checked, told={"cache_folder": str(tmp_path / "cache")})
+    assert isinstance(driver, Cached)
+    driver.put("a", b"hello")
+    assert get(driver, "a") == b"hello"
+    assert len(files(tmp_path / "cache")) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cache_size", "0"), ("cache_size", "many"), ("cache_size", "-5"), ("cache_seconds", "1.5")],
+)
+def test_numbers_are_checked(tmp_path: Path, field: str, value: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_options("local", {"root": str(tmp_path), field: value})
+    assert caught.value.subject == field
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://cache.example.com",
+        "redis://",
+        "redis://169.254.169.254/0",
+        "redis://host:99999/0",
+        "redis://u:hunter2@host/0?x=1",
+        "hunter2",
+    ],
+)
+def test_the_address_of_redis_is_checked(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_options("local", {"root": str(tmp_path)}, {"cache_redis": Secret(address)})
+    assert caught.value.subject == "cache_redis"
+    assert "hunter2" not in caught.value.reason + caught.value.remedy

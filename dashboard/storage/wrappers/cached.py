@@ -9,17 +9,15 @@ descriptions are always the backend's own.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import ClassVar, Self
 
 from dashboard.storage.driver import (
     CopiesWithin,
@@ -35,7 +33,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
     Writing,
 )
-from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.errors import NotFound
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
@@ -46,91 +44,13 @@ from dashboard.storage.wrapper_options import (
     CACHE_SECONDS,
     cache_bytes,
 )
+from dashboard.storage.wrappers._copies import Copy, CopyReading, description
 from dashboard.storage.wrappers._shelves import DiskShelf, Shelf, Slip
 from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
 
-_CHUNK = 1024 * 1024
 _REMEMBERED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
 _STRIPES = 256
-
-
-class _Copy:
-    """An open copy that is whole. ``seek`` and read as a file; it is for one thread."""
-
-    def __init__(self, info: ObjectInfo, file: BinaryIO) -> None:
-        self.info = info
-        self.file = file
-
-    @classmethod
-    def of(cls, file: BinaryIO, key: str) -> _Copy | None:
-        """None, with the file closed, where it is no whole copy of this object."""
-        try:
-            info = _parse(file, key)
-        except (OSError, ValueError, KeyError, TypeError):
-            info = None
-        if info is None:
-            file.close()
-            return None
-        return cls(info, file)
-
-
-def _parse(file: BinaryIO, key: str) -> ObjectInfo | None:
-    """Content, description as JSON, and the description's length in 8 bytes."""
-    end = file.seek(0, 2)
-    file.seek(max(0, end - 8))
-    length = int.from_bytes(file.read(8), "big")
-    if not 0 < length <= min(end - 8, _CHUNK):
-        return None
-    file.seek(end - 8 - length)
-    told = json.loads(file.read(length))
-    size, crc, left = end - 8 - length, 0, end - 8 - length
-    file.seek(0)
-    while left and (data := file.read(min(left, _CHUNK))):
-        crc, left = zlib.crc32(data, crc), left - len(data)
-    if told["key"] != key or told["size"] != size or told.pop("crc") != crc or left:
-        return None
-    attributes = Attributes(**told.pop("attributes"))
-    return ObjectInfo(**told, attributes=attributes)
-
-
-def _told(info: ObjectInfo, crc: int) -> bytes:
-    told: dict[str, Any] = {
-        name: getattr(info, name) for name in ("key", "size", "modified", "etag", "version", "md5")
-    }
-    attributes = asdict(replace(info.attributes, metadata={})) | {"metadata": dict(info.attributes.metadata)}
-    data = json.dumps(told | {"crc": crc, "attributes": attributes}).encode()
-    return data + len(data).to_bytes(8, "big")
-
-
-class CopyReading:
-    """A read of a copy."""
-
-    def __init__(self, copy: _Copy, info: ObjectInfo) -> None:
-        self._file = copy.file
-        self.info = info
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading``."""
-        self._file.seek(0)
-        left = self.info.size
-        while left and (data := self._file.read(min(left, _CHUNK))):
-            left -= len(data)
-            yield data
-        if left:
-            raise Changed(self.info.key)
-
-    def read_all(self) -> bytes:
-        """See ``Reading``."""
-        return b"".join(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
 
 class FillingReading:
@@ -161,7 +81,7 @@ class FillingReading:
 
     def _keep(self, crc: int, size: int) -> None:
         if size == self.info.size:
-            self._slip.write(_told(self.info, crc))
+            self._slip.write(description(self.info, crc))
             self._cached.keep(self.info, self._slip, self._since)
 
     def __enter__(self) -> Self:
@@ -244,13 +164,13 @@ class _Caching(Wrapper):
             if len(self._compared) > _REMEMBERED:
                 self._compared.popitem(last=False)
 
-    def good_copy(self, key: str, if_version: str | None) -> _Copy | None:
+    def good_copy(self, key: str, if_version: str | None) -> Copy | None:
         """A copy of what the backend has now. Raises what the backend says when it is asked."""
         if not self._reads:
             return None
         name = _name(key)
         file = self._shelf.find(name)
-        copy = _Copy.of(file, key) if file is not None else None
+        copy = Copy.of(file, key) if file is not None else None
         if copy is None:
             return None
         if if_version is not None and if_version != copy.info.version:
@@ -275,7 +195,7 @@ class _Caching(Wrapper):
             self.forget(key)
             return None
         self.compared(key, began)
-        return _Copy(current, copy.file)
+        return Copy(current, copy.file)
 
 
 class _Change:

@@ -72,7 +72,13 @@ def open_storage(instance: str | Path | None = None) -> Storage:
     def active() -> str:
         return next((each.name for each in services.backends.list() if each.active), "")
 
-    return Storage(services.backends.driver, default=active, keep=False, on_close=services.close)
+    return Storage(
+        services.backends.driver,
+        default=active,
+        keep=False,
+        names=lambda: [each.name for each in services.backends.list()],
+        on_close=services.close,
+    )
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:

@@ -27,6 +27,8 @@ VENDORS = {
     "google": {"storage/drivers/_gcs_tokens.py"},
     "google_crc32c": {"storage/drivers/_gcs_digests.py"},
     "paramiko": {"storage/drivers/_ssh.py"},
+    "django": {"storage/django_files.py"},
+    "fsspec": {"storage/fsspec_files.py"},
     "cryptography": {"vault/cipher.py", "storage/wrappers/_aead.py"},
     "redis": {"storage/wrappers/_redis.py"},
     "zstandard": {"storage/wrappers/_zstd.py"},

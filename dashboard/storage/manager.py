@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -33,7 +33,8 @@ class Storage(Operations):
     What :class:`Backend` does, a ``Storage`` does with its default backend: the one named ``default``, or
     the first that was configured. ``resolve`` turns other names into drivers and raises ``StowageError``
     for those it does not know. With ``keep`` off it is asked before every call and owns the drivers: for
-    settings that change while the program runs. ``on_close`` is called once, by :meth:`close`.
+    settings that change while the program runs; ``names`` tells those it knows. ``on_close`` is called
+    once, by :meth:`close`.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Storage(Operations):
         *,
         default: str | Callable[[], str] = "",
         keep: bool = True,
+        names: Callable[[], Iterable[str]] | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self._resolve = resolve or _unknown
         self._default = default
         self._keep = keep
+        self._names = names or tuple
         self._on_close = on_close
         self._lock = RLock()
         self._backends: dict[str, Backend] = {}
@@ -110,6 +113,11 @@ class Storage(Operations):
             if found is None:
                 found = self._backends[name] = self._open(name)
             return found
+
+    def names(self) -> tuple[str, ...]:
+        """The backends that were configured, and those ``resolve`` is said to know."""
+        with self._lock:
+            return tuple(dict.fromkeys((*self._makers, *self._names())))
 
     disk = backend
     """The same call under the name other frameworks know it by."""

@@ -116,14 +116,28 @@ class Operations(ABC):
     def copy(self, key: str, to: str) -> Written | None:
         """Copy within this backend, on the server where it can. Replaces ``to``. Raises ``NotFound``.
         None when both keys are the same and nothing was to be done."""
+        if key == to:
+            self.driver.stat(key)
+            return None
+        return self.copy_to(key, self, to)
+
+    def copy_to(self, key: str, target: Operations, to: str = "") -> Written:
+        """Copy to another backend, under the same key or ``to``: on the server where both ends allow it,
+        else as a stream, compared with a checksum as it flows. Replaces. Raises ``NotFound``, ``Changed``
+        and ``Damaged``."""
         from dashboard.storage.copying import copy_object
 
         driver = self.driver
         info = driver.stat(key)
-        if key == to:
-            return None
-        listed = Entry(key, info.size, info.modified, info.etag)
-        copied = copy_object(driver, driver, listed, to=to, progress=_untold, stop=_never, need_md5=False)
+        copied = copy_object(
+            driver,
+            target.driver,
+            Entry(key, info.size, info.modified, info.etag),
+            to=to or key,
+            progress=_untold,
+            stop=_never,
+            need_md5=False,
+        )
         return copied.written
 
     def move(self, key: str, to: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from dashboard.app import open_services
@@ -13,7 +15,9 @@ from dashboard.services.backends import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage import Backend
+from dashboard.storage.django_files import StowageStorage
 from dashboard.storage.environment import SELECTORS, table
+from dashboard.storage.fsspec_files import StowageFileSystem
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
 
@@ -38,6 +42,8 @@ def test_the_program_on_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     an_instance(tmp_path / "instance", tmp_path / "shared")
     [toml] = blocks("toml")
     (tmp_path / "storage.toml").write_text(toml)
+    # A wheel announces it; a checkout is not installed.
+    fsspec.register_implementation("stowage", StowageFileSystem, clobber=True)
     program: dict[str, object] = {}
     for number, block in enumerate(blocks("python"), start=1):
         exec(compile(block, f"docs/library.md, example {number}", "exec"), program)
@@ -58,3 +64,10 @@ def test_every_call_is_on_the_page() -> None:
     public = {name for name in dir(Backend) if not name.startswith("_")} - {"driver"}
     documented = set(re.findall(r"`([a-z_]+)\(", PAGE))
     assert public <= documented
+
+
+def test_every_option_for_django_is_on_the_page() -> None:
+    parameters = inspect.signature(StowageStorage).parameters.values()
+    named = {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    section = PAGE.partition("## With Django")[2].partition("\n## ")[0]
+    assert named <= set(re.findall(r"`([a-z_]+)`", section))

@@ -48,6 +48,7 @@ def stowage(invocation: Invocation, instance: Path | None, debug: bool) -> None:
 
 
 backend.add_command(backend_work.count)
+backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
 for command in (run, setup, backend, migrate, migrations, keys, user):

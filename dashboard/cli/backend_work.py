@@ -65,6 +65,33 @@ def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> 
     return DONE
 
 
+@click.command(cls=Command)
+@click.argument("name")
+@click.option("--origin", metavar="URL", required=True, help="The site that browsers upload from.")
+@click.option(
+    "--fix", "fixes", metavar="FINDING", multiple=True, help="Mend this finding first; repeat for more."
+)
+@pass_invocation
+def check(invocation: Invocation, *, name: str, origin: str, fixes: tuple[str, ...]) -> int:
+    """Look at how the bucket of NAME is set up: may browsers upload, what do lifecycle rules delete?
+
+    Exit code 1 says that something was found.
+    """
+    settings = invocation.services.place_settings
+    for finding in fixes:
+        settings.fix(invocation.actor, name, finding, origin)
+        invocation.out.note(f"Mended: {finding}.")
+    found = settings.findings(invocation.actor, name, origin)
+    invocation.out.document({"name": name, "findings": found})
+    for each in found:
+        invocation.out.note(f"{'ok' if each.good else 'found':<8} {each.sentence}")
+        if each.remedy:
+            invocation.out.note(f"         {each.remedy}")
+        if each.fixable:
+            invocation.out.note(f"         Mend it with: --fix {each.name}")
+    return DONE if all(each.good for each in found) else WITH_ERRORS
+
+
 def _counted(info: BackendInfo, began: float) -> bool:
     """Whether the count that was asked for has ended, well or not."""
     status = info.status

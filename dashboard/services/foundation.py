@@ -11,6 +11,7 @@ from dashboard.services.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
 from dashboard.services.passwords import Passwords
+from dashboard.services.place_settings import PlaceSettings
 from dashboard.services.probes import Probes
 from dashboard.services.setup import Setup
 from dashboard.services.status import StatusBoard
@@ -29,6 +30,7 @@ class Foundation:
     status: StatusBoard
     checks: Checks
     probes: Probes
+    place_settings: PlaceSettings
     setup: Setup
 
 
@@ -56,4 +58,5 @@ def lay(settings: Settings, database: Database, *, passwords: Passwords | None =
         backends=backends,
         checks=checks,
     )
-    return Foundation(audit, keys, accounts, backends, status, checks, probes, setup)
+    places = PlaceSettings(database, audit, backends)
+    return Foundation(audit, keys, accounts, backends, status, checks, probes, places, setup)

@@ -14,6 +14,7 @@ from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations import Migrations
 from dashboard.services.migrations_work import MigrationWork
+from dashboard.services.place_settings import PlaceSettings
 from dashboard.services.probes import Probes
 from dashboard.services.runner import Runner
 from dashboard.services.setup import Setup
@@ -35,6 +36,7 @@ class Services:
     status: StatusBoard
     activation: Activation
     probes: Probes
+    place_settings: PlaceSettings
     migrations: Migrations
     runner: Runner
 
@@ -71,6 +73,7 @@ def compose(settings: Settings, database: Database) -> Services:
         status=base.status,
         activation=activation,
         probes=base.probes,
+        place_settings=base.place_settings,
         migrations=migrations,
         runner=runner,
     )

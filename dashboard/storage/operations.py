@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import IO
 
 from dashboard.storage.driver import (
     SMALL,
-    Driver,
     Links,
     Reading,
     ReadsRanges,
@@ -16,6 +14,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import NotFound, PlaceMissing
+from dashboard.storage.extras import Extras
 from dashboard.storage.folders import Folders
 from dashboard.storage.powers import lacks
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
@@ -24,14 +23,9 @@ Content = bytes | str | IO[bytes]
 """What can be stored: bytes, text (as UTF-8), or an open binary file, read from where it stands."""
 
 
-class Operations(ABC):
+class Operations(Extras):
     """Thread-safe. Every method raises ``StorageError``; a number or text that makes no sense raises
     ``InvalidInput``, and a backend that cannot be built the ``StowageError`` that says why."""
-
-    @property
-    @abstractmethod
-    def driver(self) -> Driver:
-        """The driver that does the work."""
 
     # Objects
 

@@ -17,6 +17,8 @@ from dashboard.storage.driver import (
     SetsVisibility,
 )
 from dashboard.storage.errors import Unsupported
+from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.wrapping import Wrapper
 
 
@@ -46,6 +48,12 @@ POWERS: Mapping[str, Power] = MappingProxyType(
                 SetsVisibility,
                 "cannot say of a single object who may read it.",
             ),
+            Power("delete many", "Deletes many at once", DeletesMany, "deletes one object after the other."),
+            Power("upload url", "Signed uploads", SignsUploads, "cannot let a browser upload by itself."),
+            Power("versions", "Older versions", KeepsVersions, "keeps only the last state of an object."),
+            Power("tags", "Tags", HoldsTags, "has no tags."),
+            Power("tier", "Storage classes and tiers", HasTiers, "keeps every object in the same way."),
+            Power("settings", "Checks its place's settings", ChecksSettings, "has no settings to look at."),
             Power("bucket", "Creates its place", CreatesBuckets, "is there as soon as it is used."),
             Power("address", "Has a network address", Connects, "needs no network."),
         )

@@ -22,10 +22,15 @@ from dashboard.storage.driver import (
     ServesFolders,
     Writing,
 )
+from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
+from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION: frozenset[type] = frozenset({Connects, LimitsConnections, SecuresConnections, ServesFolders})
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
+
+BESIDE_CONTENT: frozenset[type] = frozenset({ChecksSettings, DeletesMany, HasTiers, HoldsTags})
+"""Powers that neither read nor write content: wrappers that only change its form forward them."""
 
 
 class Wrapper:

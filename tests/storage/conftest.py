@@ -25,6 +25,7 @@ from tests.servers.ftp import USER as FTP_USER
 from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
+from tests.servers.s3 import Identity
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
@@ -50,15 +51,18 @@ def local(request: pytest.FixtureRequest) -> Driver:
     return build("local", check_options("local", {"root": str(request.getfixturevalue("root"))}))
 
 
-def s3_on(server: SeaweedFS | MotoS3, bucket: str, prefix: str) -> Driver:
-    """An S3 driver for a bucket of a test server."""
+def s3_on(
+    server: SeaweedFS | MotoS3, bucket: str, prefix: str, *, identity: Identity | None = None
+) -> Driver:
+    """An S3 driver for a bucket of a test server, as its administrator or somebody else."""
+    who = identity or server.admin
     options = {
         "endpoint": server.endpoint,
         "bucket": bucket,
-        "access_key_id": server.admin.access_key,
+        "access_key_id": who.access_key,
         "prefix": prefix,
     }
-    secrets = {"secret_access_key": Secret(server.admin.secret_key)}
+    secrets = {"secret_access_key": Secret(who.secret_key)}
     return build("s3", check_options("s3", options, secrets), secrets)
 
 

@@ -23,6 +23,7 @@ SUITES: Mapping[str, str] = {
     "test_contract.py": "Objects",
     "test_contract_ranges.py": "Parts of objects",
     "test_contract_facade.py": "Folders, addresses, visibility",
+    "test_contract_powers.py": "Versions, tags, tiers, settings",
     "test_contract_keys.py": "Keys and listings",
 }
 TEST_OF_POWERS = "test_a_power_is_there_or_its_absence_is_explained"

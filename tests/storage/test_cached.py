@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import pytest
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver, Reading, ReadsRanges
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.errors import Changed, NotFound, StorageError
+from dashboard.storage.object_powers import DeletesMany, KeepsVersions, Version
 from dashboard.storage.registry import build, check_options
-from dashboard.storage.types import Attributes, ObjectInfo, Secret
+from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers._redis import RedisShelf
 from dashboard.storage.wrappers._shelves import DiskShelf
 from dashboard.storage.wrappers.cached import Cached
@@ -384,3 +385,41 @@ def test_the_address_of_redis_is_checked(tmp_path: Path, address: str) -> None:
         check_options("local", {"root": str(tmp_path)}, {"cache_redis": Secret(address)})
     assert caught.value.subject == "cache_redis"
     assert "hunter2" not in caught.value.reason + caught.value.remedy
+
+
+class Versioned(Counting):
+    """A place that deletes many at once and knows one older state of everything."""
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
+        for key in keys:
+            self.delete(key)
+        return {}
+
+    def keeps_versions(self) -> bool:
+        return True
+
+    def versions(self, prefix: str = "") -> Iterator[Version]:
+        yield Version("a", "old", 3, None, None, current=False, deleted=False)
+
+    def read_version(self, key: str, version: str) -> Reading:
+        raise NotFound(key)
+
+    def restore_version(self, key: str, version: str) -> Written:
+        return self.put(key, b"old")
+
+
+def test_what_is_deleted_with_many_or_restored_leaves_no_copy(folder: Path) -> None:
+    place = Versioned()
+    cached = on_disk(place, folder, seconds=1000.0)
+    assert isinstance(cached, DeletesMany)
+    assert isinstance(cached, KeepsVersions)
+    for key in ("a", "b"):
+        cached.put(key, b"new")
+        assert get(cached, key) == get(cached, key) == b"new"
+    assert len(files(folder)) == 2
+    cached.restore_version("a", "old")
+    assert get(cached, "a") == b"old"
+    assert cached.delete_many(key for key in ("a", "b")) == {}
+    assert files(folder) == []
+    with pytest.raises(NotFound):
+        get(cached, "b")

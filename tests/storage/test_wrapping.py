@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashboard.storage import driver as protocols
-from dashboard.storage import wrappers
+from dashboard.storage import object_powers, place_powers, wrappers
 from dashboard.storage.driver import (
     Connects,
     CopiesWithin,
@@ -29,8 +29,11 @@ from dashboard.storage.wrapping import Wrapper, as_stored
 OF_A_WRITING = {ProvesByParts}
 POWERS = {
     each
-    for _, each in inspect.getmembers(protocols, inspect.isclass)
-    if each.__module__ == protocols.__name__ and each not in {Driver, Reading, Writing} | OF_A_WRITING
+    for module in (protocols, object_powers, place_powers)
+    for _, each in inspect.getmembers(module, inspect.isclass)
+    if each.__module__ == module.__name__
+    and getattr(each, "_is_protocol", False)
+    and each not in {Driver, Reading, Writing} | OF_A_WRITING
 }
 
 

@@ -61,6 +61,14 @@ _ACTIONS = {
     "create bucket": ("create", "s3:CreateBucket"),
     "visibility": ("look at permissions in", "s3:GetObjectAcl"),
     "set visibility": ("change permissions in", "s3:PutObjectAcl"),
+    "versions": ("list versions in", "s3:ListBucketVersions and s3:GetBucketVersioning"),
+    "restore": ("restore versions in", "s3:GetObjectVersion and s3:PutObject"),
+    "tags": ("tag objects in", "s3:GetObjectTagging and s3:PutObjectTagging"),
+    "tier": ("copy within", "s3:GetObject and s3:PutObject"),
+    "look at CORS": ("look at the CORS rules of", "s3:GetBucketCORS"),
+    "change CORS": ("change the CORS rules of", "s3:PutBucketCORS"),
+    "look at lifecycle": ("look at the lifecycle rules of", "s3:GetLifecycleConfiguration"),
+    "change lifecycle": ("change the lifecycle rules of", "s3:PutLifecycleConfiguration"),
     "authenticate": ("sign in to", "s3:ListBucket"),
 }
 
@@ -133,6 +141,7 @@ _CODES: dict[str, tuple[Kind, str, str]] = {
         "The bucket “{bucket}” has its access control lists switched off.",
         "Open it with a bucket policy, or allow ACLs under Object Ownership.",
     ),
+    "InvalidTag": (Kind.UNSUPPORTED, "{host} cannot hold these tags.", "Use fewer and simpler tags."),
     "NotImplemented": (Kind.UNSUPPORTED, "{host} cannot do this.", ""),
     "MethodNotAllowed": (Kind.UNSUPPORTED, "{host} does not allow this.", ""),
     "ConditionalRequestConflict": (Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
@@ -172,7 +181,12 @@ _WRONG_REGION = frozenset(
         "TemporaryRedirect",
     }
 )
+_NOT_CONFIGURED = frozenset({"NoSuchCORSConfiguration", "NoSuchLifecycleConfiguration", "NoSuchTagSet"})
 _IMPOSSIBLE_KEY = frozenset({"InvalidURI", "KeyTooLongError", "InvalidObjectName", "XMinioInvalidObjectName"})
+
+
+class NothingConfigured(StorageError):
+    """A setting was asked for that the bucket does not have. Never leaves the driver."""
 
 
 def translate(failure: Failure, scene: Scene) -> StorageError:
@@ -217,6 +231,8 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
     error: StorageError | None = None
     if code == "NoSuchBucket":
         error = _no_bucket(scene)
+    elif code in _NOT_CONFIGURED:
+        error = NothingConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=scene.operation)
     elif code in _WRONG_REGION or (status in (301, 307, 400) and failure.region not in ("", scene.region)):
         error = _wrong_region(failure, scene)
     elif code in _IMPOSSIBLE_KEY:

@@ -26,6 +26,7 @@ from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
+from dashboard.storage.types import EMPTY
 from dashboard.storage.wire import patiently, trouble_in
 
 ATTEMPTS = 4
@@ -210,10 +211,13 @@ class SignedClient:
         signed["user-agent"] = "stowage"
         return target, signed
 
-    def presigned(self, full: str, seconds: int) -> str:
-        """The address of a GET that needs no credentials until it expires.
+    def presigned(
+        self, full: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
+    ) -> str:
+        """The address of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-        request = AWSRequest(method="GET", url=self._origin + self._target(full, {}))
+        url = self._origin + self._target(full, {})
+        request = AWSRequest(method=method, url=url, headers=dict(headers))
         S3SigV4QueryAuth(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
         return str(request.url)
 

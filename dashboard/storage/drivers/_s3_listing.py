@@ -56,7 +56,7 @@ def entries(
             yield from current.entries
             following = coming.result()
             if following.token == current.token:
-                raise _unreadable(scene)
+                raise unreadable(scene)
             current = following
     yield from current.entries
 
@@ -66,26 +66,26 @@ def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfi
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
     while True:
-        root = _parsed(client.send("GET", scene, query=query).body, scene)
-        decode = _decoder(root)
+        root = parsed(client.send("GET", scene, query=query).body, scene)
+        decode = decoder(root)
         for each in root.iterfind("Upload"):
             yield Unfinished(
                 decode(each.findtext("Key") or ""),
                 each.findtext("UploadId") or "",
-                _seconds(each.findtext("Initiated")) or 0.0,
+                seconds(each.findtext("Initiated")) or 0.0,
             )
         key_marker = decode(root.findtext("NextKeyMarker") or "")
         if root.findtext("IsTruncated") != "true" or not key_marker:
             return
         marks = {"key-marker": key_marker, "upload-id-marker": root.findtext("NextUploadIdMarker") or ""}
         if marks.items() <= query.items():
-            raise _unreadable(scene)
+            raise unreadable(scene)
         query = {**query, **marks}
 
 
 def _fetch(client: SignedClient, scene: Scene, query: dict[str, str]) -> _Page:
-    root = _parsed(client.send("GET", scene, query=query).body, scene)
-    decode = _decoder(root)
+    root = parsed(client.send("GET", scene, query=query).body, scene)
+    decode = decoder(root)
     found = []
     for each in root.iterfind("Contents"):
         # One pass over the children is three times as fast as a findtext for each.
@@ -93,30 +93,34 @@ def _fetch(client: SignedClient, scene: Scene, query: dict[str, str]) -> _Page:
         try:
             size = int(fields["Size"])
         except (KeyError, ValueError) as error:
-            raise _unreadable(scene) from error
-        modified = _seconds(fields.get("LastModified"))
+            raise unreadable(scene) from error
+        modified = seconds(fields.get("LastModified"))
         found.append(Entry(decode(fields.get("Key", "")), size, modified, unquoted(fields.get("ETag"))))
     more = root.findtext("IsTruncated") == "true"
     return _Page(found, (root.findtext("NextContinuationToken") or "") if more else "")
 
 
-def _parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+    """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
     try:
         return parse(body)
     except ElementTree.ParseError as error:
-        raise _unreadable(scene) from error
+        raise unreadable(scene) from error
 
 
-def _unreadable(scene: Scene) -> Exception:
+def unreadable(scene: Scene) -> Exception:
+    """The error for an answer that makes no sense."""
     return translate(Failure(trouble="unreadable"), scene)
 
 
-def _decoder(root: ElementTree.Element) -> Callable[[str], str]:
+def decoder(root: ElementTree.Element) -> Callable[[str], str]:
+    """How keys are written in this answer."""
     # Servers that ignore encoding-type send keys as they are, percent signs included.
     return unquote_plus if root.findtext("EncodingType") == "url" else str
 
 
-def _seconds(text: str | None) -> float | None:
+def seconds(text: str | None) -> float | None:
+    """An ISO 8601 time as seconds since the epoch, None where there is none."""
     if not text:
         return None
     try:

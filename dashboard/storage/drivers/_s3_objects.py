@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers import _obstore, _s3_listing
 from dashboard.storage.drivers._obstore import ObstoreError
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import ATTEMPTS, SignedClient, unquoted
+from dashboard.storage.drivers._s3_http import ATTEMPTS, Answer, SignedClient, failure_in, parse, unquoted
 from dashboard.storage.drivers._s3_keys import (
     HEADERS,
     bent,
@@ -30,9 +31,11 @@ from dashboard.storage.drivers._s3_reading import HttpSource, S3Reading
 from dashboard.storage.drivers._s3_upload import Head
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.ranges import part_of, range_header
-from dashboard.storage.types import Attributes, ObjectInfo, Written
+from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 from dashboard.storage.wire import patiently
 
+COPY_SECONDS = 900.0
+"""The server copies in silence."""
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -121,9 +124,25 @@ class Objects:
             scene,
         )
 
-    def _read_exactly(self, key: str, if_version: str | None, scene: Scene) -> S3Reading:
+    def read_old(self, key: str, version: str) -> S3Reading:
+        """Open the state of an object that has this version id."""
+        scene = self._client.scene("read", key)
+        return patiently(lambda: self._read_exactly(key, None, scene, {"versionId": version}), ATTEMPTS)
+
+    def copy(self, to: str, headers: Mapping[str, str], scene: Scene) -> None:
+        """Let the server copy what the headers name to a key of this place.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        with self.unbent(to):
+            answer = self._client.send(
+                "PUT", scene, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
+            )
+            _check_copied(answer, scene)
+
+    def _read_exactly(
+        self, key: str, if_version: str | None, scene: Scene, query: Mapping[str, str] = EMPTY
+    ) -> S3Reading:
         headers = {"if-match": f'"{if_version}"'} if if_version is not None else {}
-        response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
+        response = self._client.open("GET", scene, key=self._place.prefix + key, query=query, headers=headers)
         answer = {name.lower(): value for name, value in response.headers.items()}
         source = HttpSource(response, scene)
         try:
@@ -287,3 +306,13 @@ def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:
 def _unless_gone(error: StorageError, cause: BaseException | None) -> None:
     if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
         raise error from cause
+
+
+def _check_copied(answer: Answer, scene: Scene) -> None:
+    """A copy can fail after the status 200 is out."""
+    try:
+        failed = parse(answer.body).tag == "Error"
+    except ElementTree.ParseError as error:
+        raise translate(Failure(trouble="unreadable"), scene) from error
+    if failed:
+        raise translate(failure_in(500, answer.body), scene)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,26 +20,28 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _s3_acl, _s3_listing
 from dashboard.storage.drivers._s3_create import CreateOnly
-from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import LONGEST_LINK, Answer, SignedClient, failure_in, parse, trust
-from dashboard.storage.drivers._s3_keys import check
+from dashboard.storage.drivers._s3_deleting import DeletesManyOnS3
+from dashboard.storage.drivers._s3_http import LONGEST_LINK, SignedClient, trust
+from dashboard.storage.drivers._s3_keys import check, plain
+from dashboard.storage.drivers._s3_labels import LabelsS3Objects
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import S3Reading
+from dashboard.storage.drivers._s3_settings import ChecksS3Settings
 from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
+from dashboard.storage.drivers._s3_versions import KeepsS3Versions
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
 
-_COPY_SECONDS = 900.0
-"""The server copies in silence."""
 SIGN_IN_SECONDS = 15.0
 """Seconds a server may keep a sign-in waiting; somebody is looking at the page."""
 _SLACK = 2.0
 """Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
 
 
-class S3Driver:
+class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settings):
     """A bucket, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "s3"
@@ -181,11 +184,7 @@ class S3Driver:
             **self._place.write_headers(),
         }
         scene = self._client.scene("copy", key)
-        with self._objects.unbent(to):
-            answer = self._client.send(
-                "PUT", scene, key=self._place.prefix + to, headers=headers, idle=_COPY_SECONDS
-            )
-            _check_copied(answer, scene)
+        self._objects.copy(to, headers, scene)
         after = self._objects.head(to)
         etag = after.info.etag
         comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
@@ -289,6 +288,25 @@ class S3Driver:
         self.stat(key)
         _s3_acl.set_visibility(self._client, key, self._place.prefix + key, visibility)
 
+    # SignsUploads
+
+    def upload_url(
+        self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
+    ) -> SignedUpload:
+        """See ``SignsUploads``: good for at most seven days. With the storage class and the encryption that
+        every object of this backend is given."""
+        self.check_key(key)
+        if not plain(self._place.prefix + key):
+            raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
+        good_for = min(max(seconds, 1), LONGEST_LINK)
+        headers = self._place.write_headers()
+        if content_type:
+            headers["content-type"] = content_type
+        if size is not None:
+            headers["content-length"] = str(size)
+        url = self._client.presigned(self._place.prefix + key, good_for, method="PUT", headers=headers)
+        return SignedUpload("PUT", url, headers, time.time() + good_for)
+
     # How
 
     @contextmanager
@@ -303,16 +321,6 @@ class S3Driver:
         except StorageError:
             return False
         return True
-
-
-def _check_copied(answer: Answer, scene: Scene) -> None:
-    """A copy can fail after the status 200 is out."""
-    try:
-        failed = parse(answer.body).tag == "Error"
-    except ElementTree.ParseError as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error
-    if failed:
-        raise translate(failure_in(500, answer.body), scene)
 
 
 def _common(keys: set[str]) -> str:

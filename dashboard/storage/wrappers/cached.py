@@ -12,8 +12,8 @@ import hashlib
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType, TracebackType
@@ -33,8 +33,17 @@ from dashboard.storage.driver import (
     SetsVisibility,
     Writing,
 )
-from dashboard.storage.errors import NotFound
+from dashboard.storage.errors import NotFound, StorageError
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsUploads,
+    Version,
+)
 from dashboard.storage.paths import key_bytes
+from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
 from dashboard.storage.wrapper_options import (
@@ -241,6 +250,45 @@ class _ReadsParts(_Caching):
             return copy.file.read(max(0, min(length, copy.info.size - start)))
 
 
+class _DeletesMany(_Caching):
+    """Many objects go at once, and so do their copies."""
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
+        """See ``DeletesMany``."""
+        assert isinstance(self.inner, DeletesMany)
+        known = list(keys)
+        with ExitStack() as stack:
+            for key in known:
+                stack.enter_context(self.changing(key))
+            return self.inner.delete_many(known)
+
+
+class _Versions(_Caching):
+    """Older states are read where they lie; what is restored replaces the copy."""
+
+    def keeps_versions(self) -> bool:
+        """See ``KeepsVersions``."""
+        return self._kept.keeps_versions()
+
+    def versions(self, prefix: str = "") -> Iterator[Version]:
+        """See ``KeepsVersions``."""
+        return self._kept.versions(prefix)
+
+    def read_version(self, key: str, version: str) -> Reading:
+        """See ``KeepsVersions``."""
+        return self._kept.read_version(key, version)
+
+    def restore_version(self, key: str, version: str) -> Written:
+        """See ``KeepsVersions``."""
+        with self.changing(key):
+            return self._kept.restore_version(key, version)
+
+    @property
+    def _kept(self) -> KeepsVersions:
+        assert isinstance(self.inner, KeepsVersions)
+        return self.inner
+
+
 class Cached(_Caching):
     """Reads what was read before from nearby. Thread-safe.
 
@@ -250,15 +298,24 @@ class Cached(_Caching):
 
     transparent = True
     forwards = CONNECTION | {
+        ChecksSettings,
         CreatesBuckets,
+        HasTiers,
+        HoldsTags,
         KeepsFolders,
         Links,
         LooksBeforeCreating,
         RefusesWrites,
         SetsVisibility,
+        SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {CopiesWithin: _Copies, ReadsRanges: _ReadsParts}
+        {
+            CopiesWithin: _Copies,
+            DeletesMany: _DeletesMany,
+            KeepsVersions: _Versions,
+            ReadsRanges: _ReadsParts,
+        }
     )
 
     @classmethod

@@ -29,6 +29,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.object_powers import KeepsVersions, SignsUploads
 from dashboard.storage.ranges import check_range
 from dashboard.storage.recoding import (
     entry_of_content,
@@ -46,7 +47,7 @@ from dashboard.storage.wrappers._packed_streams import (
     PackingWriting,
 )
 from dashboard.storage.wrappers._zstd import pack
-from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrapping import BESIDE_CONTENT, CONNECTION, Wrapper, as_stored
 
 LARGEST = 64 * 1024**3
 """Content above this is stored as it is: the stored size cannot be told beforehand, and backends that take
@@ -139,15 +140,23 @@ class _LinksToSome(_Packing):
 class Compressed(_Packing):
     """Compresses what has a chosen ending on the way in, and whatever is compressed on the way out."""
 
-    forwards = CONNECTION | {
-        CreatesBuckets,
-        KeepsFolders,
-        LooksBeforeCreating,
-        RefusesWrites,
-        SetsVisibility,
-    }
+    forwards = (
+        CONNECTION
+        | BESIDE_CONTENT
+        | {
+            CreatesBuckets,
+            KeepsFolders,
+            LooksBeforeCreating,
+            RefusesWrites,
+            SetsVisibility,
+            SignsUploads,
+        }
+    )
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {CopiesWithin: _Copies, ReadsRanges: _ReadsParts, Links: _LinksToSome}
+    )
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {KeepsVersions: "Older states would be shown in the form they are stored in."}
     )
 
     @classmethod

@@ -27,6 +27,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, StorageError
+from dashboard.storage.object_powers import KeepsVersions, SignsUploads
 from dashboard.storage.ranges import check_range
 from dashboard.storage.recoding import (
     entry_of_content,
@@ -50,7 +51,7 @@ from dashboard.storage.wrappers._sealed_format import (
     pieces_of,
     stored_size,
 )
-from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrapping import BESIDE_CONTENT, CONNECTION, Wrapper, as_stored
 
 MARK = "sealed-"
 
@@ -288,12 +289,23 @@ class _ReadsPieces(_Sealing):
 class Encrypted(_Sealing):
     """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
 
-    forwards = CONNECTION | {CreatesBuckets, KeepsFolders, LooksBeforeCreating, RefusesWrites}
+    forwards = (
+        CONNECTION
+        | BESIDE_CONTENT
+        | {
+            CreatesBuckets,
+            KeepsFolders,
+            LooksBeforeCreating,
+            RefusesWrites,
+        }
+    )
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {CopiesWithin: _Copies, ReadsRanges: _ReadsPieces}
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            KeepsVersions: "Older states would be shown as the provider holds them, encrypted.",
+            SignsUploads: "An upload straight from a browser would not be encrypted.",
             Links: "An address would lead to the encrypted bytes.",
             SetsVisibility: "Everybody could then read the encrypted bytes, which are of no use to them.",
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import ClassVar, NoReturn, Self
 
@@ -14,10 +15,20 @@ from dashboard.storage.driver import (
     KeepsFolders,
     Links,
     LooksBeforeCreating,
+    Reading,
     ReadsRanges,
     SetsVisibility,
 )
 from dashboard.storage.errors import StorageError
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsUploads,
+    Version,
+)
+from dashboard.storage.place_powers import ChecksSettings, Finding
 from dashboard.storage.types import Attributes, Secret, Visibility
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
@@ -72,6 +83,70 @@ class _TellsVisibility(Wrapper):
         _refuse("set visibility", key)
 
 
+class _TellsVersions(Wrapper):
+    """Shows older states, and restores none."""
+
+    def keeps_versions(self) -> bool:
+        """See ``KeepsVersions``."""
+        return self._kept.keeps_versions()
+
+    def versions(self, prefix: str = "") -> Iterator[Version]:
+        """See ``KeepsVersions``."""
+        return self._kept.versions(prefix)
+
+    def read_version(self, key: str, version: str) -> Reading:
+        """See ``KeepsVersions``."""
+        return self._kept.read_version(key, version)
+
+    def restore_version(self, key: str, version: str) -> NoReturn:
+        """Refused."""
+        _refuse("restore", key)
+
+    @property
+    def _kept(self) -> KeepsVersions:
+        assert isinstance(self.inner, KeepsVersions)
+        return self.inner
+
+
+class _TellsTags(Wrapper):
+    """Shows tags, and changes none."""
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        """See ``HoldsTags``."""
+        assert isinstance(self.inner, HoldsTags)
+        return self.inner.tags(key)
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> NoReturn:
+        """Refused."""
+        _refuse("tags", key)
+
+
+class _TellsTier(Wrapper):
+    """Says how an object is kept, and does not move it."""
+
+    def tier(self, key: str) -> str:
+        """See ``HasTiers``."""
+        assert isinstance(self.inner, HasTiers)
+        return self.inner.tier(key)
+
+    def set_tier(self, key: str, tier: str) -> NoReturn:
+        """Refused."""
+        _refuse("tier", key)
+
+
+class _TellsSettings(Wrapper):
+    """Says what it finds, and mends nothing."""
+
+    def findings(self, origin: str) -> tuple[Finding, ...]:
+        """See ``ChecksSettings``; nothing is fixable here."""
+        assert isinstance(self.inner, ChecksSettings)
+        return tuple(replace(each, fixable=False) for each in self.inner.findings(origin))
+
+    def fix(self, name: str, origin: str) -> NoReturn:
+        """Refused."""
+        _refuse("change settings", name)
+
+
 class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
@@ -82,12 +157,18 @@ class ReadOnly(Wrapper):
             CreatesBuckets: _LooksForPlace,
             KeepsFolders: _LooksAtFolders,
             SetsVisibility: _TellsVisibility,
+            KeepsVersions: _TellsVersions,
+            HoldsTags: _TellsTags,
+            HasTiers: _TellsTier,
+            ChecksSettings: _TellsSettings,
         }
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             CopiesWithin: "A copy on the server would be a write.",
             LooksBeforeCreating: "Nothing is created.",
+            DeletesMany: "Nothing is deleted.",
+            SignsUploads: "An upload would be a write.",
         }
     )
 

@@ -15,6 +15,7 @@ from dashboard.web.admin.keys import KeyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
+from dashboard.web.admin.place_settings import PlaceSettingsPages
 from dashboard.web.admin.probes import ProbePages
 from dashboard.web.admin.settings import SettingsPages
 from dashboard.web.admin.users import UserPages
@@ -31,6 +32,7 @@ def install(app: Flask) -> None:
         BackendPages(),
         BackendForm(),
         ProbePages(),
+        PlaceSettingsPages(),
         ActivationPages(),
         MigrationPages(),
         NewMigration(),

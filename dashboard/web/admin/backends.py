@@ -42,7 +42,16 @@ class BackendPages(Page):
         """One backend."""
         backend = services().backends.get(name)
         probe = request.args.get("probe", "")
-        return str(self.render("admin/backend.html", probe=probe, run=_run(probe), **_one(backend)))
+        return str(
+            self.render(
+                "admin/backend.html",
+                probe=probe,
+                run=_run(probe),
+                has_settings=services().place_settings.offered(name),
+                origin=request.host_url.rstrip("/"),
+                **_one(backend),
+            )
+        )
 
     @route("/backend/<name>/live", Permission.VIEW)
     def live_one(self, name: str) -> str:

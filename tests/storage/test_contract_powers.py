@@ -1,0 +1,94 @@
+"""What only some places can do: done where the driver says so, else refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import urllib3
+
+from dashboard.storage.backend import Backend
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.object_powers import HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.place_powers import ChecksSettings
+
+
+def refused(call: Callable[[], object]) -> None:
+    """It raises ``Unsupported`` and says why."""
+    with pytest.raises(Unsupported) as caught:
+        call()
+    assert len(caught.value.reason) > 10
+    assert caught.value.reason.endswith(".")
+    pytest.skip(f"raises Unsupported: {caught.value.reason}")
+
+
+def test_many_objects_are_deleted_and_missing_ones_are_success(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    for number in range(12):
+        driver.put(f"many/{number}", b"x")
+    driver.put("kept", b"x")
+    assert backend.delete_many([f"many/{number}" for number in range(14)]) == {}
+    assert [entry.key for entry in driver.list()] == ["kept"]
+
+
+def test_a_signed_upload_writes_one_object_and_reads_none(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    if not isinstance(driver, SignsUploads):
+        refused(lambda: backend.upload_url("a"))
+    upload = backend.upload_url("folder/a b.txt", seconds=60, content_type="text/plain", size=3)
+    with urllib3.PoolManager(retries=False) as http:
+        sent = http.request(upload.method, upload.url, body=b"abc", headers=dict(upload.headers))
+        assert sent.status in (200, 201), sent.data
+        for method in ("GET", "DELETE"):
+            assert http.request(method, upload.url).status in (403, 401)
+    assert backend.get("folder/a b.txt") == b"abc"
+    assert driver.stat("folder/a b.txt").attributes.content_type == "text/plain"
+
+
+def test_tags_are_set_read_replaced_and_removed(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    if not isinstance(driver, HoldsTags):
+        refused(lambda: backend.tags("a"))
+    driver.put("a", b"x")
+    for tags in ({"project": "one", "owner": "me"}, {"project": "two"}, {}):
+        backend.set_tags("a", tags)
+        assert backend.tags("a") == tags
+    assert backend.get("a") == b"x"
+    with pytest.raises(NotFound):
+        backend.tags("missing")
+
+
+def test_the_tier_of_an_object_is_told(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    if not isinstance(driver, HasTiers):
+        refused(lambda: backend.tier("a"))
+    driver.put("a", b"x")
+    before = backend.tier("a")
+    assert before
+    backend.set_tier("a", before)
+    assert backend.get("a") == b"x"
+    with pytest.raises(NotFound):
+        backend.tier("missing")
+    with pytest.raises(Unsupported):
+        backend.set_tier("a", "no-such-tier")
+
+
+def test_versions_are_listed_where_they_are_kept(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    if not isinstance(driver, KeepsVersions):
+        refused(lambda: backend.versions())
+    driver.put("a", b"one")
+    driver.put("a", b"two")
+    found = list(backend.versions("a"))
+    assert [version.current for version in found][:1] == [True]
+    assert len(found) == (2 if driver.keeps_versions() else 1)
+
+
+def test_the_settings_of_the_place_are_looked_at(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    if not isinstance(driver, ChecksSettings):
+        refused(lambda: backend.findings("https://www.example.com"))
+    for finding in backend.findings("https://www.example.com"):
+        assert finding.sentence.endswith(".")
+        assert finding.good or finding.remedy

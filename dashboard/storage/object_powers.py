@@ -52,8 +52,8 @@ class SignsUploads(Protocol):
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """The request to make. With ``content_type`` and ``size`` (bytes) the server refuses any other. It
-        can neither read nor delete, and replaces what is there. No network call."""
+        """The request to make. It can neither read nor delete, and replaces what is there. Where headers are
+        signed, the server refuses another ``content_type`` and ``size`` (bytes). No network call."""
         ...
 
 

@@ -14,7 +14,15 @@ from dashboard.storage.azure_options import read_credential
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers._azure_writing import MOST_BLOCKS, block_size
 from dashboard.storage.drivers.azure import AzureDriver
-from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import (
+    Changed,
+    Exists,
+    InvalidKey,
+    NotFound,
+    PlaceMissing,
+    StorageError,
+    Unsupported,
+)
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.azurite import ACCOUNT, Azurite
@@ -371,3 +379,39 @@ def test_a_name_that_leads_to_a_metadata_address_is_not_connected_to(
     assert error.kind is Kind.DENIED
     assert "metadata" in error.reason
     driver.close()
+
+
+def test_only_the_accounts_key_signs_addresses(azurite: Azurite) -> None:
+    container = azurite.new_container()
+    driver = azure_on(azurite, container, azurite.sas(container, "racwdl"))
+    assert isinstance(driver, AzureDriver)
+    with pytest.raises(Unsupported) as caught:
+        driver.temporary_url("a", seconds=60)
+    assert "account's key" in caught.value.reason
+    with pytest.raises(Unsupported):
+        driver.upload_url("a", seconds=60)
+
+
+def test_a_blob_moves_to_another_tier(azurite: Azurite) -> None:
+    driver = azure_on(azurite, azurite.new_container(), azurite.key)
+    assert isinstance(driver, AzureDriver)
+    driver.put("a", b"x", attributes=Attributes("text/plain"))
+    driver.set_tier("a", "Cool")
+    assert driver.tier("a") == "Cool"
+    assert driver.stat("a").attributes.content_type == "text/plain"
+    driver.set_tier("a", "Archive")
+    with pytest.raises(StorageError) as caught, driver.read("a"):
+        pass
+    assert "archived" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "tags", [{"": "x"}, {"a" * 129: "x"}, {"a": "x" * 257}, {str(n): "" for n in range(11)}, {"ü": "b"}]
+)
+def test_tags_that_azure_cannot_hold_are_refused(azurite: Azurite, tags: dict[str, str]) -> None:
+    driver = azure_on(azurite, azurite.new_container(), azurite.key)
+    assert isinstance(driver, AzureDriver)
+    driver.put("a", b"x")
+    with pytest.raises(InvalidInput):
+        driver.set_tags("a", tags)
+    assert driver.tags("a") == {}

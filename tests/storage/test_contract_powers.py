@@ -46,6 +46,25 @@ def test_a_signed_upload_writes_one_object_and_reads_none(driver: Driver) -> Non
     assert driver.stat("folder/a b.txt").attributes.content_type == "text/plain"
 
 
+def test_a_signed_address_reads_one_object_and_changes_nothing(driver: Driver) -> None:
+    backend = Backend("b", driver)
+    driver.put("folder/a b.txt", b"abc")
+    driver.put("other", b"private")
+    try:
+        url = backend.temporary_url("folder/a b.txt", seconds=60)
+    except Unsupported:
+        refused(lambda: backend.temporary_url("folder/a b.txt"))
+    with urllib3.PoolManager(retries=False) as http:
+        assert http.request("GET", url).data == b"abc"
+        for method in ("PUT", "POST", "DELETE"):
+            changed = http.request(method, url, body=b"new", headers={"x-ms-blob-type": "BlockBlob"})
+            assert changed.status >= 400, method
+        elsewhere = url.replace("folder/a%20b.txt", "other")
+        assert elsewhere != url
+        assert http.request("GET", elsewhere).status >= 400
+    assert backend.get("folder/a b.txt") == b"abc"
+
+
 def test_tags_are_set_read_replaced_and_removed(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, HoldsTags):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import logging
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -26,6 +28,7 @@ from azure.storage.blob import (
     ContentSettings,
     LinearRetry,
     StandardBlobTier,
+    generate_blob_sas,
 )
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
@@ -41,6 +44,7 @@ from dashboard.storage.drivers._azure_place import (
     header_safe,
     to_azure,
 )
+from dashboard.storage.errors import Unsupported
 from dashboard.storage.ranges import whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 from dashboard.storage.wire import trouble_in
@@ -262,6 +266,47 @@ class Client:
         """How a copy to this key is getting on."""
         with _neutral(self.scene("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
+
+    def address(self, key: str) -> str:
+        """Where a blob is, without anything that lets one in."""
+        return str(self._container.get_blob_client(self.place.prefix + key).url.partition("?")[0])
+
+    def signed(self, key: str, permission: str, seconds: int) -> str:
+        """The address of a blob with a token for it alone, good for ``seconds``.
+        https://learn.microsoft.com/rest/api/storageservices/create-service-sas"""
+        account_key = self.place.credential.account_key
+        if account_key is None:
+            raise Unsupported("sign", "Only the account's key can sign addresses, and this is a SAS token.")
+        token = generate_blob_sas(
+            self.place.account,
+            self.place.container,
+            self.place.prefix + key,
+            account_key=account_key.reveal(),
+            permission=permission,
+            expiry=datetime.fromtimestamp(time.time() + seconds, UTC),
+            protocol="https" if self.place.tls else None,
+        )
+        return f"{self.address(key)}?{token}"
+
+    def tags(self, key: str) -> dict[str, str]:
+        """A blob's index tags. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
+        with _neutral(self.scene("tags", key)):
+            return dict(self._blob(key).get_blob_tags())
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """Replace them. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
+        with _neutral(self.scene("tags", key)):
+            self._blob(key).set_blob_tags(dict(tags))
+
+    def tier(self, key: str) -> str:
+        """A blob's access tier; empty where the account has none."""
+        with _neutral(self.scene("stat", key)):
+            return str(self._blob(key).get_blob_properties().blob_tier or "")
+
+    def set_tier(self, key: str, tier: str) -> None:
+        """Move a blob. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
+        with _neutral(self.scene("tier", key)):
+            self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:
         """Asked once; a token that may not ask is taken for one of a plain account.

@@ -54,6 +54,8 @@ _VERBS = {
     "copy": ("copy within", "Read and Write"),
     "list": ("list", "List"),
     "delete": ("delete from", "Delete"),
+    "tags": ("read and write the tags of", "Tags"),
+    "tier": ("write to", "Write"),
     "create bucket": ("create", "Create, on the service"),
     "authenticate": ("list", "List"),
 }

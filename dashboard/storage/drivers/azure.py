@@ -18,6 +18,7 @@ from dashboard.errors import Kind
 from dashboard.storage.connections import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._azure_client import Body, Client
+from dashboard.storage.drivers._azure_labels import LabelsAzureBlobs
 from dashboard.storage.drivers._azure_place import Place, check
 from dashboard.storage.drivers._azure_writing import AzureWriting, Blocks
 from dashboard.storage.errors import (
@@ -66,7 +67,7 @@ class AzureReading:
         """Nothing is open between two pieces."""
 
 
-class AzureDriver:
+class AzureDriver(LabelsAzureBlobs):
     """A container, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "azure"

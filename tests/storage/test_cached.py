@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -250,25 +252,23 @@ def test_many_threads_and_two_processes_worth_of_caches_agree(place: Counting, f
     stop = threading.Event()
 
     def write() -> None:
-        for number in range(60):
+        for number in itertools.count():
             drivers[number % 2].put("hot", contents[number % 4])
-        stop.set()
+            if stop.is_set():
+                return
 
-    def read(number: int) -> int:
-        seen = 0
-        while not stop.is_set():
-            try:
+    def read(number: int) -> None:
+        for _ in range(60):
+            with contextlib.suppress(Changed):
                 assert get(drivers[number % 2], "hot") in contents
-            except Changed:
-                continue
-            seen += 1
-        return seen
 
     with ThreadPoolExecutor(8) as pool:
         writing = pool.submit(write)
         readers = [pool.submit(read, number) for number in range(6)]
-        writing.result()
-        assert sum(each.result() for each in readers) > 0
+        wait(readers)
+        stop.set()
+        for each in (writing, *readers):
+            each.result()
     assert get(drivers[0], "hot") == get(drivers[1], "hot") == get(place, "hot")
 
 

@@ -238,6 +238,17 @@ class RefusesWrites(Protocol):
 
 
 @runtime_checkable
+class Purges(Protocol):
+    """Stands behind a content delivery network that can be told of changes."""
+
+    def purge(self, keys: Iterable[str]) -> None:
+        """Have the network forget its copies of these objects now, which writes do in the background.
+
+        Raises ``StorageError`` where it cannot be told, ``Unsupported`` where no key for that is set."""
+        ...
+
+
+@runtime_checkable
 class Links(Protocol):
     """Can name an object by an address that a browser opens without credentials of ours."""
 

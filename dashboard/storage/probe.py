@@ -21,11 +21,12 @@ from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
     Driver,
+    Purges,
     RefusesWrites,
     SecuresConnections,
     ServesFolders,
 )
-from dashboard.storage.errors import NotFound, StorageError
+from dashboard.storage.errors import NotFound, StorageError, Unsupported
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 T = TypeVar("T")
@@ -209,7 +210,14 @@ class _Probe:
             _Stage("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
             _Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
             _Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
+            *self._around(),
         )
+
+    def _around(self) -> tuple[_Stage, ...]:
+        """Steps for what stands around the place."""
+        if not isinstance(self.driver, Purges):
+            return ()
+        return (_Stage("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
 
     def _place(self) -> str:
         """What the driver's place is called."""
@@ -351,6 +359,14 @@ class _Probe:
             subject=self._key,
             remedy="Look for a retention rule or object lock on the bucket.",
         )
+
+    def _purge(self) -> str:
+        assert isinstance(self.driver, Purges)
+        try:
+            self.driver.purge([self._key])
+        except Unsupported as error:
+            raise _Skip(error.reason) from error
+        return "It forgets its copies when it is told."
 
     def clean_up(self) -> None:
         """Remove the canary if it may be there; idempotent, bounded, silent."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.addresses import host_refusal
 from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, server_url
 from dashboard.storage.options import Option, OptionType, Preset
 
@@ -86,13 +85,6 @@ S3_OPTIONS = (
         advanced=True,
         hint="Key ID or ARN, for SSE-KMS; blank takes the account's default key.",
     ),
-    Option(
-        "cdn_domain",
-        "CDN domain",
-        advanced=True,
-        placeholder="cdn.example.com",
-        hint="Links to files use it in place of the endpoint.",
-    ),
 )
 
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -118,7 +110,6 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
         raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
     checked["prefix"] = folder(values["prefix"])
     checked["ca_certificate"] = certificates(values["ca_certificate"])
-    checked["cdn_domain"] = _cdn(values["cdn_domain"])
     if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
         raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
     if values["sse_kms_key_id"]:
@@ -149,14 +140,6 @@ def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
         )
     if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", bucket):
         raise InvalidInput(field, "A bucket name must not look like an IP address.")
-
-
-def _cdn(text: str) -> str:
-    """A bare host name in small letters."""
-    host = text.lower().removeprefix("https://").removesuffix("/")
-    if host and (host_refusal(host) or "." not in host):
-        raise InvalidInput("cdn_domain", "The CDN domain is a host name, such as “cdn.example.com”.")
-    return host
 
 
 def _check_kms_key(key: str, sse: str) -> None:

@@ -30,7 +30,13 @@ CACHE_FOLDER = "cache_folder"
 """Not typed by anybody: where a cache may keep its copies, told by whoever builds the driver."""
 CACHE_READS = "cache_reads"
 """The same: ``false`` for a driver that must see what the backend itself holds."""
+CDN_DOMAIN = "cdn_domain"
+CDN_PURGE = "cdn_purge"
+CDN_ZONE = "cdn_zone"
+CDN_KEY_ID = "cdn_key_id"
+CDN_SECRET = "cdn_secret"
 KEY_BYTES = 32
+_ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _ENDING = re.compile(r"\*|[a-z0-9_-]{1,16}")
 
 WRAPPER_OPTIONS = (
@@ -103,6 +109,44 @@ WRAPPER_OPTIONS = (
         placeholder="rediss://user:password@cache.example.com:6379/0",
         hint="The address of a Redis server to keep copies in, up to 8 MiB each, instead of this disk.",
     ),
+    Option(
+        CDN_DOMAIN,
+        "CDN domain",
+        advanced=True,
+        placeholder="cdn.example.com",
+        hint="Links to files use it, so the network must be allowed to read this place.",
+    ),
+    Option(
+        CDN_PURGE,
+        "When a file changes",
+        OptionType.CHOICE,
+        advanced=True,
+        default="none",
+        choices=(
+            ("none", "Leave the CDN alone"),
+            ("cloudfront", "Purge it at CloudFront"),
+            ("cloudflare", "Purge it at Cloudflare"),
+        ),
+    ),
+    Option(
+        CDN_ZONE,
+        "Distribution or zone ID",
+        advanced=True,
+        hint="CloudFront: the distribution's ID. Cloudflare: Zone ID, on the domain's overview page.",
+    ),
+    Option(
+        CDN_KEY_ID,
+        "CloudFront access key ID",
+        advanced=True,
+        hint="Of a user who may cloudfront:CreateInvalidation. Not needed for Cloudflare.",
+    ),
+    Option(
+        CDN_SECRET,
+        "CDN key",
+        OptionType.SECRET,
+        advanced=True,
+        hint="CloudFront: the secret access key. Cloudflare: an API token with the permission Cache Purge.",
+    ),
 )
 
 
@@ -147,6 +191,11 @@ WRAPPERS = (
         _keeps_copies,
     ),
     WrapperType(
+        "cdn",
+        "dashboard.storage.wrappers.cdn:Delivered.from_options",
+        lambda options, secrets: bool(options.get(CDN_DOMAIN)),
+    ),
+    WrapperType(
         "encrypted",
         "dashboard.storage.wrappers.encrypted:Encrypted.from_options",
         lambda options, secrets: is_encrypted(options),
@@ -173,6 +222,9 @@ def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) ->
     checked[CACHE_SECONDS] = _number(options.get(CACHE_SECONDS, ""), CACHE_SECONDS, 0, 86_400)
     if secrets.get(CACHE_REDIS):
         _check_redis(secrets[CACHE_REDIS])
+    checked[CDN_DOMAIN] = _domain(options.get(CDN_DOMAIN, ""))
+    if options.get(CDN_PURGE, "none") != "none":
+        _check_purge(checked, secrets)
     if secrets.get(ENCRYPTION_KEY):
         encryption_key(secrets[ENCRYPTION_KEY])
     elif is_encrypted(options):
@@ -219,6 +271,25 @@ def _number(text: str, field: str, least: int, most: int) -> str:
     if not (text.isascii() and text.isdecimal()) or len(text) > 12 or not least <= int(text) <= most:
         raise InvalidInput(field, f"“{option.label}” is a whole number from {least:,} to {most:,}.")
     return str(int(text))
+
+
+def _domain(text: str) -> str:
+    """A bare host name in small letters."""
+    host = text.lower().removeprefix("https://").removesuffix("/")
+    if host and (host_refusal(host) or "." not in host):
+        raise InvalidInput(CDN_DOMAIN, "The CDN domain is a host name, such as “cdn.example.com”.")
+    return host
+
+
+def _check_purge(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    if not options[CDN_DOMAIN]:
+        raise InvalidInput(CDN_DOMAIN, "To purge addresses, the CDN's domain must be known.")
+    if not _ID.fullmatch(options.get(CDN_ZONE, "")):
+        raise InvalidInput(CDN_ZONE, "The distribution or zone ID has letters and digits only.")
+    if options[CDN_PURGE] == "cloudfront" and not _ID.fullmatch(options.get(CDN_KEY_ID, "")):
+        raise InvalidInput(CDN_KEY_ID, "CloudFront needs an access key ID, of letters and digits.")
+    if not secrets.get(CDN_SECRET):
+        raise InvalidInput(CDN_SECRET, "To purge addresses a key of the CDN is needed.")
 
 
 def _check_redis(secret: Secret) -> None:

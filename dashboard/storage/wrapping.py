@@ -17,6 +17,7 @@ from dashboard.storage.driver import (
     Connects,
     Driver,
     LimitsConnections,
+    Purges,
     Reading,
     SecuresConnections,
     ServesFolders,
@@ -26,7 +27,9 @@ from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
 from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
-CONNECTION: frozenset[type] = frozenset({Connects, LimitsConnections, SecuresConnections, ServesFolders})
+CONNECTION: frozenset[type] = frozenset(
+    {Connects, LimitsConnections, Purges, SecuresConnections, ServesFolders}
+)
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 
 BESIDE_CONTENT: frozenset[type] = frozenset({ChecksSettings, DeletesMany, HasTiers, HoldsTags})

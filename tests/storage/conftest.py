@@ -17,6 +17,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers._shelves import DiskShelf
 from dashboard.storage.wrappers.cached import Cached
+from dashboard.storage.wrappers.cdn import Delivered
 from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.azurite import ACCOUNT, Azurite
@@ -300,7 +301,14 @@ def cached_in(
     return made
 
 
+def delivered(inner: Driver) -> Driver:
+    """Behind a network that is not told of changes."""
+    return Delivered(inner, "cdn.example.com", "folder/")
+
+
 DRIVERS |= {
+    "cdn memory": wrapped_in(memory, delivered),
+    "cdn local": wrapped_in(local, delivered),
     "cached memory": cached_in(memory),
     "cached local": cached_in(local),
     "cached s3": cached_in(s3),

@@ -271,7 +271,6 @@ def test_links_open_without_credentials(make: Make, bucket: str) -> None:
     with urllib.request.urlopen(driver.temporary_url("größe +%", seconds=60)) as answer:
         assert answer.read() == b"hello"
     assert driver.url("a b") == f"{driver._place.endpoint}/{bucket}/p/a%20b"
-    assert make(bucket=bucket, cdn_domain="cdn.example.com").url("a b") == "https://cdn.example.com/a%20b"
 
 
 def test_the_environment_cannot_redirect_or_replace_credentials(

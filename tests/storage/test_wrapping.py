@@ -152,3 +152,9 @@ def test_the_stand_in_has_every_power() -> None:
         assert isinstance(Everything(), power)
     assert ssl.SSLContext  # the one power that speaks of it is among them
     assert protocols.SecuresConnections in POWERS
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_what_a_wrapper_calls_its_own_hides_no_forwarded_power(kind: type[Wrapper]) -> None:
+    forwarded = {name for power in kind.forwards for name in vars(power) if not name.startswith("_")}
+    assert not forwarded & set(dir(kind))

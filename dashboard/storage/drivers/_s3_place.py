@@ -31,7 +31,6 @@ class Place:
     storage_class: str = ""
     sse: str = ""
     sse_kms_key_id: str = ""
-    cdn_domain: str = ""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -51,7 +50,6 @@ class Place:
             storage_class=options.get("storage_class", ""),
             sse="" if sse == "none" else sse,
             sse_kms_key_id=options.get("sse_kms_key_id", ""),
-            cdn_domain=options.get("cdn_domain", ""),
         )
 
     @property

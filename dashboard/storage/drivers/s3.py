@@ -259,18 +259,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     # Links
 
     def url(self, key: str) -> str:
-        """See ``Links``: on the CDN domain where there is one. Only of use when the bucket is public."""
+        """See ``Links``. Only of use when the bucket is public."""
         self.check_key(key)
-        path = quote(self._place.prefix + key, safe="/~")
-        return (
-            f"https://{self._place.cdn_domain}/{path}"
-            if self._place.cdn_domain
-            else f"{self._place.bucket_url}/{path}"
-        )
+        return f"{self._place.bucket_url}/{quote(self._place.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a signed GET, good for at most seven days. Never on the CDN domain, whose name
-        the signature would not cover."""
+        """See ``Links``: a signed GET, good for at most seven days."""
         self.check_key(key)
         return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
 

@@ -30,7 +30,7 @@ from dashboard.services.status import Badge, Status, forget, status_of
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
-from dashboard.storage.presets import find_preset
+from dashboard.storage.presets import label_of
 from dashboard.storage.types import EMPTY, Secret
 from dashboard.storage.wrapper_options import is_read_only
 
@@ -367,7 +367,7 @@ def _info(row: Backend) -> BackendInfo:
         name=row.name,
         driver=row.driver,
         preset=row.preset,
-        preset_label=find_preset(row.preset).label,
+        preset_label=label_of(row.preset),
         summary=registry.summary(row.driver, row.options),
         options=dict(row.options) or EMPTY,
         secrets={secret.name: secret.hint for secret in row.secrets},

@@ -72,7 +72,8 @@ def specs(preset: str) -> tuple[Option, ...]:
 
 def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
     """Stored options, with defaults for those that a newer version brought."""
-    known = registry.driver_type(driver).options
+    kind = registry.DRIVERS.get(driver)
+    known = kind.options if kind is not None else ()
     return {option.name: option.default for option in known if not option.secret} | dict(options)
 
 

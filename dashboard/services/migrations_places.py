@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import Spec
-from dashboard.storage.wrapper_options import is_read_only
+from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, is_read_only
 
 _SERVERS = frozenset({"ftp", "sftp", "webdav"})
+_ADDRESSED = frozenset({"s3", "gcs", "azure", "vercel_blob", "webdav"})
+_NOT_A_PLACE = frozenset({"prefix", *(option.name for option in WRAPPER_OPTIONS)})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -68,20 +71,25 @@ def place(driver: str, options: Mapping[str, str]) -> str:
         return f"local:{root.rstrip('/')}/"
     if driver in ("ftp", "sftp"):
         return _on_server(driver, options)
+    if driver in _ADDRESSED:
+        return _at_endpoint(driver, options)
+    # Of a driver of another package only this is known: other options are another place.
+    told = sorted((name, value) for name, value in options.items() if name not in _NOT_A_PLACE)
+    return f"{driver}:{json.dumps(told)}/{options.get('prefix', '')}"
+
+
+def _at_endpoint(driver: str, options: Mapping[str, str]) -> str:
     parts = urlsplit(options.get("endpoint", ""))
     host = (parts.hostname or "").lower()
     host = "127.0.0.1" if host == "localhost" else host
-    port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    prefix = options.get("prefix", "")
-    if driver == "webdav":
+    server = f"{host}:{parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)}"
+    place = {
         # Two users of one address may each see files of their own.
-        path = parts.path.rstrip("/")
-        return f"webdav:{options.get('username', '')}@{host}:{port}{path}/{prefix}"
-    if driver == "vercel_blob":
-        return f"vercel_blob:{host}:{port}/{options.get('store', '').lower()}/{prefix}"
-    if driver == "azure":
-        return f"azure:{host}:{port}/{options.get('account', '')}/{options.get('container', '')}/{prefix}"
-    return f"{driver}:{host}:{port}/{options.get('bucket', '')}/{prefix}"
+        "webdav": f"{options.get('username', '')}@{server}{parts.path.rstrip('/')}",
+        "vercel_blob": f"{server}/{options.get('store', '').lower()}",
+        "azure": f"{server}/{options.get('account', '')}/{options.get('container', '')}",
+    }.get(driver, f"{server}/{options.get('bucket', '')}")
+    return f"{driver}:{place}/{options.get('prefix', '')}"
 
 
 def _on_server(driver: str, options: Mapping[str, str]) -> str:

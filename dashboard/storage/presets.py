@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.own_drivers import Extended
 
 # Public providers have public certificates; a switch that turns checking off would only do harm.
 _PUBLIC = frozenset({"endpoint", "tls_verify", "ca_certificate"})
@@ -288,8 +286,8 @@ _LIST = (
     ),
 )
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _LIST})
-"""Every preset by name, in the order the cards are shown."""
+PRESETS: Extended[Preset] = Extended({preset.name: preset for preset in _LIST}, lambda own: own.preset)
+"""Every preset by name, in the order the cards are shown; those of other packages last."""
 
 
 def find_preset(name: str) -> Preset:
@@ -300,3 +298,9 @@ def find_preset(name: str) -> Preset:
         raise InvalidInput(
             "preset", f"There is no kind of backend called “{name}”.", remedy=f"Known: {', '.join(PRESETS)}."
         ) from None
+
+
+def label_of(name: str) -> str:
+    """How a saved backend's kind is called; by its bare name where the package that brought it is gone."""
+    preset = PRESETS.get(name)
+    return preset.label if preset is not None else name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
@@ -17,11 +17,13 @@ from types import MappingProxyType
 from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
+from dashboard.storage.driver_types import DriverType
 from dashboard.storage.ftp_options import FTP_OPTIONS, check_ftp
 from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
-from dashboard.storage.presets import find_preset
+from dashboard.storage.own_drivers import REMEDY, Extended, built
+from dashboard.storage.presets import PRESETS, find_preset
 from dashboard.storage.s3_options import S3_OPTIONS, check_s3
 from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
@@ -29,27 +31,17 @@ from dashboard.storage.vercel_options import VERCEL_OPTIONS, check_token, check_
 from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 
-Check = Callable[[Mapping[str, str], Preset, Sequence[str]], dict[str, str]]
-CheckSecrets = Callable[[Mapping[str, str], Mapping[str, Secret]], None]
-
 _LONGEST = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class DriverType:
-    """A driver by name: where its factory is, what it can be told, and how that is checked."""
-
-    name: str
-    factory: str
-    options: tuple[Option, ...]
-    check: Check
-    check_secrets: CheckSecrets | None = None
-    """Looks at the secrets beside the checked options, where their form can be told."""
+def _wrapped(kind: DriverType) -> DriverType:
+    """What every driver can be told beside its own options."""
+    return replace(kind, options=(*kind.options, *WRAPPER_OPTIONS))
 
 
-DRIVERS: Mapping[str, DriverType] = MappingProxyType(
+DRIVERS: Extended[DriverType] = Extended(
     {
-        kind.name: replace(kind, options=(*kind.options, *WRAPPER_OPTIONS))
+        kind.name: _wrapped(kind)
         for kind in (
             DriverType(
                 "local",
@@ -62,7 +54,6 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
                 "memory",
                 "dashboard.storage.drivers.memory:MemoryDriver.from_options",
                 (),
-                lambda values, preset, forbidden_roots: dict(values),
             ),
             DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
             DriverType(
@@ -97,8 +88,10 @@ DRIVERS: Mapping[str, DriverType] = MappingProxyType(
             ),
             DriverType("ftp", "dashboard.storage.drivers.ftp:FtpDriver.from_options", FTP_OPTIONS, check_ftp),
         )
-    }
+    },
+    lambda own: _wrapped(own.type),
 )
+"""Every driver by name, those of other packages last."""
 
 
 def driver_type(name: str) -> DriverType:
@@ -121,7 +114,13 @@ def build(
     """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
     network call. ``told``: what wrappers are told by the program and not by a person, such as the folder
     for a cache; without one nothing is kept on this disk."""
-    made: Driver = _factory(driver_type(driver).factory)(options, secrets)
+    kind = driver_type(driver)
+    if kind.unusable:
+        raise InvalidInput("driver", kind.unusable, remedy=REMEDY)
+    if driver in DRIVERS.built_in:
+        made = _factory(kind.factory)(options, secrets)
+    else:
+        made = built(driver, lambda: _factory(kind.factory)(options, secrets))
     everything = {**options, **told}
     for wrapper in WRAPPERS:
         if wrapper.wanted(everything, secrets):
@@ -144,6 +143,11 @@ def options_of(preset: str) -> tuple[Option, ...]:
     defaults and hints, without what the preset decides. Raises ``InvalidInput`` for ``preset``."""
     chosen = find_preset(preset)
     return tuple(_worded(option, chosen) for option in _all(chosen) if option.name not in chosen.hidden)
+
+
+def options_shown(preset: str) -> tuple[Option, ...]:
+    """The options of a saved backend: none where its kind is no longer installed."""
+    return options_of(preset) if preset in PRESETS else ()
 
 
 def _all(preset: Preset) -> tuple[Option, ...]:
@@ -176,6 +180,8 @@ def check_options(
     never, the file system only to resolve a local root. Raises ``InvalidInput`` naming the option.
     """
     chosen = find_preset(preset)
+    if unusable := driver_type(chosen.driver).unusable:
+        raise InvalidInput("preset", unusable, remedy=REMEDY)
     known = {option.name: _worded(option, chosen) for option in _all(chosen)}
     _refuse_unknown(options, secrets, known, chosen)
     values: dict[str, str] = {}
@@ -306,5 +312,14 @@ def summary(driver: str, options: Mapping[str, str]) -> str:
     if driver == "azure":
         host = options.get("account", "")
     bucket = options.get("bucket") or options.get("container") or options.get("store", "")
+    if driver not in DRIVERS.built_in:
+        return _telling(driver, options)
     place = "/".join(part for part in (bucket, options.get("prefix", "").rstrip("/")) if part)
     return f"{place} on {host}" if host else place
+
+
+def _telling(driver: str, options: Mapping[str, str]) -> str:
+    """Of a driver Stowage does not know: what a person had to fill in."""
+    kind = DRIVERS.get(driver)
+    names = [option.name for option in kind.options if option.required] if kind is not None else []
+    return " ".join(options[name] for name in names if options.get(name))

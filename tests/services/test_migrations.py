@@ -187,6 +187,8 @@ WEBDAV = {"endpoint": "https://dav.example.com/files", "username": "ada", "prefi
         ("vercel_blob", VERCEL, {"prefix": "a/"}, True),
         ("vercel_blob", VERCEL, {"store": "Other"}, False),
         ("gcs", GOOGLE, {"prefix": "a/"}, True),
+        ("shelf", {"file": "/srv/a", "read_only": "false"}, {"read_only": "true", "prefix": "a/"}, True),
+        ("shelf", {"file": "/srv/a"}, {"file": "/srv/b"}, False),
         ("gcs", GOOGLE, {"bucket": "other"}, False),
         ("sftp", SFTP, {"root": "/srv/files/a"}, True),
         ("sftp", SFTP, {"root": "/srv/files-too"}, False),

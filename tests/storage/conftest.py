@@ -33,6 +33,7 @@ from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
+from tests.storage import shelf
 
 WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
 
@@ -222,6 +223,14 @@ def vercel_private(request: pytest.FixtureRequest) -> Driver:
     return vercel_at(server.endpoint, server.new_store("private"), f"f{next(_numbers)}/", access="private")
 
 
+def shelf_driver(request: pytest.FixtureRequest) -> Driver:
+    """The driver on docs/own-driver.md, as an installed package."""
+    folder: Path = request.getfixturevalue("tmp_path")
+    shelf.install(folder / "site", "shelf", "stowage_shelf", shelf.SOURCE)
+    request.addfinalizer(lambda: shelf.uninstall(folder / "site", "stowage_shelf"))
+    return build("shelf", check_options("shelf", {"file": str(folder / "contract.shelf")}))
+
+
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
     "local": local,
@@ -234,6 +243,7 @@ DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "ftps": ftps,
     "gcs": gcs,
     "vercel_blob": vercel_blob,
+    "shelf": shelf_driver,
 }
 EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": memory,
@@ -245,8 +255,10 @@ EXACT: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "ftp": ftp,
     "gcs": gcs_exact,
     "vercel_blob": vercel_private,
+    "shelf": shelf_driver,
 }
 UNPROVEN = {
+    "shelf": (-1, "SQLite tells no checksum, so a migration reads back what it wrote"),
     "ftp": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
     "ftps": (-1, "FTP servers tell no checksum, so a migration reads back what it wrote"),
     "vercel_blob": (-1, "Vercel Blob tells no checksum, so a migration reads back what it wrote"),

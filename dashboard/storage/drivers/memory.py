@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Driver
@@ -19,70 +19,13 @@ from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Unsu
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
-
-_CHUNK = 1024 * 1024
+from dashboard.storage.whole import WholeReading, WholeWriting
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
     info: ObjectInfo
     data: bytes
-
-
-class MemoryReading:
-    """A read of what was there when it was opened."""
-
-    def __init__(self, found: _Object) -> None:
-        self.info = found.info
-        self._data = found.data
-
-    def chunks(self) -> Iterator[bytes]:
-        """Pieces of up to 1 MiB."""
-        for start in range(0, len(self._data), _CHUNK):
-            yield self._data[start : start + _CHUNK]
-
-    def read_all(self) -> bytes:
-        """The whole content."""
-        return self._data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """There is nothing to free."""
-
-
-class MemoryWriting:
-    """An open write. Used by one thread."""
-
-    def __init__(
-        self, driver: MemoryDriver, key: str, attributes: Attributes | None, create_only: bool
-    ) -> None:
-        self._driver = driver
-        self._key = key
-        self._attributes = attributes
-        self._create_only = create_only
-        self._data = bytearray()
-
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing.write``."""
-        self._data += chunk
-
-    def commit(self) -> Written:
-        """See ``Writing.commit``."""
-        return self._driver.put(
-            self._key, bytes(self._data), attributes=self._attributes, create_only=self._create_only
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._data.clear()
 
 
 class MemoryDriver:
@@ -108,12 +51,12 @@ class MemoryDriver:
         if not key_bytes(key):
             raise InvalidKey(key, "The key is empty.")
 
-    def read(self, key: str, *, if_version: str | None = None) -> MemoryReading:
+    def read(self, key: str, *, if_version: str | None = None) -> WholeReading:
         """See ``Driver``."""
         found = self._find(key, "read")
         if if_version is not None and found.info.version != if_version:
             raise Changed(key)
-        return MemoryReading(found)
+        return WholeReading(found.info, found.data)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
@@ -127,10 +70,10 @@ class MemoryDriver:
         size: int | None = None,
         attributes: Attributes | None = None,
         create_only: bool = False,
-    ) -> MemoryWriting:
+    ) -> WholeWriting:
         """See ``Driver``."""
         self.check_key(key)
-        return MemoryWriting(self, key, attributes, create_only)
+        return WholeWriting(partial(self.put, key, attributes=attributes, create_only=create_only))
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False

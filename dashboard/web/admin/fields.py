@@ -16,7 +16,7 @@ from dashboard.errors import StowageError
 from dashboard.services.backends import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.presets import PRESETS, find_preset
-from dashboard.storage.registry import options_of
+from dashboard.storage.registry import options_of, options_shown
 from dashboard.storage.types import Secret
 from dashboard.web.resend import SECRET_PREFIX
 
@@ -165,7 +165,7 @@ def draft(typed: MultiDict[str, str]) -> Draft:
 def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
     """What a backend's page lists: every option that was set, and where its secrets end."""
     rows = []
-    for option in options_of(backend.preset):
+    for option in options_shown(backend.preset):
         if option.secret:
             ends = backend.secrets.get(option.name)
             if ends is not None and (ends or option.required):
@@ -174,8 +174,8 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
         value = backend.options.get(option.name, "")
         if value and (not option.advanced or value != option.default):
             rows.append((option.label, _worded(option, value)))
-    hidden = find_preset(backend.preset).hidden
-    if "endpoint" in hidden and backend.options.get("endpoint"):
+    preset = PRESETS.get(backend.preset)
+    if preset is not None and "endpoint" in preset.hidden and backend.options.get("endpoint"):
         rows.append(("Endpoint", backend.options["endpoint"]))
     return tuple(rows)
 

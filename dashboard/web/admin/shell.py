@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 
 from dashboard.services.backends import BackendInfo
-from dashboard.storage.registry import options_of
+from dashboard.storage.registry import options_shown
 
 
 def add_command(backend: BackendInfo) -> str:
     """The line that makes this backend on another console."""
     words = ["stowage", "backend", "add", backend.name, "--preset", backend.preset]
     secrets = []
-    for option in options_of(backend.preset):
+    for option in options_shown(backend.preset):
         if option.secret:
             if backend.secrets.get(option.name):
                 secrets += ["--secret", f"{option.name}=env:{option.name.upper()}"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
+
 from dashboard.storage.driver import Driver
 from dashboard.storage.operations import Operations
 
@@ -17,3 +20,48 @@ class Backend(Operations):
     def driver(self) -> Driver:
         """The driver that does the work."""
         return self._driver
+
+    def close(self) -> None:
+        """Free its connections. Idempotent; a ``Storage`` does it for its own."""
+        self._driver.close()
+
+
+class LazyBackend(Backend):
+    """Its driver, and the vendor's SDK with it, is loaded when it is first used."""
+
+    def __init__(self, name: str, make: Callable[[], Driver]) -> None:
+        self.name = name
+        self._make = make
+        self._lock = Lock()
+        self._made: Driver | None = None
+
+    @property
+    def driver(self) -> Driver:
+        """The driver, made on the first call."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def close(self) -> None:
+        """See ``Backend``."""
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+
+
+class LiveBackend(Backend):
+    """Its driver is asked for before every call, because its settings may change. Closes nothing: the
+    driver belongs to whoever is asked."""
+
+    def __init__(self, name: str, resolve: Callable[[str], Driver]) -> None:
+        self.name = name
+        self._resolve = resolve
+
+    @property
+    def driver(self) -> Driver:
+        """The driver of the moment."""
+        return self._resolve(self.name)
+
+    def close(self) -> None:
+        """There is nothing of its own to free."""

@@ -32,18 +32,28 @@ class Described:
     options: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[str, Secret] = field(default_factory=lambda: _NO_SECRETS)
 
+    def check(self) -> None:
+        """Raise ``InvalidInput`` naming the option that cannot be used. Loads no driver."""
+        self._checked()
+
     def build(self) -> Driver:
-        """Make the driver. No network call. Raises ``InvalidInput`` naming the option."""
-        from dashboard.storage.presets import PRESETS, find_preset
-        from dashboard.storage.registry import build, check_options
+        """Make the driver. No network call. Raises as :meth:`check`."""
+        from dashboard.storage.registry import build
+
+        driver, options = self._checked()
+        return build(driver, options, self.secrets)
+
+    def _checked(self) -> tuple[str, Mapping[str, str]]:
+        """The driver's name and all of its options."""
+        from dashboard.storage.presets import PRESETS
+        from dashboard.storage.registry import check_options
 
         if self.kind in PRESETS:
-            options = check_options(self.kind, self.options, self.secrets)
-            return build(find_preset(self.kind).driver, options, self.secrets)
+            return PRESETS[self.kind].driver, check_options(self.kind, self.options, self.secrets)
         # Drivers without a preset, such as “memory”, take no options.
         for name in (*self.options, *self.secrets):
             raise InvalidInput(name, f"“{self.kind}” has no option “{name}”.")
-        return build(self.kind, {})
+        return self.kind, {}
 
 
 def describe(kind: str, options: Mapping[str, object]) -> Described:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.backend import Backend
+from dashboard.storage.backend import Backend, LazyBackend, LiveBackend
 from dashboard.storage.configuring import Value, describe, described_in, toml
 from dashboard.storage.driver import Driver
 from dashboard.storage.fakes import FakeBackend
@@ -63,8 +63,7 @@ class Storage(Operations):
         default, backends = described_in(tree, environ)
         storage = cls(default=default)
         for name, described in backends.items():
-            # Built and dropped: a mistake shows when the program starts, not with the first upload.
-            described.build().close()
+            described.check()
             storage._makers[name] = described.build
         return storage
 
@@ -83,24 +82,24 @@ class Storage(Operations):
         found = described_by(environ)
         storage = cls(default=name)
         with naming_variables(found.used):
-            found.described.build().close()
+            found.described.check()
         storage._makers[name] = found.described.build
         return storage
 
     def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
         """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options
         are its own, secrets among them. Raises ``InvalidInput`` naming the option, and changes nothing
-        then. Makes no network call."""
+        then. Loads no driver and makes no network call; the first use does."""
         described = describe(driver, options)
-        built = described.build()
+        described.check()
         with self._lock:
-            before = self._backends.pop(name, None)
+            before = self._backends.get(name)
             self._makers[name] = described.build
-            self._backends[name] = made = Backend(name, built)
+            self._backends[name] = made = LazyBackend(name, described.build)
             if not self._default:
                 self._default = name
         if before is not None:
-            before.driver.close()
+            before.close()
         return made
 
     def backend(self, name: str = "") -> Backend:
@@ -145,17 +144,16 @@ class Storage(Operations):
         """Close the backend and build it anew when it is next asked for: its settings changed."""
         with self._lock:
             found = self._backends.pop(name, None)
-        if found is not None and (self._keep or name in self._makers):
-            found.driver.close()
+        if found is not None:
+            found.close()
 
     def close(self) -> None:
         """Close every backend. Idempotent."""
         with self._lock:
-            backends, self._backends = dict(self._backends), {}
+            backends, self._backends = list(self._backends.values()), {}
             on_close, self._on_close = self._on_close, None
-        for name, each in backends.items():
-            if self._keep or name in self._makers:
-                each.driver.close()
+        for each in backends:
+            each.close()
         if on_close is not None:
             on_close()
 
@@ -169,12 +167,12 @@ class Storage(Operations):
 
     def _open(self, name: str) -> Backend:
         if name in self._makers:
-            return Backend(name, self._makers[name]())
+            return LazyBackend(name, self._makers[name])
         if self._keep:
             return Backend(name, self._resolve(name))
         # Asked once here, so that a name nobody knows is told at once.
         self._resolve(name)
-        return Resolved(name, self._resolve)
+        return LiveBackend(name, self._resolve)
 
     def _default_name(self) -> str:
         name = self._default() if callable(self._default) else self._default
@@ -183,19 +181,6 @@ class Storage(Operations):
                 "backend", "No backend is the default one.", remedy="Name one, or configure one first."
             )
         return name
-
-
-class Resolved(Backend):
-    """A backend whose driver is asked for before every call, because its settings may change."""
-
-    def __init__(self, name: str, resolve: Resolve) -> None:
-        self.name = name
-        self._resolve = resolve
-
-    @property
-    def driver(self) -> Driver:
-        """The driver of the moment."""
-        return self._resolve(self.name)
 
 
 def _unknown(name: str) -> Driver:

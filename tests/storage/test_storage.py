@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.errors import InvalidInput
 from dashboard.storage import Secret, Storage
+from dashboard.storage.backend import LazyBackend
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.drivers.s3 import S3Driver
@@ -219,3 +220,36 @@ def test_a_local_backend_loads_no_vendors_sdk_either(tmp_path: Path) -> None:
         f"Storage().configure('media', 'local', root={str(tmp_path)!r}).put('a', b'x')"
     )
     assert not {name.partition(".")[0] for name in loaded} & set(HEAVY.split())
+
+
+def test_describing_a_backend_loads_no_vendors_sdk_either() -> None:
+    loaded = loaded_by(
+        "from dashboard.storage import Storage\n"
+        "Storage().configure('media', 's3', endpoint='https://s3.example.com', bucket='my-bucket',"
+        " access_key_id='AK', secret_access_key='SK')"
+    )
+    assert not {name.partition(".")[0] for name in loaded} & set(HEAVY.split())
+
+
+def test_a_configured_backend_is_made_once_for_many_threads() -> None:
+    made: list[Driver] = []
+    ready = threading.Barrier(8)
+
+    def make() -> Driver:
+        made.append(MemoryDriver())
+        return made[-1]
+
+    backend = LazyBackend("media", make)
+    backend.close()
+
+    def use() -> None:
+        ready.wait()
+        backend.put(threading.current_thread().name, b"x")
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(list(backend.list())) == 8

@@ -67,6 +67,8 @@ class GoogleStorage:
     def __enter__(self) -> Self:
         self.lock = threading.RLock()
         self.buckets: dict[str, dict[bytes, Stored]] = {}
+        self.older: dict[str, dict[tuple[bytes, str], Stored]] = {}
+        """What buckets that keep versions have kept."""
         self.sessions: dict[str, Session] = {}
         self.tokens: dict[str, str] = {}
         self.generations = count(int(time.time() * 1_000_000))
@@ -110,17 +112,28 @@ class GoogleStorage:
         }
         return json.dumps(found, indent=2) + "\n"
 
-    def new_bucket(self) -> str:
+    def new_bucket(self, *, versioned: bool = False) -> str:
         """An empty bucket under a fresh name."""
         name = f"bucket-{next(_numbers)}"
         self.buckets[name] = {}
+        if versioned:
+            self.older[name] = {}
         return name
+
+    def keep(self, bucket: str, name: bytes) -> None:
+        """The present state of an object becomes an older one, where the bucket keeps those."""
+        stored = self.buckets[bucket].pop(name, None)
+        if stored is not None and bucket in self.older:
+            resource = {**stored.resource, "timeDeleted": stored.resource["updated"]}
+            self.older[bucket][name, resource["generation"]] = Stored(resource, stored.data)
 
     def store(self, bucket: str, given: dict[str, Any], data: bytes, *, composite: bool = False) -> Any:
         """Make an object, whatever was there."""
         generation = str(next(self.generations))
         resource = resource_of(bucket, given, data, generation, composite=composite)
-        self.buckets[bucket][resource["name"].encode()] = Stored(resource, data)
+        name = resource["name"].encode()
+        self.keep(bucket, name)
+        self.buckets[bucket][name] = Stored(resource, data)
         return resource
 
     def flip(self, bucket: str, name: str) -> None:
@@ -180,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         match path:
             case ["storage", "v1", "b"] if command == "POST":
                 self._make_bucket()
+            case ["storage", "v1", "b", bucket] if command == "GET":
+                self._bucket(bucket)
+                self._json({"versioning": {"enabled": bucket in self.google.older}})
             case ["storage", "v1", "b", bucket, "o"] if command == "GET":
                 self._list(bucket)
             case ["storage", "v1", "b", bucket, "o", name, "rewriteTo", "b", other, "o", to]:
@@ -190,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._media(self._found(bucket, name))
             case ["storage", "v1", "b", bucket, "o", name] if command == "DELETE":
                 self._found(bucket, name)
-                del self.google.buckets[bucket][name.encode()]
+                self.google.keep(bucket, name.encode())
                 self._send(204, b"", {})
             case ["upload", "storage", "v1", "b", bucket, "o"]:
                 self._upload(bucket)
@@ -220,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> Stored:
         found = self._bucket(bucket).get(name.encode())
         wanted = self.query.get("generation", self.query.get("sourceGeneration"))
+        found = self.google.older.get(bucket, {}).get((name.encode(), wanted or ""), found)
         if found is None or (wanted is not None and found.resource["generation"] != wanted):
             raise Refusal(404, "notFound", f"No such object: {bucket}/{name}")
         if self.query.get(condition, found.resource["generation"]) != found.resource["generation"]:
@@ -243,7 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         names = [n for n in names if n.startswith(prefix) and n >= start and (not after or n > after)]
         most = min(int(self.query.get("maxResults", "1000")), 1000)
         page: dict[str, Any] = {"kind": "storage#objects"}
-        if names:
+        if self.query.get("versions") == "true":
+            older = self.google.older.get(bucket, {})
+            kept = [*older.values(), *self.google.buckets[bucket].values()]
+            states = [each.resource for each in kept if each.resource["name"].encode().startswith(prefix)]
+            states.sort(key=lambda each: (each["name"].encode(), int(each["generation"])))
+            page["items"] = states
+        elif names:
             page["items"] = [self.google.buckets[bucket][name].resource for name in names[:most]]
         if len(names) > most:
             page["nextPageToken"] = names[most - 1].hex()
@@ -273,7 +296,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _rewrite(self, bucket: str, name: str, other: str, to: str) -> None:
         source = self._found(bucket, name, "ifSourceGenerationMatch")
-        self._bucket(other)
+        there = self._bucket(other).get(to.encode())
+        wanted = self.query.get("ifGenerationMatch")
+        if wanted is not None and (there is None or there.resource["generation"] != wanted):
+            raise Refusal.precondition()
         size = len(source.data)
         so_far = int(self.query.get("rewriteToken", "at 0").removeprefix("at ")) + self.google.rewrite_step
         done = str(min(so_far, size))
@@ -353,10 +379,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _by_link(self, path: list[str]) -> None:
         bucket, name = path[0], "/".join(path[1:])
-        if self.command != "GET":
+        if not checked_link(self.command, self.path, self.headers, self.query, self.google.accounts):
             return self._send(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {})
-        if not checked_link(self.path, self.headers.get("Host", ""), self.query, self.google.accounts):
-            return self._send(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {})
+        if self.command == "PUT":
+            least, _, most = self.headers.get("x-goog-content-length-range", "0,999999999").partition(",")
+            if not int(least) <= len(self.body) <= int(most):
+                return self._send(400, b"<Error><Code>EntityTooLarge</Code></Error>", {})
+            given = {"name": name, "contentType": self.headers.get("Content-Type", "")}
+            self.google.store(bucket, given, self.body)
+            return self._send(200, b"", {})
         found = self.google.buckets.get(bucket, {}).get(name.encode())
         if found is None:
             return self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", {})

@@ -74,9 +74,13 @@ def checked_claims(assertion: str, accounts: Mapping[str, rsa.RSAPublicKey]) -> 
 
 
 def checked_link(
-    target: str, host: str, query: Mapping[str, str], accounts: Mapping[str, rsa.RSAPublicKey]
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    accounts: Mapping[str, rsa.RSAPublicKey],
 ) -> bool:
-    """Whether a GET of this address is signed and not expired (V4 signing process)."""
+    """Whether this request is signed and not expired (V4 signing process)."""
     try:
         path, _, text = target.partition("?")
         spelt, _, signature = text.rpartition("&X-Goog-Signature=")
@@ -92,9 +96,14 @@ def checked_link(
             for name, value in sorted(query.items())
             if name != "X-Goog-Signature"
         )
-        if spelt != canonical or query["X-Goog-SignedHeaders"] != "host":
+        names = query["X-Goog-SignedHeaders"].split(";")
+        if spelt != canonical or "host" not in names or names != sorted(names):
             return False
-        request = f"GET\n{path}\n{canonical}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+        # Headers of Google's own must be signed where they are sent.
+        if any(name.lower().startswith("x-goog-") and name.lower() not in names for name in headers):
+            return False
+        lines = "".join(f"{name}:{headers[name]}\n" for name in names)
+        request = f"{method}\n{path}\n{canonical}\n{lines}\n{';'.join(names)}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"GOOG4-RSA-SHA256\n{moment}\n{date}/auto/storage/goog4_request\n{digest}"
         return _signed(accounts[email], bytes.fromhex(signature), text.encode())

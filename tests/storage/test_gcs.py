@@ -486,3 +486,68 @@ def test_a_name_that_leads_to_a_metadata_address_is_not_connected_to(
     assert error.kind is Kind.DENIED
     assert "metadata" in error.reason
     driver.close()
+
+
+# Older states and storage classes
+
+
+def test_older_states_are_listed_read_and_restored(google: GoogleStorage) -> None:
+    bucket = google.new_bucket(versioned=True)
+    driver = gcs_on(google, bucket, google.writer, "p/")
+    assert isinstance(driver, GcsDriver)
+    assert driver.keeps_versions()
+    for content in (b"one", b"two", b"three"):
+        driver.put("a", content, attributes=Attributes(content_type="text/x-mine"))
+    driver.put("b", b"other")
+    driver.delete("b")
+    found = list(driver.versions())
+    assert [(each.key, each.current) for each in found] == [
+        ("a", True),
+        ("a", False),
+        ("a", False),
+        ("b", False),
+    ]
+    with driver.read_version("a", found[2].id) as reading:
+        assert reading.read_all() == b"one"
+    assert driver.restore_version("a", found[2].id).proven
+    assert get(driver, "a") == b"one"
+    assert driver.stat("a").attributes.content_type == "text/x-mine"
+    assert driver.restore_version("b", found[3].id).size == 5
+    assert get(driver, "b") == b"other"
+    assert [each.key for each in driver.versions("a")] == ["a"] * 4
+    for version in ("1", "nonsense", ""):
+        for call in (driver.read_version, driver.restore_version):
+            with pytest.raises(NotFound):
+                call("a", version)
+    driver.close()
+
+
+def test_an_object_moves_to_another_class_with_all_it_has(objects: GcsDriver) -> None:
+    wanted = Attributes(content_type="text/x-mine", metadata={"a": "b"})
+    stream(objects, "a", LARGE)
+    objects.put("b", DATA, attributes=wanted)
+    for key in ("a", "b"):
+        assert objects.tier(key) == "STANDARD"
+        objects.set_tier(key, "COLDLINE")
+        assert objects.tier(key) == "COLDLINE"
+    assert get(objects, "a") == LARGE
+    assert objects.stat("b").attributes == wanted
+    version = objects.stat("b").version
+    objects.set_tier("b", "COLDLINE")
+    assert objects.stat("b").version == version
+
+
+def test_a_signed_upload_takes_only_what_was_announced(objects: GcsDriver) -> None:
+    upload = objects.upload_url("a.txt", seconds=60, size=3)
+    headers = dict(upload.headers)
+    assert headers["content-type"] == "text/plain"
+
+    def send(body: bytes, sent: dict[str, str]) -> int:
+        return urllib3.request(upload.method, upload.url, body=body, headers=sent, retries=False).status
+
+    assert send(b"more", headers) == 400
+    assert send(b"abc", headers | {"content-type": "text/html"}) == 403
+    assert send(b"abc", headers | {"x-goog-acl": "public-read"}) == 403
+    assert keys_of(objects) == []
+    assert send(b"abc", headers) == 200
+    assert get(objects, "a.txt") == b"abc"

@@ -59,6 +59,10 @@ _VERBS = {
     "list": ("list", "Storage Object Viewer"),
     "delete": ("delete from", "Storage Object User"),
     "create bucket": ("create", "Storage Admin on the project"),
+    "versions": ("list the older states in", "Storage Object Viewer"),
+    "restore": ("write to", "Storage Object User"),
+    "tier": ("write to", "Storage Object User"),
+    "settings": ("look at the settings of", "Storage Legacy Bucket Reader"),
     "authenticate": ("list", "Storage Object Viewer"),
 }
 

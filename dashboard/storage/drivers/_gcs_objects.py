@@ -47,6 +47,7 @@ class Held:
 
     info: ObjectInfo
     crc32c: str
+    storage_class: str
 
 
 class Objects:
@@ -57,11 +58,20 @@ class Objects:
         self._prefix = client.place.prefix
         self._all = f"b/{quote(client.place.bucket, safe='')}/o"
 
-    def head(self, key: str, operation: str = "stat", *, generation: str | None = None) -> Held:
-        """Describe an object. Raises ``NotFound``, and ``Changed`` when it is another generation.
+    def head(
+        self,
+        key: str,
+        operation: str = "stat",
+        *,
+        generation: str | None = None,
+        exactly: str | None = None,
+    ) -> Held:
+        """Describe an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one;
+        ``exactly`` that generation may be an older one.
         https://cloud.google.com/storage/docs/json_api/v1/objects/get"""
         scene = self.client.scene(operation, key)
         query = {"ifGenerationMatch": generation} if generation is not None else {}
+        query |= {"generation": exactly} if exactly is not None else {}
         answer = self.client.send("GET", self._path("/storage/v1/", key, query), scene)
         return self.held(key, answer, scene)
 
@@ -130,18 +140,41 @@ class Objects:
         """Objects by full name, page by page, beginning with ``start_offset``.
         https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
         scene = self.client.scene("list")
-        query = {"maxResults": str(_PAGE), "fields": _FIELDS}
-        query |= {"prefix": prefix} if prefix else {}
+        query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
         query |= {"startOffset": start_offset} if start_offset else {}
+        for item in self._items(query, scene):
+            with readable(scene):
+                entry = _entry(item)
+            yield entry
+
+    def _items(self, query: Mapping[str, str], scene: Scene) -> Iterator[Any]:
+        query = {"maxResults": str(_PAGE), **query}
         while True:
             page = self.client.document(self.client.send("GET", self._listing(query), scene), scene)
-            with readable(scene):
-                entries = [_entry(item) for item in page.get("items", ())]
-            yield from entries
+            yield from page.get("items", ())
             token = page.get("nextPageToken")
             if not token:
                 return
             query["pageToken"] = str(token)
+
+    def keeps_generations(self) -> bool:
+        """Whether the bucket keeps what is replaced or deleted.
+        https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
+        scene = self.client.scene("settings")
+        target = f"/storage/v1/{self._all.removesuffix('/o')}?fields=versioning"
+        said = self.client.document(self.client.send("GET", target, scene), scene)
+        with readable(scene):
+            return bool(said.get("versioning", {}).get("enabled"))
+
+    def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
+        """Every generation by full name, and whether it is an older one."""
+        scene = self.client.scene("versions")
+        fields = _FIELDS.replace("generation", "generation,timeDeleted")
+        query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
+        for item in self._items(query, scene):
+            with readable(scene):
+                found = _entry(item), "timeDeleted" in item
+            yield found
 
     def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """Ask for one name: the cheapest request that needs no right on the bucket itself."""
@@ -163,16 +196,30 @@ class Objects:
         target = f"/storage/v1/b?{urlencode({'project': place.project})}"
         self.client.ask("POST", target, scene, headers=_JSON, body=json.dumps(resource).encode())
 
-    def rewrite(self, source: Objects, key: str, generation: str, to: str, attributes: Attributes) -> Held:
-        """Have Google copy one generation of an object, in as many steps as it wants.
+    def rewrite(
+        self,
+        source: Objects,
+        key: str,
+        generation: str,
+        to: str,
+        attributes: Attributes,
+        *,
+        operation: str = "copy",
+        older: bool = False,
+        storage_class: str = "",
+    ) -> Held:
+        """Have Google copy one generation of an object, in as many steps as it wants; ``older`` allows one
+        that is not the present one. Onto itself it replaces nothing else.
         https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite"""
-        scene = self.client.scene("copy", key)
+        scene = self.client.scene(operation, key)
         kept = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
         there = self._path("", to, {})
         # Without a body everything is kept; a storage class can only be named beside all the rest.
-        resource = self.resource(to, attributes) if self.client.place.storage_class else None
+        wanted = storage_class or self.client.place.storage_class
+        resource = self.resource(to, attributes) | {"storageClass": wanted} if wanted else None
         body = json.dumps(resource).encode() if resource else b""
-        query = {"ifSourceGenerationMatch": generation}
+        query = {"sourceGeneration" if older else "ifSourceGenerationMatch": generation}
+        query |= {"ifGenerationMatch": generation} if storage_class else {}
         while True:
             target = f"/storage/v1/{kept}/rewriteTo/{there}?{urlencode(query)}"
             said = self.client.document(
@@ -250,7 +297,7 @@ class Objects:
                     metadata=dict(found.get("metadata") or {}),
                 ),
             )
-            return Held(info, str(found["crc32c"]))
+            return Held(info, str(found["crc32c"]), str(found.get("storageClass", "")))
 
 
 def _entry(item: Any) -> Entry:

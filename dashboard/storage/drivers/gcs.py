@@ -8,68 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers._gcs_digests import Crc32c
+from dashboard.storage.drivers._gcs_history import KeepsGcsHistory
 from dashboard.storage.drivers._gcs_http import Client
-from dashboard.storage.drivers._gcs_objects import Held, Objects
+from dashboard.storage.drivers._gcs_links import LinksGcsObjects
+from dashboard.storage.drivers._gcs_objects import Objects
 from dashboard.storage.drivers._gcs_place import Place, check
+from dashboard.storage.drivers._gcs_reading import GcsReading
 from dashboard.storage.drivers._gcs_writing import GcsWriting
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
-from dashboard.storage.http_server import Incoming
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.pieces import Senders
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
-LONGEST_LINK = 7 * 24 * 3600
-"""Seconds a signed address can be good for."""
 _SIGN_IN_SECONDS = 15.0
 
 
-class GcsReading:
-    """A read of one generation of one object."""
-
-    def __init__(self, held: Held, body: Incoming | None) -> None:
-        self.info = held.info
-        self._crc32c = held.crc32c
-        self._body = body
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading.chunks``. What arrived is compared with Google's checksum at the end."""
-        arrived, crc = 0, Crc32c()
-        key = self.info.key
-        for piece in self._body.pieces() if self._body is not None else ():
-            arrived += len(piece)
-            crc.update(piece)
-            yield piece
-        if arrived != self.info.size:
-            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but {arrived:,} arrived.")
-        if crc.text() != self._crc32c:
-            raise Damaged(key, f"“{key}” was damaged on its way here: its checksum differs.")
-
-    def read_all(self) -> bytes:
-        """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._body is not None:
-            self._body.close()
-
-
-class GcsDriver:
+class GcsDriver(LinksGcsObjects, KeepsGcsHistory):
     """A bucket, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "gcs"
@@ -270,37 +231,3 @@ class GcsDriver:
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
         return self._client.server.tls_context()
-
-    # Links
-
-    def url(self, key: str) -> str:
-        """See ``Links``. Only of use when the object is public."""
-        self.check_key(key)
-        return f"{self._place.endpoint}{self._public(key)}"
-
-    def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a GET signed with the service account's key, good for at most seven days.
-        https://cloud.google.com/storage/docs/authentication/signatures"""
-        self.check_key(key)
-        account = self._place.account
-        if account is None:
-            raise Unsupported("temporary url", "Only a service account key can sign links.")
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        scope = f"{moment[:8]}/auto/storage/goog4_request"
-        query = {
-            "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
-            "X-Goog-Credential": f"{account.email}/{scope}",
-            "X-Goog-Date": moment,
-            "X-Goog-Expires": str(min(max(seconds, 1), LONGEST_LINK)),
-            "X-Goog-SignedHeaders": "host",
-        }
-        spelt = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
-        path, host = self._public(key), self._client.server.host
-        request = f"GET\n{path}\n{spelt}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        text = f"GOOG4-RSA-SHA256\n{moment}\n{scope}\n{digest}"
-        signature = self._client.signature(text.encode(), self._client.scene("read", key)).hex()
-        return f"{self._place.endpoint}{path}?{spelt}&X-Goog-Signature={signature}"
-
-    def _public(self, key: str) -> str:
-        return f"/{self._place.bucket}/{quote(self._place.prefix + key, safe='/~')}"

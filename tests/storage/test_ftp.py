@@ -334,6 +334,31 @@ def test_a_key_that_could_be_another_command_or_name_is_refused(driver: Driver, 
         assert caught.value.subject == key
 
 
+def test_folders_and_prefixes_are_no_way_around_that(server: FtpServer, driver: Driver) -> None:
+    driver.put("b", b"x")
+    backend = Backend("files", driver)
+    for folder in ("a\r\nDELE b", "a\nb", "ÿ\udcff"):
+        assert keys_of(driver, f"{folder}/") == []
+        for call in (backend.make_directory, lambda name: list(backend.directories(name))):
+            with pytest.raises(InvalidKey):
+                call(folder)
+    assert keys_of(driver) == ["b"]
+    (server.root / "bell\rring").mkdir()
+    with pytest.raises(InvalidKey):
+        keys_of(driver)
+
+
+def test_a_folder_may_end_in_a_space(server: FtpServer, driver: Driver) -> None:
+    for key in ("a /x", "a/x"):
+        driver.put(key, key.encode())
+    assert sorted(path.name for path in server.root.iterdir()) == ["a", "a "]
+    assert keys_of(driver) == ["a /x", "a/x"]
+    assert get(driver, "a /x") == b"a /x"
+    driver.delete("a /x")
+    assert keys_of(driver) == ["a/x"]
+    assert not (server.root / "a ").exists()
+
+
 def test_names_of_a_hostile_server_lead_nowhere() -> None:
     assert facts(b"type=file;size=3; ../../etc/passwd") == (b"../../etc/passwd", Found("file", 3))
     assert facts(b"nonsense") is None

@@ -269,7 +269,12 @@ def test_links_are_no_objects_and_lead_nowhere(server: SftpServer, tmp_path: Pat
         with pytest.raises(StorageError) as caught:
             driver.put(key, b"y")
         assert caught.value.kind is Kind.CONFLICT
-    assert [path.name for path in outside.iterdir()] == ["secret"]
+    (outside / "empty").mkdir()
+    backend = Backend("files", driver)
+    assert list(backend.directories()) == []
+    assert backend.delete_directory("folder") == 0
+    assert backend.delete_directory("folder/empty") == 0
+    assert sorted(path.name for path in outside.iterdir()) == ["empty", "secret"]
     assert (outside / "secret").read_bytes() == b"keep out"
     driver.close()
 

@@ -13,7 +13,7 @@ from dashboard.storage.drivers._ftp_facts import facts, listed, time_of, time_te
 from dashboard.storage.drivers._ftp_line import Line
 from dashboard.storage.drivers._ftp_transfers import FtpSink, FtpSource, finish
 from dashboard.storage.drivers._served import Absent, Found, Taken, join, step_aside
-from dashboard.storage.errors import StorageError, Unsupported
+from dashboard.storage.errors import InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_text
 
 _LONGEST_LINE = 64 * 1024
@@ -60,9 +60,21 @@ class FtpSession:
     # ---- names
 
     def _wire(self, path: bytes) -> str:
+        """As it goes over the line. Raises ``InvalidKey`` for what would be another command or name."""
+        told = path
         if self._encoding != "utf-8":
-            path = path.decode("utf-8", "surrogateescape").encode(self._encoding, "surrogateescape")
-        return path.decode("latin-1")
+            try:
+                told = path.decode("utf-8", "surrogateescape").encode(self._encoding, "surrogateescape")
+            except UnicodeEncodeError:
+                raise self._unspeakable(path) from None
+        if {0x0A, 0x0D, 0xFF} & set(told):
+            raise self._unspeakable(path)
+        # Servers trim spaces; no key ends in one, so this is a folder.
+        return told.decode("latin-1") + ("/" if told.endswith((b" ", b"\t")) else "")
+
+    def _unspeakable(self, path: bytes) -> InvalidKey:
+        key = self.shown(path)
+        return InvalidKey(key, f"“{key}” cannot be said over FTP in the server's encoding, {self._encoding}.")
 
     def _key(self, raw: bytes) -> bytes:
         if self._encoding == "utf-8":

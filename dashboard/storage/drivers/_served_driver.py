@@ -20,7 +20,7 @@ from dashboard.storage.drivers._served import Absent, Found, Session, Source, Ta
 from dashboard.storage.drivers._served_tree import Tree
 from dashboard.storage.drivers._served_writing import ServedWriting
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError
-from dashboard.storage.paths import key_bytes
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
@@ -182,6 +182,25 @@ class ServedDriver:
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """Looks in each key's folder."""
         return self._tree.sweep(keys, since)
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Deleting the last object in it removes it."""
+        self.check_key(folder)
+        folders = split_key(folder)
+        self._pool.run(lambda session: self._tree.make_folder(session, folders, folder))
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``. Symbolic links are no folders where the server tells them apart."""
+        if folder:
+            self.check_key(folder)
+        path = split_key(folder) if folder else []
+        return map(key_text, self._pool.run(lambda session: self._tree.inner_folders(session, path)))
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
+        self.check_key(folder)
+        path = split_key(folder)
+        self._pool.run(lambda session: self._tree.remove_folder(session, path))
 
     def bucket_exists(self) -> bool:
         """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""

@@ -72,6 +72,24 @@ class Tree:
                     session.make_folder(path)
         return self.folder(session, folders)
 
+    def inner_folders(self, session: Session, folders: list[bytes]) -> list[bytes]:
+        """The names of the folders directly in one; none where it is missing or reached through a link.
+        Raises ``PlaceMissing``."""
+        try:
+            at = self.folder(session, folders)
+            return [name for name, found in session.scan(at) if found.kind == "folder" and is_name(name)]
+        except Absent:
+            self.require_root(session, "list")
+            return []
+
+    def remove_folder(self, session: Session, folders: list[bytes]) -> None:
+        """Remove a folder and those below it as far as they are empty, and then as :meth:`prune`."""
+        for name in self.inner_folders(session, folders):
+            self.remove_folder(session, [*folders, name])
+        with suppress(Absent):
+            self.folder(session, folders)
+            self.prune(session, folders)
+
     def forget(self, folders: list[bytes], root: bytes) -> None:
         """A folder turned out to be gone."""
         with self._lock:
@@ -157,9 +175,14 @@ class Tree:
             # Folders found by the walk itself are no links: the listing says so of each name.
             at = self.folder(session, folders) if path == wanted.base else join(session.root, *folders)
             return ordered(_wanted_rows(session.scan(at), path, wanted))
+        except InvalidKey:
+            # What nobody can ask for is not there; but a folder that was listed is.
+            if path != wanted.base:
+                raise
         except Absent:
-            self.require_root(session, "list")
-            return iter(())
+            pass
+        self.require_root(session, "list")
+        return iter(())
 
     # ---- leftovers
 

@@ -26,7 +26,7 @@ _CODES: dict[int, _Why] = {
         "Try again; if it goes on, look into the server's log.",
         None,
     ),
-    450: (Kind.THROTTLED, "the file is in use on the server", "Try again later.", None),
+    450: (Kind.THROTTLED, "the server says that it is not available now", "Try again later.", None),
     452: (Kind.FULL, "the server's disk is full", _FULL, None),
     552: (Kind.FULL, "the quota on the server is used up", _FULL, None),
     522: (

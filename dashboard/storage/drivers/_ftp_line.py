@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ftplib
+import select
 import socket
 import ssl
 from contextlib import suppress
@@ -68,8 +69,12 @@ class Line(ftplib.FTP_TLS):
             reply = self.sendcmd(f"PASS {self._text(account.password.reveal())}")
         if not reply.startswith("2"):
             raise ftplib.error_perm(reply)
-        if account.tls != "none":
+        if account.tls == "explicit":
             self.prot_p()
+        elif account.tls == "implicit":
+            # Some know no other than encrypted data and refuse to talk of it; we speak nothing else.
+            with suppress(ftplib.error_perm):
+                self.prot_p()
         self.sock.settimeout(TIMEOUT_SECONDS)
 
     def _hear_greeting(self) -> None:
@@ -105,10 +110,24 @@ class Line(ftplib.FTP_TLS):
             raise
         return conn, size
 
+    def says_something(self) -> bool:
+        """Whether an answer waits to be read. With TLS what waits may be none, and this does not tell."""
+        return not isinstance(self.sock, ssl.SSLSocket) and bool(readable([self.sock], 0))
+
     def hang_up(self) -> None:
         """Without a word. Idempotent."""
         with suppress(OSError):
             self.close()
+
+
+def readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket]:
+    """Which of these have something to read, or have ended; waits so long for the first."""
+    # Not select(), which knows only the first 1,024 files of a process.
+    poll = select.poll()
+    for each in sockets:
+        poll.register(each, select.POLLIN)
+    found = {number for number, _ in poll.poll(seconds * 1000)}
+    return [each for each in sockets if each.fileno() in found]
 
 
 def open_line(account: Account) -> Line:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ftplib
-import select
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._ftp_errors import code_of, translate
 from dashboard.storage.drivers._ftp_facts import facts, listed, time_of, time_text
-from dashboard.storage.drivers._ftp_line import Line
+from dashboard.storage.drivers._ftp_line import Line, readable
 from dashboard.storage.drivers._ftp_transfers import FtpSink, FtpSource, finish
 from dashboard.storage.drivers._served import Absent, Found, Taken, join, step_aside
 from dashboard.storage.errors import InvalidKey, StorageError, Unsupported
@@ -126,7 +125,7 @@ class FtpSession:
 
     def ready(self, idle: float) -> bool:
         """Whether the line stands; asked of the server only after some idle time."""
-        if self.broken or select.select([self._line.sock], [], [], 0)[0]:
+        if self.broken or readable([self._line.sock], 0):
             # What comes unasked is a farewell.
             return False
         if idle < _PROBED_IDLE:
@@ -186,7 +185,11 @@ class FtpSession:
             return None
 
     def real(self, path: bytes) -> bytes:
-        """FTP does not tell of links; what they lead to is the server's own business."""
+        """FTP does not tell of links; what they lead to is the server's own business. But the folder has to
+        be there: some servers begin to take a file that has no folder, and say so only at its end."""
+        found = self.look(path)
+        if found is None or found.kind != "folder":
+            raise Absent
         return path
 
     def scan(self, path: bytes) -> Iterator[tuple[bytes, Found]]:
@@ -236,7 +239,7 @@ class FtpSession:
                         raise self._unreadable()
             done = True
         finally:
-            finish(conn)
+            finish(conn, self._line.sock)
             self.broken = self.broken or not done
         self._line.voidresp()
 

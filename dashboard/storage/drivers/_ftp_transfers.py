@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
-from dashboard.storage.drivers._ftp_line import TIMEOUT_SECONDS, Line
+from dashboard.storage.drivers._ftp_line import TIMEOUT_SECONDS, Line, readable
 from dashboard.storage.drivers._served import Absent, Found
 
 _CHUNK = 1 << 20
@@ -53,7 +53,7 @@ class FtpSource:
                 yield b"".join(gathered)
             if left or not self._conn.recv(1):
                 self._open = False
-                finish(self._conn)
+                finish(self._conn, self._line.sock)
                 self._line.voidresp()
 
     def close(self) -> None:
@@ -80,10 +80,14 @@ class FtpSink:
     def write(self, chunk: bytes) -> None:
         """Into the data connection."""
         with self._session.replies("write", self._target):
+            view = memoryview(chunk)
             try:
-                self._conn.sendall(chunk)
+                for start in range(0, len(view), _PIECE):
+                    if self._line.says_something():
+                        raise ConnectionAbortedError
+                    self._conn.sendall(view[start : start + _PIECE])
             except OSError:
-                # The server says on the other connection why it closed this one.
+                # The server says on the other connection why it does not go on with this one.
                 self._close()
                 raise
 
@@ -99,7 +103,7 @@ class FtpSink:
     def _close(self) -> None:
         if self._open:
             self._open = False
-            finish(self._conn)
+            finish(self._conn, self._line.sock)
             self._line.voidresp()
 
     def abort(self) -> None:
@@ -123,19 +127,19 @@ def _settle(session: _Session, line: Line) -> None:
         session.broken = True
 
 
-def finish(conn: socket.socket) -> None:
+def finish(conn: socket.socket, control: socket.socket) -> None:
     """Close a data connection so that nothing on its way is lost: say with TLS that this was all, end our
-    side, and wait until the server has ended its own. A connection that is closed while something in it is
-    unread, such as the tickets of TLS 1.3, is torn down, and the server then loses what it had not read."""
+    side, and wait until the server has ended its own or says that it has everything. A connection that is
+    closed while something in it is unread, such as the tickets of TLS 1.3, is torn down, and the server then
+    loses what it had not read."""
     try:
+        conn.settimeout(0)
         if isinstance(conn, ssl.SSLSocket):
-            conn.settimeout(0)
             with suppress(OSError):
                 conn.unwrap()
         with suppress(OSError):
-            conn.settimeout(_FAREWELL_SECONDS)
             conn.shutdown(socket.SHUT_WR)
-            while conn.recv(_CHUNK):
+            while conn in readable([conn, control], _FAREWELL_SECONDS) and conn.recv(_CHUNK):
                 pass
     finally:
         conn.close()

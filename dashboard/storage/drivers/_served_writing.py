@@ -53,6 +53,7 @@ class ServedWriting:
         for attempt in range(_TRIES):
             try:
                 if attempt == 0:
+                    self._tree.require_root(session, "write")
                     folder = self._tree.folder(session, self._folders)
                 else:
                     self._made = bool(self._folders)
@@ -129,6 +130,9 @@ class ServedWriting:
         if self._done:
             return
         self._done = True
+        if self._named:
+            # It may have failed because a folder that was there is not there any more.
+            self._tree.forget(self._folders, self._lease.session.root)
         self._sink.abort()
         session = self._lease.session
         if self._named and not session.broken:

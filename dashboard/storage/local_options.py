@@ -20,6 +20,15 @@ LOCAL_OPTIONS = (
         hint="An absolute path on the machine Stowage runs on. Everything below it is this backend.",
     ),
     Option(
+        name="mounted",
+        label="Only while a share is mounted there",
+        type=OptionType.BOOLEAN,
+        advanced=True,
+        default="false",
+        hint="Nothing is read or written while the folder lies on the system's own disk, as it does when the "
+        "share is not mounted.",
+    ),
+    Option(
         name="public_url",
         label="Public address",
         advanced=True,

@@ -23,9 +23,11 @@ _LIST = (
         label="Mounted network share",
         driver="local",
         help="A share of a NAS or file server (NFS, SMB) that this machine has mounted, for example through "
-        "/etc/fstab. Mount it first and give the folder it is mounted at, or one below.\n"
+        "/etc/fstab. Mount it first and give the folder it is mounted at, or one below. While it is not "
+        "mounted, Stowage leaves the empty folder alone.\n"
         "The user that runs Stowage must be able to read and write it: mount SMB with that user's uid.\n"
         "Where the server can be reached by SFTP or WebDAV, that works without mounting anything.",
+        defaults={"mounted": "true"},
         labels={"root": "Folder it is mounted at"},
         placeholders={"root": "/mnt/nas/files"},
     ),

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from dashboard.storage.errors import (
     StorageError,
 )
 from dashboard.storage.paths import key_bytes
+from dashboard.storage.registry import check_options
 from tests.storage.disk import TMP, get, keys_of, open_descriptors
 
 
@@ -235,3 +237,53 @@ def test_no_descriptor_stays_open(driver: LocalDriver, root: Path) -> None:
             writing.write(b"x")
         driver.read("a/b/c")
     assert open_descriptors() == before
+
+
+# A share that may not be mounted
+
+ELSEWHERE = Path("/dev/shm")
+
+
+def test_nothing_is_written_below_a_share_that_is_not_mounted(tmp_path: Path) -> None:
+    if tmp_path.stat().st_dev != Path("/").stat().st_dev:
+        pytest.skip("temporary folders are on a disk of their own here")
+    driver = LocalDriver(tmp_path / "share" / "files", mounted=True)
+    with pytest.raises(StorageError) as caught:
+        driver.create_bucket()
+    assert caught.value.kind is Kind.UNREACHABLE
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "share" / "files").mkdir(parents=True)
+    (tmp_path / "share" / "files" / "a").write_bytes(b"below the share")
+    for call in (
+        lambda: driver.put("b", b"x"),
+        lambda: get(driver, "a"),
+        lambda: driver.stat("a"),
+        lambda: list(driver.list()),
+        lambda: driver.delete("a"),
+        driver.bucket_exists,
+        driver.create_bucket,
+    ):
+        with pytest.raises(StorageError) as caught:
+            call()
+        assert (caught.value.kind, caught.value.retryable) == (Kind.UNREACHABLE, True)
+        assert "Nothing is mounted" in caught.value.reason
+    driver.close()
+    assert [path.name for path in (tmp_path / "share" / "files").iterdir()] == ["a"]
+
+
+def test_a_mounted_share_is_used_like_any_folder() -> None:
+    if not ELSEWHERE.is_dir() or ELSEWHERE.stat().st_dev == Path("/").stat().st_dev:
+        pytest.skip("there is no other file system to take for a share here")
+    with tempfile.TemporaryDirectory(dir=ELSEWHERE) as folder:
+        driver = LocalDriver(f"{folder}/new/files", mounted=True)
+        driver.create_bucket()
+        driver.put("a/b", b"x")
+        assert get(driver, "a/b") == b"x"
+        driver.close()
+
+
+def test_the_preset_for_shares_wants_one_mounted() -> None:
+    options = check_options("share", {"root": "/mnt/nas"})
+    assert options["mounted"] == "true"
+    assert check_options("share", {"root": "/mnt/nas", "mounted": "false"})["mounted"] == "false"
+    assert check_options("local", {"root": "/srv/files"})["mounted"] == "false"

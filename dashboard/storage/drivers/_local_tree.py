@@ -56,9 +56,10 @@ def _problem(segment: bytes) -> str:
 class Tree:
     """A root folder, and which folders below it are known to survive a power cut. Thread-safe."""
 
-    def __init__(self, root: bytes) -> None:
+    def __init__(self, root: bytes, *, mounted: bool = False) -> None:
         self.root = root
         self.shown = key_text(root)
+        self._mounted = mounted
         self.nameless = True
         """Whether this disk may have files without a name; false once it said that it has not."""
         self._lock = Lock()
@@ -66,9 +67,10 @@ class Tree:
         self._removals = 0
 
     def open_root(self, operation: str) -> int:
-        """A descriptor of the root. Raises ``PlaceMissing``."""
+        """A descriptor of the root. Raises ``PlaceMissing``, and kind ``unreachable`` where a share is to
+        be mounted and none is."""
         try:
-            return os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -79,6 +81,31 @@ class Tree:
                 operation=operation,
                 remedy="Create it, or mount the disk or share it belongs to.",
             ) from error
+        try:
+            self.check_mounted(os.fstat(fd), operation)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def check_mounted(self, found: os.stat_result, operation: str) -> None:
+        """Raise where only a mounted share will do and this folder is of the system's own disk: what is
+        written there would lie below the share, unseen, when it is mounted again."""
+        if self._mounted and found.st_dev == os.stat("/").st_dev:
+            raise StorageError(
+                Kind.UNREACHABLE,
+                f"Nothing is mounted at “{self.shown}”.",
+                operation=operation,
+                subject=self.shown,
+                remedy="Mount the share, then try again.",
+            )
+
+    def check_above(self, operation: str) -> None:
+        """As :meth:`check_mounted`, of the nearest folder that is there while the root is not."""
+        above = os.path.dirname(self.root.rstrip(b"/"))
+        while above.strip(b"/") and not os.path.isdir(above):
+            above = os.path.dirname(above)
+        self.check_mounted(os.stat(above or b"/"), operation)
 
     def open_folder(self, folders: list[bytes], operation: str) -> int:
         """A descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` where there is none."""

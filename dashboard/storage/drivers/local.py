@@ -113,15 +113,15 @@ class LocalDriver:
     name = "local"
     ordered = True
 
-    def __init__(self, root: str | bytes, public_url: str = "") -> None:
-        self._tree = Tree(os.fsencode(root))
+    def __init__(self, root: str | bytes, public_url: str = "", *, mounted: bool = False) -> None:
+        self._tree = Tree(os.fsencode(root), mounted=mounted)
         self._public_url = public_url
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """From checked options; there are no secrets."""
         root = options["root"].encode("utf-8", "surrogateescape")
-        return cls(root, options.get("public_url", ""))
+        return cls(root, options.get("public_url", ""), mounted=options.get("mounted") == "true")
 
     def check_key(self, key: str) -> None:
         """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
@@ -266,23 +266,26 @@ class LocalDriver:
     # CreatesBuckets
 
     def bucket_exists(self) -> bool:
-        """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""
+        """Whether the root folder is there. Raises kind ``conflict`` when it is a file, ``unreachable`` when
+        a share is to be mounted there and none is."""
         try:
-            mode = os.stat(self._tree.root).st_mode
+            found = os.stat(self._tree.root)
         except FileNotFoundError:
             return False
         except NotADirectoryError as error:
             raise self._a_file() from error
         except OSError as error:
             raise translate(error, "stat", self._tree.shown) from error
-        if not stat.S_ISDIR(mode):
+        if not stat.S_ISDIR(found.st_mode):
             raise self._a_file()
+        self._tree.check_mounted(found, "stat")
         return True
 
     def create_bucket(self) -> None:
         """Make the root folder and those above it."""
         if self.bucket_exists():
             return
+        self._tree.check_above("create bucket")
         try:
             os.makedirs(self._tree.root, exist_ok=True)
             above = os.open(os.path.dirname(self._tree.root.rstrip(b"/")) or b"/", os.O_RDONLY | os.O_CLOEXEC)

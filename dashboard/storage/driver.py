@@ -107,7 +107,7 @@ class Driver(Protocol):
 
         ``ordered`` says whether keys come in UTF-8 byte order. A missing bucket or root raises
         ``NotFound``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
-        and may only be used where ``ordered`` is true.
+        and raises ``Unsupported`` where ``ordered`` is false.
         """
         ...
 

@@ -6,6 +6,7 @@ raise ``Unsupported`` with a reason where the driver cannot do it. Ends with 1 w
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -41,6 +42,8 @@ class Matrix:
 
     def __init__(self) -> None:
         self.seen: Seen = defaultdict(lambda: defaultdict(list))
+        self.powers: dict[str, dict[str, str]] = defaultdict(dict)
+        """Backend and power, to what became of it."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Function, call: Any) -> Iterator[Any]:
@@ -51,6 +54,8 @@ class Matrix:
         if backend is not None and (report.when == "call" or report.outcome != "passed"):
             key = (item.path.name, item.originalname, backend)
             self.seen[key][_said(report)].append(", ".join(map(str, params.values())))
+            if report.when == "call":
+                self.powers[backend] |= {str(name): str(said) for name, said in report.user_properties}
         return report
 
 
@@ -66,8 +71,9 @@ def _said(report: pytest.TestReport) -> str:
 class Page:
     """The text of docs/backends.md. Reasons become numbered notes."""
 
-    def __init__(self, seen: Seen, backends: Sequence[str]) -> None:
-        self._seen = seen
+    def __init__(self, matrix: Matrix, backends: Sequence[str]) -> None:
+        self._seen = matrix.seen
+        self._by_backend = matrix.powers
         self._backends = backends
         self._notes: list[str] = []
 
@@ -80,9 +86,9 @@ class Page:
     def _powers(self) -> str:
         rows = [["backend", *(power.label for power in POWERS.values())]]
         for backend in self._backends:
-            did = self._seen[("test_contract_facade.py", TEST_OF_POWERS, backend)]
-            by_power = {power: said for said, powers in did.items() for power in powers}
-            rows.append([f"`{backend}`", *(self._cell({by_power[power]: [""]}) for power in POWERS)])
+            did = self._by_backend.get(backend, {})
+            cells = [self._cell({did.get(power, "not asked"): [""]}) for power in POWERS]
+            rows.append([f"`{backend}`", *cells])
         return f"## Powers\n\n{_table(rows)}"
 
     def _suite(self, suite: str, title: str) -> str:
@@ -113,6 +119,8 @@ class Page:
         return ", ".join(words)
 
     def _note(self, reason: str) -> str:
+        # Most reasons are the same for all drivers that lack something.
+        reason = re.sub(r"^The driver “[^”]+” ", "The driver ", reason)
         if reason not in self._notes:
             self._notes.append(reason)
         return f"[{self._notes.index(reason) + 1}]"
@@ -149,7 +157,7 @@ def main() -> int:
     code = pytest.main(arguments, plugins=[matrix])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return int(code)
-    text = Page(matrix.seen, list(DRIVERS)).text()
+    text = Page(matrix, list(DRIVERS)).text()
     print(text)
     print(
         f"from dashboard.storage import Storage: {import_milliseconds():.0f} ms of processor time (best of 5)"

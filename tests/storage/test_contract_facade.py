@@ -6,6 +6,7 @@ What a driver cannot do raises ``Unsupported`` with a reason, and that is checke
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 import urllib3
@@ -26,11 +27,18 @@ def place(driver: Driver) -> Backend:
     return Backend("place", driver)
 
 
-@pytest.mark.parametrize("power", POWERS)
-def test_a_power_is_there_or_its_absence_is_explained(driver: Driver, power: str) -> None:
-    if not isinstance(driver, POWERS[power].protocol):
-        unsupported(lambda: need(driver, power))
-    need(driver, power)
+def test_a_power_is_there_or_its_absence_is_explained(
+    driver: Driver, record_property: Callable[[str, object], None]
+) -> None:
+    for power in POWERS.values():
+        if isinstance(driver, power.protocol):
+            need(driver, power.name)
+            record_property(power.name, "pass")
+            continue
+        with pytest.raises(Unsupported) as caught:
+            need(driver, power.name)
+        assert caught.value.reason.endswith(".")
+        record_property(power.name, f"raises Unsupported: {caught.value.reason}")
 
 
 def test_whatever_is_put_comes_back(place: Backend) -> None:

@@ -188,6 +188,10 @@ class VercelBlobDriver:
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. Vercel's marks for folders are no objects."""
+        if start_after:
+            raise Unsupported(
+                "list", "Vercel Blob does not list in order, so no listing goes on after a key."
+            )
         own = self._place.prefix
         for entry in self._client.list(own + prefix):
             key = entry.key.removeprefix(own)

@@ -23,6 +23,7 @@ from dashboard.storage.errors import Damaged, InvalidKey, NotFound, PlaceMissing
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.ftp import PASSWORD, READER, USER, FtpServer
+from tests.servers.processes import free_ports
 from tests.storage.conftest import ftp_on
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
@@ -179,6 +180,18 @@ def test_something_else_on_the_port_is_not_ftp() -> None:
         driver.close()
     assert "does not speak FTP" in failed.message
     assert "SFTP" in failed.remedy
+
+
+@pytest.mark.parametrize("tls", ["none", "explicit", "implicit"])
+def test_a_wrong_host_or_port_is_told_before_anything_is_sent(tls: str) -> None:
+    (port,) = free_ports(1)
+    options = {"host": "127.0.0.1", "port": str(port), "user": USER, "tls": tls}
+    driver = build("ftp", check_options("ftp", options))
+    assert "nothing listens" in failed_step(run(driver), "connect").message
+    lost = build("ftp", check_options("ftp", options | {"host": "no-such-host.invalid"}))
+    failed_step(run(lost), "resolve")
+    driver.close()
+    lost.close()
 
 
 def test_a_server_that_takes_no_more_connections_is_throttled(server: FtpServer) -> None:

@@ -22,6 +22,7 @@ from dashboard.storage.drivers import _sftp_wire
 from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from tests.servers.processes import free_ports
 from tests.servers.s3 import wait_until
 from tests.servers.sftp import PASSWORD, READER, USER, SftpServer
 from tests.storage.conftest import sftp_on
@@ -223,6 +224,17 @@ def test_something_else_on_the_port_is_not_ssh() -> None:
             failed = failed_step(run(driver), "authenticate")
     assert "does not speak SSH" in failed.message
     driver.close()
+
+
+def test_a_wrong_host_or_port_is_told_before_anything_is_sent() -> None:
+    (port,) = free_ports(1)
+    options = {"host": "127.0.0.1", "port": str(port), "user": USER}
+    driver = build("sftp", check_options("sftp", options))
+    assert "nothing listens" in failed_step(run(driver), "connect").message
+    lost = build("sftp", check_options("sftp", options | {"host": "no-such-host.invalid"}))
+    failed_step(run(lost), "resolve")
+    driver.close()
+    lost.close()
 
 
 # ---- the folder

@@ -23,6 +23,7 @@ from dashboard.storage.errors import (
     PlaceMissing,
     StorageError,
 )
+from dashboard.storage.resuming import resuming
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import as_stored
 
@@ -128,7 +129,7 @@ def copy_object(
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
     """Read an object from its backend and return the hex MD5 of what came."""
     md5 = hashlib.md5(usedforsecurity=False)
-    with driver.read(key, if_version=if_version) as reading:
+    with resuming(driver, driver.read(key, if_version=if_version)) as reading:
         _feed(reading, md5.update, stop)
     return md5.hexdigest()
 
@@ -182,7 +183,7 @@ class _Digest:
 
     def of(self, driver: Driver, key: str, version: str | None, stop: Stop) -> _Digest:
         """Read the object through this digest."""
-        with driver.read(key, if_version=version) as reading:
+        with resuming(driver, driver.read(key, if_version=version)) as reading:
             _feed(reading, self._take, stop)
         self.md5 = self._whole.hexdigest()
         self.etags = frozenset(each.etag() for each in self._composites)
@@ -306,7 +307,7 @@ class _Job:
 
     def stream(self) -> Copied:
         """Piece by piece."""
-        with _budget.hold(_STREAM, self.stop), self._opened() as reading:
+        with _budget.hold(_STREAM, self.stop), resuming(self.source, self._opened()) as reading:
             info = reading.info
             # Most large objects were uploaded in parts, so the source has no MD5 of the whole to compare.
             md5 = hashlib.md5(usedforsecurity=False) if info.md5 is not None else None

@@ -166,6 +166,16 @@ class ReadsRanges(Protocol):
 
 
 @runtime_checkable
+class ReadsInParallel(Protocol):
+    """Brings several parts of one object at the same time without working harder for it: a server that
+    really sends parts, over connections of which there are enough. Has ``ReadsRanges`` too."""
+
+    def parallel_reads(self) -> int:
+        """How many parts at once are worth it. No network call."""
+        ...
+
+
+@runtime_checkable
 class CreatesBuckets(Protocol):
     """Can make the place itself: bucket, container, root folder."""
 

@@ -13,6 +13,7 @@ from dashboard.storage.driver import (
     Driver,
     KeepsFolders,
     Links,
+    ReadsInParallel,
     ReadsRanges,
     SetsVisibility,
 )
@@ -38,6 +39,12 @@ POWERS: Mapping[str, Power] = MappingProxyType(
         for power in (
             Power("copy", "Copies on the server", CopiesWithin, "has no server that copies for it."),
             Power("range", "Reads parts of objects", ReadsRanges, "reads only whole objects."),
+            Power(
+                "parallel",
+                "Goes on where a read broke",
+                ReadsInParallel,
+                "reads an object from its beginning to its end.",
+            ),
             Power("url", "Addresses for browsers", Links, "has no address that a browser can open."),
             Power(
                 "folder", "Keeps empty folders", KeepsFolders, "has a folder only while objects are in it."

@@ -31,6 +31,7 @@ from dashboard.storage.errors import (
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _COPY_SECONDS = 900.0
@@ -225,6 +226,12 @@ class AzureDriver(LabelsAzureBlobs):
                 subject=to,
                 remedy="Try again.",
             )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
 
     # CreatesBuckets
 

@@ -25,6 +25,7 @@ from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageErr
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.pieces import Senders
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _SIGN_IN_SECONDS = 15.0
@@ -181,6 +182,12 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory):
             expected_checksum=info.md5 if by_md5 else before.crc32c,
             stored_checksum=after.info.md5 if by_md5 else after.crc32c,
         )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
 
     # CreatesBuckets
 

@@ -33,6 +33,7 @@ from dashboard.storage.drivers._s3_versions import KeepsS3Versions
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
 
 SIGN_IN_SECONDS = 15.0
@@ -199,6 +200,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             expected_checksum=version,
             stored_checksum=etag if comparable else None,
         )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
 
     # CreatesBuckets
 

@@ -28,6 +28,7 @@ from dashboard.storage.driver import (
     LooksBeforeCreating,
     ProvesByParts,
     Reading,
+    ReadsInParallel,
     ReadsRanges,
     RefusesWrites,
     SetsVisibility,
@@ -316,6 +317,9 @@ class Cached(_Caching):
             KeepsVersions: _Versions,
             ReadsRanges: _ReadsParts,
         }
+    )
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {ReadsInParallel: "Only what is read from its beginning to its end is kept."}
     )
 
     @classmethod

@@ -23,6 +23,7 @@ from dashboard.storage.driver import (
     Links,
     LooksBeforeCreating,
     Reading,
+    ReadsInParallel,
     ReadsRanges,
     RefusesWrites,
     SetsVisibility,
@@ -156,7 +157,10 @@ class Compressed(_Packing):
         {CopiesWithin: _Copies, ReadsRanges: _ReadsParts, Links: _LinksToSome}
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
-        {KeepsVersions: "Older states would be shown in the form they are stored in."}
+        {
+            KeepsVersions: "Older states would be shown in the form they are stored in.",
+            ReadsInParallel: "What is compressed is unpacked from its beginning.",
+        }
     )
 
     @classmethod

@@ -21,6 +21,7 @@ from dashboard.storage.driver import (
     Links,
     LooksBeforeCreating,
     Reading,
+    ReadsInParallel,
     ReadsRanges,
     RefusesWrites,
     SetsVisibility,
@@ -304,6 +305,7 @@ class Encrypted(_Sealing):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            ReadsInParallel: "Every part would ask for the size and the header again.",
             KeepsVersions: "Older states would be shown as the provider holds them, encrypted.",
             SignsUploads: "An upload straight from a browser would not be encrypted.",
             Links: "An address would lead to the encrypted bytes.",

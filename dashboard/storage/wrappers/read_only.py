@@ -16,6 +16,7 @@ from dashboard.storage.driver import (
     Links,
     LooksBeforeCreating,
     Reading,
+    ReadsInParallel,
     ReadsRanges,
     SetsVisibility,
 )
@@ -151,7 +152,7 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = CONNECTION | {Links, ReadsRanges}
+    forwards = CONNECTION | {Links, ReadsInParallel, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CreatesBuckets: _LooksForPlace,

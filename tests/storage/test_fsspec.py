@@ -39,7 +39,7 @@ def fs(storage: Storage) -> StowageFileSystem:
 
 def test_the_package_announces_itself() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    module, _, name = project["entry-points"]["fsspec.specs"]["stowage"].rpartition(".")
+    module, _, name = project["entry-points"]["fsspec.specs"]["stowage"].partition(":")
     assert getattr(importlib.import_module(module), name) is StowageFileSystem
     assert get_filesystem_class("stowage") is StowageFileSystem
 

@@ -10,6 +10,7 @@ the metadata server; an administrator chose that, and the token is shown to Goog
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from typing import Protocol
@@ -33,6 +34,9 @@ _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SPARE = 300.0
 """Seconds before its end from which a token is not used any more."""
 _IDLE = 20.0
+
+# At DEBUG it writes down what it asks and is answered.
+logging.getLogger("google.auth").setLevel(logging.WARNING)
 
 
 class SignInFailure(Exception):

@@ -213,6 +213,30 @@ def remove(invocation: Invocation, name: str, yes: bool) -> int:
 
 
 @backend.command()
+@click.option(
+    "--dismiss", metavar="NAME", help="No longer show what was overtaken or lost on its way to NAME."
+)
+@pass_invocation
+def waiting(invocation: Invocation, dismiss: str | None) -> None:
+    """List what was written elsewhere while a backend was away, and waits to be sent home.
+
+    What was overtaken is kept where it waited, also after it was dismissed.
+    """
+    homecoming, out = invocation.services.homecoming, invocation.out
+    if dismiss is not None:
+        homecoming.dismiss(invocation.actor, dismiss)
+    every = homecoming.summary()
+    out.document({"waiting": every})
+    out.table(
+        ("home", "kept in", ">waiting", ">overtaken", ">lost"),
+        [
+            (one.home, one.stand_in, f"{one.waiting:,}", f"{one.overtaken:,}", f"{one.lost:,}")
+            for one in every
+        ],
+    )
+
+
+@backend.command()
 @click.argument("name")
 @click.option("--create-bucket", is_flag=True, help="Make the bucket or folder first if it is missing.")
 @pass_invocation

@@ -26,6 +26,7 @@ class JobKind(StrEnum):
     COUNT = "count"
     CHECK = "check"
     COMPARE = "compare"
+    SEND_HOME = "send_home"
 
 
 class JobState(StrEnum):
@@ -166,4 +167,5 @@ LANES = (
     Lane(frozenset({JobKind.MIGRATION}), 2),
     Lane(frozenset({JobKind.CHECK}), 2),
     Lane(frozenset({JobKind.COUNT, JobKind.COMPARE}), 2),
+    Lane(frozenset({JobKind.SEND_HOME}), 2),
 )

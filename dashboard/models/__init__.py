@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.models import accounts, backends, base, journal, migrations, schedule, work
+from dashboard.models import accounts, backends, base, journal, migrations, schedule, waiting, work
 
 WORK_BIND = base.WORK_BIND
 main_metadata = base.Model.metadata
@@ -17,6 +17,7 @@ __all__ = [
     "main_metadata",
     "migrations",
     "schedule",
+    "waiting",
     "work",
     "work_metadata",
 ]

@@ -27,12 +27,13 @@ from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys, place_of_secret
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.status import Badge, Status, forget, status_of
+from dashboard.services.waiting import Neighbours, SqlBook, refuse_waiting
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
 from dashboard.storage.presets import label_of
 from dashboard.storage.types import EMPTY, Secret
-from dashboard.storage.wrapper_options import is_read_only
+from dashboard.storage.wrapper_options import has_fallback, is_read_only
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
 
@@ -147,6 +148,8 @@ class Backends:
                 )
             if gone or resolved.name != stored.name:
                 _refuse_in_use(session, row, "moved or renamed")
+            if gone:
+                refuse_waiting(session, row, "moved")
             self._audit_edit(session, actor, stored, resolved, draft.cleared)
             row.name, row.preset, row.options = resolved.name, resolved.preset, dict(resolved.options)
             row.version += 1
@@ -178,6 +181,7 @@ class Backends:
                     remedy="Make another backend the active one first.",
                 )
             _refuse_in_use(session, row, "removed")
+            refuse_waiting(session, row, "removed")
             self._audit.record(session, actor, "backend.remove", name, preset=row.preset)
             session.delete(row)
             backend_id = row.id
@@ -211,7 +215,7 @@ class Backends:
         """The backend's driver, kept open for the next caller; do not close it.
 
         With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
-        reads from the backend itself and not from a cache.
+        speaks to the backend itself: no cache, and no other backend behind it.
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
         self._keys.require_open()
@@ -221,9 +225,19 @@ class Backends:
             secrets = self._open(stored, frozenset(stored.tokens))
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
-            return registry.build(stored.driver, options, secrets, told=told)
+            home = registry.build(stored.driver, options, secrets, told=told)
+            return home if label else self._with_fallback(stored, home)
 
         return self._drivers.get(stored.id, stored.version, label, build)
+
+    def _with_fallback(self, stored: Stored, home: Driver) -> Driver:
+        if not has_fallback(stored.options):
+            return home
+        # Only who reads and writes like an application needs others behind a backend.
+        from dashboard.storage.wrappers.fallback import Fallback
+
+        others = Neighbours(self._database, stored.id, lambda name: self.driver(name, label="stand-in"))
+        return Fallback(home, SqlBook(self._database, stored.id), others)
 
     def release(self, label: str) -> None:
         """Close the drivers opened under a label. Idempotent."""

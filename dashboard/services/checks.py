@@ -28,18 +28,19 @@ class Checks:
         self._status = status
         self._keys = keys
 
-    def check_backend(self, backend_id: int) -> None:
-        """One cheap look: is it there, does it list, how fast. Records what it finds, raises nothing
-        that the backend itself caused. A sealed console makes no network call and records nothing."""
+    def check_backend(self, backend_id: int) -> bool:
+        """One cheap look: is it there, does it list, how fast; whether it answered. Records what it finds,
+        raises nothing that the backend itself caused. A sealed console makes no network call and records
+        nothing."""
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
-            return
+            return False
         try:
             driver = self._backends.driver(name, label="check")
         except StowageError as error:
             if error.kind is not Kind.NOT_FOUND:
                 self._status.record_check(backend_id, Badge.DOWN, None, error.reason, error.remedy)
-            return
+            return False
         started = time.monotonic()
         try:
             _look(driver)
@@ -47,7 +48,7 @@ class Checks:
             badge = Badge.DEGRADED if error.kind in (Kind.DENIED, Kind.THROTTLED) else Badge.DOWN
             latency = None if badge is Badge.DOWN else _milliseconds(started)
             self._status.record_check(backend_id, badge, latency, error.reason, error.remedy)
-            return
+            return False
         latency = _milliseconds(started)
         if latency > SLOW * 1000:
             self._status.record_check(
@@ -59,6 +60,7 @@ class Checks:
             )
         else:
             self._status.record_check(backend_id, Badge.HEALTHY, latency)
+        return True
 
     def count_backend(self, backend_id: int, stop: Callable[[], bool]) -> bool:
         """Count objects and bytes by listing everything once, in memory that does not grow.

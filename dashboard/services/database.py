@@ -38,7 +38,7 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType({"hide_parameters": True, "pool_s
 
 Step = Callable[[Connection], None]
 
-MAIN_STEPS: tuple[Step, ...] = ()
+MAIN_STEPS: tuple[Step, ...] = (main_metadata.tables["waiting_objects"].create,)
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
 WORK_STEPS: tuple[Step, ...] = ()

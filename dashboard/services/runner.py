@@ -15,6 +15,7 @@ from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, Verdic
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.checks import Checks
+from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations import Migrations
@@ -40,6 +41,7 @@ class Runner:
         migrations: Migrations,
         work: MigrationWork,
         activation: Activation,
+        homecoming: Homecoming,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -48,6 +50,7 @@ class Runner:
         self._migrations = migrations
         self._work = work
         self._activation = activation
+        self._homecoming = homecoming
         self._loop: RunnerLoop | None = None
 
     def alive(self) -> bool:
@@ -127,11 +130,16 @@ class Runner:
             JobKind.CHECK: Handler(self._check, _only_logged),
             JobKind.COUNT: Handler(self._count, _only_logged),
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
+            JobKind.SEND_HOME: Handler(self._send_home, _only_logged),
         }
 
     def _check(self, context: JobContext) -> Verdict:
-        self._checks.check_backend(context.job.subject_id)
+        well = self._checks.check_backend(context.job.subject_id)
+        self._homecoming.after_check(context.job.subject_id, well=well)
         return DONE
+
+    def _send_home(self, context: JobContext) -> Verdict:
+        return Verdict(requeue=not self._homecoming.send(context.job.subject_id, context.should_stop))
 
     def _count(self, context: JobContext) -> Verdict:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

@@ -10,6 +10,7 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.foundation import lay
+from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations import Migrations
@@ -38,6 +39,7 @@ class Services:
     probes: Probes
     place_settings: PlaceSettings
     migrations: Migrations
+    homecoming: Homecoming
     runner: Runner
 
     def close(self) -> None:
@@ -53,6 +55,7 @@ def compose(settings: Settings, database: Database) -> Services:
     activation = Activation(database, base.audit, base.backends)
     migrations = Migrations(database, base.audit)
     work = MigrationWork(database, base.audit, base.backends, most_workers=settings.max_workers)
+    homecoming = Homecoming(database, base.audit, base.backends)
     runner = Runner(
         settings.instance,
         jobs=Jobs(database),
@@ -61,6 +64,7 @@ def compose(settings: Settings, database: Database) -> Services:
         migrations=migrations,
         work=work,
         activation=activation,
+        homecoming=homecoming,
     )
     return Services(
         settings=settings,
@@ -75,5 +79,6 @@ def compose(settings: Settings, database: Database) -> Services:
         probes=base.probes,
         place_settings=base.place_settings,
         migrations=migrations,
+        homecoming=homecoming,
         runner=runner,
     )

@@ -19,6 +19,7 @@ from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 
 READ_ONLY = "read_only"
+FALLBACK = "fallback"
 ENCRYPT = "encrypt"
 ENCRYPTION_KEY = "encryption_key"
 COMPRESS = "compress"
@@ -47,6 +48,15 @@ WRAPPER_OPTIONS = (
         advanced=True,
         default="false",
         hint="Stowage never writes, changes or deletes anything here.",
+    ),
+    Option(
+        FALLBACK,
+        "Let others stand in",
+        OptionType.BOOLEAN,
+        advanced=True,
+        default="false",
+        hint="The backends of the fallback order, one after the other: reads that find nothing here look "
+        "there, and writes go there while this one is away, to be sent home when it is back.",
     ),
     Option(
         ENCRYPT,
@@ -162,6 +172,11 @@ class WrapperType:
 def is_read_only(options: Mapping[str, str]) -> bool:
     """Whether a backend with these stored options refuses every write."""
     return options.get(READ_ONLY) == "true"
+
+
+def has_fallback(options: Mapping[str, str]) -> bool:
+    """Whether other backends stand in for one with these stored options."""
+    return options.get(FALLBACK) == "true"
 
 
 def is_encrypted(options: Mapping[str, str]) -> bool:

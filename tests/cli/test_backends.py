@@ -177,3 +177,10 @@ def test_a_new_key_encrypts_a_backend(console: Cli, tmp_path: Path) -> None:
     assert console("backend", "edit", "other", "--option", "encrypt=true", "--secret", secret).code == 0
     shown = console("backend", "show", "other")
     assert key not in shown.out + shown.err
+
+
+def test_what_waits_elsewhere_is_listed_and_dismissed(console: Cli, tmp_path: Path) -> None:
+    assert console("backend", "waiting", "--json").document == {"waiting": []}
+    assert console("backend", "waiting").code == 0
+    assert console("backend", "waiting", "--dismiss", "other").code == 0
+    assert console("backend", "waiting", "--dismiss", "nobody").code == 2

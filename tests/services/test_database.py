@@ -142,6 +142,9 @@ def test_a_newer_schema_is_refused_before_anything_is_touched(tmp_path: Path) ->
     assert "schema 99" in caught.value.reason
 
 
+NEWEST = len(module.MAIN_STEPS) + 1
+
+
 def add_colour(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE settings ADD COLUMN colour TEXT")
 
@@ -157,11 +160,11 @@ def version(engine: Engine) -> int:
 
 def test_an_older_schema_is_brought_forward_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path) as database:
-        assert version(database.main) == 1
-    monkeypatch.setattr(module, "MAIN_STEPS", (add_colour,))
+        assert version(database.main) == NEWEST
+    monkeypatch.setattr(module, "MAIN_STEPS", (*module.MAIN_STEPS, add_colour))
     for _ in range(2):
         with opened(tmp_path) as database:
-            assert version(database.main) == 2
+            assert version(database.main) == NEWEST + 1
             columns = {column["name"] for column in inspect(database.main).get_columns("settings")}
             assert "colour" in columns
 
@@ -169,14 +172,26 @@ def test_an_older_schema_is_brought_forward_once(tmp_path: Path, monkeypatch: py
 def test_a_step_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path):
         pass
-    monkeypatch.setattr(module, "MAIN_STEPS", (add_colour, fail))
+    monkeypatch.setattr(module, "MAIN_STEPS", (*module.MAIN_STEPS, add_colour, fail))
     with pytest.raises(ZeroDivisionError), opened(tmp_path):
         pass
     monkeypatch.undo()
     with opened(tmp_path) as database:
-        assert version(database.main) == 1
+        assert version(database.main) == NEWEST
         columns = {column["name"] for column in inspect(database.main).get_columns("settings")}
         assert "colour" not in columns
+
+
+def test_a_database_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> None:
+    with opened(tmp_path) as database, database.main.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE waiting_objects")
+        connection.exec_driver_sql("PRAGMA user_version = 1")
+    for _ in range(2):
+        with opened(tmp_path) as database:
+            assert version(database.main) == NEWEST
+            assert "ix_waiting_key" in {
+                each["name"] for each in inspect(database.main).get_indexes("waiting_objects")
+            }
 
 
 def _open_in_child(folder: str, gate: multiprocessing.synchronize.Event) -> None:

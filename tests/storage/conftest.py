@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.storage.driver import SMALL, Driver
+from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers._shelves import DiskShelf
@@ -20,6 +21,7 @@ from dashboard.storage.wrappers.cached import Cached
 from dashboard.storage.wrappers.cdn import Delivered
 from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
+from dashboard.storage.wrappers.fallback import Fallback
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD
 from tests.servers.ftp import USER as FTP_USER
@@ -34,6 +36,7 @@ from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 from tests.storage import shelf
+from tests.storage.stand_ins import MemoryBook, Others
 
 WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
 
@@ -318,7 +321,14 @@ def delivered(inner: Driver) -> Driver:
     return Delivered(inner, "cdn.example.com", "folder/")
 
 
+def backed(inner: Driver) -> Driver:
+    """With another place behind it."""
+    return Fallback(inner, MemoryBook(), Others(MemoryDriver()))
+
+
 DRIVERS |= {
+    "fallback memory": wrapped_in(memory, backed),
+    "fallback local": wrapped_in(local, backed),
     "cdn memory": wrapped_in(memory, delivered),
     "cdn local": wrapped_in(local, delivered),
     "cached memory": cached_in(memory),

@@ -7,13 +7,16 @@ import html
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from dashboard.migration.types import Spec
+from dashboard.services.backends_values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.presets import PRESETS
+from tests.services.console import ADMIN
 from tests.web.conftest import SECRET, Browser, Console, add_bucket
 
 PAGES = (
@@ -197,3 +200,24 @@ def test_a_finished_part_asks_no_more(console: Console, admin: Browser) -> None:
     fragment = admin.htmx("/migrations/1/live").text
     assert "hx-trigger" not in fragment
     assert "hx-get" not in fragment
+
+
+def test_the_overview_shows_what_waits_to_be_sent_home(
+    admin: Browser, console: Console, tmp_path: Path
+) -> None:
+    for name in ("home", "spare"):
+        (tmp_path / name).mkdir()
+        options = {"root": str(tmp_path / name), "fallback": "true"}
+        console.services.backends.add(ADMIN, Draft(name, "local", options, {}))
+    console.services.backends.fallback_order(ADMIN, ["spare"])
+    (tmp_path / "home").rename(tmp_path / "away")
+    console.services.backends.driver("home").put("a", b"hello")
+    assert "1 object waits to be sent home to home." in admin.get("/").text
+    (tmp_path / "away").rename(tmp_path / "home")
+    (tmp_path / "home" / "a").write_bytes(b"newer")
+    console.services.homecoming.send(console.services.backends.get("home").id, lambda: False)
+    page = admin.get("/").text
+    assert "Objects for home were overtaken: 1." in page
+    assert ".stowage-waiting/" in page
+    console.services.homecoming.dismiss(ADMIN, "home")
+    assert "overtaken" not in admin.get("/").text

@@ -54,7 +54,12 @@ def _facts(backends: tuple[BackendInfo, ...], migrations: tuple[Progress, ...]) 
         "active": next((b for b in backends if b.active), None),
         "fallback": in_order,
         "running": running,
-        "troubles": troubles(backends, migrations, runner_alive=services().runner.alive()),
+        "troubles": troubles(
+            backends,
+            migrations,
+            runner_alive=services().runner.alive(),
+            away=services().homecoming.summary(),
+        ),
         "checklist": services().status.checklist(),
         "seconds": BUSY_SECONDS if busy else IDLE_SECONDS,
         "word": word,

@@ -10,6 +10,8 @@ from flask import url_for
 
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends import BackendInfo
+from dashboard.services.homecoming import Away
+from dashboard.storage.standing_in import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
 
@@ -26,11 +28,16 @@ class Trouble:
 
 
 def troubles(
-    backends: Sequence[BackendInfo], migrations: Sequence[Progress], *, runner_alive: bool
+    backends: Sequence[BackendInfo],
+    migrations: Sequence[Progress],
+    *,
+    runner_alive: bool,
+    away: Sequence[Away] = (),
 ) -> tuple[Trouble, ...]:
     """All notices of the overview."""
     found = [_of_backend(backend) for backend in backends]
     found += [_of_migration(p) for p in _latest(migrations)]
+    found += [trouble for each in away for trouble in _of_away(each)]
     if not runner_alive and any(not p.state.final and p.state is not State.PAUSED for p in migrations):
         found.append(
             Trouble(
@@ -57,6 +64,28 @@ def _of_backend(backend: BackendInfo) -> Trouble | None:
         "See the check",
         url_for("backends.show", name=backend.name),
     )
+
+
+def _of_away(away: Away) -> list[Trouble]:
+    """What was written elsewhere while a backend was away."""
+    home, page = away.home, url_for("backends.show", name=away.home)
+    found = []
+    if away.waiting:
+        objects = "1 object waits" if away.waiting == 1 else f"{away.waiting:,} objects wait"
+        text = f"Kept in {away.stand_in}; sent home once {home} is well."
+        found.append(Trouble("warn", f"{objects} to be sent home to {home}.", text, "See the check", page))
+    if away.overtaken:
+        text = (
+            f"Written while {home} was away, but {home} has something under the same key that may be newer. "
+            f"Both are kept; the others are in {away.stand_in} under “{FOLDER}”."
+        )
+        title = f"Objects for {home} were overtaken: {away.overtaken:,}."
+        found.append(Trouble("warn", title, text, "See the backend", page))
+    if away.lost:
+        text = f"{away.stand_in} does not have them as they were written there."
+        title = f"Objects that waited for {home} are lost: {away.lost:,}."
+        found.append(Trouble("bad", title, text, "See the backend", page))
+    return found
 
 
 def _latest(migrations: Sequence[Progress]) -> list[Progress]:

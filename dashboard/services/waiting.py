@@ -1,0 +1,214 @@
+"""The book of objects that wait to be sent home, and who stands in for whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.models.backends import Backend
+from dashboard.models.waiting import WaitingObject
+from dashboard.services.database import Database
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.standing_in import Waiting
+from dashboard.storage.wrapper_options import is_read_only
+
+READABLE = ("waiting", "held", "sending")
+"""The states in which it is what readers of its key get."""
+
+
+class SqlBook:
+    """See ``Book``: the rows of one home. Every change is one durable transaction."""
+
+    def __init__(self, database: Database, home_id: int) -> None:
+        self._database = database
+        self._home_id = home_id
+
+    def begin(self, key: str, stand_in: int, stored_key: str) -> int:
+        """See ``Book``."""
+        now = time.time()
+        row = WaitingObject(
+            home_id=self._home_id,
+            stand_in_id=stand_in,
+            key=key_bytes(key),
+            stored_key=key_bytes(stored_key),
+            state="begun",
+            since=now,
+            changed_at=now,
+        )
+        with _said(), self._database.write() as session:
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def kept(self, number: int, size: int, md5: str) -> None:
+        """See ``Book``."""
+        now = time.time()
+        with _said(), self._database.write() as session:
+            row = session.get(WaitingObject, number)
+            if row is None or row.state != "begun":
+                reason = "The write took too long and was given up."
+                raise StorageError(Kind.CONFLICT, reason, operation="write", retryable=True)
+            row.state, row.size, row.md5, row.since, row.changed_at = "waiting", size, md5, now, now
+
+    def newest(self, key: str) -> Waiting | None:
+        """See ``Book``."""
+        with _said(), self._database.read() as session:
+            row = session.scalar(self._of(key).order_by(WaitingObject.id.desc()).limit(1))
+            return waiting_of(row) if row is not None else None
+
+    def under(self, prefix: str) -> Sequence[Waiting]:
+        """See ``Book``."""
+        begin = key_bytes(prefix)
+        newest = (
+            select(func.max(WaitingObject.id))
+            .where(WaitingObject.home_id == self._home_id, WaitingObject.state.in_(READABLE))
+            .group_by(WaitingObject.key)
+        )
+        query = select(WaitingObject).where(WaitingObject.id.in_(newest)).order_by(WaitingObject.key)
+        with _said(), self._database.read() as session:
+            return [waiting_of(row) for row in session.scalars(query) if row.key.startswith(begin)]
+
+    def hold(self, key: str) -> tuple[int, ...]:
+        """See ``Book``."""
+        with _said(), self._database.read() as session:
+            # Nearly always nothing waits, and a look does not have to queue for the one writer.
+            if session.scalar(self._of(key).limit(1)) is None:
+                return ()
+        with _said(), self._database.write() as session:
+            rows = list(session.scalars(self._of(key)))
+            if any(row.state == "sending" for row in rows):
+                raise StorageError(
+                    Kind.CONFLICT,
+                    f"An earlier content of “{key}” is being sent home at this moment.",
+                    operation="write",
+                    subject=key,
+                    remedy="Try again in a moment.",
+                    retryable=True,
+                )
+            for row in rows:
+                row.state, row.changed_at = "held", time.time()
+            return tuple(row.id for row in rows)
+
+    def release(self, numbers: Sequence[int]) -> None:
+        """See ``Book``."""
+        self._turn(numbers, "waiting")
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """See ``Book``."""
+        self._turn(numbers, "sent")
+
+    def _of(self, key: str) -> Select[WaitingObject]:
+        return select(WaitingObject).where(
+            WaitingObject.home_id == self._home_id,
+            WaitingObject.key == key_bytes(key),
+            WaitingObject.state.in_(READABLE),
+        )
+
+    def _turn(self, numbers: Sequence[int], state: str) -> None:
+        with _said(), self._database.write() as session:
+            session.execute(
+                update(WaitingObject)
+                .where(WaitingObject.id.in_(numbers), WaitingObject.state.in_(READABLE))
+                .values(state=state, changed_at=time.time())
+            )
+
+
+class Neighbours:
+    """See ``StandIns``: the backends of the fallback order, without the one they stand in for."""
+
+    def __init__(self, database: Database, home_id: int, driver_of: Callable[[str], Driver]) -> None:
+        self._database = database
+        self._home_id = home_id
+        self._driver_of = driver_of
+
+    def in_order(self) -> Iterator[tuple[int, Driver]]:
+        """See ``StandIns``. Backends that cannot be used now, and read-only ones, are passed over."""
+        query = (
+            select(Backend)
+            .where(Backend.fallback_position.is_not(None), Backend.id != self._home_id)
+            .order_by(Backend.fallback_position)
+        )
+        with _said(), self._database.read() as session:
+            found = [(row.id, row.name, is_read_only(row.options)) for row in session.scalars(query)]
+        for backend_id, name, closed in found:
+            if not closed:
+                try:
+                    yield backend_id, self._driver_of(name)
+                except StowageError:
+                    continue
+
+    def driver(self, stand_in: int) -> Driver:
+        """See ``StandIns``."""
+        with _said(), self._database.read() as session:
+            name = session.scalar(select(Backend.name).where(Backend.id == stand_in))
+        if name is None:
+            raise StorageError(
+                Kind.UNREACHABLE, "The backend this object waits in was removed.", operation="read"
+            )
+        with _said():
+            return self._driver_of(name)
+
+
+def waiting_of(row: WaitingObject) -> Waiting:
+    """A row as the wrapper knows it."""
+    return Waiting(
+        number=row.id,
+        key=key_text(row.key),
+        stand_in=row.stand_in_id,
+        stored_key=key_text(row.stored_key),
+        size=row.size,
+        md5=row.md5,
+        since=row.since,
+    )
+
+
+def refuse_waiting(session: Session, row: Backend, deed: str) -> None:
+    """Raise ``CONFLICT`` when objects wait in a backend or for it, so that it cannot go away. What nobody
+    waits for any more is forgotten with it."""
+    concerned = or_(WaitingObject.home_id == row.id, WaitingObject.stand_in_id == row.id)
+    left = session.scalar(
+        select(func.count(WaitingObject.id)).where(concerned, WaitingObject.state.in_(READABLE))
+    )
+    if left:
+        raise StowageError(
+            Kind.CONFLICT,
+            f"“{row.name}” cannot be {deed}: {left:,} objects wait in it or to be sent home to it.",
+            operation="change backend",
+            subject=row.name,
+            remedy="Wait until they are at home; the overview shows how many are left.",
+        )
+    session.execute(delete(WaitingObject).where(concerned))
+
+
+def refuse_incomplete(session: Session, source: Backend) -> None:
+    """Raise ``InvalidInput`` for a migration from a backend that does not have everything at home."""
+    left = session.scalar(
+        select(func.count(WaitingObject.id)).where(
+            WaitingObject.home_id == source.id, WaitingObject.state.in_(READABLE)
+        )
+    )
+    if left:
+        raise InvalidInput(
+            "source",
+            f"{left:,} objects wait to be sent home to “{source.name}” and would not be copied.",
+            remedy="Wait until they are at home; the overview shows how many are left.",
+        )
+
+
+class _said:
+    """Trouble with the console's own database, as a driver's caller expects to be told."""
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StowageError) and not isinstance(error, StorageError):
+            raise StorageError(
+                error.kind, error.reason, operation="fallback", remedy=error.remedy, retryable=error.retryable
+            ) from error

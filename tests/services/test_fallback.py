@@ -1,0 +1,293 @@
+"""What was written while a backend was away comes home: all of it, once, and never over something newer."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from dashboard.errors import Kind, StowageError
+from dashboard.migration.types import Spec
+from dashboard.models.waiting import WaitingObject
+from dashboard.services.backends_values import Draft
+from dashboard.services.homecoming import Away, measured
+from dashboard.services.services import Services
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.standing_in import FOLDER
+from dashboard.storage.types import ObjectInfo
+from dashboard.storage.wrappers.fallback import Fallback
+from tests.servers.faults import FaultProxy
+from tests.servers.s3 import wait_until
+from tests.servers.seaweedfs import SeaweedFS
+from tests.services.composed import add_local, add_s3, composed, running
+from tests.services.console import ADMIN
+from tests.storage.objects import content_of, get, keys_of, stream
+
+
+class Place:
+    """A home on a disk that can be taken away, and two others."""
+
+    def __init__(self, services: Services, base: Path) -> None:
+        self.services = services
+        self.root, self.spare = base / "home", base / "spare"
+
+    @property
+    def driver(self) -> Driver:
+        return self.services.backends.driver("home")
+
+    def leave(self) -> None:
+        self.root.rename(self.root.with_name("away"))
+
+    def return_(self) -> None:
+        self.root.with_name("away").rename(self.root)
+
+    def send(self) -> None:
+        home = self.services.backends.get("home").id
+        assert self.services.homecoming.send(home, lambda: False)
+
+    def summary(self) -> tuple[Away, ...]:
+        return self.services.homecoming.summary()
+
+    def waiting(self) -> list[Path]:
+        return sorted(path for path in (self.spare / FOLDER).rglob("*") if path.is_file())
+
+
+def options(root: Path, **more: str) -> dict[str, str]:
+    return {"root": str(root), **more}
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Path:
+    return tmp_path / "instance"
+
+
+@pytest.fixture
+def place(instance: Path, tmp_path: Path) -> Iterator[Place]:
+    with composed(instance) as services:
+        (tmp_path / "home").mkdir()
+        home = Draft("home", "local", options(tmp_path / "home", fallback="true"), {})
+        services.backends.add(ADMIN, home)
+        add_local(services, "spare", tmp_path / "spare")
+        services.backends.fallback_order(ADMIN, ["spare"])
+        yield Place(services, tmp_path)
+
+
+def test_what_was_written_meanwhile_comes_home(place: Place) -> None:
+    place.driver.put("before", b"was here")
+    place.leave()
+    place.driver.put("a/b ü.txt", b"hello")
+    stream(place.driver, "big", content_of(9_000_000))
+    assert place.summary() == (Away("home", "spare", 2, 0, 0),)
+    assert get(place.driver, "a/b ü.txt") == b"hello"
+    place.send()
+    assert place.summary() == (Away("home", "spare", 2, 0, 0),)
+    place.return_()
+    assert keys_of(place.driver) == ["a/b ü.txt", "before", "big"]
+    assert not (place.root / "big").exists()
+    place.send()
+    assert place.summary() == ()
+    assert (place.root / "a/b ü.txt").read_bytes() == b"hello"
+    assert (place.root / "big").read_bytes() == content_of(9_000_000)
+    assert place.waiting() == []
+    assert keys_of(place.driver) == ["a/b ü.txt", "before", "big"]
+
+
+def test_it_survives_a_restart(place: Place, instance: Path) -> None:
+    place.leave()
+    place.driver.put("a", b"hello")
+    place.services.close()
+    place.return_()
+    with composed(instance) as services:
+        assert get(services.backends.driver("home"), "a") == b"hello"
+        services.homecoming.send(services.backends.get("home").id, lambda: False)
+        assert (place.root / "a").read_bytes() == b"hello"
+
+
+def test_only_applications_are_stood_in_for(place: Place) -> None:
+    assert isinstance(place.driver, Fallback)
+    for label in ("migration-1", "check", "probe"):
+        assert not isinstance(place.services.backends.driver("home", label=label), Fallback)
+
+
+def test_something_newer_at_home_is_never_overwritten(place: Place) -> None:
+    place.leave()
+    place.driver.put("a", b"waits")
+    place.return_()
+    (place.root / "a").write_bytes(b"newer, by another program")
+    place.send()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"newer, by another program"
+    assert get(place.driver, "a") == b"newer, by another program"
+    assert place.summary() == (Away("home", "spare", 0, 1, 0),)
+    [kept] = place.waiting()
+    assert kept.read_bytes() == b"waits"
+
+
+def test_what_cannot_be_told_to_be_older_stays(place: Place) -> None:
+    place.driver.put("a", b"at home")
+    place.leave()
+    place.driver.put("a", b"waits")
+    place.return_()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"at home"
+    assert place.summary()[0].overtaken == 1
+
+
+def test_clocks_are_compared_and_not_believed() -> None:
+    class Ahead(MemoryDriver):
+        def stat(self, key: str) -> ObjectInfo:
+            info = super().stat(key)
+            return replace(info, modified=(info.modified or 0) + 3600.5)
+
+    home = Ahead()
+    clock = measured(home)
+    assert keys_of(home) == []
+    assert 3590 < clock.ahead < 3610
+    now = time.time()
+    for ago, older in ((60, True), (10, True), (-10, False), (-3600, False)):
+        assert clock.is_older(ObjectInfo("a", 1, modified=now + 3600.5 - ago), now) is older
+    assert not clock.is_older(ObjectInfo("a", 1), now)
+    assert not clock.is_older(ObjectInfo("a", 1, modified=now + 3600), now)
+
+
+def test_something_older_at_home_is_replaced(place: Place) -> None:
+    (place.root / "a").write_bytes(b"old")
+    os.utime(place.root / "a", (time.time() - 60,) * 2)
+    place.leave()
+    place.driver.put("a", b"newer")
+    place.return_()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"newer"
+    assert place.summary() == ()
+
+
+def test_of_several_the_last_comes_home(place: Place) -> None:
+    place.leave()
+    for content in (b"one", b"two", b"three"):
+        place.driver.put("a", content)
+    assert place.summary()[0].waiting == 3
+    assert get(place.driver, "a") == b"three"
+    place.return_()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"three"
+    assert place.waiting() == []
+
+
+def test_a_write_at_home_ends_the_waiting(place: Place) -> None:
+    place.leave()
+    place.driver.put("a", b"waits")
+    place.driver.put("b", b"waits")
+    place.return_()
+    place.driver.put("a", b"newer")
+    place.driver.delete("b")
+    assert place.summary() == ()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"newer"
+    assert not (place.root / "b").exists()
+    assert place.waiting() == []
+
+
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_what_is_lost_is_said(place: Place, harm: str) -> None:
+    place.leave()
+    place.driver.put("a", b"waits")
+    [path] = place.waiting()
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"wrong")
+    place.return_()
+    place.send()
+    assert not (place.root / "a").exists()
+    assert place.summary() == (Away("home", "spare", 0, 0, 1),)
+
+
+def test_a_write_that_was_cut_short_is_cleared_away(place: Place) -> None:
+    place.leave()
+    place.driver.put("a", b"half done")
+    with place.services.database.write() as session:
+        session.execute(update(WaitingObject).values(state="begun"))
+    place.return_()
+    place.send()
+    assert len(place.waiting()) == 1
+    with place.services.database.write() as session:
+        session.execute(update(WaitingObject).values(changed_at=time.time() - 7200))
+    place.send()
+    assert place.waiting() == []
+    assert not (place.root / "a").exists()
+
+
+@pytest.mark.parametrize("state", ["sending", "held"])
+def test_what_a_crash_left_in_the_middle_goes_on(place: Place, state: str) -> None:
+    place.leave()
+    place.driver.put("a", b"hello")
+    with place.services.database.write() as session:
+        session.execute(update(WaitingObject).values(state=state, changed_at=time.time() - 7200))
+    assert get(place.driver, "a") == b"hello"
+    place.return_()
+    place.send()
+    assert (place.root / "a").read_bytes() == b"hello"
+
+
+def test_neither_home_nor_stand_in_goes_while_something_waits(place: Place, tmp_path: Path) -> None:
+    place.leave()
+    place.driver.put("a", b"waits")
+    backends = place.services.backends
+    for name in ("home", "spare"):
+        with pytest.raises(StowageError) as caught:
+            backends.remove(ADMIN, name)
+        assert caught.value.kind is Kind.CONFLICT
+        assert "wait" in caught.value.reason
+    with pytest.raises(StowageError):
+        backends.edit(ADMIN, Draft("spare", "local", options(tmp_path / "x"), {}, existing="spare"))
+    with pytest.raises(StowageError) as caught:
+        place.services.migrations.create(ADMIN, "home", "spare", Spec())
+    assert "sent home" in caught.value.reason
+    place.return_()
+    place.send()
+    backends.remove(ADMIN, "home")
+
+
+def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: Place) -> None:
+    place.leave()
+    place.driver.put("a", b"waits")
+    place.return_()
+    (place.root / "a").write_bytes(b"newer")
+    place.send()
+    assert place.services.homecoming.dismiss(ADMIN, "home") == 1
+    assert place.summary() == ()
+    assert len(place.waiting()) == 1
+    place.services.backends.remove(ADMIN, "home")
+
+
+def test_the_runner_sends_home_once_the_backend_is_back(
+    instance: Path, tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
+) -> None:
+    with composed(instance) as services:
+        bucket = seaweedfs.new_bucket()
+        add_s3(services, "home", fault_proxy.endpoint, bucket, seaweedfs.admin, fallback="true")
+        add_local(services, "spare", tmp_path / "spare")
+        services.backends.fallback_order(ADMIN, ["spare"])
+        driver = services.backends.driver("home")
+        driver.put("before", b"x")
+        fault_proxy.reset(times=None)
+        driver.put("a", b"hello")
+        stream(driver, "b", content_of(100_000))
+        assert get(driver, "a") == b"hello"
+        with pytest.raises(StorageError):
+            driver.delete("before")
+        fault_proxy.clear()
+        services.backends.refresh(ADMIN, "home")
+        with running(services):
+            wait_until(lambda: not services.homecoming.summary(), seconds=30, what="everything at home")
+        client = seaweedfs.client()
+        stored = {o["Key"]: o["Size"] for o in client.list_objects_v2(Bucket=bucket)["Contents"]}
+        assert stored == {"before": 1, "a": 5, "b": 100_000}
+        assert not [path for path in (tmp_path / "spare" / FOLDER).rglob("*") if path.is_file()]

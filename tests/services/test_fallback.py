@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from dashboard.app import open_storage
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.types import Spec
 from dashboard.models.waiting import WaitingObject
@@ -291,3 +295,59 @@ def test_the_runner_sends_home_once_the_backend_is_back(
         stored = {o["Key"]: o["Size"] for o in client.list_objects_v2(Bucket=bucket)["Contents"]}
         assert stored == {"before": 1, "a": 5, "b": 100_000}
         assert not [path for path in (tmp_path / "spare" / FOLDER).rglob("*") if path.is_file()]
+
+
+def test_a_program_beside_the_console_writes_on_while_its_storage_is_away(
+    place: Place, instance: Path
+) -> None:
+    with open_storage(instance) as storage:
+        media = storage.backend("home")
+        media.put("a", "at home")
+        place.leave()
+        media.put("b", "waits")
+        assert media.get("b") == b"waits"
+        assert place.summary()[0].waiting == 1
+        place.return_()
+        place.send()
+        assert media.get("b") == b"waits"
+    assert (place.root / "b").read_bytes() == b"waits"
+
+
+WRITER = """
+import sys
+from dashboard.app import open_storage
+
+with open_storage(sys.argv[1]) as storage:
+    home = storage.backend("home")
+    for number in range(100_000):
+        key, content = f"{number % 7}/{number}", f"content of {number}" * (number % 50)
+        if number % 3:
+            home.put(key, content)
+        else:
+            with home.write_stream(key) as writing:
+                writing.write(content.encode())
+                writing.commit()
+        print(number, flush=True)
+"""
+
+
+def test_every_acknowledged_write_of_a_killed_program_comes_home(place: Place, instance: Path) -> None:
+    place.leave()
+    command = [sys.executable, "-c", WRITER, str(instance)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        acknowledged = [int(process.stdout.readline()) for _ in range(60)]
+        process.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in process.stdout.read().splitlines()]
+    place.return_()
+    place.send()
+    for number in acknowledged:
+        content = f"content of {number}" * (number % 50)
+        assert (place.root / f"{number % 7}/{number}").read_bytes() == content.encode()
+    with place.services.database.write() as session:
+        session.execute(update(WaitingObject).values(changed_at=time.time() - 7200))
+    place.send()
+    assert place.summary() == ()
+    # At most the write that was under way is left, and may have been kept without being acknowledged.
+    assert place.waiting() == []
+    assert len([path for path in place.root.rglob("*") if path.is_file()]) - len(acknowledged) in (0, 1)

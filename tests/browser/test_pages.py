@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 
 import pytest
@@ -86,3 +87,35 @@ def _faults(page: Page) -> list[str]:
     if wide > 0:
         faults.append(f"{wide} pixels wider than the screen")
     return faults
+
+
+def test_a_new_encryption_key_is_made_in_the_form_and_never_shown_again(
+    chromium: Browser, furnished: ConsoleProcess
+) -> None:
+    with furnished:
+        context = chromium.new_context(viewport={"width": 1280, "height": 860})
+        page = context.new_page()
+        page.goto(furnished.address)
+        page.get_by_label("Name").fill("maria")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.goto(f"{furnished.address}/backends/new?preset=local")
+        page.get_by_label("Name", exact=True).fill("sealed")
+        (furnished.instance / "sealed").mkdir()
+        page.locator("#option-root").fill(str(furnished.instance / "sealed"))
+        page.get_by_text("Advanced:").click()
+        page.locator("#option-encrypt").check()
+        field = page.locator("#secret-encryption_key")
+        assert field.get_attribute("type") == "password"
+        page.get_by_role("button", name="Make a new key").click()
+        key = field.input_value()
+        assert len(base64.b64decode(key)) == 32
+        assert field.get_attribute("type") == "text"
+        assert _faults(page) == []
+        page.get_by_role("button", name="Save").click()
+        page.wait_for_url("**/backend/sealed*")
+        for place in ("/backend/sealed", "/backend/sealed/edit"):
+            page.goto(furnished.address + place)
+            assert key not in page.content()
+            assert page.get_by_role("button", name="Make a new key").count() == 0
+        context.close()

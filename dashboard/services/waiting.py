@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.standing_in import Waiting
-from dashboard.storage.wrapper_options import is_read_only
+from dashboard.storage.wrapper_options import is_encrypted, is_read_only
 
 READABLE = ("waiting", "held", "sending")
 """The states in which it is what readers of its key get."""
@@ -120,28 +120,38 @@ class SqlBook:
 
 
 class Neighbours:
-    """See ``StandIns``: the backends of the fallback order, without the one they stand in for."""
+    """See ``StandIns``: the backends of the fallback order, without the one they stand in for.
 
-    def __init__(self, database: Database, home_id: int, driver_of: Callable[[str], Driver]) -> None:
+    With ``encrypted`` nothing is written to those that do not encrypt: it would wait there in clear.
+    """
+
+    def __init__(
+        self, database: Database, home_id: int, driver_of: Callable[[str], Driver], *, encrypted: bool
+    ) -> None:
         self._database = database
         self._home_id = home_id
         self._driver_of = driver_of
+        self._encrypted = encrypted
 
-    def in_order(self) -> Iterator[tuple[int, Driver]]:
-        """See ``StandIns``. Backends that cannot be used now, and read-only ones, are passed over."""
+    def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
+        """See ``StandIns``. Backends that cannot be used now are passed over."""
         query = (
             select(Backend)
             .where(Backend.fallback_position.is_not(None), Backend.id != self._home_id)
             .order_by(Backend.fallback_position)
         )
         with _said(), self._database.read() as session:
-            found = [(row.id, row.name, is_read_only(row.options)) for row in session.scalars(query)]
-        for backend_id, name, closed in found:
-            if not closed:
+            found = [(row.id, row.name, self._takes(row.options)) for row in session.scalars(query)]
+        for backend_id, name, takes in found:
+            if takes or not writing:
                 try:
-                    yield backend_id, self._driver_of(name)
+                    driver = self._driver_of(name)
                 except StowageError:
                     continue
+                yield backend_id, driver
+
+    def _takes(self, options: Mapping[str, str]) -> bool:
+        return not is_read_only(options) and (is_encrypted(options) or not self._encrypted)
 
     def driver(self, stand_in: int) -> Driver:
         """See ``StandIns``."""

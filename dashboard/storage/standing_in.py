@@ -75,8 +75,9 @@ class Book(Protocol):
 class StandIns(Protocol):
     """The backends that stand in for another. Thread-safe."""
 
-    def in_order(self) -> Iterator[tuple[int, Driver]]:
-        """Their ids and drivers, in the order in which they are asked."""
+    def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
+        """Their ids and drivers, in the order in which they are asked; for ``writing`` only those that may
+        be written to, and may hold what their home holds."""
         ...
 
     def driver(self, stand_in: int) -> Driver:

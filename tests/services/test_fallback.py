@@ -26,6 +26,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.standing_in import FOLDER
 from dashboard.storage.types import ObjectInfo
+from dashboard.storage.wrapper_options import new_encryption_key
 from dashboard.storage.wrappers.fallback import Fallback
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
@@ -351,3 +352,34 @@ def test_every_acknowledged_write_of_a_killed_program_comes_home(place: Place, i
     # At most the write that was under way is left, and may have been kept without being acknowledged.
     assert place.waiting() == []
     assert len([path for path in place.root.rglob("*") if path.is_file()]) - len(acknowledged) in (0, 1)
+
+
+def test_nothing_encrypted_waits_in_clear_and_nothing_where_nothing_is_written(
+    place: Place, tmp_path: Path
+) -> None:
+    backends = place.services.backends
+    for name, more in (("closed", {"read_only": "true"}), ("vault", {"encrypt": "true"})):
+        (tmp_path / name).mkdir()
+        secrets = {"encryption_key": new_encryption_key()} if name == "vault" else {}
+        backends.add(ADMIN, Draft(name, "local", options(tmp_path / name, **more), secrets))
+    (tmp_path / "closed" / "old").write_bytes(b"from the archive")
+    (tmp_path / "deep").mkdir()
+    deep = options(tmp_path / "deep", fallback="true", encrypt="true")
+    key = {"encryption_key": new_encryption_key()}
+    backends.add(ADMIN, Draft("deep", "local", deep, key))
+    backends.fallback_order(ADMIN, ["closed", "spare"])
+    (tmp_path / "deep").rename(tmp_path / "gone")
+    driver = backends.driver("deep")
+    assert get(driver, "old") == b"from the archive"
+    with pytest.raises(StorageError):
+        driver.put("a", b"not for others")
+    backends.fallback_order(ADMIN, ["closed", "spare", "vault"])
+    driver.put("a", b"not for others")
+    assert get(driver, "a") == b"not for others"
+    (tmp_path / "gone").rename(tmp_path / "deep")
+    for name in ("closed", "spare", "vault", "deep"):
+        for path in (tmp_path / name).rglob("*"):
+            assert not path.is_file() or b"not for others" not in path.read_bytes()
+    assert place.services.homecoming.send(backends.get("deep").id, lambda: False)
+    assert get(driver, "a") == b"not for others"
+    assert place.summary() == ()

@@ -82,7 +82,7 @@ class Others:
     def __init__(self, *drivers: Driver) -> None:
         self.drivers = dict(enumerate(drivers, start=1))
 
-    def in_order(self) -> Iterator[tuple[int, Driver]]:
+    def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
         yield from self.drivers.items()
 
     def driver(self, stand_in: int) -> Driver:

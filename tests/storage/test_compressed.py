@@ -18,6 +18,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers._packed_format import END, HEAD
 from dashboard.storage.wrappers.compressed import Compressed
+from tests.storage.conftest import ftp_on, new_folder, sftp_on
 from tests.storage.objects import content_of, get, keys_of, md5, stream
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -232,3 +233,20 @@ def test_it_is_switched_on_by_options(tmp_path: Path) -> None:
         with pytest.raises(InvalidInput) as caught:
             check_options("local", {"root": str(tmp_path), "compress": wrong})
         assert caught.value.subject == "compress"
+
+
+@pytest.mark.parametrize("server", ["ftp", "sftp"])
+def test_one_connection_is_enough_to_list(server: str, request: pytest.FixtureRequest) -> None:
+    """While a listing goes on, beginnings are read; neither may wait for the other's connection."""
+    if server == "ftp":
+        ftp_server = request.getfixturevalue("ftp_server")
+        inner = ftp_on(ftp_server, new_folder(ftp_server.root), connections="1")
+    else:
+        sftp_server = request.getfixturevalue("sftp_server")
+        inner = sftp_on(sftp_server, new_folder(sftp_server.root), connections="1")
+    driver = Compressed(inner, frozenset({"txt"}))
+    keys = sorted(f"{folder}/{number:03}.txt" for folder in ("a", "b/c") for number in range(90))
+    for key in keys:
+        driver.put(key, b"again and again " * 20)
+    assert {(entry.key, entry.size) for entry in driver.list()} == {(key, 320) for key in keys}
+    driver.close()

@@ -181,7 +181,7 @@ class _Falling(Wrapper):
         except StorageError as error:
             if not elsewhere or not (isinstance(error, NotFound) or is_away(error)):
                 raise
-            for _, driver in self._stand_ins.in_order():
+            for _, driver in self._stand_ins.in_order(writing=False):
                 with suppress(StorageError):
                     return ask(driver)
             raise
@@ -340,7 +340,7 @@ class Fallback(_Falling):
         self, key: str, send: Callable[[Driver, str], Written], md5: str, trouble: StorageError
     ) -> Written:
         """Have the first backend that can take an object keep it; raises ``trouble`` if none can."""
-        for stand_in, driver in self._stand_ins.in_order():
+        for stand_in, driver in self._stand_ins.in_order(writing=True):
             stored_key = _place_for(driver, key)
             number = self._book.begin(key, stand_in, stored_key)
             try:

@@ -333,7 +333,6 @@ DRIVERS |= {
     "cdn local": wrapped_in(local, delivered),
     "cached memory": cached_in(memory),
     "cached local": cached_in(local),
-    "cached s3": cached_in(s3),
     "encrypted cached local": wrapped_in(cached_in(local), encrypted),
     "compressed memory": wrapped_in(memory, compressed),
     "compressed local": wrapped_in(local, compressed),

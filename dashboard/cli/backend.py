@@ -245,7 +245,7 @@ def test(invocation: Invocation, name: str, create_bucket: bool) -> int:
     invocation.services.backends.get(name)
     if create_bucket:
         invocation.services.probes.create_bucket(invocation.actor, name)
-        invocation.out.note("The bucket is there.")
+        invocation.out.note("It is there.")
     return DONE if run_test(invocation, name) else WITH_ERRORS
 
 

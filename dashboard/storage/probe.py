@@ -57,9 +57,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRun:
-    """A whole probe as it stands; grows by :meth:`with_step`."""
+    """A whole probe as it stands; grows by :meth:`with_step`. ``place``: what the place is called."""
 
     steps: tuple[Step, ...]
+    place: str = "bucket"
     finished: bool = False
     passed: bool = False
     can_create_bucket: bool = False
@@ -67,7 +68,8 @@ class ProbeRun:
     @classmethod
     def of(cls, driver: Driver) -> Self:
         """Every step this driver will be taken through, waiting."""
-        return cls(tuple(Step(stage.name, stage.label) for stage in _Probe(driver).stages()))
+        steps = tuple(Step(stage.name, stage.label) for stage in _Probe(driver).stages())
+        return cls(steps, _place_of(driver))
 
     def with_step(self, step: Step) -> ProbeRun:
         """The run after this step's change."""
@@ -75,10 +77,18 @@ class ProbeRun:
         finished = all(each.state in ("passed", "failed", "skipped") for each in steps)
         return ProbeRun(
             steps=steps,
+            place=self.place,
             finished=finished,
             passed=finished and all(each.state != "failed" for each in steps),
             can_create_bucket=any(each.can_create_bucket for each in steps),
         )
+
+
+def _place_of(driver: Driver) -> str:
+    if driver.name == "azure":
+        return "container"
+    folders = isinstance(driver, ServesFolders) or not isinstance(driver, Connects)
+    return "folder" if folders or driver.name == "webdav" else "bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +212,7 @@ class _Probe:
             ]
         if isinstance(self.driver, CreatesBuckets):
             stages.append(
-                _Stage("bucket", f"Find the {self._place()}", self._bucket, CALL_SECONDS, fatal=True)
+                _Stage("bucket", f"Find the {_place_of(self.driver)}", self._bucket, CALL_SECONDS, fatal=True)
             )
         return (
             *stages,
@@ -218,12 +228,6 @@ class _Probe:
         if not isinstance(self.driver, Purges):
             return ()
         return (_Stage("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
-
-    def _place(self) -> str:
-        """What the driver's place is called."""
-        if isinstance(self.driver, Connects) and not isinstance(self.driver, ServesFolders):
-            return "bucket"
-        return "folder"
 
     def _resolve(self) -> str:
         assert isinstance(self.driver, Connects)
@@ -256,7 +260,7 @@ class _Probe:
             # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
             if error.kind is not Kind.DENIED:
                 raise
-            return "The server knows the key; it may not look beyond its bucket."
+            return f"The server knows the key; it may not look beyond its {_place_of(self.driver)}."
         return "Signed in." if isinstance(self.driver, ServesFolders) else "The key is right."
 
     def _bucket(self) -> str:
@@ -269,7 +273,7 @@ class _Probe:
             raise _Skip("This key may not ask; the next steps show what it may do.") from error
         if not there:
             self.bucket_missing = True
-            what = self._place()
+            what = _place_of(self.driver)
             raise StorageError(
                 Kind.NOT_FOUND,
                 f"The {what} does not exist.",

@@ -55,19 +55,15 @@ def test_it_ends_cleanly_on_sigterm_and_takes_the_runner_along(console: ConsoleP
 SLOW = """
 import sys, time
 from pathlib import Path
-from flask import Flask
 from dashboard import app
 from dashboard.settings import Settings
 
-slow = Flask("slow")
-
-@slow.get("/")
 def page():
     print("at work", flush=True)
     time.sleep(1)
     return "x" * 8_000_000
 
-app.create_app = lambda settings, services: slow
+app._dress = lambda slow, settings, services: slow.add_url_rule("/", view_func=page)
 app.serve(Settings.from_env({}, instance=Path(sys.argv[1]), port=0), lambda line: print(line, flush=True))
 """
 
@@ -79,8 +75,7 @@ def test_a_request_in_flight_is_answered_before_the_end(instance: Path) -> None:
         url = urlsplit(process.stdout.readline().split()[-1])
         connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
         connection.request("GET", "/")
-        while "at work" not in process.stdout.readline():
-            pass
+        assert any("at work" in line for line in process.stdout)
         process.terminate()
         assert len(connection.getresponse().read()) == 8_000_000
         connection.close()

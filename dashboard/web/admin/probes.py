@@ -62,7 +62,7 @@ class ProbePages(Page):
     def create_for_saved(self, name: str) -> Response | str:
         """Create the bucket of a saved backend, then test it."""
         services().probes.create_bucket(actor(), name)
-        flash_done("The bucket was created.")
+        flash_done("It was created.")
         return self._started(services().probes.start(actor(), name), name)
 
     def _started(self, probe: str, name: str) -> Response | str:

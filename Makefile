@@ -7,13 +7,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ENSURE := sh .ci/ensure-env
 TESTS ?=
+BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract lint types contracts check demo bench torture wheel lock clean
+.PHONY: help run test contract lint types contracts check demo bench bench-storage torture wheel lock clean
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1	\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1	\2/p' Makefile | expand -t 22
 
 run:  ## make the environment if needed and start the console
 	@$(ENSURE) requirements.lock
@@ -52,6 +53,11 @@ demo:  ## a console with a local S3 server, two backends and sample files
 bench:  ## measure copying against rclone and s5cmd on the same server
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m bench
+
+bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--driver s3 --rounds 5")
+	@$(ENSURE) requirements-dev.lock
+	@sh .ci/install-azurite
+	@exec $(PY) -m bench.storage $(BENCH)
 
 torture:  ## the long kill tests
 	@$(ENSURE) requirements-dev.lock

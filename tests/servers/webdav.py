@@ -188,7 +188,9 @@ def main() -> None:
     }
     pair = urllib3.util.make_headers(basic_auth=f"{READER}:{READER_PASSWORD}")["authorization"]
     app = ReadOnlyFor(hashing(WsgiDAVApp(config)), pair)
-    server = wsgi.Server(("127.0.0.1", port), app, numthreads=20)
+    # With its backlog of 5, a burst of connections waits a second for its next try.
+    server = wsgi.Server(("127.0.0.1", port), app, numthreads=20, request_queue_size=128)
+    server.keep_alive_conn_limit = 100
     server.timeout = 120
     server.start()
 

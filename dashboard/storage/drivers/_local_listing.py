@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator
 
 from dashboard.storage.drivers._local_errors import translate
@@ -12,6 +13,8 @@ from dashboard.storage.drivers._local_tree import ABSENT, TEMPORARY, Tree
 from dashboard.storage.drivers._walking import Row, Sort, Wanted, walk_folders
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 def walk(tree: Tree, prefix: bytes, start_after: bytes) -> Iterator[Entry]:
@@ -53,14 +56,16 @@ def _rows(tree: Tree, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Ro
 
 
 def _scan(fd: int, path: bytes, wanted: Wanted) -> Iterator[Row]:
+    every = wanted.whole(path)
     with os.scandir(fd) as entries:
         for entry in entries:
-            raw = os.fsencode(entry.name)
+            # What os.fsencode does, at half its price: this runs once for every file there is.
+            raw = entry.name.encode(_ENCODING, _ERRORS)
             if entry.is_dir(follow_symlinks=False):
                 if raw != TEMPORARY and wanted.folder(path + raw + b"/"):
                     yield raw + b"/", 0, 0
                 continue
-            if not wanted.file(path + raw) or not entry.is_file(follow_symlinks=False):
+            if not every and not wanted.file(path + raw):
                 continue
             try:
                 info = entry.stat(follow_symlinks=False)

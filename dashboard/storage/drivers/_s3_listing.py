@@ -5,8 +5,10 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote_plus
@@ -17,6 +19,9 @@ from dashboard.storage.drivers._s3_http import SignedClient, parse, unquoted
 from dashboard.storage.types import Entry
 
 PAGE = 1000
+_TOKEN = "continuation-token"
+# Without references such as &amp;, which only a parser resolves.
+_NEXT = re.compile(rb"<NextContinuationToken>([\x21-\x25\x27-\x3b\x3d\x3f-\x7e]+)</")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +44,27 @@ def entries(
 ) -> Iterator[Entry]:
     """Every object under a plain string prefix; keys are full keys in the bucket.
 
-    The next page is on its way while the caller works on this one.
+    The next page is on its way while this one is read and the caller works on it.
     """
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page), "prefix": prefix}
     if start_after:
         query["start-after"] = start_after
-    current = _fetch(client, scene, query)
-    if not current.token:
-        yield from current.entries
-        return
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
-        while current.token:
-            query = {**query, "continuation-token": current.token}
-            query.pop("start-after", None)
-            coming = ahead.submit(_fetch, client, scene, query)
-            yield from current.entries
-            following = coming.result()
-            if following.token == current.token:
+        body = client.send("GET", scene, query=query).body
+        while True:
+            guess = _next_of(body)
+            if guess:
+                coming = _asked(ahead, client, scene, _after(query, guess))
+            found = _read(body, scene)
+            yield from found.entries
+            if not found.token:
+                return
+            if found.token == query.get(_TOKEN):
                 raise unreadable(scene)
-            current = following
-    yield from current.entries
+            query = _after(query, found.token)
+            if found.token != guess:
+                coming = _asked(ahead, client, scene, query)
+            body = coming.result()
 
 
 def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfinished]:
@@ -83,8 +89,32 @@ def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfi
         query = {**query, **marks}
 
 
-def _fetch(client: SignedClient, scene: Scene, query: dict[str, str]) -> _Page:
-    root = parsed(client.send("GET", scene, query=query).body, scene)
+def _after(query: dict[str, str], token: str) -> dict[str, str]:
+    return {name: value for name, value in query.items() if name != "start-after"} | {_TOKEN: token}
+
+
+def _asked(ahead: Executor, client: SignedClient, scene: Scene, query: dict[str, str]) -> Future[bytes]:
+    """A page that is on its way on return."""
+    begun = threading.Event()
+
+    def fetch() -> bytes:
+        begun.set()
+        return client.send("GET", scene, query=query).body
+
+    coming = ahead.submit(fetch)
+    # Who went straight on to parse would hold the interpreter for milliseconds before the request is out.
+    begun.wait()
+    return coming
+
+
+def _next_of(body: bytes) -> str:
+    """What seems to be the next page's token: enough to ask for that page before this one is read."""
+    found = _NEXT.search(body)
+    return found[1].decode() if found and b"<IsTruncated>true</IsTruncated>" in body else ""
+
+
+def _read(body: bytes, scene: Scene) -> _Page:
+    root = parsed(body, scene)
     decode = decoder(root)
     found = []
     for each in root.iterfind("Contents"):

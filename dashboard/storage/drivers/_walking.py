@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO
 
 from dashboard.errors import Kind
@@ -24,6 +25,7 @@ RUN = 8192
 """Names of one folder that are sorted in memory at once."""
 
 _BLOCK = 32 * 1024
+_SLASH = b"/"[0]
 
 Row = tuple[bytes, int, int]
 """Sort name (a folder's ends in a slash), size in bytes, modified in ns or ``UNKNOWN``."""
@@ -52,6 +54,10 @@ class Wanted:
         below = full.startswith(self.prefix) or self.prefix.startswith(full)
         return below and (full > self.start_after or self.start_after.startswith(full))
 
+    def whole(self, path: bytes) -> bool:
+        """Whether everything below this folder is wanted; ``path`` is empty or ends in a slash."""
+        return path.startswith(self.prefix) and (not self.start_after or path > self.start_after)
+
     def file(self, full: bytes) -> bool:
         """Whether this file is wanted."""
         return full.startswith(self.prefix) and full > self.start_after
@@ -67,11 +73,10 @@ def walk_folders(rows_of: Callable[[bytes, Sort], Iterator[Row]], base: bytes) -
             path, rows = open_folders[-1]
             for name, size, modified in rows:
                 full = path + name
-                if name.endswith(b"/"):
+                if name[-1] == _SLASH:
                     open_folders.append((full, rows_of(full, spill.ordered)))
                     break
-                told = None if modified == UNKNOWN else modified / 1e9
-                yield Entry(key=key_text(full), size=size, modified=told)
+                yield Entry(key_text(full), size, None if modified == UNKNOWN else modified / 1e9)
             else:
                 open_folders.pop()
 
@@ -86,13 +91,13 @@ class _Spill:
         self._end = 0
 
     def ordered(self, rows: Iterable[Row]) -> Iterator[Row]:
-        run: list[Row] = []
         start, parts = self._end, []
-        for row in rows:
-            run.append(row)
-            if len(run) == RUN:
-                parts.append(self._store(run))
-                run = []
+        rows = iter(rows)
+        run = list(islice(rows, RUN))
+        while len(run) == RUN:
+            parts.append(self._store(run))
+            run.clear()  # before the next ones come, so that one run is in memory
+            run.extend(islice(rows, RUN))
         run.sort()
         return self._merged(run, parts, start) if parts else iter(run)
 

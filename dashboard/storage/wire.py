@@ -137,5 +137,10 @@ def patiently(call: Callable[[], T], attempts: int) -> T:
             # A silent server has used up a long timeout already: the caller decides about another one.
             if not error.retryable or error.kind not in (Kind.UNREACHABLE, Kind.THROTTLED):
                 raise
-        time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+        pause(attempt)
     return call()
+
+
+def pause(attempt: int) -> None:
+    """Wait before the next try, longer after each, at most two seconds."""
+    time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter

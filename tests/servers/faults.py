@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = _flipped(body, fault.after)
         self._pass_on(body, fault)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _relay
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = _relay
     do_PROPFIND = do_MKCOL = do_MOVE = do_COPY = do_OPTIONS = _relay
 
     def _pass_on(self, body: bytes, fault: Fault | None) -> None:

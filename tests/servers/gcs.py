@@ -15,28 +15,27 @@ import re
 import secrets
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.servers.gcs_buckets import BucketRequests
 from tests.servers.gcs_rules import (
     GRANT,
     Refusal,
     checked_claims,
     checked_link,
-    checksums,
     error_body,
-    parted,
     picked,
     resource_of,
-    typed,
 )
+from tests.servers.gcs_uploads import Session, UploadRequests
 
 PROJECT = "stowage-tests-1"
 _numbers = count(1)
@@ -50,23 +49,16 @@ class Stored:
     data: bytes
 
 
-@dataclass
-class Session:
-    """A resumable upload."""
-
-    bucket: str
-    resource: dict[str, Any]
-    query: dict[str, str]
-    data: bytearray = field(default_factory=bytearray)
-    done: dict[str, Any] | None = None
-
-
 class GoogleStorage:
     """A server for as long as a ``with`` block lasts. ``writer`` may do everything, ``reader`` only read."""
 
     def __enter__(self) -> Self:
         self.lock = threading.RLock()
         self.buckets: dict[str, dict[bytes, Stored]] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        """Each bucket's description."""
+        self.grants: dict[tuple[str, bytes], dict[str, str]] = {}
+        """Who may do what with an object besides those who may anyway."""
         self.older: dict[str, dict[tuple[bytes, str], Stored]] = {}
         """What buckets that keep versions have kept."""
         self.sessions: dict[str, Session] = {}
@@ -74,6 +66,8 @@ class GoogleStorage:
         self.generations = count(int(time.time() * 1_000_000))
         self.takes: list[int] = []
         """How many bytes of the next pieces are kept; all, where nothing is said."""
+        self.busy = 0
+        """How many calls of the next batches are put off."""
         self.rewrite_step = 4 << 20
         self.asked: list[tuple[str, str]] = []
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"google": self}))
@@ -112,13 +106,19 @@ class GoogleStorage:
         }
         return json.dumps(found, indent=2) + "\n"
 
-    def new_bucket(self, *, versioned: bool = False) -> str:
-        """An empty bucket under a fresh name."""
+    def new_bucket(self, *, versioned: bool = False, **access: Any) -> str:
+        """An empty bucket under a fresh name; ``access`` is its ``iamConfiguration``."""
         name = f"bucket-{next(_numbers)}"
-        self.buckets[name] = {}
+        self.make(name, {"iamConfiguration": access})
         if versioned:
             self.older[name] = {}
         return name
+
+    def make(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """An empty bucket of this name."""
+        self.buckets[name] = {}
+        self.settings[name] = {"kind": "storage#bucket", **given, "name": name, "metageneration": "1"}
+        return self.settings[name]
 
     def keep(self, bucket: str, name: bytes) -> None:
         """The present state of an object becomes an older one, where the bucket keeps those."""
@@ -133,6 +133,7 @@ class GoogleStorage:
         resource = resource_of(bucket, given, data, generation, composite=composite)
         name = resource["name"].encode()
         self.keep(bucket, name)
+        self.grants.pop((bucket, name), None)
         self.buckets[bucket][name] = Stored(resource, data)
         return resource
 
@@ -156,7 +157,7 @@ class _Server(ThreadingHTTPServer):
         """A client may break off."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = 65536
     google: GoogleStorage
@@ -176,26 +177,29 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(refusal.status, error_body(refusal), {})
         self.wfile.flush()
 
-    do_GET = do_PUT = do_POST = do_DELETE = _serve
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
 
     def _route(self, path: list[str]) -> None:
         command = self.command
         if path == ["token"] and command == "POST":
             return self._token()
-        if path[:1] not in (["storage"], ["download"], ["upload"]):
+        if path[:1] not in (["storage"], ["download"], ["upload"], ["batch"]):
             return self._by_link(path)
         self.email = self.google.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), "")
         if not self.email:
             raise Refusal(401, "authError", "Invalid Credentials")
-        if self.email.startswith("reader@") and command != "GET":
-            right = "storage.objects.delete" if command == "DELETE" else "storage.objects.create"
-            raise Refusal(403, "forbidden", f"{self.email} does not have {right} access to the bucket.")
+        if path == ["batch", "storage", "v1"] and command == "POST":
+            return self._batch()
+        self._check_right(path)
         match path:
             case ["storage", "v1", "b"] if command == "POST":
                 self._make_bucket()
-            case ["storage", "v1", "b", bucket] if command == "GET":
+            case ["storage", "v1", "b", bucket]:
                 self._bucket(bucket)
-                self._json({"versioning": {"enabled": bucket in self.google.older}})
+                self._settings(bucket)
+            case ["storage", "v1", "b", bucket, "o", name, "acl", *entity]:
+                self._found(bucket, name)
+                self._grants(bucket, name.encode(), *entity)
             case ["storage", "v1", "b", bucket, "o"] if command == "GET":
                 self._list(bucket)
             case ["storage", "v1", "b", bucket, "o", name, "rewriteTo", "b", other, "o", to]:
@@ -250,8 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         if given["name"] in self.google.buckets:
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise Refusal(409, "conflict", message)
-        self.google.buckets[given["name"]] = {}
-        self._json({"kind": "storage#bucket", **given})
+        self._json(self.google.make(given["name"], given))
 
     def _list(self, bucket: str) -> None:
         prefix, start = self.query.get("prefix", "").encode(), self.query.get("startOffset", "").encode()
@@ -312,74 +315,11 @@ class _Handler(BaseHTTPRequestHandler):
         )
         return self._json(progress | {"done": True, "resource": made})
 
-    def _upload(self, bucket: str) -> None:
-        objects = self._bucket(bucket)
-        if "upload_id" in self.query:
-            return self._piece()
-        if self.command != "POST":
-            raise Refusal(404, "notFound", "Not Found")
-        if self.query["uploadType"] == "multipart":
-            given, data = parted(self.headers.get("Content-Type", ""), self.body)
-            given.setdefault("name", self.query.get("name"))
-            self._check_create(objects, given["name"], self.query)
-            checksums(given, data)
-            return self._json(self.google.store(bucket, given, data))
-        given = typed(json.loads(self.body), self.headers.get("X-Upload-Content-Type", ""))
-        given.setdefault("name", self.query.get("name"))
-        self._check_create(objects, given["name"], self.query)
-        upload = secrets.token_hex(16)
-        self.google.sessions[upload] = Session(bucket, given, self.query)
-        query = urlencode({"uploadType": "resumable", "name": given["name"], "upload_id": upload})
-        place = self.path.partition("?")[0]
-        return self._send(200, b"", {"Location": f"{self.google.endpoint}{place}?{query}"})
-
-    def _check_create(self, objects: dict[bytes, Stored], name: str, query: dict[str, str]) -> None:
-        if query.get("ifGenerationMatch") == "0" and name.encode() in objects:
-            raise Refusal.precondition()
-        if not name or len(name.encode()) > 1024 or "\n" in name or "\r" in name:
-            raise Refusal(400, "invalid", "Disallowed unicode characters present in object name")
-
-    def _piece(self) -> None:
-        session = self.google.sessions.get(self.query["upload_id"])
-        if session is None:
-            raise Refusal(404, "notFound", "Not Found")
-        if self.command == "DELETE":
-            del self.google.sessions[self.query["upload_id"]]
-            return self._send(499, b"", {})
-        if session.done is None:
-            self._take(session)
-        if session.done is not None:
-            return self._json(session.done)
-        held = len(session.data)
-        return self._send(308, b"", {"Range": f"bytes=0-{held - 1}"} if held else {})
-
-    def _take(self, session: Session) -> None:
-        span, _, total = self.headers["Content-Range"].removeprefix("bytes ").partition("/")
-        if span != "*":
-            first, last = (int(number) for number in span.split("-"))
-            if first > len(session.data) or last - first + 1 != len(self.body):
-                raise Refusal(400, "invalid", "Invalid request. The Content-Range is off.")
-            if total == "*" and len(self.body) % (256 << 10):
-                raise Refusal(400, "invalid", "Invalid request. Pieces are multiples of 256 KiB.")
-            fresh = self.body[len(session.data) - first :]
-            if self.google.takes:
-                fresh = fresh[: self.google.takes.pop(0)]
-            session.data += fresh
-        if total == "*" or len(session.data) < int(total):
-            return
-        given = dict(session.resource)
-        for each in filter(None, self.headers.get("X-Goog-Hash", "").split(",")):
-            name, _, value = each.strip().partition("=")
-            given[{"crc32c": "crc32c", "md5": "md5Hash"}[name]] = value
-        data = bytes(session.data)
-        self._check_create(self._bucket(session.bucket), given["name"], session.query)
-        checksums(given, data)
-        session.done = self.google.store(session.bucket, given, data)
-        session.data.clear()
-
     def _by_link(self, path: list[str]) -> None:
         bucket, name = path[0], "/".join(path[1:])
-        if not checked_link(self.command, self.path, self.headers, self.query, self.google.accounts):
+        everybodys = "allUsers" in self.google.grants.get((bucket, name.encode()), {})
+        asked = self.command, self.path, self.headers, self.query
+        if (self.command != "GET" or not everybodys) and not checked_link(*asked, self.google.accounts):
             return self._send(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {})
         if self.command == "PUT":
             least, _, most = self.headers.get("x-goog-content-length-range", "0,999999999").partition(",")
@@ -397,6 +337,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(found).encode(), _JSON)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        if self.inner is not None:
+            self.inner.append((status, body))
+            return
         self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -4,36 +4,55 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
+from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.web.conftest import Browser, Console
 
 SITE = "https://www.example.com"
 
 
-def test_the_page_finds_and_mends(admin: Browser, console: Console, moto_s3: MotoS3) -> None:
-    options = {
+@pytest.fixture(params=["s3", "gcs"])
+def place(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What is typed in to add an empty bucket of a provider."""
+    if request.param == "gcs":
+        google: GoogleStorage = request.getfixturevalue("google")
+        return {
+            "preset": "gcs",
+            "option.endpoint": google.endpoint,
+            "option.bucket": google.new_bucket(),
+            "secret.credential": google.writer,
+        }
+    moto_s3: MotoS3 = request.getfixturevalue("moto_s3")
+    return {
+        "preset": "s3",
         "option.endpoint": moto_s3.endpoint,
         "option.path_style": "true",
         "option.bucket": moto_s3.new_bucket(),
         "option.access_key_id": moto_s3.admin.access_key,
         "secret.secret_access_key": moto_s3.admin.secret_key,
     }
-    assert admin.post("/backends/new", preset="s3", name="looked-at", **options).status_code == 303
-    assert console.services.place_settings.offered("looked-at")
-    page = admin.get("/backend/looked-at").text
+
+
+def test_the_page_finds_and_mends(admin: Browser, console: Console, place: dict[str, str]) -> None:
+    name = f"looked-at-{place['preset']}"
+    assert admin.post("/backends/new", name=name, **place).status_code == 303
+    assert console.services.place_settings.offered(name)
+    page = admin.get(f"/backend/{name}").text
     assert "Settings of the bucket" in page
     assert "Settings of the bucket" not in admin.get("/backend/local-disk").text
-    panel = admin.htmx("/backend/looked-at/settings", origin=SITE).text
+    panel = admin.htmx(f"/backend/{name}/settings", origin=SITE).text
     assert f"no CORS rule for {SITE}" in panel
     assert len(re.findall("Fix it", panel)) == 2
-    after = admin.htmx("/backend/looked-at/settings/fix", origin=SITE, finding="cors").text
+    after = admin.htmx(f"/backend/{name}/settings/fix", origin=SITE, finding="cors").text
     assert f"Browsers may upload from {SITE}" in after
     assert len(re.findall("Fix it", after)) == 1
-    plain = admin.post("/backend/looked-at/settings/fix", origin=SITE, finding="unfinished-uploads")
+    plain = admin.post(f"/backend/{name}/settings/fix", origin=SITE, finding="unfinished-uploads")
     assert plain.status_code == 200
     assert "Unfinished uploads are tidied away." in plain.text
     assert "Fix it" not in plain.text
-    wrong = admin.htmx("/backend/looked-at/settings", origin="nonsense")
+    wrong = admin.htmx(f"/backend/{name}/settings", origin="nonsense")
     assert wrong.status_code == 200
     assert "For example: https://www.example.com" in wrong.text
-    assert "Check" in admin.get("/backend/looked-at/settings").text
+    assert "Check" in admin.get(f"/backend/{name}/settings").text

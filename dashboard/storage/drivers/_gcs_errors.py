@@ -63,6 +63,9 @@ _VERBS = {
     "restore": ("write to", "Storage Object User"),
     "tier": ("write to", "Storage Object User"),
     "settings": ("look at the settings of", "Storage Legacy Bucket Reader"),
+    "visibility": ("see who may read objects of", "Storage Object Admin"),
+    "set visibility": ("say who may read objects of", "Storage Object Admin"),
+    "change settings": ("change the settings of", "Storage Admin"),
     "authenticate": ("list", "Storage Object Viewer"),
 }
 
@@ -124,6 +127,16 @@ _ROWS: dict[str, tuple[Kind, str, str]] = {
         "VPC Service Controls of the project keep this machine out.",
         "Add it to an access level of the perimeter.",
     ),
+    "uniformAccess": (
+        Kind.UNSUPPORTED,
+        "The bucket “{bucket}” has uniform access: its objects have no permissions of their own.",
+        "Open all of it to allUsers, or switch it to fine-grained access, under Permissions of the bucket.",
+    ),
+    "publicAccessPrevention": (
+        Kind.DENIED,
+        "Public access prevention keeps “{bucket}” closed.",
+        "Turn it off under Permissions of the bucket, where the organization allows that.",
+    ),
     "upload_gone": (Kind.UNREACHABLE, "{host} dropped the upload of “{key}”.", "Try again."),
     "tooLarge": (Kind.UNSUPPORTED, "“{key}” is larger than Google Cloud Storage takes.", ""),
     "project": (
@@ -162,6 +175,8 @@ _NO_BUCKET = re.compile(r"bucket does not exist", re.IGNORECASE)
 _BAD_NAME = re.compile(r"object name|disallowed unicode|object id", re.IGNORECASE)
 _CLOCK = re.compile(r"\biat\b|\bexp\b|timeframe", re.IGNORECASE)
 _PAYER = re.compile(r"requester pays", re.IGNORECASE)
+_UNIFORM = re.compile(r"uniform bucket-level access", re.IGNORECASE)
+_CLOSED = re.compile(r"public access prevention", re.IGNORECASE)
 _BILLING = re.compile(r"billing account", re.IGNORECASE)
 
 
@@ -188,8 +203,16 @@ def _named(failure: Failure) -> str:
         return "userProjectMissing"
     if failure.status == 403 and _BILLING.search(failure.message):
         return "accountDisabled"
+    if failure.status == 400 and _UNIFORM.search(failure.message):
+        return "uniformAccess"
+    if _closed(failure):
+        return "publicAccessPrevention"
     reason = _SAME_AS.get(failure.reason, failure.reason)
     return reason if reason in _ROWS else _BY_STATUS.get(failure.status, "")
+
+
+def _closed(failure: Failure) -> bool:
+    return failure.status == 412 and _CLOSED.search(failure.message) is not None
 
 
 def _special(failure: Failure, scene: Scene) -> StorageError | None:
@@ -199,14 +222,24 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
         gone = scene.key and scene.operation != "write" and not _NO_BUCKET.search(message)
         return NotFound(scene.key, operation=scene.operation) if gone else _no_bucket(scene)
     if status in (304, 412):
-        taken = scene.operation == "write"
-        return Exists(scene.key) if taken else Changed(scene.key, operation=scene.operation)
+        return None if _closed(failure) else _unmet(scene)
     if status == 400 and scene.key and _MISMATCH.search(message):
         reason = f"“{scene.key}” was damaged on its way to {scene.host}."
         return Damaged(scene.key, reason, operation=scene.operation)
     if status == 400 and scene.key and _BAD_NAME.search(message):
         return InvalidKey(scene.key, f"Google Cloud Storage cannot hold the key “{scene.key}”.")
     return None
+
+
+def _unmet(scene: Scene) -> StorageError:
+    """A condition that was sent along does not hold."""
+    if not scene.key:
+        reason = f"Somebody else was changing the settings of “{scene.bucket}”."
+        return StorageError(
+            Kind.CHANGED, reason, operation=scene.operation, subject=scene.bucket, remedy="Try again."
+        )
+    taken = scene.operation == "write"
+    return Exists(scene.key) if taken else Changed(scene.key, operation=scene.operation)
 
 
 def _by_status(failure: Failure, scene: Scene) -> StorageError:

@@ -128,7 +128,7 @@ class Client:
         if response.status < 300 or response.status in accept:
             return response
         answer = self._telling(lambda: whole(response), scene)
-        raise translate(_failure(answer), scene)
+        raise translate(failure_in(answer), scene)
 
     def _telling(self, call: Callable[[], T], scene: Scene) -> T:
         try:
@@ -148,7 +148,7 @@ def readable(scene: Scene) -> Iterator[None]:
         raise translate(Failure(trouble="unreadable"), scene) from error
 
 
-def _failure(answer: Answer) -> Failure:
+def failure_in(answer: Answer) -> Failure:
     """The neutral words of an error answer; some are plain text."""
     try:
         told = json.loads(answer.body)["error"]

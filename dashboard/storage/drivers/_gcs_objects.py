@@ -134,7 +134,11 @@ class Objects:
 
     def delete(self, key: str) -> None:
         """Remove an object. Raises ``NotFound``."""
-        self.client.send("DELETE", self._path("/storage/v1/", key, {}), self.client.scene("delete", key))
+        self.client.send("DELETE", self.target(key), self.client.scene("delete", key))
+
+    def target(self, key: str) -> str:
+        """The path of an object's description."""
+        return self._path("/storage/v1/", key, {})
 
     def list(self, prefix: str, start_offset: str) -> Iterator[Entry]:
         """Objects by full name, page by page, beginning with ``start_offset``.

@@ -4,10 +4,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from xml.etree import ElementTree
 
-from dashboard.errors import Kind
+from dashboard.storage.drivers._many import delete_together
 from dashboard.storage.drivers._s3_errors import Failure, translate
 from dashboard.storage.drivers._s3_http import SignedClient
 from dashboard.storage.drivers._s3_keys import check
@@ -15,11 +14,10 @@ from dashboard.storage.drivers._s3_labels import digest_header
 from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
-from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.errors import StorageError
 
 AT_ONCE = 1000
 _STATUS = {"AccessDenied": 403, "InternalError": 500, "ServiceUnavailable": 503, "SlowDown": 503}
-_HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
 
 
 class DeletesManyOnS3:
@@ -31,21 +29,14 @@ class DeletesManyOnS3:
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: a thousand with each request."""
-        failed: dict[str, StorageError] = {}
-        left = iter(keys)
-        while batch := list(islice(left, AT_ONCE)):
-            listed = []
-            for key in batch:
-                try:
-                    check(key, self._place.prefix + key)
-                except InvalidKey as error:
-                    failed[key] = error
-                else:
-                    listed.append(key)
-            together = [key for key in listed if _fits_in_xml(key)]
-            failed |= self._together(together) if together else {}
-            failed |= self._one_by_one(key for key in listed if not _fits_in_xml(key))
-        return failed
+        return delete_together(
+            keys,
+            at_once=AT_ONCE,
+            check=lambda key: check(key, self._place.prefix + key),
+            together=self._together,
+            alone=self._objects.delete,
+            fits=_fits_in_xml,
+        )
 
     def _together(self, keys: list[str]) -> dict[str, StorageError]:
         root = ElementTree.Element("Delete")
@@ -56,17 +47,7 @@ class DeletesManyOnS3:
         body = ElementTree.tostring(root, encoding="utf-8")
         headers = {"content-type": "application/xml", **digest_header(body)}
         scene = self._client.scene("delete")
-        try:
-            answer = self._client.send("POST", scene, query={"delete": ""}, headers=headers, body=body)
-        except PlaceMissing:
-            raise
-        except StorageError as error:
-            if error.kind in _HOPELESS:
-                raise
-            if error.kind is Kind.UNSUPPORTED:
-                # Not every relative of S3 has this request.
-                return self._one_by_one(keys)
-            return dict.fromkeys(keys, error)
+        answer = self._client.send("POST", scene, query={"delete": ""}, headers=headers, body=body)
         failed = {}
         for each in parsed(answer.body, scene).iterfind("Error"):
             key = (each.findtext("Key") or "").removeprefix(self._place.prefix)
@@ -75,19 +56,6 @@ class DeletesManyOnS3:
                 failed[key] = translate(
                     Failure(_STATUS.get(code, 400), code), self._client.scene("delete", key)
                 )
-        return failed
-
-    def _one_by_one(self, keys: Iterable[str]) -> dict[str, StorageError]:
-        failed = {}
-        for key in keys:
-            try:
-                self._objects.delete(key)
-            except PlaceMissing:
-                raise
-            except StorageError as error:
-                if error.kind in _HOPELESS:
-                    raise
-                failed[key] = error
         return failed
 
 

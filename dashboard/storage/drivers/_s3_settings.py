@@ -7,24 +7,32 @@ those that are there; the others are sent back as they came.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from xml.etree import ElementTree
 
-from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.drivers._s3_errors import NothingConfigured
 from dashboard.storage.drivers._s3_http import SignedClient
 from dashboard.storage.drivers._s3_labels import digest_header
 from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_place import Place
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import StorageError
+from dashboard.storage.place_findings import (
+    CORS,
+    DAYS,
+    SETTINGS_SECONDS,
+    UNFINISHED,
+    CorsRule,
+    cors_finding,
+    expiry_finding,
+    no_such_finding,
+    overlaps,
+    refused,
+    unfinished_finding,
+    unseen_cors,
+    unseen_unfinished,
+)
 from dashboard.storage.place_powers import Finding
 
-DAYS = 7
-"""After which an unfinished upload is dropped by the rule we add."""
 RULE = "stowage-drop-unfinished-uploads"
-_WAIT = 15.0
-"""Seconds a server may keep us waiting; somebody is looking at the page."""
-_HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.UNREACHABLE, Kind.TIMEOUT, Kind.SEALED})
 
 
 class ChecksS3Settings:
@@ -39,12 +47,12 @@ class ChecksS3Settings:
 
     def fix(self, name: str, origin: str) -> None:
         """See ``ChecksSettings``."""
-        if name == "cors":
+        if name == CORS:
             self._allow(origin)
-        elif name == "unfinished-uploads":
+        elif name == UNFINISHED:
             self._drop_unfinished()
         else:
-            raise InvalidInput("finding", f"There is nothing to fix by the name of “{name}”.")
+            raise no_such_finding(name)
 
     # ---- CORS
 
@@ -52,22 +60,12 @@ class ChecksS3Settings:
         try:
             rules = self._document("CORS", "cors", "CORSConfiguration")
         except StorageError as error:
-            return [_unseen("cors", "Whether browsers may upload", error)]
-        if any(_allows(rule, origin) for rule in rules.iterfind("CORSRule")):
-            return [Finding("cors", f"Browsers may upload from {origin}.", good=True)]
-        return [
-            Finding(
-                "cors",
-                f"Browser uploads will fail: no CORS rule for {origin}.",
-                f"Fixing adds a rule that lets pages of {origin} read and upload with signed addresses; the "
-                "other rules stay.",
-                fixable=True,
-            )
-        ]
+            return [unseen_cors(error)]
+        return [cors_finding(origin, _refused(rules, origin))]
 
     def _allow(self, origin: str) -> None:
         rules = self._document("CORS", "cors", "CORSConfiguration")
-        if any(_allows(rule, origin) for rule in rules.iterfind("CORSRule")):
+        if _refused(rules, origin) == ():
             return
         rule = ElementTree.SubElement(rules, "CORSRule")
         for tag, texts in (
@@ -87,20 +85,10 @@ class ChecksS3Settings:
         try:
             rules = self._document("lifecycle", "lifecycle", "LifecycleConfiguration")
         except StorageError as error:
-            return [_unseen("unfinished-uploads", "Whether unfinished uploads are tidied away", error)]
+            return [unseen_unfinished(error)]
         enabled = [rule for rule in rules.iterfind("Rule") if rule.findtext("Status") == "Enabled"]
-        found = [Finding("expiry", sentence, _KEEP) for rule in enabled if (sentence := self._expiry(rule))]
-        if any(self._drops_unfinished(rule) for rule in enabled):
-            return [*found, Finding("unfinished-uploads", "Unfinished uploads are tidied away.", good=True)]
-        return [
-            *found,
-            Finding(
-                "unfinished-uploads",
-                "Uploads that broke off stay in the bucket, unseen and paid for: no rule drops them.",
-                f"Fixing adds a rule that drops them {DAYS} days after they began; the other rules stay.",
-                fixable=True,
-            ),
-        ]
+        found = [each for rule in enabled for each in self._expiry(rule)]
+        return [*found, unfinished_finding(dropped=any(map(self._drops_unfinished, enabled)))]
 
     def _drop_unfinished(self) -> None:
         rules = self._document("lifecycle", "lifecycle", "LifecycleConfiguration")
@@ -121,23 +109,22 @@ class ChecksS3Settings:
         covers = self._place.prefix.startswith(_prefix(rule)) and not _is_partial(rule)
         return covers and rule.find("AbortIncompleteMultipartUpload") is not None
 
-    def _expiry(self, rule: ElementTree.Element) -> str:
-        """What a rule deletes of this place; empty for rules that delete nothing of it."""
-        prefix, own = _prefix(rule), self._place.prefix
+    def _expiry(self, rule: ElementTree.Element) -> list[Finding]:
+        """What a rule deletes of this place, if anything."""
+        prefix = _prefix(rule)
         days, date = rule.findtext("Expiration/Days"), rule.findtext("Expiration/Date")
-        if not (days or date) or not (prefix.startswith(own) or own.startswith(prefix)):
-            return ""
-        which = f"Objects under “{prefix}”" if prefix else "Objects"
+        if not (days or date) or not overlaps(prefix, self._place.prefix):
+            return []
         when = f"{days} days after they were written" if days else f"on {(date or '')[:10]}"
-        some = " that have certain tags or sizes" if _is_partial(rule) else ""
-        return f"{which}{some} are deleted by the bucket itself {when}."
+        some = "that have certain tags or sizes" if _is_partial(rule) else ""
+        return [expiry_finding(prefix, when, some=some)]
 
     # ---- both
 
     def _document(self, what: str, query: str, empty: str) -> ElementTree.Element:
         scene = self._client.scene(f"look at {what}")
         try:
-            answer = self._client.send("GET", scene, query={query: ""}, attempts=1, idle=_WAIT)
+            answer = self._client.send("GET", scene, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
             return parsed(answer.body, scene)
         except NothingConfigured:
             return ElementTree.Element(empty)
@@ -150,23 +137,21 @@ class ChecksS3Settings:
         )
 
 
-_KEEP = "If they are to be kept, remove this lifecycle rule at the provider."
-
-
-def _unseen(name: str, what: str, error: StorageError) -> Finding:
-    """A look that was refused is itself worth saying; one that nobody answered is an error."""
-    if isinstance(error, PlaceMissing) or error.kind in _HOPELESS:
-        raise error
-    return Finding(name, f"{what} could not be seen: {error.reason}", error.remedy)
-
-
-def _allows(rule: ElementTree.Element, origin: str) -> bool:
-    methods = {each.text for each in rule.iterfind("AllowedMethod")}
-    origins = [each.text or "" for each in rule.iterfind("AllowedOrigin")]
-    headers = {(each.text or "").lower() for each in rule.iterfind("AllowedHeader")}
-    fits = any(fnmatchcase(origin, each.replace("[", "[[]").replace("?", "[?]")) for each in origins)
+def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
+    read = [
+        CorsRule(
+            _texts(rule, "AllowedOrigin"),
+            _texts(rule, "AllowedMethod"),
+            tuple(each.lower() for each in _texts(rule, "AllowedHeader")),
+        )
+        for rule in rules.iterfind("CORSRule")
+    ]
     # A signed upload sends its type at least.
-    return "PUT" in methods and fits and bool(headers & {"*", "content-type"})
+    return refused(read, origin, ("content-type",), patterns=True, first_only=False)
+
+
+def _texts(rule: ElementTree.Element, name: str) -> tuple[str, ...]:
+    return tuple(each.text or "" for each in rule.iterfind(name))
 
 
 def _prefix(rule: ElementTree.Element) -> str:

@@ -14,12 +14,15 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers._gcs_acl import OpensGcsObjects
+from dashboard.storage.drivers._gcs_deleting import DeletesManyOnGcs
 from dashboard.storage.drivers._gcs_history import KeepsGcsHistory
 from dashboard.storage.drivers._gcs_http import Client
 from dashboard.storage.drivers._gcs_links import LinksGcsObjects
 from dashboard.storage.drivers._gcs_objects import Objects
 from dashboard.storage.drivers._gcs_place import Place, check
 from dashboard.storage.drivers._gcs_reading import GcsReading
+from dashboard.storage.drivers._gcs_settings import ChecksGcsSettings
 from dashboard.storage.drivers._gcs_writing import GcsWriting
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes
@@ -31,7 +34,7 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _SIGN_IN_SECONDS = 15.0
 
 
-class GcsDriver(LinksGcsObjects, KeepsGcsHistory):
+class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesManyOnGcs, OpensGcsObjects):
     """A bucket, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "gcs"

@@ -91,3 +91,10 @@ def vercel() -> Iterator[VercelBlob]:
     """Vercel Blob: ``endpoint``, ``new_store()``, and ``late`` delivery when asked for."""
     with VercelBlob() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def places_bucket(seaweedfs: SeaweedFS) -> str:
+    """One bucket in which each provider of ``tests.servers.places`` has a folder: SeaweedFS sets volumes
+    aside for each bucket."""
+    return seaweedfs.new_bucket("places")

@@ -62,7 +62,7 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
             raise _failure(Kind.UNREACHABLE, reason, host, "resolve", remedy) from error
         reason, remedy = (
             f"There is no server called “{host}”.",
-            "Check the endpoint and the region for typing errors.",
+            "Check the address, and the region if it is part of it, for typing errors.",
         )
         raise _failure(Kind.UNREACHABLE, reason, host, "resolve", remedy) from error
     except UnicodeError as error:

@@ -53,7 +53,10 @@ def server_url(text: str, allowed_path: str = "") -> str:
         )
     if "?" in text or "#" in text or parts.path.rstrip("/") not in ("", allowed_path):
         raise InvalidInput(
-            field, "The endpoint must end after the host and port.", remedy="The bucket has its own field."
+            field,
+            "The endpoint must end after the host and port"
+            + (f", or with “{allowed_path}”." if allowed_path else "."),
+            remedy="What is inside has fields of its own.",
         )
     host = parts.hostname or ""
     if refusal := host_refusal(host):

@@ -26,7 +26,7 @@ from dashboard.storage.driver import (
     SecuresConnections,
     ServesFolders,
 )
-from dashboard.storage.errors import NotFound, StorageError, Unsupported
+from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 T = TypeVar("T")
@@ -85,8 +85,9 @@ class ProbeRun:
 
 
 def _place_of(driver: Driver) -> str:
-    if driver.name == "azure":
-        return "container"
+    named = {"azure": "container", "vercel_blob": "store"}
+    if driver.name in named:
+        return named[driver.name]
     folders = isinstance(driver, ServesFolders) or not isinstance(driver, Connects)
     return "folder" if folders or driver.name == "webdav" else "bucket"
 
@@ -260,8 +261,8 @@ class _Probe:
             # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
             if error.kind is not Kind.DENIED:
                 raise
-            return f"The server knows the key; it may not look beyond its {_place_of(self.driver)}."
-        return "Signed in." if isinstance(self.driver, ServesFolders) else "The key is right."
+            return f"The sign-in is right; it may not look beyond its {_place_of(self.driver)}."
+        return "Signed in."
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)
@@ -270,19 +271,28 @@ class _Probe:
         except StorageError as error:
             if error.kind is not Kind.DENIED:
                 raise
-            raise _Skip("This key may not ask; the next steps show what it may do.") from error
+            raise _Skip("This sign-in may not ask; the next steps show what it may do.") from error
         if not there:
             self.bucket_missing = True
             what = _place_of(self.driver)
             raise StorageError(
                 Kind.NOT_FOUND,
-                f"The {what} does not exist.",
+                self._said_missing(),
                 operation="probe",
                 remedy=f"Create it here, or check the {what}'s name."
                 if self.can_create_bucket
                 else f"Check the {what}'s name.",
             )
         return "It is there."
+
+    def _said_missing(self) -> str:
+        """In the words of the driver, which knows what the place is called."""
+        try:
+            next(iter(self.driver.list()), None)
+        except StorageError as error:
+            if isinstance(error, PlaceMissing):
+                return error.reason
+        return f"The {_place_of(self.driver)} does not exist."
 
     def _write(self) -> str:
         if isinstance(self.driver, RefusesWrites):
@@ -324,7 +334,7 @@ class _Probe:
             next(reading.chunks(), None)
         if isinstance(self.driver, RefusesWrites):
             return "Reading works; as a read-only backend it can be copied from, not to."
-        may = "The key may read but not write" if self._may_not_write else "Reading works, writing does not"
+        may = "Stowage may read but not write" if self._may_not_write else "Reading works, writing does not"
         return f"{may}: this backend can be copied from, not to."
 
     def _list(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.addresses import literal
 from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, server_url
 from dashboard.storage.options import Option, OptionType, Preset
 
@@ -103,7 +104,9 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     if not _REGION.match(values["region"]):
         raise InvalidInput("region", f"“{values['region']}” is not a region; regions look like “us-east-1”.")
     # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
-    if "." in values["bucket"] and checked["endpoint"].startswith("https:"):
+    dots = "." in values["bucket"] and checked["endpoint"].startswith("https:")
+    # There is nothing below an IP address.
+    if dots or literal(urlsplit(checked["endpoint"]).hostname or "") is not None:
         checked["path_style"] = "true"
     _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
     if not _KEY_ID.match(values["access_key_id"]):

@@ -14,6 +14,7 @@ from dashboard.storage.errors import Damaged, StorageError
 T = TypeVar("T")
 
 _TROUBLES = (
+    ("unreadable", r"DeserializationError"),
     ("expired", r"certificate has expired|\bExpired(Context)?\b"),
     ("hostname", r"NotValidForName|[Hh]ostname mismatch|IP address mismatch|doesn't match"),
     ("self_signed", r"self.signed certificate|CaUsedAsEndEntity"),

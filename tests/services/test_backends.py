@@ -107,8 +107,8 @@ def test_a_blank_secret_keeps_the_stored_one(backends: Backends, console: Consol
     "change",
     [
         {"endpoint": "http://evil.example:9000"},
-        {"endpoint": "http://127.0.0.1:9001"},
-        {"endpoint": "https://127.0.0.1:9000"},
+        {"endpoint": "http://minio.example:9001"},
+        {"endpoint": "https://minio.example:9000"},
         {"region": "eu-west-1"},
         {"path_style": "false"},
         {"tls_verify": "false"},
@@ -117,8 +117,9 @@ def test_a_blank_secret_keeps_the_stored_one(backends: Backends, console: Consol
 def test_sending_a_stored_secret_elsewhere_demands_it_again(
     backends: Backends, console: Console, change: dict[str, str]
 ) -> None:
-    backends.add(ADMIN, MEDIA)
-    draft = edited(options=OPTIONS | change)
+    options = OPTIONS | {"endpoint": "http://minio.example:9000"}
+    backends.add(ADMIN, replace(MEDIA, options=options))
+    draft = edited(options=options | change)
     for attempt in (lambda: backends.edit(ADMIN, draft), lambda: backends.draft_driver(draft)):
         with pytest.raises(InvalidInput) as caught:
             attempt()

@@ -47,7 +47,8 @@ def test_a_missing_folder_may_be_created(root: Path) -> None:
         "list": "skipped",
         "delete": "skipped",
     }
-    assert step_of(result, "bucket").remedy
+    assert str(root / "new") in step_of(result, "bucket").message
+    assert "Create it here" in step_of(result, "bucket").remedy
     driver.create_bucket()
     assert run(driver).passed
 
@@ -217,7 +218,7 @@ def test_a_wrong_secret_and_a_wrong_key_fail_at_sign_in(seaweedfs: SeaweedFS, sh
 
 def test_a_missing_bucket_is_offered_to_be_made(seaweedfs: SeaweedFS) -> None:
     result = run(s3(seaweedfs, "bucket-that-is-not-there", seaweedfs.admin))
-    failed_step(result, "bucket")
+    assert "bucket-that-is-not-there" in failed_step(result, "bucket").message
     assert result.can_create_bucket
 
 

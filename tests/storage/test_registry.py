@@ -133,6 +133,12 @@ def test_the_stricter_bucket_rule_holds_where_the_name_becomes_a_host() -> None:
     assert check_s3(bucket="media.example.com", path_style="false")["path_style"] == "true"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "[::1]:9000", "192.0.2.1"])
+def test_a_bucket_is_not_looked_for_below_an_ip_address(host: str) -> None:
+    assert check_s3(endpoint=f"http://{host}", path_style="false")["path_style"] == "true"
+    assert check_s3(endpoint="http://minio.example", path_style="false")["path_style"] == "false"
+
+
 def test_a_folder_inside_the_bucket_gets_one_slash() -> None:
     assert check_s3(prefix="/media//")["prefix"] == "media/"
     assert check_s3(prefix="/")["prefix"] == ""

@@ -379,7 +379,7 @@ def _neutral(scene: Scene) -> Iterator[None]:
         yield
     except HttpResponseError as error:
         raise translate(_failure(error), scene) from error
-    except (AzureError, requests.RequestException, HTTPError, OSError) as error:
+    except (AzureError, requests.RequestException, HTTPError, OSError, ValueError) as error:
         raise translate(_on_the_wire(error), scene) from error
 
 

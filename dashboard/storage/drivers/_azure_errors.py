@@ -148,6 +148,9 @@ def translate(failure: Failure, scene: Scene) -> StorageError:
     """The error to raise for a failed request."""
     if not failure.status:
         return _from_wire(failure, scene)
+    if scene.operation == "authenticate" and 400 <= failure.status < 500 and not failure.code:
+        # Azure always names its code: somebody else answered.
+        return _from_wire(Failure(trouble="unreadable"), scene)
     code = _SAME_AS.get(failure.code, failure.code)
     row = _ROWS.get(code) or (_ROWS.get(_BY_STATUS.get(failure.status, "")) if code not in _TAKEN else None)
     return _special(failure, scene) or (_error(row, scene) if row else _by_status(failure, scene))

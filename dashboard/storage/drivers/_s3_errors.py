@@ -193,7 +193,15 @@ def translate(failure: Failure, scene: Scene) -> StorageError:
     """The error to raise for a failed request."""
     if not failure.status:
         return _from_wire(failure, scene)
+    if _foreign(failure, scene):
+        return _from_wire(Failure(trouble="unreadable"), scene)
     return _special(failure, scene) or _by_code(failure, scene) or _by_status(failure, scene)
+
+
+def _foreign(failure: Failure, scene: Scene) -> bool:
+    """Whether a refusal while we sign in is none of S3's, which always names its code."""
+    refused = 400 <= failure.status < 500 and failure.status != 429
+    return scene.operation == "authenticate" and refused and not failure.code and not failure.region
 
 
 def _by_code(failure: Failure, scene: Scene) -> StorageError | None:

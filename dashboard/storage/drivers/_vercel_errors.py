@@ -93,6 +93,9 @@ def translate(failure: Failure, scene: Scene) -> StorageError:
             place=scene.store,
             speaks="Vercel Blob",
         )
+    if scene.operation == "authenticate" and 400 <= failure.status < 500 and not failure.code:
+        # Vercel always names its code: somebody else answered.
+        return translate(Failure(trouble="unreadable"), scene)
     row = _ROWS.get(_named(failure))
     return _special(failure, scene) or (_error(row, scene) if row else _by_status(failure, scene))
 

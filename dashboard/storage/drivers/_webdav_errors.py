@@ -89,7 +89,11 @@ _ROWS: dict[int, tuple[Kind, str, str]] = {
         "Try again when it is released; it may be open in an editor.",
     ),
     429: (Kind.THROTTLED, "{host} asks to slow down.", "Use fewer workers, or try later."),
-    501: (Kind.UNSUPPORTED, "{host} cannot do this.", "Check that the address is one of WebDAV."),
+    501: (
+        Kind.UNSUPPORTED,
+        "{host} does not know a request that is part of WebDAV.",
+        "Check that the address is one of WebDAV.",
+    ),
     502: (
         Kind.UNREACHABLE,
         "A proxy in front of {host} failed or does not pass WebDAV on as it should.",

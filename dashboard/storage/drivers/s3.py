@@ -246,13 +246,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def authenticate(self) -> None:
         """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
         try:
-            self._client.send(
-                "GET",
-                self._client.scene("authenticate"),
-                query={"list-type": "2", "max-keys": "1"},
-                attempts=1,
-                idle=SIGN_IN_SECONDS,
-            )
+            scene = self._client.scene("authenticate")
+            query = {"list-type": "2", "max-keys": "1"}
+            answer = self._client.send("GET", scene, query=query, attempts=1, idle=SIGN_IN_SECONDS)
+            # A web page at this address says 200 to everybody.
+            if _s3_listing.parsed(answer.body, scene).tag != "ListBucketResult":
+                raise _s3_listing.unreadable(scene)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 from dashboard.storage.driver import (
     Connects,
@@ -31,6 +32,14 @@ class Power:
     label: str
     protocol: type
     reason: str
+
+
+@runtime_checkable
+class ExplainsItself(Protocol):
+    """A driver for which the general reason would not be true."""
+
+    lacking: Mapping[str, str]
+    """By the power's name what completes “The driver “x” …”."""
 
 
 POWERS: Mapping[str, Power] = MappingProxyType(
@@ -76,7 +85,8 @@ def lacks(driver: Driver, power: str, operation: str) -> Unsupported:
         if isinstance(inner.inner, chosen.protocol) and chosen.protocol in inner.withholds:
             return Unsupported(operation, inner.withholds[chosen.protocol])
         inner = inner.inner
-    return Unsupported(operation, f"The driver “{driver.name}” {chosen.reason}")
+    own = inner.lacking if isinstance(inner, ExplainsItself) else {}
+    return Unsupported(operation, f"The driver “{driver.name}” {own.get(power, chosen.reason)}")
 
 
 def need(driver: Driver, power: str) -> None:

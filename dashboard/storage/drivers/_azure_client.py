@@ -1,4 +1,4 @@
-"""The only file that knows Azure's SDK: one container, in and out, with failures in neutral words.
+"""One container of Azure's, in and out through its SDK, with failures in neutral words.
 
 Reads go through it and not through obstore, because only it tells the MD5 stored beside a blob, and
 writes, because only it hands over the MD5 the service computed.
@@ -7,78 +7,40 @@ writes, because only it hands over the MD5 the service computed.
 from __future__ import annotations
 
 import base64
-import logging
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import requests
 from azure.core import MatchConditions
-from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import (
     BlobBlock,
     BlobClient,
     ContainerClient,
     ContentSettings,
-    LinearRetry,
     StandardBlobTier,
     generate_blob_sas,
 )
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
 
-from dashboard.storage.connections import Pool, SecurePool, trust
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
-from dashboard.storage.drivers._azure_place import (
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
-    Place,
-    from_azure,
-    header_safe,
-    to_azure,
+from dashboard.storage.drivers._azure_errors import Failure, Scene
+from dashboard.storage.drivers._azure_place import Place, from_azure, header_safe, to_azure
+from dashboard.storage.drivers._azure_service import Service
+from dashboard.storage.drivers._azure_wire import (
+    client_options,
+    failed_part,
+    failure,
+    neutral,
+    session_for,
 )
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.ranges import whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
-from dashboard.storage.wire import trouble_in
 
 _PAGE = 5000
-_POOL = 64
-_TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 _HEADERS = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
-
-# It logs every request at INFO, addresses and all.
-logging.getLogger("azure").setLevel(logging.WARNING)
-
-
-class _Adapter(HTTPAdapter):
-    """Connections that keep to the address policy and to this backend's certificates."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """See ``HTTPAdapter``."""
-        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
-
-    def cert_verify(self, *arguments: Any, **options: Any) -> None:
-        """The context has decided about certificates already."""
-
-    def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
-        """As ``HTTPAdapter`` makes them, without its own ideas about certificates."""
-        host, pool = super().build_connection_pool_key_attributes(*arguments, **options)
-        for name in ("cert_reqs", "ca_certs", "ca_cert_dir"):
-            pool.pop(name, None)
-        return host, pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +57,16 @@ class Client:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._folders: bool | None = None
-        self._session = requests.Session()
-        self._session.trust_env = False
-        adapter = _Adapter(trust(tls_verify=place.tls_verify, authority=place.ca_certificate))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        self._session = session_for(place)
         self._container = ContainerClient(
             place.endpoint,
             place.container,
-            credential=_credential(place),
-            transport=RequestsTransport(
-                session=self._session, session_owner=False, use_env_settings=False, **_TIMEOUTS
-            ),
-            retry_policy=LinearRetry(
-                backoff=1, retry_total=3, retry_connect=1, retry_read=0, retry_status=3, random_jitter_range=1
-            ),
             max_single_get_size=SMALL,
             max_chunk_get_size=SMALL,
             max_single_put_size=SMALL,
-            permit_redirects=False,
-            **_TIMEOUTS,
+            **client_options(place, self._session),
         )
+        self.service = Service(place, self._session)
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
@@ -126,7 +77,7 @@ class Client:
     ) -> tuple[str, str | None]:
         """Write in one request. Returns the ETag and the MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-blob"""
-        with _neutral(self.scene("write", key)):
+        with neutral(self.scene("write", key)):
             answer = self._blob(key).upload_blob(
                 data,
                 length=len(data),
@@ -142,7 +93,7 @@ class Client:
     def stage(self, key: str, block: str, data: memoryview, md5: bytes) -> str | None:
         """Upload a block, refused if its MD5 is another; returns the hex MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-block"""
-        with _neutral(self.scene("write", key)):
+        with neutral(self.scene("write", key)):
             # The SDK would compute the MD5 once more.
             checked = {"Content-MD5": base64.b64encode(md5).decode()}
             answer = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
@@ -161,7 +112,7 @@ class Client:
         """Make the blocks the blob; returns the ETag.
         https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
-        with _neutral(self.scene("write", key)):
+        with neutral(self.scene("write", key)):
             answer = self._blob(key).commit_block_list(
                 [BlobBlock(block) for block in blocks],
                 content_settings=_settings(attributes, md5),
@@ -173,26 +124,26 @@ class Client:
 
     def committed(self, key: str) -> list[tuple[str, int]]:
         """The blocks the blob consists of: names and sizes."""
-        with _neutral(self.scene("stat", key)):
+        with neutral(self.scene("stat", key)):
             blocks, _ = self._blob(key).get_block_list("committed")
         return [(block.id, block.size) for block in blocks]
 
     def head(self, key: str, operation: str = "stat") -> ObjectInfo:
         """Describe a blob. Raises ``NotFound``."""
-        with _neutral(self.scene(operation, key)):
+        with neutral(self.scene(operation, key)):
             return _info(key, self._blob(key).get_blob_properties())
 
     def open(self, key: str, etag: str | None) -> Body:
         """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
         version. Raises ``Changed`` and ``NotFound``."""
         scene = self.scene("read", key)
-        with _neutral(scene):
+        with neutral(scene):
             stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_only(etag))
             chunks = stream.chunks()
 
         def pieces() -> Iterator[bytes]:
             while True:
-                with _neutral(scene):
+                with neutral(scene):
                     piece = next(chunks, None)
                 if piece is None:
                     return
@@ -203,7 +154,7 @@ class Client:
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of a blob, all of one version. Raises ``PastEnd`` and as ``open`` does.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
-        with _neutral(self.scene("read", key)):
+        with neutral(self.scene("read", key)):
             stream = self._blob(key).download_blob(
                 offset=start, length=length, max_concurrency=1, decompress=False, **_only(etag)
             )
@@ -214,7 +165,7 @@ class Client:
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
         # In an account with a hierarchical namespace folders are listed too, told by their metadata.
         extra: dict[str, Any] = {"include": ["metadata"]} if self._has_folders() else {}
-        with _neutral(self.scene("list")):
+        with neutral(self.scene("list")):
             blobs = self._container.list_blobs(
                 name_starts_with=prefix or None,
                 results_per_page=_PAGE,
@@ -222,7 +173,7 @@ class Client:
                 **extra,
             )
         while True:
-            with _neutral(self.scene("list")):
+            with neutral(self.scene("list")):
                 blob = next(blobs, None)
             if blob is None:
                 return
@@ -233,27 +184,38 @@ class Client:
     def look(self, operation: str, *, patient: bool = True) -> None:
         """Ask for one name: the cheapest request a SAS token for a container may make."""
         retries: dict[str, Any] = {} if patient else {"retry_total": 0, "read_timeout": 15}
-        with _neutral(self.scene(operation)):
+        with neutral(self.scene(operation)):
             next(self._container.list_blobs(results_per_page=1, **retries).by_page(), None)
 
     def delete(self, key: str) -> None:
         """Remove a blob and its snapshots. Raises ``NotFound``."""
-        with _neutral(self.scene("delete", key)):
+        with neutral(self.scene("delete", key)):
             self._blob(key).delete_blob(delete_snapshots="include")
+
+    def delete_together(self, keys: Sequence[str]) -> tuple[Failure | None, ...]:
+        """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for
+        those that are gone; Azure does not promise the order.
+        https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
+        names = [self.place.prefix + key for key in keys]
+        with neutral(self.scene("delete")):
+            parts = self._container.delete_blobs(
+                *names, delete_snapshots="include", raise_on_any_failure=False
+            )
+            return tuple(map(failed_part, parts))
 
     def create_container(self) -> None:
         """Make the container; fine if it is there."""
-        with _neutral(self.scene("create bucket")):
+        with neutral(self.scene("create bucket")):
             try:
                 self._container.create_container()
             except ResourceExistsError as error:
-                if _failure(error).code != "ContainerAlreadyExists":
+                if failure(error).code != "ContainerAlreadyExists":
                     raise
 
     def begin_copy(self, source: Client, key: str, full: str, etag: str, to: str) -> str:
         """Have the service copy a blob of the same account; returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
-        with _neutral(self.scene("copy", key)):
+        with neutral(self.scene("copy", key)):
             answer = self._blob(to).start_copy_from_url(
                 source._container.get_blob_client(full).url,
                 source_etag=f'"{etag}"',
@@ -264,7 +226,7 @@ class Client:
 
     def copy_status(self, key: str) -> str:
         """How a copy to this key is getting on."""
-        with _neutral(self.scene("copy", key)):
+        with neutral(self.scene("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
 
     def address(self, key: str) -> str:
@@ -290,22 +252,22 @@ class Client:
 
     def tags(self, key: str) -> dict[str, str]:
         """A blob's index tags. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
-        with _neutral(self.scene("tags", key)):
+        with neutral(self.scene("tags", key)):
             return dict(self._blob(key).get_blob_tags())
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace them. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
-        with _neutral(self.scene("tags", key)):
+        with neutral(self.scene("tags", key)):
             self._blob(key).set_blob_tags(dict(tags))
 
     def tier(self, key: str) -> str:
         """A blob's access tier; empty where the account has none."""
-        with _neutral(self.scene("stat", key)):
+        with neutral(self.scene("stat", key)):
             return str(self._blob(key).get_blob_properties().blob_tier or "")
 
     def set_tier(self, key: str, tier: str) -> None:
         """Move a blob. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
-        with _neutral(self.scene("tier", key)):
+        with neutral(self.scene("tier", key)):
             self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:
@@ -330,13 +292,6 @@ class Client:
     def _tier(self) -> dict[str, Any]:
         tier = self.place.access_tier
         return {"standard_blob_tier": StandardBlobTier(tier)} if tier else {}
-
-
-def _credential(place: Place) -> AzureNamedKeyCredential | AzureSasCredential:
-    if place.credential.account_key is not None:
-        return AzureNamedKeyCredential(place.account, place.credential.account_key.reveal())
-    assert place.credential.sas_token is not None
-    return AzureSasCredential(place.credential.sas_token.reveal())
 
 
 def _settings(attributes: Attributes | None, md5: bytes | None) -> ContentSettings:
@@ -370,29 +325,3 @@ def _only(etag: str | None) -> dict[str, Any]:
 
 def _unquoted(etag: str) -> str:
     return etag.strip('"')
-
-
-@contextmanager
-def _neutral(scene: Scene) -> Iterator[None]:
-    """Every way the SDK fails, translated. Its text may hold a signature and travels only as the cause."""
-    try:
-        yield
-    except HttpResponseError as error:
-        raise translate(_failure(error), scene) from error
-    except (AzureError, requests.RequestException, HTTPError, OSError, ValueError) as error:
-        raise translate(_on_the_wire(error), scene) from error
-
-
-def _failure(error: HttpResponseError) -> Failure:
-    if not error.status_code:
-        return _on_the_wire(error)
-    code = getattr(error, "error_code", None) or ""
-    named = str(getattr(code, "value", code))
-    if named == "AuthorizationFailure" and "failed to authenticate" in str(error):
-        # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
-        named = "AuthenticationFailed"
-    return Failure(error.status_code, named)
-
-
-def _on_the_wire(error: Exception) -> Failure:
-    return Failure(trouble=trouble_in(f"{type(error).__name__} {error!r} {error}"))

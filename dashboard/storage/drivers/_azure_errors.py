@@ -56,6 +56,8 @@ _VERBS = {
     "delete": ("delete from", "Delete"),
     "tags": ("read and write the tags of", "Tags"),
     "tier": ("write to", "Write"),
+    "settings": ("look at the account's settings for", "Read, on the service"),
+    "change settings": ("change the account's settings for", "Write, on the service"),
     "create bucket": ("create", "Create, on the service"),
     "authenticate": ("list", "List"),
 }

@@ -11,15 +11,17 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.connections import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._azure_client import Body, Client
+from dashboard.storage.drivers._azure_deleting import DeletesManyOnAzure
 from dashboard.storage.drivers._azure_labels import LabelsAzureBlobs
 from dashboard.storage.drivers._azure_place import Place, check
+from dashboard.storage.drivers._azure_settings import ChecksAzureSettings
 from dashboard.storage.drivers._azure_writing import AzureWriting, Blocks
 from dashboard.storage.errors import (
     Changed,
@@ -68,11 +70,15 @@ class AzureReading:
         """Nothing is open between two pieces."""
 
 
-class AzureDriver(LabelsAzureBlobs):
+class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     """A container, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "azure"
     ordered = True
+    lacking: Mapping[str, str] = MappingProxyType(
+        # Azurite keeps none, so reading them could not be tested against a real server.
+        {"versions": "shows no older states; those that an account keeps are restored in the portal."}
+    )
 
     def __init__(self, place: Place) -> None:
         self._place = place

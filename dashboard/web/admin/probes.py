@@ -69,7 +69,8 @@ class ProbePages(Page):
         if not from_htmx():
             return see_other(url_for("probes.show", id=probe, name=name or None))
         run = services().probes.get(actor(), probe)
-        return str(self.render("admin/probe_panel.html", run=run, probe=probe, name=name))
+        # Most tests take less than the usual time between two looks.
+        return str(self.render("admin/probe_panel.html", run=run, probe=probe, name=name, begun=True))
 
     def _refused(self, error: StowageError) -> Response:
         """A draft that cannot even be tried: said in the panel, or without a script on the form."""

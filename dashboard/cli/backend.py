@@ -108,7 +108,7 @@ def presets(invocation: Invocation, preset: str | None) -> None:
 @backend.command("new-key")
 @pass_invocation
 def new_key(invocation: Invocation) -> None:
-    """Print a new encryption key, for --secret encryption_key. Nothing is saved: keep it.
+    """Print a new key, for --secret encryption_key or sse_customer_key. Nothing is saved: keep it.
 
     Without its key nothing that is encrypted can ever be read again.
     """

@@ -33,7 +33,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
 from dashboard.storage.presets import label_of
 from dashboard.storage.types import EMPTY, Secret
-from dashboard.storage.wrapper_options import has_fallback, is_encrypted, is_read_only
+from dashboard.storage.wrapper_options import has_fallback, is_read_only
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
 
@@ -240,7 +240,7 @@ class Backends:
             self._database,
             stored.id,
             lambda name: self.driver(name, label="stand-in"),
-            encrypted=is_encrypted(stored.options),
+            stored.options,
         )
         return Fallback(home, SqlBook(self._database, stored.id), others)
 

@@ -10,6 +10,7 @@ from dashboard.services.backends_values import Draft, Resolved, Stored
 from dashboard.storage import registry
 from dashboard.storage.options import Option
 from dashboard.storage.presets import find_preset
+from dashboard.storage.s3_options import refuse_without_own_key
 from dashboard.storage.types import Secret
 from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, refuse_unreadable
 
@@ -53,6 +54,7 @@ def resolve(
     kept &= {option.name for option in specs(draft.preset)}
     if stored is not None:
         _refuse_another_key(stored, draft.preset, typed, open_secrets)
+        refuse_without_own_key(stored.options, draft.options)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))

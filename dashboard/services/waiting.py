@@ -15,6 +15,7 @@ from dashboard.services.database import Database
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.s3_options import uses_own_key
 from dashboard.storage.standing_in import Waiting
 from dashboard.storage.wrapper_options import is_encrypted, is_read_only
 
@@ -122,16 +123,20 @@ class SqlBook:
 class Neighbours:
     """See ``StandIns``: the backends of the fallback order, without the one they stand in for.
 
-    With ``encrypted`` nothing is written to those that do not encrypt: it would wait there in clear.
+    Nothing is written to those whose provider could read what that of ``home`` cannot.
     """
 
     def __init__(
-        self, database: Database, home_id: int, driver_of: Callable[[str], Driver], *, encrypted: bool
+        self,
+        database: Database,
+        home_id: int,
+        driver_of: Callable[[str], Driver],
+        home: Mapping[str, str],
     ) -> None:
         self._database = database
         self._home_id = home_id
         self._driver_of = driver_of
-        self._encrypted = encrypted
+        self._hidden = _hidden(home)
 
     def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
         """See ``StandIns``. Backends that cannot be used now are passed over."""
@@ -151,7 +156,7 @@ class Neighbours:
                 yield backend_id, driver
 
     def _takes(self, options: Mapping[str, str]) -> bool:
-        return not is_read_only(options) and (is_encrypted(options) or not self._encrypted)
+        return not is_read_only(options) and _hidden(options) >= self._hidden
 
     def driver(self, stand_in: int) -> Driver:
         """See ``StandIns``."""
@@ -163,6 +168,11 @@ class Neighbours:
             )
         with _said():
             return self._driver_of(name)
+
+
+def _hidden(options: Mapping[str, str]) -> int:
+    """How well a provider is kept from reading: 2 by encryption before, 1 by a key it does not keep."""
+    return 2 if is_encrypted(options) else int(uses_own_key(options))
 
 
 def waiting_of(row: WaitingObject) -> Waiting:

@@ -230,6 +230,16 @@ class LimitsConnections(Protocol):
 
 
 @runtime_checkable
+class OpensWithKey(Protocol):
+    """Its server hands out an object that was stored with somebody's key only to who sends that key."""
+
+    def look_at_one(self) -> str:
+        """Whether the key that is sent, or none, opens an object that is there, as a sentence; empty where
+        there is nothing to look at or looking is not allowed. Raises ``OtherKey``."""
+        ...
+
+
+@runtime_checkable
 class SecuresConnections(Protocol):
     """Decides which certificates it trusts; the probe shakes hands with the same settings."""
 

@@ -51,6 +51,13 @@ class Damaged(StorageError):
         super().__init__(Kind.DAMAGED, reason, operation=operation, subject=key)
 
 
+class OtherKey(StorageError):
+    """The object is encrypted with another key than the one its reader has, or with none; see ``reason``."""
+
+    def __init__(self, key: str, reason: str, *, operation: str, remedy: str) -> None:
+        super().__init__(Kind.DENIED, reason, operation=operation, subject=key, remedy=remedy)
+
+
 class InvalidKey(StorageError):
     """This driver cannot hold exactly this key."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.addresses import host_refusal, literal
 from dashboard.storage.options import Option, OptionType
+from dashboard.storage.types import Secret
+
+KEY_BYTES = 32
+"""Of a key that seals objects: AES-256."""
 
 TLS_OPTIONS = (
     Option(
@@ -103,3 +109,20 @@ def certificates(pem: str) -> str:
             remedy="Paste the whole text from “-----BEGIN CERTIFICATE-----” to “-----END CERTIFICATE-----”.",
         ) from error
     return pem.replace("\r\n", "\n").strip() + "\n"
+
+
+def sealing_key(field: str, secret: Secret) -> bytes:
+    """The bytes of a key that objects are encrypted with, from base64 in either alphabet."""
+    text = secret.reveal().translate(str.maketrans("-_", "+/"))
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        # Without a cause: its text could hold part of what was typed.
+        raise InvalidInput(
+            field,
+            f"That is not an encryption key: one has {KEY_BYTES} bytes, in 43 or 44 letters of base64.",
+            remedy="Paste the whole key, or make a new one.",
+        ) from None
+    return key

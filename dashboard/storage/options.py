@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 from dashboard.storage.types import EMPTY
 
@@ -39,8 +40,8 @@ class Option:
     ``advanced`` options hide behind the Advanced fold. ``guards_secret`` marks an option that decides
     *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
     ``form`` matters for secrets only. ``place`` marks an option that decides which objects the backend means
-    or how they read. A secret that ``seals_objects`` is sent nowhere, but objects cannot be read without it:
-    it can be made in the form, and once stored it is not replaced by another.
+    or how they read. Without a secret that ``seals_objects`` objects cannot be read: it can be made in the
+    form, and once stored it is not replaced by another.
     """
 
     name: str
@@ -70,7 +71,8 @@ class Preset:
     ``defaults`` may hold ``{region}`` and similar placeholders naming other options.
     ``help`` answers "where do I find these?" in a few plain-text lines. ``labels`` renames options
     in the provider's own words ("Application key" for Backblaze B2). ``hidden`` options take the
-    preset's default and are not shown; ``extra`` ones exist only to fill its placeholders.
+    preset's default and are not shown; ``extra`` ones exist only to fill its placeholders. ``choices`` keeps
+    of an option's choices those the provider has.
     """
 
     name: str
@@ -84,3 +86,4 @@ class Preset:
     hints: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     placeholders: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     extra: tuple[Option, ...] = ()
+    choices: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))

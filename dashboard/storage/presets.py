@@ -8,7 +8,10 @@ from dashboard.storage.own_drivers import Extended
 
 # Public providers have public certificates; a switch that turns checking off would only do harm.
 _PUBLIC = frozenset({"endpoint", "tls_verify", "ca_certificate"})
-_NO_SSE = frozenset({"sse", "sse_kms_key_id"})
+_NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
+# They encrypt everything with keys of theirs anyway and have no KMS, but take a customer's key.
+_NO_KMS = frozenset({"sse_kms_key_id"})
+_OWN_KEY_ONLY = {"sse": frozenset({"none", "SSE-C"})}
 
 _LIST = (
     Preset(
@@ -43,7 +46,10 @@ _LIST = (
         help_url="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html",
         defaults={"endpoint": "https://s3.{region}.amazonaws.com", "path_style": "false"},
         hidden=_PUBLIC,
-        hints={"region": "Where the bucket was made, such as “eu-central-1”."},
+        hints={
+            "region": "Where the bucket was made, such as “eu-central-1”.",
+            "sse": "Buckets refuse SSE-C until it is allowed: Properties, Default encryption.",
+        },
         placeholders={"access_key_id": "AKIA…", "cdn_domain": "d111111abcdef8.cloudfront.net"},
     ),
     Preset(
@@ -58,7 +64,8 @@ _LIST = (
         "Names”.",
         help_url="https://www.backblaze.com/docs/cloud-storage-s3-compatible-app-keys",
         defaults={"endpoint": "https://s3.{region}.backblazeb2.com", "region": ""},
-        hidden=_PUBLIC | _NO_SSE | {"session_token", "storage_class", "path_style"},
+        hidden=_PUBLIC | _NO_KMS | {"session_token", "storage_class", "path_style"},
+        choices=_OWN_KEY_ONLY,
         labels={"access_key_id": "keyID", "secret_access_key": "applicationKey"},
         hints={"region": "The middle of the bucket's endpoint, such as “us-west-004”."},
         placeholders={"region": "us-west-004"},
@@ -87,7 +94,8 @@ _LIST = (
             "endpoint": "https://{account_id}{jurisdiction}.r2.cloudflarestorage.com",
             "region": "auto",
         },
-        hidden=_PUBLIC | _NO_SSE | {"region", "path_style"},
+        hidden=_PUBLIC | _NO_KMS | {"region", "path_style"},
+        choices=_OWN_KEY_ONLY,
         extra=(
             Option(
                 "account_id",
@@ -116,7 +124,8 @@ _LIST = (
         "shown once.",
         help_url="https://docs.digitalocean.com/products/spaces/how-to/manage-access/",
         defaults={"endpoint": "https://{region}.digitaloceanspaces.com", "region": "", "path_style": "false"},
-        hidden=_PUBLIC | _NO_SSE | {"session_token", "storage_class"},
+        hidden=_PUBLIC | _NO_KMS | {"session_token", "storage_class"},
+        choices=_OWN_KEY_ONLY,
         labels={"bucket": "Space (bucket)", "access_key_id": "Access Key", "secret_access_key": "Secret Key"},
         hints={"region": "Such as “nyc3”, “ams3” or “fra1”."},
         placeholders={"region": "nyc3", "cdn_domain": "my-space.nyc3.cdn.digitaloceanspaces.com"},
@@ -130,7 +139,8 @@ _LIST = (
         "needs a policy for this bucket.",
         help_url="https://docs.wasabi.com/docs/access-keys-1",
         defaults={"endpoint": "https://s3.{region}.wasabisys.com"},
-        hidden=_PUBLIC | _NO_SSE | {"storage_class"},
+        hidden=_PUBLIC | _NO_KMS | {"storage_class"},
+        choices=_OWN_KEY_ONLY,
         labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
         hints={"region": "Where the bucket was made, such as “eu-central-1”."},
     ),
@@ -180,7 +190,8 @@ _LIST = (
         "Storage and choose the bucket's project as the preferred one. The secret key is shown once.",
         help_url="https://www.scaleway.com/en/docs/iam/api-cli/using-api-key-object-storage/",
         defaults={"endpoint": "https://s3.{region}.scw.cloud", "region": ""},
-        hidden=_PUBLIC | _NO_SSE | {"session_token", "path_style"},
+        hidden=_PUBLIC | _NO_KMS | {"session_token", "path_style"},
+        choices=_OWN_KEY_ONLY,
         labels={"secret_access_key": "Secret key"},
         hints={
             "region": "“fr-par”, “nl-ams”, “pl-waw” or “it-mil”.",

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import secrets
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 
 from dashboard.errors import Kind
+from dashboard.storage.bounded import Stopped, bounded
 from dashboard.storage.connecting import connect, resolve, shake_hands
 from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
     Driver,
+    OpensWithKey,
     Purges,
     RefusesWrites,
     SecuresConnections,
@@ -29,7 +30,6 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
-T = TypeVar("T")
 
 CANARY = ".stowage-probe-"
 """How the key of the test object begins; random letters follow."""
@@ -106,10 +106,6 @@ class _Skip(Exception):
     """This step has nothing to do; its argument says why."""
 
 
-class _Stopped(Exception):
-    """The caller does not want to know any more."""
-
-
 def probe(driver: Driver, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
     """Go through the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
 
@@ -136,10 +132,10 @@ def probe(driver: Driver, *, stop: Callable[[], bool] = lambda: False) -> Iterat
 def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
     """The ended step, and why the rest cannot go on, if it cannot."""
     try:
-        return replace(step, state="passed", message=_bounded(stage.act, stage.seconds, stop)), ""
+        return replace(step, state="passed", message=bounded(stage.act, stage.seconds, stop)), ""
     except _Skip as skip:
         return replace(step, state="skipped", message=str(skip)), ""
-    except _Stopped:
+    except Stopped:
         return replace(step, state="skipped", message="The test was stopped."), "The test was stopped."
     except StorageError as error:
         failed = replace(
@@ -151,36 +147,6 @@ def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) 
         )
         gone = error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
         return failed, f"Not tried, because “{stage.label}” failed." if stage.fatal or gone else ""
-
-
-def _bounded(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
-    """Call in a thread and wait for it so long. Raises what it raised, a timeout, or ``_Stopped``."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            results.append(act())
-        except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
-            errors.append(error)
-
-    thread = threading.Thread(target=call, name="probe", daemon=True)
-    thread.start()
-    deadline = time.monotonic() + seconds
-    while thread.is_alive():
-        if stop():
-            raise _Stopped
-        if time.monotonic() > deadline:
-            raise StorageError(
-                Kind.TIMEOUT,
-                f"There was no answer within {seconds:.0f} seconds.",
-                operation="probe",
-                remedy="Check that the server is well and that nothing on the way holds the connection up.",
-            )
-        thread.join(0.05)
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 class _Probe:
@@ -215,6 +181,8 @@ class _Probe:
             stages.append(
                 _Stage("bucket", f"Find the {_place_of(self.driver)}", self._bucket, CALL_SECONDS, fatal=True)
             )
+        if isinstance(self.driver, OpensWithKey):
+            stages.append(_Stage("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
         return (
             *stages,
             _Stage("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
@@ -293,6 +261,12 @@ class _Probe:
             if isinstance(error, PlaceMissing):
                 return error.reason
         return f"The {_place_of(self.driver)} does not exist."
+
+    def _look(self) -> str:
+        assert isinstance(self.driver, OpensWithKey)
+        if found := self.driver.look_at_one():
+            return found
+        raise _Skip("There is nothing to look at.")
 
     def _write(self) -> str:
         if isinstance(self.driver, RefusesWrites):
@@ -387,7 +361,7 @@ class _Probe:
         if self._maybe_there:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
-                _bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
+                bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
 
 
 def _inside(sentence: str) -> str:

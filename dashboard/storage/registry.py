@@ -24,7 +24,7 @@ from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.own_drivers import REMEDY, Extended, built
 from dashboard.storage.presets import PRESETS, find_preset
-from dashboard.storage.s3_options import S3_OPTIONS, check_s3
+from dashboard.storage.s3_options import S3_OPTIONS, check_s3, check_s3_secrets
 from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
 from dashboard.storage.vercel_options import VERCEL_OPTIONS, check_token, check_vercel
@@ -55,7 +55,13 @@ DRIVERS: Extended[DriverType] = Extended(
                 "dashboard.storage.drivers.memory:MemoryDriver.from_options",
                 (),
             ),
-            DriverType("s3", "dashboard.storage.drivers.s3:S3Driver.from_options", S3_OPTIONS, check_s3),
+            DriverType(
+                "s3",
+                "dashboard.storage.drivers.s3:S3Driver.from_options",
+                S3_OPTIONS,
+                check_s3,
+                check_s3_secrets,
+            ),
             DriverType(
                 "azure",
                 "dashboard.storage.drivers.azure:AzureDriver.from_options",
@@ -162,6 +168,9 @@ def _worded(option: Option, preset: Preset) -> Option:
         hint=preset.hints.get(name, option.hint),
         placeholder=preset.placeholders.get(name, option.placeholder),
         default=preset.defaults.get(name, option.default),
+        choices=tuple(
+            each for each in option.choices if name not in preset.choices or each[0] in preset.choices[name]
+        ),
     )
 
 

@@ -11,10 +11,17 @@ from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.addresses import literal
-from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, server_url
+from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, sealing_key, server_url
 from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.types import Secret
+from dashboard.storage.wrapper_options import CDN_DOMAIN
 
 _T = OptionType
+SSE = "sse"
+OWN_KEY = "SSE-C"
+"""The choice of ``sse`` by which the customer's key goes with every request."""
+SSE_CUSTOMER_KEY = "sse_customer_key"
+_OWN_KEY_LABEL = "Your own key (SSE-C)"
 
 S3_OPTIONS = (
     Option(
@@ -69,7 +76,7 @@ S3_OPTIONS = (
         hint="Given to every object Stowage writes; blank leaves it to the bucket.",
     ),
     Option(
-        "sse",
+        SSE,
         "Server-side encryption",
         _T.CHOICE,
         advanced=True,
@@ -78,6 +85,7 @@ S3_OPTIONS = (
             ("none", "As the bucket says"),
             ("AES256", "AES-256 (SSE-S3)"),
             ("aws:kms", "KMS key (SSE-KMS)"),
+            (OWN_KEY, _OWN_KEY_LABEL),
         ),
     ),
     Option(
@@ -85,6 +93,16 @@ S3_OPTIONS = (
         "KMS key",
         advanced=True,
         hint="Key ID or ARN, for SSE-KMS; blank takes the account's default key.",
+    ),
+    Option(
+        SSE_CUSTOMER_KEY,
+        "Key for SSE-C",
+        _T.SECRET,
+        advanced=True,
+        seals_objects=True,
+        hint="32 bytes in base64, sent with every request and kept by no provider. Keep a copy outside "
+        "Stowage: without this key everything stored with it is lost. It cannot be shown or replaced "
+        "later, and does not open what was stored without it, so begin with an empty place.",
     ),
 )
 
@@ -116,8 +134,69 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
         raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
     if values["sse_kms_key_id"]:
-        _check_kms_key(values["sse_kms_key_id"], values["sse"])
+        _check_kms_key(values["sse_kms_key_id"], values[SSE])
+    if uses_own_key(values):
+        _check_way_of_own_key(checked)
     return checked
+
+
+def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Raise ``InvalidInput`` unless there is a key of 32 bytes where one is used, and none elsewhere."""
+    key = secrets.get(SSE_CUSTOMER_KEY)
+    if not uses_own_key(values):
+        if key:
+            # Whoever enters a key believes that things are encrypted with it.
+            raise InvalidInput(
+                SSE_CUSTOMER_KEY,
+                f"A key for SSE-C is only used with server-side encryption “{_OWN_KEY_LABEL}”.",
+                remedy=f"Choose “{_OWN_KEY_LABEL}”, or leave the key out.",
+            )
+    elif key:
+        sealing_key(SSE_CUSTOMER_KEY, key)
+    else:
+        raise InvalidInput(
+            SSE_CUSTOMER_KEY,
+            "To encrypt with a key of your own that key is needed.",
+            remedy="Make a new one beside the field or with: stowage backend new-key. Keep a copy of it.",
+        )
+
+
+def uses_own_key(options: Mapping[str, str]) -> bool:
+    """Whether a backend with these stored options sends the customer's key (SSE-C)."""
+    return options.get(SSE) == OWN_KEY
+
+
+def refuse_without_own_key(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise ``InvalidInput`` for a change after which the customer's key would not be sent any more."""
+    if uses_own_key(before) and not uses_own_key(after):
+        raise InvalidInput(
+            SSE,
+            "What is encrypted with your own key could not be read without it.",
+            remedy="Add a new backend without SSE-C and migrate to it.",
+        )
+
+
+def _check_way_of_own_key(values: Mapping[str, str]) -> None:
+    """The key itself is sent, so S3 demands TLS for it; here a private address will do.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""
+    parts = urlsplit(values["endpoint"])
+    host = parts.hostname or ""
+    address = literal(host)
+    near = host == "localhost" or (address is not None and address.is_private)
+    if not near and parts.scheme != "https":
+        raise InvalidInput(
+            "endpoint",
+            "With SSE-C the key itself is sent, so the endpoint must begin with https://.",
+            remedy="Use https://, or the server's private address if the network between is yours.",
+        )
+    if not near and values["tls_verify"] == "false":
+        raise InvalidInput(
+            "tls_verify",
+            "With SSE-C the key itself is sent, so the server's certificate must be checked.",
+            remedy="Paste the authority that signed it under “Certificate authority”.",
+        )
+    if values.get(CDN_DOMAIN):
+        raise InvalidInput(CDN_DOMAIN, "A CDN cannot read what is encrypted with your own key.")
 
 
 def _check_bucket(bucket: str, *, virtual_host: bool) -> None:

@@ -6,7 +6,6 @@ One table, added to the options of each driver. Blank and ``false`` mean: no suc
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets as random
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.addresses import host_refusal
+from dashboard.storage.option_checks import KEY_BYTES, sealing_key
 from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 
@@ -36,7 +36,6 @@ CDN_PURGE = "cdn_purge"
 CDN_ZONE = "cdn_zone"
 CDN_KEY_ID = "cdn_key_id"
 CDN_SECRET = "cdn_secret"
-KEY_BYTES = 32
 _ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _ENDING = re.compile(r"\*|[a-z0-9_-]{1,16}")
 
@@ -331,16 +330,4 @@ def new_encryption_key() -> Secret:
 
 def encryption_key(secret: Secret) -> bytes:
     """The key's bytes. Raises ``InvalidInput``."""
-    text = secret.reveal().translate(str.maketrans("-_", "+/"))
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (ValueError, binascii.Error):
-        key = b""
-    if len(key) != KEY_BYTES:
-        # Without a cause: its text could hold part of what was typed.
-        raise InvalidInput(
-            ENCRYPTION_KEY,
-            "That is not an encryption key: it has 32 bytes, written as 43 or 44 letters of base64.",
-            remedy="Paste the whole key, or make a new one.",
-        ) from None
-    return key
+    return sealing_key(ENCRYPTION_KEY, secret)

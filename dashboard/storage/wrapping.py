@@ -17,6 +17,7 @@ from dashboard.storage.driver import (
     Connects,
     Driver,
     LimitsConnections,
+    OpensWithKey,
     Purges,
     Reading,
     SecuresConnections,
@@ -28,7 +29,7 @@ from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION: frozenset[type] = frozenset(
-    {Connects, LimitsConnections, Purges, SecuresConnections, ServesFolders}
+    {Connects, LimitsConnections, OpensWithKey, Purges, SecuresConnections, ServesFolders}
 )
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
@@ -9,14 +10,23 @@ import pytest
 
 from dashboard.migration.types import Action, ObjectState, Spec, Verify
 from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.types import Secret
 from tests.migration.across import migrate
 from tests.migration.rehearsal import LARGE, contents, some_objects
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.conftest import s3_on
 
+KEYS = tuple(Secret(base64.b64encode(bytes([n]) * 32).decode()) for n in (1, 2))
 
-@pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])
-def test_there_and_across_and_back_again(tmp_path: Path, seaweedfs: SeaweedFS, verify: Verify) -> None:
+
+@pytest.mark.parametrize(
+    ("verify", "keys"),
+    [(Verify.CHECKSUM, (None, None)), (Verify.SIZE, (None, None)), (Verify.CHECKSUM, KEYS)],
+    ids=["checksum", "size", "checksum, each with its own key"],
+)
+def test_there_and_across_and_back_again(
+    tmp_path: Path, seaweedfs: SeaweedFS, verify: Verify, keys: tuple[Secret | None, ...]
+) -> None:
     here, back = tmp_path / "here", tmp_path / "back"
     back.mkdir()
     objects = some_objects(60) | {
@@ -30,7 +40,10 @@ def test_there_and_across_and_back_again(tmp_path: Path, seaweedfs: SeaweedFS, v
         path = here / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    one, two = (s3_on(seaweedfs, seaweedfs.new_bucket(), prefix) for prefix in ("", "deep/er/"))
+    one, two = (
+        s3_on(seaweedfs, seaweedfs.new_bucket(), prefix, own_key=key)
+        for prefix, key in zip(("", "deep/er/"), keys, strict=True)
+    )
     spec = Spec(workers=8, verify=verify)
     for step, (source, destination) in enumerate(
         [(LocalDriver(str(here)), one), (one, two), (two, LocalDriver(str(back)))]

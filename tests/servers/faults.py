@@ -44,6 +44,8 @@ class Fault:
     times: int | None = 1
     status: int = 0
     code: str = ""
+    message: str = "made by the fault proxy"
+    region: str = ""
     after: int = 0
     seconds: float = 0.0
     with_length: bool = True
@@ -114,10 +116,11 @@ class FaultProxy:
             self.seen.clear()
 
     def answer(
-        self, status: int, code: str, *, key: str = "", method: str = "", times: int | None = 1
+        self, status: int, code: str, *, key: str = "", method: str = "", times: int | None = 1, **said: str
     ) -> Fault:
-        """Answer with an S3 error without asking the server."""
-        return self.add(Fault(Kind.ANSWER, method, key, times, status=status, code=code))
+        """Answer with an S3 error without asking the server; ``said``: its ``message``, and the ``region``
+        that a header names."""
+        return self.add(Fault(Kind.ANSWER, method, key, times, status=status, code=code, **said))
 
     def slow_down(self, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
         """503 SlowDown."""
@@ -299,11 +302,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_error(self, fault: Fault) -> None:
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f"<Error><Code>{fault.code}</Code><Message>made by the fault proxy</Message></Error>"
+            f"<Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error>"
         ).encode()
         self.send_response_only(fault.status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
+        if fault.region:
+            self.send_header("x-amz-bucket-region", fault.region)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

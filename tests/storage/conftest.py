@@ -57,18 +57,27 @@ def local(request: pytest.FixtureRequest) -> Driver:
 
 
 def s3_on(
-    server: SeaweedFS | MotoS3, bucket: str, prefix: str, *, identity: Identity | None = None
+    server: SeaweedFS | MotoS3,
+    bucket: str,
+    prefix: str,
+    *,
+    identity: Identity | None = None,
+    own_key: Secret | None = None,
+    **more: str,
 ) -> Driver:
-    """An S3 driver for a bucket of a test server, as its administrator or somebody else."""
+    """An S3 driver for a bucket of a test server, as its administrator or somebody else; with their own key
+    it uses SSE-C."""
     who = identity or server.admin
     options = {
         "endpoint": server.endpoint,
         "bucket": bucket,
         "access_key_id": who.access_key,
         "prefix": prefix,
+        "sse": "SSE-C" if own_key else "none",
     }
     secrets = {"secret_access_key": Secret(who.secret_key)}
-    return build("s3", check_options("s3", options, secrets), secrets)
+    secrets |= {"sse_customer_key": own_key} if own_key else {}
+    return build("s3", check_options("s3", options | more, secrets), secrets)
 
 
 def memory(request: pytest.FixtureRequest) -> Driver:

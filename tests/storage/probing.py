@@ -9,6 +9,7 @@ from dashboard.storage.probe import ProbeRun, Step, probe
 
 PLAIN_STEPS = ["bucket", "write", "read", "list", "delete"]
 NETWORK_STEPS = ["resolve", "connect", "authenticate"]
+S3_STEPS = [*NETWORK_STEPS, "bucket", "look", *PLAIN_STEPS[1:]]
 
 
 def run(driver: Driver, stop: Callable[[], bool] = lambda: False) -> ProbeRun:

@@ -19,7 +19,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.s3 import Identity
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.probing import NETWORK_STEPS, PLAIN_STEPS, failed_step, run, states, step_of
+from tests.storage.probing import PLAIN_STEPS, S3_STEPS, failed_step, run, states, step_of
 
 
 def test_a_good_disk_passes_every_step_and_is_left_as_it_was(root: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_real_server_passes_and_keeps_nothing(seaweedfs: SeaweedFS, shared_buc
     driver = s3(seaweedfs, shared_bucket, seaweedfs.admin, prefix="probe-good")
     result = run(driver)
     assert result.passed, result
-    assert [step.name for step in result.steps] == [*NETWORK_STEPS, *PLAIN_STEPS]
+    assert [step.name for step in result.steps] == S3_STEPS
     assert list(driver.list()) == []
 
 
@@ -225,7 +225,7 @@ def test_a_missing_bucket_is_offered_to_be_made(seaweedfs: SeaweedFS) -> None:
 def test_a_read_only_key_reads_and_lists(seaweedfs: SeaweedFS, shared_bucket: str) -> None:
     s3(seaweedfs, shared_bucket, seaweedfs.admin, prefix="probe-reader").put("there", b"x")
     result = run(s3(seaweedfs, shared_bucket, seaweedfs.reader, prefix="probe-reader"))
-    assert states(result) == dict.fromkeys((*NETWORK_STEPS, *PLAIN_STEPS), "passed") | {
+    assert states(result) == dict.fromkeys(S3_STEPS, "passed") | {
         "write": "failed",
         "delete": "skipped",
     }

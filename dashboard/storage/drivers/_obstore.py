@@ -1,6 +1,7 @@
 """The only file that knows obstore: whole objects in and out of S3, for keys it keeps exactly.
 
 Synchronous calls, to be made from threads: its asynchronous ones abort at interpreter exit now and then.
+It never learns a key of the customer's own (SSE-C), which its configuration would show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from dashboard.storage.drivers._s3_errors import Failure
+from dashboard.storage.drivers._s3_errors import Failure, about_encryption
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, OVERALL_SECONDS, Place
 from dashboard.storage.wire import trouble_in
 
@@ -157,6 +158,7 @@ _TELLING = 7
 """Letters of the shortest phrase that would be misunderstood."""
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,80})</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]{1,400})</Message>")
 _REGION = re.compile(r"<Region>([a-z0-9-]{1,40})</Region>")
 _STATUS_OF: tuple[tuple[type[Exception], int], ...] = (
     (FileNotFoundError, 404),
@@ -188,7 +190,8 @@ def _failure(error: Exception, key: str) -> Failure:
     status = _first(_STATUS, text)
     code = _first(_CODE, text)
     if status or code:
-        return Failure(int(status or 400), code, _first(_REGION, text))
+        sealed = about_encryption(_first(_MESSAGE, text))
+        return Failure(int(status or 400), code, _first(_REGION, text), sealed=sealed)
     for kind, number in _STATUS_OF:
         if isinstance(error, kind):
             return Failure(number)

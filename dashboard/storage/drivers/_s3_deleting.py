@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 
 from dashboard.storage.drivers._many import delete_together
 from dashboard.storage.drivers._s3_errors import Failure, translate
-from dashboard.storage.drivers._s3_http import SignedClient
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header
 from dashboard.storage.drivers._s3_keys import check
-from dashboard.storage.drivers._s3_labels import digest_header
 from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place

@@ -17,6 +17,7 @@ from dashboard.storage.errors import (
     Exists,
     InvalidKey,
     NotFound,
+    OtherKey,
     PlaceMissing,
     StorageError,
     Unsupported,
@@ -30,13 +31,14 @@ class Failure:
     """A failed request in neutral words, whichever client made it.
 
     ``status`` is 0 when no answer came; then ``trouble`` names what happened on the wire.
-    ``region`` is the one the server said it wants.
+    ``region`` is the one the server said it wants. ``sealed``: see :func:`about_encryption`.
     """
 
     status: int = 0
     code: str = ""
     region: str = ""
     trouble: str = ""
+    sealed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Scene:
     bucket: str
     host: str
     region: str
+    own_key: bool = False
+    """Whether the customer's key was sent."""
 
 
 _ACTIONS = {
@@ -243,6 +247,8 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
         error = NothingConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=scene.operation)
     elif code in _WRONG_REGION or (status in (301, 307, 400) and failure.region not in ("", scene.region)):
         error = _wrong_region(failure, scene)
+    elif failure.sealed and status in (400, 403) and (sealed := _sealed(failure, scene)):
+        error = sealed
     elif code in _IMPOSSIBLE_KEY:
         error = _impossible(scene)
     elif code == "AccessDenied" and status == 403:
@@ -253,6 +259,41 @@ def _special(failure: Failure, scene: Scene) -> StorageError | None:
         error = PastEnd(scene.key)
     elif status == 412 or code == "PreconditionFailed":
         error = _precondition(scene)
+    return error
+
+
+def about_encryption(text: str) -> str:
+    """Whether a server's words are about keys for server-side encryption: ``key``, ``tls`` when it demands
+    TLS for them, else nothing. Its codes for that are those of many other mistakes."""
+    plainly = text.lower().replace("-", " ")
+    if "server side encryption" not in plainly:
+        return ""
+    return "tls" if "secure connection" in plainly else "key"
+
+
+_READS = frozenset({"read", "stat", "copy", "restore", "tier"})
+
+
+def _sealed(failure: Failure, scene: Scene) -> StorageError | None:
+    """What a server says that misses, refuses or does not need the customer's key. Why it does not open an
+    object is asked elsewhere, since servers say that in too many ways."""
+    if not scene.own_key:
+        if scene.operation not in _READS:
+            return None
+        return OtherKey(
+            scene.key,
+            f"“{scene.key}” is encrypted with a customer's own key (SSE-C), and this backend has none.",
+            operation=scene.operation,
+            remedy="Set up a backend with SSE-C and the key it was stored with; nobody can read it without.",
+        )
+    if failure.sealed == "tls":
+        error = Unsupported(scene.operation, f"{scene.host} takes a key of your own (SSE-C) only over TLS.")
+        error.remedy = "Use an endpoint that begins with https://."
+        return error
+    if scene.operation in _READS:
+        return None
+    error = Unsupported(scene.operation, f"{scene.host} does not take a key of your own (SSE-C).")
+    error.remedy = "Ask the provider whether SSE-C can be used, or choose another server-side encryption."
     return error
 
 
@@ -294,12 +335,16 @@ def _wrong_region(failure: Failure, scene: Scene) -> StorageError:
 
 def _denied(scene: Scene) -> StorageError:
     verb, action = _ACTIONS[scene.operation]
+    remedy = f"Add {action} to what the key may do on “{scene.bucket}”."
+    if scene.own_key and scene.operation not in _READS:
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
+        remedy += " On AWS also allow SSE-C in the bucket's properties, under Default encryption."
     return StorageError(
         Kind.DENIED,
         f"The key is right but may not {verb} this bucket.",
         operation=scene.operation,
         subject=scene.key or scene.bucket,
-        remedy=f"Add {action} to what the key may do on “{scene.bucket}”.",
+        remedy=remedy,
     )
 
 

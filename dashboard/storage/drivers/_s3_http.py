@@ -5,17 +5,20 @@ Serves what obstore cannot: listing, awkward keys, headers, uploads in parts, bu
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 import urllib3
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from urllib3.exceptions import HTTPError
@@ -23,7 +26,7 @@ from urllib3.util import Timeout
 
 from dashboard.errors import Kind
 from dashboard.storage.connecting import AddressCheck
-from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
+from dashboard.storage.drivers._s3_errors import Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import EMPTY
@@ -37,11 +40,27 @@ _LONGEST_XML = 32 * 1024 * 1024
 Body = bytes | Iterable[bytes | memoryview]
 
 
-class _Signer(S3SigV4Auth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
+class _Discreet(SigV4Auth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
+    """Signs as botocore does, whose own method writes every header into the debug log: a session token, and
+    a customer's key."""
+
+    def add_auth(self, request: AWSRequest) -> None:
+        request.context["timestamp"] = datetime.now(UTC).strftime(SIGV4_TIMESTAMP)
+        itself: Any = self
+        itself._modify_request_before_signing(request)
+        text = self.string_to_sign(request, self.canonical_request(request))
+        itself._inject_signature_to_request(request, self.signature(text, request))
+
+
+class _Signer(_Discreet, S3SigV4Auth):  # type: ignore[misc, unused-ignore]
     """Signs headers only; what the body holds is vouched for by Content-MD5 and ETags."""
 
     def payload(self, request: AWSRequest) -> str:
         return "UNSIGNED-PAYLOAD"
+
+
+class _LinkSigner(_Discreet, S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]
+    """Signs addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,11 @@ class Answer:
 def unquoted(etag: str | None) -> str | None:
     """An ETag without its quotes, None when there is none."""
     return (etag or "").strip('"') or None
+
+
+def digest_header(body: bytes) -> dict[str, str]:
+    """The header that lets the server notice a damaged body; requests with a document must have it."""
+    return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
 
 
 def parse(body: bytes) -> ElementTree.Element:
@@ -107,7 +131,8 @@ class SignedClient:
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.place.bucket, self.host, self.place.region)
+        place = self.place
+        return Scene(operation, key, place.bucket, self.host, place.region, bool(place.own_key))
 
     def send(
         self,
@@ -218,7 +243,7 @@ class SignedClient:
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
         url = self._origin + self._target(full, {})
         request = AWSRequest(method=method, url=url, headers=dict(headers))
-        S3SigV4QueryAuth(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
+        _LinkSigner(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
         return str(request.url)
 
     def _target(self, key: str, query: Mapping[str, str]) -> str:
@@ -272,7 +297,8 @@ def failure_in(status: int, body: bytes, region: str = "") -> Failure:
         root = parse(body)
     except ElementTree.ParseError:
         return Failure(status, "", region)
-    return Failure(status, root.findtext("Code") or "", region or root.findtext("Region") or "")
+    code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
+    return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)
 
 
 def read_error(error: Exception, scene: Scene) -> StorageError:

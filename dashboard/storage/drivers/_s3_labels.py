@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from urllib.parse import quote
 from xml.etree import ElementTree
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers._s3_errors import NothingConfigured
-from dashboard.storage.drivers._s3_http import SignedClient
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header
 from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
@@ -29,11 +27,6 @@ TIERS = (
 )
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html#API_CopyObject_RequestSyntax"""
 _MOST_TAGS, _LONGEST_NAME, _LONGEST_VALUE = 10, 128, 256
-
-
-def digest_header(body: bytes) -> dict[str, str]:
-    """The header that lets the server notice a damaged body; requests with a document must have it."""
-    return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
 
 
 class LabelsS3Objects:
@@ -77,7 +70,8 @@ class LabelsS3Objects:
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
         scene = self._client.scene("stat", key)
-        answer = self._client.send("HEAD", scene, key=self._place.prefix + key)
+        headers = self._place.key_headers()
+        answer = self._client.send("HEAD", scene, key=self._place.prefix + key, headers=headers)
         # The header is left out for the standard class.
         return answer.headers.get("x-amz-storage-class") or "STANDARD"
 
@@ -96,6 +90,7 @@ class LabelsS3Objects:
             "x-amz-copy-source-if-match": f'"{head.info.etag}"',
             "x-amz-metadata-directive": "COPY",
             "x-amz-storage-class": tier,
+            **self._place.source_headers(),
         }
         try:
             self._objects.copy(key, headers, self._client.scene("tier", key))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from email.utils import parsedate_to_datetime
 from xml.etree import ElementTree
 
@@ -16,7 +16,15 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers import _obstore, _s3_listing
 from dashboard.storage.drivers._obstore import ObstoreError
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import ATTEMPTS, Answer, SignedClient, failure_in, parse, unquoted
+from dashboard.storage.drivers._s3_http import (
+    ATTEMPTS,
+    Answer,
+    SignedClient,
+    digest_header,
+    failure_in,
+    parse,
+    unquoted,
+)
 from dashboard.storage.drivers._s3_keys import (
     HEADERS,
     bent,
@@ -26,9 +34,10 @@ from dashboard.storage.drivers._s3_keys import (
     plain_attributes,
     to_headers,
 )
+from dashboard.storage.drivers._s3_own_key import OwnKey
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import HttpSource, S3Reading
-from dashboard.storage.drivers._s3_upload import Head
+from dashboard.storage.drivers._s3_upload import SEALED, Head, Uploads
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.ranges import part_of, range_header
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
@@ -37,14 +46,16 @@ from dashboard.storage.wire import patiently
 COPY_SECONDS = 900.0
 """The server copies in silence."""
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_UNSAID = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
 
 class Objects:
     """The objects of one place, by the keys callers of the driver use. Thread-safe."""
 
-    def __init__(self, place: Place, client: SignedClient) -> None:
+    def __init__(self, place: Place, client: SignedClient, uploads: Uploads) -> None:
         self._place = place
         self._client = client
+        self._own_key = OwnKey(client, uploads)
         self._store = _obstore.open_store(place)
 
     def _checked(self) -> _obstore.Store:
@@ -55,7 +66,9 @@ class Objects:
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
         scene = self._client.scene("read", key)
-        reading = self._read_plain(key, if_version, scene) or self._read_exactly(key, if_version, scene)
+        reading = self._read_plain(key, if_version, scene) or patiently(
+            lambda: self._read_exactly(key, if_version, scene), ATTEMPTS
+        )
         # A server that ignores If-Match is caught here.
         if if_version is not None and reading.info.version != if_version:
             reading.close()
@@ -66,7 +79,7 @@ class Objects:
         """A part, always by our own request: as fast as obstore's, and it tells 200, 206 and 416 apart.
         Raises ``PastEnd``."""
         scene = self._client.scene("read", key)
-        headers = range_header(start, length)
+        headers = range_header(start, length) | self._place.key_headers()
         if if_version is not None:
             headers["if-match"] = f'"{if_version}"'
 
@@ -81,7 +94,12 @@ class Objects:
             finally:
                 source.close()
 
-        return patiently(once, ATTEMPTS)
+        with self.explained(key, scene):
+            return patiently(once, ATTEMPTS)
+
+    def explained(self, key: str, scene: Scene) -> AbstractContextManager[None]:
+        """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
+        return self._own_key.explained(scene, self._place.prefix + key)
 
     def delete(self, key: str) -> None:
         """Remove; idempotent."""
@@ -100,7 +118,7 @@ class Objects:
     def _read_plain(self, key: str, if_version: str | None, scene: Scene) -> S3Reading | None:
         """Through obstore; None when only the other way can bring this object."""
         full = self._place.prefix + key
-        if not plain(full):
+        if not plain(full) or self._place.own_key:
             return None
         try:
             got = _obstore.get(self._checked(), full, if_version)
@@ -132,6 +150,7 @@ class Objects:
     def copy(self, to: str, headers: Mapping[str, str], scene: Scene) -> None:
         """Let the server copy what the headers name to a key of this place.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        self.expect_use_of_key(to)
         with self.unbent(to):
             answer = self._client.send(
                 "PUT", scene, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
@@ -141,8 +160,11 @@ class Objects:
     def _read_exactly(
         self, key: str, if_version: str | None, scene: Scene, query: Mapping[str, str] = EMPTY
     ) -> S3Reading:
-        headers = {"if-match": f'"{if_version}"'} if if_version is not None else {}
-        response = self._client.open("GET", scene, key=self._place.prefix + key, query=query, headers=headers)
+        full, headers = self._place.prefix + key, self._place.key_headers()
+        if if_version is not None:
+            headers["if-match"] = f'"{if_version}"'
+        with self.explained(key, scene):
+            response = self._client.open("GET", scene, key=full, query=query, headers=headers)
         answer = {name.lower(): value for name, value in response.headers.items()}
         source = HttpSource(response, scene)
         try:
@@ -154,14 +176,16 @@ class Objects:
     def head(self, key: str, *, explain: bool = False) -> Head:
         """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""
         scene = self._client.scene("stat", key)
-        full = self._place.prefix + key
-        try:
-            answer = self._client.send("HEAD", scene, key=full)
-        except StorageError as error:
-            # An answer to HEAD has no body to say why; one byte of the object does.
-            if error.kind is Kind.DENIED or (explain and error.kind is Kind.NOT_FOUND):
-                self._client.send("GET", scene, key=full, headers={"range": "bytes=0-0"})
-            raise
+        full, headers = self._place.prefix + key, self._place.key_headers()
+        with self.explained(key, scene):
+            try:
+                answer = self._client.send("HEAD", scene, key=full, headers=headers)
+            except StorageError as error:
+                # An answer to HEAD has no body to say why; one byte of the object does.
+                if error.kind in _UNSAID or (explain and error.kind is Kind.NOT_FOUND):
+                    headers["range"] = "bytes=0-0"
+                    self._client.send("GET", scene, key=full, headers=headers)
+                raise
         return self._described(key, answer.headers, scene)
 
     def _described(self, key: str, headers: Mapping[str, str], scene: Scene) -> Head:
@@ -176,7 +200,8 @@ class Objects:
             raise translate(Failure(trouble="unreadable"), scene) from error
         opaque = (
             headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-            or "x-amz-server-side-encryption-customer-algorithm" in headers
+            or SEALED in headers
+            or not self._place.etags_are_md5
         )
         info = ObjectInfo(
             key=key,
@@ -199,22 +224,31 @@ class Objects:
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
         """Write in one request, through whichever client keeps key and attributes; returns the ETag."""
+        self.expect_use_of_key(key)
         with self.unbent(key):
             return self._put(key, data, attributes, create_only=create_only)
 
     def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
         full = self._place.prefix + key
         scene = self._client.scene("write", key)
-        if plain(full) and (attributes is None or plain_attributes(attributes)):
+        simple = plain(full) and (attributes is None or plain_attributes(attributes))
+        if simple and not self._place.own_key:
             try:
                 named = _named(attributes, self._place.storage_class)
                 return unquoted(_obstore.put(self._checked(), full, data, named, create_only=create_only))
             except ObstoreError as error:
                 raise translate(error.failure, scene) from error
         headers = {**to_headers(attributes), **self._place.write_headers()}
+        if not self._place.etags_are_md5:
+            # What the answer cannot prove the server shall compare.
+            headers |= digest_header(data)
         if create_only:
             headers["if-none-match"] = "*"
         return self._client.send("PUT", scene, key=full, headers=headers, body=data).etag
+
+    def expect_use_of_key(self, key: str) -> None:
+        """Before a write: raise ``Unsupported`` where the server does not use the customer's key."""
+        self._own_key.expect_use(self._client.scene("write", key), self._place.prefix + key)
 
     @contextmanager
     def unbent(self, key: str) -> Iterator[None]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from dashboard.storage.option_checks import sealing_key
+from dashboard.storage.s3_options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
 
 CONNECT_SECONDS = 5.0
@@ -31,11 +35,17 @@ class Place:
     storage_class: str = ""
     sse: str = ""
     sse_kms_key_id: str = ""
+    own_key: Secret = field(default_factory=lambda: Secret(""))
+    """The customer's key that every object is stored with, in base64; empty without SSE-C."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Read checked options; missing ones take the defaults above."""
-        sse = options.get("sse", "")
+        sse, own_key = options.get(SSE, ""), Secret("")
+        if sse == OWN_KEY:
+            own_key = secrets.get(SSE_CUSTOMER_KEY) or own_key
+            # Nothing may ever be written in clear for want of a key.
+            sealing_key(SSE_CUSTOMER_KEY, own_key)
         return cls(
             endpoint=options["endpoint"].rstrip("/"),
             bucket=options["bucket"],
@@ -48,8 +58,9 @@ class Place:
             tls_verify=options.get("tls_verify", "true") != "false",
             ca_certificate=options.get("ca_certificate", ""),
             storage_class=options.get("storage_class", ""),
-            sse="" if sse == "none" else sse,
+            sse="" if sse in ("none", OWN_KEY) else sse,
             sse_kms_key_id=options.get("sse_kms_key_id", ""),
+            own_key=own_key,
         )
 
     @property
@@ -87,9 +98,9 @@ class Place:
 
     @property
     def etags_are_md5(self) -> bool:
-        """Whether a plain ETag may be the content's MD5; with SSE-KMS it never is.
+        """Whether a plain ETag may be the content's MD5; with SSE-KMS and SSE-C it never is.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html"""
-        return not self.sse.startswith("aws:kms")
+        return not self.sse.startswith("aws:kms") and not self.own_key
 
     def write_headers(self) -> dict[str, str]:
         """What every new object is given: storage class and encryption."""
@@ -100,4 +111,23 @@ class Place:
             headers["x-amz-server-side-encryption"] = self.sse
         if self.sse.startswith("aws:kms") and self.sse_kms_key_id:
             headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.sse_kms_key_id
-        return headers
+        return headers | self.key_headers()
+
+    def key_headers(self) -> dict[str, str]:
+        """What every request for content, and every HEAD, says of the customer's key, if there is one.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html"""
+        return self._key_headers("x-amz-server-side-encryption-customer")
+
+    def source_headers(self) -> dict[str, str]:
+        """What a copy on the server needs to say of the key that an object of this place was stored with."""
+        return self._key_headers("x-amz-copy-source-server-side-encryption-customer")
+
+    def _key_headers(self, name: str) -> dict[str, str]:
+        if not self.own_key:
+            return {}
+        key = sealing_key(SSE_CUSTOMER_KEY, self.own_key)
+        return {
+            f"{name}-algorithm": "AES256",
+            f"{name}-key": base64.b64encode(key).decode(),
+            f"{name}-key-md5": base64.b64encode(hashlib.md5(key, usedforsecurity=False).digest()).decode(),
+        }

@@ -10,8 +10,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers._s3_errors import NothingConfigured
-from dashboard.storage.drivers._s3_http import SignedClient
-from dashboard.storage.drivers._s3_labels import digest_header
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header
 from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.errors import StorageError
@@ -42,8 +41,10 @@ class ChecksS3Settings:
     _client: SignedClient
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """See ``ChecksSettings``: CORS for uploads from ``origin``, and what lifecycle rules do here."""
-        return (*self._cors_findings(origin), *self._lifecycle_findings())
+        """See ``ChecksSettings``: CORS for uploads from ``origin``, and what lifecycle rules do here. With
+        SSE-C browsers upload nothing."""
+        uploads = [] if self._place.own_key else self._cors_findings(origin)
+        return (*uploads, *self._lifecycle_findings())
 
     def fix(self, name: str, origin: str) -> None:
         """See ``ChecksSettings``."""

@@ -35,6 +35,8 @@ AT_ONCE = 2
 """Parts of one write on their way; with the one being filled, three in memory."""
 _THREADS = 12
 _MIB = 1024 * 1024
+SEALED = "x-amz-server-side-encryption-customer-algorithm"
+"""The header by which a server says that it used the customer's key."""
 
 
 def part_size(size: int | None) -> int:
@@ -103,7 +105,7 @@ class Uploads:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3-part")
-            return self._threads.submit(self._send_part, scene, full, upload_id, number, data)
+            return self._threads.submit(self.send_part, scene, full, upload_id, number, data)
 
     def complete(
         self, scene: Scene, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
@@ -114,7 +116,9 @@ class Uploads:
             item = ElementTree.SubElement(root, "Part")
             ElementTree.SubElement(item, "PartNumber").text = str(part.number)
             ElementTree.SubElement(item, "ETag").text = f'"{part.etag}"'
-        headers = {"content-type": "application/xml", **({"if-none-match": "*"} if if_absent else {})}
+        headers = {"content-type": "application/xml", **self._client.place.key_headers()}
+        if if_absent:
+            headers["if-none-match"] = "*"
         answer = self._client.send(
             "POST",
             scene,
@@ -141,20 +145,26 @@ class Uploads:
                 self._threads.shutdown(wait=False, cancel_futures=True)
                 self._threads = None
 
-    def _send_part(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Part:
+    def send_part(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Part:
+        """Send a part. Raises ``Unsupported`` when the server does not use the customer's key for it."""
+        place = self._client.place
         md5 = hashlib.md5(data, usedforsecurity=False)
         answer = self._client.send(
             "PUT",
             scene,
             key=full,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={"content-md5": base64.b64encode(md5.digest()).decode()},
+            headers={"content-md5": base64.b64encode(md5.digest()).decode(), **place.key_headers()},
             body=[data],
             length=len(data),
         )
+        if place.own_key and SEALED not in answer.headers:
+            raise Unsupported(
+                "write", f"{self._client.host} stores objects without the key of your own (SSE-C)."
+            )
         etag = answer.etag or md5.hexdigest()
         encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-        if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and self._client.place.etags_are_md5:
+        if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and place.etags_are_md5:
             raise Damaged(
                 scene.key, f"Part {number} of “{scene.key}” was damaged on its way.", operation="write"
             )

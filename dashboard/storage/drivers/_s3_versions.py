@@ -64,6 +64,7 @@ class KeepsS3Versions:
         headers = {
             "x-amz-copy-source": f"{path}?versionId={quote(version, safe='~')}",
             "x-amz-metadata-directive": "COPY",
+            **self._place.source_headers(),
             **self._place.write_headers(),
         }
         self._objects.copy(key, headers, scene)

@@ -30,7 +30,7 @@ from dashboard.storage.drivers._s3_reading import S3Reading
 from dashboard.storage.drivers._s3_settings import ChecksS3Settings
 from dashboard.storage.drivers._s3_upload import S3Writing, Target, Uploads
 from dashboard.storage.drivers._s3_versions import KeepsS3Versions
-from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import OtherKey, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.resuming import PARALLEL_READS
@@ -52,7 +52,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self._place = place
         self._client = SignedClient(place)
         self._uploads = Uploads(self._client)
-        self._objects = Objects(place, self._client)
+        self._objects = Objects(place, self._client, self._uploads)
         self._creates = CreateOnly()
 
     @classmethod
@@ -102,7 +102,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             attributes=attributes,
             put=partial(self.put, key, attributes=attributes, create_only=create_only),
             head=partial(self._objects.head, key),
-            before=partial(self._objects.foresee_bending, key),
+            before=partial(self._before_parts, key),
             guard=partial(self._guard, key, create_only),
         )
         return S3Writing(target, size)
@@ -182,10 +182,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             "x-amz-copy-source": path,
             "x-amz-copy-source-if-match": f'"{version}"',
             "x-amz-metadata-directive": "COPY",
+            **source._place.source_headers(),
             **self._place.write_headers(),
         }
         scene = self._client.scene("copy", key)
-        self._objects.copy(to, headers, scene)
+        with source._objects.explained(key, scene):
+            self._objects.copy(to, headers, scene)
         after = self._objects.head(to)
         etag = after.info.etag
         comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
@@ -265,12 +267,14 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     # Links
 
     def url(self, key: str) -> str:
-        """See ``Links``. Only of use when the bucket is public."""
+        """See ``Links``. Only of use when the bucket is public. ``Unsupported`` with SSE-C."""
+        self._refuse_for_browsers("url")
         self.check_key(key)
         return f"{self._place.bucket_url}/{quote(self._place.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a signed GET, good for at most seven days."""
+        """See ``Links``: a signed GET, good for at most seven days. ``Unsupported`` with SSE-C."""
+        self._refuse_for_browsers("temporary url")
         self.check_key(key)
         return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
 
@@ -283,7 +287,9 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
-        ``Unsupported``."""
+        ``Unsupported``; so is making public what only a key opens."""
+        if visibility is Visibility.PUBLIC:
+            self._refuse_for_browsers("set visibility")
         self.check_key(key)
         self.stat(key)
         _s3_acl.set_visibility(self._client, key, self._place.prefix + key, visibility)
@@ -294,7 +300,8 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
         """See ``SignsUploads``: good for at most seven days. With the storage class and the encryption that
-        every object of this backend is given."""
+        every object of this backend is given; ``Unsupported`` with SSE-C, whose key must not get about."""
+        self._refuse_for_browsers("upload url")
         self.check_key(key)
         if not plain(self._place.prefix + key):
             raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
@@ -307,7 +314,33 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         url = self._client.presigned(self._place.prefix + key, good_for, method="PUT", headers=headers)
         return SignedUpload("PUT", url, headers, time.time() + good_for)
 
+    # OpensWithKey
+
+    def look_at_one(self) -> str:
+        """See ``OpensWithKey``: a HEAD of the first object."""
+        try:
+            entry = next(self.list(), None)
+            if entry is None:
+                return ""
+            self._objects.head(entry.key)
+        except OtherKey:
+            raise
+        except StorageError:
+            return ""
+        return f"“{entry.key}” can be read{' with your own key' if self._place.own_key else ''}."
+
     # How
+
+    def _refuse_for_browsers(self, operation: str) -> None:
+        if self._place.own_key:
+            raise Unsupported(
+                operation,
+                "Objects here open only with your own key (SSE-C), which no browser has or may have.",
+            )
+
+    def _before_parts(self, key: str) -> None:
+        self._objects.expect_use_of_key(key)
+        self._objects.foresee_bending(key)
 
     @contextmanager
     def _guard(self, key: str, create_only: bool) -> Iterator[bool]:

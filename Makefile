@@ -24,7 +24,7 @@ test:  ## install what the tests need and run them all
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/find-chromium --install >/dev/null
 	@sh .ci/install-azurite
-	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m "not torture" $(TESTS)
+	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 2 --dist worksteal -m "not torture" $(TESTS)
 
 contract:  ## run the conformance suite over every backend and write docs/backends.md
 	@$(ENSURE) requirements-dev.lock

@@ -36,11 +36,25 @@ from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 from tests.storage import shelf
+from tests.storage.objects import Refused
 from tests.storage.stand_ins import MemoryBook, Others
 
 WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
 
+REFUSED = "raises Unsupported"
+"""The property of a test report that says why a driver does not do what the test is about."""
+
 _numbers = count(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+    """A test that ends with ``Refused`` has passed, and its report says how."""
+    report: pytest.TestReport = yield
+    if call.when == "call" and call.excinfo is not None and isinstance(call.excinfo.value, Refused):
+        report.outcome, report.longrepr = "passed", None
+        report.user_properties.append((REFUSED, str(call.excinfo.value)))
+    return report
 
 
 @pytest.fixture

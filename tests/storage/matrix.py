@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dashboard.storage.powers import POWERS
-from tests.storage.conftest import DRIVERS
+from tests.storage.conftest import DRIVERS, REFUSED
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "backends.md"
@@ -45,7 +45,7 @@ class Matrix:
         self.powers: dict[str, dict[str, str]] = defaultdict(dict)
         """Backend and power, to what became of it."""
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Function, call: Any) -> Iterator[Any]:
         """Called after set-up, call and tear-down of each case."""
         report = yield
@@ -55,13 +55,17 @@ class Matrix:
             key = (item.path.name, item.originalname, backend)
             self.seen[key][_said(report)].append(", ".join(map(str, params.values())))
             if report.when == "call":
-                self.powers[backend] |= {str(name): str(said) for name, said in report.user_properties}
+                self.powers[backend] |= _powers(report)
         return report
+
+
+def _powers(report: pytest.TestReport) -> dict[str, str]:
+    return {str(name): str(said) for name, said in report.user_properties if name != REFUSED}
 
 
 def _said(report: pytest.TestReport) -> str:
     if report.outcome == "passed":
-        return "pass"
+        return next((RAISES + str(why) for name, why in report.user_properties if name == REFUSED), "pass")
     if report.outcome == "failed":
         return "FAIL"
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)

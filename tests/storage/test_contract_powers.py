@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import urllib3
 
@@ -12,15 +10,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.object_powers import HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.place_powers import ChecksSettings
-
-
-def refused(call: Callable[[], object]) -> None:
-    """It raises ``Unsupported`` and says why."""
-    with pytest.raises(Unsupported) as caught:
-        call()
-    assert len(caught.value.reason) > 10
-    assert caught.value.reason.endswith(".")
-    pytest.skip(f"raises Unsupported: {caught.value.reason}")
+from tests.storage.objects import unsupported
 
 
 def test_many_objects_are_deleted_and_missing_ones_are_success(driver: Driver) -> None:
@@ -35,7 +25,7 @@ def test_many_objects_are_deleted_and_missing_ones_are_success(driver: Driver) -
 def test_a_signed_upload_writes_one_object_and_reads_none(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, SignsUploads):
-        refused(lambda: backend.upload_url("a"))
+        unsupported(lambda: backend.upload_url("a"))
     upload = backend.upload_url("folder/a b.txt", seconds=60, content_type="text/plain", size=3)
     with urllib3.PoolManager(retries=False) as http:
         sent = http.request(upload.method, upload.url, body=b"abc", headers=dict(upload.headers))
@@ -53,7 +43,7 @@ def test_a_signed_address_reads_one_object_and_changes_nothing(driver: Driver) -
     try:
         url = backend.temporary_url("folder/a b.txt", seconds=60)
     except Unsupported:
-        refused(lambda: backend.temporary_url("folder/a b.txt"))
+        unsupported(lambda: backend.temporary_url("folder/a b.txt"))
     with urllib3.PoolManager(retries=False) as http:
         assert http.request("GET", url).data == b"abc"
         for method in ("PUT", "POST", "DELETE"):
@@ -68,7 +58,7 @@ def test_a_signed_address_reads_one_object_and_changes_nothing(driver: Driver) -
 def test_tags_are_set_read_replaced_and_removed(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, HoldsTags):
-        refused(lambda: backend.tags("a"))
+        unsupported(lambda: backend.tags("a"))
     driver.put("a", b"x")
     for tags in ({"project": "one", "owner": "me"}, {"project": "two"}, {}):
         backend.set_tags("a", tags)
@@ -81,7 +71,7 @@ def test_tags_are_set_read_replaced_and_removed(driver: Driver) -> None:
 def test_the_tier_of_an_object_is_told(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, HasTiers):
-        refused(lambda: backend.tier("a"))
+        unsupported(lambda: backend.tier("a"))
     driver.put("a", b"x")
     before = backend.tier("a")
     assert before
@@ -96,7 +86,7 @@ def test_the_tier_of_an_object_is_told(driver: Driver) -> None:
 def test_versions_are_listed_where_they_are_kept(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, KeepsVersions):
-        refused(lambda: backend.versions())
+        unsupported(lambda: backend.versions())
     driver.put("a", b"one")
     driver.put("a", b"two")
     found = list(backend.versions("a"))
@@ -107,7 +97,7 @@ def test_versions_are_listed_where_they_are_kept(driver: Driver) -> None:
 def test_the_settings_of_the_place_are_looked_at(driver: Driver) -> None:
     backend = Backend("b", driver)
     if not isinstance(driver, ChecksSettings):
-        refused(lambda: backend.findings("https://www.example.com"))
+        unsupported(lambda: backend.findings("https://www.example.com"))
     for finding in backend.findings("https://www.example.com"):
         assert finding.sentence.endswith(".")
         assert finding.good or finding.remedy

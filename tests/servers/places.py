@@ -26,7 +26,6 @@ from tests.servers.ftp import USER as FTP_USER
 from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.processes import free_ports
-from tests.servers.s3 import bucket_name
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import READER as SFTP_READER
@@ -82,6 +81,11 @@ def _nobody() -> int:
     return free_ports(1)[0]
 
 
+def _missing() -> str:
+    """A name that is nowhere, and free on a server where an earlier test has made what was missing."""
+    return f"no-such-{secrets.token_hex(4)}"
+
+
 def _unheard(port: int) -> tuple[str, ...]:
     return f"nothing listens on port {port}", "Check the port"
 
@@ -95,7 +99,7 @@ def sftp(request: pytest.FixtureRequest) -> Place:
     pasted = key.export_private_key(
         "openssh", passphrase=PASSPHRASE, rounds=24, ignore_few_rounds=True
     ).decode()
-    root, nobody = _new_folder(server.root), _nobody()
+    root, missing, nobody = _new_folder(server.root), _missing(), _nobody()
     other: WebDAV = request.getfixturevalue("webdav_server")
     return Place(
         "sftp",
@@ -115,8 +119,8 @@ def sftp(request: pytest.FixtureRequest) -> Place:
             ),
             "missing place": Trouble(
                 "Find the folder",
-                ("no-such-folder", "Create it here"),
-                {"root": "no-such-folder"},
+                (missing, "Create it here"),
+                {"root": missing},
                 offered=True,
             ),
             "read-only": Trouble(
@@ -133,7 +137,7 @@ def ftps(request: pytest.FixtureRequest) -> Place:
     """With explicit TLS and an authority of its own."""
     server: FtpServer = request.getfixturevalue("ftps_server")
     other: SftpServer = request.getfixturevalue("sftp_server")
-    nobody = _nobody()
+    missing, nobody = _missing(), _nobody()
     return Place(
         "ftp",
         {
@@ -150,8 +154,8 @@ def ftps(request: pytest.FixtureRequest) -> Place:
             "another server": Trouble("Sign in", ("FTP", "Check the port"), {"port": str(other.port)}),
             "missing place": Trouble(
                 "Find the folder",
-                ("no-such-folder", "Create it here"),
-                {"root": "no-such-folder"},
+                (missing, "Create it here"),
+                {"root": missing},
                 offered=True,
             ),
             "read-only": Trouble(
@@ -174,7 +178,7 @@ def nextcloud(request: pytest.FixtureRequest) -> Place:
 
 
 def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.FixtureRequest) -> Place:
-    nobody = _nobody()
+    missing, nobody = _missing(), _nobody()
     elsewhere = f"http://127.0.0.1:{nobody}{endpoint.removeprefix(server.server)}"
     other: GoogleStorage = request.getfixturevalue("google")
     return Place(
@@ -193,8 +197,8 @@ def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.Fixtu
             ),
             "missing place": Trouble(
                 "Find the folder",
-                ("no-such-folder", "Create it here"),
-                {"prefix": "no-such-folder"},
+                (missing, "Create it here"),
+                {"prefix": missing},
                 offered=True,
             ),
             "read-only": Trouble(
@@ -210,7 +214,7 @@ def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.Fixtu
 def azure(request: pytest.FixtureRequest) -> Place:
     """A container on Azurite; who may only read has a SAS token."""
     server: Azurite = request.getfixturevalue("azurite")
-    container, missing, nobody = server.new_container(), f"no-such-{secrets.token_hex(3)}", _nobody()
+    container, missing, nobody = server.new_container(), _missing(), _nobody()
     wrong = base64.b64encode(b"secret-not-for-use" + bytes(46)).decode()
     other: WebDAV = request.getfixturevalue("webdav_server")
     return Place(
@@ -246,7 +250,7 @@ def gcs(request: pytest.FixtureRequest) -> Place:
     server: GoogleStorage = request.getfixturevalue("google")
     writer = json.loads(server.writer)
     old = writer | {"private_key": json.loads(server.reader)["private_key"]}
-    missing, nobody = f"no-such-{secrets.token_hex(3)}", _nobody()
+    missing, nobody = _missing(), _nobody()
     nowhere = f"http://127.0.0.1:{nobody}"
     return Place(
         "gcs",
@@ -370,7 +374,7 @@ def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], Place]:
         server: SeaweedFS = request.getfixturevalue("seaweedfs")
         bucket: str = request.getfixturevalue("places_bucket")
         other: WebDAV = request.getfixturevalue("webdav_server")
-        missing, nobody = bucket_name("no-such"), _nobody()
+        missing, nobody = _missing(), _nobody()
         hidden = "endpoint" in PRESETS[preset].hidden
 
         def at(endpoint: str) -> dict[str, str]:

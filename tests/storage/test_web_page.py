@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import CreatesBuckets, Driver
+from dashboard.storage.errors import StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from tests.servers.gcs import GoogleStorage
 from tests.storage.probing import failed_step, run
 
 PAGE = b"<html><body>Welcome!</body></html>"
@@ -32,7 +35,16 @@ class _Page(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(PAGE)
 
-    do_GET = do_PUT = do_PROPFIND = _answer
+    do_GET = do_PUT = do_PROPFIND = do_MKCOL = _answer
+
+    def do_POST(self) -> None:
+        """The token that Google's own server gives, wherever the endpoint leads."""
+        token = json.dumps({"access_token": "token", "expires_in": 3599, "token_type": "Bearer"}).encode()
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(token)))
+        self.end_headers()
+        self.wfile.write(token)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +57,9 @@ def page() -> Iterator[str]:
     server.server_close()
 
 
-def driver_at(kind: str, page: str) -> Driver:
+def driver_at(kind: str, page: str, google: GoogleStorage) -> Driver:
     """Somebody's storage, looked for there."""
+    google_key = json.dumps(json.loads(google.writer) | {"token_uri": f"{page}/token"})
     options, secrets = {
         "s3": (
             {"endpoint": page, "bucket": "bucket", "access_key_id": "KEY"},
@@ -60,6 +73,7 @@ def driver_at(kind: str, page: str) -> Driver:
             {"endpoint": f"{page}/api/blob", "store": "Store"},
             {"token": "vercel_blob_rw_Store_secretnotforuse"},
         ),
+        "gcs": ({"endpoint": page, "bucket": "bucket"}, {"credential": google_key}),
         "webdav": ({"endpoint": page, "username": "ada"}, {"password": "secret-not-for-use"}),
     }[kind]
     sealed = {name: Secret(value) for name, value in secrets.items()}
@@ -72,19 +86,22 @@ def driver_at(kind: str, page: str) -> Driver:
         ("s3", "something that is not S3"),
         ("azure", "something that is not Azure Blob Storage"),
         ("vercel_blob", "something that is not Vercel Blob"),
+        ("gcs", "something that is not Google Cloud Storage"),
     ],
 )
 @pytest.mark.parametrize("status", [200, 401, 403, 404, 405])
 def test_a_web_page_is_not_taken_for_storage(
-    page: str, kind: str, says: str, status: int, monkeypatch: pytest.MonkeyPatch
+    page: str, google: GoogleStorage, kind: str, says: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if (kind, status) == ("gcs", 401):
+        says = "Google does not accept the sign-in"
     monkeypatch.setattr(_Page, "status", status)
-    driver = driver_at(kind, page)
+    driver = driver_at(kind, page, google)
     result = run(driver)
     driver.close()
     step = failed_step(result, "authenticate")
     assert says in step.message
-    assert "not a web page" in step.remedy
+    assert step.remedy.startswith("Check that the ")
     assert not result.can_create_bucket
 
 
@@ -93,11 +110,23 @@ def test_a_web_page_is_not_taken_for_storage(
     [(200, "not WebDAV"), (405, "does not speak WebDAV"), (501, "a request that is part of WebDAV")],
 )
 def test_a_web_page_is_not_taken_for_a_network_drive(
-    page: str, status: int, says: str, monkeypatch: pytest.MonkeyPatch
+    page: str, google: GoogleStorage, status: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Page, "status", status)
-    driver = driver_at("webdav", page)
+    driver = driver_at("webdav", page, google)
     step = failed_step(run(driver), "authenticate")
     driver.close()
     assert says in step.message
     assert step.remedy.startswith("Check ")
+
+
+def test_a_folder_is_not_made_where_nothing_takes_one(
+    page: str, google: GoogleStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Page, "status", 404)
+    driver = driver_at("webdav", page, google)
+    assert isinstance(driver, CreatesBuckets)
+    with pytest.raises(StorageError, match="does not speak WebDAV") as caught:
+        driver.create_bucket()
+    driver.close()
+    assert "path of the address" in caught.value.remedy

@@ -191,6 +191,9 @@ def translate(failure: Failure, scene: Scene) -> StorageError:
             place=scene.bucket,
             speaks="Google Cloud Storage",
         )
+    if scene.operation == "authenticate" and failure.status in (403, 404, 405) and not failure.reason:
+        # Google always gives its reasons: somebody else answered.
+        return translate(Failure(trouble="unreadable", host=failure.host), scene)
     row = _ROWS.get(_named(failure))
     return _special(failure, scene) or (_error(row, scene) if row else _by_status(failure, scene))
 

@@ -183,7 +183,9 @@ class Objects:
     def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """Ask for one name: the cheapest request that needs no right on the bucket itself."""
         target = self._listing({"maxResults": "1", "fields": "nextPageToken"})
-        self.client.send("GET", target, self.client.scene(operation), attempts=attempts, idle=idle)
+        scene = self.client.scene(operation)
+        # A web page at this address says 200 to everybody.
+        self.client.document(self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene)
 
     def create_bucket(self) -> None:
         """Make the bucket: private, with uniform access.

@@ -111,6 +111,9 @@ _ROWS: dict[int, tuple[Kind, str, str]] = {
 
 def translate(status: int, scene: Scene) -> StorageError:
     """The error to raise for an answer that is none of those expected."""
+    if status == 404 and scene.operation == "create bucket":
+        # Not even the root of the server takes a folder.
+        return _error(_ROWS[405], scene)
     if status in (404, 410):
         return NotFound(scene.key, operation=scene.operation) if scene.key else place_missing(scene)
     if status == 412:

@@ -272,8 +272,8 @@ class WebDAVDriver:
     def _make(self, depth: int) -> None:
         scene = self._client.scene("create bucket")
         path = self._place.path_above(depth)
-        answer = self._client.send("MKCOL", path, scene, accept=(404, 405, 409))
-        if answer.status in (404, 409) and depth > 1:
+        answer = self._client.send("MKCOL", path, scene, accept=(404, 405, 409) if depth > 1 else (405,))
+        if answer.status in (404, 409):
             self._make(depth - 1)
             self._client.send("MKCOL", path, scene, accept=(405,))
 

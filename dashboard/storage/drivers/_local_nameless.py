@@ -56,6 +56,9 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
                 return None
             try:
                 return _fill(file, parent, name, data, key)
+            except Exists:
+                tree.names.refuse(parent, name, key)
+                raise
             except FileNotFoundError:
                 if not os.path.exists(f"/proc/self/fd/{file}"):
                     return None

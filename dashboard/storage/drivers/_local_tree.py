@@ -13,6 +13,7 @@ import os
 from threading import Lock
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers._local_names import ExactNames
 from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
@@ -46,7 +47,7 @@ def _problem(segment: bytes) -> str:
         return "it begins or ends with “/” or holds “//”"
     if segment in (b".", b".."):
         return f"“{segment.decode()}” means a folder and is not a name"
-    if segment == TEMPORARY:
+    if segment.lower() == TEMPORARY:
         return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes"
     if len(segment) > _LONGEST_SEGMENT:
         return f"a part between slashes is {len(segment)} bytes long and file names end at {_LONGEST_SEGMENT}"
@@ -60,6 +61,7 @@ class Tree:
         self.root = root
         self.shown = key_text(root)
         self._mounted = mounted
+        self.names = ExactNames()
         self.nameless = True
         """Whether this disk may have files without a name; false once it said that it has not."""
         self._lock = Lock()
@@ -112,6 +114,7 @@ class Tree:
         fd = self.open_root(operation)
         for name in folders:
             try:
+                self.names.require(fd, name)
                 inner = os.open(name, _FOLDER, dir_fd=fd)
             finally:
                 os.close(fd)
@@ -169,6 +172,7 @@ class Tree:
 
     def _enter(self, fd: int, folders: list[bytes], depth: int, key: str) -> tuple[int, bool]:
         name, created = folders[depth], False
+        self.names.refuse(fd, name, key)
         try:
             return os.open(name, _FOLDER, dir_fd=fd), False
         except OSError as error:
@@ -180,7 +184,7 @@ class Tree:
             os.mkdir(name, dir_fd=fd)
             created = True
         except FileExistsError:
-            pass
+            self.names.refuse(fd, name, key)
         return os.open(name, _FOLDER, dir_fd=fd), created
 
     def prune(self, folders: list[bytes]) -> None:
@@ -192,6 +196,7 @@ class Tree:
             except (OSError, StorageError):
                 return
             try:
+                self.names.require(fd, folders[depth - 1])
                 with self._lock:
                     os.rmdir(folders[depth - 1], dir_fd=fd)
                     self._removals += 1

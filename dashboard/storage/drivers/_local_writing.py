@@ -104,8 +104,10 @@ class LocalWriting:
             try:
                 parent = self._tree.make_folder(self._segments[:-1], self._key)
                 try:
-                    self._refuse_strangers(parent)
-                    self._move(parent)
+                    with self._tree.names.replacing(parent, self._segments[-1]):
+                        self._refuse_strangers(parent)
+                        self._move(parent)
+                        self._tree.names.learn(parent, self._segments[-1])
                     sync_folder(parent)
                     return
                 finally:
@@ -127,6 +129,7 @@ class LocalWriting:
             found = os.stat(self._segments[-1], dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
                 raise in_the_way(self._key, self._key)
+            self._tree.names.refuse(parent, self._segments[-1], self._key)
 
     def _move(self, parent: int) -> None:
         try:
@@ -148,6 +151,7 @@ class LocalWriting:
         try:
             os.link(self._name, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False)
         except FileExistsError as error:
+            self._tree.names.refuse(parent, name, self._key)
             raise Exists(self._key) from error
         except OSError as error:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):

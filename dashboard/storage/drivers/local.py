@@ -1,9 +1,10 @@
 """A folder on a disk, with the promises of the driver protocol.
 
-What a disk cannot hold: object attributes are dropped on write and the content type is guessed from
-the name on the way out; keys that are not exactly a path raise ``InvalidKey``. Symbolic links and
-special files are no objects: they are neither listed, read, replaced nor deleted. The version of an
-object is its inode, modification time and size.
+Names that differ only in case or spelling are two keys, also on a disk that takes them for one: there the
+second raises kind ``conflict``. What a disk cannot hold: object attributes are dropped on write and the
+content type is guessed from the name on the way out; keys that are not exactly a path raise ``InvalidKey``.
+Symbolic links and special files are no objects: they are neither listed, read, replaced nor deleted. The
+version of an object is its inode, modification time and size.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "read")
             try:
+                self._tree.names.require(parent, name)
                 fd = os.open(name, _READ, dir_fd=parent)
             finally:
                 os.close(parent)
@@ -184,6 +186,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "stat")
             try:
+                self._tree.names.require(parent, name)
                 info = os.stat(name, dir_fd=parent, follow_symlinks=False)
             finally:
                 os.close(parent)
@@ -206,6 +209,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "delete")
             try:
+                self._tree.names.require(parent, name)
                 if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                     return
                 os.unlink(name, dir_fd=parent)

@@ -1,0 +1,146 @@
+"""Disks on which two names are one: “A” and “a” on those of Windows, macOS and many shares, and often two
+spellings of “é”.
+
+A key is exact. What such a disk holds as “Photo.jpg” is no object “photo.jpg”, and nothing replaces it under
+that name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import unicodedata
+from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import StorageError
+from dashboard.storage.paths import key_text
+
+_FOLDERS = 16
+"""Folders whose names are remembered, on disks that need it."""
+_MOST_NAMES = 50_000
+_SETTLED = 3.0
+"""Seconds after which a folder's modification time tells of every change: FAT counts in steps of two."""
+
+
+@dataclass(slots=True)
+class _Disk:
+    """What was found out about a file system; None: nothing yet."""
+
+    one_case: bool | None = None
+    one_spelling: bool | None = None
+
+
+class ExactNames:
+    """Tells names apart that a disk takes for one. Thread-safe; costs next to nothing on disks that do not.
+
+    A disk is judged once, by the first names that are looked at. Linux can also have single folders that
+    ignore case (``chattr +F``) on a disk that does not; those are not noticed.
+    """
+
+    def __init__(self) -> None:
+        self._disks: dict[int, _Disk] = {}
+        self._lock = threading.Lock()
+        self._names: OrderedDict[tuple[int, int, int], frozenset[bytes]] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def require(self, folder: int, name: bytes) -> None:
+        """Raise ``FileNotFoundError`` where a folder would answer to a name that it does not hold. Says
+        nothing of names that it would not answer to either. Raises ``OSError``."""
+        if not self._holds(folder, name):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+    def refuse(self, folder: int, name: bytes, key: str) -> None:
+        """Raise kind ``conflict`` where a folder would answer to a name that it does not hold; ``key`` was
+        to be written. Raises ``OSError``."""
+        if not self._holds(folder, name) and (other := self._other(folder, name)):
+            raise StorageError(
+                Kind.CONFLICT,
+                f"“{key}” cannot be written: “{other}” is there, and this disk takes “{key_text(name)}” for "
+                "the same name.",
+                operation="write",
+                subject=key,
+                remedy="Rename one of the two, or use a disk that tells capital and small letters and all "
+                "spellings apart.",
+            )
+
+    def replacing(self, folder: int, name: bytes) -> AbstractContextManager[object]:
+        """Around looking whether a name is free and moving a file there: one at a time on a disk that may
+        take it for another's."""
+        disk = self._disk(folder)
+        sure = disk.one_case is False and (disk.one_spelling is False or name.isascii())
+        return nullcontext() if sure else self._turn
+
+    def learn(self, folder: int, name: bytes) -> None:
+        """Judge the disk by a file that is there. Never raises ``OSError``."""
+        with suppress(OSError):
+            self._holds(folder, name)
+
+    def _disk(self, folder: int) -> _Disk:
+        device = os.fstat(folder).st_dev
+        return self._disks.get(device) or self._disks.setdefault(device, _Disk())
+
+    def _holds(self, folder: int, name: bytes) -> bool:
+        disk = self._disk(folder)
+        if disk.one_case is None:
+            disk.one_case = self._one(folder, name, name.swapcase())
+        plain = name.isascii()
+        if disk.one_spelling is None and not plain:
+            disk.one_spelling = self._one(folder, name, _respelt(name))
+        if disk.one_case or (disk.one_spelling and not plain):
+            return name in self._listed(folder)
+        return True
+
+    def _one(self, folder: int, name: bytes, alias: bytes) -> bool | None:
+        """Whether two names lead to one file because of the disk. None where these do not tell."""
+        if alias == name:
+            return None
+        try:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            return None
+        try:
+            if not os.path.samestat(found, os.stat(alias, dir_fd=folder, follow_symlinks=False)):
+                return False
+        except OSError:
+            return False
+        # A hard link of the other name is no sign of anything.
+        return None if {name, alias} <= self._listed(folder) else True
+
+    def _listed(self, folder: int) -> frozenset[bytes]:
+        found = os.fstat(folder)
+        mark = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        with self._lock:
+            if mark in self._names:
+                self._names.move_to_end(mark)
+                return self._names[mark]
+        names = frozenset(map(os.fsencode, os.listdir(folder)))
+        if len(names) <= _MOST_NAMES and time.time() - found.st_mtime > _SETTLED:
+            with self._lock:
+                self._names[mark] = names
+                while len(self._names) > _FOLDERS:
+                    self._names.popitem(last=False)
+        return names
+
+    def _other(self, folder: int, name: bytes) -> str:
+        """What is found under a name; empty where nothing is."""
+        try:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return ""
+        with os.scandir(folder) as entries:
+            return next((entry.name for entry in entries if entry.inode() == found.st_ino), "something else")
+
+
+def _respelt(name: bytes) -> bytes:
+    """Another Unicode spelling that reads the same; the name itself where there is none."""
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return name
+    forms = (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text))
+    return next((form.encode() for form in forms if form != text), name)

@@ -20,7 +20,6 @@ LONGEST_FUNCTION = 80
 
 # One file, or one small family of files, for each vendor's SDK.
 VENDORS = {
-    "obstore": {"storage/drivers/_obstore.py"},
     "boto3": {"storage/drivers/s3.py"},
     "botocore": {"storage/drivers/s3.py"},
     "ftplib": {f"storage/drivers/_ftp_{part}.py" for part in ("errors", "line", "session", "transfers")},

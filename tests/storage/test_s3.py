@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import threading
 import time
@@ -282,15 +283,19 @@ def test_the_environment_cannot_redirect_or_replace_credentials(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "else")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    monkeypatch.setenv("AWS_SERVER_SIDE_ENCRYPTION", "sse-c")
+    monkeypatch.setenv("AWS_SSE_CUSTOMER_KEY_BASE64", base64.b64encode(b"k" * 32).decode())
+    monkeypatch.setenv("AWS_S3_EXPRESS", "true")
     driver = make(bucket=bucket)
     assert driver.put("a", b"x").proven
     assert [entry.key for entry in driver.list()] == ["a"]
+    assert driver.stat("a").md5 == md5(b"x")
 
 
 def test_a_driver_shows_no_secret(make: Make, bucket: str, seaweedfs: SeaweedFS) -> None:
     driver = make(bucket=bucket)
     driver.put("a", b"x")
-    shown = repr(driver) + repr(driver._place) + repr(vars(driver)) + str(driver._objects._store.config)
+    shown = repr(driver) + repr(driver._place) + repr(vars(driver)) + repr(vars(driver._client))
     assert seaweedfs.admin.secret_key not in shown
 
 

@@ -20,6 +20,7 @@ from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
 from tests.servers.s3 import Identity
 from tests.servers.seaweedfs import SeaweedFS
+from tests.storage.probing import failed_step, run
 
 MIB = 1024 * 1024
 DATA = bytes(range(256)) * 4 * 1024
@@ -244,16 +245,24 @@ def test_nobody_listening_and_no_such_host_are_told_apart(make: Make) -> None:
             assert error.retryable
 
 
-def test_redirects_are_never_followed(make: Make) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_never_followed(make: Make, status: int) -> None:
     followed: list[str] = []
 
     class Redirects(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            followed.append(self.path)
-            self.send_response(307)
-            self.send_header("Location", f"http://127.0.0.1:{server.server_port}/elsewhere")
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            elsewhere = "elsewhere" in self.path
+            if elsewhere:
+                followed.append(f"{self.command} {self.path}")
+            self.send_response(200 if elsewhere else status)
+            self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
+            self.send_header("ETag", '"e"')
+            self.send_header("Last-Modified", "Sat, 21 Nov 2026 09:30:05 GMT")
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        do_PUT = do_DELETE = do_HEAD = do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output readable."""
@@ -262,13 +271,48 @@ def test_redirects_are_never_followed(make: Make) -> None:
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         driver = make(f"http://127.0.0.1:{server.server_port}", "bucket")
-        error = fails(driver.authenticate)
-        assert "redirect" in error.reason
-        assert not error.retryable
-        assert not [path for path in followed if "elsewhere" in path]
+        calls: tuple[Callable[[], object], ...] = (
+            driver.authenticate,
+            lambda: driver.put("a", b"x"),
+            lambda: driver.read("a"),
+            lambda: driver.stat("a"),
+            lambda: driver.delete("a"),
+            lambda: driver.read_range("a", 0, 1),
+            lambda: list(driver.list()),
+        )
+        for call in calls:
+            error = fails(call)
+            assert "redirect" in error.reason
+            assert not error.retryable
+        assert not followed
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(301, "PermanentRedirect"), (307, "TemporaryRedirect"), (400, "AuthorizationHeaderMalformed")],
+)
+def test_the_right_region_is_named_whatever_was_asked(
+    broken: S3Driver, fault_proxy: FaultProxy, status: int, code: str
+) -> None:
+    fault_proxy.answer(status, code, region="eu-central-1", times=None)
+    calls: tuple[Callable[[], object], ...] = (
+        broken.authenticate,
+        broken.create_bucket,
+        lambda: broken.put("a", b"x"),
+        lambda: broken.read("a"),
+        lambda: broken.stat("a"),
+        lambda: broken.delete("a"),
+        lambda: list(broken.list()),
+    )
+    for call in calls:
+        error = fails(call)
+        assert error.reason == "The bucket is in region “eu-central-1”, not in “us-east-1”."
+        assert error.remedy == "Set the region to “eu-central-1”."
+    step = failed_step(run(broken), "authenticate")
+    assert "eu-central-1" in step.message
 
 
 def served(authority: trustme.CA, **how: object) -> ssl.SSLContext:

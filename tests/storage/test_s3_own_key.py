@@ -388,7 +388,7 @@ def test_the_key_shows_nowhere(
     mine = opened(seaweedfs, shared_bucket, key, prefix="nowhere/")
     other = opened(seaweedfs, shared_bucket, KEY, prefix="nowhere/")
     other.put("a", b"x")
-    shown = [repr(mine), repr(mine._place), repr(vars(mine)), str(mine._objects._store.config)]
+    shown = [repr(mine), repr(mine._place), repr(vars(mine)), repr(vars(mine._client))]
     shown += [repr(mine.put("b", b"x")), repr(mine.stat("b")), repr(run(mine))]
     with pytest.raises(OtherKey) as caught:
         mine.read("a")

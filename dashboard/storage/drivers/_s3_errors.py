@@ -319,7 +319,8 @@ def _precondition(scene: Scene) -> StorageError:
 def _wrong_region(failure: Failure, scene: Scene) -> StorageError:
     if failure.region and failure.region != scene.region:
         reason = f"The bucket is in region “{failure.region}”, not in “{scene.region}”."
-        remedy = f"Set the region to “{failure.region}” (and the endpoint to the one of that region)."
+        remedy = f"Set the region to “{failure.region}”"
+        remedy += "; an endpoint that names the region changes too." if scene.region in scene.host else "."
     else:
         reason = f"“{scene.region}” is not the bucket's region."
         remedy = "Look up the bucket's region and endpoint at the provider."

@@ -1,6 +1,6 @@
 """Signed S3 requests over our own connections: exact keys, no redirects, bounded time.
 
-Serves what obstore cannot: listing, awkward keys, headers, uploads in parts, bucket control.
+Every request of the driver goes through here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 import urllib3
-from botocore.auth import SIGV4_TIMESTAMP, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from urllib3.exceptions import HTTPError
@@ -28,6 +28,7 @@ from dashboard.errors import Kind
 from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers._s3_signing import Signer
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import EMPTY
 from dashboard.storage.wire import patiently, trouble_in
@@ -40,9 +41,8 @@ _LONGEST_XML = 32 * 1024 * 1024
 Body = bytes | Iterable[bytes | memoryview]
 
 
-class _Discreet(SigV4Auth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
-    """Signs as botocore does, whose own method writes every header into the debug log: a session token, and
-    a customer's key."""
+class _LinkSigner(S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
+    """Signs addresses as botocore does, whose own method writes them into the debug log."""
 
     def add_auth(self, request: AWSRequest) -> None:
         request.context["timestamp"] = datetime.now(UTC).strftime(SIGV4_TIMESTAMP)
@@ -50,17 +50,6 @@ class _Discreet(SigV4Auth):  # type: ignore[misc, unused-ignore]  # botocore has
         itself._modify_request_before_signing(request)
         text = self.string_to_sign(request, self.canonical_request(request))
         itself._inject_signature_to_request(request, self.signature(text, request))
-
-
-class _Signer(_Discreet, S3SigV4Auth):  # type: ignore[misc, unused-ignore]
-    """Signs headers only; what the body holds is vouched for by Content-MD5 and ETags."""
-
-    def payload(self, request: AWSRequest) -> str:
-        return "UNSIGNED-PAYLOAD"
-
-
-class _LinkSigner(_Discreet, S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]
-    """Signs addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +116,7 @@ class SignedClient:
         host, port = place.server
         self.address = AddressCheck(host, port)
         self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
+        self._signer = Signer(place, self.host)
         self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
 
     def scene(self, operation: str, key: str = "") -> Scene:
@@ -226,12 +216,9 @@ class SignedClient:
     def _signed(
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[str, dict[str, str]]:
-        """Request target and headers. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html"""
+        """Request target and headers."""
         target = self._target(key, query)
-        request = AWSRequest(method=method, url=self._origin + target, headers=dict(headers))
-        _Signer(self._credentials(), "s3", self.place.region).add_auth(request)
-        signed = dict(request.headers.items())
-        signed["host"] = self.host
+        signed = self._signer.signed(method, target, headers)
         signed.setdefault("accept-encoding", "identity")
         signed["user-agent"] = "stowage"
         return target, signed

@@ -1,4 +1,4 @@
-"""One object at a time: through obstore where it is exact, through our own requests where it is not.
+"""One object at a time.
 
 Servers differ in what they promise, so nothing is believed that can be checked: ETags are compared,
 odd keys are looked for in the listing after they were written.
@@ -13,8 +13,7 @@ from email.utils import parsedate_to_datetime
 from xml.etree import ElementTree
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers import _obstore, _s3_listing
-from dashboard.storage.drivers._obstore import ObstoreError
+from dashboard.storage.drivers import _s3_listing
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.drivers._s3_http import (
     ATTEMPTS,
@@ -26,12 +25,9 @@ from dashboard.storage.drivers._s3_http import (
     unquoted,
 )
 from dashboard.storage.drivers._s3_keys import (
-    HEADERS,
     bent,
-    decoded,
     from_headers,
     plain,
-    plain_attributes,
     to_headers,
 )
 from dashboard.storage.drivers._s3_own_key import OwnKey
@@ -56,19 +52,11 @@ class Objects:
         self._place = place
         self._client = client
         self._own_key = OwnKey(client, uploads)
-        self._store = _obstore.open_store(place)
-
-    def _checked(self) -> _obstore.Store:
-        # obstore looks names up by itself; it is not asked before the address policy was.
-        self._client.address.hold()
-        return self._store
 
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
         scene = self._client.scene("read", key)
-        reading = self._read_plain(key, if_version, scene) or patiently(
-            lambda: self._read_exactly(key, if_version, scene), ATTEMPTS
-        )
+        reading = patiently(lambda: self._read(key, if_version, scene), ATTEMPTS)
         # A server that ignores If-Match is caught here.
         if if_version is not None and reading.info.version != if_version:
             reading.close()
@@ -76,8 +64,7 @@ class Objects:
         return reading
 
     def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
-        """A part, always by our own request: as fast as obstore's, and it tells 200, 206 and 416 apart.
-        Raises ``PastEnd``."""
+        """A part of one version, or of whatever is there. Raises ``PastEnd``."""
         scene = self._client.scene("read", key)
         headers = range_header(start, length) | self._place.key_headers()
         if if_version is not None:
@@ -104,48 +91,16 @@ class Objects:
     def delete(self, key: str) -> None:
         """Remove; idempotent."""
         scene = self._client.scene("delete", key)
-        full = self._place.prefix + key
         try:
-            if plain(full):
-                _obstore.delete(self._checked(), full)
-            else:
-                self._client.send("DELETE", scene, key=full)
-        except ObstoreError as error:
-            _unless_gone(translate(error.failure, scene), error)
+            self._client.send("DELETE", scene, key=self._place.prefix + key)
         except StorageError as error:
-            _unless_gone(error, error.__cause__)
-
-    def _read_plain(self, key: str, if_version: str | None, scene: Scene) -> S3Reading | None:
-        """Through obstore; None when only the other way can bring this object."""
-        full = self._place.prefix + key
-        if not plain(full) or self._place.own_key:
-            return None
-        try:
-            got = _obstore.get(self._checked(), full, if_version)
-        except ObstoreError as error:
-            # Metadata that is not ASCII makes obstore give up on the whole object.
-            if error.failure.trouble == "other":
-                return None
-            raise translate(error.failure, scene) from error
-        etag = unquoted(got.etag)
-        return S3Reading(
-            ObjectInfo(
-                key=key,
-                size=got.size,
-                modified=got.modified,
-                etag=etag,
-                version=etag,
-                md5=self._md5_in(etag),
-                attributes=_attributes(got.attributes),
-            ),
-            got,
-            scene,
-        )
+            if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
+                raise
 
     def read_old(self, key: str, version: str) -> S3Reading:
         """Open the state of an object that has this version id."""
         scene = self._client.scene("read", key)
-        return patiently(lambda: self._read_exactly(key, None, scene, {"versionId": version}), ATTEMPTS)
+        return patiently(lambda: self._read(key, None, scene, {"versionId": version}), ATTEMPTS)
 
     def copy(self, to: str, headers: Mapping[str, str], scene: Scene) -> None:
         """Let the server copy what the headers name to a key of this place.
@@ -157,7 +112,7 @@ class Objects:
             )
             _check_copied(answer, scene)
 
-    def _read_exactly(
+    def _read(
         self, key: str, if_version: str | None, scene: Scene, query: Mapping[str, str] = EMPTY
     ) -> S3Reading:
         full, headers = self._place.prefix + key, self._place.key_headers()
@@ -168,7 +123,7 @@ class Objects:
         answer = {name.lower(): value for name, value in response.headers.items()}
         source = HttpSource(response, scene)
         try:
-            return S3Reading(self._described(key, answer, scene).info, source, scene)
+            return S3Reading(self._described(key, answer, scene).info, source)
         except StorageError:
             source.close()
             raise
@@ -231,13 +186,6 @@ class Objects:
     def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
         full = self._place.prefix + key
         scene = self._client.scene("write", key)
-        simple = plain(full) and (attributes is None or plain_attributes(attributes))
-        if simple and not self._place.own_key:
-            try:
-                named = _named(attributes, self._place.storage_class)
-                return unquoted(_obstore.put(self._checked(), full, data, named, create_only=create_only))
-            except ObstoreError as error:
-                raise translate(error.failure, scene) from error
         headers = {**to_headers(attributes), **self._place.write_headers()}
         if not self._place.etags_are_md5:
             # What the answer cannot prove the server shall compare.
@@ -304,42 +252,12 @@ class Objects:
         """What is known of a write in one request."""
         stored = self._md5_in(etag)
         if stored is not None and stored != md5 and self.head(key).opaque:
-            # The bucket encrypts with KMS by itself, which the answer to a PUT through obstore hides.
+            # The bucket may encrypt with KMS by itself.
             stored = None
         return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
 
     def _md5_in(self, etag: str | None) -> str | None:
         return etag if etag and self._place.etags_are_md5 and _MD5.match(etag) else None
-
-
-_NAMES = {header.title(): name for header, name in HEADERS.items()}
-
-
-def _attributes(named: Mapping[str, str]) -> Attributes:
-    """From obstore's names. It spells headers with capitals; metadata of the same name stays small."""
-    known = {name: decoded(named[header]) for header, name in _NAMES.items() if header in named}
-    rest = {
-        name: decoded(value)
-        for name, value in named.items()
-        if name not in _NAMES and name != "Storage-Class"
-    }
-    return Attributes(**known, metadata=rest)
-
-
-def _named(attributes: Attributes | None, storage_class: str) -> dict[str, str]:
-    """To obstore's names."""
-    named = {"Storage-Class": storage_class} if storage_class else {}
-    if attributes is not None:
-        for header, name in _NAMES.items():
-            if value := getattr(attributes, name):
-                named[header] = value
-        named.update(attributes.metadata)
-    return named
-
-
-def _unless_gone(error: StorageError, cause: BaseException | None) -> None:
-    if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
-        raise error from cause
 
 
 def _check_copied(answer: Answer, scene: Scene) -> None:

@@ -1,29 +1,20 @@
-"""Open reads: whichever client brings the bytes, length and version are checked here."""
+"""Open reads, whose length is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from dashboard.storage.drivers._obstore import CHUNK, ObstoreError
-from dashboard.storage.drivers._s3_errors import Scene, translate
+from dashboard.storage.drivers._s3_errors import Scene
 from dashboard.storage.drivers._s3_http import read_error
 from dashboard.storage.errors import Damaged
 from dashboard.storage.types import ObjectInfo
 
-
-class Source(Protocol):
-    """A body on its way, from either client."""
-
-    def whole(self) -> bytes: ...
-
-    def chunks(self) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
+CHUNK = 1024 * 1024
 
 
 class HttpSource:
@@ -52,28 +43,21 @@ class HttpSource:
 class S3Reading:
     """A read of one version of one object."""
 
-    def __init__(self, info: ObjectInfo, source: Source, scene: Scene) -> None:
+    def __init__(self, info: ObjectInfo, source: HttpSource) -> None:
         self.info = info
         self._source = source
-        self._scene = scene
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
         arrived = 0
-        try:
-            for piece in self._source.chunks():
-                arrived += len(piece)
-                yield piece
-        except ObstoreError as error:
-            raise translate(error.failure, self._scene) from error
+        for piece in self._source.chunks():
+            arrived += len(piece)
+            yield piece
         self._check(arrived)
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        try:
-            data = self._source.whole()
-        except ObstoreError as error:
-            raise translate(error.failure, self._scene) from error
+        data = self._source.whole()
         self._check(len(data))
         return data
 

@@ -1,8 +1,7 @@
 """Writes: small ones in one request, large ones in parts, never visible before they are whole.
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html. Our own parts and not
-``obstore.open_writer``: it says nothing of a part's checksum and does not promise to drop what an
-exception left half written.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html. Every part is sent
+with its checksum, and what an exception leaves half written is dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Amazon S3 and everything that speaks its protocol.
 
-Bytes of ordinary keys move through obstore; listing, control, uploads in parts and keys that obstore
-would bend go through our own signed requests. A configured prefix is a plain string before every key.
+A configured prefix is a plain string before every key.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
 
-_PARTS = ("flask", "flask-admin", "obstore", "boto3", "cryptography")
+_PARTS = ("flask", "flask-admin", "urllib3", "boto3", "cryptography")
 
 
 class SettingsPages(Page):

@@ -80,6 +80,9 @@ def test_secrets_are_found_nowhere(
     raised: Callable[[Callable[[], object]], None],
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    for chatty in ("botocore", "urllib3"):
+        # Other tests silence them for the whole process, as a console does.
+        caplog.set_level(logging.DEBUG, logger=chatty)
     services = console.services
     wrong = Identity("wrong", seaweedfs.admin.access_key, CANARY)
     options = {

@@ -82,7 +82,8 @@ def test_another_server_is_not_sent_the_key_unasked(services: Services, seaweedf
 def test_the_key_is_found_nowhere(
     services: Services, seaweedfs: SeaweedFS, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    for chatty in ("", "botocore", "urllib3"):
+        caplog.set_level(logging.DEBUG, logger=chatty or None)
     bucket, key = seaweedfs.new_bucket("own-key"), KEY.reveal()
     draft = drafted(seaweedfs, bucket)
     shown = [repr(draft), repr(services.backends.add(ADMIN, draft))]

@@ -383,7 +383,8 @@ def test_without_its_key_a_driver_is_not_even_built(seaweedfs: SeaweedFS, shared
 def test_the_key_shows_nowhere(
     seaweedfs: SeaweedFS, shared_bucket: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    for chatty in ("", "botocore", "urllib3"):
+        caplog.set_level(logging.DEBUG, logger=chatty or None)
     key = new_encryption_key()
     mine = opened(seaweedfs, shared_bucket, key, prefix="nowhere/")
     other = opened(seaweedfs, shared_bucket, KEY, prefix="nowhere/")

@@ -70,7 +70,8 @@ def test_the_signing_key_changes_with_the_day() -> None:
 
 
 def test_no_token_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for chatty in ("", "botocore", "urllib3"):
+        caplog.set_level(logging.DEBUG, logger=chatty or None)
     place = Place("http://127.0.0.1", "bucket", "AK", Secret("s"), session_token=Secret("the-session-token"))
     client = SignedClient(place)
     client._signed("GET", "a", {}, {})

@@ -77,6 +77,20 @@
     announce("A new key is in the field. Keep a copy of it.");
   }
 
+  /* A key's file is read here and put into its field; the file itself is sent nowhere. */
+  function readFile(picker) {
+    var field = document.getElementById(picker.dataset.fills);
+    var file = picker.files[0];
+    picker.value = "";
+    if (!file) return;
+    if (file.size > 65536) { announce(file.name + " is too large for a key."); field.focus(); return; }
+    file.text().then(function (text) {
+      field.value = text;
+      field.focus();
+      announce(file.name + " is in the field.");
+    }, function () { announce(file.name + " cannot be read."); });
+  }
+
   /* “The endpoint becomes …”, while the fields it is made of are typed. */
   function preview() {
     document.querySelectorAll("[data-pattern]").forEach(function (shown) {
@@ -96,6 +110,9 @@
     else nextTheme();
   });
   document.addEventListener("input", preview);
+  document.addEventListener("change", function (event) {
+    if (event.target.dataset.fills) readFile(event.target);
+  });
 
   document.addEventListener("htmx:configRequest", function (event) {
     var token = document.querySelector("meta[name=csrf-token]");

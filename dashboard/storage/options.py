@@ -37,11 +37,12 @@ class SecretForm(StrEnum):
 class Option:
     """One setting of a driver.
 
-    ``advanced`` options hide behind the Advanced fold. ``guards_secret`` marks an option that decides
-    *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
-    ``form`` matters for secrets only. ``place`` marks an option that decides which objects the backend means
-    or how they read. Without a secret that ``seals_objects`` objects cannot be read: it can be made in the
-    form, and once stored it is not replaced by another.
+    ``advanced`` options hide behind a fold, that of their ``group`` or the one called Advanced.
+    ``guards_secret`` marks an option that decides *where* a secret is sent (endpoint, host, port, TLS
+    verification): changing it demands the secret again. ``form`` matters for secrets only. ``place``
+    marks an option that decides which objects the backend means or how they read. Without a secret that
+    ``seals_objects`` objects cannot be read: it can be made in the form, and once stored it is not
+    replaced by another.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Option:
     form: SecretForm = SecretForm.KEY
     place: bool = False
     seals_objects: bool = False
+    group: str = ""
 
     @property
     def secret(self) -> bool:

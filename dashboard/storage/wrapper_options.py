@@ -39,12 +39,19 @@ CDN_SECRET = "cdn_secret"
 _ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _ENDING = re.compile(r"\*|[a-z0-9_-]{1,16}")
 
+_SAFETY = "Read-only and standing in"
+_ENCRYPTION = "Encryption"
+_COMPRESSION = "Compression"
+_COPIES = "Copies for faster reads"
+_DELIVERY = "Delivery by a CDN"
+
 WRAPPER_OPTIONS = (
     Option(
         READ_ONLY,
         "Read-only",
         OptionType.BOOLEAN,
         advanced=True,
+        group=_SAFETY,
         default="false",
         hint="Stowage never writes, changes or deletes anything here.",
     ),
@@ -53,6 +60,7 @@ WRAPPER_OPTIONS = (
         "Let others stand in",
         OptionType.BOOLEAN,
         advanced=True,
+        group=_SAFETY,
         default="false",
         hint="The backends of the fallback order, one after the other: reads that find nothing here look "
         "there, and writes go there while this one is away, to be sent home when it is back.",
@@ -62,6 +70,7 @@ WRAPPER_OPTIONS = (
         "Encrypt objects",
         OptionType.BOOLEAN,
         advanced=True,
+        group=_ENCRYPTION,
         default="false",
         place=True,
         hint="Before they leave this machine. Begin with an empty place: what is there already cannot be "
@@ -72,6 +81,7 @@ WRAPPER_OPTIONS = (
         "Encryption key",
         OptionType.SECRET,
         advanced=True,
+        group=_ENCRYPTION,
         seals_objects=True,
         hint="32 bytes in base64. Keep a copy outside Stowage: without this key everything encrypted with it "
         "is lost. It cannot be shown or replaced later.",
@@ -80,6 +90,7 @@ WRAPPER_OPTIONS = (
         COMPRESS,
         "Compress files ending in",
         advanced=True,
+        group=_COMPRESSION,
         place=True,
         placeholder="csv json log txt xml",
         hint="They are stored smaller, as zstd; “*” means all. Listing them takes one more request each. "
@@ -90,6 +101,7 @@ WRAPPER_OPTIONS = (
         "Keep copies of what is read",
         OptionType.BOOLEAN,
         advanced=True,
+        group=_COPIES,
         default="false",
         hint="On this machine's disk, in the instance folder. A copy is used while it is the version the "
         "backend has.",
@@ -98,6 +110,7 @@ WRAPPER_OPTIONS = (
         CACHE_SIZE,
         "Space for copies, in MiB",
         advanced=True,
+        group=_COPIES,
         default="1024",
         hint="The least recently used go first. An object above a quarter of it is not kept.",
     ),
@@ -105,6 +118,7 @@ WRAPPER_OPTIONS = (
         CACHE_SECONDS,
         "Seconds without asking",
         advanced=True,
+        group=_COPIES,
         default="0",
         hint="For so long after the last look a copy is used without asking the backend whether it changed. "
         "With 0 it is asked every time.",
@@ -114,6 +128,7 @@ WRAPPER_OPTIONS = (
         "Redis for copies",
         OptionType.SECRET,
         advanced=True,
+        group=_COPIES,
         form=SecretForm.KEY,
         placeholder="rediss://user:password@cache.example.com:6379/0",
         hint="The address of a Redis server to keep copies in, up to 8 MiB each, instead of this disk.",
@@ -122,6 +137,7 @@ WRAPPER_OPTIONS = (
         CDN_DOMAIN,
         "CDN domain",
         advanced=True,
+        group=_DELIVERY,
         placeholder="cdn.example.com",
         hint="Links to files use it, so the network must be allowed to read this place.",
     ),
@@ -130,6 +146,7 @@ WRAPPER_OPTIONS = (
         "When a file changes",
         OptionType.CHOICE,
         advanced=True,
+        group=_DELIVERY,
         default="none",
         choices=(
             ("none", "Leave the CDN alone"),
@@ -141,12 +158,14 @@ WRAPPER_OPTIONS = (
         CDN_ZONE,
         "Distribution or zone ID",
         advanced=True,
+        group=_DELIVERY,
         hint="CloudFront: the distribution's ID. Cloudflare: Zone ID, on the domain's overview page.",
     ),
     Option(
         CDN_KEY_ID,
         "CloudFront access key ID",
         advanced=True,
+        group=_DELIVERY,
         hint="Of a user who may cloudfront:CreateInvalidation. Not needed for Cloudflare.",
     ),
     Option(
@@ -154,6 +173,7 @@ WRAPPER_OPTIONS = (
         "CDN key",
         OptionType.SECRET,
         advanced=True,
+        group=_DELIVERY,
         hint="CloudFront: the secret access key. Cloudflare: an API token with the permission Cache Purge.",
     ),
 )

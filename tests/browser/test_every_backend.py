@@ -112,6 +112,19 @@ def test_a_place_is_added_tested_filled_and_read(
     assert digests(back) == digests(running.instance / "files")
 
 
+def test_a_key_is_taken_from_its_file(signed_in: Page, running: ConsoleProcess, tmp_path: Path) -> None:
+    page, key, video = signed_in, tmp_path / "id_ed25519", tmp_path / "video.mp4"
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-key\n", newline="\n")
+    video.write_bytes(bytes(70_000))
+    page.goto(f"{running.address}/backends/new?preset=sftp")
+    picker = page.get_by_label("Choose a file for “Private key”")
+    picker.set_input_files(key)
+    expect(field_of(page, "private_key")).to_have_value(key.read_text())
+    picker.set_input_files(video)
+    expect(page.get_by_text("video.mp4 is too large for a key.")).to_be_attached()
+    expect(field_of(page, "private_key")).to_have_value(key.read_text())
+
+
 def typed(page: Page, options: Mapping[str, str], secrets: Mapping[str, str]) -> None:
     """Into the fields of the form, over what stands there."""
     for name, value in (*options.items(), *secrets.items()):

@@ -103,7 +103,7 @@ def test_a_new_encryption_key_is_made_in_the_form_and_never_shown_again(
         page.get_by_label("Name", exact=True).fill("sealed")
         (furnished.instance / "sealed").mkdir()
         page.locator("#option-root").fill(str(furnished.instance / "sealed"))
-        page.get_by_text("Advanced:").click()
+        page.get_by_text("Encryption", exact=True).click()
         page.locator("#option-encrypt").check()
         field = page.locator("#secret-encryption_key")
         assert field.get_attribute("type") == "password"

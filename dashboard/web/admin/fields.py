@@ -47,6 +47,32 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """Fields that are rarely needed, behind a title."""
+
+    title: str
+    fields: tuple[Field, ...]
+
+    @property
+    def used(self) -> bool:
+        """Whether something in it is not as usual."""
+        return any(
+            f.kept or (not f.option.secret and f.value not in ("", f.option.default)) for f in self.fields
+        )
+
+    @property
+    def unfolded(self) -> bool:
+        """Whether it must be open: something in it is wrong or not as usual."""
+        return self.used or any(f.error for f in self.fields)
+
+    @property
+    def names(self) -> str:
+        """What it says it holds."""
+        shown = ", ".join(_inside(f.option.label) for f in self.fields[:4])
+        return shown + (", …" if len(self.fields) > 4 else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """A whole backend form: which provider, what stands in it, what is wrong with it."""
 
@@ -64,22 +90,15 @@ class Form:
         return tuple(f for f in self.fields if not f.option.advanced)
 
     @property
-    def advanced(self) -> tuple[Field, ...]:
-        """The rare ones, behind the fold."""
-        return tuple(f for f in self.fields if f.option.advanced)
+    def advanced(self) -> Fold:
+        """The provider's rare ones."""
+        return Fold("Advanced", tuple(f for f in self.fields if f.option.advanced and not f.option.group))
 
     @property
-    def unfolded(self) -> bool:
-        """Whether the fold must be open: something in it is wrong or not as usual."""
-        return any(
-            f.error or f.kept or (not f.option.secret and f.value not in ("", f.option.default))
-            for f in self.advanced
-        )  # fmt: skip
-
-    @property
-    def advanced_names(self) -> str:
-        """What the fold says it holds."""
-        return ", ".join(_inside(f.option.label) for f in self.advanced[:4])
+    def extras(self) -> tuple[Fold, ...]:
+        """What Stowage can add to any provider, in the order of the option table."""
+        groups = dict.fromkeys(f.option.group for f in self.fields if f.option.group)
+        return tuple(Fold(g, tuple(f for f in self.fields if f.option.group == g)) for g in groups)
 
     @property
     def help_lines(self) -> tuple[str, ...]:

@@ -10,35 +10,31 @@ import hashlib
 import re
 import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import urllib3
 from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import AddressCheck
 from dashboard.storage.drivers._s3_errors import Failure, Scene, about_encryption, translate
-from dashboard.storage.drivers._s3_place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers._s3_place import IDLE_SECONDS, Place
 from dashboard.storage.drivers._s3_signing import Signer
 from dashboard.storage.errors import StorageError
+from dashboard.storage.http_exchange import Answering, Body, Broken, Exchange
 from dashboard.storage.types import EMPTY
-from dashboard.storage.wire import patiently, trouble_in
+from dashboard.storage.wire import patiently
 
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
 _LONGEST_XML = 32 * 1024 * 1024
-
-Body = bytes | Iterable[bytes | memoryview]
+_LONGEST_ERROR = 64 * 1024
 
 
 class _LinkSigner(S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
@@ -88,22 +84,6 @@ def parse(body: bytes) -> ElementTree.Element:
     return parser.close()
 
 
-class _Unchecked(urllib3.connection.HTTPSConnection):
-    """A person said not to check certificates; urllib3 need not warn of it with every request."""
-
-    @property
-    def is_verified(self) -> bool:
-        return True
-
-    @is_verified.setter
-    def is_verified(self, value: bool) -> None:
-        """What the handshake found is of no interest."""
-
-
-class _UncheckedPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Unchecked
-
-
 class SignedClient:
     """The requests of one place. Thread-safe; connects on first use."""
 
@@ -112,9 +92,8 @@ class SignedClient:
         self.software = ""
         """What the server last called itself."""
         self._lock = threading.Lock()
-        self._open_pool: urllib3.HTTPConnectionPool | None = None
+        self._opened: Exchange | None = None
         host, port = place.server
-        self.address = AddressCheck(host, port)
         self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
         self._signer = Signer(place, self.host)
         self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
@@ -162,9 +141,8 @@ class SignedClient:
         body: Body = b"",
         length: int | None = None,
         idle: float = IDLE_SECONDS,
-    ) -> urllib3.BaseHTTPResponse:
-        """One request, once; the caller reads and releases a successful answer. Raises ``StorageError``."""
-        self.address.hold()
+    ) -> Answering:
+        """One request, once; the caller reads or closes a successful answer. Raises ``StorageError``."""
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if length is not None:
             sent["content-length"] = str(length)
@@ -172,23 +150,10 @@ class SignedClient:
             assert isinstance(body, bytes)
             sent["content-length"] = str(len(body))
         target, signed = self._signed(method, key, query or {}, sent)
-        # urllib3 sends any buffer; its annotations name only bytes and text.
-        payload: Any = body or None
         try:
-            response = self._pool.urlopen(
-                method,
-                target,
-                body=payload,
-                headers=signed,
-                redirect=False,
-                retries=False,
-                timeout=Timeout(connect=CONNECT_SECONDS, read=idle),
-                preload_content=False,
-                decode_content=False,
-                assert_same_host=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise translate(_on_the_wire(error), scene) from error
+            response = self._exchange.ask(method, target, signed, body, idle=idle)
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), scene) from error
         self.software = response.headers.get("server", self.software)
         if response.status >= 300:
             raise translate(self._failure(response), scene)
@@ -197,21 +162,16 @@ class SignedClient:
     def close(self) -> None:
         """Free the connections. Idempotent."""
         with self._lock:
-            if self._open_pool is not None:
-                self._open_pool.close()
-                self._open_pool = None
+            if self._opened is not None:
+                self._opened.close()
 
     @property
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        with self._lock:
-            if self._open_pool is None:
-                host, port = self.place.server
-                if self.place.tls:
-                    pool = urllib3.HTTPSConnectionPool if self.place.tls_verify else _UncheckedPool
-                    self._open_pool = pool(host, port, maxsize=64, block=False, ssl_context=trust(self.place))
-                else:
-                    self._open_pool = urllib3.HTTPConnectionPool(host, port, maxsize=64, block=False)
-            return self._open_pool
+    def _exchange(self) -> Exchange:
+        if self._opened is None:
+            with self._lock:
+                if self._opened is None:
+                    self._opened = Exchange(*self.place.server, trust(self.place) if self.place.tls else None)
+        return self._opened
 
     def _signed(
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
@@ -251,25 +211,28 @@ class SignedClient:
             place.access_key_id, place.secret_access_key.reveal(), place.session_token.reveal() or None
         )
 
-    def _read_whole(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Answer:
+    def _read_whole(self, response: Answering, scene: Scene) -> Answer:
+        pieces, size = [], 0
         try:
-            body = response.read(_LONGEST_XML + 1)
-            if len(body) > _LONGEST_XML:
-                raise StorageError(
-                    Kind.UNREACHABLE, f"{self.host} sent an endless answer.", operation=scene.operation
-                )
-            response.drain_conn()
-        except (HTTPError, OSError) as error:
-            raise translate(_on_the_wire(error), scene) from error
+            for piece in response.pieces():
+                pieces.append(piece)
+                size += len(piece)
+                if size > _LONGEST_XML:
+                    raise StorageError(
+                        Kind.UNREACHABLE, f"{self.host} sent an endless answer.", operation=scene.operation
+                    )
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), scene) from error
         finally:
-            response.release_conn()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, headers, body)
+            response.close()
+        return Answer(response.status, response.headers, b"".join(pieces))
 
-    def _failure(self, response: urllib3.BaseHTTPResponse) -> Failure:
+    def _failure(self, response: Answering) -> Failure:
+        body = b""
         try:
-            body = response.read(64 * 1024)
-        except (HTTPError, OSError):
+            while len(body) < _LONGEST_ERROR and (piece := response.read()):
+                body += piece
+        except Broken:
             body = b""
         finally:
             response.close()
@@ -286,15 +249,6 @@ def failure_in(status: int, body: bytes, region: str = "") -> Failure:
         return Failure(status, "", region)
     code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
     return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)
-
-
-def read_error(error: Exception, scene: Scene) -> StorageError:
-    """The error for a connection that failed while a body was read."""
-    return translate(_on_the_wire(error), scene)
-
-
-def _on_the_wire(error: Exception) -> Failure:
-    return Failure(trouble=trouble_in(f"{type(error).__name__} {error!r} {error}"))
 
 
 def trust(place: Place) -> ssl.SSLContext:

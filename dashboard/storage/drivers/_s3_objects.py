@@ -72,7 +72,7 @@ class Objects:
 
         def once() -> bytes:
             response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
-            answer = {name.lower(): value for name, value in response.headers.items()}
+            answer = response.headers
             source = HttpSource(response, scene)
             try:
                 if if_version is not None and unquoted(answer.get("etag")) != if_version:
@@ -120,7 +120,7 @@ class Objects:
             headers["if-match"] = f'"{if_version}"'
         with self.explained(key, scene):
             response = self._client.open("GET", scene, key=full, query=query, headers=headers)
-        answer = {name.lower(): value for name, value in response.headers.items()}
+        answer = response.headers
         source = HttpSource(response, scene)
         try:
             return S3Reading(self._described(key, answer, scene).info, source)

@@ -6,21 +6,16 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
-from dashboard.storage.drivers._s3_errors import Scene
-from dashboard.storage.drivers._s3_http import read_error
+from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.errors import Damaged
+from dashboard.storage.http_exchange import Answering, Broken
 from dashboard.storage.types import ObjectInfo
-
-CHUNK = 1024 * 1024
 
 
 class HttpSource:
     """The body of one of our own requests."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> None:
+    def __init__(self, response: Answering, scene: Scene) -> None:
         self._response = response
         self._scene = scene
 
@@ -29,11 +24,11 @@ class HttpSource:
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in pieces of up to ``CHUNK`` bytes."""
+        """The body in pieces of at most 256 KiB."""
         try:
-            yield from self._response.stream(CHUNK)
-        except (HTTPError, OSError) as error:
-            raise read_error(error, self._scene) from error
+            yield from self._response.pieces()
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), self._scene) from error
 
     def close(self) -> None:
         """Drop the connection; one with a body left on it cannot serve again."""

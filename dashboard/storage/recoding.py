@@ -31,7 +31,7 @@ def info_of_content(info: ObjectInfo, size: int, mark: str) -> ObjectInfo:
 
 def entry_of_content(entry: Entry, size: int, mark: str) -> Entry:
     """As :func:`info_of_content`, for a listing."""
-    return replace(entry, size=size, etag=marked(entry.etag, mark))
+    return entry._replace(size=size, etag=marked(entry.etag, mark))
 
 
 def receipt_of_content(written: Written, size: int, md5: str, mark: str) -> Written:

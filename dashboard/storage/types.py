@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -50,9 +51,8 @@ class Visibility(StrEnum):
     PRIVATE = "private"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a listing says of an object.
+class Entry(NamedTuple):
+    """What a listing says of an object. A named tuple, which is made in half a dataclass's time.
 
     ``size`` in bytes; ``modified`` in seconds since the epoch (UTC), with the precision the backend
     gives; ``etag`` without quotes, or None where the backend has none.

@@ -18,7 +18,6 @@ from typing import IO
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 
 RUN = 8192
@@ -76,7 +75,9 @@ def walk_folders(rows_of: Callable[[bytes, Sort], Iterator[Row]], base: bytes) -
                 if name[-1] == _SLASH:
                     open_folders.append((full, rows_of(full, spill.ordered)))
                     break
-                yield Entry(key_text(full), size, None if modified == UNKNOWN else modified / 1e9)
+                # As key_text does, without another call for every file there is.
+                key = full.decode("utf-8", "surrogateescape")
+                yield Entry(key, size, None if modified == UNKNOWN else modified / 1e9)
             else:
                 open_folders.pop()
 

@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import urllib3
-
 from dashboard.storage.drivers._gcs_errors import Failure, Scene, translate
 from dashboard.storage.drivers._gcs_place import Place
 from dashboard.storage.drivers._gcs_tokens import KeyTokens, SignInFailure, tokens_of
+from dashboard.storage.http_exchange import Answering, Broken
 from dashboard.storage.http_server import (
     IDLE_SECONDS,
     Answer,
     Body,
     HttpServer,
     Incoming,
-    WireTrouble,
     whole,
 )
 from dashboard.storage.wire import patiently
@@ -96,7 +94,7 @@ class Client:
         self.tokens.close()
         self.server.close()
 
-    def incoming(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Incoming:
+    def incoming(self, response: Answering, scene: Scene) -> Incoming:
         """The body of an open answer; what goes wrong with it is translated."""
         return Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
 
@@ -110,10 +108,10 @@ class Client:
         body: Body | None = None,
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> Answering:
         """One request, once; the caller reads the answer. Raises as :meth:`ask` does."""
 
-        def asked(token: str) -> urllib3.BaseHTTPResponse:
+        def asked(token: str) -> Answering:
             sent = {**(headers or {}), "authorization": f"Bearer {token}"}
             return self.server.open(method, target, headers=sent, body=body, idle=idle)
 
@@ -133,7 +131,7 @@ class Client:
     def _telling(self, call: Callable[[], T], scene: Scene) -> T:
         try:
             return call()
-        except WireTrouble as error:
+        except Broken as error:
             raise translate(Failure(trouble=error.trouble), scene) from error
         except SignInFailure as error:
             raise translate(error.failure, scene) from error

@@ -22,10 +22,12 @@ from google.auth import crypt, jwt
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.urllib3 import Request
 
+from dashboard.storage.connecting import CONNECT_SECONDS
 from dashboard.storage.drivers._gcs_errors import Failure
 from dashboard.storage.drivers._gcs_place import Place
 from dashboard.storage.gcs_options import ServiceAccount
-from dashboard.storage.http_server import CONNECT_SECONDS, HttpServer, WireTrouble
+from dashboard.storage.http_exchange import Broken
+from dashboard.storage.http_server import HttpServer
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -138,7 +140,7 @@ class KeyTokens:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
             answer = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE)
-        except WireTrouble as error:
+        except Broken as error:
             raise SignInFailure(Failure(trouble=error.trouble, host=self._server.host)) from error
         said = _document(answer.body)
         token, seconds = said.get("access_token"), said.get("expires_in")

@@ -17,13 +17,13 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from dashboard.storage.drivers._vercel_errors import Failure, Scene, translate
 from dashboard.storage.drivers._vercel_place import Place
 from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.http_exchange import Broken
 from dashboard.storage.http_server import (
     IDLE_SECONDS,
     Answer,
     Body,
     HttpServer,
     Incoming,
-    WireTrouble,
     whole,
 )
 from dashboard.storage.ranges import range_header
@@ -255,7 +255,7 @@ class Client:
 def _told(scene: Scene) -> Iterator[None]:
     try:
         yield
-    except WireTrouble as error:
+    except Broken as error:
         raise translate(Failure(trouble=error.trouble), scene) from error
 
 

@@ -65,6 +65,15 @@
     }
   }
 
+  /* What was said of a field's earlier content is not about its new one. */
+  function forgive(field) {
+    var said = document.getElementById(field.id + "-error");
+    if (said) said.remove();
+    field.removeAttribute("aria-invalid");
+    if (document.getElementById(field.id + "-hint")) field.setAttribute("aria-describedby", field.id + "-hint");
+    else field.removeAttribute("aria-describedby");
+  }
+
   /* Made here and shown, so that whoever fills in the form can keep a copy before the key is sealed. */
   function makeKey(button) {
     var field = document.getElementById(button.dataset.makeKey);
@@ -72,6 +81,7 @@
     field.type = "text";
     field.autocomplete = "off";
     field.value = btoa(String.fromCharCode.apply(null, bytes));
+    forgive(field);
     field.focus();
     field.select();
     announce("A new key is in the field. Keep a copy of it.");
@@ -86,6 +96,7 @@
     if (file.size > 65536) { announce(file.name + " is too large for a key."); field.focus(); return; }
     file.text().then(function (text) {
       field.value = text;
+      forgive(field);
       field.focus();
       announce(file.name + " is in the field.");
     }, function () { announce(file.name + " cannot be read."); });

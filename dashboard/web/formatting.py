@@ -52,8 +52,10 @@ def milliseconds(value: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A duration: ``41 s``, ``12 min 5 s``; a dash for None."""
-    return "–" if seconds is None else figures.span(seconds)
+    """A duration: ``<1 s``, ``41 s``, ``12 min 5 s``; a dash for None."""
+    if seconds is None:
+        return "–"
+    return "<1 s" if seconds < 1 else figures.span(seconds)
 
 
 def eta(value: tuple[float, float] | None) -> str:

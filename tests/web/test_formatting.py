@@ -24,7 +24,7 @@ def test_sizes_are_decimal(value: float | None, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(None, "–"), (0.2, "0 s"), (59.4, "59 s"), (60, "1 min"), (725, "12 min 5 s"), (12_000, "3 h 20 min"),
+    [(None, "–"), (0.2, "<1 s"), (59.4, "59 s"), (60, "1 min"), (725, "12 min 5 s"), (12_000, "3 h 20 min"),
      (187_200, "2 d 4 h")],
 )  # fmt: skip
 def test_durations_have_two_units(seconds: float | None, shown: str) -> None:

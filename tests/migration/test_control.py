@@ -69,8 +69,11 @@ def test_what_is_moving_is_shown_with_its_bytes(rehearsal: Rehearsal) -> None:
 
     def look_when_half_is_there(verb: str, key: str) -> None:
         if verb == "commit" and not shown:
-            wait_until(lambda: bool(rehearsal.book.live().in_flight), seconds=30, what="something in flight")
+            wait_until(has_moved, seconds=30, what="bytes in flight")
             shown.extend(rehearsal.book.live().in_flight)
+
+    def has_moved() -> bool:
+        return any(one.done for one in rehearsal.book.live().in_flight)
 
     rehearsal.destination.hook = look_when_half_is_there
     rehearsal.assert_clean(rehearsal.run())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Sequence
 
@@ -17,8 +16,6 @@ from dashboard.storage.addresses import address_refusal, host_refusal
 from dashboard.storage.errors import StorageError
 
 CONNECT_SECONDS = 5.0
-LOOK_AGAIN = 30.0
-"""Seconds for which a server's addresses are taken to be the ones that were looked at."""
 
 _CLOCK = "Check the clock of this machine, then have the server's certificate renewed."
 _AUTHORITY = (
@@ -79,31 +76,6 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     return addresses
 
 
-class AddressCheck:
-    """The address policy for a server that is in use: a name may lead elsewhere tomorrow. Thread-safe."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._server = host, port
-        self._lock = threading.Lock()
-        self._good_until = float("-inf")
-
-    def hold(self) -> None:
-        """Look the name up, at most once in ``LOOK_AGAIN`` seconds. Raises ``StorageError`` of kind
-        ``DENIED`` for a forbidden address; a name that is not found is left for the client to report."""
-        if time.monotonic() < self._good_until:
-            return
-        with self._lock:
-            if time.monotonic() < self._good_until:
-                return
-            try:
-                resolve(*self._server)
-            except StorageError as error:
-                if error.kind is Kind.DENIED:
-                    raise
-                return
-            self._good_until = time.monotonic() + LOOK_AGAIN
-
-
 def connect(host: str, port: int, addresses: Sequence[str]) -> socket.socket:
     """A TCP connection to the first address that answers, within ``CONNECT_SECONDS`` in all."""
     deadline = time.monotonic() + CONNECT_SECONDS
@@ -150,6 +122,17 @@ def _unconnected(error: OSError, host: str, port: int) -> StorageError:
         "connect",
         "Check the host, the port and this machine's network.",
     )
+
+
+def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
+    """Public authorities plus the pasted one; no checks at all only when a person said so."""
+    context = ssl.create_default_context()
+    if authority:
+        context.load_verify_locations(cadata=authority)
+    if not tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContext) -> str:

@@ -6,7 +6,6 @@ Imports an HTTP client: for drivers only.
 from __future__ import annotations
 
 import socket
-import ssl
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -55,14 +54,3 @@ class SecurePool(urllib3.HTTPSConnectionPool):
     """Connections with TLS."""
 
     ConnectionCls = SecureConnection
-
-
-def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
-    """Public authorities plus the pasted one; no checks at all only when a person said so."""
-    context = ssl.create_default_context()
-    if authority:
-        context.load_verify_locations(cadata=authority)
-    if not tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

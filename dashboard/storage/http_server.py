@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from dashboard.storage.connections import trust
+from dashboard.storage.connecting import trust
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Answering, Broken, Exchange
 

@@ -17,7 +17,8 @@ from azure.storage.blob import LinearRetry
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from dashboard.storage.connections import Pool, SecurePool, trust
+from dashboard.storage.connecting import trust
+from dashboard.storage.connections import Pool, SecurePool
 from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
 from dashboard.storage.drivers._azure_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.wire import trouble_in

@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import bad_certificate, connect, resolve
-from dashboard.storage.connections import trust
+from dashboard.storage.connecting import bad_certificate, connect, resolve, trust
 from dashboard.storage.drivers._ftp_errors import not_signed_in
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Secret

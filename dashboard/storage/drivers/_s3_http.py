@@ -22,6 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from dashboard.errors import Kind
+from dashboard.storage.connecting import trust
 from dashboard.storage.drivers._s3_errors import Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers._s3_place import IDLE_SECONDS, Place
 from dashboard.storage.drivers._s3_signing import Signer
@@ -159,6 +160,10 @@ class SignedClient:
             raise translate(self._failure(response), scene)
         return response
 
+    def tls_context(self) -> ssl.SSLContext:
+        """The settings its connections are made with. No network call."""
+        return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
+
     def close(self) -> None:
         """Free the connections. Idempotent."""
         with self._lock:
@@ -170,7 +175,9 @@ class SignedClient:
         if self._opened is None:
             with self._lock:
                 if self._opened is None:
-                    self._opened = Exchange(*self.place.server, trust(self.place) if self.place.tls else None)
+                    self._opened = Exchange(
+                        *self.place.server, self.tls_context() if self.place.tls else None
+                    )
         return self._opened
 
     def _signed(
@@ -249,14 +256,3 @@ def failure_in(status: int, body: bytes, region: str = "") -> Failure:
         return Failure(status, "", region)
     code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
     return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)
-
-
-def trust(place: Place) -> ssl.SSLContext:
-    """Public authorities plus the pasted one; no checks at all only when a person said so."""
-    context = ssl.create_default_context()
-    if place.ca_certificate:
-        context.load_verify_locations(cadata=place.ca_certificate)
-    if not place.tls_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -13,9 +13,7 @@ from dashboard.storage.option_checks import sealing_key
 from dashboard.storage.s3_options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
 
-CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 90.0
-OVERALL_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
-from dashboard.storage.connections import Connection, Pool, SecureConnection, SecurePool, trust
+from dashboard.storage.connecting import trust
+from dashboard.storage.connections import Connection, Pool, SecureConnection, SecurePool
 from dashboard.storage.drivers._webdav_errors import (
     Scene,
     from_client,
@@ -180,7 +181,7 @@ class Client:
             connection = SecureConnection(
                 host,
                 port,
-                ssl_context=self._trust(),
+                ssl_context=self.tls_context(),
             )
         else:
             connection = Connection(host, port)
@@ -228,15 +229,14 @@ class Client:
                         port,
                         maxsize=64,
                         block=False,
-                        ssl_context=trust(
-                            tls_verify=self.place.tls_verify, authority=self.place.ca_certificate
-                        ),
+                        ssl_context=self.tls_context(),
                     )
                 else:
                     self._open_pool = Pool(host, port, maxsize=64, block=False)
             return self._open_pool
 
-    def _trust(self) -> ssl.SSLContext:
+    def tls_context(self) -> ssl.SSLContext:
+        """The settings its connections are made with. No network call."""
         return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
 
     def _headers(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
-from dashboard.storage.connections import trust
+from dashboard.storage.connecting import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._azure_client import Body, Client
 from dashboard.storage.drivers._azure_deleting import DeletesManyOnAzure

@@ -20,7 +20,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _s3_acl, _s3_listing
 from dashboard.storage.drivers._s3_create import CreateOnly
 from dashboard.storage.drivers._s3_deleting import DeletesManyOnS3
-from dashboard.storage.drivers._s3_http import LONGEST_LINK, SignedClient, trust
+from dashboard.storage.drivers._s3_http import LONGEST_LINK, SignedClient
 from dashboard.storage.drivers._s3_keys import check, plain
 from dashboard.storage.drivers._s3_labels import LabelsS3Objects
 from dashboard.storage.drivers._s3_objects import Objects
@@ -261,7 +261,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return trust(self._place)
+        return self._client.tls_context()
 
     # Links
 

@@ -15,7 +15,6 @@ from typing import Self
 import urllib3
 
 from dashboard.errors import Kind
-from dashboard.storage.connections import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
 from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
@@ -295,7 +294,7 @@ class WebDAVDriver:
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return trust(tls_verify=self._place.tls_verify, authority=self._place.ca_certificate)
+        return self._client.tls_context()
 
     # How
 

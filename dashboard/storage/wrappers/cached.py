@@ -41,7 +41,6 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     SignsUploads,
-    Version,
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.place_powers import ChecksSettings
@@ -56,6 +55,7 @@ from dashboard.storage.wrapper_options import (
 )
 from dashboard.storage.wrappers._copies import Copy, CopyReading, description
 from dashboard.storage.wrappers._shelves import DiskShelf, Shelf, Slip
+from dashboard.storage.wrappers._versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
 
 _REMEMBERED = 10_000
@@ -264,30 +264,13 @@ class _DeletesMany(_Caching):
             return self.inner.delete_many(known)
 
 
-class _Versions(_Caching):
+class _Versions(ForwardsVersions, _Caching):
     """Older states are read where they lie; what is restored replaces the copy."""
-
-    def keeps_versions(self) -> bool:
-        """See ``KeepsVersions``."""
-        return self._kept.keeps_versions()
-
-    def versions(self, prefix: str = "") -> Iterator[Version]:
-        """See ``KeepsVersions``."""
-        return self._kept.versions(prefix)
-
-    def read_version(self, key: str, version: str) -> Reading:
-        """See ``KeepsVersions``."""
-        return self._kept.read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``."""
         with self.changing(key):
             return self._kept.restore_version(key, version)
-
-    @property
-    def _kept(self) -> KeepsVersions:
-        assert isinstance(self.inner, KeepsVersions)
-        return self.inner
 
 
 class Cached(_Caching):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Self
 from urllib.parse import quote
@@ -22,7 +22,6 @@ from dashboard.storage.driver import (
     LooksBeforeCreating,
     ProvesByParts,
     Purges,
-    Reading,
     ReadsInParallel,
     ReadsRanges,
     RefusesWrites,
@@ -36,12 +35,12 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     SignsUploads,
-    Version,
 )
 from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.types import Attributes, Secret, Written
 from dashboard.storage.wrapper_options import CDN_DOMAIN, CDN_KEY_ID, CDN_PURGE, CDN_SECRET, CDN_ZONE
 from dashboard.storage.wrappers._purging import Cloudflare, CloudFront, Network
+from dashboard.storage.wrappers._versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
 
 log = logging.getLogger(__name__)
@@ -195,31 +194,14 @@ class _DeletesMany(_Delivering):
         return failed
 
 
-class _Versions(_Delivering):
+class _Versions(ForwardsVersions, _Delivering):
     """What is restored is a change."""
-
-    def keeps_versions(self) -> bool:
-        """See ``KeepsVersions``."""
-        return self._kept.keeps_versions()
-
-    def versions(self, prefix: str = "") -> Iterator[Version]:
-        """See ``KeepsVersions``."""
-        return self._kept.versions(prefix)
-
-    def read_version(self, key: str, version: str) -> Reading:
-        """See ``KeepsVersions``."""
-        return self._kept.read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``."""
         written = self._kept.restore_version(key, version)
         self._tell(key)
         return written
-
-    @property
-    def _kept(self) -> KeepsVersions:
-        assert isinstance(self.inner, KeepsVersions)
-        return self.inner
 
 
 class Delivered(_Delivering):

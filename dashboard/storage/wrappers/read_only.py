@@ -15,7 +15,6 @@ from dashboard.storage.driver import (
     KeepsFolders,
     Links,
     LooksBeforeCreating,
-    Reading,
     ReadsInParallel,
     ReadsRanges,
     SetsVisibility,
@@ -27,10 +26,10 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     SignsUploads,
-    Version,
 )
 from dashboard.storage.place_powers import ChecksSettings, Finding
 from dashboard.storage.types import Attributes, Secret, Visibility
+from dashboard.storage.wrappers._versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
 _WHY = "This backend is read-only in Stowage."
@@ -84,29 +83,12 @@ class _TellsVisibility(Wrapper):
         _refuse("set visibility", key)
 
 
-class _TellsVersions(Wrapper):
+class _TellsVersions(ForwardsVersions):
     """Shows older states, and restores none."""
-
-    def keeps_versions(self) -> bool:
-        """See ``KeepsVersions``."""
-        return self._kept.keeps_versions()
-
-    def versions(self, prefix: str = "") -> Iterator[Version]:
-        """See ``KeepsVersions``."""
-        return self._kept.versions(prefix)
-
-    def read_version(self, key: str, version: str) -> Reading:
-        """See ``KeepsVersions``."""
-        return self._kept.read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> NoReturn:
         """Refused."""
         _refuse("restore", key)
-
-    @property
-    def _kept(self) -> KeepsVersions:
-        assert isinstance(self.inner, KeepsVersions)
-        return self.inner
 
 
 class _TellsTags(Wrapper):

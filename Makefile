@@ -10,7 +10,7 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract lint types contracts check demo bench bench-storage torture wheel lock clean
+.PHONY: help run test contract lint types contracts check demo bench bench-storage torture oldest wheel lock clean
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
@@ -44,7 +44,7 @@ contracts:  ## check which room imports which
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as c; c()'
 
-check: lint types contracts test  ## lint, types, contracts and tests
+check: lint types contracts test oldest  ## lint, types, contracts, tests and the oldest packages
 
 demo:  ## a console with a local S3 server, two backends and sample files
 	@$(ENSURE) requirements-dev.lock
@@ -67,10 +67,17 @@ wheel:  ## build dist/stowage-*.whl
 	@$(ENSURE) requirements-dev.lock
 	@$(PY) -m build --wheel --no-isolation
 
-lock:  ## make both lock files again (needs uv)
+oldest: wheel  ## use everything with the oldest packages that the wheel accepts
+	@$(ENSURE) requirements-oldest.lock $(VENV)/oldest
+	@$(VENV)/oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+	  --no-index dist/stowage-*.whl
+	@cd dist && ../$(VENV)/oldest/bin/python -W error ../tests/packaging/everything.py
+
+lock:  ## make the lock files again (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/' >&2; exit 1; }
 	@uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	@uv pip compile $(LOCK) -o requirements-dev.lock -c requirements.lock --extra dev --extra bench pyproject.toml
+	@uv pip compile $(LOCK) -o requirements-oldest.lock --resolution lowest-direct pyproject.toml
 
 LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-header \
        --no-emit-index-url --no-emit-find-links

@@ -102,7 +102,7 @@ def presets(invocation: Invocation, preset: str | None) -> None:
         ],
     )
     if chosen.help:
-        out.note(f"\n{chosen.help}")
+        out.explain(chosen.help)
 
 
 @backend.command("new-key")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.cli import wording
 from dashboard.cli.frame import DONE, WITH_ERRORS, Invocation
-from dashboard.cli.output import Output, plain, printable
+from dashboard.cli.output import Output, plain
 from dashboard.errors import StowageError
 from dashboard.migration.types import Outcome, Progress, State
+from dashboard.services.one_line import printable
 
 if TYPE_CHECKING:
     from types import FrameType

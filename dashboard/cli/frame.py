@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from dashboard.cli.output import Output, printable
+from dashboard.cli.output import Output
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.one_line import printable
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Overrides, Settings, SettingsError
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dashboard.services.one_line import printable
+
 if TYPE_CHECKING:
     from dashboard.errors import StowageError
 
@@ -31,6 +33,12 @@ class Output:
     def note(self, text: str) -> None:
         """A line that is not the answer: what is being done, what to do next."""
         click.echo(printable(text), err=True)
+
+    def explain(self, text: str) -> None:
+        """Several lines of our own words, after an empty one."""
+        click.echo(err=True)
+        for line in text.splitlines():
+            self.note(line)
 
     def document(self, value: object) -> None:
         """The answer for a program. Called once in a run; nothing is printed for a person."""
@@ -70,12 +78,6 @@ class Output:
         self.note(f"Error: {error.reason}")
         if error.remedy:
             self.note(error.remedy)
-
-
-def printable(text: str) -> str:
-    """``text`` as a terminal may safely have it: keys and messages can hold escape sequences."""
-    safe = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-    return safe.encode("utf-8", "backslashreplace").decode()
 
 
 def plain(value: object) -> Any:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 from dashboard.cli.frame import Invocation
-from dashboard.cli.output import printable
+from dashboard.services.one_line import printable
 
 LOOK = 0.25
 """Seconds between two looks."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from dashboard.migration.ledger import Failure, Planned
-from dashboard.migration.reasons import AGE_UNKNOWN, NOT_NEWER, SAME, TAKEN, explain
+from dashboard.migration.reasons import AGE_UNKNOWN, NOT_NEWER, SAME, SAME_SIZE, TAKEN, explain
 from dashboard.migration.types import Action, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Entry
@@ -47,7 +47,7 @@ def _unless_same(entry: Entry, found: Entry, spec: Spec, otherwise: Action) -> t
     if known is not None:
         return (Action.SKIP, SAME) if known else (otherwise, None)
     if spec.verify is Verify.SIZE and _not_older(found, entry):
-        return Action.SKIP, SAME
+        return Action.SKIP, SAME_SIZE
     return Action.COMPARE, None
 
 

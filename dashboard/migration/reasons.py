@@ -8,6 +8,9 @@ from dashboard.errors import Kind, StowageError
 from dashboard.migration.ledger import Failure
 
 SAME = Failure("", "The same content is at the destination already.")
+SAME_SIZE = Failure(
+    "", "An object of the same size, and no older, is at the destination already. Contents were not compared."
+)
 NOT_NEWER = Failure("", "The destination's object is as new or newer.")
 TAKEN = Failure(
     Kind.CONFLICT.value,

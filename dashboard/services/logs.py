@@ -6,6 +6,8 @@ import logging
 import re
 import sys
 
+from dashboard.services.one_line import printable
+
 BLOT = "***"
 
 _NAMES = (
@@ -36,11 +38,16 @@ def redact(text: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Redacts the finished line, so that tracebacks and chained vendor messages are covered too."""
+    """Redacts the finished line, so that tracebacks and chained vendor messages are covered too. A record is
+    one line, whatever the names in it hold; only tracebacks follow on lines of their own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as text without credentials."""
         return redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line itself, without what follows of a traceback."""
+        return printable(super().formatMessage(record))
 
 
 def configure(level: str, *, name: str = "stowage") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from dashboard.migration.types import LedgerRow
+from dashboard.services.one_line import without_controls
 
 HEADER = (
     "key",
@@ -63,9 +64,10 @@ def _cells(row: LedgerRow) -> tuple[str, ...]:
 def _safe(cell: str) -> str:
     """Spreadsheets run cells that begin like a formula (OWASP, CSV injection): an apostrophe stops it.
 
-    Keys that are not valid Unicode are shown with their odd bytes escaped.
+    Line breaks, other control characters and bytes that are no text are escaped: every object is one line.
+    The JSON report has such keys exactly.
     """
-    text = cell.encode("utf-8", "backslashreplace").decode()
+    text = without_controls(cell)
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 

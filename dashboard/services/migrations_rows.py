@@ -83,7 +83,8 @@ def refuse_twin(session: Session, row: Migration) -> None:
                 f"Migration {other.id} already copies from “{row.source}” to “{row.destination}”.",
                 operation="start migration",
                 subject=str(other.id),
-                remedy="Wait until it has finished, or cancel it first.",
+                remedy=f"Wait until it has finished, or cancel it first. If it was interrupted, go on with: "
+                f"stowage migrations resume {other.id}",
             )
 
 

@@ -165,8 +165,8 @@ class Probes:
                     watched.run = watched.run.with_step(step)
         except Exception as error:  # noqa: BLE001  # the boundary of a background job
             # Without the message: a vendor's text may hold what was sent.
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("A connection test broke off with %s\n%s", type(error).__name__, frames)
+            frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+            log.error("A connection test broke off with %s at %s", type(error).__name__, ", ".join(frames))
             with self._lock:
                 watched.run = _broken_off(watched.run)
 

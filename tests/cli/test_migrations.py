@@ -74,6 +74,20 @@ def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: 
     assert contents(tmp_path / "other") == contents(files)
 
 
+def test_a_line_break_in_a_key_makes_no_line_of_its_own(console: Cli, files: Path, tmp_path: Path) -> None:
+    (tmp_path / "other" / "blocked").write_text("a file where a folder is needed")
+    (files / "blocked").mkdir()
+    (files / "blocked" / "a\nmigration  99: clean\r").write_bytes(b"x")
+    answer = console("migrate", "local-disk", "other", "--yes")
+    assert answer.code == 1
+    assert r"For example: blocked/a\nmigration  99: clean\r" in answer.err
+    report = console("migrations", "report", "1").out
+    assert r"blocked/a\nmigration  99: clean\r," in report
+    assert report.count("\n") == 32
+    objects = console("migrations", "report", "1", "--json").document["objects"]
+    assert "blocked/a\nmigration  99: clean\r" in {one["key"] for one in objects}
+
+
 def test_the_report_is_csv_or_one_document(console: Cli, files: Path, tmp_path: Path) -> None:
     assert console("migrate", "local-disk", "other", "--yes").code == 0
     rows = list(csv.DictReader(io.StringIO(console("migrations", "report", "1").out)))
@@ -221,6 +235,21 @@ def test_ctrl_c_pauses_and_resume_goes_on(console: Cli, many: Path, instance: Pa
     assert shown["counters"]["copied"] < shown["counters"]["found"] or not shown["counters"]["listing_final"]
     resumed = console("migrations", "resume", "1", "--json")
     assert resumed.code == 0, resumed.err
+    assert contents(tmp_path / "other") == contents(many)
+
+
+def test_after_a_kill_the_words_name_resume(console: Cli, many: Path, instance: Path, tmp_path: Path) -> None:
+    arguments = ("migrate", "local-disk", "other", "--yes", "--workers", "1")
+    with terminal(instance, *arguments, NO_COLOR="1") as screen:
+        screen.until(r"running.*[1-9]\d* of \d")
+        os.killpg(screen.process.pid, signal.SIGKILL)
+        screen.process.wait()
+    assert "stowage migrations resume 1" in console("migrations", "show", "1").err
+    again = console("migrate", "local-disk", "other", "--yes")
+    assert again.code == 1
+    assert "stowage migrations resume 1" in again.err
+    assert console("migrations", "resume", "1").code == 0
+    assert "resume" not in console("migrations", "show", "1").err
     assert contents(tmp_path / "other") == contents(many)
 
 

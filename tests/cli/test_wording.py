@@ -7,7 +7,8 @@ import time
 import pytest
 
 from dashboard.cli import wording
-from dashboard.cli.output import plain, printable
+from dashboard.cli.output import plain
+from dashboard.services.one_line import printable, without_controls
 from dashboard.storage.types import Secret
 
 
@@ -59,7 +60,9 @@ def test_counts() -> None:
     assert wording.many(None) == ""
 
 
-@pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\x07", "a\u202eb", "\x9b31m", "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "a\rb", "\x07", "a\nb", "a\u2028b", "a\u202eb", "\x9b31m", "\udcff"]
+)
 def test_nothing_printed_can_steer_a_terminal(text: str) -> None:
     safe = printable(text)
     assert safe.isprintable()
@@ -67,7 +70,13 @@ def test_nothing_printed_can_steer_a_terminal(text: str) -> None:
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
-    assert printable("Über “uns” 日本\nnext") == "Über “uns” 日本\nnext"
+    assert printable("Über “uns” 日本") == "Über “uns” 日本"
+
+
+def test_a_line_of_a_file_stays_one_line() -> None:
+    assert without_controls("a\r\nb\x1b\u2028c") == r"a\r\nb\x1b\u2028c"
+    assert without_controls("\udcff") == r"\udcff"
+    assert without_controls("Über\xa0👩\u200d👧 日本") == "Über\xa0👩\u200d👧 日本"
 
 
 def test_a_secret_in_an_answer_is_a_mistake() -> None:

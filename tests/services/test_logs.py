@@ -71,6 +71,15 @@ def test_tracebacks_are_redacted_too(root_logger: logging.Logger, capsys: pytest
     assert shown.count("It failed") == 1
 
 
+def test_a_name_with_a_line_break_makes_no_line_of_its_own(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info")
+    logging.getLogger("dashboard.test").warning("Job 1 failed: %s", "a\nINFO all is well\x1b[2J")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(r"Job 1 failed: a\nINFO all is well\x1b[2J")
+
+
 def test_vendors_do_not_chatter(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("debug")
     logging.getLogger("botocore.auth").debug("CanonicalRequest: ...")

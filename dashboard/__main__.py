@@ -20,19 +20,20 @@ if TYPE_CHECKING:
 def main() -> None:
     """The ``stowage`` command."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["runner"]:
-        _runner(arguments[1:])
+    if arguments[:1] == ["runner"] or arguments[:1] == ["web"]:
+        _child(arguments[0], arguments[1:])
+        return
     from dashboard.cli import stowage
 
     stowage(obj=Composition(_open_services, _serve))
 
 
-def _runner(arguments: list[str]) -> None:
+def _child(name: str, arguments: list[str]) -> None:
     # Without the command line's own imports: it has to be back at work quickly after a crash.
-    from dashboard.app import run_child
+    from dashboard.app import run_child, run_web
 
     try:
-        run_child(arguments)
+        (run_web if name == "web" else run_child)(arguments)
     except (StowageError, SettingsError) as error:
         sys.exit(str(error))
 

@@ -10,10 +10,11 @@ import errno
 import faulthandler
 import logging
 import os
+import resource
 import signal
+import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,12 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).resolve().parent
-THREADS = 16
-CONNECTIONS = 1000
-LARGEST_REQUEST = 2 * 1024 * 1024
-"""Bytes; a little more than any form may have, so that too large a form still gets our own answer."""
-DRAIN = 2.0
-"""Seconds that finished answers get to reach slow readers when the console stops."""
+FILES = 4096
+"""Open files that web server and runner may have, where the system allows as many."""
+READY = "The web server is ready."
+"""What the web server's process says to its parent, once, before it answers anybody."""
 GONE_WITHIN = 8.0
 """Seconds after which a runner whose parent died ends itself the hard way."""
 
@@ -104,26 +103,74 @@ def _dress(app: Flask, settings: Settings, services: Services) -> None:
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """See ``Composition.serve``. To be called on the main thread."""
+    """See ``Composition.serve``. To be called on the main thread.
+
+    This process only watches two others, the web server and the runner, and starts them again when they
+    die. The listening sockets are its own: meanwhile the port is kept, and newcomers wait.
+    """
     logs.configure(settings.log_level)
-    app = _bare_app(settings)
-    services = _services(app, settings)
-    _dress(app, settings, services)
-    connections: dict[int, Any] = {}
-    server = _listen(app, settings, connections)
-    supervisor = Supervisor(_relay, command=_runner_command(settings), cwd=PACKAGE.parent)
+    sockets = _listen(settings)
+    greeting = _greeting(settings, sockets[0].getsockname()[1])
+    _raise_file_limit()
+    ready = threading.Event()
+    numbers = [each.fileno() for each in sockets]
+    web = Supervisor(
+        lambda line: ready.set() if line == READY else _relay(line),
+        command=_command("web", settings, "--sockets", ",".join(map(str, numbers))),
+        cwd=PACKAGE.parent,
+        name="web server",
+        pass_fds=numbers,
+    )
+    runner = Supervisor(_relay, command=_command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        supervisor.start()
-        _say_hello(settings, services, server, announce)
-        server.run()
-        _drain(connections)
+        web.start()
+        runner.start()
+        _await(web, ready)
+        for line in greeting:
+            announce(line)
+        threading.Event().wait()
     except SystemExit:
         pass
     finally:
-        supervisor.stop()
-        server.close()
+        # Both at once: who stops this process will not wait for one after the other.
+        other = threading.Thread(target=runner.stop)
+        other.start()
+        web.stop()
+        other.join()
+        for each in sockets:
+            each.close()
+
+
+def run_web(arguments: Sequence[str]) -> None:
+    """The web server's process: ``python -m dashboard web``. Ends on SIGTERM, or with its parent."""
+    parser = _parser("web", "Serve pages on sockets that the parent has bound.")
+    parser.add_argument("--sockets", required=True)
+    given = _given(parser, arguments)
+    sockets = [socket.socket(fileno=int(number)) for number in given.pop("sockets").split(",")]
+    settings = Settings.from_env(**given)
+    faulthandler.enable()
+    logs.configure(settings.log_level)
+    signal.signal(signal.SIGTERM, _leave)
+    # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # At once: until it is gone nobody else can have the port.
+    when_parent_dies(lambda: os._exit(1))
+    app = _bare_app(settings)
+    services = _services(app, settings)
+    _dress(app, settings, services)
+    # Only this process needs the web server.
+    from dashboard.web import server
+
+    try:
+        server.run(
+            app,
+            sockets,
+            behind_proxy=settings.trusted_proxies > 0,
+            ready=lambda: print(READY, flush=True),  # noqa: T201
+        )
+    finally:
         services.close()
 
 
@@ -132,13 +179,9 @@ def run_child(arguments: Sequence[str]) -> NoReturn:
 
     With ``--supervised`` it also ends when standard input does, because then its parent has died.
     """
-    parser = argparse.ArgumentParser(prog="stowage runner", description="Run jobs until stopped.")
+    parser = _parser("runner", "Run jobs until stopped.")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--instance", type=Path)
-    parser.add_argument("--key-file", type=Path)
-    parser.add_argument("--max-workers", type=int)
-    parser.add_argument("--log-level")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    given = _given(parser, arguments)
     supervised = given.pop("supervised")
     faulthandler.enable()
     settings = Settings.from_env(**given)
@@ -193,37 +236,47 @@ def _composed(settings: Settings, database: Database) -> Services:
     return compose(settings, database)
 
 
-def _listen(app: Flask, settings: Settings, connections: dict[int, Any]) -> Any:
-    from waitress.server import create_server
-
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Sockets that listen on every address that the host's name has here."""
+    port, sockets = settings.port, list[socket.socket]()
     try:
-        return create_server(
-            app,
-            map=connections,
-            host=settings.host,
-            port=settings.port,
-            threads=THREADS,
-            connection_limit=CONNECTIONS,
-            max_request_body_size=LARGEST_REQUEST,
-            ident="Stowage",
-            clear_untrusted_proxy_headers=not settings.trusted_proxies,
-        )
+        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                sockets.append(_bound(family, address[0], port))
+            except OSError as error:
+                # "localhost" may have an IPv6 address on a machine that has no IPv6.
+                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+            port = sockets[0].getsockname()[1]
     except OSError as error:
+        for each in sockets:
+            each.close()
         raise _refused(settings, error) from error
+    return sockets
 
 
-def _drain(connections: dict[int, Any]) -> None:
-    """Send the rest of answers that were finished while the server was already leaving its loop.
+def _bound(family: int, host: str | int, port: int) -> socket.socket:
+    return socket.create_server((str(host), port), family=family, backlog=1024)
 
-    waitress waits for its threads, but what they wrote beyond the socket's buffer would be lost.
-    """
-    from waitress import wasyncore
 
-    deadline = time.monotonic() + DRAIN
-    while time.monotonic() < deadline and any(
-        getattr(connection, "total_outbufs_len", 0) for connection in connections.values()
-    ):
-        wasyncore.loop(timeout=0.1, map=connections, count=1)
+def _await(web: Supervisor, ready: threading.Event) -> None:
+    while not ready.wait(0.05):
+        # A child that was killed is started again; one that gave up would give up again.
+        if (web.last_exit or 0) > 0:
+            raise StowageError(
+                Kind.INTERNAL,
+                "The web server did not start.",
+                operation="serve",
+                remedy="The lines above say why.",
+            )
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _refused(settings: Settings, error: OSError) -> StowageError:
@@ -237,23 +290,50 @@ def _refused(settings: Settings, error: OSError) -> StowageError:
     return StowageError(Kind.CONFLICT, f"{where} {reason}.", operation="listen", subject=where, remedy=remedy)
 
 
-def _say_hello(settings: Settings, services: Services, server: Any, announce: Callable[[str], None]) -> None:
-    port = getattr(server, "effective_port", settings.port)
+def _greeting(settings: Settings, port: int) -> list[str]:
+    """What a person is told once the console is there. Makes instance, databases and key where missing."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    announce(f"Stowage is at http://{host}:{port}")
-    state = services.keys.state()
-    if state.sealed:
-        announce(f"The console is sealed: {state.reason} {state.remedy}")
-    elif services.setup.needed():
-        announce(f"Setup code: {services.setup.issue_code()} (asked for once, on the first page)")
+    lines = [f"Stowage is at http://{host}:{port}"]
+    services = open_services(settings)
+    try:
+        state = services.keys.state()
+        if state.sealed:
+            lines.append(f"The console is sealed: {state.reason} {state.remedy}")
+        elif services.setup.needed():
+            code = services.setup.issue_code()
+            lines.append(f"Setup code: {code} (asked for once, on the first page)")
+    finally:
+        services.close()
+    return lines
 
 
-def _runner_command(settings: Settings) -> tuple[str, ...]:
+def _command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
+    """How a child of this process is started, with the same settings."""
     return (
-        *(sys.executable, "-m", "dashboard", "runner", "--supervised"),
+        *(sys.executable, "-m", "dashboard", name, *more),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
+        *("--host", settings.host, "--port", str(settings.port)),
         *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
+        *("--secure-cookies", str(int(settings.secure_cookies))),
+        *("--trusted-proxies", str(settings.trusted_proxies)),
     )
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The arguments of :func:`_command`. They win over the environment."""
+    parser = argparse.ArgumentParser(prog=f"stowage {name}", description=description)
+    for option in ("--instance", "--key-file"):
+        parser.add_argument(option, type=Path)
+    for option in ("--port", "--max-workers", "--trusted-proxies"):
+        parser.add_argument(option, type=int)
+    for option in ("--host", "--log-level"):
+        parser.add_argument(option)
+    parser.add_argument("--secure-cookies", type=lambda text: text == "1")
+    return parser
+
+
+def _given(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
 
 
 def _relay(line: str) -> None:

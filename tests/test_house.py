@@ -32,7 +32,7 @@ VENDORS = {
     "redis": {"storage/wrappers/_redis.py"},
     "zstandard": {"storage/wrappers/_zstd.py"},
     "argon2": {"services/passwords.py"},
-    "waitress": {"app.py"},
+    "waitress": {"web/server.py"},
 }
 SMALL_FAMILIES = ("storage/drivers/s3", "storage/drivers/_s3")
 

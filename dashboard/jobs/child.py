@@ -1,9 +1,10 @@
-"""The embedded runner's parent side: start the child process, watch it, start it again, stop it."""
+"""The parent's side of a child process: start it, watch it, start it again, stop it."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +30,8 @@ class Supervisor:
 
     The child holds the other end of a pipe as its standard input: when this process dies, however it
     dies, the child reads the end of it and stops. What the child prints is handed to ``on_line`` a line
-    at a time, so that it can be redacted before it is logged.
+    at a time, so that it can be redacted before it is logged. ``name`` is what the log calls it, and
+    ``pass_fds`` are the descriptors that every child inherits.
     """
 
     def __init__(
@@ -39,11 +41,16 @@ class Supervisor:
         command: Sequence[str],
         cwd: Path | None = None,
         stop_within: float = STOP_WITHIN,
+        name: str = "runner",
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._on_line = on_line
         self._command = tuple(command)
         self._cwd = cwd
         self._stop_within = stop_within
+        self._name = name
+        self._pass_fds = tuple(pass_fds)
+        self._last_exit: int | None = None
         self._stopping = Event()
         self._lock = Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -55,6 +62,11 @@ class Supervisor:
         with self._lock:
             child = self._child
         return child.pid if child is not None and child.poll() is None else None
+
+    @property
+    def last_exit(self) -> int | None:
+        """How the latest child that ended did so: its exit code, or minus a signal's number."""
+        return self._last_exit
 
     def start(self) -> None:
         """Start the child and keep it running. Returns at once; idempotent."""
@@ -72,7 +84,9 @@ class Supervisor:
             try:
                 child.wait(self._stop_within)
             except subprocess.TimeoutExpired:
-                log.warning("The runner did not stop in time: ending it; its work goes on at the next start")
+                log.warning(
+                    "The %s did not stop in time: ending it; its work goes on at the next start", self._name
+                )
                 child.kill()
                 child.wait()
         if self._thread is not None:
@@ -87,12 +101,13 @@ class Supervisor:
                 return
             self._relay(child)
             code = child.wait()
+            self._last_exit = code
             if self._stopping.is_set():
                 return
             if code == RESTART_CODE or time.monotonic() - started >= STEADY:
                 delay = FIRST_DELAY
             pause = min(delay, LONGEST_AFTER_KILL) if code < 0 else delay
-            log.warning("The runner ended (%s); starting it again in %.1f s", _ending(code), pause)
+            log.warning("The %s ended (%s); starting it again in %.1f s", self._name, _ending(code), pause)
             if self._stopping.wait(pause):
                 return
             delay = min(LONGEST_DELAY, delay * 2)
@@ -107,6 +122,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self._cwd,
+                pass_fds=self._pass_fds,
             )
             return self._child
 
@@ -131,4 +147,6 @@ def when_parent_dies(act: Callable[[], None]) -> None:
 
 
 def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "signal 9, which the system also sends when memory runs out"
     return f"signal {-code}" if code < 0 else f"exit code {code}"

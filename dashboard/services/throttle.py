@@ -73,11 +73,11 @@ def _row(session: Session, scope: str, name: str) -> SignInAttempts:
 def _names(username: str, address: str) -> list[tuple[str, str]]:
     names = [("user", _digest(username))]
     if address:
-        names.append(("address", _digest(_block(address))))
+        names.append(("address", _digest(block(address))))
     return names
 
 
-def _block(address: str) -> str:
+def block(address: str) -> str:
     """The address, or for IPv6 the /64 that one customer has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,22 +66,29 @@ def page():
     return "x" * 8_000_000
 
 app._dress = lambda slow, settings, services: slow.add_url_rule("/", view_func=page)
-app.serve(Settings.from_env({}, instance=Path(sys.argv[1]), port=0), lambda line: print(line, flush=True))
+app.run_web(["--instance", sys.argv[1], "--sockets", sys.argv[2]])
 """
 
 
 def test_a_request_in_flight_is_answered_before_the_end(instance: Path) -> None:
-    command = [sys.executable, "-c", SLOW, str(instance)]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        url = urlsplit(process.stdout.readline().split()[-1])
-        connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
-        connection.request("GET", "/")
-        assert any("at work" in line for line in process.stdout)
-        process.terminate()
-        assert len(connection.getresponse().read()) == 8_000_000
-        connection.close()
-        assert process.wait(20) == 0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [sys.executable, "-c", SLOW, str(instance), str(listening.fileno())]
+        with subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[listening.fileno()],
+        ) as process:
+            assert process.stdout
+            connection = http.client.HTTPConnection(*listening.getsockname(), timeout=20)
+            connection.request("GET", "/")
+            assert any("at work" in line for line in process.stdout)
+            process.terminate()
+            assert len(connection.getresponse().read()) == 8_000_000
+            connection.close()
+            assert process.wait(20) == 0
 
 
 def test_ctrl_c_on_the_whole_terminal_group_is_clean(instance: Path) -> None:
@@ -131,10 +140,64 @@ def test_a_killed_runner_is_back_at_work_and_pages_never_notice(console: Console
         assert answer.status == 200
 
 
-def test_the_runner_does_not_outlive_a_killed_console(console: ConsoleProcess) -> None:
-    runner = console.await_runner()
+def test_neither_runner_nor_web_server_outlives_a_killed_console(console: ConsoleProcess) -> None:
+    runner, web = console.await_runner(), web_pid(console)
+    assert web
     console.kill()
-    wait_until(lambda: not alive(runner), seconds=15, what="runner gone")
+    wait_until(lambda: not alive(runner) and not alive(web), seconds=15, what="children gone")
+
+
+def web_pid(console: ConsoleProcess) -> int | None:
+    """The process of the web server: the console's child that is not the runner."""
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+        except (OSError, IndexError):
+            continue
+        if parent == str(console.pid) and b"web" in command and alive(int(entry.name)):
+            return int(entry.name)
+    return None
+
+
+def healthy(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=20) as answer:
+            return bool(answer.read() == b"ok\n")
+    except OSError:
+        return False
+
+
+def test_idle_connections_neither_end_the_console_nor_keep_anybody_out(console: ConsoleProcess) -> None:
+    first = web_pid(console)
+    address = urlsplit(console.address)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    idle: list[socket.socket] = []
+    try:
+        for number in range(1100):
+            idle.append(socket.create_connection((address.hostname, address.port), timeout=20))
+            if number % 3 == 0:
+                idle[-1].sendall(b"POST /sign-in HTTP/1.1\r\nContent-Le")
+        for _ in range(3):
+            assert healthy(console.address)
+    finally:
+        for each in idle:
+            each.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert web_pid(console) == first
+
+
+def test_a_killed_web_server_is_back_at_the_same_address(console: ConsoleProcess) -> None:
+    runner, first = console.await_runner(), web_pid(console)
+    assert first
+    kill_9(first)
+    # Nobody is refused meanwhile: the port is kept, and who connects is answered by the next one.
+    assert healthy(console.address)
+    assert web_pid(console) not in (None, first)
+    assert console.runner_pid() == runner
+    assert any("The web server ended (signal 9" in line for line in console.lines)
+    assert len([line for line in console.lines if "Stowage is at" in line]) == 1
 
 
 def test_importing_the_application_starts_nothing(instance: Path) -> None:

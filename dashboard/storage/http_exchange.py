@@ -227,7 +227,7 @@ class Exchange:
             line.sock.settimeout(idle)
             cut_off = _send(line.sock, head, body)
             try:
-                return self._answer(line, method)
+                return self.answer(line, method)
             except (OSError, Broken):
                 if cut_off is not None:
                     raise cut_off from None
@@ -238,6 +238,18 @@ class Exchange:
         except BaseException:
             line.close()
             raise
+
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> _Line:
+        """As :meth:`ask` up to the body, which the caller sends on this new connection."""
+        head = _head_of(method, target, headers)
+        line = self._connected(self._age)
+        try:
+            line.sock.settimeout(idle)
+            line.sock.sendall(head)
+        except OSError as error:
+            line.close()
+            raise Broken(_trouble(error)) from error
+        return line
 
     def keep(self, line: _Line) -> None:
         """Take back a connection on which the next request may follow."""
@@ -286,7 +298,8 @@ class Exchange:
             raise Broken(_not_connected(error)) from error
         return _Line(raw, age)
 
-    def _answer(self, line: _Line, method: str) -> Answering:
+    def answer(self, line: _Line, method: str) -> Answering:
+        """The head of the answer to what went out. Raises :class:`Broken`, and ``OSError``."""
         for _ in range(_MOST_INTERIM):
             status, headers, newest = _parsed(line.until(b"\r\n\r\n", _LONGEST_HEAD, "reset"))
             if status >= 200:

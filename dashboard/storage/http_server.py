@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dashboard.storage.connecting import trust
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Answering, Broken, Exchange
+from dashboard.storage.wire import trouble_in
 
 IDLE_SECONDS = 90.0
+_FAREWELL_SECONDS = 2.0
+_FAREWELL_PIECES = 16
 _LONGEST_ANSWER = 32 * 1024 * 1024
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 
@@ -73,6 +78,16 @@ class HttpServer:
         """As :meth:`open`, its answer read whole."""
         return whole(self.open(method, target, headers=headers, body=body, idle=idle))
 
+    def begin(
+        self, method: str, target: str, *, headers: Mapping[str, str], idle: float = IDLE_SECONDS
+    ) -> Outgoing:
+        """A request whose body is handed over piece by piece; ``headers`` say how long it is or that it comes
+        in chunks, which the caller makes. Raises as :meth:`open` does."""
+        sent = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity", **headers}
+        connections = self._connections()
+        line = connections.begin(method, target, sent, idle=idle)
+        return Outgoing(line.sock, lambda: connections.answer(line, method))
+
     def tls_context(self) -> ssl.SSLContext:
         """The settings its connections are made with. No network call."""
         tls_verify, authority = self._trust
@@ -89,6 +104,46 @@ class HttpServer:
             if self._exchange is None:
                 self._exchange = Exchange(*self.address, self.tls_context() if self.tls else None)
             return self._exchange
+
+
+class Outgoing:
+    """A request whose head has gone out, on a connection of its own. Used by one thread."""
+
+    def __init__(self, sock: socket.socket, answer: Callable[[], Answering]) -> None:
+        self._sock = sock
+        self._answer = answer
+
+    def send(self, data: bytes) -> None:
+        """More of the body. Raises :class:`Broken`; where the server stopped listening its trouble is
+        ``reset``, and there may be an answer that says why."""
+        try:
+            self._sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+            raise Broken("reset") from error
+        except OSError as error:
+            self._sock.close()
+            raise Broken(trouble_in(repr(error))) from error
+
+    def answer(self) -> Answering:
+        """The answer, once the body is complete. Raises :class:`Broken`."""
+        try:
+            return self._answer()
+        except OSError as error:
+            self._sock.close()
+            raise Broken(trouble_in(repr(error))) from error
+        except Broken:
+            self._sock.close()
+            raise
+
+    def break_off(self) -> None:
+        """Leave it unfinished, and give the server a moment to notice. Idempotent."""
+        with suppress(OSError):
+            self._sock.settimeout(_FAREWELL_SECONDS)
+            self._sock.shutdown(socket.SHUT_WR)
+            for _ in range(_FAREWELL_PIECES):
+                if not self._sock.recv(64 * 1024):
+                    break
+        self._sock.close()
 
 
 def whole(response: Answering) -> Answer:

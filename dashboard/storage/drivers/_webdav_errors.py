@@ -18,7 +18,7 @@ from dashboard.storage.errors import (
     Unsupported,
 )
 from dashboard.storage.ranges import PastEnd
-from dashboard.storage.wire import trouble_in, wire_error
+from dashboard.storage.wire import wire_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,3 @@ def on_the_wire(trouble: str, scene: Scene) -> StorageError:
         speaks="WebDAV",
         redirect="Enter the address it leads to: often https:// in place of http://, or another path.",
     )
-
-
-def from_client(error: Exception, scene: Scene) -> StorageError:
-    """The error for what the HTTP client raised."""
-    return on_the_wire(trouble_in(f"{type(error).__name__} {error!r} {error}"), scene)

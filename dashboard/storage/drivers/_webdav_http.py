@@ -8,28 +8,17 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
-import urllib3
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout
-
-from dashboard.storage.connecting import trust
-from dashboard.storage.connections import Connection, Pool, SecureConnection, SecurePool
-from dashboard.storage.drivers._webdav_errors import (
-    Scene,
-    from_client,
-    on_the_wire,
-    translate,
-)
-from dashboard.storage.drivers._webdav_place import CONNECT_SECONDS, IDLE_SECONDS, Place
-from dashboard.storage.drivers._webdav_wire import CHUNK, Answer, Upload, small
+from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire, translate
+from dashboard.storage.drivers._webdav_place import IDLE_SECONDS, Place
+from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
 from dashboard.storage.errors import Changed
+from dashboard.storage.http_exchange import Answering, Broken
+from dashboard.storage.http_server import Answer, HttpServer
 from dashboard.storage.ranges import part_of, range_header
 from dashboard.storage.wire import patiently
 
@@ -45,8 +34,7 @@ class Client:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._lock = threading.Lock()
-        self._open_pool: urllib3.HTTPConnectionPool | None = None
+        self._server = HttpServer(place.server, tls_verify=place.tls_verify, authority=place.ca_certificate)
         self._bare_destinations = False
 
     def scene(self, operation: str, key: str = "") -> Scene:
@@ -111,27 +99,16 @@ class Client:
         body: bytes = b"",
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
-    ) -> urllib3.BaseHTTPResponse:
-        """One request, once; the caller reads and releases the answer. Raises as ``send`` does."""
+    ) -> Answering:
+        """One request, once; the caller reads the answer to its end or closes it. Raises as ``send`` does."""
         sent = {**self._headers(), **(headers or {})}
-        if body or method == "PUT":
-            sent["content-length"] = str(len(body))
         try:
-            response = self._pool.urlopen(
-                method,
-                path,
-                body=body or None,
-                headers=sent,
-                redirect=False,
-                retries=False,
-                timeout=Timeout(connect=CONNECT_SECONDS, read=idle),
-                preload_content=False,
-                decode_content=False,
-                assert_same_host=False,
-            )
-        except (HTTPError, OSError) as error:
-            raise from_client(error, scene) from error
-        self._check(response, scene, accept)
+            response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
+        except Broken as error:
+            raise on_the_wire(error.trouble, scene) from error
+        if response.status >= 300 and response.status not in accept:
+            self._read_whole(response, scene)
+            raise translate(response.status, scene)
         return response
 
     def properties(
@@ -149,7 +126,7 @@ class Client:
         """
         headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
 
-        def once() -> urllib3.BaseHTTPResponse:
+        def once() -> Answering:
             return self.open(
                 "PROPFIND", path, scene, headers=headers, body=QUERY, accept=REDIRECTS, idle=idle
             )
@@ -161,8 +138,11 @@ class Client:
                 yield Resource(decoded_path(path), folder=True)
                 return
             raise on_the_wire("redirect" if response.status in REDIRECTS else "unreadable", scene)
-        with _closing(response), self._reading(scene):
-            yield from resources(response.stream(64 * 1024))
+        try:
+            with self._reading(scene):
+                yield from resources(response.pieces())
+        finally:
+            response.close()
 
     def look(
         self, key: str, scene: Scene, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
@@ -175,22 +155,12 @@ class Client:
 
     def upload(self, path: str, scene: Scene, headers: Mapping[str, str], size: int | None) -> Upload:
         """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
-        host, port = self.place.address
-        connection: HTTPConnection
-        if self.place.tls:
-            connection = SecureConnection(
-                host,
-                port,
-                ssl_context=self.tls_context(),
-            )
-        else:
-            connection = Connection(host, port)
-        return Upload(connection, path, scene, {**self._headers(), **headers}, size)
+        return Upload(self._server, path, scene, {**self._headers(), **headers}, size)
 
-    def reading(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Iterator[bytes]:
-        """The body of an open GET in pieces of up to 1 MiB."""
+    def reading(self, response: Answering, scene: Scene) -> Iterator[bytes]:
+        """The body of an open GET in pieces."""
         with self._reading(scene):
-            yield from response.stream(CHUNK)
+            yield from response.pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of an object; with an ETag, of that version only. A server that ignores ranges and
@@ -201,11 +171,10 @@ class Client:
         def once() -> bytes:
             response = self.open("GET", self.place.path(key), scene, headers=headers)
             try:
-                answer = small(response.headers)
-                if etag is not None and answer.get("etag", "").strip('"') not in ("", etag):
+                if etag is not None and response.headers.get("etag", "").strip('"') not in ("", etag):
                     raise Changed(key)
                 pieces = self.reading(response, scene)
-                return part_of(response.status, answer, pieces, key=key, start=start, length=length)
+                return part_of(response.status, response.headers, pieces, key=key, start=start, length=length)
             finally:
                 response.close()
 
@@ -213,62 +182,26 @@ class Client:
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
-        with self._lock:
-            if self._open_pool is not None:
-                self._open_pool.close()
-                self._open_pool = None
-
-    @property
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        with self._lock:
-            if self._open_pool is None:
-                host, port = self.place.address
-                if self.place.tls:
-                    self._open_pool = SecurePool(
-                        host,
-                        port,
-                        maxsize=64,
-                        block=False,
-                        ssl_context=self.tls_context(),
-                    )
-                else:
-                    self._open_pool = Pool(host, port, maxsize=64, block=False)
-            return self._open_pool
+        self._server.close()
 
     def tls_context(self) -> ssl.SSLContext:
         """The settings its connections are made with. No network call."""
-        return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
+        return self._server.tls_context()
 
     def _headers(self) -> dict[str, str]:
         pair = f"{self.place.username}:{self.place.password.reveal()}".encode()
-        return {
-            "authorization": f"Basic {base64.b64encode(pair).decode()}",
-            "host": self.place.host,
-            "accept-encoding": "identity",
-            "user-agent": "stowage",
-        }
+        return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    def _check(self, response: urllib3.BaseHTTPResponse, scene: Scene, accept: tuple[int, ...]) -> None:
-        if response.status < 300 or response.status in accept:
-            return
-        # A short error page is read so that the connection can serve again.
-        if int(response.headers.get("content-length") or CHUNK) < 64 * 1024:
-            with self._reading(scene):
-                response.drain_conn()
-            response.release_conn()
-        else:
-            response.close()
-        raise translate(response.status, scene)
-
-    def _read_whole(self, response: urllib3.BaseHTTPResponse, scene: Scene) -> Answer:
+    def _read_whole(self, response: Answering, scene: Scene) -> Answer:
+        """Whoever sends more than anybody reads loses the connection."""
+        body = bytearray()
         with self._reading(scene):
-            body = response.read(_LONGEST_ANSWER)
-            if len(body) == _LONGEST_ANSWER:
-                response.close()
-            else:
-                response.drain_conn()
-                response.release_conn()
-        return Answer(response.status, small(response.headers), body)
+            for piece in response.pieces():
+                body += piece
+                if len(body) > _LONGEST_ANSWER:
+                    break
+        response.close()
+        return Answer(response.status, response.headers, bytes(body))
 
     @contextmanager
     def _reading(self, scene: Scene) -> Iterator[None]:
@@ -276,8 +209,8 @@ class Client:
             yield
         except Unreadable as error:
             raise on_the_wire("unreadable", scene) from error
-        except (HTTPError, OSError) as error:
-            raise from_client(error, scene) from error
+        except Broken as error:
+            raise on_the_wire(error.trouble, scene) from error
 
 
 def _whole(answer: Answer, scene: Scene) -> Answer:
@@ -288,18 +221,7 @@ def _whole(answer: Answer, scene: Scene) -> Answer:
     return answer
 
 
-@contextmanager
-def _closing(response: urllib3.BaseHTTPResponse) -> Iterator[None]:
-    """A connection whose answer was read to its end serves again, any other is dropped."""
-    try:
-        yield
-        response.release_conn()
-    except BaseException:
-        response.close()
-        raise
-
-
-def _leads_to_folder(response: urllib3.BaseHTTPResponse, path: str) -> bool:
+def _leads_to_folder(response: Answering, path: str) -> bool:
     """Whether this is the redirect with which servers answer for a folder without a slash at its end."""
     location = response.headers.get("location", "")
     return (

@@ -26,9 +26,10 @@ from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_listing import members, require_place, walk
 from dashboard.storage.drivers._webdav_names import Names
 from dashboard.storage.drivers._webdav_place import new_temporary
-from dashboard.storage.drivers._webdav_wire import Answer, Upload
+from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import Resource
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.http_server import Answer
 from dashboard.storage.types import Attributes, Written
 
 _REMEMBERED = 20_000

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
-import urllib3
-
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
@@ -23,6 +21,7 @@ from dashboard.storage.drivers._webdav_place import Place, belongs, check, diges
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.http_exchange import Answering
 from dashboard.storage.ranges import check_range, whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -34,9 +33,7 @@ _COPY_SECONDS = 900.0
 class WebDAVReading:
     """A read of one version of one object."""
 
-    def __init__(
-        self, info: ObjectInfo, client: Client, response: urllib3.BaseHTTPResponse, scene: Scene
-    ) -> None:
+    def __init__(self, info: ObjectInfo, client: Client, response: Answering, scene: Scene) -> None:
         self.info = info
         self._client = client
         self._response = response
@@ -44,15 +41,15 @@ class WebDAVReading:
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
-        arrived = 0
+        key, size, arrived = self.info.key, self.info.size, 0
         for piece in self._client.reading(self._response, self._scene):
             arrived += len(piece)
+            if arrived > size:
+                self._response.close()
+                raise Damaged(key, f"“{key}” has {size:,} bytes, but more arrived.")
             yield piece
-        if arrived != self.info.size:
-            raise Damaged(
-                self.info.key, f"“{self.info.key}” has {self.info.size:,} bytes, but {arrived:,} arrived."
-            )
-        self._response.release_conn()
+        if arrived != size:
+            raise Damaged(key, f"“{key}” has {size:,} bytes, but {arrived:,} arrived.")
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
@@ -298,9 +295,7 @@ class WebDAVDriver:
 
     # How
 
-    def _opened(
-        self, key: str, response: urllib3.BaseHTTPResponse, scene: Scene, if_version: str | None
-    ) -> ObjectInfo:
+    def _opened(self, key: str, response: Answering, scene: Scene, if_version: str | None) -> ObjectInfo:
         if response.status in REDIRECTS:
             if self._is_folder(key):
                 raise NotFound(key)

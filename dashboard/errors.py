@@ -18,6 +18,7 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     THROTTLED = "throttled"
     FULL = "full"
+    TOO_LARGE = "too_large"
     CONFLICT = "conflict"
     CHANGED = "changed"
     UNSUPPORTED = "unsupported"

@@ -29,6 +29,7 @@ _NUMBERS = {
     Kind.BAD_CREDENTIALS: errno.EACCES,
     Kind.TIMEOUT: errno.ETIMEDOUT,
     Kind.FULL: errno.ENOSPC,
+    Kind.TOO_LARGE: errno.EFBIG,
     Kind.UNSUPPORTED: errno.ENOTSUP,
 }
 

@@ -30,6 +30,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.CONFLICT: 409,
         Kind.CHANGED: 409,
         Kind.UNSUPPORTED: 422,
+        Kind.TOO_LARGE: 422,
         Kind.THROTTLED: 429,
         Kind.INTERNAL: 500,
         # What follows was said by a storage backend and not by this console.

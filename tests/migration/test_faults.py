@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,28 @@ def test_a_large_object_that_breaks_off_leaves_nothing_half_written(rehearsal: R
     assert rehearsal.run().outcome is Outcome.WITH_ERRORS
     assert contents(rehearsal.there) == {}
     assert leftovers(rehearsal.there) == []
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """This process writes no file of more bytes: what a FAT disk says of 4 GiB, said of less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_too_large_for_the_disk_is_no_full_disk(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(100) | {"huge 1": b"x" * LARGE, "huge 2": b"x" * LARGE})
+    with largest_file(LARGE - 1):
+        result = rehearsal.run()
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    (group,) = rehearsal.book.failures()
+    assert (group.kind, group.objects) == ("too_large", 2)
+    assert group.reason == "The object could not be written: the file system takes no file this large."
+    assert set(contents(rehearsal.here)) - set(contents(rehearsal.there)) == {"huge 1", "huge 2"}
 
 
 @pytest.mark.parametrize("kind", [Kind.FULL, Kind.BAD_CREDENTIALS])

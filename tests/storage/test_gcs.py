@@ -433,7 +433,7 @@ def test_names_google_cannot_hold_are_refused(objects: Driver, key: str) -> None
         (404, Kind.NOT_FOUND),
         (408, Kind.UNREACHABLE),
         (412, Kind.CONFLICT),
-        (413, Kind.UNSUPPORTED),
+        (413, Kind.TOO_LARGE),
         (418, Kind.UNSUPPORTED),
         (302, Kind.UNREACHABLE),
         (429, Kind.THROTTLED),

@@ -98,7 +98,7 @@ def test_a_stream_of_another_length_than_announced_is_not_stored(driver: LocalDr
     [
         (errno.ENOSPC, Kind.FULL),
         (errno.EDQUOT, Kind.FULL),
-        (errno.EFBIG, Kind.FULL),
+        (errno.EFBIG, Kind.TOO_LARGE),
         (errno.EROFS, Kind.DENIED),
         (errno.EACCES, Kind.DENIED),
         (errno.ESTALE, Kind.UNREACHABLE),
@@ -128,8 +128,8 @@ def test_a_failing_disk_is_told_in_words_and_leaves_nothing(
     assert os.listdir(root / TMP) == []
 
 
-def test_a_really_full_disk_is_full(driver: LocalDriver) -> None:
-    """The kernel's own limit on file size stands in for a disk that ends."""
+def test_a_file_system_that_takes_no_file_this_large_is_not_full(driver: LocalDriver) -> None:
+    """The kernel's own limit on file size stands in for that of a file system."""
     script = (
         "import resource, signal, sys\n"
         "from dashboard.storage.drivers.local import LocalDriver\n"
@@ -141,7 +141,7 @@ def test_a_really_full_disk_is_full(driver: LocalDriver) -> None:
     out = subprocess.run(
         [sys.executable, "-c", script, driver._tree.root.decode()], capture_output=True, text=True, check=True
     ).stdout
-    assert out.startswith("full ")
+    assert out.startswith("too_large ")
     assert keys_of(driver) == []
 
 

@@ -217,7 +217,7 @@ def test_blobs_on_another_server_are_not_asked_for(blobs: VercelBlobDriver, verc
     [
         (401, Kind.BAD_CREDENTIALS),
         (412, Kind.CHANGED),
-        (413, Kind.UNSUPPORTED),
+        (413, Kind.TOO_LARGE),
         (418, Kind.UNSUPPORTED),
         (302, Kind.UNREACHABLE),
         (429, Kind.THROTTLED),

@@ -114,7 +114,7 @@ _ROWS: dict[str, tuple[Kind, str, str]] = {
         "Delete it first.",
     ),
     "Md5Mismatch": (Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again."),
-    "RequestBodyTooLarge": (Kind.UNSUPPORTED, "“{key}” is larger than {host} takes at once.", ""),
+    "RequestBodyTooLarge": (Kind.TOO_LARGE, "“{key}” is larger than {host} takes at once.", ""),
     "InsufficientStorage": (Kind.FULL, "The account “{account}” has no room left.", "Make room."),
     "AccessTierNotSupported": (
         Kind.UNSUPPORTED,

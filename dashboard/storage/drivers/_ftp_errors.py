@@ -50,6 +50,13 @@ _CODES: dict[int, _Why] = {
         ),
     ),
 }
+# No code is kept for it: it is told from the server's words.
+_TOO_LARGE: _Why = (
+    Kind.TOO_LARGE,
+    "the server takes no file this large",
+    "Keep large files on another server.",
+    None,
+)
 _UNKNOWN: _Why = (
     Kind.DENIED,
     "the server refused without saying why",
@@ -70,6 +77,8 @@ def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError
     kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
     if "no space" in text or "disk full" in text or "quota" in text:
         kind, why, remedy, retryable = _CODES[452 if "quota" not in text else 552]
+    elif "file too large" in text:
+        kind, why, remedy, retryable = _TOO_LARGE
     elif code == 421 or (code == 530 and any(word in text for word in _CROWDED)):
         kind, why, remedy, retryable = (
             Kind.THROTTLED,

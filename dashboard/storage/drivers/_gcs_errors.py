@@ -138,7 +138,7 @@ _ROWS: dict[str, tuple[Kind, str, str]] = {
         "Turn it off under Permissions of the bucket, where the organization allows that.",
     ),
     "upload_gone": (Kind.UNREACHABLE, "{host} dropped the upload of “{key}”.", "Try again."),
-    "tooLarge": (Kind.UNSUPPORTED, "“{key}” is larger than Google Cloud Storage takes.", ""),
+    "tooLarge": (Kind.TOO_LARGE, "“{key}” is larger than Google Cloud Storage takes.", ""),
     "project": (
         Kind.UNSUPPORTED,
         "A bucket needs a project to be made in, and this sign-in names none.",

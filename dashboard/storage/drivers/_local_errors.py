@@ -22,7 +22,7 @@ _ROWS: tuple[tuple[frozenset[int], Kind, str, str], ...] = (
     ),
     (
         frozenset({errno.EFBIG}),
-        Kind.FULL,
+        Kind.TOO_LARGE,
         "“{subject}” could not be {verb}: the file system takes no file this large.",
         "Keep large files on another file system.",
     ),

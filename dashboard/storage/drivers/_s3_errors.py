@@ -120,7 +120,7 @@ _CODES: dict[str, tuple[Kind, str, str]] = {
     "QuotaExceeded": (Kind.FULL, "The bucket's quota is used up.", "Raise the quota or make room."),
     "InsufficientStorage": (Kind.FULL, "{host} has no room left.", "Make room or add storage."),
     "EntityTooLarge": (
-        Kind.UNSUPPORTED,
+        Kind.TOO_LARGE,
         "The object is larger than {host} allows.",
         "Ask the provider for the largest object size.",
     ),

@@ -36,6 +36,11 @@ _ROWS: tuple[tuple[frozenset[int], tuple[str, ...], _Why], ...] = (
         ("quota",),
         (Kind.FULL, "the quota on the server is used up", _FULL, None),
     ),
+    (
+        frozenset[int](),
+        ("file too large",),
+        (Kind.TOO_LARGE, "the server takes no file this large", "Keep large files on another server.", None),
+    ),
     (frozenset({Status.NO_SPACE}), ("no space",), (Kind.FULL, "the server's disk is full", _FULL, None)),
     (
         frozenset({Status.READ_ONLY}),

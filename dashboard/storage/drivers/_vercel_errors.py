@@ -65,7 +65,7 @@ _ROWS: dict[str, tuple[Kind, str, str]] = {
         "Change “Access of the store”; a store is either public or private.",
     ),
     "content_type_not_allowed": (Kind.DENIED, "Vercel refuses this content type for “{key}”.", ""),
-    "file_too_large": (Kind.UNSUPPORTED, "“{key}” is larger than Vercel Blob takes.", ""),
+    "file_too_large": (Kind.TOO_LARGE, "“{key}” is larger than Vercel Blob takes.", ""),
     "rate_limited": (Kind.THROTTLED, "Vercel asks to slow down.", "Use fewer workers, or try later."),
     "service_unavailable": (Kind.THROTTLED, "Vercel Blob is not available now.", "Try again in a moment."),
 }

@@ -77,7 +77,7 @@ _ROWS: dict[int, tuple[Kind, str, str]] = {
         "Copy the object from a backend that tells its size.",
     ),
     413: (
-        Kind.FULL,
+        Kind.TOO_LARGE,
         "“{subject}” is larger than {host} takes in one upload.",
         "Raise the upload limit of the server or of the proxy in front of it.",
     ),

@@ -26,7 +26,15 @@ _COMMON = "!#$%&'()+,;=@[]^`{}?"
 _BOTH_FORMS = "\u00e9e\u0301"
 _BEYOND = "\U0001f600"
 _NOT_ABOUT_THE_NAME = frozenset(
-    {Kind.BAD_CREDENTIALS, Kind.DENIED, Kind.FULL, Kind.TIMEOUT, Kind.THROTTLED, Kind.NOT_FOUND}
+    {
+        Kind.BAD_CREDENTIALS,
+        Kind.DENIED,
+        Kind.FULL,
+        Kind.TOO_LARGE,
+        Kind.TIMEOUT,
+        Kind.THROTTLED,
+        Kind.NOT_FOUND,
+    }
 )
 
 

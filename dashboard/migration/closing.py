@@ -5,9 +5,11 @@ Both may stop at any moment and be done again.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from random import Random
 
@@ -16,7 +18,15 @@ from dashboard.migration.execute import HopelessError
 from dashboard.migration.ledger import Failure, Finished, Ledger, Verdict
 from dashboard.migration.pace import ATTEMPTS, FATAL, HOPELESS_FROM_START, delay
 from dashboard.migration.pool import Dropped, Failed, Pool
-from dashboard.migration.reasons import DIFFERS, KEPT_CHANGED, MISSING, explain, not_deleted
+from dashboard.migration.reasons import (
+    DIFFERS,
+    GONE,
+    KEPT_CHANGED,
+    MISSING,
+    UNLISTED,
+    explain,
+    not_deleted,
+)
 from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
@@ -25,6 +35,10 @@ from dashboard.storage.types import ObjectInfo
 PAGE = 500
 GAP = 0.002
 """Seconds between two ledger transactions."""
+LISTING_WAITS = (0.0, 2.0, 8.0)
+"""Seconds before each further listing, where one does not show what was written a moment ago."""
+_LISTED = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
+"""States of rows that have an object at the destination."""
 
 Work = Callable[[Finished], Verdict | None]
 
@@ -67,9 +81,8 @@ class Closing:
 
     def run(self, stop: threading.Event) -> None:
         """Do all of it. Raises ``StorageError`` or ``HopelessError`` when it cannot be completed."""
-        with_patience(lambda: self._see(stop), stop, self._random)
-        for state in (ObjectState.COPIED, ObjectState.VERIFIED):
-            self._each(self._pages(state, stop, unseen=True), self._look, stop)
+        with_patience(partial(self._see, stop, self._spec.prefix), stop, self._random)
+        self._look_for_the_rest(stop)
         # Whatever is only copied now was seen in the listing with its size.
         for page in self._pages(ObjectState.COPIED, stop):
             self._ledger.judge([Verdict(row, ObjectState.VERIFIED) for row in page])
@@ -77,8 +90,36 @@ class Closing:
         if self._spec.delete_source:
             self._each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
 
-    def _see(self, stop: threading.Event) -> None:
-        listing = self._destination.list(self._spec.prefix)
+    def _look_for_the_rest(self, stop: threading.Event) -> None:
+        """What the listing did not show is asked for; what is there must be listed too before long, under
+        exactly its name: servers answer to names that they have turned into others."""
+        for wait in (*LISTING_WAITS, None):
+            for state in _LISTED:
+                self._each(self._pages(state, stop, unseen=True), self._look, stop)
+            prefix = self._unlisted(stop)
+            if prefix is None:
+                return
+            if wait is None:
+                break
+            if stop.wait(wait):
+                return
+            with_patience(partial(self._see, stop, prefix), stop, self._random)
+        for state in _LISTED:
+            self._each(self._pages(state, stop, unseen=True), _refuse_unlisted, stop)
+
+    def _unlisted(self, stop: threading.Event) -> str | None:
+        """How the keys begin that the listing did not show so far; None where it showed all of them."""
+        common: str | None = None
+        for state in _LISTED:
+            for page in self._pages(state, stop, unseen=True):
+                targets = [row.target for row in page if not row.listed]
+                if targets:
+                    known = [] if common is None else [common]
+                    common = os.path.commonprefix([*targets, *known])  # noqa: RUF071  # keys, not paths
+        return common
+
+    def _see(self, stop: threading.Event, prefix: str) -> None:
+        listing = self._destination.list(prefix)
         while not stop.is_set() and (batch := list(islice(listing, PAGE))):
             self._ledger.see(batch)
             time.sleep(GAP)
@@ -148,17 +189,23 @@ class Closing:
         return attempt
 
     def _look(self, row: Finished) -> Verdict | None:
-        """Ask for one object that the listing did not show as it should."""
+        """Ask for one object that the listing did not show as it should. None: nothing speaks against it
+        but the listing."""
         try:
             info = self._destination.stat(row.target)
         except PlaceMissing:
             raise
         except NotFound:
-            return Verdict(row, ObjectState.FAILED, MISSING)
+            gone = GONE if row.state is ObjectState.SKIPPED else MISSING
+            return Verdict(row, ObjectState.FAILED, gone)
+        if row.state is ObjectState.SKIPPED:
+            return None
         same_tag = not (row.destination_etag and info.etag) or row.destination_etag == info.etag
         if info.size != row.size or not same_tag:
             return Verdict(row, ObjectState.FAILED, DIFFERS)
-        return Verdict(row, ObjectState.VERIFIED) if row.state is ObjectState.COPIED else None
+        if row.listed and row.state is ObjectState.COPIED:
+            return Verdict(row, ObjectState.VERIFIED)
+        return None
 
     def _delete(self, row: Finished) -> Verdict | None:
         """Delete a verified object's source if it is still the object that was copied."""
@@ -178,6 +225,10 @@ class Closing:
                 raise
             return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
         return Verdict(row, ObjectState.VERIFIED, deleted=True)
+
+
+def _refuse_unlisted(row: Finished) -> Verdict | None:
+    return None if row.listed else Verdict(row, ObjectState.FAILED, UNLISTED)
 
 
 _REFUSED = Failure(

@@ -115,7 +115,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A copied or verified row as the closing phases need it."""
+    """A copied, verified or skipped row as the closing phases need it."""
 
     id: int
     key: str
@@ -126,6 +126,8 @@ class Finished:
     destination_key: str
     destination_etag: str
     source_version: str
+    listed: bool = True
+    """Whether the final listing has its key, whatever it says of size and etag."""
 
     @property
     def target(self) -> str:
@@ -221,15 +223,16 @@ class Ledger(Protocol):
         ...
 
     def see(self, entries: Sequence[Entry]) -> None:
-        """The final listing shows these at the destination: mark copied and verified rows whose size,
-        and etag where both are known, agree. Rows with a key of their own there are left out."""
+        """The final listing shows these at the destination: mark the rows with exactly these keys there as
+        listed, and as seen where the size, and the etag where both are known, agree. A skipped row is seen
+        when it is listed: what lies there is not its own."""
         ...
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
     ) -> Sequence[Finished]:
-        """Rows in this state (copied or verified) by id, from ``after`` exclusive, whose source was not
-        deleted; with ``unseen`` only those that ``see`` of this run did not mark."""
+        """Rows in this state (copied, verified or skipped) by id, from ``after`` exclusive, whose source was
+        not deleted; with ``unseen`` only those that ``see`` of this run did not mark as seen."""
         ...
 
     def judge(self, verdicts: Sequence[Verdict]) -> None:

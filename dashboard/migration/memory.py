@@ -24,7 +24,7 @@ from dashboard.migration.ledger import (
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.storage.types import Entry
 
-_DONE = (ObjectState.COPIED, ObjectState.VERIFIED)
+_DONE = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class _Row:
     interrupted: int = 0
     source_version: str = ""
     destination_etag: str = ""
+    # As the column ``seen`` of ``work.db``.
     seen: int = 0
 
 
@@ -50,6 +51,7 @@ class MemoryStore:
         self.listing_final = False
         self.rows: dict[int, _Row] = {}
         self.ids: dict[str, int] = {}
+        self.own_keys: dict[str, int] = {}
         self.listing: dict[str, Entry] = {}
         self.live = Live()
 
@@ -153,6 +155,8 @@ class MemoryLedger:
                     row.shown = replace(row.shown, state=r.state)
                     continue
                 why = r.why or Failure("", "")
+                if r.destination_key not in ("", r.key):
+                    store.own_keys[r.destination_key] = r.id
                 row.source_version, row.destination_etag = r.source_version, r.destination_etag
                 row.shown = replace(
                     row.shown,
@@ -173,14 +177,10 @@ class MemoryLedger:
         with self._store.lock:
             store = self._check()
             for entry in entries:
-                row = store.rows.get(store.ids.get(entry.key, 0))
-                if row is None or row.shown.state not in _DONE:
-                    continue
-                if row.shown.size != entry.size or row.shown.destination_key:
-                    continue
-                if row.destination_etag and entry.etag and row.destination_etag != entry.etag:
-                    continue
-                row.seen = self._fence
+                for number in (store.ids.get(entry.key, 0), store.own_keys.get(entry.key, 0)):
+                    row = store.rows.get(number)
+                    if row is not None and row.shown.state in _DONE and _target(row) == entry.key:
+                        row.seen = self._fence if _agrees(row, entry) else -self._fence
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
@@ -206,6 +206,7 @@ class MemoryLedger:
                     row.shown.destination_key,
                     row.destination_etag,
                     row.source_version,
+                    abs(row.seen) == self._fence,
                 )
                 for row in rows
             ]
@@ -286,6 +287,17 @@ def _planned_row(number: int, planned: Planned) -> LedgerRow:
         reason=why.reason,
         remedy=why.remedy,
     )
+
+
+def _target(row: _Row) -> str:
+    return row.shown.destination_key or row.shown.key
+
+
+def _agrees(row: _Row, entry: Entry) -> bool:
+    if row.shown.state is ObjectState.SKIPPED:
+        return True
+    same_tag = not (row.destination_etag and entry.etag) or row.destination_etag == entry.etag
+    return same_tag and row.shown.size == entry.size
 
 
 def _may_change(known: _Row, planned: Planned) -> bool:

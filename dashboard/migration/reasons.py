@@ -42,6 +42,17 @@ MISSING = Failure(
     "It was copied, but is missing from the destination's final listing.",
     "Look for a rule or a program that removes objects there, then retry.",
 )
+GONE = Failure(
+    Kind.DAMAGED.value,
+    "It was at the destination when it was skipped, but is missing from the final listing.",
+    "Look for a rule or a program that removes objects there, then retry.",
+)
+UNLISTED = Failure(
+    Kind.INVALID_KEY.value,
+    "The destination answers to this name, but does not list it: it keeps the object under another name, or "
+    "hides it.",
+    "Rename it at the source, or choose a destination that keeps such names, and retry.",
+)
 DIFFERS = Failure(
     Kind.DAMAGED.value,
     "It was copied, but what lies at the destination now is not what was written.",

@@ -64,13 +64,21 @@ objects = Table(
     Column("destination_etag", String, nullable=False, server_default=text("''")),
     Column("started_at", Float),
     Column("finished_at", Float),
-    # The fence of the run whose final listing saw this object at the destination.
+    # The fence of the run whose final listing saw this object at the destination; below zero where it has
+    # the key and says something else of it.
     Column("seen", Integer, nullable=False, server_default=text("0")),
     Column("deleted", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("migration_id", "key", name="uq_migration_objects_key"),
     Index("ix_migration_objects_state", "migration_id", "state", "id"),
     Index("ix_migration_objects_unswept", "migration_id", "id", sqlite_where=text("interrupted = 1")),
 )
+own_keys = Index(
+    "ix_migration_objects_own_keys",
+    objects.c.migration_id,
+    objects.c.destination_key,
+    sqlite_where=text("destination_key != ''"),
+)
+"""Finds the few rows that lie at the destination under a key of their own."""
 
 COUNTED = (
     "found",

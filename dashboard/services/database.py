@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND, main_metadata, work_metadata
+from dashboard.models.work import own_keys
 from dashboard.settings import Settings
 
 PRAGMAS = (
@@ -41,7 +42,7 @@ Step = Callable[[Connection], None]
 MAIN_STEPS: tuple[Step, ...] = (main_metadata.tables["waiting_objects"].create,)
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
-WORK_STEPS: tuple[Step, ...] = ()
+WORK_STEPS: tuple[Step, ...] = (own_keys.create,)
 """The same for ``work.db``."""
 
 

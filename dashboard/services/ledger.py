@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.ledger import (
@@ -41,11 +41,14 @@ from dashboard.services.ledger_rows import (
     JUDGE,
     REPLAN,
     SEE,
+    SEE_OWN_KEY,
     SETTLE,
     entry_values,
     hand_back_values,
     may_change,
+    own_keys_among,
     plan_values,
+    seen_values,
     settle_values,
     verdict_values,
 )
@@ -244,11 +247,12 @@ class SqlLedger:
         """See ``Ledger.see``."""
         if not entries:
             return
-        mark = SEE.values(seen=self._fence).where(objects.c.migration_id == self._id)
+        values = [seen_values(entry, self._id, self._fence) for entry in entries]
         with self._write() as connection:
-            connection.execute(
-                mark, [{"b_key": e.key, "b_size": e.size, "b_etag": e.etag or ""} for e in entries]
-            )
+            connection.execute(SEE, values)
+            own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
+            if own:
+                connection.execute(SEE_OWN_KEY, [each for each in values if each["b_key"] in own])
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
@@ -265,12 +269,16 @@ class SqlLedger:
             c.destination_key,
             c.destination_etag,
             c.source_version,
+            func.abs(c.seen) == self._fence,
         ).where(self._in(state), c.id > after, c.deleted.is_(False))
         if unseen:
             query = query.where(c.seen != self._fence)
         with self._reader.connect() as connection:
             rows = connection.execute(query.order_by(c.id).limit(limit)).all()
-        return [Finished(*r[:3], ObjectState(r[3]), *r[4:]) for r in rows]
+        return [
+            Finished(r[0], r[1], r[2], ObjectState(r[3]), r[4], r[5], r[6], r[7], r[8], bool(r[9]))
+            for r in rows
+        ]
 
     def judge(self, verdicts: Sequence[Verdict]) -> None:
         """See ``Ledger.judge``."""

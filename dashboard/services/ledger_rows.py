@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, update
+from sqlalchemy import Row, Select, bindparam, case, literal_column, select, update
 
 from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
 from dashboard.migration.types import ObjectState
@@ -42,16 +43,26 @@ HAND_BACK = (
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
     .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted"))
 )
-SEE = update(objects).where(
-    objects.c.key == bindparam("b_key"),
-    objects.c.size == bindparam("b_size"),
-    # Not IN: an expanding parameter cannot be repeated for many rows.
-    (objects.c.state == ObjectState.COPIED.value) | (objects.c.state == ObjectState.VERIFIED.value),
-    objects.c.destination_key == "",
+_SKIPPED = objects.c.state == ObjectState.SKIPPED.value
+_AGREES = (objects.c.size == bindparam("b_size")) & (
     (objects.c.destination_etag == "")
     | (bindparam("b_etag") == "")
-    | (objects.c.destination_etag == bindparam("b_etag")),
+    | (objects.c.destination_etag == bindparam("b_etag"))
 )
+_SEEN = (
+    update(objects)
+    .where(
+        objects.c.migration_id == bindparam("b_migration"),
+        # Not IN: an expanding parameter cannot be repeated for many rows.
+        (objects.c.state == ObjectState.COPIED.value)
+        | (objects.c.state == ObjectState.VERIFIED.value)
+        | _SKIPPED,
+    )
+    .values(seen=case((_SKIPPED | _AGREES, bindparam("b_fence")), else_=-bindparam("b_fence")))
+)
+_HAS_OWN_KEY = objects.c.destination_key != literal_column("''")
+SEE = _SEEN.where(objects.c.key == bindparam("b_key"), ~_HAS_OWN_KEY)
+SEE_OWN_KEY = _SEEN.where(objects.c.destination_key == bindparam("b_key"), _HAS_OWN_KEY)
 JUDGE = (
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == bindparam("b_before"))
@@ -107,6 +118,25 @@ def settle_values(result: Settled) -> dict[str, Any]:
         "source_version": result.source_version,
         "destination_etag": result.destination_etag,
         "finished_at": result.at,
+    }
+
+
+def own_keys_among(migration_id: int, keys: Sequence[str]) -> Select[tuple[str]]:
+    """Asks which of these keys at the destination are those of rows with a key of their own."""
+    c = objects.c
+    return select(c.destination_key).where(
+        c.migration_id == migration_id, c.destination_key.in_(keys), _HAS_OWN_KEY
+    )
+
+
+def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
+    """Parameters of ``SEE`` and ``SEE_OWN_KEY``."""
+    return {
+        "b_key": entry.key,
+        "b_size": entry.size,
+        "b_etag": entry.etag or "",
+        "b_migration": migration_id,
+        "b_fence": fence,
     }
 
 

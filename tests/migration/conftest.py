@@ -28,3 +28,4 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting between attempts is tested by its numbers, not by the clock."""
     monkeypatch.setattr("dashboard.migration.pace.BASE_DELAY", 0.002)
     monkeypatch.setattr("dashboard.migration.pace.LONGEST_DELAY", 0.02)
+    monkeypatch.setattr("dashboard.migration.closing.LISTING_WAITS", (0.0, 0.01))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from dashboard.migration.types import Action, ObjectState, OnConflict, Outcome, Spec, State, Verify
 from dashboard.storage.drivers.local import LocalDriver
-from dashboard.storage.types import Written
+from dashboard.storage.types import Entry, Written
 from tests.migration.across import migrate
+from tests.migration.ledgers import assert_exact
 from tests.migration.rehearsal import LARGE, Rehearsal, contents, some_objects
 
 OLD, NEW = b"old content", b"new content"
@@ -227,6 +229,71 @@ def test_sources_are_deleted_only_after_the_final_check(rehearsal: Rehearsal) ->
     assert (rows["lost"].state, rows["lost"].kind) == (ObjectState.FAILED, "damaged")
     assert (rows["kept"].state, rows["kept"].kind) == (ObjectState.VERIFIED, "changed")
     assert rehearsal.book.counters().deleted == 2
+
+
+def hidden(rehearsal: Rehearsal, keys: set[str], *, listings: int) -> None:
+    """The destination's listings leave these keys out, so many times after the plan."""
+
+    def list_without(entries: Iterator[Entry]) -> Iterator[Entry]:
+        lags = State.VERIFYING in rehearsal.told and len(rehearsal.destination.said("list")) <= listings + 1
+        return (entry for entry in entries if not (lags and entry.key in keys))
+
+    rehearsal.destination.listing = list_without
+
+
+@pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])
+def test_a_listing_that_lags_is_awaited(rehearsal: Rehearsal, verify: Verify) -> None:
+    rehearsal.fill(some_objects(20))
+    hidden(rehearsal, {"f3/object 0003.bin", "f3/object 0010.bin"}, listings=2)
+    rehearsal.assert_clean(rehearsal.run(spec(verify=verify)))
+    # What is looked for again is only where the missing ones would be.
+    assert rehearsal.destination.said("list") == ["", "", "f3/object 00", "f3/object 00"]
+
+
+@pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])
+def test_what_is_never_listed_is_no_copy_whatever_a_stat_says(rehearsal: Rehearsal, verify: Verify) -> None:
+    rehearsal.fill(some_objects(20) | {"same": NEW})
+    rehearsal.fill({"same": NEW}, there=True)
+    keys = {"f3/object 0003.bin", "same"}
+    hidden(rehearsal, keys, listings=100)
+    result = rehearsal.run(spec(verify=verify, delete_source=verify is not Verify.SIZE))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    assert {key for key, row in rehearsal.rows().items() if row.state is ObjectState.FAILED} == keys
+    assert all(row.kind == "invalid_key" for row in rehearsal.rows().values() if row.key in keys)
+    assert keys <= set(contents(rehearsal.here))
+    assert_exact(rehearsal.book)
+
+
+def test_what_was_written_beside_is_looked_for_under_its_own_name(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a.jpg": NEW, "b.jpg": NEW})
+    rehearsal.fill({"a.jpg": OLD, "b.jpg": OLD}, there=True)
+    hidden(rehearsal, {"b (from old disk).jpg"}, listings=100)
+    rehearsal.run(spec(on_conflict=OnConflict.KEEP_BOTH, delete_source=True))
+    rows = rehearsal.rows()
+    assert rows["a.jpg"].deleted
+    assert (rows["b.jpg"].state, rows["b.jpg"].kind) == (ObjectState.FAILED, "invalid_key")
+
+
+def test_names_beside_that_the_prefix_leaves_out_are_listed_too(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"photo.jpg": NEW})
+    rehearsal.fill({"photo.jpg": OLD}, there=True)
+    result = rehearsal.run(spec(on_conflict=OnConflict.KEEP_BOTH, prefix="photo."))
+    assert result.outcome is Outcome.CLEAN, rehearsal.book.failures()
+
+
+def test_a_skipped_object_that_is_gone_at_the_end_has_failed(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": NEW, "b": NEW})
+    rehearsal.fill({"a": NEW, "b": NEW}, there=True)
+
+    def remove(verb: str, key: str) -> None:
+        if verb == "list" and State.VERIFYING in rehearsal.told:
+            (rehearsal.there / "b").unlink(missing_ok=True)
+
+    rehearsal.destination.hook = remove
+    assert rehearsal.run().outcome is Outcome.WITH_ERRORS
+    rows = rehearsal.rows()
+    assert (rows["a"].state, rows["b"].state) == (ObjectState.SKIPPED, ObjectState.FAILED)
+    assert "skipped" in rows["b"].reason
 
 
 def test_a_destination_changed_after_the_copy_is_found_by_the_final_listing(rehearsal: Rehearsal) -> None:

@@ -59,3 +59,22 @@ def test_there_and_across_and_back_again(
     again.close()
     for driver in (one, two):
         driver.close()
+
+
+def test_an_object_that_is_not_listed_under_its_name_is_no_copy(tmp_path: Path, seaweedfs: SeaweedFS) -> None:
+    # SeaweedFS keeps “a\b” as “a/b” and hides “.uploads/”, and answers to both names.
+    here = tmp_path / "here"
+    for name in ("a\\b", ".uploads/x", "plain"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_bytes(b"precious")
+    place = s3_on(seaweedfs, seaweedfs.new_bucket(), "")
+    book = migrate(tmp_path / "book", LocalDriver(str(here)), place, Spec(delete_source=True), failing=True)
+    rows = {row.key: row for row in book.rows()}
+    assert rows["plain"].deleted
+    assert set(contents(here)) == {"a\\b", ".uploads/x"}
+    for key in ("a\\b", ".uploads/x"):
+        assert (rows[key].state, rows[key].kind) == (ObjectState.FAILED, "invalid_key")
+        assert "does not list it" in rows[key].reason
+        assert rows[key].remedy
+    book.close()
+    place.close()

@@ -221,10 +221,25 @@ def test_the_final_listing_marks_what_agrees(book: Book) -> None:
         ]
     )
     unseen = ledger.finished(ObjectState.COPIED, 0, 10, unseen=True)
-    assert [row.key for row in unseen] == ["short", "other", "beside", "missing"]
-    assert [row.target for row in unseen][2] == "beside 2"
+    assert [(row.key, row.listed) for row in unseen] == [
+        ("short", True),
+        ("other", True),
+        ("beside", False),
+        ("missing", False),
+    ]
+    ledger.see([Entry("beside 2", 10, etag="mine"), Entry("short", 10, etag="mine")])
+    unseen = ledger.finished(ObjectState.COPIED, 0, 10, unseen=True)
+    assert [row.key for row in unseen] == ["other", "missing"]
     later = begun(book)
-    assert len(later.finished(ObjectState.COPIED, 0, 10, unseen=True)) == 6
+    unseen = later.finished(ObjectState.COPIED, 0, 10, unseen=True)
+    assert [row.listed for row in unseen] == [False] * 6
+
+
+def test_a_skipped_object_is_seen_whatever_lies_under_its_key(book: Book) -> None:
+    ledger = begun(book)
+    ledger.record([Planned(key, 5, Action.SKIP, why=Failure("", "As new.")) for key in ("there", "gone")])
+    ledger.see([Entry("there", 10, etag="theirs")])
+    assert [row.key for row in ledger.finished(ObjectState.SKIPPED, 0, 10, unseen=True)] == ["gone"]
 
 
 def test_finished_rows_come_in_pages_of_one_state(book: Book) -> None:

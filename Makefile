@@ -10,7 +10,8 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract lint types contracts check demo bench bench-storage torture oldest wheel lock clean
+.PHONY: help run test contract lint types contracts check demo bench bench-storage interop torture oldest \
+        wheel lock clean
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
@@ -24,7 +25,7 @@ test:  ## install what the tests need and run them all
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/find-chromium --install >/dev/null
 	@sh .ci/install-azurite
-	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 2 --dist worksteal -m "not torture" $(TESTS)
+	@STOWAGE_TEST_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -n 2 --dist worksteal -m "not torture and not interop" $(TESTS)
 
 contract:  ## run the conformance suite over every backend and write docs/backends.md
 	@$(ENSURE) requirements-dev.lock
@@ -58,6 +59,11 @@ bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--drive
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/install-azurite
 	@exec $(PY) -m bench.storage $(BENCH)
+
+interop:  ## round trips and the conformance suite against servers of other makes
+	@$(ENSURE) requirements-dev.lock
+	@sh .ci/install-interop
+	@$(PY) -m tests.storage.interop $(TESTS)
 
 torture:  ## the long kill tests
 	@$(ENSURE) requirements-dev.lock

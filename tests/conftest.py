@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from tests.servers import azurite as azurite_server
+from tests.servers import interop
 from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
+from tests.servers.foreign import ForeignServer
 from tests.servers.ftp import FtpServer
 from tests.servers.gcs import GoogleStorage
 from tests.servers.moto import MotoS3
@@ -68,6 +71,22 @@ def webdav_server() -> Iterator[WebDAV]:
     """wsgidav: ``endpoint``, ``cloud_endpoint`` in the manner of Nextcloud, ``new_folder()``."""
     with WebDAV() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def foreign_server() -> Iterator[Callable[[str], ForeignServer]]:
+    """A server of ``tests.servers.interop.SERVERS``, by name: ``driver()``, ``files``; started once."""
+    started: dict[str, ForeignServer] = {}
+    with ExitStack() as until_the_end:
+
+        def one(name: str) -> ForeignServer:
+            if reason := interop.why_not(name):
+                pytest.skip(reason)
+            if name not in started:
+                started[name] = until_the_end.enter_context(interop.SERVERS[name]())
+            return started[name]
+
+        yield one
 
 
 @pytest.fixture(scope="session")

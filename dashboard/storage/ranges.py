@@ -2,6 +2,7 @@
 
 A server may send the part (206), may ignore the question and send everything (200), or may say that the
 object ends before the part begins (416). Only the first is trusted, and only when it says what it holds.
+Some call a part 200 and give its ``Content-Range`` all the same (``rclone serve s3``).
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ def part_of(
     before ``start`` is passed over and reading ends after ``length`` bytes; the caller drops the connection.
     Raises ``Damaged`` for another part than was asked for, and for a body that is not as long as it says.
     """
-    if status == 206:
-        promised = _told(headers.get("content-range", ""), key, start, length)
+    told = headers.get("content-range", "")
+    if status == 206 or (told and not _everything(told)):
+        promised = _told(told, key, start, length)
         return whole_part(key, b"".join(_no_more_than(promised, pieces)), promised)
     total = headers.get("content-length", "")
     if not total.isdecimal():
@@ -94,6 +96,12 @@ def whole_part(key: str, data: bytes, expected: int) -> bytes:
     if len(data) != expected:
         raise Damaged(key, f"Of “{key}” {expected:,} bytes were promised, but {len(data):,} arrived.")
     return data
+
+
+def _everything(content_range: str) -> bool:
+    """Whether this is the range of an object from its first byte to its last."""
+    found = _CONTENT_RANGE.match(content_range)
+    return found is not None and int(found[1]) == 0 and found[3] == str(int(found[2]) + 1)
 
 
 def _told(content_range: str, key: str, start: int, length: int) -> int:

@@ -22,6 +22,7 @@ from dashboard.storage.wrappers.cdn import Delivered
 from dashboard.storage.wrappers.compressed import Compressed
 from dashboard.storage.wrappers.encrypted import Encrypted
 from dashboard.storage.wrappers.fallback import Fallback
+from tests.servers import interop
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD
 from tests.servers.ftp import USER as FTP_USER
@@ -371,17 +372,37 @@ EXACT |= {
 }
 
 
-@pytest.fixture(params=DRIVERS)
+# Servers that nobody here wrote, under `make interop`.
+
+
+def foreign(name: str) -> Callable[[pytest.FixtureRequest], Driver]:
+    """A new folder on one of them."""
+
+    def made(request: pytest.FixtureRequest) -> Driver:
+        driver: Driver = request.getfixturevalue("foreign_server")(name).driver()
+        return driver
+
+    return made
+
+
+FOREIGN: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
+    name: foreign(name) for name in interop.SERVERS
+}
+UNPROVEN |= {name: (-1, "file servers tell no checksum") for name in FOREIGN if name != "rclone-s3"}
+_FOREIGN = [pytest.param(name, marks=pytest.mark.interop) for name in FOREIGN]
+
+
+@pytest.fixture(params=[*DRIVERS, *_FOREIGN])
 def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """An empty place of each driver."""
-    made = DRIVERS[request.param](request)
+    made = (DRIVERS | FOREIGN)[request.param](request)
     yield made
     made.close()
 
 
-@pytest.fixture(params=EXACT)
+@pytest.fixture(params=[*EXACT, *_FOREIGN])
 def exact_driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """An empty place of each driver on a server that keeps keys as they are."""
-    made = EXACT[request.param](request)
+    made = (EXACT | FOREIGN)[request.param](request)
     yield made
     made.close()

@@ -117,6 +117,8 @@ def test_an_answer_is_read_as_what_it_is() -> None:
     assert answered(200, whole, content_length="10") == b"456"
     assert answered(200, [b"012345"], content_length="6") == b"45"
     assert answered(200, [b"012"], content_length="3") == b""
+    assert answered(200, [b"456"], content_length="3", content_range="bytes 4-6/10") == b"456"
+    assert answered(200, whole, content_length="10", content_range="bytes 0-9/10") == b"456"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,8 @@ def test_an_answer_is_read_as_what_it_is() -> None:
         (206, [b"456"], {"content_range": "bytes 4-6/10\r\nx"}),
         (200, [b"012345"], {"content_length": "10"}),
         (200, [b"0123456789"], {}),
+        (200, [b"567"], {"content_length": "3", "content_range": "bytes 5-7/10"}),
+        (200, [b"0123456789"], {"content_length": "10", "content_range": "ten bytes"}),
     ],
 )
 def test_an_answer_that_is_not_the_part_is_damage(

@@ -1,0 +1,67 @@
+"""``make interop``: round trips and the conformance suite over servers of other makes, as a table.
+
+Ends with 1 when anything failed. What cannot be started here is skipped, with the reason in the table.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.servers import interop
+from tests.storage.matrix import SUITES
+
+HERE = Path(__file__).parent
+_OF_SERVER = re.compile(
+    r"\[(?:.*-)?({})(?:-.*)?\]\Z".format("|".join(sorted(interop.SERVERS, key=len)[::-1]))
+)
+
+
+class Tally:
+    """A pytest plugin that counts what became of the tests of each server."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        """Server, then part of the table, then outcome."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Called for each phase of each test, in the main process also for what others ran."""
+        found = _OF_SERVER.search(report.nodeid)
+        if found and (report.when == "call" or report.outcome != "passed"):
+            part = "conformance" if Path(report.nodeid.partition("::")[0]).name in SUITES else "round trips"
+            self.seen[found[1]][part][report.outcome] += 1
+
+
+def table(tally: Tally) -> str:
+    """Server x result."""
+    rows = [["server", "round trips", "conformance"]]
+    for name in interop.SERVERS:
+        if reason := interop.why_not(name):
+            rows.append([name, f"skipped: {reason}", ""])
+            continue
+        rows.append([name, *(_said(tally.seen[name][part]) for part in ("round trips", "conformance"))])
+    widths = [max(len(row[column]) for row in rows if row[-1]) for column in range(3)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+    )
+
+
+def _said(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "not run"
+
+
+def main() -> int:
+    """Run the tests, print the table."""
+    tally = Tally()
+    what = sys.argv[1:] or [str(HERE / name) for name in ("test_interop.py", *SUITES)]
+    code = pytest.main([*what, "-m", "interop", "-n", "2", "--dist", "worksteal", "-q"], plugins=[tally])
+    print(f"\n{table(tally)}")
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,14 +22,16 @@ from dashboard.migration.reasons import (
     DIFFERS,
     GONE,
     KEPT_CHANGED,
+    KEPT_DIFFERS,
     MISSING,
     UNLISTED,
     explain,
     not_deleted,
 )
 from dashboard.migration.types import ObjectState, Spec
-from dashboard.storage.driver import Driver
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
+from dashboard.storage.copying import Interrupted, read_back
+from dashboard.storage.driver import DeletesUnchanged, Driver
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
@@ -78,9 +80,11 @@ class Closing:
         self._spec = spec
         self._ledger = ledger
         self._random = random
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Do all of it. Raises ``StorageError`` or ``HopelessError`` when it cannot be completed."""
+        self._stop = stop
         with_patience(partial(self._see, stop, self._spec.prefix), stop, self._random)
         self._look_for_the_rest(stop)
         # Whatever is only copied now was seen in the listing with its size.
@@ -182,6 +186,8 @@ class Closing:
                 return None
             try:
                 with_patience(lambda: found.append(work(row)), stop, self._random)
+            except Interrupted:
+                return None
             except StorageError as error:
                 return error
             return found[0] if found else None
@@ -210,21 +216,35 @@ class Closing:
     def _delete(self, row: Finished) -> Verdict | None:
         """Delete a verified object's source if it is still the object that was copied."""
         try:
-            try:
-                info = self._source.stat(row.key)
-            except PlaceMissing:
-                raise
-            except NotFound:
-                # Ours, from a run that was killed before it could say so, or someone was faster.
-                return Verdict(row, ObjectState.VERIFIED, deleted=True)
-            if version_of(info) != row.source_version or info.size != row.size:
-                return Verdict(row, ObjectState.VERIFIED, KEPT_CHANGED)
-            self._source.delete(row.key)
+            if isinstance(self._source, DeletesUnchanged):
+                # One that is gone: by a run that was killed before it could say so, or by somebody else.
+                self._source.delete_unchanged(row.key, row.source_version)
+            elif why := self._why_kept(row):
+                return Verdict(row, ObjectState.VERIFIED, why)
+            else:
+                self._source.delete(row.key)
+        except Changed:
+            return Verdict(row, ObjectState.VERIFIED, KEPT_CHANGED)
         except StorageError as error:
             if error.retryable or error.kind in FATAL or isinstance(error, PlaceMissing):
                 raise
             return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
         return Verdict(row, ObjectState.VERIFIED, deleted=True)
+
+    def _why_kept(self, row: Finished) -> Failure | None:
+        """Of a source whose versions tell size and time only: both sides are read once more, because it may
+        have been rewritten in place and its time set back."""
+        try:
+            info = self._source.stat(row.key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return None
+        if version_of(info) != row.source_version or info.size != row.size:
+            return KEPT_CHANGED
+        there = read_back(self._destination, row.target, stop=self._stop.is_set)
+        here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)
+        return None if here == there else KEPT_DIFFERS
 
 
 def _refuse_unlisted(row: Finished) -> Verdict | None:

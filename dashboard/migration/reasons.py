@@ -73,6 +73,11 @@ KEPT_CHANGED = Failure(
     "Copied and verified, but not deleted: it changed at the source since then.",
     "Migrate it again.",
 )
+KEPT_DIFFERS = Failure(
+    Kind.CHANGED.value,
+    "Copied and verified, but not deleted: read once more, source and destination are not the same.",
+    "Look at both, then migrate it again.",
+)
 
 _DIGITS = re.compile(r"\d[\d,.]*")
 

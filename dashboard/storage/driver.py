@@ -282,6 +282,19 @@ class Links(Protocol):
 
 
 @runtime_checkable
+class DeletesUnchanged(Protocol):
+    """Its versions differ after every change of content, also one that keeps size and time, so that it can
+    delete an object that is still the one somebody read, and no other. A driver that goes by size and time
+    alone does not have this power."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """Remove an object if ``ObjectInfo.version`` is still this one. Raises ``Changed`` where it is not,
+        and where a program is seen to be writing to it. A missing object is success. What gap is left
+        between the comparison and the deletion each driver says."""
+        ...
+
+
+@runtime_checkable
 class KeepsFolders(Protocol):
     """Has folders that can be there without an object in them."""
 

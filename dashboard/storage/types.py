@@ -81,7 +81,8 @@ class ObjectInfo:
     """What ``stat`` and an open read know of one object.
 
     ``version`` is an opaque token that changes when the content changes (the ETag where there is one,
-    inode+mtime+size on a disk). ``md5`` is the hex MD5 of the content when the backend vouches for it.
+    inode, ctime, mtime and size on a disk; some servers tell no more than time and size, see
+    ``DeletesUnchanged``). ``md5`` is the hex MD5 of the content when the backend vouches for it.
     """
 
     key: str

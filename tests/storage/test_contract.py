@@ -13,6 +13,7 @@ from dashboard.storage.driver import (
     Connects,
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     LooksBeforeCreating,
 )
@@ -98,6 +99,23 @@ def test_a_replaced_object_is_not_the_version_that_was_listed(driver: Driver) ->
     with pytest.raises(Changed) as caught, driver.read("a", if_version=version) as reading:
         reading.read_all()
     assert caught.value.retryable
+
+
+def test_only_the_version_that_was_read_is_deleted(driver: Driver, request: pytest.FixtureRequest) -> None:
+    if not isinstance(driver, DeletesUnchanged):
+        name = request.node.callspec.params["driver"]
+        assert name.startswith(("sftp", "ftp", "webdav", "nextcloud", "shelf", "fallback")), name
+        return
+    driver.put("a", b"first")
+    version = driver.stat("a").version or ""
+    driver.put("a", b"other")
+    with pytest.raises(Changed):
+        driver.delete_unchanged("a", version)
+    assert get(driver, "a") == b"other"
+    driver.delete_unchanged("a", driver.stat("a").version or "")
+    assert keys_of(driver) == []
+    driver.delete_unchanged("a", version)
+    driver.delete_unchanged("no/such/folder", version)
 
 
 def creates_only(driver: Driver) -> bool:

@@ -187,10 +187,11 @@ class Client:
         with neutral(self.scene(operation)):
             next(self._container.list_blobs(results_per_page=1, **retries).by_page(), None)
 
-    def delete(self, key: str) -> None:
-        """Remove a blob and its snapshots. Raises ``NotFound``."""
+    def delete(self, key: str, *, only: str | None = None) -> None:
+        """Remove a blob and its snapshots. Raises ``NotFound``, and ``Changed`` when it is not ``only`` the
+        blob with this ETag that would go."""
         with neutral(self.scene("delete", key)):
-            self._blob(key).delete_blob(delete_snapshots="include")
+            self._blob(key).delete_blob(delete_snapshots="include", **_only(only))
 
     def delete_together(self, keys: Sequence[str]) -> tuple[Failure | None, ...]:
         """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for

@@ -132,9 +132,10 @@ class Objects:
                 raise
             return found
 
-    def delete(self, key: str) -> None:
-        """Remove an object. Raises ``NotFound``."""
-        self.client.send("DELETE", self.target(key), self.client.scene("delete", key))
+    def delete(self, key: str, *, generation: str | None = None) -> None:
+        """Remove an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one."""
+        query = {"ifGenerationMatch": generation} if generation is not None else {}
+        self.client.send("DELETE", self._path("/storage/v1/", key, query), self.client.scene("delete", key))
 
     def target(self, key: str) -> str:
         """The path of an object's description."""

@@ -88,11 +88,15 @@ class Objects:
         """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
         return self._own_key.explained(scene, self._place.prefix + key)
 
-    def delete(self, key: str) -> None:
-        """Remove; idempotent."""
+    def delete(self, key: str, *, only: str | None = None) -> None:
+        """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
         scene = self._client.scene("delete", key)
+        headers = {"if-match": f'"{only}"'} if only is not None else {}
         try:
-            self._client.send("DELETE", scene, key=self._place.prefix + key)
+            # Not every server heeds the condition.
+            if only is not None and self.head(key, explain=True).info.version != only:
+                raise Changed(key, operation="delete")
+            self._client.send("DELETE", scene, key=self._place.prefix + key, headers=headers)
         except StorageError as error:
             if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
                 raise

@@ -23,6 +23,7 @@ from dashboard.storage.drivers._azure_labels import LabelsAzureBlobs
 from dashboard.storage.drivers._azure_place import Place, check
 from dashboard.storage.drivers._azure_settings import ChecksAzureSettings
 from dashboard.storage.drivers._azure_writing import AzureWriting, Blocks
+from dashboard.storage.drivers._unchanged import delete_unchanged
 from dashboard.storage.errors import (
     Changed,
     Damaged,
@@ -172,6 +173,11 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
             raise
         except NotFound:
             return
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag, and the service compares it: no gap."""
+        self.check_key(key)
+        delete_unchanged(lambda: self._client.delete(key, only=version), lambda: self._client.head(key))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Nothing to do: Azure offers no way to drop blocks that were not committed, does

@@ -24,6 +24,7 @@ from dashboard.storage.drivers._gcs_place import Place, check
 from dashboard.storage.drivers._gcs_reading import GcsReading
 from dashboard.storage.drivers._gcs_settings import ChecksGcsSettings
 from dashboard.storage.drivers._gcs_writing import GcsWriting
+from dashboard.storage.drivers._unchanged import delete_unchanged
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.pieces import Senders
@@ -148,6 +149,13 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
             raise
         except NotFound:
             return
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the generation, and Google compares it: no gap."""
+        self.check_key(key)
+        delete_unchanged(
+            lambda: self._objects.delete(key, generation=version), lambda: self._objects.head(key)
+        )
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Nothing to do: Google shows resumable uploads to nobody but their owner, never

@@ -4,7 +4,7 @@ Names that differ only in case or spelling are two keys, also on a disk that tak
 second raises kind ``conflict``. What a disk cannot hold: object attributes are dropped on write and the
 content type is guessed from the name on the way out; keys that are not exactly a path raise ``InvalidKey``.
 Symbolic links and special files are no objects: they are neither listed, read, replaced nor deleted. The
-version of an object is its inode, modification time and size.
+version of an object is its inode, both its times (of change and of modification) and its size.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_listing import walk
 from dashboard.storage.drivers._local_nameless import put_new
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
+from dashboard.storage.drivers._local_versions import delete_unchanged, version_of
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes, key_text
@@ -38,13 +39,9 @@ def _describe(key: str, info: os.stat_result) -> ObjectInfo:
         key=key,
         size=info.st_size,
         modified=info.st_mtime_ns / 1e9,
-        version=_version(info),
+        version=version_of(info),
         attributes=Attributes(content_type=guessed_type(key)),
     )
-
-
-def _version(info: os.stat_result) -> str:
-    return f"{info.st_ino:x}-{info.st_mtime_ns:x}-{info.st_size:x}"
 
 
 class LocalReading:
@@ -68,7 +65,7 @@ class LocalReading:
         except OSError as error:
             raise translate(error, "read", key) from error
         # No name left: it was deleted, or another file was renamed over it.
-        if _version(after) != self.info.version or after.st_nlink == 0:
+        if version_of(after) != self.info.version or after.st_nlink == 0:
             raise Changed(key)
         if done != size:
             raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
@@ -90,7 +87,7 @@ class LocalReading:
             after = os.fstat(self._fd)
         except OSError as error:
             raise translate(error, "read", self.info.key) from error
-        if _version(after) != self.info.version:
+        if version_of(after) != self.info.version:
             raise Changed(self.info.key)
         return whole_part(self.info.key, bytes(found), max(0, end - start))
 
@@ -147,7 +144,7 @@ class LocalDriver:
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             raise NotFound(key)
-        if if_version is not None and if_version != _version(info):
+        if if_version is not None and if_version != version_of(info):
             os.close(fd)
             raise Changed(key)
         return LocalReading(key, fd, info)
@@ -220,6 +217,10 @@ class LocalDriver:
                 return
             raise translate(error, "delete", key) from error
         self._tree.prune(folders)
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. A program that has the file open for writing counts as a change."""
+        delete_unchanged(self._tree, key, version)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """Looks in the root's ``.stowage-tmp`` and in that of each key's folder."""

@@ -112,6 +112,15 @@ class MemoryDriver:
         with self._lock:
             self._objects.pop(key_bytes(key), None)
 
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. No gap."""
+        self.check_key(key)
+        with self._lock:
+            found = self._objects.get(key_bytes(key))
+            if found is not None and found.info.version != version:
+                raise Changed(key, operation="delete")
+            self._objects.pop(key_bytes(key), None)
+
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Unfinished writes leave nothing."""
         return 0

@@ -145,6 +145,13 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self.check_key(key)
         self._objects.delete(key)
 
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag: the object is looked at, and the deletion
+        carries If-Match, so that there is no gap on servers that honour it (AWS does).
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
+        self.check_key(key)
+        self._objects.delete(key, only=version)
+
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``: drops unfinished uploads in parts."""
         wanted = {self._place.prefix + key for key in keys}

@@ -208,6 +208,19 @@ class VercelBlobDriver:
         except NotFound:
             return
 
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag. Vercel deletes without a condition: what is
+        written between the look and the deletion, one request later, is deleted."""
+        self.check_key(key)
+        try:
+            if self._client.head(key, "delete")[0].version != version:
+                raise Changed(key, operation="delete")
+            self._client.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Nothing to do: Vercel neither lists nor drops uploads that were not completed."""
         return 0

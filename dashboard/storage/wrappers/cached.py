@@ -22,6 +22,7 @@ from typing import ClassVar, Self
 from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -264,6 +265,16 @@ class _DeletesMany(_Caching):
             return self.inner.delete_many(known)
 
 
+class _DeletesUnchanged(_Caching):
+    """What is deleted is forgotten."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        with self.changing(key):
+            self.inner.delete_unchanged(key, version)
+
+
 class _Versions(ForwardsVersions, _Caching):
     """Older states are read where they lie; what is restored replaces the copy."""
 
@@ -297,6 +308,7 @@ class Cached(_Caching):
         {
             CopiesWithin: _Copies,
             DeletesMany: _DeletesMany,
+            DeletesUnchanged: _DeletesUnchanged,
             KeepsVersions: _Versions,
             ReadsRanges: _ReadsParts,
         }

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -194,6 +195,16 @@ class _DeletesMany(_Delivering):
         return failed
 
 
+class _DeletesUnchanged(_Delivering):
+    """What is deleted is a change."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        self.inner.delete_unchanged(key, version)
+        self._tell(key)
+
+
 class _Versions(ForwardsVersions, _Delivering):
     """What is restored is a change."""
 
@@ -223,7 +234,12 @@ class Delivered(_Delivering):
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {CopiesWithin: _Copies, DeletesMany: _DeletesMany, KeepsVersions: _Versions}
+        {
+            CopiesWithin: _Copies,
+            DeletesMany: _DeletesMany,
+            DeletesUnchanged: _DeletesUnchanged,
+            KeepsVersions: _Versions,
+        }
     )
 
     @classmethod

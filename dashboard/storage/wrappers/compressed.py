@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -99,6 +100,15 @@ class _Copies(_Packing):
         )
 
 
+class _DeletesUnchanged(_Packing):
+    """The version of the stored bytes is that of the content."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        self.inner.delete_unchanged(key, version.removeprefix(MARK) if self.packs(key) else version)
+
+
 class _ReadsParts(_Packing):
     """Parts of what is stored as it is; of what is compressed, everything up to the part is unpacked."""
 
@@ -154,7 +164,12 @@ class Compressed(_Packing):
         }
     )
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {CopiesWithin: _Copies, ReadsRanges: _ReadsParts, Links: _LinksToSome}
+        {
+            CopiesWithin: _Copies,
+            DeletesUnchanged: _DeletesUnchanged,
+            ReadsRanges: _ReadsParts,
+            Links: _LinksToSome,
+        }
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {

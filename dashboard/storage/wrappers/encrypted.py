@@ -16,6 +16,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -263,6 +264,15 @@ class _Copies(_Sealing):
         )
 
 
+class _DeletesUnchanged(_Sealing):
+    """The version of the stored bytes is that of the content."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        self.inner.delete_unchanged(key, version.removeprefix(MARK))
+
+
 class _ReadsPieces(_Sealing):
     """A part of the content is in a few pieces, which are found by counting."""
 
@@ -301,7 +311,7 @@ class Encrypted(_Sealing):
         }
     )
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {CopiesWithin: _Copies, ReadsRanges: _ReadsPieces}
+        {CopiesWithin: _Copies, DeletesUnchanged: _DeletesUnchanged, ReadsRanges: _ReadsPieces}
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {

@@ -22,6 +22,7 @@ from dashboard.storage.driver import (
     SMALL,
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -252,6 +253,7 @@ class Fallback(_Falling):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             CopiesWithin: "What is to be copied may be waiting in another backend.",
+            DeletesUnchanged: "What is to be deleted may be waiting in another backend.",
             ReadsInParallel: "What is elsewhere is read from its beginning for every part.",
         }
     )

@@ -11,6 +11,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import (
     CopiesWithin,
     CreatesBuckets,
+    DeletesUnchanged,
     Driver,
     KeepsFolders,
     Links,
@@ -151,6 +152,7 @@ class ReadOnly(Wrapper):
             CopiesWithin: "A copy on the server would be a write.",
             LooksBeforeCreating: "Nothing is created.",
             DeletesMany: "Nothing is deleted.",
+            DeletesUnchanged: "Nothing is deleted.",
             SignsUploads: "An upload would be a write.",
         }
     )

@@ -82,6 +82,14 @@ class StowageError(Exception):
         }
 
 
+class TooMany(StowageError):
+    """More at once, or more often, than is let in. ``retry_after``: seconds after which to ask again."""
+
+    def __init__(self, reason: str, *, operation: str, remedy: str, retry_after: float) -> None:
+        super().__init__(Kind.THROTTLED, reason, operation=operation, remedy=remedy)
+        self.retry_after = retry_after
+
+
 class InvalidInput(StowageError):
     """Something a person typed cannot be used; ``subject`` names the field."""
 

@@ -6,8 +6,16 @@ import re
 from collections.abc import Callable
 
 from dashboard.migration.ledger import Failure, Planned
-from dashboard.migration.reasons import AGE_UNKNOWN, NOT_NEWER, SAME, SAME_SIZE, TAKEN, explain
-from dashboard.migration.types import Action, OnConflict, Spec, Verify
+from dashboard.migration.reasons import (
+    AGE_UNKNOWN,
+    IMPOSSIBLE_SIZE,
+    NOT_NEWER,
+    SAME,
+    SAME_SIZE,
+    TAKEN,
+    explain,
+)
+from dashboard.migration.types import LARGEST_OBJECT, Action, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Entry
 
@@ -16,6 +24,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}\Z", re.IGNORECASE)
 
 def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[str], None]) -> Planned:
     """Plan one source object; ``found`` is what the destination has under its key."""
+    if not 0 <= entry.size <= LARGEST_OBJECT:
+        return Planned(entry.key, 0, Action.FAIL, entry.modified, entry.etag, IMPOSSIBLE_SIZE)
     try:
         check_key(entry.key)
     except InvalidKey as error:

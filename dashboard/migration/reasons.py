@@ -22,6 +22,11 @@ AGE_UNKNOWN = Failure(
     "There is an object with this name at the destination, and which of the two is newer is not known.",
     "Choose “overwrite”, “skip if same” or “keep both” for these objects.",
 )
+IMPOSSIBLE_SIZE = Failure(
+    Kind.DAMAGED.value,
+    "The source lists it with a size that no object can have.",
+    "Look at it with the source's own tools.",
+)
 NO_FREE_NAME = Failure(
     Kind.CONFLICT.value,
     "No free name was found beside the object at the destination.",

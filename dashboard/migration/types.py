@@ -89,6 +89,10 @@ class Action(StrEnum):
     FAIL = "fail"
 
 
+LARGEST_OBJECT = 2**60
+"""Bytes. A server that lists a larger object, or one smaller than nothing, is wrong about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a person asked for.

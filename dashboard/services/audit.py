@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.journal import AuditEntry
-from dashboard.services.database import Database
+from dashboard.services.database import Database, storable
 from dashboard.services.permissions import Actor
 from dashboard.storage.options import Option
 from dashboard.storage.types import Secret
@@ -72,7 +72,7 @@ class AuditLog:
         ("backend" finds "backend.add")."""
         query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(max(1, min(limit, MOST_ROWS)))
         if before_id is not None:
-            query = query.where(AuditEntry.id < before_id)
+            query = query.where(AuditEntry.id < storable(before_id))
         action, actor = printable(action), printable(actor)
         if action:
             within = AuditEntry.action.startswith(f"{action}.", autoescape=True)

@@ -37,6 +37,9 @@ PRAGMAS = (
 # Parameters of a failed statement can be password hashes and sealed text: never show them.
 _OPTIONS: Mapping[str, Any] = MappingProxyType({"hide_parameters": True, "pool_size": 20, "max_overflow": 60})
 
+LARGEST_NUMBER = 2**63 - 1
+"""The largest integer of SQLite; one more is an OverflowError of its driver."""
+
 Step = Callable[[Connection], None]
 
 MAIN_STEPS: tuple[Step, ...] = (main_metadata.tables["waiting_objects"].create,)
@@ -175,6 +178,11 @@ def _version(connection: Connection, newest: int) -> int:
             remedy="Start the newer version again, or restore the backup made before it.",
         )
     return version
+
+
+def storable(number: int) -> int:
+    """The number, or the nearest that SQLite can hold. For what people and servers send."""
+    return max(-LARGEST_NUMBER, min(number, LARGEST_NUMBER))
 
 
 @contextmanager

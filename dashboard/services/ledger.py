@@ -56,6 +56,9 @@ from dashboard.storage.types import Entry
 
 __all__ = ["SqlLedger", "create_work_tables"]
 
+MOST = 2**62
+"""The highest count of bytes: twice this would be more than an integer column holds."""
+
 
 class SqlLedger:
     """The ledger over an engine for ``work.db``.
@@ -80,7 +83,12 @@ class SqlLedger:
             yield connection
 
     def _count(self, connection: Connection, delta: Mapping[str, int]) -> None:
-        values: dict[str, Any] = {name: counters.c[name] + n for name, n in delta.items() if n}
+        # Sums that no column could hold stay at the most: whoever lists them is wrong about them.
+        values: dict[str, Any] = {
+            name: func.min(counters.c[name] + max(-MOST, min(n, MOST)), MOST)
+            for name, n in delta.items()
+            if n
+        }
         mine = (counters.c.migration_id == self._id) & (counters.c.fence == self._fence)
         changed = connection.execute(update(counters).where(mine).values(values or {"fence": self._fence}))
         if changed.rowcount != 1:

@@ -10,6 +10,7 @@ from sqlalchemy import Row, Select, bindparam, case, literal_column, select, upd
 from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
 from dashboard.migration.types import ObjectState
 from dashboard.models.work import objects
+from dashboard.services.database import storable
 from dashboard.storage.types import Entry
 
 _WHY = ("kind", "reason", "remedy")
@@ -100,7 +101,12 @@ def may_change(old: Row[Any], row: Planned) -> bool:
 
 def entry_values(entry: Entry) -> dict[str, Any]:
     """Parameters of a kept destination entry."""
-    return {"key": entry.key, "size": entry.size, "modified": entry.modified, "etag": entry.etag}
+    return {
+        "key": entry.key,
+        "size": storable(entry.size),
+        "modified": entry.modified,
+        "etag": entry.etag,
+    }
 
 
 def settle_values(result: Settled) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
     """Parameters of ``SEE`` and ``SEE_OWN_KEY``."""
     return {
         "b_key": entry.key,
-        "b_size": entry.size,
+        "b_size": storable(entry.size),
         "b_etag": entry.etag or "",
         "b_migration": migration_id,
         "b_fence": fence,

@@ -28,7 +28,7 @@ from dashboard.migration.types import (
 )
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
-from dashboard.services.database import Database
+from dashboard.services.database import Database, storable
 from dashboard.services.jobs import at_work, enqueue, unqueue
 from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_queries import LedgerQueries
@@ -176,7 +176,7 @@ class Migrations:
         """The newest migrations, or those older than ``before_id``."""
         query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MOST_MIGRATIONS)))
         if before_id is not None:
-            query = query.where(Migration.id < before_id)
+            query = query.where(Migration.id < storable(before_id))
         with self._database.read() as session:
             rows = [(row, waits(session, row)) for row in session.scalars(query)]
         totals = counters_of(self._database, [row.id for row, _ in rows])
@@ -203,7 +203,7 @@ class Migrations:
         self._known(migration_id)
         limit = max(1, min(limit, MOST_ROWS))
         return self._ledgers.rows(
-            migration_id, state=state, kind=kind, reason=reason, after_id=after_id, limit=limit
+            migration_id, state=state, kind=kind, reason=reason, after_id=storable(after_id), limit=limit
         )
 
     def report(self, migration_id: int) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""A ledger as CSV (RFC 4180), safe to open in a spreadsheet."""
+"""A ledger as CSV (RFC 4180), safe to open in a spreadsheet: every cell is quoted, formulas are disarmed."""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
@@ -28,17 +29,22 @@ HEADER = (
 )
 
 
+_FORMULA = re.compile("(^|[;|])(?=\\s*[-=+@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b])")
+"""Where a cell, or what a spreadsheet set to another separator takes for one, begins like a formula. Some
+take the signs of full width for the plain ones."""
+
+
 def csv_lines(pages: Iterable[Iterable[LedgerRow]]) -> Iterator[str]:
-    """The header and one line per object, each with its line end."""
-    yield _line(HEADER)
+    """The header and one line per object, a page of lines at a time."""
+    yield _lines([HEADER])
     for page in pages:
-        for row in page:
-            yield _line(_cells(row))
+        yield _lines(_cells(row) for row in page)
 
 
-def _line(cells: Iterable[str]) -> str:
+def _lines(rows: Iterable[Iterable[str]]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow([_safe(cell) for cell in cells])
+    writer = csv.writer(buffer, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
+    writer.writerows([_safe(cell) for cell in row] for row in rows)
     return buffer.getvalue()
 
 
@@ -67,8 +73,7 @@ def _safe(cell: str) -> str:
     Line breaks, other control characters and bytes that are no text are escaped: every object is one line.
     The JSON report has such keys exactly.
     """
-    text = without_controls(cell)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return _FORMULA.sub(r"\1'", without_controls(cell))
 
 
 def _time(at: float | None) -> str:

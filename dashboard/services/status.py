@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
-from dashboard.services.database import Database
+from dashboard.services.database import Database, storable
 
 COUNT_IS_STALE = 45.0
 """Seconds without progress after which a count is no longer shown as running."""
@@ -84,7 +84,7 @@ class StatusBoard:
 
     def record_count(self, backend_id: int, objects: int, size: int, *, final: bool) -> None:
         """How far a count has come; ``final`` makes it the figure that is shown. ``size`` in bytes."""
-        now = time.time()
+        now, size = time.time(), storable(size)
         if final:
             self._set(
                 backend_id, objects=objects, bytes=size, counted_at=now, counting_at=None, counting_objects=0

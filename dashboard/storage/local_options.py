@@ -86,7 +86,11 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
     if ".." in text.split("/"):
         raise InvalidInput(field, "The path holds “..”.", remedy="Write the path without it.")
     root = "/" + os.path.normpath(text).lstrip("/")
-    real = os.path.realpath(root)
+    try:
+        real = os.path.realpath(root)
+    except OSError as error:
+        # Python 3.11 lets go of what /proc refuses to tell.
+        raise InvalidInput(field, f"“{root}” cannot be looked at: {error.strerror}.") from None
     if real == "/":
         raise InvalidInput(
             field,

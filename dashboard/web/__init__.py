@@ -12,11 +12,13 @@ from dashboard.web import (
     admin,
     assets,
     context,
+    downloads,
     errors,
     formatting,
     guards,
     headers,
     health,
+    numbers,
     setup,
     sign_in,
     visitors,
@@ -45,12 +47,14 @@ def register(app: Flask, services: Services) -> None:
         WTF_CSRF_RESEND_LIMIT=RESEND_SECONDS,
     )
     app.url_map.strict_slashes = False
+    numbers.install(app)
     headers.install(app, secure_cookies=services.settings.secure_cookies)
     guards.install(app)
     visitors.install(app)
     CSRFProtect(app)
     errors.install(app)
     assets.install(app)
+    downloads.install(app)
     formatting.install(app)
     app.jinja_env.globals.update(can=context.can, shortest_password=SHORTEST)
     app.jinja_env.trim_blocks = True

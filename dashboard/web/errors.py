@@ -6,6 +6,7 @@ A page for a browser, a notice for a fragment, one JSON object for a program.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from flask import Flask, Response, jsonify, make_response, render_template, requ
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.web import resend
 from dashboard.web.context import for_api, from_htmx
 
@@ -84,7 +85,14 @@ def install(app: Flask) -> None:
 
 
 def _on_stowage(error: StowageError) -> Response:
-    return answer(STATUS[error.kind], error.as_dict())
+    return tell_when(answer(STATUS[error.kind], error.as_dict()), error)
+
+
+def tell_when(response: Response, error: StowageError | None) -> Response:
+    """Add when it is worth asking again, where the error knows (RFC 9110, 10.2.3)."""
+    if isinstance(error, TooMany):
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
 
 
 def _on_http(error: HTTPException) -> Response:

@@ -82,7 +82,7 @@ def test_a_line_break_in_a_key_makes_no_line_of_its_own(console: Cli, files: Pat
     assert answer.code == 1
     assert r"For example: blocked/a\nmigration  99: clean\r" in answer.err
     report = console("migrations", "report", "1").out
-    assert r"blocked/a\nmigration  99: clean\r," in report
+    assert r'"blocked/a\nmigration  99: clean\r","' in report
     assert report.count("\n") == 32
     objects = console("migrations", "report", "1", "--json").document["objects"]
     assert "blocked/a\nmigration  99: clean\r" in {one["key"] for one in objects}

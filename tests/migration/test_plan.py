@@ -100,6 +100,13 @@ def test_a_key_the_destination_cannot_hold_fails_at_once_with_its_reason() -> No
     assert rows["b"].state is ObjectState.PENDING
 
 
+@pytest.mark.parametrize("size", [-1, 2**60 + 1, 2**63, 10**40])
+def test_an_object_of_an_impossible_size_fails_by_itself(size: int) -> None:
+    rows = planned(Listed([Entry("a", 1), Entry("b", size), Entry("c", 1)]), Listed([]))
+    assert (rows["b"].state, rows["b"].kind, rows["b"].size) == (ObjectState.FAILED, "damaged", 0)
+    assert [rows[key].action for key in "ac"] == [Action.COPY, Action.COPY]
+
+
 def test_prefix_and_globs_choose_what_is_planned() -> None:
     source = Listed([Entry(key, 1) for key in ("a/1.jpg", "a/1.tmp", "a/2.jpg", "b/1.jpg")])
     assert set(planned(source, Listed([]), Spec(prefix="a/", exclude=("**/*.tmp",)))) == {

@@ -74,6 +74,17 @@ def test_recording_twice_keeps_one_row_per_key(book: Book) -> None:
     assert_exact(book)
 
 
+def test_sizes_that_no_column_holds_are_kept_as_the_most_there_is(sql: SqlBook) -> None:
+    ledger = begun(sql)
+    ledger.keep_listing([Entry("a", 2**63), Entry("b", -(2**70))])
+    assert ledger.look_up(["a"])["a"].size == 2**63 - 1
+    ledger.see([Entry("a", 2**64)])
+    ledger.record(copies(*"abcdefghijklmnopqrstu", size=2**60))
+    ledger.record(copies("v", "w", size=2**60))
+    counted = ledger.counters()
+    assert (counted.found, counted.found_bytes) == (23, 2**62)
+
+
 def test_planned_skips_and_failures_are_counted_at_once(book: Book) -> None:
     ledger = begun(book)
     ledger.record(

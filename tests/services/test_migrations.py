@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from dashboard.jobs.types import Job, JobKind
 from dashboard.migration.ledger import Failure, Planned, Settled
 from dashboard.migration.types import (
     Action,
+    LedgerRow,
     ObjectState,
     OnConflict,
     Spec,
@@ -29,6 +31,7 @@ from dashboard.services.jobs import Jobs
 from dashboard.services.ledger import SqlLedger
 from dashboard.services.migrations import Migrations
 from dashboard.services.migrations_places import refuse_overlap
+from dashboard.services.migrations_report import HEADER, csv_lines
 from dashboard.services.migrations_spec import command_line, from_json, to_json
 from tests.services.console import ADMIN, OPERATOR, VIEWER, Console
 
@@ -417,13 +420,43 @@ def test_rows_and_report_show_the_whole_ledger(console: Console, migrations: Mig
     (failed,) = migrations.rows(number, state=ObjectState.FAILED)
     assert (failed.key, failed.kind, failed.remedy) == ("c", "denied", "Allow it.")
     assert [row.key for row in migrations.rows(number, after_id=failed.id)] == ["d"]
-    lines = list(migrations.report(number))
-    assert all(line.endswith("\r\n") for line in lines)
-    rows = list(csv.DictReader(lines))
+    rows = list(csv.DictReader(io.StringIO("".join(migrations.report(number)), newline="")))
     assert [row["key"] for row in rows] == ["'=cmd()", "b", "c", "d"]
     assert rows[2]["reason"] == "It may not be read."
     assert rows[0]["finished_at"] == "1970-01-01T00:00:02.000+00:00"
     assert rows[3]["state"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("=cmd()", "'=cmd()"),
+        ("\n=cmd()", "\\n=cmd()"),
+        (" @SUM(1)", "' @SUM(1)"),
+        ("\u3000\uff1dcmd()", "'\u3000\uff1dcmd()"),
+        ("a;=cmd()", "a;'=cmd()"),
+        ('a";=cmd();"', 'a";\'=cmd();"'),
+        ("a\r\n=cmd()", "a\\r\\n=cmd()"),
+        ("2026-11-21/a-b=c.txt", "2026-11-21/a-b=c.txt"),
+        ("a, -b", "a, -b"),
+    ],
+)
+def test_no_cell_of_a_report_is_a_formula(key: str, shown: str) -> None:
+    row = LedgerRow(1, "plain", 5, ObjectState.FAILED, Action.COPY, reason=key)
+    text = "".join(csv_lines([[replace(row, key=key), row]]))
+    first, second = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert (first["key"], second["reason"]) == (shown, shown)
+    assert text.startswith(",".join(f'"{name}"' for name in HEADER) + '\r\n"')
+    assert '"plain","5","failed","copy","0","",' in text
+
+
+@pytest.mark.parametrize("beyond", [2**63, 10**30])
+def test_numbers_that_no_row_can_have_are_no_rows(migrations: Migrations, beyond: int) -> None:
+    number = migrations.create(ADMIN, "one", "two", Spec())
+    assert [p.id for p in migrations.list(before_id=beyond)] == [number]
+    assert migrations.rows(number, after_id=beyond) == ()
+    with pytest.raises(StowageError, match="no migration"):
+        migrations.progress(beyond)
 
 
 def test_the_list_is_newest_first_and_pages(migrations: Migrations) -> None:

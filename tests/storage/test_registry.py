@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +231,16 @@ def test_a_local_root_is_an_absolute_folder_of_its_own(tmp_path: Path) -> None:
     for bad in ("file", "link", "link/proc"):
         with pytest.raises(InvalidInput):
             check_options("local", {"root": str(tmp_path / bad)})
+
+
+def test_a_root_that_the_system_will_not_show_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def realpath(path: str) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    # As Python 3.11 does for /proc/1/root, unless one may look through it.
+    monkeypatch.setattr("dashboard.storage.local_options.os.path.realpath", realpath)
+    with pytest.raises(InvalidInput, match="cannot be looked at: Permission denied"):
+        check_options("local", {"root": "/proc/1/root"})
 
 
 def test_a_local_root_never_holds_the_consoles_own_files(tmp_path: Path) -> None:

@@ -128,7 +128,36 @@ def test_the_report_is_a_download(admin: Browser, console: Console) -> None:
     assert response.mimetype == "text/csv"
     name = f"stowage-migration-{number}-local-disk-to-bucket-one.csv"
     assert response.headers["Content-Disposition"] == f'attachment; filename="{name}"'
-    assert response.text.startswith("key,size,state,")
+    assert response.text.startswith('"key","size","state",')
+
+
+def test_only_so_many_reports_are_sent_at_once(admin: Browser, viewer: Browser, console: Console) -> None:
+    address = f"/migrations/{create(console)}/report.csv"
+    unread = [viewer.client.get(address, buffered=False) for _ in range(2)]
+    refused = viewer.get(address)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "downloads under way already" in refused.text
+    assert admin.get(address).status_code == 200
+    for each in unread:
+        each.close()
+    assert viewer.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("beyond", ["9223372036854775808", "1" * 5000, "-1", "x", "٣"])
+def test_numbers_beyond_every_row_are_no_failure(admin: Browser, console: Console, beyond: str) -> None:
+    number = create(console)
+    for address in (
+        f"/migrations?before={beyond}",
+        f"/migrations/live?before={beyond}",
+        f"/audit?before={beyond}",
+        f"/migrations/{number}/objects?after={beyond}",
+        f"/migrations/new?like={beyond}",
+    ):
+        assert admin.get(address).status_code in (200, 404), address
+    assert admin.get(f"/migrations/{beyond}").status_code == 404
+    assert admin.get(f"/api/v1/migrations/{beyond}").status_code == 404
+    assert admin.get(f"/api/v1/migrations?before={beyond}").status_code == 400
 
 
 def test_the_api_gives_progress_as_json(admin: Browser, console: Console) -> None:

@@ -7,6 +7,7 @@ from flask import request
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.frame import Entry, Page, route
 from dashboard.web.context import services
+from dashboard.web.numbers import whole
 
 PAGE = 50
 AREAS = ("backend", "migration", "user", "keys", "setup", "sign_in", "sign_out")
@@ -24,7 +25,7 @@ class AuditPages(Page):
     def index(self) -> str:
         """One page of the log, of one kind of action and one person if asked."""
         action, person = request.args.get("action", "")[:64], request.args.get("actor", "").strip()[:64]
-        before = request.args.get("before", type=int)
+        before = whole(request.args, "before")
         rows = services().audit.rows(before_id=before, limit=PAGE + 1, action=action, actor=person)
         return str(
             self.render(

@@ -12,6 +12,7 @@ from dashboard.web.admin import fields
 from dashboard.web.admin.frame import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
+from dashboard.web.numbers import whole
 
 AT_THE_FORM = frozenset({Kind.INVALID, Kind.CONFLICT, Kind.INVALID_KEY, Kind.NOT_FOUND})
 """Failures that are shown on the form, with what was typed kept."""
@@ -98,6 +99,6 @@ def typed_form(error: StowageError | None = None) -> fields.Form:
         name=request.form.get("name", "").strip()[:200],
         values=fields.typed_options(preset, request.form),
         backend=services().backends.get(existing) if existing else None,
-        version=request.form.get("version", type=int),
+        version=whole(request.form, "version"),
         error=error,
     )

@@ -18,6 +18,7 @@ from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.presets import PRESETS, find_preset
 from dashboard.storage.registry import options_of, options_shown
 from dashboard.storage.types import Secret
+from dashboard.web.numbers import whole
 from dashboard.web.resend import SECRET_PREFIX
 
 OPTION_PREFIX = "option."
@@ -176,7 +177,7 @@ def draft(typed: MultiDict[str, str]) -> Draft:
         options=typed_options(preset, typed),
         secrets=secrets,
         existing=typed.get("existing") or None,
-        version=typed.get("version", type=int),
+        version=whole(typed, "version"),
         cleared=frozenset(name.removeprefix(CLEAR_PREFIX) for name in typed if name.startswith(CLEAR_PREFIX)),
     )
 

@@ -15,6 +15,7 @@ from dashboard.services.permissions import Permission
 from dashboard.web.admin.frame import Page, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
+from dashboard.web.numbers import whole
 
 _MOST_PATTERNS = 200
 _LONGEST = 4096
@@ -83,7 +84,7 @@ class NewMigration(Page):
     @route("", Permission.MIGRATE)
     def index(self) -> str:
         """The form; prefilled from the address, or like an earlier migration."""
-        like = request.args.get("like", type=int)
+        like = whole(request.args, "like")
         return self._page(_like(like) if like else _prefilled(request.args), None)
 
     @route("", Permission.MIGRATE, methods=("POST",))

@@ -12,7 +12,8 @@ from dashboard.services.permissions import Permission
 from dashboard.web.admin import figures
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
-from dashboard.web.downloads import attachment
+from dashboard.web.downloads import long_download
+from dashboard.web.numbers import whole
 
 PAGE = 50
 IN_FLIGHT = 4
@@ -37,7 +38,7 @@ class MigrationPages(Page):
         return self._list("admin/migrations_live.html")
 
     def _list(self, template: str) -> str:
-        before = request.args.get("before", type=int)
+        before = whole(request.args, "before")
         found = services().migrations.list(limit=PAGE + 1, before_id=before)
         shown = found[:PAGE]
         return str(
@@ -132,7 +133,7 @@ class MigrationPages(Page):
         """The ledger's rows in one state, page by page."""
         state = _state(request.args.get("state", ""))
         kind, reason = request.args.get("kind", ""), request.args.get("reason", "")
-        after = max(0, request.args.get("after", 0, type=int))
+        after = whole(request.args, "after") or 0
         rows = services().migrations.rows(
             id, state=state, kind=kind, reason=reason, after_id=after, limit=PAGE + 1
         )
@@ -155,7 +156,8 @@ class MigrationPages(Page):
         """Every object of the ledger as CSV, streamed."""
         p = services().migrations.progress(id)
         name = f"stowage-migration-{id}-{p.source}-to-{p.destination}.csv"
-        return attachment(services().migrations.report(id), name, "text/csv; charset=utf-8")
+        lines = services().migrations.report(id)
+        return long_download(actor().name, lines, name, "text/csv; charset=utf-8")
 
 
 def _state(text: str) -> ObjectState | None:

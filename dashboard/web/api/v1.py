@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import Progress
 from dashboard.services.backends import BackendInfo
+from dashboard.services.database import LARGEST_NUMBER
 from dashboard.services.permissions import Permission
 from dashboard.web.context import services
 from dashboard.web.guards import declare
@@ -23,7 +24,7 @@ _MOST = 200
 @declare(Permission.VIEW)
 def migrations() -> Response:
     """``{"migrations": [...], "next_before": id or null}``, newest first; ``limit`` and ``before`` page."""
-    limit, before = _whole("limit", 50, _MOST), _whole("before", 0, 2**62)
+    limit, before = _whole("limit", 50, _MOST), _whole("before", 0, LARGEST_NUMBER)
     found = services().migrations.list(limit=limit + 1 if limit < _MOST else limit, before_id=before or None)
     shown = found[:limit]
     more = len(found) > limit or (limit == _MOST and len(found) == _MOST)
@@ -74,6 +75,7 @@ def _whole(name: str, default: int, most: int) -> int:
     text = request.args.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:19]) <= most:
+    digits = len(str(most))
+    if not (text.isascii() and text.isdigit()) or len(text) > digits or not 0 < int(text) <= most:
         raise InvalidInput(name, f"“{name}” must be a whole number from 1 to {most}.")
-    return int(text[:19])
+    return int(text)

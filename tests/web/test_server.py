@@ -1,0 +1,126 @@
+"""The web server itself: connections that keep it waiting are given up, and there is room for one more."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from dashboard.web import server
+
+HELLO = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@contextmanager
+def serving(
+    application: Callable[..., Iterable[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, int]]:
+    """The server on a free port, ended as a signal ends it."""
+    loop, ending = server.wasyncore.loop, threading.Event()
+
+    def until_told(*, map: dict[int, Any], **options: Any) -> None:
+        if "count" in options:
+            return loop(map=map, **options)
+        while not ending.is_set():
+            loop(timeout=0.05, map=map, use_poll=True, count=1)
+        raise SystemExit
+
+    monkeypatch.setattr(server.wasyncore, "loop", until_told)
+    monkeypatch.setattr(server, "LOOK_EVERY", 0)
+    ready = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        thread = threading.Thread(
+            target=server.run,
+            args=(application, [listening]),
+            kwargs={"behind_proxy": False, "ready": ready.set},
+        )
+        thread.start()
+        try:
+            assert ready.wait(10)
+            yield address
+        finally:
+            ending.set()
+            thread.join(20)
+
+
+def short(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("200 OK", [("Content-Length", "0")])
+    return []
+
+
+def answered(address: tuple[str, int]) -> bool:
+    with socket.create_connection(address, timeout=10) as asking:
+        return answers(asking)
+
+
+def answers(connection: socket.socket) -> bool:
+    connection.sendall(HELLO)
+    return connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def closed(connection: socket.socket) -> bool:
+    connection.settimeout(10)
+    try:
+        return connection.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_an_answer_that_nobody_reads_frees_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(server, "THREADS", 2)
+    ended = threading.Semaphore(0)
+
+    def endless(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterator[bytes]:
+        start("200 OK", [])
+        try:
+            while True:
+                yield b"x" * 65_536
+        finally:
+            ended.release()
+
+    with serving(endless, monkeypatch) as address:
+        unread = [socket.create_connection(address, timeout=10) for _ in range(3)]
+        for each in unread:
+            each.sendall(HELLO)
+        # Three for two threads: the last one was waiting for a thread.
+        for _ in unread:
+            assert ended.acquire(timeout=20)
+        for each in unread:
+            each.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nContent-Le"])
+def test_a_connection_on_which_nothing_comes_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(server, "RECEIVE_SECONDS", 0.1)
+    with serving(short, monkeypatch) as address, socket.create_connection(address, timeout=10) as silent:
+        silent.sendall(sent)
+        assert closed(silent)
+        assert answered(address)
+
+
+def test_the_connection_idle_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_PER_ADDRESS", 4)
+    with serving(short, monkeypatch) as address:
+        first, *others = [socket.create_connection(address, timeout=10) for _ in range(4)]
+        for each in others:
+            assert answers(each)
+        assert answered(address)
+        assert closed(first)
+        for each in others:
+            assert answers(each)
+            each.close()
+        first.close()
+
+
+def test_a_small_limit_of_open_files_leaves_room_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.resource, "getrlimit", lambda _: (1024, 1024))
+    assert server.connections_allowed() == 412
+    monkeypatch.setattr(server.resource, "getrlimit", lambda _: (64, 64))
+    assert server.connections_allowed() == 8

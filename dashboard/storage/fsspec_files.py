@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.backend import Backend
+from dashboard.storage.driver import KeepsFolders
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.manager import Storage
 from dashboard.storage.types import Entry
@@ -48,16 +50,31 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
 
     ``storage`` is one, or ``config`` the path of a TOML file as ``Storage.from_toml`` reads it (without
     variables of the environment). Only a file system made with ``config`` can be pickled, for other
-    processes; no secret travels then.
+    processes; no secret travels then. With ``asynchronous`` it is used from an event loop, as zarr does.
+    A directory stays when its last file is removed, where a place keeps directories at all.
     """
 
     protocol: ClassVar[str] = "stowage"
+    async_impl: ClassVar[bool] = True
+    mirror_sync_methods: ClassVar[bool] = False
+    """Of the two forms of each method the plain one is ours; the other is the same call in a thread."""
 
-    def __init__(self, storage: Storage | None = None, config: str = "", **options: Any) -> None:
-        super().__init__(storage=storage, config=config, **options)
+    def __init__(
+        self, storage: Storage | None = None, config: str = "", *, asynchronous: bool = False, **options: Any
+    ) -> None:
+        super().__init__(storage=storage, config=config, asynchronous=asynchronous, **options)
+        self.asynchronous = asynchronous
         if storage is None and not config:
             raise ValueError("Say which backends: storage=Storage(...) or config='storage.toml'.")
         self._storage = storage if storage is not None else Storage.from_toml(config)
+
+    def __getattr__(self, name: str) -> Any:
+        """The coroutines ``_ls``, ``_cat_file`` and so on that programs with an event loop call."""
+        if name.startswith("__") or not name.startswith("_"):
+            raise AttributeError(name)
+        if not hasattr(AsyncFileSystemWrapper, name) and not callable(getattr(type(self), name[1:], None)):
+            raise AttributeError(name)
+        return getattr(AsyncFileSystemWrapper(self, asynchronous=self.asynchronous), name)
 
     # Looking
 
@@ -154,12 +171,17 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             if next(backend.files(key, recursive=True), None) is not None:
                 raise OSError(errno.ENOTEMPTY, "The directory is not empty.", path)
             backend.delete_directory(key)
+            _keep_parent(backend, key)
 
     def rm_file(self, path: str) -> None:
         """Remove one file; a missing one is success."""
         name, key = self._split(path)
         with _as_os_errors():
-            self._storage.backend(name).delete(key)
+            backend = self._storage.backend(name)
+            if _keeps_folders(backend) and not backend.exists(key):
+                return
+            backend.delete(key)
+            _keep_parent(backend, key)
 
     def rm(self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, and with ``recursive`` directories with all below them. Raises
@@ -170,7 +192,9 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
                     raise IsADirectoryError(errno.EISDIR, "It is a directory.", each)
                 name, key = self._split(each)
                 with _as_os_errors():
-                    self._storage.backend(name).delete_directory(key)
+                    backend = self._storage.backend(name)
+                    backend.delete_directory(key)
+                    _keep_parent(backend, key)
             else:
                 self.rm_file(each)
 
@@ -197,6 +221,9 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     def _open(self, path: str, mode: str = "rb", **options: Any) -> StowageFile:
         if "a" in mode or "+" in mode:
             raise NotImplementedError("Objects are written whole; nothing can be appended.")
+        # The commit refuses to replace as well: somebody may be faster.
+        if "x" in mode and self.exists(path):
+            raise FileExistsError(errno.EEXIST, "It is there already.", path)
         with _as_os_errors():
             return StowageFile(self, path, mode, **options)
 
@@ -279,6 +306,17 @@ class _Text(io.TextIOWrapper):
             self.buffer.__exit__(kind, error, trace)
         else:
             self.close()
+
+
+def _keep_parent(backend: Backend, key: str) -> None:
+    """Drivers remove the folders that a deletion leaves empty; a file system keeps them."""
+    parent = key.rpartition("/")[0]
+    if parent and _keeps_folders(backend):
+        backend.make_directory(parent)
+
+
+def _keeps_folders(backend: Backend) -> bool:
+    return isinstance(backend.driver, KeepsFolders)
 
 
 def _is_directory(backend: Backend, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Self
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.backend import Backend, LazyBackend, LiveBackend
-from dashboard.storage.configuring import Value, describe, described_in, toml
+from dashboard.storage.configuring import Described, Value, describe, described_in, toml
 from dashboard.storage.driver import Driver
 from dashboard.storage.fakes import FakeBackend
 from dashboard.storage.operations import Operations
@@ -53,7 +54,8 @@ class Storage(Operations):
         self._on_close = on_close
         self._lock = RLock()
         self._backends: dict[str, Backend] = {}
-        self._makers: dict[str, Callable[[], Driver]] = {}
+        self._described: dict[str, Described] = {}
+        self._identity = os.urandom(16).hex()
         self._fakes: dict[str, list[FakeBackend]] = {}
 
     @classmethod
@@ -64,7 +66,7 @@ class Storage(Operations):
         storage = cls(default=default)
         for name, described in backends.items():
             described.check()
-            storage._makers[name] = described.build
+            storage._described[name] = described
         return storage
 
     @classmethod
@@ -83,7 +85,7 @@ class Storage(Operations):
         storage = cls(default=name)
         with naming_variables(found.used):
             found.described.check()
-        storage._makers[name] = found.described.build
+        storage._described[name] = found.described
         return storage
 
     def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
@@ -94,7 +96,7 @@ class Storage(Operations):
         described.check()
         with self._lock:
             before = self._backends.get(name)
-            self._makers[name] = described.build
+            self._described[name] = described
             self._backends[name] = made = LazyBackend(name, described.build)
             if not self._default:
                 self._default = name
@@ -116,7 +118,7 @@ class Storage(Operations):
     def names(self) -> tuple[str, ...]:
         """The backends that were configured, and those ``resolve`` is said to know."""
         with self._lock:
-            return tuple(dict.fromkeys((*self._makers, *self._names())))
+            return tuple(dict.fromkeys((*self._described, *self._names())))
 
     disk = backend
     """The same call under the name other frameworks know it by."""
@@ -157,6 +159,17 @@ class Storage(Operations):
         if on_close is not None:
             on_close()
 
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """What tells these backends from others, for programs that name their results after what they were
+        made from (https://docs.dask.org/en/stable/custom-collections.html#implementing-deterministic-hashing).
+        The same in every process where all backends were configured with the same options. No secret."""
+        with self._lock:
+            described = dict(self._described)
+        if self._resolve is not _unknown or any(each.kind == "memory" for each in described.values()):
+            return ("stowage", self._identity)
+        plain = [(name, each.kind, *sorted(each.options.items())) for name, each in sorted(described.items())]
+        return ("stowage", self._default if isinstance(self._default, str) else "", *plain)
+
     def __enter__(self) -> Self:
         return self
 
@@ -166,8 +179,8 @@ class Storage(Operations):
         self.close()
 
     def _open(self, name: str) -> Backend:
-        if name in self._makers:
-            return LazyBackend(name, self._makers[name])
+        if name in self._described:
+            return LazyBackend(name, self._described[name].build)
         if self._keep:
             return Backend(name, self._resolve(name))
         # Asked once here, so that a name nobody knows is told at once.

@@ -166,7 +166,7 @@ def test_the_build_server_runs_the_documented_command() -> None:
 
 
 def test_the_locks_pin_everything_with_hashes_and_name_no_index() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-oldest.lock"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         assert "--index" not in text

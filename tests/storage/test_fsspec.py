@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import numpy
 import pytest
+import zarr
+from dask.base import tokenize
 from fsspec.registry import get_filesystem_class, register_implementation
+from zarr.storage import FsspecStore
 
 from dashboard.storage import Storage
 from dashboard.storage.driver import SMALL
@@ -190,3 +194,49 @@ def test_one_from_a_file_travels_to_other_processes(tmp_path: Path) -> None:
     assert again.cat("media/a") == b"x"
     with pytest.raises(ValueError, match="storage"):
         StowageFileSystem()
+
+
+def test_a_directory_stays_when_its_last_file_goes(fs: StowageFileSystem, storage: Storage) -> None:
+    fs.mkdir("media/made")
+    fs.pipe("media/made/one", b"1")
+    fs.rm("media/made/one")
+    assert fs.isdir("media/made")
+    fs.rm_file("media/nowhere/never")
+    assert not fs.exists("media/nowhere")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+# zarr asks for asynchronous=True, and goes on without.
+@pytest.mark.filterwarnings("ignore:.*asynchronous=True")
+def test_zarr_keeps_arrays_here(storage: Storage, asynchronous: bool) -> None:
+    fs = StowageFileSystem(storage=storage, asynchronous=asynchronous)
+    store = FsspecStore(fs, path="media/array")
+    numbers = numpy.arange(10_000).reshape(100, 100)
+    zarr.create_array(store, data=numbers, chunks=(50, 50))
+    found = zarr.open_array(store, mode="r")
+    assert numpy.array_equal(found[:], numbers)
+    assert storage.exists("array/c/1/1")
+
+
+def test_dask_names_results_after_the_backends(tmp_path: Path) -> None:
+    def made(folder: str, secret: str) -> Storage:
+        storage = Storage()
+        storage.configure("media", "local", root=str(tmp_path / folder))
+        storage.configure(
+            "bucket",
+            "aws",
+            region="eu-central-1",
+            bucket="bucket",
+            access_key_id="AKI",
+            secret_access_key=secret,
+        )
+        return storage
+
+    assert tokenize(made("a", "one"), ensure_deterministic=True) == tokenize(made("a", "two"))
+    assert tokenize(made("a", "one")) != tokenize(made("b", "one"))
+    in_memory = Storage()
+    in_memory.configure("media", "memory")
+    other = Storage()
+    other.configure("media", "memory")
+    assert tokenize(in_memory, ensure_deterministic=True) == tokenize(in_memory)
+    assert tokenize(in_memory) != tokenize(other)

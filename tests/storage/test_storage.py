@@ -54,7 +54,7 @@ def test_a_secret_is_sealed_from_sight_at_once() -> None:
     for secret in ("very-secret-value", Secret("very-secret-value")):
         made = storage.configure("media", "s3", secret_access_key=secret, path_style=True, **S3)
         assert isinstance(made.driver, S3Driver)
-        assert "very-secret-value" not in repr(vars(storage)) + repr(storage._makers["media"])
+        assert "very-secret-value" not in repr(vars(storage)) + repr(storage._described["media"])
     with pytest.raises(InvalidInput) as caught:
         storage.configure("media", "s3", secret_access_key="very secret\nvalue", **S3)
     assert "very secret" not in str(caught.value)

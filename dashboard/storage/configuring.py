@@ -7,6 +7,7 @@ presets are loaded when the first backend is described, so that importing the li
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver
 from dashboard.storage.types import EMPTY, Secret
 
-Value = str | bool | int | Secret
+Value = str | bool | int | os.PathLike[str] | Secret
 """What an option may be given as. Numbers and booleans are what they are in text."""
 
 _NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
@@ -84,6 +85,8 @@ def _text(name: str, value: object) -> str:
         return value
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, os.PathLike) and isinstance(path := os.fspath(value), str):
+        return path
     # Not shown: it may be a secret in the wrong clothes.
     raise InvalidInput(name, f"“{name}” is neither text, a number nor true or false.")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import django
 import pytest
-from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage, storages
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.test.utils import override_settings
 
 from dashboard.errors import InvalidInput
@@ -20,17 +20,12 @@ from dashboard.storage import Storage
 from dashboard.storage.django_files import StowageStorage
 from dashboard.storage.errors import Unsupported
 from tests.storage.objects import content_of
+from tests.suites import configure
 
+configure()
 PATH = "dashboard.storage.django_files.StowageStorage"
 shared = Storage()
 """What a project would keep in a module of its own."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def configured() -> None:
-    if not settings.configured:
-        settings.configure(USE_TZ=True)
-        django.setup()
 
 
 @pytest.fixture
@@ -90,12 +85,12 @@ def test_a_name_taken_at_the_last_moment_is_not_overwritten(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "a.txt").write_bytes(b"theirs")
-    real = StowageStorage.exists
-    blind = iter([False])
+    real = StowageStorage.is_name_available
+    blind = iter([True])
     monkeypatch.setattr(
         StowageStorage,
-        "exists",
-        lambda self, name: next(blind, True) if name == "a.txt" else real(self, name),
+        "is_name_available",
+        lambda self, name, max_length=None: next(blind, False) if name == "a.txt" else real(self, name),
     )
     name = default_storage.save("a.txt", ContentFile(b"mine"))
     assert name != "a.txt"
@@ -114,8 +109,9 @@ def test_files_can_be_read_from_anywhere(project: Path) -> None:
         file.seek(0)
         assert b"".join(file.chunks()) == data
         assert file.size == len(data)
-    with pytest.raises(ValueError, match="save"):
-        default_storage.open(name, "wb")
+    for mode in ("ab", "r+b"):
+        with pytest.raises(ValueError, match="objects are written whole"):
+            default_storage.open(name, mode)
 
 
 def test_static_files_are_replaced(project: Path) -> None:
@@ -175,3 +171,45 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
     storage = StowageStorage(driver="local", root=str(tmp_path))
     with pytest.raises(SuspiciousFileOperation):
         storage.save("../escape", ContentFile(b"x"))
+
+
+def break_off(name: str) -> None:
+    with default_storage.open(name, "w") as file:
+        file.write("half")
+        raise ZeroDivisionError
+
+
+def test_files_are_opened_for_writing_and_as_text(project: Path) -> None:
+    with default_storage.open("notes/a.txt", "w") as file:
+        file.write("ü" * 3_000_000)
+        assert not default_storage.exists("notes/a.txt")
+    with default_storage.open("notes/a.txt", "r") as file:
+        assert file.read(3) == "üüü"
+    with default_storage.open("notes/a.txt", "wb") as file, pytest.raises(TypeError, match="takes bytes"):
+        file.write("text")
+    assert (project / "notes" / "a.txt").read_bytes() == b""
+    with pytest.raises(FileExistsError), default_storage.open("notes/a.txt", "xb") as file:
+        file.write(b"x")
+    with pytest.raises(ZeroDivisionError):
+        break_off("notes/b.txt")
+    forgotten = default_storage.open("notes/b.txt", "w")
+    forgotten.write("half")
+    del forgotten
+    gc.collect()
+    assert [path.name for path in project.rglob("*") if path.is_file()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("driver", ["local", "memory"])
+def test_collectstatic_clears_what_was_there(driver: str, tmp_path: Path) -> None:
+    (tmp_path / "app" / "css").mkdir(parents=True)
+    (tmp_path / "app" / "css" / "site.css").write_text("a {}")
+    options = {"root": tmp_path / "static"} if driver == "local" else {}
+    (tmp_path / "static").mkdir()
+    chosen = {"staticfiles": {"BACKEND": PATH, "OPTIONS": {"driver": driver, "overwrite": True, **options}}}
+    with override_settings(STORAGES=chosen, STATICFILES_DIRS=[tmp_path / "app"], STATIC_URL="/static/"):
+        static = storages["staticfiles"]
+        static.save("old/deep/er.css", ContentFile(b"old"))
+        call_command("collectstatic", "--clear", "--noinput", verbosity=0)
+        assert static.exists("")
+        assert not static.exists("old/deep/er.css")
+        assert static.open("css/site.css").read() == b"a {}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import pytest
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers import _walking, _webdav_xml
 from dashboard.storage.errors import StorageError
 from tests.servers.scripted import Scripted, http_answer, http_requests
 from tests.storage.conftest import webdav_at
@@ -84,3 +87,134 @@ def test_reading_stops_where_more_comes_than_was_announced() -> None:
         assert (error.kind, error.subject) == (Kind.DAMAGED, "a")
         assert "more arrived" in error.reason
     assert sent < 32 * 1024 * 1024
+
+
+# Listings
+
+
+ROOT = one("/dav/")
+HTML = b"<html><body>Sign in to the Wi-Fi</body></html>"
+REFUSED = "<d:response><d:href>/dav/{}</d:href><d:status>HTTP/1.1 {}</d:status></d:response>"
+EMPTY = (
+    "<d:response><d:href>/dav/b</d:href><d:propstat><d:prop><d:resourcetype/></d:prop>"
+    "<d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>"
+)
+FORBIDDEN = EMPTY.replace("404 Not Found", "403 Forbidden")
+XML = {"content_type": "application/xml"}
+MULTI = "207 Multi-Status"
+
+BROKEN_LISTINGS = {
+    "a page in place of the document": http_answer(MULTI, HTML, content_type="text/html"),
+    "a page with status 200": http_answer("200 OK", HTML, content_type="text/html"),
+    "the document with status 200": http_answer("200 OK", many(ROOT, one("/dav/a", size=1)), **XML),
+    "another document": http_answer(MULTI, many(ROOT).replace(b"multistatus", b"error"), **XML),
+    "cut between two files": http_answer(MULTI, many(ROOT, one("/dav/a", size=1))[:-16], **XML),
+    "cut in a name": http_answer(MULTI, many(ROOT, one("/dav/a", size=1))[:-60], **XML),
+    "nothing at all": http_answer(MULTI, b"", **XML),
+    "a document of nothing": listed(),
+    "files without their folder": listed(one("/dav/a", size=1)),
+    "another folder": listed(one("/other/"), one("/other/a", size=1)),
+    "its parent": listed(ROOT, one("/")),
+    "files of a folder below": listed(ROOT, one("/dav/a/b", size=1)),
+    "another server": listed(ROOT, one("http://files.example.com/dav/a", size=1)),
+    "a name that is a path": listed(ROOT, one("/dav/..%2fa", size=1)),
+    "a name that leads up": listed(ROOT, one("/dav/..", size=1)),
+    "a name that comes twice": listed(
+        ROOT, one("/dav/a", size=1), one("/dav/b", size=1), one("/dav/a", size=2)
+    ),
+    "a file without properties": listed(ROOT, one("/dav/a", size=1), EMPTY),
+    "a file that may not be looked at": listed(ROOT, one("/dav/a", size=1), FORBIDDEN),
+    "a file that failed": listed(ROOT, one("/dav/a", size=1), REFUSED.format("b", "500 Oops")),
+    "the folder failed": listed(REFUSED.format("", "507 Insufficient Storage")),
+    "a status that is none": listed(ROOT, REFUSED.format("b", "fine")),
+    "a file without a size": listed(ROOT, one("/dav/a", size=1).replace("getcontentlength>", "x>")),
+    "a size that is none": listed(ROOT, one("/dav/a", size=-1)),
+    "an answer that was packed": http_answer(MULTI, many(ROOT), content_encoding="gzip", **XML),
+}
+
+
+@pytest.mark.parametrize("lie", BROKEN_LISTINGS)
+def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "pause", lambda attempt: None)
+    asked = 0
+
+    def answer(method: str, target: str) -> bytes:
+        nonlocal asked
+        asked += 1
+        return BROKEN_LISTINGS[lie]
+
+    with answering(answer) as driver:
+        seen: list[str] = []
+        error = fails(lambda: seen.extend(entry.key for entry in driver.list()))
+        assert error.operation == "list"
+        assert not seen
+    assert 1 <= asked <= 3
+
+
+def test_a_listing_that_was_cut_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "pause", lambda attempt: None)
+    broken = [BROKEN_LISTINGS["cut between two files"], BROKEN_LISTINGS["a page in place of the document"]]
+    gone = REFUSED.format("c", "404 Not Found")
+    whole = listed(ROOT, one("/dav/b", size=2), one("/dav/a", size=1), gone)
+
+    with answering(lambda method, target: broken.pop() if broken else whole) as driver:
+        assert [(entry.key, entry.size) for entry in driver.list()] == [("a", 1), ("b", 2)]
+
+
+def test_folders_that_lead_back_into_themselves_come_to_an_end() -> None:
+    name = "round" * 50
+
+    def answer(method: str, target: str) -> bytes:
+        return listed(one(target), one(f"{target}{name}/"))
+
+    with answering(answer) as driver:
+        error = fails(lambda: list(driver.list()))
+        assert "circle" in error.reason
+
+
+def without_end(part: Callable[[int], str]) -> Iterator[bytes]:
+    """A document that never ends, in pieces of about 64 KiB."""
+    yield b"HTTP/1.1 207 Multi-Status\r\nContent-Type: application/xml\r\n\r\n"
+    yield f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{ROOT}'.encode()
+    for start in count(0, 500):
+        yield "".join(part(number) for number in range(start, start + 500)).encode()
+
+
+ENDLESS = {
+    "elements": lambda number: "<a/>",
+    "elements in elements": lambda number: "<a>",
+    "different elements": lambda number: one(f"/dav/{number}", size=1, inner=f"<a{number}/>"),
+    "different prefixes": lambda number: one(f"/dav/{number}", size=1, inner=f'<a xmlns:p{number}="x"/>'),
+    "spaces": lambda number: " " * 128,
+    "a comment": lambda number: "c" * 128 if number else "<!-- ",
+    "a text": lambda number: "t" * 128 if number else "<d:response><d:href>",
+    "a name of an element": lambda number: "n" * 128 if number else "<",
+    "files": lambda number: one(f"/dav/{'x' * 200}{number}", size=1),
+}
+
+
+@pytest.mark.parametrize("lie", ENDLESS)
+def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(_walking, "RUN", 500)
+    monkeypatch.setattr(_walking, "MOST_RUNS", 8)
+    monkeypatch.setattr(_webdav_xml, "_LONGEST_RESPONSE", 128 * 1024)
+    monkeypatch.setattr(_webdav_xml, "_MOST_NAMES", 1000)
+    sent = 0
+
+    def answer(method: str, target: str) -> Iterator[bytes]:
+        nonlocal sent
+        for piece in without_end(ENDLESS[lie]):
+            sent += len(piece)
+            yield piece
+
+    with answering(answer) as driver:
+        tracemalloc.start()
+        try:
+            error = fails(lambda: list(driver.list()))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert error.operation == "list"
+    assert peak < 16 * 1024 * 1024
+    assert sent < 64 * 1024 * 1024

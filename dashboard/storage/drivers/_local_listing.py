@@ -63,7 +63,7 @@ def _scan(fd: int, path: bytes, wanted: Wanted) -> Iterator[Row]:
             raw = entry.name.encode(_ENCODING, _ERRORS)
             if entry.is_dir(follow_symlinks=False):
                 if raw != TEMPORARY and wanted.folder(path + raw + b"/"):
-                    yield raw + b"/", 0, 0
+                    yield raw + b"/", 0, 0, b""
                 continue
             if not every and not wanted.file(path + raw):
                 continue
@@ -72,4 +72,4 @@ def _scan(fd: int, path: bytes, wanted: Wanted) -> Iterator[Row]:
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(info.st_mode):
-                yield raw, info.st_size, info.st_mtime_ns
+                yield raw, info.st_size, info.st_mtime_ns, b""

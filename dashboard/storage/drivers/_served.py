@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import InvalidKey, StorageError
-from dashboard.storage.paths import key_bytes
+from dashboard.storage.paths import key_bytes, key_text
 
 TEMPORARY = b".stowage-tmp"
 """How names of unfinished writes begin; no key has a part that does."""
@@ -219,4 +219,16 @@ def in_the_way(key: str, path: str) -> StorageError:
         operation="write",
         subject=key,
         remedy="A server cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )
+
+
+def no_name(folder: bytes, name: bytes) -> StorageError:
+    """A server lists what cannot be the name of a file: to leave it out would be to leave out a file."""
+    shown = key_text(folder) or "the root folder"
+    return StorageError(
+        Kind.UNSUPPORTED,
+        f"The server lists “{key_text(name[:60])}” in “{shown}”, which is a path and not a name.",
+        operation="list",
+        subject=shown,
+        remedy="Ask whoever runs the server; what is behind that name cannot be reached.",
     )

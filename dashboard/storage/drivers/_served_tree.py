@@ -24,9 +24,19 @@ from dashboard.storage.drivers._served import (
     join,
     left_behind,
     mark,
+    no_name,
     split_key,
 )
-from dashboard.storage.drivers._walking import UNKNOWN, Row, Sort, Wanted, walk_folders
+from dashboard.storage.drivers._walking import (
+    LONGEST_PATH,
+    UNKNOWN,
+    Row,
+    Sort,
+    Wanted,
+    gather,
+    try_again,
+    walk_folders,
+)
 from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
@@ -77,7 +87,8 @@ class Tree:
         Raises ``PlaceMissing``."""
         try:
             at = self.folder(session, folders)
-            return [name for name, found in session.scan(at) if found.kind == "folder" and is_name(name)]
+            found = session.scan(at)
+            return gather(name for name, what in found if what.kind == "folder" and is_name(name))
         except Absent:
             self.require_root(session, "list")
             return []
@@ -163,9 +174,12 @@ class Tree:
         if not all(is_name(name) for name in base) or b"\0" in prefix:
             self.pool.run(lambda session: self.require_root(session, "list"))
             return
+
+        def rows(path: bytes, ordered: Sort) -> Iterator[Row]:
+            return self.pool.run(lambda session: self._rows(session, path, wanted, ordered))
+
         yield from walk_folders(
-            lambda path, ordered: self.pool.run(lambda session: self._rows(session, path, wanted, ordered)),
-            wanted.base,
+            lambda path, ordered: try_again(lambda: rows(path, ordered)), wanted.base, longest=LONGEST_PATH
         )
 
     def _rows(self, session: Session, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Row]:
@@ -201,7 +215,7 @@ class Tree:
         removed = 0
         with suppress(Absent):
             at = self.folder(session, folders)
-            for name in [name for name, _ in session.scan(at) if left_behind(name, marks, since)]:
+            for name in gather(name for name, _ in session.scan(at) if left_behind(name, marks, since)):
                 with suppress(Absent):
                     session.remove(join(at, name))
                     removed += 1
@@ -212,10 +226,12 @@ class Tree:
 
 def _wanted_rows(names: Iterator[tuple[bytes, Found]], path: bytes, wanted: Wanted) -> Iterator[Row]:
     for name, found in names:
+        if b"/" in name or b"\0" in name or not name:
+            raise no_name(path, name)
         if not is_name(name):
             continue
         if found.kind == "folder" and wanted.folder(path + name + b"/"):
-            yield name + b"/", 0, 0
+            yield name + b"/", 0, 0, b""
         elif found.kind == "file" and wanted.file(path + name):
             modified = UNKNOWN if found.modified is None else round(found.modified * 1e9)
-            yield name, found.size, modified
+            yield name, found.size, modified, b""

@@ -175,6 +175,14 @@ def elsewhere(scene: Scene) -> StorageError:
     return error
 
 
+def without_size(scene: Scene) -> StorageError:
+    """The server lists a file and does not say how large it is."""
+    error = Unsupported(scene.operation, f"{scene.host} does not say how large “{scene.key}” is.")
+    error.subject = scene.subject
+    error.remedy = "It may be made as it is read, such as a cloud document: move it out of this folder."
+    return error
+
+
 def folder_in_the_way(scene: Scene) -> StorageError:
     """A folder that is not empty has the name a file should get."""
     return StorageError(

@@ -11,8 +11,9 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
+from unicodedata import normalize
 
-from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire, translate
+from dashboard.storage.drivers._webdav_errors import Scene, elsewhere, on_the_wire, translate
 from dashboard.storage.drivers._webdav_place import IDLE_SECONDS, Place
 from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
@@ -132,7 +133,9 @@ class Client:
             )
 
         response = patiently(once, attempts)
-        if response.status != 207:
+        # What was not asked for may be a few bytes that inflate to gigabytes.
+        encoded = response.headers.get("content-encoding", "identity") not in ("", "identity")
+        if response.status != 207 or encoded:
             response.close()
             if _leads_to_folder(response, path):
                 yield Resource(decoded_path(path), folder=True)
@@ -148,10 +151,18 @@ class Client:
         self, key: str, scene: Scene, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
     ) -> Resource:
         """What is at a key or at a folder's key. Raises ``NotFound``, or ``PlaceMissing`` for the place."""
-        found = list(self.properties(self.place.path(key), scene, depth="0", attempts=attempts, idle=idle))
-        if not found:
+        asked = (*self.place.root, *key.split("/")) if key else self.place.root
+        found = None
+        told = self.properties(self.place.path(key), scene, depth="0", attempts=attempts, idle=idle)
+        for number, resource in enumerate(told):
+            if number or not _same(resource.path, tuple(part for part in asked if part)):
+                raise elsewhere(scene)
+            found = resource
+        if found is None:
             raise on_the_wire("unreadable", scene)
-        return found[0]
+        if found.status != 200:
+            raise translate(found.status, scene)
+        return found
 
     def upload(self, path: str, scene: Scene, headers: Mapping[str, str], size: int | None) -> Upload:
         """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
@@ -219,6 +230,15 @@ def _whole(answer: Answer, scene: Scene) -> Answer:
         found = _STATUS.search(answer.body)
         raise translate(int(found.group(1)) if found else 500, scene)
     return answer
+
+
+def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two paths may name one resource; servers that fold names answer with the name they keep."""
+    return _folded(one) == _folded(other)
+
+
+def _folded(path: tuple[str, ...]) -> str:
+    return normalize("NFC", "/".join(path)).casefold()
 
 
 def _leads_to_folder(response: Answering, path: str) -> bool:

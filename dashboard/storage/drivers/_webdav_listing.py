@@ -1,87 +1,110 @@
 """Walking the folders of a WebDAV server in UTF-8 byte order.
 
 One folder at a time is asked for and read to its end before anything of it is yielded, so no
-connection waits for the caller. What is held is the names of the folders on the way down; a server
-sends a folder only as a whole.
+connection waits for the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dashboard.storage.drivers._webdav_errors import elsewhere, place_missing
+from dashboard.storage.drivers._walking import (
+    LONGEST_PATH,
+    UNKNOWN,
+    Row,
+    Wanted,
+    try_again,
+    walk_folders,
+)
+from dashboard.storage.drivers._webdav_errors import (
+    Scene,
+    elsewhere,
+    on_the_wire,
+    place_missing,
+    translate,
+    without_size,
+)
 from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_place import check, is_temporary
 from dashboard.storage.drivers._webdav_xml import Resource
 from dashboard.storage.errors import InvalidKey, NotFound
-from dashboard.storage.paths import key_bytes
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
-Row = tuple[bytes, Resource]
-"""Sort key (a folder's ends in a slash) and what it stands for."""
+_GONE = (404, 410)
 
 
 def walk(client: Client, prefix: str, start_after: str, *, anywhere: bool = False) -> Iterator[Entry]:
     """Entries in order, as ``Driver.list`` promises. Raises ``PlaceMissing``. ``anywhere``: also below a
     folder whose name no key can have."""
     base, slash, _ = prefix.rpartition("/")
-    top = base + slash
     if not anywhere and (not _may_hold_anything(base) or (slash and not base)):
         require_place(client, "list")
         return
-    raw_prefix, after = key_bytes(prefix), key_bytes(start_after)
-    stack = [iter(_rows(client, top, raw_prefix, after))]
-    folders = [top]
-    while stack:
-        for name, resource in stack[-1]:
-            key = folders[-1] + resource.path[-1]
-            if name.endswith(b"/"):
-                folders.append(f"{key}/")
-                stack.append(iter(_rows(client, folders[-1], raw_prefix, after)))
-                break
-            yield entry(key, resource)
-        else:
-            stack.pop()
-            folders.pop()
+    wanted = Wanted(key_bytes(prefix), key_bytes(start_after))
+    yield from walk_folders(
+        lambda path, ordered: try_again(lambda: ordered(_rows(client, path, wanted))),
+        wanted.base,
+        longest=LONGEST_PATH,
+    )
 
 
-def _rows(client: Client, folder: str, prefix: bytes, after: bytes) -> list[Row]:
-    """What of one folder may be listed, in order. A folder that vanished has nothing."""
-    rows: list[Row] = []
-    path = key_bytes(folder)
+def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
+    """What of one folder may be listed. A folder that vanished has nothing."""
+    folder = key_text(path)
     for resource in members(client, folder, "list"):
-        name = key_bytes(resource.path[-1])
-        full = path + name
-        if is_temporary(resource.path[-1]):
+        name = resource.path[-1]
+        if is_temporary(name):
             continue
+        raw = key_bytes(name)
         if resource.folder:
-            full += b"/"
-            below = full.startswith(prefix) or prefix.startswith(full)
-            if below and (full > after or after.startswith(full)):
-                rows.append((name + b"/", resource))
-        elif full.startswith(prefix) and full > after:
-            rows.append((name, resource))
-    rows.sort(key=lambda row: row[0])
-    return rows
+            if wanted.folder(path + raw + b"/"):
+                yield raw + b"/", 0, 0, b""
+        elif wanted.file(path + raw):
+            size = size_of(resource, client.scene("list", folder + name))
+            modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
+            etag = (plain_etag(resource.etag) or "").encode("utf-8", "replace")
+            yield raw, size, modified, etag
 
 
 def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
     """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
-    ``PlaceMissing`` when the place itself is gone."""
+    ``PlaceMissing`` when the place itself is gone. The folder itself has to be among what the server tells,
+    or nobody knows what it told of."""
     scene = client.scene(operation, folder)
+    own = (*client.place.root, *folder.split("/")[:-1])
+    itself = False
     try:
-        found = client.properties(client.place.path(folder), scene, depth="1")
-        own = (*client.place.root, *folder.split("/")[:-1])
-        for resource in found:
-            if resource.path == own:
-                continue
-            if resource.path[:-1] != own:
+        for resource in client.properties(client.place.path(folder), scene, depth="1", attempts=2):
+            if resource.host not in ("", client.place.address[0].lower()):
                 raise elsewhere(scene)
-            yield resource
+            if resource.path == own:
+                if resource.status != 200:
+                    raise translate(resource.status, scene)
+                itself = True
+            elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
+                raise elsewhere(scene)
+            elif resource.status == 200:
+                yield resource
+            elif resource.status not in _GONE:
+                raise translate(resource.status, client.scene(operation, folder + resource.path[-1]))
+        if not itself:
+            raise on_the_wire("unreadable", scene)
     except NotFound as error:
         if not folder:
             raise place_missing(client.scene(operation)) from error
         require_place(client, operation)
+
+
+def _is_name(name: str) -> bool:
+    return name not in (".", "..") and "/" not in name and "\0" not in name
+
+
+def size_of(resource: Resource, scene: Scene) -> int:
+    """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
+    if resource.size < 0:
+        raise without_size(scene)
+    return resource.size
 
 
 def _may_hold_anything(folder: str) -> bool:
@@ -96,11 +119,6 @@ def _may_hold_anything(folder: str) -> bool:
 def require_place(client: Client, operation: str) -> None:
     """Raise ``PlaceMissing`` unless the folder the driver works in is there."""
     client.look("", client.scene(operation))
-
-
-def entry(key: str, resource: Resource) -> Entry:
-    """What a listing says of a file."""
-    return Entry(key, resource.size, resource.modified, plain_etag(resource.etag))
 
 
 def plain_etag(etag: str) -> str | None:

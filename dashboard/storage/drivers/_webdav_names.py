@@ -15,11 +15,13 @@ from enum import Enum
 from functools import partial
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers._walking import gather
 from dashboard.storage.drivers._webdav_errors import bent
 from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_listing import members
 from dashboard.storage.drivers._webdav_place import new_temporary
 from dashboard.storage.errors import StorageError
+from dashboard.storage.paths import key_bytes, key_text
 
 _ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/ ")
 _COMMON = "!#$%&'()+,;=@[]^`{}?"
@@ -114,7 +116,8 @@ class Names:
         return True
 
     def _there(self) -> list[str]:
-        return [member.path[-1] for member in members(self._client, "", "write")]
+        found = members(self._client, "", "write")
+        return [key_text(name) for name in gather(key_bytes(member.path[-1]) for member in found)]
 
 
 def _odd(key: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
+from dashboard.storage.drivers._walking import gather
 from dashboard.storage.drivers._webdav_errors import (
     Scene,
     bent,
@@ -30,6 +31,7 @@ from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import Resource
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.http_server import Answer
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Written
 
 _REMEMBERED = 20_000
@@ -189,9 +191,9 @@ class Writer:
         except StorageError as error:
             if error.kind is not Kind.CONFLICT:
                 raise
-            for member in list(members(self.client, f"{folder}/", "delete")):
-                if member.folder:
-                    self.remove_folder(f"{folder}/{member.path[-1]}")
+            inside = members(self.client, f"{folder}/", "delete")
+            for name in gather(key_bytes(each.path[-1]) for each in inside if each.folder):
+                self.remove_folder(f"{folder}/{key_text(name)}")
 
     def _make(self, folder: str, scene: Scene) -> None:
         path = self.client.place.path(f"{folder}/")

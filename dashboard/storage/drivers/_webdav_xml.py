@@ -6,6 +6,7 @@ alone expanded, and nothing is built of a document but the few properties asked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,29 @@ QUERY = (
 """The body of a PROPFIND."""
 
 _LONGEST_TEXT = 64 * 1024
-_FIELDS = frozenset({"DAV: getcontentlength", "DAV: getlastmodified", "DAV: getetag", "DAV: getcontenttype"})
+_LONGEST_RESPONSE = 1024 * 1024
+"""Bytes within which the next resource of an answer has to be complete."""
+_DEEPEST = 64
+_MOST_NAMES = 4096
+"""Different names of elements, attributes and prefixes in one document: the parser keeps each."""
+_STATUS = re.compile(r"HTTP/[0-9.]{1,3} ([1-5][0-9][0-9])\b")
+_SIZE = re.compile(r"[0-9]{1,18}")
+_FIELDS = ("DAV: getcontentlength", "DAV: getlastmodified", "DAV: getetag", "DAV: getcontenttype")
+_NOWHERE = "-"
+_BELOW = {
+    ("", "DAV: multistatus"): "multistatus",
+    ("multistatus", "DAV: response"): "response",
+    ("response", "DAV: href"): "href",
+    ("response", "DAV: status"): "refusal",
+    ("response", "DAV: propstat"): "propstat",
+    ("propstat", "DAV: status"): "status",
+    ("propstat", "DAV: prop"): "prop",
+    ("prop", "DAV: resourcetype"): "type",
+    ("type", "DAV: collection"): "collection",
+    **{("prop", field): "field" for field in _FIELDS},
+}
+"""What an element is, by where it stands; all others are passed over."""
+_UNKNOWN_SIZE = -1
 
 
 class Unreadable(Exception):
@@ -35,10 +58,15 @@ class Resource:
     path: tuple[str, ...]
     folder: bool
     size: int = 0
+    """Negative where the server does not say it."""
     modified: float | None = None
     etag: str = ""
     """As sent: quotes and weakness mark included."""
     content_type: str = ""
+    host: str = ""
+    """Of its address, in small letters; empty where the address is a path."""
+    status: int = 200
+    """What the server says in place of the properties: the resource could not be looked at."""
 
 
 def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
@@ -52,25 +80,43 @@ def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
 
 
 class _Reader:
+    """Builds resources of the elements that stand where they belong, and nothing of any other."""
+
     def __init__(self) -> None:
-        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._names: dict[str, str] = {}
+        self._parser = expat.ParserCreate(namespace_separator=" ", intern=self._names)
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._finish
         self._parser.CharacterDataHandler = self._characters
+        self._parser.StartNamespaceDeclHandler = self._prefix
         self._parser.StartDoctypeDeclHandler = _refuse
         self._parser.EntityDeclHandler = _refuse
+        self._prefixes: set[str] = set()
         self._done: list[Resource] = []
+        self._unfinished = 0
         self._text: list[str] = []
         self._length = 0
-        self._seen_root = False
-        self._href = ""
-        self._response: dict[str, str] = {}
+        self._open = [""]
+        self._begin_response()
+        self._begin_propstat()
+
+    def _begin_response(self) -> None:
+        self._hrefs: list[str] = []
+        self._found: dict[str, str] | None = None
+        self._refusal = 0
+
+    def _begin_propstat(self) -> None:
         self._properties: dict[str, str] = {}
-        self._status = ""
+        self._status = 0
 
     def feed(self, piece: bytes) -> None:
+        self._unfinished += len(piece)
         self._parse(piece, last=False)
+        if self._unfinished > _LONGEST_RESPONSE + len(piece):
+            raise Unreadable("a part without end")
+        if len(self._names) + len(self._prefixes) > _MOST_NAMES:
+            raise Unreadable("names without end")
 
     def end(self) -> None:
         self._parse(b"", last=True)
@@ -85,17 +131,22 @@ class _Reader:
         except (expat.ExpatError, UnicodeError, ValueError) as error:
             raise Unreadable(str(error)) from error
 
+    def _prefix(self, prefix: str | None, uri: str) -> None:
+        self._prefixes.add(prefix or "")
+
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        if not self._seen_root:
-            if name != "DAV: multistatus":
-                raise Unreadable(f"the document is a {name}")
-            self._seen_root = True
+        place = _BELOW.get((self._open[-1], name), _NOWHERE)
+        if len(self._open) == 1 and place != "multistatus":
+            raise Unreadable(f"the document is a {name}")
+        self._open.append(place)
+        if len(self._open) > _DEEPEST:
+            raise Unreadable("elements in elements without end")
         self._text, self._length = [], 0
-        if name == "DAV: response":
-            self._href, self._response = "", {}
-        elif name == "DAV: propstat":
-            self._properties, self._status = {}, ""
-        elif name == "DAV: collection":
+        if place == "response":
+            self._begin_response()
+        elif place == "propstat":
+            self._begin_propstat()
+        elif place == "collection":
             self._properties[name] = "yes"
 
     def _characters(self, text: str) -> None:
@@ -105,36 +156,74 @@ class _Reader:
         self._text.append(text)
 
     def _finish(self, name: str) -> None:
+        place = self._open.pop()
+        if place == _NOWHERE:
+            return
         text = "".join(self._text).strip()
         self._text, self._length = [], 0
-        if name == "DAV: href" and not self._href:
-            self._href = text
-        elif name == "DAV: status":
-            self._status = text
-        elif name in _FIELDS:
+        if place == "field":
             self._properties[name] = text
-        elif name == "DAV: propstat" and " 200" in self._status:
-            self._response.update(self._properties)
-        elif name == "DAV: response":
-            self._done.append(_resource(self._href, self._response))
+        elif place == "href":
+            self._hrefs.append(text)
+        elif place == "status":
+            self._status = _status(text)
+        elif place == "refusal":
+            self._refusal = _status(text)
+        elif place == "propstat":
+            self._end_propstat()
+        elif place == "response":
+            self._end_response()
+
+    def _end_propstat(self) -> None:
+        if self._status == 200:
+            self._found = {**(self._found or {}), **self._properties}
+        elif self._status != 404:
+            # Of a property that is not there nothing can be said; of one that is refused, something.
+            self._refusal = self._refusal or self._status
+
+    def _end_response(self) -> None:
+        self._unfinished = 0
+        if not self._hrefs:
+            raise Unreadable("a response without address")
+        if self._found is not None:
+            self._done.append(_resource(self._hrefs[0], self._found))
+        elif self._refusal:
+            for href in self._hrefs:
+                self._done.append(_resource(href, {}, self._refusal))
+        else:
+            raise Unreadable("a response without properties")
 
 
 def _refuse(*arguments: object) -> None:
     raise Unreadable("a document type")
 
 
-def _resource(href: str, found: dict[str, str]) -> Resource:
-    if not href:
-        raise Unreadable("a response without address")
+def _status(text: str) -> int:
+    found = _STATUS.match(text)
+    if found is None:
+        raise Unreadable("a status that is none")
+    return int(found[1])
+
+
+def _resource(href: str, found: dict[str, str], status: int = 200) -> Resource:
     size = found.get("DAV: getcontentlength", "")
     return Resource(
         path=decoded_path(href),
         folder="DAV: collection" in found,
-        size=int(size) if size.isdecimal() else 0,
+        size=int(size) if _SIZE.fullmatch(size) else _UNKNOWN_SIZE,
         modified=http_date(found.get("DAV: getlastmodified", "")),
         etag=found.get("DAV: getetag", ""),
         content_type=found.get("DAV: getcontenttype", ""),
+        host=_host(href),
+        status=status,
     )
+
+
+def _host(href: str) -> str:
+    try:
+        return (urlsplit(href).hostname or "") if "//" in href[:9] else ""
+    except ValueError as error:
+        raise Unreadable("an address that is none") from error
 
 
 def decoded_path(href: str) -> tuple[str, ...]:

@@ -14,14 +14,16 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers._walking import gather
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
 from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
-from dashboard.storage.drivers._webdav_listing import members, plain_etag, walk
+from dashboard.storage.drivers._webdav_listing import members, plain_etag, size_of, walk
 from dashboard.storage.drivers._webdav_place import Place, belongs, check, digests, new_temporary
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.http_exchange import Answering
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range, whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -179,10 +181,11 @@ class WebDAVDriver:
         swept = 0
         for folder, inside in folders.items():
             wanted = digests(inside)
-            for member in list(members(self._client, folder, "sweep")):
-                if not member.folder and belongs(member.path[-1], wanted, since - _SLACK):
-                    self._writer.drop(folder + member.path[-1])
-                    swept += 1
+            found = members(self._client, folder, "sweep")
+            left = (member.path[-1] for member in found if not member.folder)
+            for name in gather(key_bytes(name) for name in left if belongs(name, wanted, since - _SLACK)):
+                self._writer.drop(folder + key_text(name))
+                swept += 1
         return swept
 
     def close(self) -> None:
@@ -214,7 +217,7 @@ class WebDAVDriver:
         try:
             there, here = source._place.path(key), self._place.path(temporary)
             self._client.transfer("COPY", there, here, scene, overwrite=False, idle=_COPY_SECONDS)
-            size = self._client.look(temporary, scene).size
+            size = size_of(self._client.look(temporary, scene), scene)
             if source._stat(key, "copy").version != before.version:
                 raise Changed(key, operation="copy")
             self._writer.move(temporary, to, scene, create_only=False)
@@ -234,8 +237,8 @@ class WebDAVDriver:
         """See ``KeepsFolders``."""
         if folder:
             check(folder)
-        found = list(members(self._client, f"{folder}/" if folder else "", "list"))
-        return iter([member.path[-1] for member in found if member.folder])
+        found = members(self._client, f"{folder}/" if folder else "", "list")
+        return map(key_text, gather(key_bytes(each.path[-1]) for each in found if each.folder))
 
     def remove_folder(self, folder: str) -> None:
         """See ``KeepsFolders``. It is moved aside and looked into before it is deleted."""
@@ -324,6 +327,7 @@ class WebDAVDriver:
         found = self._client.look(key, self._client.scene(operation, key))
         if found.folder:
             raise NotFound(key, operation=operation)
+        size_of(found, self._client.scene(operation, key))
         return _info(key, found)
 
     def _is_folder(self, key: str) -> bool:

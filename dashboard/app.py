@@ -316,6 +316,7 @@ def _command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
         *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
         *("--secure-cookies", str(int(settings.secure_cookies))),
         *("--trusted-proxies", str(settings.trusted_proxies)),
+        *("--hosts", ",".join(settings.hosts)),
     )
 
 
@@ -329,6 +330,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     for option in ("--host", "--log-level"):
         parser.add_argument(option)
     parser.add_argument("--secure-cookies", type=lambda text: text == "1")
+    parser.add_argument("--hosts", type=lambda text: tuple(text.split(",")) if text else ())
     return parser
 
 

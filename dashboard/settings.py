@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Self, TypedDict, Unpack
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
+_HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
@@ -25,6 +27,7 @@ class Overrides(TypedDict, total=False):
     port: int
     secure_cookies: bool
     trusted_proxies: int
+    hosts: tuple[str, ...]
     key_file: Path
     max_workers: int
     log_level: str
@@ -36,7 +39,8 @@ class Settings:
 
     ``instance``: the folder with the databases, the key file and the local backend's files.
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
-    front may set ``X-Forwarded-For``. ``max_workers``: most threads a migration may use.
+    front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
+    all names below it; empty for any. ``max_workers``: most threads a migration may use.
     """
 
     instance: Path
@@ -45,6 +49,7 @@ class Settings:
     port: int = 8080
     secure_cookies: bool = False
     trusted_proxies: int = 0
+    hosts: tuple[str, ...] = ()
     max_workers: int = 32
     log_level: str = "info"
 
@@ -52,6 +57,12 @@ class Settings:
         _between("STOWAGE_PORT", self.port, 0, 65535)
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 64)
+        for host in self.hosts:
+            if not _HOST.fullmatch(host) or host in (".", ""):
+                raise SettingsError(
+                    f"STOWAGE_HOSTS holds “{host}”; it takes names and addresses, separated by commas, "
+                    "without https:// and without a port, such as: stowage.example.com, .example.org"
+                )
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(
                 f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it can be {', '.join(LOG_LEVELS)}."
@@ -85,6 +96,7 @@ class Settings:
             port=overrides.get("port", _integer(env, "STOWAGE_PORT", 8080)),
             secure_cookies=overrides.get("secure_cookies", _boolean(env, "STOWAGE_SECURE_COOKIES", False)),
             trusted_proxies=overrides.get("trusted_proxies", _integer(env, "STOWAGE_TRUSTED_PROXIES", 0)),
+            hosts=overrides.get("hosts", _names(env, "STOWAGE_HOSTS")),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
         )
@@ -103,6 +115,12 @@ def default_instance(env: Mapping[str, str]) -> Path:
     data = env.get("XDG_DATA_HOME", "")
     base = Path(data) if data.startswith("/") else Path("~/.local/share").expanduser()
     return base / "stowage"
+
+
+def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Names in small letters; the brackets of an IPv6 address may be there."""
+    parts = re.split(r"[,\s]+", env.get(name, "").lower())
+    return tuple(part.removeprefix("[").removesuffix("]") for part in parts if part)
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

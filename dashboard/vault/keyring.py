@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 import stat
 import threading
@@ -45,7 +46,7 @@ class KeyFile:
     def signature(self) -> Signature | None:
         """Changes whenever the file does; None when it is missing."""
         try:
-            found = os.stat(self.path, follow_symlinks=True)
+            found = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
@@ -129,10 +130,16 @@ class Refusal:
 
 def _read_checked(path: Path) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise KeyFileRefused(
+                path,
+                f"The key file {path} is a symbolic link.",
+                "Put the key file itself there, or set STOWAGE_KEY_FILE to the file that the link points to.",
+            ) from error
         raise KeyFileRefused(
             path,
             f"The key file {path} cannot be read: {error.strerror}.",

@@ -18,6 +18,7 @@ from dashboard.web import (
     guards,
     headers,
     health,
+    hosts,
     numbers,
     setup,
     sign_in,
@@ -49,6 +50,7 @@ def register(app: Flask, services: Services) -> None:
     app.url_map.strict_slashes = False
     numbers.install(app)
     headers.install(app, secure_cookies=services.settings.secure_cookies)
+    hosts.install(app, services.settings.hosts)
     guards.install(app)
     visitors.install(app)
     CSRFProtect(app)

@@ -110,7 +110,7 @@ def _add_the_bucket(page: Page, proxy: FaultProxy, bucket: str, server: SeaweedF
 
 
 def _switching_warns_of_what_is_missing(page: Page) -> None:
-    page.get_by_role("link", name="Make active").click()
+    page.get_by_role("button", name="Make active").click()
     expect(page.get_by_text("0 of 300 objects are there; migrate the other 300 first?")).to_be_visible()
     expect(page.get_by_role("link", name="Migrate first")).to_be_visible()
 
@@ -170,7 +170,7 @@ def _report_names_every_file(page: Page, files: dict[str, int]) -> None:
 
 
 def _make_it_active(page: Page) -> None:
-    page.get_by_role("link", name="Make media active").click()
+    page.get_by_role("button", name="Make media active").click()
     expect(page.get_by_text("All 300 objects are there.")).to_be_visible()
     page.get_by_role("button", name="Switch", exact=True).click()
     page.get_by_role("link", name="Overview").click()

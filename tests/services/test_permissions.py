@@ -74,6 +74,10 @@ def test_settings_come_from_the_environment_and_overrides_win(tmp_path: object) 
         ("STOWAGE_LOG_LEVEL", "loud"),
         ("STOWAGE_MAX_WORKERS", "0"),
         ("STOWAGE_TRUSTED_PROXIES", "99"),
+        ("STOWAGE_HOSTS", "https://stowage.example.com"),
+        ("STOWAGE_HOSTS", "stowage.example.com:8080"),
+        ("STOWAGE_HOSTS", "."),
+        ("STOWAGE_HOSTS", "*"),
         ("STOWAGE_HOST", ""),
     ],
 )

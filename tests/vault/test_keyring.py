@@ -42,6 +42,17 @@ def test_an_existing_file_is_never_overwritten_by_creating(file: KeyFile) -> Non
     assert os.listdir(file.path.parent) == ["stowage.key"]
 
 
+def test_a_link_to_a_key_file_is_not_one(file: KeyFile, tmp_path: Path) -> None:
+    elsewhere = KeyFile(tmp_path / "elsewhere.key")
+    elsewhere.create(Keyring(Key.new()))
+    file.path.symlink_to(elsewhere.path)
+    with pytest.raises(StowageError, match="is a symbolic link") as caught:
+        file.read()
+    assert caught.value.kind is Kind.SEALED
+    assert "STOWAGE_KEY_FILE" in caught.value.remedy
+    assert file.signature() != elsewhere.signature()
+
+
 def test_a_replacement_is_noticed_by_others_at_once(file: KeyFile) -> None:
     old = Key.new()
     file.create(Keyring(old))

@@ -157,6 +157,10 @@ def test_the_order_of_fallback_is_saved(admin: Browser, console: Console) -> Non
 
 def test_making_active_compares_first(admin: Browser, console: Console) -> None:
     assert add_bucket(admin, name="target").status_code == 303
+    before = admin.get("/backend/target/activate").text
+    assert "Nothing was compared yet." in before
+    assert "Compare first" in before
+    assert admin.post("/backend/target/comparison").location == "/backend/target/activate"
     page = admin.get("/backend/target/activate").text
     assert "Comparing local-disk with target" in page
     assert "Switch without waiting" in page

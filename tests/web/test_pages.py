@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import re
+import sqlite3
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,6 +54,16 @@ FRAGMENTS = (
     "/migrations/live",
     "/migrations/1/live",
 )
+
+
+def test_no_page_writes_anything_by_being_looked_at(admin: Browser, console: Console) -> None:
+    admin.get("/")
+    with contextlib.closing(sqlite3.connect(console.services.settings.database)) as watching:
+        for page in (*PAGES, *FRAGMENTS):
+            (before,) = watching.execute("PRAGMA data_version").fetchone()
+            admin.get(page)
+            admin.htmx(page)
+            assert watching.execute("PRAGMA data_version").fetchone() == (before,), page
 
 
 @pytest.fixture(scope="module", autouse=True)

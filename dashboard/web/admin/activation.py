@@ -20,17 +20,25 @@ class ActivationPages(Page):
 
     @route("/backend/<name>/activate", Permission.CONFIGURE)
     def preview(self, name: str) -> str:
-        """Compare the target with the active backend and offer to migrate what is missing."""
-        backend = services().backends.get(name)
-        comparison = None if backend.active else services().activation.compare(actor(), name)
-        return str(self.render("admin/activate.html", backend=backend, comparison=comparison))
+        """What is known of the difference to the active backend; offers to migrate what is missing."""
+        return self._page("admin/activate.html", name)
+
+    @route("/backend/<name>/comparison", Permission.CONFIGURE, methods=("POST",))
+    def compare(self, name: str) -> Response:
+        """Have the target compared with the active backend, unless that is freshly known."""
+        if not services().backends.get(name).active:
+            services().activation.compare(actor(), name)
+        return see_other(url_for("activation.preview", name=name))
 
     @route("/backend/<name>/comparison", Permission.CONFIGURE)
     def live(self, name: str) -> str:
         """The comparison as far as it got; asks again until it is finished."""
+        return self._page("admin/activate_live.html", name)
+
+    def _page(self, template: str, name: str) -> str:
         backend = services().backends.get(name)
         comparison = None if backend.active else services().activation.comparison(name)
-        return str(self.render("admin/activate_live.html", backend=backend, comparison=comparison))
+        return str(self.render(template, backend=backend, comparison=comparison))
 
     @route("/backend/<name>/activate", Permission.CONFIGURE, methods=("POST",))
     def activate(self, name: str) -> Response:

@@ -11,11 +11,13 @@ from dashboard.models.base import Model
 class WaitingObject(Model):
     """A write that ``home`` could not take and ``stand_in`` holds under ``stored_key``.
 
-    ``state``: ``begun`` (being written, not acknowledged), ``waiting``, ``held`` (a write at home is under
-    way), ``sending``, ``sent`` (at home, overwritten or deleted: to be removed where it waited),
-    ``overtaken`` (home has something that may be newer), ``lost`` (not found, or damaged, where it waited).
-    ``changed_at`` is when it got there. ``key`` as the bytes it stands for. Rows keep their backends from
-    being removed.
+    ``state``: ``begun`` (being written, not acknowledged), ``waiting``, ``sending``, ``settling`` (at home,
+    where an earlier write may still arrive over it), ``sent`` (at home, overwritten or deleted: to be
+    removed where it waited), ``overtaken`` (home has something that may be newer), ``lost`` (not found, or
+    damaged, where it waited). ``changed_at`` is when it got there. ``key`` as the bytes it stands for.
+    ``owner`` is the process that writes it. ``attributes`` as JSON, null in rows of before they were noted.
+    ``attempts``: what may have been put under its key at home before, as in ``services.waiting_rows``.
+    Rows keep their backends from being removed.
     """
 
     __tablename__ = "waiting_objects"
@@ -36,3 +38,24 @@ class WaitingObject(Model):
     message: Mapped[str] = mapped_column(default="")
     since: Mapped[float]
     changed_at: Mapped[float]
+    owner: Mapped[str] = mapped_column(default="", server_default="")
+    attributes: Mapped[str | None]
+    attempts: Mapped[str] = mapped_column(default="", server_default="")
+    create_only: Mapped[bool] = mapped_column(default=False, server_default="0")
+
+
+class WaitingHold(Model):
+    """A writer that may replace at home what waits for a key, which is not sent meanwhile.
+
+    One row for each writer. It counts while ``owner``, a process, is alive, and where that cannot be known
+    until ``until``.
+    """
+
+    __tablename__ = "waiting_holds"
+    __table_args__ = (Index("ix_waiting_holds_key", "home_id", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    home_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"))
+    key: Mapped[bytes]
+    owner: Mapped[str]
+    until: Mapped[float]

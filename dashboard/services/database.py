@@ -15,10 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, inspect
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import CreateColumn
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND, main_metadata, work_metadata
@@ -42,7 +43,24 @@ LARGEST_NUMBER = 2**63 - 1
 
 Step = Callable[[Connection], None]
 
-MAIN_STEPS: tuple[Step, ...] = (main_metadata.tables["waiting_objects"].create,)
+
+def _note_more_of_what_waits(connection: Connection) -> None:
+    """Owner, attributes and earlier attempts of waiting objects, and a row for each writer that holds one."""
+    table = main_metadata.tables["waiting_objects"]
+    present = {column["name"] for column in inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        # The step that made the table may have been of this version.
+        if column.name not in present:
+            described = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
+    connection.exec_driver_sql("UPDATE waiting_objects SET state = 'waiting' WHERE state = 'held'")
+    main_metadata.tables["waiting_holds"].create(connection, checkfirst=True)
+
+
+MAIN_STEPS: tuple[Step, ...] = (
+    main_metadata.tables["waiting_objects"].create,
+    _note_more_of_what_waits,
+)
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
 WORK_STEPS: tuple[Step, ...] = (own_keys.create,)

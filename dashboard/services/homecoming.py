@@ -7,16 +7,17 @@ else at home is left alone, and what waits is kept where it is and shown.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, aliased
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import StowageError
 from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject
@@ -25,20 +26,24 @@ from dashboard.services.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.waiting import READABLE, waiting_of
-from dashboard.storage.copying import copy_object, read_back
-from dashboard.storage.driver import Driver, LooksBeforeCreating
-from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
-from dashboard.storage.standing_in import Waiting, is_away
-from dashboard.storage.types import Entry, ObjectInfo
+from dashboard.services.processes import is_alive
+from dashboard.services.sending_home import Ending, WayHome, measured
+from dashboard.services.waiting_rows import READABLE, attempts_from, attempts_text, is_held, waiting_of
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.standing_in import Attempt, Waiting, may_arrive_late
 
 log = logging.getLogger(__name__)
 
-LEAST_DOUBT = 2.0
-"""Seconds within which two times are never told apart: many backends tell them in whole seconds."""
 GIVEN_UP = 3600.0
-"""Seconds after which a write, or whoever held an object, is known to have ended without a word."""
+"""Seconds after which a write is known to have ended without a word, if its process cannot be asked after."""
+SETTLES = 30.0
+"""Seconds after which a server that works again has carried out what reached it while it hung."""
 LABEL = "homecoming"
+WORKERS = 8
+BATCH = 64
+_BEFORE = MappingProxyType({"sending": "waiting", "settling": "settling", "sent": "sent"})
+"""The state of a row that was claimed and not worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +55,6 @@ class Away:
     waiting: int
     overtaken: int
     lost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """A backend's clock beside ours. ``ahead`` and ``doubt`` in seconds."""
-
-    ahead: float
-    doubt: float
-
-    def is_older(self, there: ObjectInfo, since: float) -> bool:
-        """Whether what is there is from before that moment of ours, beyond doubt."""
-        return there.modified is not None and there.modified - self.ahead + self.doubt < since
-
-
-def measured(home: Driver) -> Clock:
-    """A backend's clock, from an object that is written and removed again. Raises as its calls do."""
-    key = f".stowage-clock-{secrets.token_hex(8)}"
-    before = time.time()
-    try:
-        home.put(key, b"Stowage compares clocks. It may be deleted.\n")
-        after = time.time()
-        told = home.stat(key).modified
-    finally:
-        with suppress(StorageError):
-            home.delete(key)
-    if told is None:
-        return Clock(0.0, float("inf"))
-    # Some servers tell whole minutes only, in lists if not here.
-    grain = 60.0 if told % 60 == 0 else LEAST_DOUBT
-    return Clock(told - (before + after) / 2, (after - before) / 2 + grain)
 
 
 class Homecoming:
@@ -141,7 +116,8 @@ class Homecoming:
                 enqueue(session, JobKind.SEND_HOME, backend_id)
 
     def send(self, backend_id: int, should_stop: Callable[[], bool]) -> bool:
-        """Send home everything that waits for a backend; False when told to stop before the end.
+        """Send home everything that waits for a backend, several at a time; False when told to stop before
+        the end.
 
         Trouble with one object leaves it waiting for the next time. Raises nothing a backend caused.
         """
@@ -149,86 +125,43 @@ class Homecoming:
         if name is None:
             return True
         self._recover(backend_id)
-        clock: Clock | None = None
-        after = 0
-        while (row := self._next(backend_id, after)) is not None:
-            if should_stop():
-                return False
-            after = row.number
-            try:
-                if row.state == "sent":
-                    self._clear(row)
-                    continue
-                clock = clock or measured(self._backends.driver(name, label=LABEL))
-                self._one(name, backend_id, row.waiting, clock)
-            except StowageError as error:
-                log.warning("An object waits on to be sent home to %s: %s", name, error.reason)
-                self._turn(row.number, "sending", "waiting")
-                if is_away(error):
+        work = _Work(backend_id)
+        way: WayHome | None = None
+        with ThreadPoolExecutor(WORKERS, "homecoming") as pool:
+            while not should_stop() and (batch := self._claim(work)):
+                try:
+                    if way is None and any(row.state != "sent" for row in batch):
+                        home = self._backends.driver(name, label=LABEL)
+                        way = WayHome(home, self._stand_in, measured(home), should_stop)
+                except StowageError as error:
+                    self._leave(name, error)
+                    self._record(batch, [Ending(_BEFORE[row.state]) for row in batch])
                     # The next health check that finds home well begins anew.
                     return True
+                endings = list(pool.map(partial(_ended, way), batch))
+                self._record(batch, endings)
+                done = [row for row, ending in zip(batch, endings, strict=True) if ending.state == "sent"]
+                self._forget(
+                    [row for row, gone in zip(done, pool.map(self._clear, done), strict=True) if gone]
+                )
+                if self._goes_on(name, work, batch, endings) is False:
+                    return True
+        return not should_stop()
+
+    def _goes_on(self, name: str, work: _Work, batch: Sequence[_Row], endings: Sequence[Ending]) -> bool:
+        """Whether another batch may fare better; backends that are away are passed over."""
+        for row, ending in zip(batch, endings, strict=True):
+            if ending.trouble is None:
+                continue
+            self._leave(name, ending.trouble)
+            if ending.away and ending.home:
+                return False
+            if ending.away:
+                work.away.add(row.waiting.stand_in)
         return True
 
-    # ---- one object
-
-    def _one(self, name: str, home_id: int, waiting: Waiting, clock: Clock) -> None:
-        if self._has_newer(home_id, waiting):
-            if self._turn(waiting.number, "waiting", "sent"):
-                self._clear(_Row(waiting.number, "sent", waiting))
-            return
-        if not self._turn(waiting.number, "waiting", "sending"):
-            return
-        home = self._backends.driver(name, label=LABEL)
-        stand_in = self._stand_in(waiting)
-        try:
-            info = stand_in.stat(waiting.stored_key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            self._turn(waiting.number, "sending", "lost", "It is not there any more.")
-            return
-        if info.size != waiting.size or read_back(stand_in, waiting.stored_key, stop=_never) != waiting.md5:
-            self._turn(waiting.number, "sending", "lost", "It is not what was written there.")
-            return
-        there = _found(home, waiting.key)
-        if there is None or clock.is_older(there, waiting.since):
-            self._copy(home, stand_in, info, waiting, there)
-        elif there.size != waiting.size or read_back(home, waiting.key, stop=_never) != waiting.md5:
-            self._turn(waiting.number, "sending", "overtaken", "Home has something that may be newer.")
-            return
-        if self._turn(waiting.number, "sending", "sent"):
-            self._clear(_Row(waiting.number, "sent", waiting))
-
-    def _copy(
-        self,
-        home: Driver,
-        stand_in: Driver,
-        info: ObjectInfo,
-        waiting: Waiting,
-        there: ObjectInfo | None,
-    ) -> None:
-        create_only = there is None
-        if create_only and isinstance(home, LooksBeforeCreating) and not home.creates_only():
-            create_only = False
-        entry = Entry(waiting.stored_key, info.size, info.modified, info.etag)
-        try:
-            copied = copy_object(
-                stand_in,
-                home,
-                entry,
-                to=waiting.key,
-                create_only=create_only,
-                progress=lambda done: None,
-                stop=_never,
-            )
-        except Exists as error:
-            raise StorageError(
-                error.kind, "Home got an object under its key at this moment.", operation="send home"
-            ) from error
-        if not copied.proven and read_back(home, waiting.key, stop=_never) != waiting.md5:
-            raise StorageError(
-                Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="send home"
-            )
+    def _leave(self, name: str, error: StowageError) -> None:
+        log.warning("An object waits on to be sent home to %s: %s", name, error.reason)
 
     # ---- rows
 
@@ -237,68 +170,83 @@ class Homecoming:
         long_ago = time.time() - GIVEN_UP
         row = WaitingObject
         with self._database.write() as session:
-            session.execute(
-                update(row).where(row.home_id == backend_id, row.state == "sending").values(state="waiting")
-            )
-            session.execute(
-                update(row)
-                .where(row.home_id == backend_id, row.state == "held", row.changed_at < long_ago)
-                .values(state="waiting")
-            )
-            session.execute(
-                update(row)
-                .where(row.home_id == backend_id, row.state == "begun", row.changed_at < long_ago)
-                .values(state="sent")
-            )
+            mine = select(row).where(row.home_id == backend_id)
+            for each in session.scalars(mine.where(row.state == "sending")):
+                # What was under way may still be carried out there.
+                _note_late(session, each)
+                each.state = "waiting"
+            for each in session.scalars(mine.where(row.state == "begun")):
+                if is_alive(each.owner) is False or each.changed_at < long_ago:
+                    each.state = "sent"
 
-    def _next(self, backend_id: int, after: int) -> _Row | None:
-        query = (
-            select(WaitingObject)
-            .where(
-                WaitingObject.home_id == backend_id,
-                WaitingObject.id > after,
-                WaitingObject.state.in_(("waiting", "sent")),
-            )
-            .order_by(WaitingObject.id)
-            .limit(1)
-        )
-        with self._database.read() as session:
-            row = session.scalar(query)
-            return _Row(row.id, row.state, waiting_of(row)) if row is not None else None
-
-    def _has_newer(self, home_id: int, waiting: Waiting) -> bool:
+    def _claim(self, work: _Work) -> list[_Row]:
+        """The next rows that can be worked on, their states set; empty when there are none left."""
         row = WaitingObject
-        with self._database.read() as session:
-            mine = session.get(row, waiting.number)
-            return mine is not None and bool(
-                session.scalar(
-                    select(row.id)
-                    .where(row.home_id == home_id, row.key == mine.key, row.id > mine.id)
-                    .where(row.state.in_(READABLE))
-                    .limit(1)
+        while True:
+            with self._database.write() as session:
+                found = list(
+                    session.scalars(
+                        select(row)
+                        .where(row.home_id == work.home, row.id > work.after)
+                        .where(row.state.in_(("waiting", "settling", "sent")))
+                        .where(row.stand_in_id.not_in(work.away))
+                        .order_by(row.id)
+                        .limit(BATCH)
+                    )
                 )
-            )
+                if not found:
+                    return []
+                work.after = found[-1].id
+                batch = [
+                    _Row(each.id, each.state, waiting_of(each)) for each in found if _begins(session, each)
+                ]
+            if batch:
+                return batch
 
-    def _turn(self, number: int, before: str, after: str, message: str = "") -> bool:
-        """Whether the row was in the one state and is now in the other."""
+    def _record(self, batch: Sequence[_Row], endings: Sequence[Ending]) -> None:
+        """How each row was left, in one transaction."""
+        now = time.time()
         with self._database.write() as session:
-            row = session.get(WaitingObject, number)
-            if row is None or row.state != before:
-                return False
-            row.state, row.message, row.changed_at = after, message, time.time()
-            return True
+            for each, ending in zip(batch, endings, strict=True):
+                row = session.get(WaitingObject, each.number)
+                if row is None or row.state != each.state or ending.state == each.state:
+                    continue
+                if (
+                    isinstance(ending.trouble, StorageError)
+                    and ending.home
+                    and may_arrive_late(ending.trouble)
+                ):
+                    _note_late(session, row)
+                row.state, row.message, row.changed_at = ending.state, ending.message, now
 
-    def _clear(self, row: _Row) -> None:
-        """Remove what is not needed any more where it waited, then its row."""
-        self._stand_in(row.waiting).delete(row.waiting.stored_key)
+    def _clear(self, row: _Row) -> bool:
+        """Remove what is not needed any more where it waited; whether it is gone."""
+        try:
+            self._stand_in(row.waiting).delete(row.waiting.stored_key)
+        except StowageError as error:
+            log.warning("What waited in another backend is removed there later: %s", error.reason)
+            return False
+        return True
+
+    def _forget(self, rows: Sequence[_Row]) -> None:
         with self._database.write() as session:
+            numbers = [row.number for row in rows]
             session.execute(
-                delete(WaitingObject).where(WaitingObject.id == row.number, WaitingObject.state == "sent")
+                delete(WaitingObject).where(WaitingObject.id.in_(numbers), WaitingObject.state == "sent")
             )
 
     def _stand_in(self, waiting: Waiting) -> Driver:
         name = self._backends.name_of(waiting.stand_in)
         return self._backends.driver(name if name is not None else "", label=LABEL)
+
+
+@dataclass(slots=True)
+class _Work:
+    """How far the rows of a home are gone through. ``away``: stand-ins that cannot be used now."""
+
+    home: int
+    after: int = 0
+    away: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,14 +256,38 @@ class _Row:
     waiting: Waiting
 
 
-def _found(home: Driver, key: str) -> ObjectInfo | None:
-    try:
-        return home.stat(key)
-    except PlaceMissing:
-        raise
-    except NotFound:
-        return None
+def _begins(session: Session, row: WaitingObject) -> bool:
+    """Whether there is something to do for a row now; one that is to be sent is marked so. Of several for a
+    key only the newest goes home."""
+    later = (
+        select(WaitingObject.id)
+        .where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
+        .where(WaitingObject.id > row.id, WaitingObject.state.in_(READABLE))
+        .limit(1)
+    )
+    if row.state != "sent" and session.scalar(later) is not None:
+        row.state, row.changed_at = "sent", time.time()
+    if row.state == "settling":
+        return row.changed_at + SETTLES < time.time()
+    if row.state == "waiting":
+        if is_held(session, row.home_id, row.key):
+            return False
+        row.state, row.changed_at = "sending", time.time()
+    return True
 
 
-def _never() -> bool:
-    return False
+def _note_late(session: Session, row: WaitingObject) -> None:
+    """Its content may arrive at home at any time: all that waits for its key knows."""
+    attempt = Attempt(row.md5, row.size, time.time(), late=True)
+    same_key = select(WaitingObject).where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
+    for each in session.scalars(same_key):
+        each.attempts = attempts_text([*attempts_from(each.attempts), attempt])
+
+
+def _ended(way: WayHome | None, row: _Row) -> Ending:
+    if row.state == "sent":
+        return Ending("sent")
+    assert way is not None
+    if way.stop():
+        return Ending(_BEFORE[row.state])
+    return way.settle(row.waiting) if row.state == "settling" else way.send(row.waiting)

@@ -10,17 +10,24 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend
-from dashboard.models.waiting import WaitingObject
+from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services.database import Database
+from dashboard.services.processes import this_process
+from dashboard.services.waiting_rows import (
+    LEASE,
+    READABLE,
+    attempts_from,
+    attempts_text,
+    attributes_text,
+    is_unsettled,
+    waiting_of,
+)
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.s3_options import uses_own_key
-from dashboard.storage.standing_in import Waiting
+from dashboard.storage.standing_in import Attempt, Content, Hold, Unsettled, Waiting
 from dashboard.storage.wrapper_options import is_encrypted, is_read_only
-
-READABLE = ("waiting", "held", "sending")
-"""The states in which it is what readers of its key get."""
 
 
 class SqlBook:
@@ -30,7 +37,7 @@ class SqlBook:
         self._database = database
         self._home_id = home_id
 
-    def begin(self, key: str, stand_in: int, stored_key: str) -> int:
+    def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
         """See ``Book``."""
         now = time.time()
         row = WaitingObject(
@@ -39,23 +46,28 @@ class SqlBook:
             key=key_bytes(key),
             stored_key=key_bytes(stored_key),
             state="begun",
+            size=content.size,
+            md5=content.md5,
             since=now,
             changed_at=now,
+            owner=this_process(),
+            attributes=attributes_text(content.attributes),
+            create_only=content.create_only,
         )
         with _said(), self._database.write() as session:
+            row.attempts = attempts_text([*content.attempts, *self._earlier(session, row.key)])
             session.add(row)
             session.flush()
             return row.id
 
-    def kept(self, number: int, size: int, md5: str) -> None:
+    def kept(self, number: int) -> None:
         """See ``Book``."""
-        now = time.time()
         with _said(), self._database.write() as session:
             row = session.get(WaitingObject, number)
             if row is None or row.state != "begun":
                 reason = "The write took too long and was given up."
                 raise StorageError(Kind.CONFLICT, reason, operation="write", retryable=True)
-            row.state, row.size, row.md5, row.since, row.changed_at = "waiting", size, md5, now, now
+            row.state, row.since, row.changed_at = "waiting", time.time(), time.time()
 
     def newest(self, key: str) -> Waiting | None:
         """See ``Book``."""
@@ -71,38 +83,45 @@ class SqlBook:
             .where(WaitingObject.home_id == self._home_id, WaitingObject.state.in_(READABLE))
             .group_by(WaitingObject.key)
         )
-        query = select(WaitingObject).where(WaitingObject.id.in_(newest)).order_by(WaitingObject.key)
+        query = (
+            select(WaitingObject)
+            .where(WaitingObject.id.in_(newest), WaitingObject.key >= begin)
+            .order_by(WaitingObject.key)
+        )
         with _said(), self._database.read() as session:
             return [waiting_of(row) for row in session.scalars(query) if row.key.startswith(begin)]
 
-    def hold(self, key: str) -> tuple[int, ...]:
+    def hold(self, key: str) -> Hold | None:
         """See ``Book``."""
         with _said(), self._database.read() as session:
             # Nearly always nothing waits, and a look does not have to queue for the one writer.
             if session.scalar(self._of(key).limit(1)) is None:
-                return ()
+                return None
         with _said(), self._database.write() as session:
             rows = list(session.scalars(self._of(key)))
-            if any(row.state == "sending" for row in rows):
-                raise StorageError(
-                    Kind.CONFLICT,
-                    f"An earlier content of “{key}” is being sent home at this moment.",
-                    operation="write",
-                    subject=key,
-                    remedy="Try again in a moment.",
-                    retryable=True,
-                )
-            for row in rows:
-                row.state, row.changed_at = "held", time.time()
-            return tuple(row.id for row in rows)
+            if any(is_unsettled(row) for row in rows):
+                raise Unsettled(key)
+            hold = WaitingHold(
+                home_id=self._home_id, key=key_bytes(key), owner=this_process(), until=time.time() + LEASE
+            )
+            session.add(hold)
+            session.flush()
+            return Hold(hold.id, tuple(row.id for row in rows))
 
-    def release(self, numbers: Sequence[int]) -> None:
+    def release(self, hold: Hold) -> None:
         """See ``Book``."""
-        self._turn(numbers, "waiting")
+        with _said(), self._database.write() as session:
+            session.execute(delete(WaitingHold).where(WaitingHold.id == hold.number))
 
-    def forget(self, numbers: Sequence[int]) -> None:
+    def forget(self, hold: Hold) -> None:
         """See ``Book``."""
-        self._turn(numbers, "sent")
+        with _said(), self._database.write() as session:
+            session.execute(
+                update(WaitingObject)
+                .where(WaitingObject.id.in_(hold.rows), WaitingObject.state.in_(READABLE))
+                .values(state="sent", changed_at=time.time())
+            )
+            session.execute(delete(WaitingHold).where(WaitingHold.id == hold.number))
 
     def _of(self, key: str) -> Select[WaitingObject]:
         return select(WaitingObject).where(
@@ -111,13 +130,13 @@ class SqlBook:
             WaitingObject.state.in_(READABLE),
         )
 
-    def _turn(self, numbers: Sequence[int], state: str) -> None:
-        with _said(), self._database.write() as session:
-            session.execute(
-                update(WaitingObject)
-                .where(WaitingObject.id.in_(numbers), WaitingObject.state.in_(READABLE))
-                .values(state=state, changed_at=time.time())
-            )
+    def _earlier(self, session: Session, key: bytes) -> Iterator[Attempt]:
+        """What earlier writes of a key may have put there, or what sending them home may."""
+        row = WaitingObject
+        for each in session.scalars(select(row).where(row.home_id == self._home_id, row.key == key)):
+            yield from attempts_from(each.attempts)
+            if each.md5:
+                yield Attempt(each.md5, each.size, each.changed_at, late=each.state == "sending")
 
 
 class Neighbours:
@@ -173,19 +192,6 @@ class Neighbours:
 def _hidden(options: Mapping[str, str]) -> int:
     """How well a provider is kept from reading: 2 by encryption before, 1 by a key it does not keep."""
     return 2 if is_encrypted(options) else int(uses_own_key(options))
-
-
-def waiting_of(row: WaitingObject) -> Waiting:
-    """A row as the wrapper knows it."""
-    return Waiting(
-        number=row.id,
-        key=key_text(row.key),
-        stand_in=row.stand_in_id,
-        stored_key=key_text(row.stored_key),
-        size=row.size,
-        md5=row.md5,
-        since=row.since,
-    )
 
 
 def refuse_waiting(session: Session, row: Backend, deed: str) -> None:

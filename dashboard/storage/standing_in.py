@@ -8,12 +8,31 @@ from typing import Protocol
 
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import PlaceMissing
+from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.types import Attributes
 
 AWAY = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS})
 """Failures that say nothing of an object and everything of its backend."""
 FOLDER = ".stowage-waiting/"
 """Where objects wait in a backend that stands in, each under a name of its own."""
+
+
+class NotAsked(StorageError):
+    """A backend that lately did not answer was not asked again, so nothing was sent to it."""
+
+
+class Unsettled(StorageError):
+    """An earlier write of the same key is still on its way home, and could arrive after a new one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            Kind.CONFLICT,
+            f"An earlier content of “{key}” is still on its way home.",
+            operation="write",
+            subject=key,
+            remedy="Try again in a minute.",
+            retryable=True,
+        )
 
 
 def is_away(error: StowageError) -> bool:
@@ -22,9 +41,55 @@ def is_away(error: StowageError) -> bool:
     return error.kind in AWAY or isinstance(error, PlaceMissing)
 
 
+def may_arrive_late(error: StorageError) -> bool:
+    """Whether a server may still carry out the write that failed so, after we gave it up.
+
+    One that hung does once it goes on. Not one that answered with a refusal, or whose connection was
+    refused or torn down: what it did not do by then it does not do any more.
+    """
+    if isinstance(error, NotAsked | PlaceMissing | Unsettled):
+        return False
+    if error.kind is not Kind.UNREACHABLE:
+        return error.kind is Kind.TIMEOUT
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
+            return False
+        cause = cause.__cause__
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A content that this program sent home under a key, or tried to.
+
+    ``at``: when that ended, in epoch seconds. ``late``: whether it may have been carried out after that.
+    """
+
+    md5: str
+    size: int
+    at: float
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is about to wait. ``create_only``: it may go home only where nothing is."""
+
+    size: int
+    md5: str
+    attributes: Attributes
+    attempts: tuple[Attempt, ...] = ()
+    create_only: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An object that was written elsewhere and waits to be sent home. ``since`` in epoch seconds."""
+    """An object that was written elsewhere and waits to be sent home. ``since`` in epoch seconds.
+
+    ``attributes``: None where they were not noted. ``attempts``: what this program may have put under its
+    key at home before.
+    """
 
     number: int
     key: str
@@ -33,6 +98,17 @@ class Waiting:
     size: int
     md5: str
     since: float
+    attributes: Attributes | None = None
+    attempts: tuple[Attempt, ...] = ()
+    create_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one writer keeps from being sent home: the number of its hold, and the rows it found."""
+
+    number: int
+    rows: tuple[int, ...]
 
 
 class Book(Protocol):
@@ -41,11 +117,12 @@ class Book(Protocol):
     Methods raise ``StowageError`` when the book cannot be used; nothing may be acknowledged then.
     """
 
-    def begin(self, key: str, stand_in: int, stored_key: str) -> int:
-        """Note that an object is about to be written there, so that it is found after a crash."""
+    def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
+        """Note that an object is about to be written there, so that it is found after a crash. What is
+        known of earlier attempts under its key is kept with it."""
         ...
 
-    def kept(self, number: int, size: int, md5: str) -> None:
+    def kept(self, number: int) -> None:
         """It is written: from now on it is what reads of its key get."""
         ...
 
@@ -57,18 +134,20 @@ class Book(Protocol):
         """The newest of every key that begins so, by key in UTF-8 byte order."""
         ...
 
-    def hold(self, key: str) -> tuple[int, ...]:
-        """Keep what waits for this key from being sent home, until ``release`` or ``forget``.
+    def hold(self, key: str) -> Hold | None:
+        """Keep what waits for this key from being sent home, until this hold ends with ``release`` or
+        ``forget``; None where nothing waits. Every writer has a hold of its own.
 
-        Raises kind ``THROTTLED`` while it is being sent: writing now could end with the older content."""
+        Raises ``Unsettled`` while it is being sent, or while an earlier write may still arrive at home:
+        writing there now could end with the older content."""
         ...
 
-    def release(self, numbers: Sequence[int]) -> None:
-        """Let them wait again."""
+    def release(self, hold: Hold) -> None:
+        """What waits waits on, once nobody else holds it."""
         ...
 
-    def forget(self, numbers: Sequence[int]) -> None:
-        """They are overwritten or deleted: they are never sent, and removed where they wait."""
+    def forget(self, hold: Hold) -> None:
+        """The rows are overwritten or deleted: they are never sent, and removed where they wait."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sqlite3
@@ -15,8 +16,10 @@ from sqlalchemy import Connection, Engine, event, inspect, select, text
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.journal import Setting
+from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import database as module
 from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
+from dashboard.services.waiting_rows import waiting_of
 from dashboard.settings import Settings
 from tests.services.database_file import opened
 
@@ -192,6 +195,27 @@ def test_a_database_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> 
             assert "ix_waiting_key" in {
                 each["name"] for each in inspect(database.main).get_indexes("waiting_objects")
             }
+
+
+def test_what_waited_before_holds_were_counted_waits_on(tmp_path: Path) -> None:
+    with opened(tmp_path) as database:
+        path = database.main.url.database
+    assert path
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE waiting_holds")
+        for column in ("owner", "attributes", "attempts", "create_only"):
+            connection.execute(f"ALTER TABLE waiting_objects DROP COLUMN {column}")
+        connection.execute(
+            "INSERT INTO waiting_objects (home_id, stand_in_id, key, stored_key, state, size, md5, message,"
+            " since, changed_at) VALUES (1, 2, x'61', x'62', 'held', 3, 'd', '', 4.0, 5.0)"
+        )
+        connection.execute("PRAGMA user_version = 2")
+    with opened(tmp_path) as database, database.read() as session:
+        assert version(database.main) == NEWEST
+        [row] = session.scalars(select(WaitingObject))
+        assert (row.state, row.owner, row.attributes, row.attempts) == ("waiting", "", None, "")
+        assert waiting_of(row).attributes is None
+        assert session.scalars(select(WaitingHold)).all() == []
 
 
 def _open_in_child(folder: str, gate: multiprocessing.synchronize.Event) -> None:

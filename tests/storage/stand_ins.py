@@ -14,7 +14,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.standing_in import Waiting
+from dashboard.storage.standing_in import Content, Hold, Unsettled, Waiting
 
 
 class MemoryBook:
@@ -23,21 +23,34 @@ class MemoryBook:
     def __init__(self) -> None:
         self.rows: dict[int, Waiting] = {}
         self.states: dict[int, str] = {}
+        self.holds: set[int] = set()
         self.broken = False
         self._numbers = count(1)
         self._lock = threading.Lock()
 
-    def begin(self, key: str, stand_in: int, stored_key: str) -> int:
+    def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
         self._works()
         with self._lock:
             number = next(self._numbers)
-            self.rows[number] = Waiting(number, key, stand_in, stored_key, 0, "", 0.0)
+            earlier = [attempt for each in self._of(key) for attempt in each.attempts]
+            self.rows[number] = Waiting(
+                number,
+                key,
+                stand_in,
+                stored_key,
+                content.size,
+                content.md5,
+                0.0,
+                content.attributes,
+                (*content.attempts, *earlier),
+                content.create_only,
+            )
             self.states[number] = "begun"
         return number
 
-    def kept(self, number: int, size: int, md5: str) -> None:
+    def kept(self, number: int) -> None:
         self._works()
-        self.rows[number] = replace(self.rows[number], size=size, md5=md5, since=time.time())
+        self.rows[number] = replace(self.rows[number], since=time.time())
         self.states[number] = "waiting"
 
     def newest(self, key: str) -> Waiting | None:
@@ -47,28 +60,31 @@ class MemoryBook:
         keys = sorted({each.key for each in self._of(None) if each.key.startswith(prefix)}, key=key_bytes)
         return [found for key in keys if (found := self.newest(key))]
 
-    def hold(self, key: str) -> tuple[int, ...]:
-        found = tuple(each.number for each in self._of(key))
-        if any(self.states[number] == "sending" for number in found):
-            raise StorageError(Kind.CONFLICT, "Being sent.", retryable=True)
-        return self._turn(found, "held")
+    def hold(self, key: str) -> Hold | None:
+        found = self._of(key)
+        if any(self.states[each.number] == "sending" for each in found) or any(
+            attempt.late for each in found for attempt in each.attempts
+        ):
+            raise Unsettled(key)
+        if not found:
+            return None
+        hold = Hold(next(self._numbers), tuple(each.number for each in found))
+        self.holds.add(hold.number)
+        return hold
 
-    def release(self, numbers: Sequence[int]) -> None:
-        self._turn(numbers, "waiting")
+    def release(self, hold: Hold) -> None:
+        self.holds.remove(hold.number)
 
-    def forget(self, numbers: Sequence[int]) -> None:
-        self._turn(numbers, "sent")
-
-    def _turn(self, numbers: Sequence[int], state: str) -> tuple[int, ...]:
-        for number in numbers:
-            self.states[number] = state
-        return tuple(numbers)
+    def forget(self, hold: Hold) -> None:
+        self.holds.remove(hold.number)
+        for number in hold.rows:
+            self.states[number] = "sent"
 
     def _of(self, key: str | None) -> list[Waiting]:
         return [
             row
             for number, row in list(self.rows.items())
-            if self.states[number] in ("waiting", "held", "sending") and key in (None, row.key)
+            if self.states[number] in ("waiting", "sending") and key in (None, row.key)
         ]
 
     def _works(self) -> None:
@@ -103,6 +119,7 @@ class Leaving(MemoryDriver):
         kind = self.kind
 
         def refuse(*args: Any, **more: Any) -> Any:
-            raise StorageError(kind, "It is away.", operation=name)
+            # As from a closed port: nothing of it arrives later.
+            raise StorageError(kind, "It is away.", operation=name) from ConnectionRefusedError()
 
         return refuse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dashboard.errors import Kind
@@ -10,7 +12,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import Changed, Exists, NotFound, StorageError
 from dashboard.storage.standing_in import FOLDER
 from dashboard.storage.types import Attributes, Written
-from dashboard.storage.wrappers import fallback
+from dashboard.storage.wrappers import _fallback_writing
 from dashboard.storage.wrappers.fallback import Fallback
 from tests.storage.objects import content_of, get, keys_of, md5, stream
 from tests.storage.stand_ins import Leaving, MemoryBook, Others
@@ -232,24 +234,82 @@ def test_a_write_that_fails_leaves_what_waits_waiting(world: World) -> None:
     assert list(world.book.states.values()) == ["waiting"]
 
 
-def test_nothing_is_written_while_an_older_content_is_sent_home(world: World) -> None:
+def test_nothing_is_written_at_home_while_an_older_content_is_sent_there(world: World) -> None:
     world.home.away = True
     world.driver.put("a", b"waits")
     world.home.away = False
     world.book.states[1] = "sending"
+    world.driver.put("a", b"newer")
+    stream(world.driver, "a", b"newest")
+    assert get(world.driver, "a") == b"newest"
+    assert keys_of(world.home) == []
+    with pytest.raises(StorageError) as caught:
+        world.driver.delete("a")
+    assert caught.value.retryable
+    # Where nobody else takes it, the write is refused, to be tried again.
+    world.first.away = world.second.away = True
     for call in (
-        lambda: world.driver.put("a", b"newer"),
-        lambda: stream(world.driver, "a", b"newer"),
-        lambda: world.driver.delete("a"),
+        lambda: world.driver.put("a", b"refused"),
+        lambda: stream(world.driver, "a", b"refused"),
     ):
         with pytest.raises(StorageError) as caught:
             call()
         assert caught.value.retryable
-    assert keys_of(world.home) == []
+    assert world.book.holds == set()
+
+
+class Able(Leaving):
+    """A place with the powers that are asked of single objects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+
+def _asks(name: str) -> Any:
+    def call(self: Able, *args: Any, **more: Any) -> str:
+        self.asked.append(name)
+        return f"answer of {name}"
+
+    return call
+
+
+CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "temporary_url": (("a",), {"seconds": 60}),
+    "tags": (("a",), {}),
+    "set_tags": (("a", {"b": "c"}), {}),
+    "tier": (("a",), {}),
+    "set_tier": (("a", "COLD"), {}),
+    "visibility": (("a",), {}),
+    "set_visibility": (("a", "public"), {}),
+    "restore_version": (("a", "1"), {}),
+    "upload_url": (("a",), {"seconds": 60}),
+}
+for _name in (*CALLS, "url", "keeps_versions", "versions", "read_version"):
+    setattr(Able, _name, _asks(_name))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_powers_over_what_waits_are_refused_until_it_is_at_home(name: str) -> None:
+    home = Able()
+    driver = Fallback(home, MemoryBook(), Others(MemoryDriver()))
+    args, more = CALLS[name]
+    getattr(driver, name)(*args, **more)
+    assert home.asked == [name]
+    home.away = True
+    driver.put("a", b"waits")
+    home.away = False
+    with pytest.raises(StorageError) as caught:
+        getattr(driver, name)(*args, **more)
+    assert caught.value.retryable
+    assert "overview" in caught.value.remedy
+    assert home.asked == [name]
+    # A lasting address says nothing of what is there.
+    assert driver.url("a") == "answer of url"  # type: ignore[attr-defined]
 
 
 def test_what_is_too_large_to_hold_is_not_promised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fallback, "LARGEST", 1000)
+    monkeypatch.setattr(_fallback_writing, "LARGEST", 1000)
     stream(world.driver, "a", content_of(5000))
     assert get(world.home, "a") == content_of(5000)
     world.home.away = True

@@ -40,7 +40,16 @@ class WaitingReading:
 def info_of(info: ObjectInfo, found: Waiting) -> ObjectInfo:
     """What waits, described under its own key."""
     token = token_of(found)
-    return replace(info, key=found.key, modified=found.since, etag=token, version=token, md5=found.md5)
+    attributes = found.attributes if found.attributes is not None else info.attributes
+    return replace(
+        info,
+        key=found.key,
+        modified=found.since,
+        etag=token,
+        version=token,
+        md5=found.md5,
+        attributes=attributes,
+    )
 
 
 def token_of(found: Waiting) -> str:

@@ -1,0 +1,205 @@
+"""One waiting object's way home: whether it may go there, and that it arrived.
+
+It goes where home has nothing under its key, something that is older beyond doubt, or something that this
+program put there before. Anything else at home is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dashboard.errors import Kind, StowageError
+from dashboard.storage.copying import Interrupted, read_back
+from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading
+from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.resuming import resuming
+from dashboard.storage.standing_in import FOLDER, Waiting, is_away
+from dashboard.storage.types import ObjectInfo
+
+LEAST_DOUBT = 2.0
+"""Seconds within which two times are never told apart: many backends tell them in whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A backend's clock beside ours. ``ahead`` and ``doubt`` in seconds."""
+
+    ahead: float
+    doubt: float
+
+    def is_older(self, there: ObjectInfo, since: float) -> bool:
+        """Whether what is there is from before that moment of ours, beyond doubt."""
+        return there.modified is not None and there.modified - self.ahead + self.doubt < since
+
+    def may_be_from(self, there: ObjectInfo, at: float) -> bool:
+        """Whether what is there may have been written by that moment of ours."""
+        return there.modified is None or there.modified - self.ahead - self.doubt <= at
+
+
+def measured(home: Driver) -> Clock:
+    """A backend's clock, from an object that is written and removed again. Raises as its calls do."""
+    key = f"{FOLDER}clock-{secrets.token_hex(8)}"
+    before = time.time()
+    try:
+        home.put(key, b"Stowage compares clocks. It may be deleted.\n")
+        after = time.time()
+        told = home.stat(key).modified
+    finally:
+        with suppress(StorageError):
+            home.delete(key)
+    if told is None:
+        return Clock(0.0, float("inf"))
+    # Some servers tell whole minutes only, in lists if not here.
+    grain = 60.0 if told % 60 == 0 else LEAST_DOUBT
+    return Clock(told - (before + after) / 2, (after - before) / 2 + grain)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The state a row is left in. ``trouble``: why it waits on, and whether that came from ``home``."""
+
+    state: str
+    message: str = ""
+    trouble: StowageError | None = None
+    home: bool = True
+
+    @property
+    def away(self) -> bool:
+        """Whether trying others at that backend would end alike."""
+        return self.trouble is not None and is_away(self.trouble)
+
+
+_WRONG = Ending("lost", "It is not what was written there.")
+
+
+@dataclass(frozen=True, slots=True)
+class WayHome:
+    """Thread-safe. ``stand_in`` gives the driver of the backend an object waits in."""
+
+    home: Driver
+    stand_in: Callable[[Waiting], Driver]
+    clock: Clock
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+    def send(self, waiting: Waiting) -> Ending:
+        """Bring it home if it may go there. Raises nothing a backend caused."""
+        try:
+            driver = self.stand_in(waiting)
+            reading = driver.read(waiting.stored_key)
+            with resuming(driver, reading) as opened:
+                data = opened.read_all() if 0 <= opened.info.size <= SMALL else None
+                return self._from(waiting, opened, data)
+        except PlaceMissing as error:
+            return Ending("waiting", trouble=error, home=False)
+        except NotFound:
+            return Ending("lost", "It is not there any more.")
+        except StowageError as error:
+            return Ending("waiting", trouble=error, home=False)
+
+    def _from(self, waiting: Waiting, reading: Reading, data: bytes | None) -> Ending:
+        """Bring home what is open where it waits; ``data`` is all of it where that is little."""
+        if reading.info.size != waiting.size or (data is not None and _md5(data) != waiting.md5):
+            return _WRONG
+        try:
+            there = _found(self.home, waiting.key)
+            if self._may_go(waiting, there):
+                return self._brought(waiting, reading, data, create_only=there is None)
+            if there is not None and self._md5_of(there, {waiting.size}) == waiting.md5:
+                return _arrived(waiting)
+        except Interrupted:
+            return Ending("waiting")
+        except StowageError as error:
+            return Ending("waiting", trouble=error)
+        return Ending("overtaken", "Home has something that may be newer.")
+
+    def settle(self, waiting: Waiting) -> Ending:
+        """See whether an earlier write has arrived over it meanwhile; it is sent again then. Raises nothing
+        a backend caused."""
+        try:
+            there = _found(self.home, waiting.key)
+            if there is None or self._md5_of(there, {waiting.size}) == waiting.md5:
+                return Ending("sent")
+            return self.send(waiting) if self._is_ours(waiting, there) else Ending("sent")
+        except Interrupted:
+            return Ending("settling")
+        except StowageError as error:
+            return Ending("settling", trouble=error)
+
+    def _may_go(self, waiting: Waiting, there: ObjectInfo | None) -> bool:
+        if there is None:
+            return True
+        if waiting.create_only:
+            return False
+        return self.clock.is_older(there, waiting.since) or self._is_ours(waiting, there)
+
+    def _is_ours(self, waiting: Waiting, there: ObjectInfo) -> bool:
+        """Whether home has what this program put there before: earlier than it is sent, or not later than
+        it was put there. By content alone only where a server may have carried it out at any time."""
+        known = [
+            each
+            for each in waiting.attempts
+            if each.size == there.size and (each.late or self.clock.may_be_from(there, each.at))
+        ]
+        if not known:
+            return False
+        found = self._md5_of(there, {each.size for each in known})
+        return found in {each.md5 for each in known}
+
+    def _md5_of(self, there: ObjectInfo, sizes: set[int]) -> str:
+        if there.size not in sizes:
+            return ""
+        return there.md5 or read_back(self.home, there.key, stop=self.stop, if_version=there.version)
+
+    def _brought(
+        self, waiting: Waiting, reading: Reading, data: bytes | None, *, create_only: bool
+    ) -> Ending:
+        if create_only and isinstance(self.home, LooksBeforeCreating) and not self.home.creates_only():
+            create_only = False
+        attributes = waiting.attributes if waiting.attributes is not None else reading.info.attributes
+        try:
+            if data is not None:
+                written = self.home.put(waiting.key, data, attributes=attributes, create_only=create_only)
+            else:
+                with self.home.write(
+                    waiting.key, size=waiting.size, attributes=attributes, create_only=create_only
+                ) as writing:
+                    md5 = hashlib.md5(usedforsecurity=False)
+                    for chunk in reading.chunks():
+                        if self.stop():
+                            raise Interrupted
+                        md5.update(chunk)
+                        writing.write(chunk)
+                    if md5.hexdigest() != waiting.md5:
+                        return _WRONG
+                    written = writing.commit()
+        except Exists as error:
+            raise StorageError(
+                error.kind, "Home got an object under its key at this moment.", operation="send home"
+            ) from error
+        if not written.proven and read_back(self.home, waiting.key, stop=self.stop) != waiting.md5:
+            raise StorageError(
+                Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="send home"
+            )
+        return _arrived(waiting)
+
+
+def _arrived(waiting: Waiting) -> Ending:
+    return Ending("settling" if any(each.late for each in waiting.attempts) else "sent")
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _found(home: Driver, key: str) -> ObjectInfo | None:
+    try:
+        return home.stat(key)
+    except PlaceMissing:
+        raise
+    except NotFound:
+        return None

@@ -1,0 +1,306 @@
+"""What an outage leaves behind: writes that arrive late, writers that were killed, and who comes first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from dashboard.models.waiting import WaitingHold, WaitingObject
+from dashboard.services import homecoming
+from dashboard.services.backends_values import Draft
+from dashboard.services.services import Services
+from dashboard.services.waiting import SqlBook
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.http_exchange import Exchange
+from dashboard.storage.standing_in import FOLDER
+from dashboard.storage.types import Attributes
+from tests.servers.faults import FaultProxy
+from tests.servers.s3 import wait_until
+from tests.servers.seaweedfs import SeaweedFS
+from tests.services.composed import add_local, add_s3, composed
+from tests.services.console import ADMIN
+from tests.storage.objects import content_of, get, stream
+
+
+class Outage:
+    """A bucket behind a proxy, and a disk that stands in for it."""
+
+    def __init__(self, services: Services, proxy: FaultProxy, server: SeaweedFS, spare: Path) -> None:
+        self.services, self.proxy, self.spare = services, proxy, spare
+        self.client = server.client()
+        self.bucket = server.new_bucket()
+        add_s3(services, "home", proxy.endpoint, self.bucket, server.admin, fallback="true")
+        add_local(services, "spare", spare)
+        services.backends.fallback_order(ADMIN, ["spare"])
+
+    @property
+    def driver(self) -> Driver:
+        return self.services.backends.driver("home")
+
+    def at_home(self, key: str) -> bytes | None:
+        with contextlib.suppress(self.client.exceptions.NoSuchKey):
+            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return body
+        return None
+
+    def send(self) -> None:
+        home = self.services.backends.get("home").id
+        assert self.services.homecoming.send(home, lambda: False)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    with composed(tmp_path / "instance") as services:
+        yield services
+
+
+@pytest.fixture
+def outage(services: Services, fault_proxy: FaultProxy, seaweedfs: SeaweedFS, tmp_path: Path) -> Outage:
+    return Outage(services, fault_proxy, seaweedfs, tmp_path / "spare")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers get 0.3 seconds to answer."""
+    ask = Exchange.ask
+
+    def asked(self, *args, idle, **more):  # type: ignore[no-untyped-def]
+        return ask(self, *args, idle=0.3, **more)
+
+    monkeypatch.setattr(Exchange, "ask", asked)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_home_that_hung_does_not_bring_back_older_content(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = outage.proxy.delay(1.0, method="PUT")
+    outage.driver.put("a", b"the first")
+    assert late.hits == 1
+    outage.driver.put("a", b"the second")
+    wait_until(lambda: outage.at_home("a") == b"the first", seconds=10, what="the first at home")
+    outage.proxy.clear()
+    monkeypatch.undo()
+    assert get(outage.driver, "a") == b"the second"
+    outage.send()
+    assert get(outage.driver, "a") == b"the second"
+    assert outage.at_home("a") == b"the second"
+    assert [each.overtaken for each in outage.services.homecoming.summary()] in ([], [0])
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_arrives_after_everything_went_home_is_sent_over_again(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hole = outage.proxy.black_hole(method="PUT", times=1)
+    outage.driver.put("a", b"the first")
+    assert hole.hits == 1
+    outage.driver.put("a", b"the second")
+    monkeypatch.undo()
+    outage.send()
+    assert outage.at_home("a") == b"the second"
+    outage.send()
+    # The first arrives now, and then somebody writes a third.
+    outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"the first")
+    assert get(outage.driver, "a") == b"the second"
+    outage.driver.put("a", b"the third")
+    with pytest.raises(StorageError) as caught:
+        outage.driver.delete("a")
+    assert caught.value.retryable
+    assert get(outage.driver, "a") == b"the third"
+    monkeypatch.setattr(homecoming, "SETTLES", 0.0)
+    outage.send()
+    assert outage.at_home("a") == b"the third"
+    outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"the second")
+    outage.send()
+    outage.send()
+    assert outage.at_home("a") == b"the third"
+    assert outage.services.homecoming.summary() == ()
+    assert [path for path in outage.spare.rglob("*") if path.is_file()] == []
+    outage.driver.delete("a")
+
+
+class Disk:
+    """A disk that can be taken away, and another that stands in for it."""
+
+    def __init__(self, services: Services, base: Path) -> None:
+        self.services, self.root, self.spare = services, base / "home", base / "spare"
+        self.root.mkdir()
+        home = Draft("home", "local", {"root": str(self.root), "fallback": "true"}, {})
+        self.id = services.backends.add(ADMIN, home).id
+        add_local(services, "spare", self.spare)
+        services.backends.fallback_order(ADMIN, ["spare"])
+        self.book = SqlBook(services.database, self.id)
+
+    @property
+    def driver(self) -> Driver:
+        return self.services.backends.driver("home")
+
+    def away(self, *calls: tuple[str, bytes]) -> None:
+        """Write while home is away."""
+        self.root.rename(self.root.with_name("away"))
+        for key, content in calls:
+            self.driver.put(key, content)
+        self.root.with_name("away").rename(self.root)
+
+    def send(self) -> None:
+        assert self.services.homecoming.send(self.id, lambda: False)
+
+    def states(self) -> list[str]:
+        with self.services.database.read() as session:
+            return list(session.scalars(select(WaitingObject.state).order_by(WaitingObject.id)))
+
+
+@pytest.fixture
+def disk(services: Services, tmp_path: Path) -> Disk:
+    return Disk(services, tmp_path)
+
+
+def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
+    disk.away(("a", b"waits"))
+    first, second = disk.book.hold("a"), disk.book.hold("a")
+    disk.book.release(second)  # refused at home
+    disk.send()
+    assert not (disk.root / "a").exists()
+    (disk.root / "a").write_bytes(b"of the first writer")
+    disk.book.forget(first)
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"of the first writer"
+    assert disk.states() == []
+
+
+HOLDER = """
+import sys
+from dashboard.app import open_services
+from dashboard.services.waiting import SqlBook
+from dashboard.settings import Settings
+from pathlib import Path
+
+services = open_services(Settings.from_env({}, instance=Path(sys.argv[1])))
+assert SqlBook(services.database, int(sys.argv[2])).hold("a")
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_writer_held_is_sent_at_once(disk: Disk, tmp_path: Path) -> None:
+    disk.away(("a", b"waits"))
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "instance"), str(disk.id)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "holds\n"
+        disk.send()
+        assert not (disk.root / "a").exists()
+        process.kill()
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"waits"
+    with disk.services.database.read() as session:
+        assert session.scalars(select(WaitingHold)).all() == []
+
+
+def test_of_a_writer_that_cannot_be_asked_after_a_hold_runs_out(disk: Disk) -> None:
+    disk.away(("a", b"waits"))
+    assert disk.book.hold("a")
+    with disk.services.database.write() as session:
+        session.execute(update(WaitingHold).values(owner="another-start/pid:[1]/7@9"))
+    disk.send()
+    assert not (disk.root / "a").exists()
+    with disk.services.database.write() as session:
+        session.execute(update(WaitingHold).values(until=time.time() - 1))
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"waits"
+
+
+def test_writes_just_before_an_outage_are_not_taken_for_newer(disk: Disk) -> None:
+    disk.driver.put("a", b"before")
+    stream(disk.driver, "b", content_of(9_000_000))
+    disk.away(("a", b"after"), ("b", b"after"))
+    disk.send()
+    assert (disk.root / "a").read_bytes() == (disk.root / "b").read_bytes() == b"after"
+    assert disk.services.homecoming.summary() == ()
+
+
+def test_the_same_content_written_by_another_program_later_is_newer(disk: Disk) -> None:
+    disk.driver.put("a", b"on")
+    disk.away(("a", b"off"))
+    (disk.root / "a").write_bytes(b"on")
+    os.utime(disk.root / "a", (time.time() + 60,) * 2)
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"on"
+    assert disk.services.homecoming.summary()[0].overtaken == 1
+
+
+def test_a_write_while_an_older_content_is_sent_home_waits_its_turn(disk: Disk) -> None:
+    disk.away(("a", b"older"))
+    with disk.services.database.write() as session:
+        session.execute(update(WaitingObject).values(state="sending"))
+    disk.driver.put("a", b"newer")
+    stream(disk.driver, "b", b"another")
+    assert get(disk.driver, "a") == b"newer"
+    assert (disk.root / "b").exists()
+    assert not (disk.root / "a").exists()
+    # The older one arrives after all.
+    (disk.root / "a").write_bytes(b"older")
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"newer"
+
+
+ATTRIBUTES = Attributes(
+    content_type="text/html; charset=utf-8",
+    cache_control="public, max-age=60",
+    content_disposition='attachment; filename="page.html"',
+    content_encoding="identity",
+    content_language="de",
+    metadata={"author": "somebody", "licence": "none"},
+)
+
+
+@pytest.mark.parametrize("how", ["put", "stream"])
+def test_attributes_wait_and_go_home_too(outage: Outage, how: str) -> None:
+    outage.proxy.answer(403, "InvalidAccessKeyId", times=None)
+    if how == "put":
+        outage.driver.put("page.html", b"<script>", attributes=ATTRIBUTES)
+    else:
+        with outage.driver.write("page.html", attributes=ATTRIBUTES) as writing:
+            writing.write(b"<script>")
+            writing.commit()
+    outage.driver.put("plain.html", b"<b>")
+    assert outage.driver.stat("page.html").attributes == ATTRIBUTES
+    assert outage.driver.stat("plain.html").attributes == Attributes()
+    with outage.driver.read("page.html") as reading:
+        assert reading.info.attributes == ATTRIBUTES
+    outage.proxy.clear()
+    outage.send()
+    told = outage.client.head_object(Bucket=outage.bucket, Key="page.html")
+    assert told["ContentDisposition"] == 'attachment; filename="page.html"'
+    assert told["CacheControl"] == "public, max-age=60"
+    assert told["ContentType"] == "text/html; charset=utf-8"
+    assert told["Metadata"] == {"author": "somebody", "licence": "none"}
+    assert outage.driver.stat("page.html").attributes == ATTRIBUTES
+
+
+def test_many_come_home_side_by_side(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.away(*((f"{number}", b"%d" % number) for number in range(40)))
+    pairs = threading.Barrier(2, timeout=20)
+    put = LocalDriver.put
+
+    def together(self, key, *args, **more):  # type: ignore[no-untyped-def]
+        if not key.startswith(FOLDER):
+            pairs.wait()
+        return put(self, key, *args, **more)
+
+    monkeypatch.setattr(LocalDriver, "put", together)
+    disk.send()
+    assert disk.states() == []
+    assert all((disk.root / f"{number}").read_bytes() == b"%d" % number for number in range(40))

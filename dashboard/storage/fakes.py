@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
 from dashboard.storage.backend import Backend
 from dashboard.storage.types import EMPTY
 
 
 class FakeBackend(Backend):
-    """Keeps every promise of a real one, in memory. The assertions raise ``AssertionError``."""
+    """Keeps every promise of a real one, in memory. The assertions raise ``AssertionError``.
 
-    def __init__(self, name: str) -> None:
+    It takes the real one's place until :meth:`restore`, which leaving a ``with`` block calls.
+    """
+
+    def __init__(self, name: str, restored: Callable[[FakeBackend], None]) -> None:
         from dashboard.storage.registry import build
 
         super().__init__(name, build("memory", EMPTY))
+        self._restored = restored
+
+    def restore(self) -> None:
+        """Give the place back to the real backend, or to the fake before this one. Idempotent."""
+        self._restored(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
 
     def assert_exists(self, *keys: str, content: bytes | str | None = None) -> None:
         """That these objects are there and, with ``content``, hold exactly that."""

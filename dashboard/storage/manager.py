@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -97,7 +96,7 @@ class Storage(Operations):
         with self._lock:
             before = self._backends.get(name)
             self._described[name] = described
-            self._backends[name] = made = LazyBackend(name, described.build)
+            self._backends[name] = made = self._lazy(name, described)
             if not self._default:
                 self._default = name
         if before is not None:
@@ -108,7 +107,7 @@ class Storage(Operations):
         """The backend of this name, or the default one; the same object every time."""
         with self._lock:
             name = name or self._default_name()
-            if fakes := self._fakes.get(name):
+            if fakes := self._fakes_of(name):
                 return fakes[-1]
             found = self._backends.get(name)
             if found is None:
@@ -128,19 +127,25 @@ class Storage(Operations):
         """The driver of the default backend."""
         return self.backend().driver
 
-    @contextmanager
-    def fake(self, name: str = "") -> Iterator[FakeBackend]:
-        """Within the block the backend of this name is an empty one in memory, with assertions for tests.
-        The real one is neither built nor touched. A ``Backend`` that was asked for before stays real."""
+    def fake(self, name: str = "") -> FakeBackend:
+        """Put an empty backend in memory, with assertions for tests, in the place of the one of this name: at
+        once, and until its ``restore()``, the end of a ``with`` block around it, or :meth:`close`. The real
+        one is neither built nor touched, not even by a ``Backend`` that was asked for before."""
         with self._lock:
             name = name or self._default_name()
-            fake = FakeBackend(name)
-            self._fakes.setdefault(name, []).append(fake)
-        try:
-            yield fake
-        finally:
-            with self._lock:
-                self._fakes[name].remove(fake)
+            fake = FakeBackend(name, self._unfake)
+            self._fakes_of(name).append(fake)
+        return fake
+
+    def _unfake(self, fake: FakeBackend) -> None:
+        with self._lock:
+            fakes = self._fakes_of(fake.name)
+            # By identity: the order in which tests end is theirs.
+            fakes[:] = [each for each in fakes if each is not fake]
+
+    def _fakes_of(self, name: str) -> list[FakeBackend]:
+        """The same list every time: backends that were handed out look into it."""
+        return self._fakes.setdefault(name, [])
 
     def forget(self, name: str) -> None:
         """Close the backend and build it anew when it is next asked for: its settings changed."""
@@ -153,6 +158,8 @@ class Storage(Operations):
         """Close every backend. Idempotent."""
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
+            for fakes in self._fakes.values():
+                fakes.clear()
             on_close, self._on_close = self._on_close, None
         for each in backends:
             each.close()
@@ -180,12 +187,16 @@ class Storage(Operations):
 
     def _open(self, name: str) -> Backend:
         if name in self._described:
-            return LazyBackend(name, self._described[name].build)
+            return self._lazy(name, self._described[name])
+        fakes = self._fakes_of(name)
         if self._keep:
-            return Backend(name, self._resolve(name))
+            return Backend(name, self._resolve(name), fakes=fakes)
         # Asked once here, so that a name nobody knows is told at once.
         self._resolve(name)
-        return LiveBackend(name, self._resolve)
+        return LiveBackend(name, self._resolve, fakes=fakes)
+
+    def _lazy(self, name: str, described: Described) -> LazyBackend:
+        return LazyBackend(name, described.build, fakes=self._fakes_of(name))
 
     def _default_name(self) -> str:
         name = self._default() if callable(self._default) else self._default

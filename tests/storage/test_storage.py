@@ -253,3 +253,34 @@ def test_a_configured_backend_is_made_once_for_many_threads() -> None:
         thread.join()
     assert len(made) == 1
     assert len(list(backend.list())) == 8
+
+
+def test_a_fake_takes_effect_at_once_and_until_it_is_restored(tmp_path: Path) -> None:
+    storage = Storage()
+    before = storage.configure("media", "local", root=str(tmp_path))
+    fake = storage.fake("media")
+    storage.backend("media").put("a", b"1")
+    storage.put("b", b"2")
+    # What a module keeps from before its tests run.
+    before.put("c", b"3")
+    fake.assert_count(3)
+    assert list(tmp_path.iterdir()) == []
+    inner = storage.fake()
+    before.put("d", b"4")
+    inner.assert_exists("d")
+    fake.restore()
+    before.put("e", b"5")
+    inner.assert_count(2)
+    inner.restore()
+    inner.restore()
+    before.put("f", b"6")
+    assert [entry.key for entry in storage.list()] == ["f"]
+
+
+def test_closing_ends_every_fake(tmp_path: Path) -> None:
+    storage = Storage()
+    storage.configure("media", "local", root=str(tmp_path))
+    storage.fake()
+    storage.close()
+    storage.put("a", b"1")
+    assert (tmp_path / "a").read_bytes() == b"1"

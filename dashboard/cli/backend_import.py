@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @TEST
 @pass_invocation
 def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
-    """Show the backend that AWS_*, S3_*, MINIO_*, MEDIA_* and STORAGE_* variables describe.
+    """Show the backend that AWS_*, S3_*, MINIO_*, AZURE_*, GCS_*, SFTP_* or MEDIA_* variables describe.
 
     With --yes it is saved as NAME (“media” when not given). Secrets are shown as ***.
     """

@@ -151,9 +151,15 @@ def _looked_up(name: str, value: object, environ: Mapping[str, str]) -> object:
                 raise InvalidInput(name, f"The environment variable {variable} is empty or not set.")
             return environ[variable]
         case {"file": str(path), **rest} if not rest:
-            try:
-                with open(path, encoding="utf-8") as file:
-                    return file.read(_LARGEST).rstrip("\r\n")
-            except (OSError, ValueError) as error:
-                raise InvalidInput(name, f"“{path}” cannot be read as text.") from error
+            return text_of(name, path)
     raise InvalidInput(name, f"“{name}” is a table.", remedy='A table is {env = "NAME"} or {file = "PATH"}.')
+
+
+def text_of(name: str, path: str) -> str:
+    """The text of a file that an option names, without the line break at its end. Raises ``InvalidInput``
+    for the option."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(_LARGEST).rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(name, f"“{path}” cannot be read as text.", remedy="Check the path.") from error

@@ -16,7 +16,7 @@ from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage import Backend
 from dashboard.storage.django_files import StowageStorage
-from dashboard.storage.environment import SELECTORS, table
+from dashboard.storage.environment_variables import SELECTORS, table
 from dashboard.storage.fsspec_files import StowageFileSystem
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Storage
 from dashboard.storage.drivers.local import LocalDriver
 from dashboard.storage.drivers.s3 import S3Driver
-from dashboard.storage.environment import SELECTORS, VARIABLES, Found, described_by
+from dashboard.storage.environment import Found, described_by
+from dashboard.storage.environment_variables import SELECTORS, VARIABLES
 
 AWS = {
     "AWS_ACCESS_KEY_ID": "AKIA",
@@ -22,6 +23,14 @@ MINIO = {
     "MINIO_ROOT_USER": "root",
     "MINIO_ROOT_PASSWORD": "minio-secret",
     "MINIO_BUCKET": "media",
+}
+
+
+COMPATIBLE = {
+    "S3_COMPATIBLE_ENDPOINT": "s3.example.com",
+    "S3_COMPATIBLE_ACCESS_KEY": "CK",
+    "S3_COMPATIBLE_SECRET_KEY": "compatible-secret",
+    "S3_COMPATIBLE_BUCKET": "other",
 }
 
 
@@ -150,3 +159,106 @@ def test_a_public_address_is_a_plain_one(tmp_path: Path, address: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         Storage().configure("media", "local", root=str(tmp_path), public_url=address)
     assert caught.value.subject == "public_url"
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize(
+    ("kind", "preset", "key"),
+    [("s3", "aws", "AKIA"), ("s3_compatible", "s3", "CK"), ("minio", "minio", "root")],
+)
+def test_a_file_with_every_block_is_read_by_its_selector(
+    selector: str, kind: str, preset: str, key: str
+) -> None:
+    seen = found(**{selector: kind}, **AWS, **COMPATIBLE, **MINIO)
+    assert (seen.described.kind, seen.described.options["access_key_id"]) == (preset, key)
+    assert ("endpoint" in seen.described.options) == (kind != "s3")
+
+
+def test_a_block_for_minio_beside_amazons_is_left_alone() -> None:
+    seen = found(MEDIA_STORAGE_BACKEND="s3", **AWS, **MINIO)
+    assert seen.described.kind == "aws"
+    assert set(seen.ignored) == set(MINIO)
+    assert found(MEDIA_STORAGE_BACKEND="s3", **MINIO).described.options["endpoint"].endswith(":9000")
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        (COMPATIBLE, "S3_COMPATIBLE_USE_SSL"),
+        ({**AWS, "AWS_S3_ENDPOINT_URL": "s3.example.com"}, "AWS_S3_USE_SSL"),
+        (
+            {
+                "S3_ENDPOINT": "s3.example.com",
+                "S3_ACCESS_KEY": "K",
+                "S3_SECRET_KEY": "s",
+                "S3_BUCKET": "bucket",
+            },
+            "S3_USE_SSL",
+        ),
+        (MINIO, "MINIO_USE_SSL"),
+    ],
+)
+def test_use_ssl_is_heeded_or_named(environ: dict[str, str], name: str) -> None:
+    plain = described_by({**environ, name: "false"})
+    assert plain.described.options["endpoint"].startswith("http://")
+    assert plain.used["secure"] == name
+    assert described_by({**environ, name: "True"}).described.options["endpoint"].startswith("https://")
+    endpoint = next(each for each in environ if "ENDPOINT" in each)
+    whole = described_by({**environ, endpoint: "https://s3.example.com", name: "false"})
+    assert whole.described.options["endpoint"] == "https://s3.example.com"
+    assert name in whole.ignored
+
+
+@pytest.mark.parametrize("name", ["S3_COMPATIBLE_ADDRESSING_STYLE", "S3_COMPATIBLE_PATH_STYLE"])
+def test_the_addressing_style_of_other_servers(name: str) -> None:
+    assert found(**COMPATIBLE, **{name: "path"}).described.options["path_style"] == "true"
+    assert found(**COMPATIBLE, **{name: "virtual"}).described.options["path_style"] == "false"
+
+
+def test_azure() -> None:
+    account = {"AZURE_ACCOUNT_NAME": "myaccount", "AZURE_ACCOUNT_KEY": "a2V5", "AZURE_CONTAINER": "files"}
+    seen = described_by(account)
+    assert seen.described.kind == "azure"
+    assert dict(seen.described.options) == {"account": "myaccount", "container": "files"}
+    assert seen.described.secrets["credential"].reveal() == "a2V5"
+    text = (
+        "DefaultEndpointsProtocol=https;AccountName=other;AccountKey=a2V5==;EndpointSuffix=core.windows.net"
+    )
+    by_string = found(AZURE_STORAGE_CONNECTION_STRING=text, AZURE_CONTAINER="files")
+    assert by_string.described.options["account"] == "other"
+    assert by_string.described.secrets["credential"].reveal() == text
+    with pytest.raises(InvalidInput, match="AZURE_ACCOUNT_NAME"):
+        found(AZURE_ACCOUNT_KEY="a2V5", AZURE_CONTAINER="files")
+
+
+def test_google(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text('{"type": "service_account"}\n')
+    key = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")}
+    seen = described_by({**key, "GS_BUCKET_NAME": "bucket"})
+    assert (seen.described.kind, seen.described.options["bucket"]) == ("gcs", "bucket")
+    assert seen.described.secrets["credential"].reveal() == '{"type": "service_account"}'
+    assert seen.used["credential"] == "GOOGLE_APPLICATION_CREDENTIALS"
+    # A key of Google's is on many machines that keep their files elsewhere.
+    assert described_by({**key, **AWS}).described.kind == "aws"
+    with pytest.raises(InvalidInput, match="cannot be read") as caught:
+        found(GS_BUCKET_NAME="bucket", GCS_KEY_FILE=str(tmp_path / "nowhere.json"))
+    assert caught.value.subject == "GCS_KEY_FILE"
+
+
+def test_sftp(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    there = {"SFTP_HOST": "files.example.com", "SFTP_USER": "media", "SFTP_PATH": "/srv/media"}
+    seen = described_by({**there, "SFTP_PASSWORD": "pw", "SFTP_PORT": "2022"})
+    assert seen.described.kind == "sftp"
+    assert dict(seen.described.options) == {
+        "host": "files.example.com",
+        "port": "2022",
+        "user": "media",
+        "root": "/srv/media",
+    }
+    by_key = described_by({**there, "SFTP_KEY_FILE": str(tmp_path / "id"), "MEDIA_URL": "https://x.example/"})
+    assert by_key.described.secrets["private_key"].reveal().startswith("-----BEGIN")
+    assert by_key.ignored == ("MEDIA_URL",)
+    assert found(STORAGE_BACKEND="sftp", **there, SFTP_PASSWORD="pw", **AWS).described.kind == "sftp"

@@ -1,0 +1,188 @@
+"""The environment variables that other programs use, and which of our options each fills.
+
+One table; docs/library.md shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+SELECTORS = ("STORAGE_BACKEND", "STORAGE_TYPE", "MEDIA_STORAGE_BACKEND")
+"""Which kind of backend; the first that is set decides."""
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "local": "local",
+        "file": "local",
+        "filesystem": "local",
+        "disk": "local",
+        "django.core.files.storage.filesystemstorage": "local",
+        "aws": "aws",
+        "aws_s3": "aws",
+        "amazon": "aws",
+        "s3": "s3",
+        "storages.backends.s3.s3storage": "s3",
+        "storages.backends.s3boto3.s3boto3storage": "s3",
+        "s3_compatible": "s3_compatible",
+        "s3-compatible": "s3_compatible",
+        "minio": "minio",
+        "azure": "azure",
+        "azure_blob": "azure",
+        "storages.backends.azure_storage.azurestorage": "azure",
+        "gcs": "gcs",
+        "gs": "gcs",
+        "google": "gcs",
+        "google_cloud": "gcs",
+        "storages.backends.gcloud.googlecloudstorage": "gcs",
+        "sftp": "sftp",
+        "storages.backends.sftpstorage.sftpstorage": "sftp",
+    }
+)
+"""What may stand in a selector beside the names of presets; capitals do not matter."""
+
+FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "local": ("MEDIA",),
+        "minio": ("MINIO", "S3_COMPATIBLE", "S3", "AWS"),
+        "s3": ("AWS", "S3", "S3_COMPATIBLE", "MINIO"),
+        "s3_compatible": ("S3_COMPATIBLE", "S3", "MINIO", "AWS"),
+        "aws": ("AWS", "S3"),
+        "azure": ("AZURE",),
+        "gcs": ("GCS",),
+        "sftp": ("SFTP",),
+    }
+)
+"""Where the key of each kind is looked for, best first. Other presets are of the S3 family."""
+
+REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "minio": ("access_key_id", "bucket", "endpoint"),
+        "s3_compatible": ("access_key_id", "bucket", "endpoint"),
+        "azure": ("account", "container"),
+        "gcs": ("bucket",),
+        "sftp": ("host", "user"),
+    }
+)
+"""What else must be set for a kind; for the others an access key ID and a bucket."""
+
+SECRETS = (
+    "secret_access_key",
+    "credential",
+    "credential_file",
+    "password",
+    "private_key",
+    "private_key_file",
+)
+"""The options of which one must be set, best first. What ends in ``_file`` is the path of a file with it."""
+
+BOUND = (*SECRETS, "access_key_id", "session_token", "passphrase", "endpoint", "path_style", "secure")
+"""What must come from one family; the rest may come from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One understood name: its family, and the option it fills."""
+
+    name: str
+    family: str
+    option: str
+
+
+def _family(family: str, **options: str) -> tuple[Variable, ...]:
+    return tuple(
+        Variable(name, family, option) for option, names in options.items() for name in names.split()
+    )
+
+
+VARIABLES: tuple[Variable, ...] = (
+    *_family(
+        "MINIO",
+        endpoint="MINIO_ENDPOINT MINIO_ENDPOINT_URL MINIO_URL",
+        access_key_id="MINIO_ACCESS_KEY MINIO_ACCESS_KEY_ID MINIO_ROOT_USER",
+        secret_access_key="MINIO_SECRET_KEY MINIO_SECRET_ACCESS_KEY MINIO_ROOT_PASSWORD",
+        bucket="MINIO_BUCKET MINIO_BUCKET_NAME",
+        region="MINIO_REGION",
+        secure="MINIO_SECURE MINIO_USE_SSL MINIO_USE_HTTPS",
+    ),
+    *_family(
+        "S3_COMPATIBLE",
+        endpoint="S3_COMPATIBLE_ENDPOINT S3_COMPATIBLE_ENDPOINT_URL",
+        access_key_id="S3_COMPATIBLE_ACCESS_KEY S3_COMPATIBLE_ACCESS_KEY_ID",
+        secret_access_key="S3_COMPATIBLE_SECRET_KEY S3_COMPATIBLE_SECRET_ACCESS_KEY",
+        bucket="S3_COMPATIBLE_BUCKET S3_COMPATIBLE_BUCKET_NAME",
+        region="S3_COMPATIBLE_REGION",
+        prefix="S3_COMPATIBLE_PREFIX",
+        path_style="S3_COMPATIBLE_ADDRESSING_STYLE S3_COMPATIBLE_PATH_STYLE",
+        secure="S3_COMPATIBLE_USE_SSL S3_COMPATIBLE_SECURE S3_COMPATIBLE_USE_HTTPS",
+    ),
+    *_family(
+        "S3",
+        endpoint="S3_ENDPOINT S3_ENDPOINT_URL",
+        access_key_id="S3_ACCESS_KEY S3_ACCESS_KEY_ID",
+        secret_access_key="S3_SECRET_KEY S3_SECRET_ACCESS_KEY",
+        session_token="S3_SESSION_TOKEN",
+        bucket="S3_BUCKET S3_BUCKET_NAME",
+        region="S3_REGION S3_REGION_NAME",
+        prefix="S3_PREFIX",
+        path_style="S3_ADDRESSING_STYLE S3_PATH_STYLE S3_FORCE_PATH_STYLE",
+        secure="S3_USE_SSL S3_SECURE S3_USE_HTTPS",
+        cdn_domain="S3_CUSTOM_DOMAIN",
+    ),
+    *_family(
+        "AWS",
+        endpoint="AWS_S3_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL AWS_ENDPOINT",
+        access_key_id="AWS_S3_ACCESS_KEY_ID AWS_ACCESS_KEY_ID",
+        secret_access_key="AWS_S3_SECRET_ACCESS_KEY AWS_SECRET_ACCESS_KEY",
+        session_token="AWS_SESSION_TOKEN",
+        bucket="AWS_STORAGE_BUCKET_NAME AWS_S3_BUCKET AWS_S3_BUCKET_NAME AWS_BUCKET AWS_BUCKET_NAME",
+        region="AWS_S3_REGION_NAME AWS_REGION AWS_DEFAULT_REGION",
+        prefix="AWS_LOCATION",
+        path_style="AWS_USE_PATH_STYLE_ENDPOINT AWS_S3_ADDRESSING_STYLE",
+        secure="AWS_S3_USE_SSL AWS_USE_SSL",
+        cdn_domain="AWS_S3_CUSTOM_DOMAIN",
+    ),
+    *_family(
+        "AZURE",
+        account="AZURE_ACCOUNT_NAME AZURE_STORAGE_ACCOUNT AZURE_STORAGE_ACCOUNT_NAME",
+        credential="AZURE_ACCOUNT_KEY AZURE_STORAGE_KEY AZURE_STORAGE_ACCOUNT_KEY AZURE_CONNECTION_STRING "
+        "AZURE_STORAGE_CONNECTION_STRING AZURE_SAS_TOKEN AZURE_STORAGE_SAS_TOKEN",
+        container="AZURE_CONTAINER AZURE_CONTAINER_NAME AZURE_STORAGE_CONTAINER AZURE_STORAGE_CONTAINER_NAME",
+        prefix="AZURE_LOCATION",
+        endpoint="AZURE_ENDPOINT AZURE_STORAGE_ENDPOINT",
+        cdn_domain="AZURE_CUSTOM_DOMAIN",
+    ),
+    *_family(
+        "GCS",
+        bucket="GS_BUCKET_NAME GCS_BUCKET_NAME GCS_BUCKET GOOGLE_CLOUD_BUCKET",
+        credential="GCS_CREDENTIALS_JSON GOOGLE_APPLICATION_CREDENTIALS_JSON",
+        credential_file="GCS_KEY_FILE GCS_CREDENTIALS_PATH GOOGLE_APPLICATION_CREDENTIALS",
+        project="GS_PROJECT_ID GCS_PROJECT_ID GOOGLE_CLOUD_PROJECT",
+        prefix="GS_LOCATION",
+        cdn_domain="GS_CUSTOM_DOMAIN",
+    ),
+    *_family(
+        "SFTP",
+        host="SFTP_HOST SFTP_STORAGE_HOST",
+        port="SFTP_PORT",
+        user="SFTP_USER SFTP_USERNAME",
+        password="SFTP_PASSWORD",
+        private_key="SFTP_PRIVATE_KEY",
+        private_key_file="SFTP_PRIVATE_KEY_FILE SFTP_KEY_FILE SFTP_PRIVATE_KEY_PATH",
+        passphrase="SFTP_PASSPHRASE SFTP_PRIVATE_KEY_PASSPHRASE",
+        host_key="SFTP_HOST_KEY SFTP_HOST_FINGERPRINT",
+        root="SFTP_ROOT SFTP_PATH SFTP_STORAGE_ROOT",
+    ),
+    *_family("MEDIA", root="MEDIA_ROOT", address="MEDIA_URL"),
+)
+"""Every understood variable. Within a family and option the first that is set counts."""
+
+
+def table() -> Iterator[tuple[str, str, str]]:
+    """Rows for people: family, option, names in the order they count."""
+    for family in dict.fromkeys(variable.family for variable in VARIABLES):
+        options = dict.fromkeys(v.option for v in VARIABLES if v.family == family)
+        for option in options:
+            names = [v.name for v in VARIABLES if (v.family, v.option) == (family, option)]
+            yield family, option, ", ".join(f"`{name}`" for name in names)

@@ -195,6 +195,8 @@ class Execution:
         why = CHANGED if result.kind is Kind.CHANGED else result.why
         base = result.wrote or Done(ObjectState.FAILED, task.row.size)
         settled = self._done(task, replace(base, state=ObjectState.FAILED, why=why))
+        # An answer may have been lost and not the write: who tries again must know.
+        settled = replace(settled, interrupted=bool(task.sent))
         if result.kind not in HOPELESS_KINDS:
             self._add(settled)
             return

@@ -70,7 +70,8 @@ class Planned:
 class Claimed:
     """A row taken into work. ``interrupted``: an earlier run may have written it already.
 
-    ``written``: it was copied once and found wanting, so what lies at the destination is ours.
+    ``written``: it was copied once and found wanting. ``started_at``: when the run that may have written it
+    took it, in seconds since the epoch.
     """
 
     id: int
@@ -83,6 +84,12 @@ class Claimed:
     interrupted: bool = False
     written: bool = False
     destination_key: str = ""
+    started_at: float | None = None
+
+    @property
+    def maybe_written(self) -> bool:
+        """Whether an earlier run wrote it, or may have."""
+        return self.interrupted or self.written
 
     @property
     def target(self) -> str:
@@ -175,6 +182,10 @@ class Ledger(Protocol):
     def begin(self) -> Counters:
         """Take the migration over: raise the fence, return rows in flight to pending and mark them
         interrupted. Idempotent. Raises ``FencedOut`` if a later run has begun."""
+        ...
+
+    def token(self) -> str:
+        """A random text that only this migration knows, the same in all of its runs. After ``begin``."""
         ...
 
     def unswept(self, limit: int) -> Sequence[Unswept]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.fence = 0
+        self.token = secrets.token_hex(16)
         self.counts: dict[str, int] = {}
         self.listing_final = False
         self.rows: dict[int, _Row] = {}
@@ -80,6 +82,10 @@ class MemoryLedger:
                     row.shown = replace(row.shown, state=ObjectState.PENDING)
                     row.interrupted = 1
             return self.counters()
+
+    def token(self) -> str:
+        """See ``Ledger.token``."""
+        return self._store.token
 
     def unswept(self, limit: int) -> Sequence[Unswept]:
         """See ``Ledger.unswept``."""
@@ -124,7 +130,9 @@ class MemoryLedger:
             store = self._check()
             waiting = [r for r in store.rows.values() if r.shown.state is ObjectState.PENDING][:limit]
             for row in waiting:
-                row.shown = replace(row.shown, state=ObjectState.IN_FLIGHT, started_at=now)
+                again = row.interrupted or row.source_version
+                started = (row.shown.started_at if again else None) or now
+                row.shown = replace(row.shown, state=ObjectState.IN_FLIGHT, started_at=started)
         return [
             Claimed(
                 row.shown.id,
@@ -137,6 +145,7 @@ class MemoryLedger:
                 row.interrupted > 0,
                 bool(row.source_version),
                 row.shown.destination_key,
+                row.shown.started_at,
             )
             for row in waiting
         ]

@@ -59,13 +59,15 @@ Result = Done | Failed | Dropped
 @dataclass(slots=True, eq=False)
 class Task:
     """A claimed row on its way through the pool. ``fresh``: look at the source again first. ``wrote``: the
-    key under which an attempt of this run wrote what proved wrong."""
+    key under which an attempt of this run wrote what proved wrong. ``sent``: the keys to which writes went
+    out, whatever became of them."""
 
     row: Claimed
     attempts: int = 0
     fresh: bool = False
     started: bool = False
     wrote: str = ""
+    sent: set[str] = field(default_factory=set)
     done: int = field(default=0)
 
     @property

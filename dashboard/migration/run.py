@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 
 from dashboard.errors import Kind, StowageError
+from dashboard.migration.authorship import Authorship
 from dashboard.migration.background import Background
 from dashboard.migration.closing import Closing, with_patience
 from dashboard.migration.execute import Execution, HopelessError
@@ -231,7 +232,8 @@ class _Run:
         plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set)
 
     def _start_copying(self) -> Execution:
-        transfer = Transfer(self._source, self._destination, self._job.spec, self._job.source_name)
+        authorship = Authorship(self._source, self._destination, self._job.spec, self._ledger.token())
+        transfer = Transfer(authorship, self._job.source_name)
         self._pool = Pool(transfer.move, self._job.spec.workers)
         self._execution = Execution(
             self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dashboard.errors import Kind
+from dashboard.migration.authorship import Authorship
 from dashboard.migration.closing import version_of
 from dashboard.migration.names import beside
 from dashboard.migration.pool import Done, Dropped, Failed, Result, Task
@@ -19,7 +20,7 @@ from dashboard.migration.reasons import (
     VANISHED,
     explain,
 )
-from dashboard.migration.types import Action, ObjectState, OnConflict, Spec, Verify
+from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
@@ -31,19 +32,15 @@ Stop = Callable[[], bool]
 class Transfer:
     """Moves objects of one migration. Thread-safe."""
 
-    def __init__(self, source: Driver, destination: Driver, spec: Spec, source_name: str) -> None:
-        self._source = source
-        self._destination = destination
-        self._spec = spec
+    def __init__(self, authorship: Authorship, source_name: str) -> None:
+        self._authorship = authorship
         self._source_name = source_name
 
     def move(self, task: Task, stop: Stop) -> Result:
         """Do what the row and the migration say. Returns failures of storage instead of raising them."""
         task.begin()
         try:
-            return _Move(
-                self._source, self._destination, self._spec, self._source_name, task=task, stop=stop
-            ).run()
+            return _Move(self._authorship, self._source_name, task, stop).run()
         except Interrupted:
             return Dropped()
         except PlaceMissing as error:
@@ -55,7 +52,7 @@ class Transfer:
 
     def _missing(self, task: Task, error: NotFound) -> Failed:
         try:
-            self._source.stat(task.row.key)
+            self._authorship.source.stat(task.row.key)
         except PlaceMissing as missing:
             return Failed(missing.kind, explain(missing), fatal=True)
         except NotFound:
@@ -73,37 +70,30 @@ class Transfer:
 class _Move:
     """One attempt at one object."""
 
-    def __init__(
-        self,
-        source: Driver,
-        destination: Driver,
-        spec: Spec,
-        source_name: str,
-        *,
-        task: Task,
-        stop: Stop,
-    ) -> None:
-        self._source = source
-        self._destination = destination
-        self._spec = spec
+    def __init__(self, authorship: Authorship, source_name: str, task: Task, stop: Stop) -> None:
+        self._authorship = authorship
+        self._source: Driver = authorship.source
+        self._destination: Driver = authorship.destination
+        self._spec = authorship.spec
         self._source_name = source_name
         self._task = task
         self._row = task.row
         self._stop = stop
         self._entry = Entry(task.row.key, task.row.size, task.row.modified, task.row.etag)
-        self._mine = task.row.interrupted or task.row.written or task.attempts > task.row.attempts
+        # What is there after a write whose answer was lost may be what was written.
+        self._sent = set(task.sent)
         self._known: ObjectInfo | None = None
         self._checksums = ("", "")
 
     def run(self) -> Result:
         row = self._row
-        if self._task.fresh or row.interrupted or row.written:
+        if self._task.fresh or row.maybe_written:
             self._entry = _entry(self._source.stat(row.key))
         if row.action is Action.KEEP_BOTH:
             return self._beside()
         if self._task.wrote:
             return self._copy(row.key, create_only=False)
-        if row.action is Action.COMPARE or row.interrupted or row.written:
+        if row.action is Action.COMPARE or row.maybe_written:
             return self._look_first()
         if row.action is Action.REPLACE:
             return self._copy(row.key, create_only=False)
@@ -115,7 +105,7 @@ class _Move:
             return self._create()
         if self._same(found):
             return self._already(found)
-        if self._row.written or self._row.action in (Action.REPLACE, Action.COMPARE):
+        if self._known is not None or self._row.action in (Action.REPLACE, Action.COMPARE):
             return self._copy(self._row.key, create_only=False)
         return self._met(found)
 
@@ -123,11 +113,17 @@ class _Move:
         """Copy where the plan saw nothing, without ever overwriting what came meanwhile."""
         try:
             return self._copy(self._row.key, create_only=True)
-        except Exists:
+        except Exists as error:
+            if error.perhaps_ours:
+                self._sent.add(self._row.key)
             found = self._find(self._row.key)
             if found is None:
                 raise
-            return self._already(found) if self._same(found) else self._met(found)
+            if self._same(found):
+                return self._already(found)
+            if self._known is not None:
+                return self._copy(self._row.key, create_only=False)
+            return self._met(found)
 
     def _met(self, found: ObjectInfo) -> Result:
         """Another object is there that the plan did not know of: treat it as the person asked."""
@@ -155,16 +151,22 @@ class _Move:
         if self._same(found):
             return self._already(found)
         for name in beside(self._row.key, self._source_name):
-            self._destination.check_key(name)
-            there = self._find(name)
-            if there is not None and self._same(there):
-                return self._already(there)
-            if there is None:
-                try:
-                    return self._copy(name, create_only=True)
-                except Exists:
-                    continue
+            if result := self._under(name):
+                return result
         return Failed(Kind.CONFLICT, NO_FREE_NAME)
+
+    def _under(self, name: str) -> Result | None:
+        """Write under a name of its own, unless something else has it."""
+        self._destination.check_key(name)
+        there = self._find(name)
+        if there is not None and self._same(there):
+            return self._already(there)
+        if there is not None and self._known is None:
+            return None
+        try:
+            return self._copy(name, create_only=there is None)
+        except Exists:
+            return None
 
     # ---- the destination
 
@@ -177,19 +179,20 @@ class _Move:
             return None
 
     def _same(self, found: ObjectInfo) -> bool:
-        """Whether the destination has this content. What may be our own work is also described here,
-        before it is compared: a later change of the source must not pass for what was copied."""
+        """Whether the destination has this content. Where it is our own work the source is described again
+        before it is compared: a later change of it must not pass for what was copied."""
         stop, row = self._stop, self._row
-        if self._mine:
-            self._known = self._source.stat(row.key)
+        sent = found.key in self._sent
+        ours = self._authorship.wrote(found, self._task, self._entry, sent=sent)
+        self._known = self._source.stat(row.key) if ours else None
+        if self._known is not None:
             self._entry = _entry(self._known)
         told = found.md5 or found.etag
-        if self._mine and (self._spec.verify is Verify.READBACK or not told):
+        if self._known is not None and (self._spec.verify is Verify.READBACK or not told):
             if found.size != self._entry.size:
                 return False
-            version = self._known.version if self._known else None
             self._checksums = (
-                read_back(self._source, row.key, stop=stop, if_version=version),
+                read_back(self._source, row.key, stop=stop, if_version=self._known.version),
                 read_back(self._destination, found.key, stop=stop, if_version=found.version),
             )
             return self._checksums[0] == self._checksums[1]
@@ -197,7 +200,8 @@ class _Move:
         return same_content(self._source, self._destination, self._entry, found, stop=stop)
 
     def _already(self, found: ObjectInfo) -> Done:
-        """The same content is there: by an earlier attempt of ours, or by somebody else."""
+        """The same content is there: by an earlier attempt of ours, or by somebody else, which is no copy
+        and never leads to the deletion of a source."""
         if self._known is None:
             return Done(ObjectState.SKIPPED, self._entry.size, SAME)
         state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
@@ -214,22 +218,29 @@ class _Move:
     # ---- copying
 
     def _copy(self, to: str, *, create_only: bool) -> Result:
+        look = create_only and self._authorship.must_look(self._entry)
         if create_only and isinstance(self._destination, LooksBeforeCreating):
             create_only = self._destination.creates_only()
-            if not create_only and self._find(to) is not None:
-                raise Exists(to)
+            if not create_only:
+                self._require_free(to)
+                look = True
         try:
-            copied = self._copy_object(to, create_only=create_only)
+            copied = self._copy_object(to, create_only=create_only, look=look)
         except StorageError as error:
             if not create_only or error.kind is not Kind.UNSUPPORTED:
                 raise
             # A file system without hard links cannot create-only; look, then write.
-            if self._find(to) is not None:
-                raise Exists(to) from error
-            copied = self._copy_object(to, create_only=False)
+            copied = self._copy_object(to, create_only=False, look=True)
         return self._prove(copied, to)
 
-    def _copy_object(self, to: str, *, create_only: bool) -> Copied:
+    def _copy_object(self, to: str, *, create_only: bool, look: bool) -> Copied:
+        """``look``: whether the key is free has to be asked right before the write."""
+
+        def before_write() -> None:
+            if look:
+                self._require_free(to)
+            self._task.sent.add(to)
+
         return copy_object(
             self._source,
             self._destination,
@@ -239,7 +250,13 @@ class _Move:
             progress=self._task.progress,
             stop=self._stop,
             need_md5=self._spec.verify is Verify.READBACK,
+            metadata=self._authorship.metadata(to),
+            before_write=before_write,
         )
+
+    def _require_free(self, key: str) -> None:
+        if self._find(key) is not None:
+            raise Exists(key)
 
     def _prove(self, copied: Copied, to: str) -> Result:
         written, verify = copied.written, self._spec.verify

@@ -99,6 +99,8 @@ counters = Table(
     metadata,
     Column("migration_id", Integer, primary_key=True, autoincrement=False),
     Column("fence", Integer, nullable=False, server_default=text("0")),
+    # What this migration recognises its own objects by; see migration/authorship.py.
+    Column("token", String(32), nullable=False, server_default=text("''")),
     Column("listing_final", Boolean, nullable=False, server_default=text("0")),
     *(
         Column(name + suffix, Integer, nullable=False, server_default=text("0"))

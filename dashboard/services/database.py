@@ -63,7 +63,20 @@ MAIN_STEPS: tuple[Step, ...] = (
 )
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
-WORK_STEPS: tuple[Step, ...] = (own_keys.create,)
+
+def _statement(text: str) -> Step:
+    """A step that is one statement."""
+
+    def step(connection: Connection) -> None:
+        connection.exec_driver_sql(text)
+
+    return step
+
+
+WORK_STEPS: tuple[Step, ...] = (
+    own_keys.create,
+    _statement("ALTER TABLE migration_counters ADD COLUMN token VARCHAR(32) NOT NULL DEFAULT ''"),
+)
 """The same for ``work.db``."""
 
 

@@ -7,6 +7,7 @@ process queues its own writers first, because SQLite's busy back-off is unfair a
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.ledger import (
@@ -107,12 +108,20 @@ class SqlLedger:
             if self._fence < stored:
                 raise FencedOut
             connection.execute(update(counters).where(mine).values(fence=self._fence))
+            unnamed = mine & (counters.c.token == "")
+            connection.execute(update(counters).where(unnamed).values(token=secrets.token_hex(16)))
             connection.execute(
                 update(objects)
                 .where(self._in(ObjectState.IN_FLIGHT))
                 .values(state=ObjectState.PENDING.value, interrupted=1)
             )
         return self.counters()
+
+    def token(self) -> str:
+        """See ``Ledger.token``."""
+        query = select(counters.c.token).where(counters.c.migration_id == self._id)
+        with self._reader.connect() as connection:
+            return str(connection.scalar(query) or "")
 
     def unswept(self, limit: int) -> Sequence[Unswept]:
         """See ``Ledger.unswept``."""
@@ -210,7 +219,14 @@ class SqlLedger:
         take = (
             update(objects)
             .where(c.id.in_(oldest.scalar_subquery()))
-            .values(state=ObjectState.IN_FLIGHT.value, started_at=now)
+            .values(
+                state=ObjectState.IN_FLIGHT.value,
+                # What an earlier run may have written is as old as that run's beginning with it.
+                started_at=case(
+                    ((c.interrupted > 0) | (c.source_version != ""), func.coalesce(c.started_at, now)),
+                    else_=now,
+                ),
+            )
             .returning(
                 c.id,
                 c.key,
@@ -222,12 +238,13 @@ class SqlLedger:
                 c.interrupted > 0,
                 c.source_version != "",
                 c.destination_key,
+                c.started_at,
             )
         )
         with self._write() as connection:
             rows = connection.execute(take).all()
         claimed = [
-            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), r[9])
+            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), r[9], r[10])
             for r in rows
         ]
         return sorted(claimed, key=lambda row: row.id)

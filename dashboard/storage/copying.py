@@ -9,22 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading
-from dashboard.storage.errors import (
-    Changed,
-    Damaged,
-    Exists,
-    NotFound,
-    PlaceMissing,
-    StorageError,
-)
+from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, PlaceMissing, StorageError
 from dashboard.storage.resuming import resuming
-from dashboard.storage.types import Entry, ObjectInfo, Written
+from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import as_stored
 
 Stop = Callable[[], bool]
@@ -105,8 +98,14 @@ def copy_object(
     progress: Callable[[int], None],
     stop: Stop,
     need_md5: bool = True,
+    metadata: Mapping[str, str] = EMPTY,
+    before_write: Callable[[], None] = lambda: None,
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
+
+    ``metadata`` is stored beside the object's own, except where the server copies by itself.
+    ``before_write`` is called right before the request that makes the object visible; what it raises is
+    raised, and nothing is written.
 
     ``progress`` is told the bytes handed over so far; ``stop`` is asked between pieces. Without
     ``need_md5`` a large object is not hashed as a whole where its parts prove it, and not even read
@@ -118,12 +117,18 @@ def copy_object(
     the drivers raise. Safe to repeat.
     """
     _check(stop)
-    job = _Job(source, destination, entry, to, create_only, need_md5, progress, stop)
-    copied = job.on_server() if entry.size >= SERVER_SIDE else None
+    job = _Job(source, destination, entry, to, create_only, need_md5, progress, stop, metadata, before_write)
+    copied = job.on_server() if copies_on_server(source, destination, entry) else None
     if copied is None:
         copied = job.whole() if entry.size <= SMALL else job.stream()
     progress(entry.size)
     return replace(copied, written=_settled(destination, copied.written, stop))
+
+
+def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
+    """Whether the server is asked to copy this object by itself. No network call."""
+    large = entry.size >= SERVER_SIDE
+    return large and isinstance(destination, CopiesWithin) and destination.can_copy_from(as_stored(source))
 
 
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
@@ -268,16 +273,19 @@ class _Job:
     need_md5: bool
     progress: Callable[[int], None]
     stop: Stop
+    metadata: Mapping[str, str]
+    before_write: Callable[[], None]
 
     def on_server(self) -> Copied | None:
         """Without moving the bytes; None where that is not possible or would not tell enough."""
         entry, destination, source = self.entry, self.destination, as_stored(self.source)
-        if not isinstance(destination, CopiesWithin) or not destination.can_copy_from(source):
+        if not isinstance(destination, CopiesWithin):
             return None
         if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
             return None
         if self.create_only and _is_there(self.destination, self.to):
             raise Exists(self.to)
+        self.before_write()
         try:
             written = destination.copy_from(source, entry.key, self.to, if_version=entry.etag)
         except StorageError as error:
@@ -300,8 +308,9 @@ class _Job:
             if info.md5 is not None and info.md5 != hashlib.md5(data, usedforsecurity=False).hexdigest():
                 info = _undamaged(self.source, self.entry, info)
             _check(self.stop)
+            self.before_write()
             written = self.destination.put(
-                self.to, data, attributes=info.attributes, create_only=self.create_only
+                self.to, data, attributes=self._attributes(info), create_only=self.create_only
             )
             return Copied(info, written)
 
@@ -312,7 +321,7 @@ class _Job:
             # Most large objects were uploaded in parts, so the source has no MD5 of the whole to compare.
             md5 = hashlib.md5(usedforsecurity=False) if info.md5 is not None else None
             with self.destination.write(
-                self.to, size=info.size, attributes=info.attributes, create_only=self.create_only
+                self.to, size=info.size, attributes=self._attributes(info), create_only=self.create_only
             ) as writing:
                 if not self.need_md5 and isinstance(writing, ProvesByParts):
                     writing.without_md5()
@@ -327,11 +336,16 @@ class _Job:
                 if md5 is not None and md5.hexdigest() != info.md5:
                     info = _undamaged(self.source, self.entry, info)
                 _check(self.stop)
+                self.before_write()
                 written = writing.commit()
         if not written.md5 and not written.proven:
             found = md5.hexdigest() if md5 is not None else ""
             written = replace(written, md5=found or self._read_again())
         return Copied(info, written)
+
+    def _attributes(self, info: ObjectInfo) -> Attributes:
+        given = info.attributes
+        return replace(given, metadata={**given.metadata, **self.metadata}) if self.metadata else given
 
     def _read_again(self) -> str:
         return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)

@@ -282,6 +282,15 @@ class Links(Protocol):
 
 
 @runtime_checkable
+class KeepsMetadata(Protocol):
+    """Gives ``Attributes.metadata`` back as it was handed in."""
+
+    def keeps_metadata(self) -> bool:
+        """Whether it does so for every object. No network call."""
+        ...
+
+
+@runtime_checkable
 class DeletesUnchanged(Protocol):
     """Its versions differ after every change of content, also one that keeps size and time, so that it can
     delete an object that is still the one somebody read, and no other. A driver that goes by size and time

@@ -38,6 +38,9 @@ class Changed(StorageError):
 class Exists(StorageError):
     """A create-only write met an object that is already there."""
 
+    perhaps_ours = False
+    """Whether it may have been written by the very same call, which was tried more than once."""
+
     def __init__(self, key: str, *, operation: str = "write") -> None:
         super().__init__(
             Kind.CONFLICT, f"There is already an object “{key}”.", operation=operation, subject=key

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import Damaged, StorageError
+from dashboard.storage.errors import Damaged, Exists, StorageError
 
 T = TypeVar("T")
 
@@ -131,15 +131,20 @@ def wire_error(
 def patiently(call: Callable[[], T], attempts: int) -> T:
     """Its result; it is called again, so many times in all, while the connection breaks or the server is
     busy. For calls that may be repeated."""
-    for attempt in range(1, attempts):
+    for attempt in range(1, attempts + 1):
         try:
             return call()
+        except Exists as error:
+            error.perhaps_ours = attempt > 1
+            raise
         except StorageError as error:
             # A silent server has used up a long timeout already: the caller decides about another one.
             if not error.retryable or error.kind not in (Kind.UNREACHABLE, Kind.THROTTLED):
                 raise
+            if attempt == attempts:
+                raise
         pause(attempt)
-    return call()
+    raise AssertionError("unreachable")
 
 
 def pause(attempt: int) -> None:

@@ -32,6 +32,7 @@ class Kind(Enum):
     BLACK_HOLE = "black hole"
     FLIP = "flip"
     THEN = "then"
+    LOSE = "lose"
 
 
 @dataclass
@@ -154,6 +155,10 @@ class FaultProxy:
         """Flip the lowest bit of one byte: of the answer's body, or with PUT of the request's."""
         return self.add(Fault(Kind.FLIP, method, key, times, after=at))
 
+    def lose_answer(self, *, key: str = "", method: str = "PUT", times: int | None = 1) -> Fault:
+        """Reset the connection after the server has done what it was asked."""
+        return self.add(Fault(Kind.LOSE, method, key, times))
+
     def then(self, action: Any, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
         """Call ``action()`` after the server has answered and before the client hears of it."""
         return self.add(Fault(Kind.THEN, method, key, times, action=action))
@@ -255,6 +260,10 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.closing(upstream.getresponse()) as response:
                 if fault and fault.kind is Kind.THEN:
                     fault.action()
+                if fault and fault.kind is Kind.LOSE:
+                    response.read()
+                    self._reset()
+                    return
                 self._answer(response, fault)
         finally:
             upstream.close()

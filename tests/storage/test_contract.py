@@ -15,6 +15,7 @@ from dashboard.storage.driver import (
     CreatesBuckets,
     DeletesUnchanged,
     Driver,
+    KeepsMetadata,
     LooksBeforeCreating,
 )
 from dashboard.storage.errors import Changed, Exists, NotFound
@@ -116,6 +117,17 @@ def test_only_the_version_that_was_read_is_deleted(driver: Driver, request: pyte
     assert keys_of(driver) == []
     driver.delete_unchanged("a", version)
     driver.delete_unchanged("no/such/folder", version)
+
+
+def test_metadata_comes_back_where_it_is_promised(driver: Driver) -> None:
+    if isinstance(driver, KeepsMetadata) and driver.keeps_metadata():
+        kept = Attributes(metadata={"stowage-move": "0a1b"})
+        driver.put("a", b"x", attributes=kept)
+        with driver.write("b", size=LARGE, attributes=kept) as writing:
+            writing.write(content_of(LARGE))
+            writing.commit()
+        found = [driver.stat(key).attributes.metadata.get("stowage-move") for key in ("a", "b")]
+        assert found == ["0a1b", "0a1b"]
 
 
 def creates_only(driver: Driver) -> bool:

@@ -128,7 +128,7 @@ class Objects:
         except Exists:
             # The earlier request may have arrived and only its answer been lost.
             found = self.head(key) if broken else None
-            if found is None or found.info.md5 != md5.hex():
+            if found is None or found.info.md5 != md5.hex() or not _has(found.info, attributes):
                 raise
             return found
 
@@ -305,6 +305,11 @@ class Objects:
                 ),
             )
             return Held(info, str(found["crc32c"]), str(found.get("storageClass", "")))
+
+
+def _has(info: ObjectInfo, attributes: Attributes | None) -> bool:
+    """Whether an object has the metadata that was to go with it; without, somebody else wrote the same."""
+    return dict(info.attributes.metadata) == dict(attributes.metadata if attributes else {})
 
 
 def _entry(item: Any) -> Entry:

@@ -305,7 +305,11 @@ class S3Writing:
         if error.kind not in (Kind.NOT_FOUND, Kind.UNREACHABLE, Kind.TIMEOUT):
             return False
         try:
-            return self._target.head().info.etag == expected
+            found = self._target.head().info
+            wanted = self._target.attributes
+            # Somebody else may have written the same content, but not with the same metadata.
+            same = dict(found.attributes.metadata) == dict(wanted.metadata if wanted else {})
+            return found.etag == expected and same
         except StorageError:
             return False
 

@@ -174,6 +174,10 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         except NotFound:
             return
 
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. ``version`` is the ETag, and the service compares it: no gap."""
         self.check_key(key)

@@ -150,6 +150,10 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
         except NotFound:
             return
 
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. ``version`` is the generation, and Google compares it: no gap."""
         self.check_key(key)

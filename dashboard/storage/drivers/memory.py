@@ -112,6 +112,10 @@ class MemoryDriver:
         with self._lock:
             self._objects.pop(key_bytes(key), None)
 
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. No gap."""
         self.check_key(key)

@@ -145,6 +145,10 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self.check_key(key)
         self._objects.delete(key)
 
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. ``version`` is the ETag: the object is looked at, and the deletion
         carries If-Match, so that there is no gap on servers that honour it (AWS does).

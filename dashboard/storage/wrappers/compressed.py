@@ -21,6 +21,7 @@ from dashboard.storage.driver import (
     DeletesUnchanged,
     Driver,
     KeepsFolders,
+    KeepsMetadata,
     Links,
     LooksBeforeCreating,
     Reading,
@@ -157,6 +158,7 @@ class Compressed(_Packing):
         | {
             CreatesBuckets,
             KeepsFolders,
+            KeepsMetadata,
             LooksBeforeCreating,
             RefusesWrites,
             SetsVisibility,

@@ -19,6 +19,7 @@ from dashboard.storage.driver import (
     DeletesUnchanged,
     Driver,
     KeepsFolders,
+    KeepsMetadata,
     Links,
     LooksBeforeCreating,
     Reading,
@@ -306,6 +307,7 @@ class Encrypted(_Sealing):
         | {
             CreatesBuckets,
             KeepsFolders,
+            KeepsMetadata,
             LooksBeforeCreating,
             RefusesWrites,
         }

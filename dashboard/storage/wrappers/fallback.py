@@ -24,6 +24,7 @@ from dashboard.storage.driver import (
     DeletesUnchanged,
     Driver,
     KeepsFolders,
+    KeepsMetadata,
     Links,
     LooksBeforeCreating,
     Reading,
@@ -53,6 +54,7 @@ class Fallback(Falling):
         ChecksSettings,
         CreatesBuckets,
         KeepsFolders,
+        KeepsMetadata,
         LooksBeforeCreating,
         RefusesWrites,
     }

@@ -14,6 +14,7 @@ from dashboard.storage.driver import (
     DeletesUnchanged,
     Driver,
     KeepsFolders,
+    KeepsMetadata,
     Links,
     LooksBeforeCreating,
     ReadsInParallel,
@@ -135,7 +136,7 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = CONNECTION | {Links, ReadsInParallel, ReadsRanges}
+    forwards = CONNECTION | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CreatesBuckets: _LooksForPlace,

@@ -10,7 +10,7 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract lint types contracts check demo bench bench-storage interop torture oldest \
+.PHONY: help run test contract hostile lint types contracts check demo bench bench-storage interop torture oldest \
         wheel lock clean
 
 help:  ## show this list
@@ -31,6 +31,10 @@ contract:  ## run the conformance suite over every backend and write docs/backen
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/install-azurite
 	@$(PY) -m tests.storage.matrix
+
+hostile:  ## tell every lie to every driver and write docs/hostile-servers.md
+	@$(ENSURE) requirements-dev.lock
+	@$(PY) -m tests.storage.lies
 
 lint:  ## check style and formatting
 	@$(ENSURE) requirements-dev.lock

@@ -8,18 +8,19 @@ environment. Where a server and this client could disagree about where an answer
 from __future__ import annotations
 
 import re
-import select
 import socket
 import ssl
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.connecting import CONNECT_SECONDS, connect, resolve
 from dashboard.storage.errors import StorageError
+from dashboard.storage.http_line import Broken, Line
 from dashboard.storage.wire import trouble_in
+
+__all__ = ["Answering", "Body", "Broken", "Exchange"]
 
 Body = bytes | Iterable[bytes | memoryview]
 
@@ -27,8 +28,6 @@ _KEPT = 64
 """Connections that wait for the next request."""
 _LONGEST_HEAD = 64 * 1024
 _PIECE = 256 * 1024
-_HEAD_PIECE = 16 * 1024
-"""Bytes asked of a connection at a time; a small object comes along with its head."""
 _MOST_TRAILERS = _MOST_INTERIM = 50
 _TOGETHER = 64 * 1024
 """Up to this size a body goes out with its head."""
@@ -41,70 +40,13 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _BREAKS = re.compile(r"[\r\n\0]")
 
 
-class Broken(Exception):
-    """An exchange that came to nothing; ``trouble`` is a name that ``wire_error`` knows."""
-
-    def __init__(self, trouble: str) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
-
-
-class _Line:
-    """A connection and what has come over it unread. Used by one thread at a time."""
-
-    __slots__ = ("age", "buffer", "poll", "sock")
-
-    def __init__(self, sock: socket.socket, age: int) -> None:
-        self.sock = sock
-        self.age = age
-        self.buffer = b""
-        self.poll = select.poll()
-        self.poll.register(sock, select.POLLIN)
-
-    def is_quiet(self) -> bool:
-        """Whether nothing came since the last answer, not even an end: else the next one could not be told
-        from what is left of it."""
-        unread = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
-        return not self.buffer and not unread and not self.poll.poll(0)
-
-    def receive(self, most: int) -> bytes:
-        """What is there, at least one byte; empty at the end."""
-        if self.buffer:
-            taken, self.buffer = self.buffer[:most], self.buffer[most:]
-            return taken
-        return self.sock.recv(most)
-
-    def until(self, mark: bytes, longest: int, ended: str) -> bytes:
-        """Everything before a mark, which is passed over; ``ended`` is the trouble where none comes."""
-        found = self.buffer.find(mark)
-        while found < 0:
-            if len(self.buffer) > longest:
-                raise Broken("unreadable")
-            more = self.sock.recv(_HEAD_PIECE)
-            if not more:
-                raise Broken(ended)
-            start = max(0, len(self.buffer) - len(mark))
-            self.buffer += more
-            found = self.buffer.find(mark, start)
-        taken, self.buffer = self.buffer[:found], self.buffer[found + len(mark) :]
-        return taken
-
-    def close(self) -> None:
-        """Idempotent."""
-        with suppress(OSError):
-            self.sock.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-
 class Answering:
     """An answer whose body is still to be read. Header names are in small letters. Used by one thread."""
 
     def __init__(
         self,
         exchange: Exchange,
-        line: _Line,
+        line: Line,
         status: int,
         headers: Mapping[str, str],
         *,
@@ -114,17 +56,14 @@ class Answering:
         self.status = status
         self.headers = headers
         self._exchange = exchange
-        self._line: _Line | None = line
+        self._line: Line | None = line
         self._keep = keep
         self._chunked = False
         self._left: int | None = 0
         if not bodiless:
             self._chunked = _is_chunked(headers)
             self._left = 0 if self._chunked else _length(headers)
-            # Of two lengths a server between may have believed the other one.
-            self._keep = (
-                keep and self._left is not None and not (self._chunked and "content-length" in headers)
-            )
+            self._keep = keep and self._left is not None
         if self._left == 0 and not self._chunked:
             self._finish()
 
@@ -170,7 +109,7 @@ class Answering:
     def __del__(self) -> None:
         self.close()
 
-    def _next_chunk(self, line: _Line) -> bool:
+    def _next_chunk(self, line: Line) -> bool:
         size = _CHUNK.fullmatch(line.until(b"\r\n", 1024, "cut"))
         if size is None:
             raise Broken("unreadable")
@@ -183,7 +122,7 @@ class Answering:
                 return False
         raise Broken("unreadable")
 
-    def _end_chunk(self, line: _Line) -> None:
+    def _end_chunk(self, line: Line) -> None:
         try:
             if line.until(b"\r\n", 2, "cut"):
                 raise Broken("unreadable")
@@ -210,7 +149,7 @@ class Exchange:
         self._port = port
         self._context = context
         self._lock = threading.Lock()
-        self._kept: list[_Line] = []
+        self._kept: list[Line] = []
         self._age = 0
         # For drivers that nobody closes.
         weakref.finalize(self, _close_all, self._kept)
@@ -225,6 +164,7 @@ class Exchange:
         line = self._take()
         try:
             line.sock.settimeout(idle)
+            line.asked()
             cut_off = _send(line.sock, head, body)
             try:
                 return self.answer(line, method)
@@ -239,7 +179,7 @@ class Exchange:
             line.close()
             raise
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> _Line:
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> Line:
         """As :meth:`ask` up to the body, which the caller sends on this new connection."""
         head = _head_of(method, target, headers)
         line = self._connected(self._age)
@@ -251,7 +191,7 @@ class Exchange:
             raise Broken(_trouble(error)) from error
         return line
 
-    def keep(self, line: _Line) -> None:
+    def keep(self, line: Line) -> None:
         """Take back a connection on which the next request may follow."""
         with self._lock:
             if line.age == self._age and len(self._kept) < _KEPT:
@@ -267,7 +207,7 @@ class Exchange:
             self._age += 1
         _close_all(kept)
 
-    def _take(self) -> _Line:
+    def _take(self) -> Line:
         while True:
             with self._lock:
                 line, age = self._kept.pop() if self._kept else None, self._age
@@ -277,7 +217,7 @@ class Exchange:
                 return line
             line.close()
 
-    def _connected(self, age: int) -> _Line:
+    def _connected(self, age: int) -> Line:
         try:
             addresses = resolve(self._host, self._port)
         except StorageError as error:
@@ -296,9 +236,9 @@ class Exchange:
         except OSError as error:
             raw.close()
             raise Broken(_not_connected(error)) from error
-        return _Line(raw, age)
+        return Line(raw, age)
 
-    def answer(self, line: _Line, method: str) -> Answering:
+    def answer(self, line: Line, method: str) -> Answering:
         """The head of the answer to what went out. Raises :class:`Broken`, and ``OSError``."""
         for _ in range(_MOST_INTERIM):
             status, headers, newest = _parsed(line.until(b"\r\n\r\n", _LONGEST_HEAD, "reset"))
@@ -317,7 +257,7 @@ class Exchange:
         )
 
 
-def _close_all(lines: list[_Line]) -> None:
+def _close_all(lines: list[Line]) -> None:
     for line in lines:
         line.close()
 
@@ -365,7 +305,8 @@ def _parsed(head: bytes) -> tuple[int, dict[str, str], bool]:
 
 def _is_chunked(headers: Mapping[str, str]) -> bool:
     coding = headers.get("transfer-encoding")
-    if coding is not None and coding.lower() != "chunked":
+    # Of two lengths a server between may have believed the other one (RFC 9112, 6.3).
+    if coding is not None and (coding.lower() != "chunked" or "content-length" in headers):
         raise Broken("unreadable")
     return coding is not None
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from dashboard.storage.answers import LONGEST
 from dashboard.storage.connecting import trust
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Answering, Broken, Exchange
@@ -18,7 +19,7 @@ from dashboard.storage.wire import trouble_in
 IDLE_SECONDS = 90.0
 _FAREWELL_SECONDS = 2.0
 _FAREWELL_PIECES = 16
-_LONGEST_ANSWER = 32 * 1024 * 1024
+_LONGEST_EXPLANATION = 64 * 1024
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 
 Body = bytes | Sequence[bytes | memoryview]
@@ -147,17 +148,34 @@ class Outgoing:
 
 
 def whole(response: Answering) -> Answer:
-    """Read an open answer to its end and free its connection. One without end is cut off and raises."""
+    """Read an open answer to its end and free its connection. One that is longer than a document can be, or
+    encoded though nobody asked for that, is cut off and raises :class:`Broken`."""
     pieces, size = [], 0
     try:
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Broken("unreadable")
         for piece in response.pieces():
-            pieces.append(piece)
             size += len(piece)
-            if size > _LONGEST_ANSWER:
-                raise Broken("unreadable")
+            if size > LONGEST:
+                raise Broken("endless")
+            pieces.append(piece)
     finally:
         response.close()
     return Answer(response.status, response.headers, b"".join(pieces))
+
+
+def explained(response: Answering) -> Answer:
+    """A refusal, with the beginning of what it says about itself: of one that never ends the status is
+    enough. Frees the connection."""
+    body = b""
+    try:
+        while len(body) < _LONGEST_EXPLANATION and (piece := response.read()):
+            body += piece
+    except Broken:
+        body = b""
+    finally:
+        response.close()
+    return Answer(response.status, response.headers, body)
 
 
 class Incoming:

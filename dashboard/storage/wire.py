@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from dashboard.errors import Kind
+from dashboard.storage.answers import Unreadable
 from dashboard.storage.errors import Damaged, Exists, StorageError
 
 T = TypeVar("T")
@@ -59,6 +60,16 @@ _ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
         "{host} took the request and then went silent.",
         "Try again; if it stays so, ask whoever runs the server.",
     ),
+    "slow": (
+        Kind.TIMEOUT,
+        "{host} answered so slowly that the answer would not have ended.",
+        "Try again; if it stays so, ask whoever runs the server.",
+    ),
+    "endless": (
+        Kind.UNREACHABLE,
+        "{host} sent far more than an answer can hold.",
+        "Check that the endpoint is the {speaks} address; if it is, ask whoever runs the server.",
+    ),
     "reset": (Kind.UNREACHABLE, "{host} dropped the connection.", "Try again in a moment."),
     "expired": (
         Kind.UNREACHABLE,
@@ -98,7 +109,7 @@ _ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
     "other": (Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
 }
 _TLS_IS_FINAL = frozenset(
-    {"expired", "hostname", "self_signed", "unknown_issuer", "tls", "redirect", "unreadable"}
+    {"expired", "hostname", "self_signed", "unknown_issuer", "tls", "redirect", "unreadable", "endless"}
 )
 
 
@@ -128,6 +139,17 @@ def wire_error(
     )
 
 
+def incomplete(why: str, *, host: str, operation: str, place: str) -> StorageError:
+    """The error for a listing of which nobody can say that it is all there is. ``why`` ends a sentence."""
+    return StorageError(
+        Kind.DAMAGED,
+        f"{host} did not list everything: {why}.",
+        operation=operation,
+        subject=place,
+        remedy="Try again; if it stays so, ask whoever runs the server.",
+    )
+
+
 def patiently(call: Callable[[], T], attempts: int) -> T:
     """Its result; it is called again, so many times in all, while the connection breaks or the server is
     busy. For calls that may be repeated."""
@@ -145,6 +167,20 @@ def patiently(call: Callable[[], T], attempts: int) -> T:
                 raise
         pause(attempt)
     raise AssertionError("unreachable")
+
+
+def read_patiently(
+    ask: Callable[[], bytes], read: Callable[[bytes], T], attempts: int, body: bytes | None = None
+) -> T:
+    """What ``read`` makes of a document; it is asked for again, so many times in all, while ``read`` raises
+    ``Unreadable``. ``body`` is the first one, where it is here already."""
+    for attempt in range(1, attempts):
+        try:
+            return read(ask() if body is None else body)
+        except Unreadable:
+            body = None
+        pause(attempt)
+    return read(ask() if body is None else body)
 
 
 def pause(attempt: int) -> None:

@@ -32,7 +32,8 @@ class Pages:
 
 def page(key: str, after: str = "", *, truncated: bool = True) -> str:
     more = f"<IsTruncated>{str(truncated).lower()}</IsTruncated>{after}"
-    return f"<R>{more}<Contents><Key>{key}</Key><Size>1</Size></Contents></R>"
+    row = f"<Contents><Key>{key}</Key><Size>1</Size></Contents>"
+    return f"<ListBucketResult>{more}{row}</ListBucketResult>"
 
 
 def token(text: str) -> str:

@@ -5,10 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
-from dashboard.storage.drivers._s3_errors import Failure, translate
-from dashboard.storage.drivers._s3_http import SignedClient, parse
+from dashboard.storage.drivers._s3_http import SignedClient, parsed
 from dashboard.storage.types import Visibility
 
 _EVERYBODY = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -19,10 +16,7 @@ def visibility(client: SignedClient, key: str, full: str) -> Visibility:
     """What the object's grants say. Raises ``NotFound``."""
     scene = client.scene("visibility", key)
     answer = client.send("GET", scene, key=full, query={"acl": ""})
-    try:
-        grants = list(parse(answer.body).iter("Grant"))
-    except ElementTree.ParseError as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error
+    grants = parsed(answer.body, scene).iter("Grant")
     public = any(
         grant.findtext("Grantee/URI") == _EVERYBODY
         and grant.findtext("Permission") in ("READ", "FULL_CONTROL")

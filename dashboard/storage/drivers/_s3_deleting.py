@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 
 from dashboard.storage.drivers._many import delete_together
 from dashboard.storage.drivers._s3_errors import Failure, translate
-from dashboard.storage.drivers._s3_http import SignedClient, digest_header
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header, parsed, unreadable
 from dashboard.storage.drivers._s3_keys import check
-from dashboard.storage.drivers._s3_listing import parsed
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.errors import StorageError
@@ -47,8 +46,11 @@ class DeletesManyOnS3:
         headers = {"content-type": "application/xml", **digest_header(body)}
         scene = self._client.scene("delete")
         answer = self._client.send("POST", scene, query={"delete": ""}, headers=headers, body=body)
+        said = parsed(answer.body, scene)
+        if said.tag != "DeleteResult":
+            raise unreadable(scene)
         failed = {}
-        for each in parsed(answer.body, scene).iterfind("Error"):
+        for each in said.iterfind("Error"):
             key = (each.findtext("Key") or "").removeprefix(self._place.prefix)
             code = each.findtext("Code") or ""
             if code != "NoSuchKey":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import ssl
 import threading
 from collections.abc import Mapping
@@ -21,21 +20,20 @@ from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from dashboard.errors import Kind
+from dashboard.storage.answers import Unreadable, xml_root
 from dashboard.storage.connecting import trust
 from dashboard.storage.drivers._s3_errors import Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers._s3_place import IDLE_SECONDS, Place
 from dashboard.storage.drivers._s3_signing import Signer
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Answering, Body, Broken, Exchange
+from dashboard.storage.http_server import explained, whole
 from dashboard.storage.types import EMPTY
 from dashboard.storage.wire import patiently
 
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
-_LONGEST_XML = 32 * 1024 * 1024
-_LONGEST_ERROR = 64 * 1024
 
 
 class _LinkSigner(S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
@@ -71,18 +69,6 @@ def unquoted(etag: str | None) -> str | None:
 def digest_header(body: bytes) -> dict[str, str]:
     """The header that lets the server notice a damaged body; requests with a document must have it."""
     return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
-
-
-def parse(body: bytes) -> ElementTree.Element:
-    """The root of an S3 answer, its namespace stripped from every tag. Raises ``ParseError``.
-
-    Document types are refused, so no entity can be declared, let alone expanded.
-    """
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise ElementTree.ParseError("a document type in an S3 answer")
-    parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314 - no entities, see above
-    parser.feed(re.sub(rb"\sxmlns=(\"[^\"]*\"|'[^']*')", b"", body, count=1))
-    return parser.close()
 
 
 class SignedClient:
@@ -157,7 +143,7 @@ class SignedClient:
             raise translate(Failure(trouble=error.trouble), scene) from error
         self.software = response.headers.get("server", self.software)
         if response.status >= 300:
-            raise translate(self._failure(response), scene)
+            raise translate(_failure(response), scene)
         return response
 
     def tls_context(self) -> ssl.SSLContext:
@@ -219,40 +205,37 @@ class SignedClient:
         )
 
     def _read_whole(self, response: Answering, scene: Scene) -> Answer:
-        pieces, size = [], 0
         try:
-            for piece in response.pieces():
-                pieces.append(piece)
-                size += len(piece)
-                if size > _LONGEST_XML:
-                    raise StorageError(
-                        Kind.UNREACHABLE, f"{self.host} sent an endless answer.", operation=scene.operation
-                    )
+            answer = whole(response)
         except Broken as error:
             raise translate(Failure(trouble=error.trouble), scene) from error
-        finally:
-            response.close()
-        return Answer(response.status, response.headers, b"".join(pieces))
+        return Answer(answer.status, answer.headers, answer.body)
 
-    def _failure(self, response: Answering) -> Failure:
-        body = b""
-        try:
-            while len(body) < _LONGEST_ERROR and (piece := response.read()):
-                body += piece
-        except Broken:
-            body = b""
-        finally:
-            response.close()
-        region = response.headers.get("x-amz-bucket-region", "")
-        return failure_in(response.status, body, region)
+
+def _failure(response: Answering) -> Failure:
+    answer = explained(response)
+    return failure_in(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
+
+
+def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+    """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
+    try:
+        return xml_root(body)
+    except Unreadable as error:
+        raise unreadable(scene) from error
+
+
+def unreadable(scene: Scene) -> StorageError:
+    """The error for an answer that makes no sense."""
+    return translate(Failure(trouble="unreadable"), scene)
 
 
 def failure_in(status: int, body: bytes, region: str = "") -> Failure:
     """The neutral words of an S3 error document.
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
     try:
-        root = parse(body)
-    except ElementTree.ParseError:
+        root = xml_root(body)
+    except Unreadable:
         return Failure(status, "", region)
     code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
     return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)

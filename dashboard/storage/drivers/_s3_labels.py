@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers._s3_errors import NothingConfigured
-from dashboard.storage.drivers._s3_http import SignedClient, digest_header
-from dashboard.storage.drivers._s3_listing import parsed
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header, parsed
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.errors import NotFound, Unsupported

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import SignedClient, parse, unquoted
+from dashboard.storage.answers import Foreign, Pages, Unreadable, size_in, xml_root
+from dashboard.storage.drivers._s3_errors import Scene
+from dashboard.storage.drivers._s3_http import ATTEMPTS, SignedClient, unquoted, unreadable
 from dashboard.storage.types import Entry
+from dashboard.storage.wire import incomplete, read_patiently
 
+T = TypeVar("T")
 PAGE = 1000
 _TOKEN = "continuation-token"
+_MARKS = frozenset({_TOKEN, "key-marker"})
 # Without references such as &amp;, which only a parser resolves.
 _NEXT = re.compile(rb"<NextContinuationToken>([\x21-\x25\x27-\x3b\x3d\x3f-\x7e]+)</")
 
@@ -44,23 +50,25 @@ def entries(
 ) -> Iterator[Entry]:
     """Every object under a plain string prefix; keys are full keys in the bucket.
 
-    The next page is on its way while this one is read and the caller works on it.
+    The next page is on its way while this one is read and the caller works on it. Raises ``StorageError``
+    where the server does not say plainly that this was all, after asking for the page in question again.
     """
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page), "prefix": prefix}
     if start_after:
         query["start-after"] = start_after
+    pages = Pages()
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
         body = client.send("GET", scene, query=query).body
         while True:
             guess = _next_of(body)
             if guess:
                 coming = _asked(ahead, client, scene, _after(query, guess))
-            found = _read(body, scene)
+            found = page_of(client, scene, query, _read, body)
+            with whole_listing(scene):
+                pages.take([entry.key for entry in found.entries], found.token)
             yield from found.entries
             if not found.token:
                 return
-            if found.token == query.get(_TOKEN):
-                raise unreadable(scene)
             query = _after(query, found.token)
             if found.token != guess:
                 coming = _asked(ahead, client, scene, query)
@@ -71,22 +79,59 @@ def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfi
     """Every upload in parts under a prefix that was begun and neither completed nor dropped.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
+    pages = Pages()
     while True:
-        root = parsed(client.send("GET", scene, query=query).body, scene)
+        root, more = page_of(client, scene, query, lambda body: _root(body, "ListMultipartUploadsResult"))
         decode = decoder(root)
-        for each in root.iterfind("Upload"):
-            yield Unfinished(
+        found = [
+            Unfinished(
                 decode(each.findtext("Key") or ""),
                 each.findtext("UploadId") or "",
                 seconds(each.findtext("Initiated")) or 0.0,
             )
-        key_marker = decode(root.findtext("NextKeyMarker") or "")
-        if root.findtext("IsTruncated") != "true" or not key_marker:
+            for each in root.iterfind("Upload")
+        ]
+        key, upload = decode(root.findtext("NextKeyMarker") or ""), root.findtext("NextUploadIdMarker") or ""
+        with whole_listing(scene):
+            check_marker(more, key)
+            pages.take(
+                [each.key for each in found],
+                f"{key}\0{upload}" if more else "",
+                first="\0".join((found[0].key, found[0].upload_id)) if found else "",
+            )
+        yield from found
+        if not more:
             return
-        marks = {"key-marker": key_marker, "upload-id-marker": root.findtext("NextUploadIdMarker") or ""}
-        if marks.items() <= query.items():
-            raise unreadable(scene)
-        query = {**query, **marks}
+        query = {**query, "key-marker": key, "upload-id-marker": upload}
+
+
+def page_of(
+    client: SignedClient,
+    scene: Scene,
+    query: Mapping[str, str],
+    read: Callable[[bytes], T],
+    body: bytes | None = None,
+) -> T:
+    """A page of a listing, by its ``body`` where that has come already. ``read`` raises ``Unreadable`` for
+    one that is no page or does not say whether more follows; then it is asked for again, a few times."""
+    with whole_listing(scene):
+        try:
+            return read_patiently(lambda: client.send("GET", scene, query=query).body, read, ATTEMPTS, body)
+        except Foreign as error:
+            if query.keys() & _MARKS:
+                raise
+            raise unreadable(scene) from error
+
+
+@contextmanager
+def whole_listing(scene: Scene) -> Iterator[None]:
+    """Around a look at a page: ``Unreadable`` becomes the error of a listing that is not whole."""
+    try:
+        yield
+    except Unreadable as error:
+        raise incomplete(
+            str(error), host=scene.host, operation=scene.operation, place=scene.bucket
+        ) from error
 
 
 def _after(query: dict[str, str], token: str) -> dict[str, str]:
@@ -113,34 +158,43 @@ def _next_of(body: bytes) -> str:
     return found[1].decode() if found and b"<IsTruncated>true</IsTruncated>" in body else ""
 
 
-def _read(body: bytes, scene: Scene) -> _Page:
-    root = parsed(body, scene)
+def _read(body: bytes) -> _Page:
+    root, more = _root(body, "ListBucketResult")
     decode = decoder(root)
     found = []
     for each in root.iterfind("Contents"):
         # One pass over the children is three times as fast as a findtext for each.
         fields = {child.tag: child.text or "" for child in each}
-        try:
-            size = int(fields["Size"])
-        except (KeyError, ValueError) as error:
-            raise unreadable(scene) from error
+        key = decode(fields.get("Key", ""))
+        if not key:
+            raise Unreadable("a row has no key")
         modified = seconds(fields.get("LastModified"))
-        found.append(Entry(decode(fields.get("Key", "")), size, modified, unquoted(fields.get("ETag"))))
-    more = root.findtext("IsTruncated") == "true"
-    return _Page(found, (root.findtext("NextContinuationToken") or "") if more else "")
+        found.append(Entry(key, size_in(fields.get("Size")), modified, unquoted(fields.get("ETag"))))
+    token = (root.findtext("NextContinuationToken") or "") if more else ""
+    check_marker(more, token)
+    return _Page(found, token)
 
 
-def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
-    """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
-    try:
-        return parse(body)
-    except ElementTree.ParseError as error:
-        raise unreadable(scene) from error
+def _root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
+    """The root of a listing's page, and whether more follow. Raises ``Unreadable``."""
+    root = xml_root(body)
+    if root.tag != tag:
+        raise Foreign("the answer is no listing")
+    return root, is_truncated(root)
 
 
-def unreadable(scene: Scene) -> Exception:
-    """The error for an answer that makes no sense."""
-    return translate(Failure(trouble="unreadable"), scene)
+def is_truncated(root: ElementTree.Element) -> bool:
+    """Whether more pages follow. Raises ``Unreadable`` unless the page says one of the two words."""
+    said = (root.findtext("IsTruncated") or "").strip()
+    if said not in ("true", "false"):
+        raise Unreadable("a page does not say whether more follows")
+    return said == "true"
+
+
+def check_marker(more: bool, marker: str) -> None:
+    """Raise ``Unreadable`` where more follows and nobody says from where."""
+    if more and not marker:
+        raise Unreadable("more follows, but the answer does not say from where")
 
 
 def decoder(root: ElementTree.Element) -> Callable[[str], str]:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from email.utils import parsedate_to_datetime
-from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers import _s3_listing
@@ -21,7 +20,7 @@ from dashboard.storage.drivers._s3_http import (
     SignedClient,
     digest_header,
     failure_in,
-    parse,
+    parsed,
     unquoted,
 )
 from dashboard.storage.drivers._s3_keys import (
@@ -143,7 +142,9 @@ class Objects:
                 # An answer to HEAD has no body to say why; one byte of the object does.
                 if error.kind in _UNSAID or (explain and error.kind is Kind.NOT_FOUND):
                     headers["range"] = "bytes=0-0"
-                    self._client.send("GET", scene, key=full, headers=headers)
+                    patiently(
+                        lambda: self._client.open("GET", scene, key=full, headers=headers).close(), ATTEMPTS
+                    )
                 raise
         return self._described(key, answer.headers, scene)
 
@@ -266,9 +267,5 @@ class Objects:
 
 def _check_copied(answer: Answer, scene: Scene) -> None:
     """A copy can fail after the status 200 is out."""
-    try:
-        failed = parse(answer.body).tag == "Error"
-    except ElementTree.ParseError as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error
-    if failed:
+    if parsed(answer.body, scene).tag == "Error":
         raise translate(failure_in(500, answer.body), scene)

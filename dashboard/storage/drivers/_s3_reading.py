@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from dashboard.storage.answers import no_more_than
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.errors import Damaged
 from dashboard.storage.http_exchange import Answering, Broken
 from dashboard.storage.types import ObjectInfo
 
@@ -18,10 +18,6 @@ class HttpSource:
     def __init__(self, response: Answering, scene: Scene) -> None:
         self._response = response
         self._scene = scene
-
-    def whole(self) -> bytes:
-        """The body in one piece."""
-        return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
         """The body in pieces of at most 256 KiB."""
@@ -44,17 +40,11 @@ class S3Reading:
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
-        arrived = 0
-        for piece in self._source.chunks():
-            arrived += len(piece)
-            yield piece
-        self._check(arrived)
+        return no_more_than(self.info.key, self.info.size, self._source.chunks())
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        data = self._source.whole()
-        self._check(len(data))
-        return data
+        return b"".join(self.chunks())
 
     def __enter__(self) -> Self:
         return self
@@ -67,9 +57,3 @@ class S3Reading:
     def close(self) -> None:
         """Free the connection. Idempotent."""
         self._source.close()
-
-    def _check(self, arrived: int) -> None:
-        if arrived != self.info.size:
-            raise Damaged(
-                self.info.key, f"“{self.info.key}” has {self.info.size:,} bytes, but {arrived:,} arrived."
-            )

@@ -10,8 +10,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers._s3_errors import NothingConfigured
-from dashboard.storage.drivers._s3_http import SignedClient, digest_header
-from dashboard.storage.drivers._s3_listing import parsed
+from dashboard.storage.drivers._s3_http import SignedClient, digest_header, parsed
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.place_findings import (

@@ -15,12 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
-from dashboard.storage.drivers._s3_http import SignedClient, failure_in, parse, unquoted
+from dashboard.storage.drivers._s3_http import SignedClient, failure_in, parsed, unquoted
 from dashboard.storage.drivers._s3_keys import to_headers
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.types import Attributes, ObjectInfo, Written
@@ -94,7 +94,7 @@ class Uploads:
         """Start an upload and return its id."""
         headers = {**to_headers(attributes), **self._client.place.write_headers()}
         answer = self._client.send("POST", scene, key=full, query={"uploads": ""}, headers=headers)
-        upload_id: str | None = _document(answer.body, scene).findtext("UploadId")
+        upload_id: str | None = parsed(answer.body, scene).findtext("UploadId")
         if not upload_id:
             raise translate(Failure(trouble="unreadable"), scene)
         return upload_id
@@ -126,7 +126,7 @@ class Uploads:
             headers=headers,
             body=ElementTree.tostring(root),
         )
-        document = _document(answer.body, scene)
+        document = parsed(answer.body, scene)
         if document.tag == "Error":
             # The server commits to status 200 before it knows how it ends.
             raise translate(failure_in(500, answer.body), scene)
@@ -332,10 +332,3 @@ class S3Writing:
             expected_checksum=expected,
             stored_checksum=info.etag if comparable else None,
         )
-
-
-def _document(body: bytes, scene: Scene) -> Any:
-    try:
-        return parse(body)
-    except ElementTree.ParseError as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error

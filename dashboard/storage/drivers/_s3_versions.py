@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers._s3_errors import Scene
-from dashboard.storage.drivers._s3_http import SignedClient, unquoted
-from dashboard.storage.drivers._s3_listing import PAGE, decoder, parsed, seconds, unreadable
+from dashboard.storage.answers import Foreign, Pages, size_in, xml_root
+from dashboard.storage.drivers._s3_http import SignedClient, parsed, unquoted
+from dashboard.storage.drivers._s3_listing import (
+    PAGE,
+    check_marker,
+    decoder,
+    is_truncated,
+    page_of,
+    seconds,
+    whole_listing,
+)
 from dashboard.storage.drivers._s3_objects import Objects
 from dashboard.storage.drivers._s3_place import Place
 from dashboard.storage.drivers._s3_reading import S3Reading
@@ -35,22 +43,20 @@ class KeepsS3Versions:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
         own, scene = self._place.prefix, self._client.scene("versions")
         query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE), "prefix": own + prefix}
+        pages = Pages()
         while True:
-            root = parsed(self._client.send("GET", scene, query=query).body, scene)
-            states = [
-                _version(each, own, root, scene) for each in root if each.tag in ("Version", "DeleteMarker")
-            ]
+            states, key, version = page_of(self._client, scene, query, lambda body: _page(body, own))
+            with whole_listing(scene):
+                pages.take(
+                    [each.key for each in states],
+                    f"{key}\0{version}" if key else "",
+                    first="\0".join((states[0].key, states[0].id)) if states else "",
+                )
             # Some servers list the marks of deletion behind all contents.
             yield from sorted((each for each in states if each.key), key=_newest_first)
-            marks = {
-                "key-marker": decoder(root)(root.findtext("NextKeyMarker") or ""),
-                "version-id-marker": root.findtext("NextVersionIdMarker") or "",
-            }
-            if root.findtext("IsTruncated") != "true" or not marks["key-marker"]:
+            if not key:
                 return
-            if marks.items() <= query.items():
-                raise unreadable(scene)
-            query = {**query, **marks}
+            query = {**query, "key-marker": key, "version-id-marker": version}
 
     def read_version(self, key: str, version: str) -> S3Reading:
         """See ``KeepsVersions``."""
@@ -76,16 +82,24 @@ def _newest_first(version: Version) -> tuple[str, bool, float]:
     return version.key, not version.current, -(version.modified or 0.0)
 
 
-def _version(each: ElementTree.Element, own: str, root: ElementTree.Element, scene: Scene) -> Version:
+def _page(body: bytes, own: str) -> tuple[list[Version], str, str]:
+    """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
+    root = xml_root(body)
+    if root.tag != "ListVersionsResult":
+        raise Foreign("the answer is no listing")
+    more, decode = is_truncated(root), decoder(root)
+    states = [_version(each, own, decode) for each in root if each.tag in ("Version", "DeleteMarker")]
+    key = decode(root.findtext("NextKeyMarker") or "") if more else ""
+    check_marker(more, key)
+    return states, key, root.findtext("NextVersionIdMarker") or ""
+
+
+def _version(each: ElementTree.Element, own: str, decode: Callable[[str], str]) -> Version:
     fields = {child.tag: child.text or "" for child in each}
-    try:
-        size = int(fields.get("Size") or 0)
-    except ValueError as error:
-        raise unreadable(scene) from error
     return Version(
-        key=decoder(root)(fields.get("Key", "")).removeprefix(own),
+        key=decode(fields.get("Key", "")).removeprefix(own),
         id=fields.get("VersionId", ""),
-        size=size,
+        size=size_in(fields.get("Size") or 0),
         modified=seconds(fields.get("LastModified")),
         etag=unquoted(fields.get("ETag")),
         current=fields.get("IsLatest") == "true",

@@ -20,7 +20,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _s3_acl, _s3_listing
 from dashboard.storage.drivers._s3_create import CreateOnly
 from dashboard.storage.drivers._s3_deleting import DeletesManyOnS3
-from dashboard.storage.drivers._s3_http import LONGEST_LINK, SignedClient
+from dashboard.storage.drivers._s3_http import LONGEST_LINK, SignedClient, parsed, unreadable
 from dashboard.storage.drivers._s3_keys import check, plain
 from dashboard.storage.drivers._s3_labels import LabelsS3Objects
 from dashboard.storage.drivers._s3_objects import Objects
@@ -262,8 +262,8 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             query = {"list-type": "2", "max-keys": "1"}
             answer = self._client.send("GET", scene, query=query, attempts=1, idle=SIGN_IN_SECONDS)
             # A web page at this address says 200 to everybody.
-            if _s3_listing.parsed(answer.body, scene).tag != "ListBucketResult":
-                raise _s3_listing.unreadable(scene)
+            if parsed(answer.body, scene).tag != "ListBucketResult":
+                raise unreadable(scene)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise

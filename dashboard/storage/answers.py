@@ -1,0 +1,166 @@
+"""What servers say of themselves, bounded and checked before it is believed.
+
+A document of a few megabytes can be made to fill gigabytes once it is parsed, a listing can end without an
+end, lead in a circle or back. What is looked at here holds for every driver; the words of each protocol are
+its driver's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+from xml.etree import ElementTree
+
+from dashboard.storage.errors import Damaged
+
+LONGEST = 8 * 1024 * 1024
+"""Bytes of a document: a page of 1,000 keys of 1,024 bytes, each byte written as three, takes about five."""
+_MOST_ELEMENTS = 100_000
+_MOST_ATTRIBUTES = 100_000
+_MOST_MARKS = 500_000
+_LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=]*)?\s*=\s*(\"[^\"]{300}|'[^']{300})")
+_NAMESPACE = re.compile(rb"\sxmlns=(\"[^\"]*\"|'[^']*')")
+_SIZE = re.compile(r"[0-9]{1,19}")
+_LARGEST = 2**62
+_MOST_EMPTY = 1000
+_MOST_KNOWN = 100_000
+
+
+class Unreadable(ValueError):
+    """A document that is none, is another one than was asked for, or is too much of one; ``str()`` says why,
+    as the end of a sentence."""
+
+
+class Foreign(Unreadable):
+    """Nothing of the protocol at all: a web page, half a document."""
+
+
+def xml_root(body: bytes) -> ElementTree.Element:
+    """The root of a document; the namespace it declares for itself is stripped from every tag.
+
+    Document types are refused, so no entity can be declared, let alone expanded. Raises ``Unreadable``, also
+    for what would take more than some 50 MiB of memory as a tree.
+    """
+    if len(body) > LONGEST or _is_swollen(body):
+        raise Unreadable("the answer is too long")
+    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+        raise Unreadable("the answer has a document type")
+    parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314 - no entities, see above
+    try:
+        parser.feed(_NAMESPACE.sub(b"", body, count=1))
+        return parser.close()
+    except (ElementTree.ParseError, ValueError) as error:
+        raise Foreign("the answer is not XML") from error
+
+
+def _is_swollen(body: bytes) -> bool:
+    # A closing tag goes with every element that is not empty, and makes none of its own.
+    elements = body.count(b"<") - body.count(b"</")
+    attributes = body.count(b'="') + body.count(b"='")
+    return (
+        elements > _MOST_ELEMENTS
+        or attributes > _MOST_ATTRIBUTES
+        # Every tag is kept with the whole name of its namespace.
+        or _LONG_NAMESPACE.search(body) is not None
+    )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object a document holds. Raises ``Unreadable``, also for what would take more than some
+    50 MiB of memory."""
+    marks = len(body) - len(body.translate(None, b'",[{')) if len(body) <= LONGEST else 0
+    if len(body) > LONGEST or marks > _MOST_MARKS:
+        raise Unreadable("the answer is too long")
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Foreign("the answer is not JSON") from error
+    if not isinstance(found, dict):
+        raise Foreign("the answer is no JSON object")
+    return found
+
+
+def size_in(value: object) -> int:
+    """A number of bytes as a document tells it, as text or as a number. Raises ``Unreadable``."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not _SIZE.fullmatch(text) or int(text) > _LARGEST:
+        raise Unreadable("a size is no number of bytes")
+    return int(text)
+
+
+class Pages:
+    """What the pages of one listing have said so far, to notice one that leads in a circle, back, or nowhere.
+
+    Holds a few megabytes however long the listing is. Used by one thread. Servers differ in what they call
+    order: by the bytes of whole keys, or folder by folder; some promise it and have none. A listing is held
+    to the order that it has kept itself so far.
+    """
+
+    def __init__(self) -> None:
+        self._tokens = _Seen()
+        self._firsts = _Seen()
+        self._last = ""
+        self._in_order = True
+        self._empty = 0
+
+    def take(self, keys: Sequence[str], token: str, *, first: str = "") -> None:
+        """The next page: its keys, and what the page after it is asked for with, empty on the last one.
+        ``first`` tells its first row from all others, where the key does not. Raises ``Unreadable``."""
+        self._empty = 0 if keys else self._empty + 1
+        if self._empty > _MOST_EMPTY:
+            raise Unreadable("its pages are empty and do not end")
+        if keys:
+            self._check_order(keys)
+            if not self._firsts.add(first or keys[0]):
+                raise Unreadable("a page came again")
+        if token and not self._tokens.add(token):
+            raise Unreadable("its pages lead in a circle")
+
+    def _check_order(self, keys: Sequence[str]) -> None:
+        if self._in_order and self._last and not _follows(self._last, keys[0]):
+            raise Unreadable("it goes backwards")
+        self._in_order = self._in_order and all(_follows(a, b) for a, b in pairwise(keys))
+        self._last = keys[-1]
+
+
+class _Seen:
+    """Texts that came before: the first ones all, and of those after them enough to notice a circle."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+        self._more = 0
+        self._mark = 0
+
+    def add(self, text: str) -> bool:
+        """Whether it is new, as far as is known."""
+        found = hash(text)
+        if found in self._known or (self._more and found == self._mark):
+            return False
+        if len(self._known) < _MOST_KNOWN:
+            self._known.add(found)
+            return True
+        # Brent's algorithm: who goes in a circle meets a mark that is set anew after 1, 2, 4, 8... steps.
+        self._more += 1
+        if self._more.bit_count() == 1:
+            self._mark = found
+        return True
+
+
+def _follows(before: str, key: str) -> bool:
+    return before <= key or before.split("/") <= key.split("/")
+
+
+def no_more_than(key: str, size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The content of an object in pieces, of which exactly ``size`` bytes are due. Raises ``Damaged`` where
+    fewer come, and with the first byte more instead of handing it on."""
+    arrived = 0
+    for piece in pieces:
+        arrived += len(piece)
+        if arrived > size:
+            raise Damaged(key, f"“{key}” has {size:,} bytes, but more arrived.")
+        yield piece
+    if arrived != size:
+        raise Damaged(key, f"“{key}” has {size:,} bytes, but {arrived:,} arrived.")

@@ -10,29 +10,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import or_, select, update
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import JobKind
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendSecret, BackendStatus
 from dashboard.models.migrations import Migration
-from dashboard.services.audit import AuditLog, printable, redacted
-from dashboard.services.backends_drafts import NAME, changes, check_name, complete, moved, resolve, specs
+from dashboard.services.audit import AuditLog, redacted
+from dashboard.services.backends_drafts import changes, check_name, complete, moved, resolve, specs
 from dashboard.services.backends_drivers import DriverCache
+from dashboard.services.backends_queries import MOST_FALLBACK, BackendQueries, info, named
 from dashboard.services.backends_values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.cache_folders import CacheFolders
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys, place_of_secret
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.status import Badge, Status, forget, status_of
+from dashboard.services.status import Badge, Status, forget
 from dashboard.services.waiting import Neighbours, SqlBook, refuse_waiting
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
-from dashboard.storage.presets import label_of
-from dashboard.storage.types import EMPTY, Secret
+from dashboard.storage.types import Secret
 from dashboard.storage.wrapper_options import has_fallback, is_read_only
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
@@ -42,7 +42,7 @@ SHORTEST_HINTED = 16
 """Shorter secrets get no hint: four characters would be too much of them."""
 
 
-class Backends:
+class Backends(BackendQueries):
     """Thread-safe. ``forbidden_roots``: the console's own files, which no local backend may hold.
     ``caches``: the folder for copies of what is read; without it none are kept."""
 
@@ -55,32 +55,12 @@ class Backends:
         forbidden_roots: Sequence[str] = (),
         caches: Path | None = None,
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._audit = audit
         self._keys = keys
         self._forbidden_roots = tuple(forbidden_roots)
         self._drivers = DriverCache()
         self._caches = CacheFolders(caches)
-
-    def list(self) -> tuple[BackendInfo, ...]:
-        """All backends: the active one, then the fallback order, then by name."""
-        with self._database.read() as session:
-            rows = session.scalars(
-                select(Backend)
-                .options(selectinload(Backend.secrets), selectinload(Backend.status))
-                .order_by(Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
-            )
-            return tuple(_info(row) for row in rows)
-
-    def get(self, name: str) -> BackendInfo:
-        """One backend. Raises ``NOT_FOUND``."""
-        with self._database.read() as session:
-            return _info(_row(session, name))
-
-    def name_of(self, backend_id: int) -> str | None:
-        """The name of a backend, or None when it was removed."""
-        with self._database.read() as session:
-            return session.scalar(select(Backend.name).where(Backend.id == backend_id))
 
     def add(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save a new backend. Raises ``InvalidInput`` naming the field."""
@@ -89,7 +69,7 @@ class Backends:
         check_name(draft.name)
         resolved = resolve(draft, None, self._open, self._forbidden_roots)
         with self._database.write() as session:
-            return _info(self.insert(session, actor, resolved))
+            return info(self.insert(session, actor, resolved))
 
     def insert(self, session: Session, actor: Actor, resolved: Resolved, *, active: bool = False) -> Backend:
         """Save a checked draft in the caller's writing transaction, and have it looked at soon."""
@@ -135,7 +115,7 @@ class Backends:
             raise InvalidInput("existing", "It was not said which backend to change.")
         gone = moved(stored, resolved.preset, resolved.options)
         with self._database.write() as session:
-            row = _row(session, stored.name)
+            row = named(session, stored.name)
             if row.id != stored.id or row.version != stored.version:
                 raise _edited_meanwhile(stored.name)
             if resolved.name != stored.name:
@@ -161,17 +141,17 @@ class Backends:
                 # What was seen and counted elsewhere says nothing of the new place.
                 forget(row.status)
             _look_soon(session, row.id, count=bool(gone))
-            info = _info(row)
+            edited = info(row)
         self._drivers.retire(stored.id, "")
         self._caches.forget(stored.id)
-        return info
+        return edited
 
     def remove(self, actor: Actor, name: str) -> None:
         """Forget a backend and its secrets; its objects stay where they are. Raises ``CONFLICT`` for the
         active one and for one that an unfinished migration uses."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
-            row = _row(session, name)
+            row = named(session, name)
             if row.active:
                 raise StowageError(
                     Kind.CONFLICT,
@@ -193,8 +173,14 @@ class Backends:
         actor.require(Permission.CONFIGURE)
         if len(set(names)) != len(names):
             raise InvalidInput("names", "A backend is named twice in the fallback order.")
+        if len(names) > MOST_FALLBACK:
+            raise InvalidInput(
+                "names",
+                f"The fallback order holds at most {MOST_FALLBACK} backends.",
+                remedy="A read that finds nothing asks all of them: leave some out.",
+            )
         with self._database.write() as session:
-            rows = [_row(session, name) for name in names]
+            rows = [named(session, name) for name in names]
             session.execute(update(Backend).values(fallback_position=None))
             for position, row in enumerate(rows, start=1):
                 row.fallback_position = position
@@ -205,7 +191,7 @@ class Backends:
         actor.require(Permission.TEST)
         self._keys.require_open()
         with self._database.write() as session:
-            rows = [_row(session, name)] if name is not None else list(session.scalars(select(Backend)))
+            rows = [named(session, name)] if name is not None else list(session.scalars(select(Backend)))
             for row in rows:
                 _look_soon(session, row.id)
                 row.status.counting_at = time.time()
@@ -276,7 +262,7 @@ class Backends:
 
     def _stored(self, name: str) -> Stored:
         with self._database.read() as session:
-            row = _row(session, name)
+            row = named(session, name)
             tokens = {secret.name: secret.sealed for secret in row.secrets}
             return Stored(row.id, row.name, row.driver, row.preset, dict(row.options), row.version, tokens)
 
@@ -310,22 +296,6 @@ class Backends:
             **extra,
             **_prefixed(detail, resolved.typed | cleared),
         )
-
-
-def _row(session: Session, name: str) -> Backend:
-    row = None
-    if NAME.fullmatch(name):
-        row = session.scalar(select(Backend).where(Backend.name == name))
-    if row is None:
-        shown = printable(name)
-        raise StowageError(
-            Kind.NOT_FOUND,
-            f"There is no backend “{shown}”.",
-            operation="backend",
-            subject=shown,
-            remedy="See the list of backends for the names there are.",
-        )
-    return row
 
 
 def _look_soon(session: Session, backend_id: int, *, count: bool = True) -> None:
@@ -378,20 +348,3 @@ def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, s
 def _hint(secret: Secret) -> str:
     plain = secret.reveal()
     return plain[-HINT:] if len(plain) >= SHORTEST_HINTED else ""
-
-
-def _info(row: Backend) -> BackendInfo:
-    return BackendInfo(
-        id=row.id,
-        name=row.name,
-        driver=row.driver,
-        preset=row.preset,
-        preset_label=label_of(row.preset),
-        summary=registry.summary(row.driver, row.options),
-        options=dict(row.options) or EMPTY,
-        secrets={secret.name: secret.hint for secret in row.secrets},
-        active=row.active,
-        fallback_position=row.fallback_position,
-        version=row.version,
-        status=status_of(row.status),
-    )

@@ -29,6 +29,31 @@ class BackendInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A backend in a list to choose from. ``objects`` is None until it was counted."""
+
+    name: str
+    active: bool
+    objects: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All backends together. ``active`` and ``newest`` (the one added last that is not active) are names,
+    empty where there is none. ``busy``: whether one is being counted or was not looked at yet.
+    ``troubled``: how many do not work well; ``worst``: the first of those, the ones that are down before
+    the others."""
+
+    count: int
+    active: str
+    newest: str
+    fallback: tuple[BackendInfo, ...]
+    busy: bool
+    troubled: int
+    worst: tuple[BackendInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What a person typed of a backend, not yet checked.
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
+from dashboard.errors import InvalidInput
+from dashboard.services.backends_values import Draft
+from dashboard.services.permissions import Actor, Role
 from dashboard.storage.presets import PRESETS
 from dashboard.storage.registry import options_of
 from dashboard.storage.wrapper_options import new_encryption_key
-from tests.web.conftest import SECRET, Browser, Console, add_bucket
+from tests.web.conftest import ADMIN, SECRET, Browser, Console, add_bucket, set_up
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -153,6 +157,50 @@ def test_the_order_of_fallback_is_saved(admin: Browser, console: Console) -> Non
     assert admin.post("/backends/fallback", order="second").status_code == 303
     assert console.services.backends.get("second").fallback_position == 1
     assert admin.post("/backends/fallback", order="nobody").status_code == 404
+
+
+def test_thousands_of_backends_are_shown_a_page_at_a_time(fresh: Console, tmp_path: Path) -> None:
+    set_up(fresh)
+    who = Actor(ADMIN, Role.ADMIN, "web")
+    for number in range(70):
+        fresh.services.backends.add(
+            who, Draft(f"folder-{number:03}", "local", {"root": str(tmp_path / f"{number}")}, {})
+        )
+    browser = fresh.browser()
+    browser.sign_in(ADMIN)
+    statements = counted_statements(fresh, browser)
+    first, second = browser.get("/backends").text, browser.get("/backends?page=2").text
+    assert first.count('id="row-') == 50
+    assert second.count('id="row-') == 21
+    assert "Page 2 of 2" in second
+    assert browser.get("/backends?page=99999999999999999999").text.count('id="row-') == 21
+    assert "41 more backends" in browser.get("/").text
+    assert 'value="folder-069"' in browser.get("/migrations/new").text
+    page = browser.get("/api/v1/backends?limit=30&offset=60").json
+    assert (len(page["backends"]), page["next_offset"]) == (11, None)
+    assert browser.get("/api/v1/backends?limit=60").json["next_offset"] == 60
+    # What a page costs does not grow with the number of backends.
+    assert max(statements.values()) < 60, statements
+    with pytest.raises(InvalidInput, match="at most 50"):
+        fresh.services.backends.fallback_order(who, [f"folder-{number:03}" for number in range(51)])
+
+
+def counted_statements(console: Console, browser: Browser) -> dict[str, int]:
+    """How many statements the database was asked for each page."""
+    count = [0]
+    engine = console.services.backends._database.main
+
+    def tick(*_: object) -> None:
+        count[0] += 1
+
+    event.listen(engine, "before_cursor_execute", tick)
+    found = {}
+    for page in ("/", "/backends", "/settings", "/migrations", "/migrations/new"):
+        count[0] = 0
+        browser.get(page)
+        found[page] = count[0]
+    event.remove(engine, "before_cursor_execute", tick)
+    return found
 
 
 def test_making_active_compares_first(admin: Browser, console: Console) -> None:

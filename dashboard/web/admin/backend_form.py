@@ -32,7 +32,7 @@ class BackendForm(Page):
         preset = request.args.get("preset", "")
         if not preset:
             return str(self.render("admin/backend_form.html", form=None, providers=fields.providers()))
-        taken = frozenset(b.name for b in services().backends.list())
+        taken = frozenset(b.name for b in services().backends.choices())
         return self._page(fields.form(preset, name=fields.suggested_name(preset, taken)))
 
     @route("/backends/new", Permission.CONFIGURE, methods=("POST",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flask import request, url_for
@@ -13,11 +14,12 @@ from dashboard.services.permissions import Permission
 from dashboard.services.probes import ProbeRun
 from dashboard.web.admin.fields import shown_options
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
-from dashboard.web.admin.recent import all_backends
 from dashboard.web.admin.shell import add_command
 from dashboard.web.context import actor, from_htmx, services
+from dashboard.web.numbers import whole
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
+PAGE = 50
 
 
 class BackendPages(Page):
@@ -30,12 +32,12 @@ class BackendPages(Page):
     @route("/backends", Permission.VIEW)
     def index(self) -> str:
         """All backends, and the order in which reads fall back."""
-        return str(self.render("admin/backends.html", **_all()))
+        return str(self.render("admin/backends.html", **_page()))
 
     @route("/backends/live", Permission.VIEW)
     def live(self) -> str:
         """The table of the list, as it is now."""
-        return str(self.render("admin/backends_live.html", **_all()))
+        return str(self.render("admin/backends_live.html", **_page()))
 
     @route("/backend/<name>", Permission.VIEW)
     def show(self, name: str) -> str:
@@ -77,7 +79,8 @@ class BackendPages(Page):
             return see_other(url_for("overview.live" if from_htmx() else "overview.index"))
         if shows == "backend" and name is not None:
             return see_other(url_for("backends.live_one" if from_htmx() else "backends.show", name=name))
-        return see_other(url_for("backends.live" if from_htmx() else "backends.index"))
+        page = whole(request.form, "page") or None
+        return see_other(url_for("backends.live" if from_htmx() else "backends.index", page=page))
 
     @route("/backends/fallback", Permission.CONFIGURE, methods=("POST",))
     def fallback(self) -> Response:
@@ -107,19 +110,21 @@ def _run(probe: str) -> ProbeRun | None:
         return None
 
 
-def _all() -> dict[str, Any]:
-    backends = all_backends()
-    ordered = sorted(
-        (b for b in backends if b.fallback_position is not None and not b.active),
-        key=lambda b: b.fallback_position or 0,
-    )
+def _page() -> dict[str, Any]:
+    summary = services().backends.summary()
+    last = max(1, math.ceil(summary.count / PAGE))
+    page = min(whole(request.args, "page") or 1, last)
+    backends = services().backends.list(offset=(page - 1) * PAGE, limit=PAGE)
+    fallback = summary.fallback
     return {
-        "backends": sorted(backends, key=lambda b: not b.active),
-        "active": next((b for b in backends if b.active), None),
-        "fallback": ordered,
+        "backends": backends,
+        "summary": summary,
+        "page": page,
+        "last": last,
+        "fallback": fallback,
         "outside": [b for b in backends if b.fallback_position is None and not b.active],
-        "moves": _moves([b.name for b in ordered]),
-        "seconds": _beat(backends),
+        "moves": _moves([b.name for b in fallback]),
+        "seconds": BUSY_SECONDS if summary.busy else IDLE_SECONDS,
     }
 
 
@@ -129,14 +134,13 @@ def _one(backend: BackendInfo, *, asked: bool = False) -> dict[str, Any]:
         "name": backend.name,
         "options": shown_options(backend),
         "command": add_command(backend),
-        "seconds": _beat((backend,)),
+        "seconds": BUSY_SECONDS if _busy(backend) else IDLE_SECONDS,
         "asked": asked,
     }
 
 
-def _beat(backends: tuple[BackendInfo, ...]) -> int:
-    busy = any(b.status.counting or b.status.badge == "unknown" for b in backends)
-    return BUSY_SECONDS if busy else IDLE_SECONDS
+def _busy(backend: BackendInfo) -> bool:
+    return backend.status.counting or backend.status.badge == "unknown"
 
 
 def _moves(names: list[str]) -> dict[str, dict[str, list[str]]]:

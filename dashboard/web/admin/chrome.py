@@ -8,7 +8,7 @@ from flask import Flask
 
 from dashboard.services.keys import KeyState
 from dashboard.web.admin.figures import working
-from dashboard.web.admin.recent import all_backends, recent_migrations
+from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.context import services
 
 
@@ -19,7 +19,7 @@ def install(app: Flask) -> None:
 
 def _menu_count(item: Any) -> int:
     if item.name == "Backends":
-        return len(all_backends())
+        return services().backends.count()
     if item.name == "Migrations":
         return sum(working(p) for p in recent_migrations())
     return 0

@@ -107,7 +107,7 @@ class NewMigration(Page):
                 wish=wish,
                 error=error,
                 field=error.subject if error else "",
-                backends=services().backends.list(),
+                backends=services().backends.choices(),
                 conflicts=CONFLICTS,
                 proofs=PROOFS,
                 most_workers=services().settings.max_workers,
@@ -117,7 +117,7 @@ class NewMigration(Page):
 
 def _prefilled(given: Mapping[str, str]) -> Wish:
     """From the source's page, or from the active backend to the one other there is."""
-    backends = services().backends.list()
+    backends = services().backends.choices()
     names = [b.name for b in backends]
     active = next((b.name for b in backends if b.active), "")
     source = given.get("source", "") if given.get("source", "") in names else active

@@ -7,6 +7,7 @@ from typing import Any
 from flask import request, url_for
 from werkzeug.wrappers import Response
 
+from dashboard.errors import StowageError
 from dashboard.migration.types import ObjectState, Outcome, Progress, State
 from dashboard.services.permissions import Permission
 from dashboard.web.admin import figures
@@ -172,5 +173,8 @@ def _next_step(p: Progress) -> str:
         return "start"
     if p.outcome is Outcome.WITH_ERRORS:
         return ""
-    target = next((b for b in services().backends.list() if b.name == p.destination), None)
-    return "activate" if target and not target.active else ""
+    try:
+        active = services().backends.get(p.destination).active
+    except StowageError:
+        return ""
+    return "" if active else "activate"

@@ -10,6 +10,7 @@ from flask import url_for
 
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends import BackendInfo
+from dashboard.services.backends_values import Summary
 from dashboard.services.homecoming import Away
 from dashboard.storage.standing_in import FOLDER
 
@@ -28,14 +29,24 @@ class Trouble:
 
 
 def troubles(
-    backends: Sequence[BackendInfo],
+    backends: Summary,
     migrations: Sequence[Progress],
     *,
     runner_alive: bool,
     away: Sequence[Away] = (),
 ) -> tuple[Trouble, ...]:
     """All notices of the overview."""
-    found = [_of_backend(backend) for backend in backends]
+    found = [_of_backend(backend) for backend in backends.worst]
+    if more := backends.troubled - len(backends.worst):
+        found.append(
+            Trouble(
+                "warn",
+                f"{more:,} more {'backend does' if more == 1 else 'backends do'} not work well.",
+                "The list shows which.",
+                "See the backends",
+                url_for("backends.index"),
+            )
+        )
     found += [_of_migration(p) for p in _latest(migrations)]
     found += [trouble for each in away for trouble in _of_away(each)]
     if not runner_alive and any(not p.state.final and p.state is not State.PAUSED for p in migrations):

@@ -44,8 +44,14 @@ def migration(id: int) -> Response:
 @blueprint.get("/backends")
 @declare(Permission.VIEW)
 def backends() -> Response:
-    """``{"backends": [...]}``. Of a secret only whether it is set."""
-    return jsonify(backends=[_backend(b) for b in services().backends.list()])
+    """``{"backends": [...], "next_offset": number or null}``; ``limit`` and ``offset`` page. Of a secret only
+    whether it is set."""
+    limit, offset = _whole("limit", _MOST, _MOST), _whole("offset", 0, LARGEST_NUMBER)
+    found = services().backends.list(offset=offset, limit=limit + 1)
+    return jsonify(
+        backends=[_backend(b) for b in found[:limit]],
+        next_offset=offset + limit if len(found) > limit else None,
+    )
 
 
 def _progress(p: Progress) -> dict[str, Any]:

@@ -176,7 +176,7 @@ class Activation:
                 return True
             names = target.name, active.name
         label = f"compare-{job.subject_id}"
-        there, here = (self._backends.driver(name, label=label) for name in names)
+        there, here = (self._backends.whole(name, label=label) for name in names)
         try:
             tally = self._compared(job.subject_id, here, there, stop)
         finally:

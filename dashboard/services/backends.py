@@ -22,18 +22,19 @@ from dashboard.services.backends_drafts import changes, check_name, complete, mo
 from dashboard.services.backends_drivers import DriverCache
 from dashboard.services.backends_queries import MOST_FALLBACK, BackendQueries, info, named
 from dashboard.services.backends_values import BackendInfo, Draft, Resolved, Stored
+from dashboard.services.backends_whole import STAND_IN, around, with_what_waits
 from dashboard.services.cache_folders import CacheFolders
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys, place_of_secret
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.status import Badge, Status, forget
-from dashboard.services.waiting import Neighbours, SqlBook, refuse_waiting
+from dashboard.services.waiting import refuse_stranding, refuse_waiting
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
 from dashboard.storage.types import Secret
-from dashboard.storage.wrapper_options import has_fallback, is_read_only
+from dashboard.storage.wrapper_options import is_read_only
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
 
@@ -130,6 +131,7 @@ class Backends(BackendQueries):
                 _refuse_in_use(session, row, "moved or renamed")
             if gone:
                 refuse_waiting(session, row, "moved")
+            refuse_stranding(session, row, stored.options, resolved.options)
             self._audit_edit(session, actor, stored, resolved, draft.cleared)
             row.name, row.preset, row.options = resolved.name, resolved.preset, dict(resolved.options)
             row.version += 1
@@ -201,7 +203,8 @@ class Backends(BackendQueries):
         """The backend's driver, kept open for the next caller; do not close it.
 
         With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
-        speaks to the backend itself: no cache, and no other backend behind it.
+        speaks to the backend itself: no cache, and no other backend behind it. What waits there for other
+        backends is shown only under the labels in ``SEES_WAITING``.
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
         self._keys.require_open()
@@ -211,24 +214,19 @@ class Backends(BackendQueries):
             secrets = self._open(stored, frozenset(stored.tokens))
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
-            home = registry.build(stored.driver, options, secrets, told=told)
-            return home if label else self._with_fallback(stored, home)
+            place = registry.build(stored.driver, options, secrets, told=told)
+            return around(self._database, stored, place, label, self._stand_in)
 
         return self._drivers.get(stored.id, stored.version, label, build)
 
-    def _with_fallback(self, stored: Stored, home: Driver) -> Driver:
-        if not has_fallback(stored.options):
-            return home
-        # Only who reads and writes like an application needs others behind a backend.
-        from dashboard.storage.wrappers.fallback import Fallback
+    def whole(self, name: str, *, label: str) -> Driver:
+        """The backend's driver for looking at all it has: what waits to be sent home to it is there too.
+        The rest as :meth:`driver` with a label."""
+        home = self.driver(name, label=label)
+        return with_what_waits(self._database, self._stored(name), home, self._stand_in)
 
-        others = Neighbours(
-            self._database,
-            stored.id,
-            lambda name: self.driver(name, label="stand-in"),
-            stored.options,
-        )
-        return Fallback(home, SqlBook(self._database, stored.id), others)
+    def _stand_in(self, name: str) -> Driver:
+        return self.driver(name, label=STAND_IN)
 
     def release(self, label: str) -> None:
         """Close the drivers opened under a label. Idempotent."""

@@ -76,7 +76,7 @@ class Checks:
         due = time.monotonic() + PROGRESS_EVERY
         finished = False
         try:
-            for entry in self._backends.driver(name, label="check").list():
+            for entry in self._backends.whole(name, label="check").list():
                 objects += 1
                 size += entry.size
                 # Looking at the clock costs more than counting.

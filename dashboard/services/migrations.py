@@ -45,7 +45,6 @@ from dashboard.services.migrations_rows import (
 )
 from dashboard.services.migrations_spec import check_spec, command_line, from_json, to_json
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.waiting import refuse_incomplete
 
 MOST_ROWS = 1000
 MOST_MIGRATIONS = 200
@@ -74,7 +73,6 @@ class Migrations:
             there = find_backend(session, destination, "destination")
             refuse_overlap((here.driver, here.options), (there.driver, there.options), spec.prefix)
             refuse_read_only(here.options, there.options, spec)
-            refuse_incomplete(session, here)
             row = Migration(
                 source=here.name,
                 source_id=here.id,

@@ -127,7 +127,7 @@ class MigrationWork:
                 subject=name,
                 remedy="Add it again and start a new migration; what is there already will be skipped.",
             )
-        return self._backends.driver(current, label=label)
+        return self._backends.whole(current, label=label)
 
 
 class _Watch:

@@ -27,7 +27,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.s3_options import uses_own_key
 from dashboard.storage.standing_in import Attempt, Content, Hold, Unsettled, Waiting
-from dashboard.storage.wrapper_options import is_encrypted, is_read_only
+from dashboard.storage.wrapper_options import FALLBACK, READ_ONLY, has_fallback, is_encrypted, is_read_only
 
 
 class SqlBook:
@@ -212,19 +212,35 @@ def refuse_waiting(session: Session, row: Backend, deed: str) -> None:
     session.execute(delete(WaitingObject).where(concerned))
 
 
-def refuse_incomplete(session: Session, source: Backend) -> None:
-    """Raise ``InvalidInput`` for a migration from a backend that does not have everything at home."""
-    left = session.scalar(
-        select(func.count(WaitingObject.id)).where(
-            WaitingObject.home_id == source.id, WaitingObject.state.in_(READABLE)
-        )
-    )
-    if left:
+def refuse_stranding(
+    session: Session, row: Backend, before: Mapping[str, str], after: Mapping[str, str]
+) -> None:
+    """Raise ``InvalidInput`` for a change of options after which nobody would read what waits for a backend,
+    or take it away from where it waits."""
+    field, concerned = "", WaitingObject.home_id == row.id
+    if has_fallback(before) and not has_fallback(after):
+        field, why = FALLBACK, "to be sent home to this backend, and would not be read any more"
+    elif is_read_only(after) and not is_read_only(before):
+        concerned = or_(concerned, WaitingObject.stand_in_id == row.id)
+        field, why = READ_ONLY, "in this backend or to be sent home to it, for which it is written to"
+    if not field:
+        return
+    readable = select(func.count(WaitingObject.id)).where(concerned, WaitingObject.state.in_(READABLE))
+    if left := session.scalar(readable) or 0:
+        objects = "1 object waits" if left == 1 else f"{left:,} objects wait"
         raise InvalidInput(
-            "source",
-            f"{left:,} objects wait to be sent home to “{source.name}” and would not be copied.",
-            remedy="Wait until they are at home; the overview shows how many are left.",
+            field,
+            f"{objects} {why}.",
+            remedy="Save this once everything is at home; the overview shows how much is left.",
         )
+
+
+def waits_for(session: Session, home_id: int) -> int:
+    """How many writes wait to be sent home to a backend."""
+    rows = select(func.count(WaitingObject.id)).where(
+        WaitingObject.home_id == home_id, WaitingObject.state.in_(READABLE)
+    )
+    return session.scalar(rows) or 0
 
 
 class _said:

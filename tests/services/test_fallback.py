@@ -16,7 +16,6 @@ from sqlalchemy import update
 
 from dashboard.app import open_storage
 from dashboard.errors import Kind, StowageError
-from dashboard.migration.types import Spec
 from dashboard.models.waiting import WaitingObject
 from dashboard.services import homecoming
 from dashboard.services.backends_values import Draft
@@ -258,9 +257,6 @@ def test_neither_home_nor_stand_in_goes_while_something_waits(place: Place, tmp_
         assert "wait" in caught.value.reason
     with pytest.raises(StowageError):
         backends.edit(ADMIN, Draft("spare", "local", options(tmp_path / "x"), {}, existing="spare"))
-    with pytest.raises(StowageError) as caught:
-        place.services.migrations.create(ADMIN, "home", "spare", Spec())
-    assert "sent home" in caught.value.reason
     place.return_()
     place.send()
     backends.remove(ADMIN, "home")

@@ -14,21 +14,25 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from dashboard.errors import InvalidInput
+from dashboard.migration.memory import MemoryLedger
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import homecoming
 from dashboard.services.backends_values import Draft
 from dashboard.services.services import Services
 from dashboard.services.waiting import SqlBook
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.drivers.local import LocalDriver
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import InvalidKey, StorageError
 from dashboard.storage.http_exchange import Exchange
 from dashboard.storage.standing_in import FOLDER
 from dashboard.storage.types import Attributes
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
-from tests.services.composed import add_local, add_s3, composed
+from tests.services.composed import add_local, add_s3, await_state, composed, running
 from tests.services.console import ADMIN
 from tests.storage.objects import content_of, get, stream
 
@@ -304,3 +308,108 @@ def test_many_come_home_side_by_side(disk: Disk, monkeypatch: pytest.MonkeyPatch
     disk.send()
     assert disk.states() == []
     assert all((disk.root / f"{number}").read_bytes() == b"%d" % number for number in range(40))
+
+
+def test_what_waits_in_a_backend_is_no_part_of_it(disk: Disk, tmp_path: Path) -> None:
+    (disk.spare / "own").write_bytes(b"of the stand-in")
+    disk.root.rename(disk.root.with_name("away"))
+    disk.driver.put("a/b", b"waits")
+    services = disk.services
+    spare = services.backends.driver("spare")
+    assert [entry.key for entry in spare.list()] == ["own"]
+    assert list(spare.list(FOLDER)) == []
+    assert isinstance(spare, KeepsFolders)
+    assert list(spare.folders("")) == []
+    [path] = [path for path in (disk.spare / FOLDER).rglob("*") if path.is_file()]
+    key = str(path.relative_to(disk.spare))
+    assert get(spare, key) == b"waits"
+    for call in (
+        lambda: spare.delete(key),
+        lambda: spare.put(key, b"x"),
+        lambda: stream(spare, key, b"x"),
+        lambda: spare.remove_folder(FOLDER.rstrip("/")),
+    ):
+        with pytest.raises(InvalidKey):
+            call()
+    add_local(services, "target", tmp_path / "target")
+    number = services.migrations.create(ADMIN, "spare", "target", Spec(delete_source=True), approve=True)
+    services.backends.refresh(ADMIN, "spare")
+    with running(services):
+        done = await_state(services, number, State.FINISHED)
+        wait_until(lambda: services.backends.get("spare").status.objects == 0, seconds=20, what="a count")
+    assert (done.outcome, done.counters.found) == (Outcome.CLEAN, 1)
+    assert [path.name for path in (tmp_path / "target").rglob("*") if path.is_file()] == ["own"]
+    disk.root.with_name("away").rename(disk.root)
+    disk.send()
+    assert (disk.root / "a/b").read_bytes() == b"waits"
+
+
+def test_what_waits_for_a_backend_is_part_of_it(disk: Disk, tmp_path: Path) -> None:
+    services = disk.services
+    (disk.root / "old").write_bytes(b"at home")
+    disk.away(("new", b"waits here"), ("old", b"waits there"))
+    add_local(services, "target", tmp_path / "target")
+    (tmp_path / "target" / "old").write_bytes(b"waits there")
+    services.activation.activate(ADMIN, "home")
+    with running(services):
+        services.activation.compare(ADMIN, "target")
+        wait_until(
+            lambda: (found := services.activation.comparison("target")) is not None and not found.running,
+            seconds=20,
+            what="the comparison",
+        )
+        compared = services.activation.comparison("target")
+        assert compared is not None
+        assert (compared.total, compared.present, compared.missing) == (2, 1, 1)
+        assert "migrate the other 1 first?" in compared.sentence
+
+
+def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
+    disk: Disk, tmp_path: Path
+) -> None:
+    services = disk.services
+    (disk.root / "old").write_bytes(b"at home")
+    disk.away(("new", b"waits"))
+    add_local(services, "target", tmp_path / "target")
+    source, target = services.backends.whole("home", label="x"), services.backends.driver("target", label="x")
+    ledger = MemoryLedger()
+    spec = Spec(delete_source=True)
+    result = run(
+        MigrationJob(1, spec, lambda: True, "home"),
+        source,
+        target,
+        ledger,
+        lambda: Control.RUN,
+        on_state=lambda *_: None,
+    )
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_SKIPS)
+    [kept] = [row for row in ledger.rows() if row.reason]
+    assert kept.key == "new"
+    assert "waits in another backend" in kept.reason
+    assert (tmp_path / "target" / "new").read_bytes() == b"waits"
+    assert not (disk.root / "old").exists()
+    assert get(disk.driver, "new") == b"waits"
+    disk.send()
+    assert (disk.root / "new").read_bytes() == b"waits"
+    assert services.backends.whole("home", label="x") is services.backends.driver("home", label="x")
+
+
+def test_nothing_that_waits_is_left_behind_by_a_setting(disk: Disk) -> None:
+    backends = disk.services.backends
+    root = {"root": str(disk.root)}
+    disk.away(("a", b"waits"))
+    for name, options, field in (
+        ("home", {**root, "fallback": "false"}, "fallback"),
+        ("home", {**root, "fallback": "true", "read_only": "true"}, "read_only"),
+        ("spare", {"root": str(disk.spare), "read_only": "true"}, "read_only"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            backends.edit(ADMIN, Draft(name, "local", options, {}, existing=name))
+        assert caught.value.subject == field
+        assert "1 object waits" in caught.value.reason
+        assert "overview" in caught.value.remedy
+    backends.edit(ADMIN, Draft("house", "local", {**root, "fallback": "true"}, {}, existing="home"))
+    assert get(backends.driver("house"), "a") == b"waits"
+    disk.send()
+    backends.edit(ADMIN, Draft("house", "local", {**root, "fallback": "false"}, {}, existing="house"))
+    assert (disk.root / "a").read_bytes() == b"waits"

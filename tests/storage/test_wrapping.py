@@ -24,6 +24,8 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.wrapper_options import WRAPPERS
+from dashboard.storage.wrappers._with_waiting import WithWaiting
+from dashboard.storage.wrappers._without_waiting import WithoutWaiting
 from dashboard.storage.wrapping import Wrapper, as_stored
 
 OF_A_WRITING = {ProvesByParts}
@@ -56,6 +58,8 @@ def wrapper_kinds() -> list[type[Wrapper]]:
 
 
 KINDS = wrapper_kinds()
+EVERY = [*KINDS, WithWaiting, WithoutWaiting]
+"""Those that the services put around a driver by themselves, too."""
 
 
 class Everything(MemoryDriver):
@@ -87,7 +91,7 @@ def bare(kind: type[Wrapper], inner: Driver) -> Wrapper:
     return made
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("power", sorted(POWERS, key=lambda power: power.__name__), ids=lambda p: p.__name__)
 def test_a_wrapper_keeps_every_power_or_says_why_not(kind: type[Wrapper], power: type) -> None:
     said = [power in kind.forwards, power in kind.adapts, power in kind.withholds]
@@ -155,7 +159,7 @@ def test_the_stand_in_has_every_power() -> None:
     assert protocols.SecuresConnections in POWERS
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_what_a_wrapper_calls_its_own_hides_no_forwarded_power(kind: type[Wrapper]) -> None:
     forwarded = {name for power in kind.forwards for name in vars(power) if not name.startswith("_")}
     assert not forwarded & set(dir(kind))

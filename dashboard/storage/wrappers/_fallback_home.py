@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
@@ -80,14 +80,16 @@ class Replacing:
 
 
 class Falling(Wrapper):
-    """The base of the fallback. ``alone``: nobody is asked or written to but home; what waits counts."""
+    """The base of the fallback."""
 
-    def __init__(self, inner: Driver, book: Book, stand_ins: StandIns, *, alone: bool = False) -> None:
+    alone: ClassVar[bool] = False
+    """Whether nobody but home is asked or written to; what waits counts all the same."""
+
+    def __init__(self, inner: Driver, book: Book, stand_ins: StandIns) -> None:
         super().__init__(inner)
         self.recent = Recent()
         self._book = book
         self._stand_ins = stand_ins
-        self._alone = alone
 
     def replacing(self, key: str) -> Replacing:
         """Around what replaces or removes the object at home."""
@@ -98,14 +100,14 @@ class Falling(Wrapper):
         try:
             return ask(self.inner)
         except StorageError as error:
-            if self._alone or not elsewhere or not (isinstance(error, NotFound) or is_away(error)):
+            if self.alone or not elsewhere or not (isinstance(error, NotFound) or is_away(error)):
                 raise
             for _, driver in self._stand_ins.in_order(writing=False):
                 with suppress(StorageError):
                     return ask(driver)
             raise
 
-    def refuse_waiting(self, key: str, operation: str) -> None:
+    def refuse_waiting(self, key: str, operation: str, *, retryable: bool = True) -> None:
         """Raise when what readers of this key get is not at home, where ``operation`` would look."""
         if self._book.newest(key) is not None:
             raise StorageError(
@@ -114,5 +116,5 @@ class Falling(Wrapper):
                 operation=operation,
                 subject=key,
                 remedy="Try again once it is at home; the overview shows how much is left.",
-                retryable=True,
+                retryable=retryable,
             )

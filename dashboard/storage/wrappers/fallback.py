@@ -185,7 +185,7 @@ class Fallback(Falling):
     ) -> Written:
         """Have the first backend that can take an object, of this MD5 and size, keep it; raises ``trouble``
         if none can."""
-        if self._alone:
+        if self.alone:
             raise trouble
         md5, size = found
         content = Content(size, md5, attributes or Attributes(), self.recent.of(key), create_only)

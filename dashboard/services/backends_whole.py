@@ -1,0 +1,45 @@
+"""A backend's driver with what belongs to it elsewhere: what waits to be sent home, and who stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dashboard.services.backends_values import Stored
+from dashboard.services.database import Database
+from dashboard.services.waiting import Neighbours, SqlBook, waits_for
+from dashboard.storage.driver import Driver
+from dashboard.storage.wrapper_options import has_fallback
+from dashboard.storage.wrappers._without_waiting import WithoutWaiting
+
+STAND_IN = "stand-in"
+SEES_WAITING = frozenset({STAND_IN, "homecoming"})
+"""Labels of those who put objects into the folder in which they wait, and take them out again."""
+
+DriverOf = Callable[[str], Driver]
+"""The driver of a backend that stands in, by name."""
+
+
+def around(database: Database, stored: Stored, place: Driver, label: str, driver_of: DriverOf) -> Driver:
+    """What the user of a label gets: the place itself, without what waits there for others, or with others
+    behind it."""
+    if label in SEES_WAITING:
+        return place
+    home = WithoutWaiting(place)
+    if label or not has_fallback(stored.options):
+        return home
+    # Only who reads and writes like an application needs others behind a backend.
+    from dashboard.storage.wrappers.fallback import Fallback
+
+    others = Neighbours(database, stored.id, driver_of, stored.options)
+    return Fallback(home, SqlBook(database, stored.id), others)
+
+
+def with_what_waits(database: Database, stored: Stored, home: Driver, driver_of: DriverOf) -> Driver:
+    """Home, and what waits to be sent there. While nothing does, that is home itself."""
+    with database.read() as session:
+        if not waits_for(session, stored.id):
+            return home
+    from dashboard.storage.wrappers._with_waiting import WithWaiting
+
+    others = Neighbours(database, stored.id, driver_of, stored.options)
+    return WithWaiting(home, SqlBook(database, stored.id), others)

@@ -56,6 +56,9 @@ LoadModule dir_module @MODULES@/mod_dir.so
 TypesConfig @FOLDER@/types
 DavLockDB @FOLDER@/locks
 DocumentRoot @FILES@
+<Directory />
+AllowOverride None
+</Directory>
 <Directory @FILES@>
 DirectoryIndex index.html
 Dav On
@@ -108,6 +111,7 @@ worker_processes 2;
 events {}
 http {
   access_log off;
+  types { text/html html; text/plain txt; }
   client_body_temp_path @FOLDER@/bodies;
   proxy_temp_path @FOLDER@/proxy;
   fastcgi_temp_path @FOLDER@/fastcgi;

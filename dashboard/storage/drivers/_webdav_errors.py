@@ -210,6 +210,30 @@ def bent(scene: Scene) -> InvalidKey:
     return InvalidKey(scene.key, f"{scene.host} stores “{scene.key}” under a different name.")
 
 
+def unlisted(scene: Scene) -> InvalidKey:
+    """The server takes the name and then leaves it out of its listings."""
+    return InvalidKey(
+        scene.key, f"{scene.host} leaves names that begin with a dot out of its listings, “{scene.key}” too."
+    )
+
+
+def hides_its_folder(scene: Scene) -> InvalidKey:
+    """With this name in it, the server would show a page and not a folder."""
+    return InvalidKey(
+        scene.key, f"With “{scene.key}” in it, {scene.host} would show that page and no longer the folder."
+    )
+
+
+def hidden_by(page: str, scene: Scene) -> StorageError:
+    """A page stands in for a folder that was to be listed."""
+    error = Unsupported(
+        scene.operation, f"{scene.host} shows the page “{page}” and not what is in “{scene.subject}”."
+    )
+    error.subject = scene.subject
+    error.remedy = "Have the page switched off there: in Apache's settings, “DirectoryIndex disabled”."
+    return error
+
+
 def on_the_wire(trouble: str, scene: Scene) -> StorageError:
     """The error for a request that got no answer it could use; see ``wire.trouble_in``."""
     return wire_error(

@@ -8,25 +8,29 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Literal
 from unicodedata import normalize
 
-from dashboard.storage.drivers._webdav_errors import Scene, elsewhere, on_the_wire, translate
+from dashboard.errors import Kind
+from dashboard.storage.drivers._webdav_errors import Scene, elsewhere, hidden_by, on_the_wire, translate
 from dashboard.storage.drivers._webdav_place import IDLE_SECONDS, Place
 from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
-from dashboard.storage.errors import Changed
+from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.http_exchange import Answering, Broken
 from dashboard.storage.http_server import Answer, HttpServer
 from dashboard.storage.ranges import part_of, range_header
-from dashboard.storage.wire import patiently
+from dashboard.storage.wire import patiently, pause
 
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
 _LONGEST_ANSWER = 1024 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
+PAGES = ("index.html", "index.htm", "index.xhtml", "index.php", "index.cgi", "index.pl")
+"""What servers show in place of a folder; Apache's mod_dir then answers a PROPFIND of it with 405."""
 _REPEATABLE = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
 
 
@@ -74,8 +78,9 @@ class Client:
         *,
         overwrite: bool,
         idle: float = IDLE_SECONDS,
-    ) -> bool:
-        """Move or copy between two paths; false when there is something and it is not to be overwritten.
+    ) -> Literal["new", "replaced", "taken"]:
+        """Move or copy between two paths: to where nothing was, over something, or not at all because
+        something is there and is not to be overwritten.
 
         The destination is a whole address at first, as all servers know it. One behind a proxy that ends
         TLS takes that for another server and answers 502; it is given the path alone (RFC 4918, 8.3).
@@ -84,11 +89,12 @@ class Client:
             destination = to if bare else self.place.server + to
             headers = {"destination": destination, "overwrite": "T" if overwrite else "F"}
             accept = (412,) if bare else (412, 502)
-            answer = self.send(method, source, scene, headers=headers, accept=accept, idle=idle)
+            send = partial(self.send, method, source, scene, headers=headers, accept=accept, idle=idle)
+            answer = _until_free(send)
             if answer.status != 502:
                 self._bare_destinations = bare
                 break
-        return answer.status != 412
+        return "taken" if answer.status == 412 else "replaced" if answer.status == 204 else "new"
 
     def open(
         self,
@@ -125,14 +131,14 @@ class Client:
 
         Raises before the first resource when the request fails, ``NotFound`` for example.
         """
-        headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
 
         def once() -> Answering:
-            return self.open(
-                "PROPFIND", path, scene, headers=headers, body=QUERY, accept=REDIRECTS, idle=idle
-            )
+            return self._ask_properties(path, scene, depth, idle, accept=(405, *REDIRECTS))
 
         response = patiently(once, attempts)
+        if response.status == 405:
+            response.close()
+            raise self._not_listed(path, scene)
         # What was not asked for may be a few bytes that inflate to gigabytes.
         encoded = response.headers.get("content-encoding", "identity") not in ("", "identity")
         if response.status != 207 or encoded:
@@ -146,6 +152,22 @@ class Client:
                 yield from resources(response.pieces())
         finally:
             response.close()
+
+    def _ask_properties(
+        self, path: str, scene: Scene, depth: str, idle: float, *, accept: tuple[int, ...]
+    ) -> Answering:
+        headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
+        return self.open("PROPFIND", path, scene, headers=headers, body=QUERY, accept=accept, idle=idle)
+
+    def _not_listed(self, path: str, scene: Scene) -> StorageError:
+        """The error for a PROPFIND that is not allowed: no WebDAV there, or a page in place of the folder."""
+        for page in PAGES if path.endswith("/") else ():
+            with suppress(StorageError):
+                response = self._ask_properties(path + page, scene, "0", IDLE_SECONDS, accept=())
+                response.close()
+                if response.status == 207:
+                    return hidden_by(page, scene)
+        return translate(405, scene)
 
     def look(
         self, key: str, scene: Scene, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
@@ -222,6 +244,18 @@ class Client:
             raise on_the_wire("unreadable", scene) from error
         except Broken as error:
             raise on_the_wire(error.trouble, scene) from error
+
+
+def _until_free(send: Callable[[], Answer]) -> Answer:
+    """Its answer, also from a server that is busy or has it locked for a moment: nothing was done then."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return send()
+        except StorageError as error:
+            if error.kind is not Kind.THROTTLED:
+                raise
+        pause(attempt)
+    return send()
 
 
 def _whole(answer: Answer, scene: Scene) -> Answer:

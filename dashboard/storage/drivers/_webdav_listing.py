@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dashboard.errors import Kind
 from dashboard.storage.drivers._walking import (
     LONGEST_PATH,
     UNKNOWN,
@@ -27,7 +28,7 @@ from dashboard.storage.drivers._webdav_errors import (
 from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_place import check, is_temporary
 from dashboard.storage.drivers._webdav_xml import Resource
-from dashboard.storage.errors import InvalidKey, NotFound
+from dashboard.storage.errors import InvalidKey, NotFound, StorageError
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
@@ -94,6 +95,18 @@ def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
         if not folder:
             raise place_missing(client.scene(operation)) from error
         require_place(client, operation)
+    except StorageError as error:
+        # Apache and lighttpd refuse a file's name with a slash after it in words of their own.
+        odd = error.kind in (Kind.INVALID_KEY, Kind.DENIED)
+        if not odd or not folder or not _is_file(client, folder[:-1], operation):
+            raise
+
+
+def _is_file(client: Client, key: str, operation: str) -> bool:
+    try:
+        return not client.look(key, client.scene(operation, key)).folder
+    except StorageError:
+        return False
 
 
 def _is_name(name: str) -> bool:

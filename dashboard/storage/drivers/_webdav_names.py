@@ -16,16 +16,18 @@ from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._walking import gather
-from dashboard.storage.drivers._webdav_errors import bent
-from dashboard.storage.drivers._webdav_http import Client
+from dashboard.storage.drivers._webdav_errors import bent, hides_its_folder, unlisted
+from dashboard.storage.drivers._webdav_http import PAGES, Client
 from dashboard.storage.drivers._webdav_listing import members
 from dashboard.storage.drivers._webdav_place import new_temporary
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import StorageError, Unsupported
 from dashboard.storage.paths import key_bytes, key_text
 
 _ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/ ")
 _COMMON = "!#$%&'()+,;=@[]^`{}?"
 _BOTH_FORMS = "\u00e9e\u0301"
+_LEADING_DOT = "./"
+"""Stands for a name that begins with a dot."""
 _BEYOND = "\U0001f600"
 _NOT_ABOUT_THE_NAME = frozenset(
     {
@@ -46,6 +48,11 @@ class Way(Enum):
     MOVE = "move"
     PUT = "put"
     NONE = "none"
+    UNLISTED = "left out of listings"
+    HIDES = "hides its folder"
+
+
+_REFUSALS = {Way.NONE: bent, Way.UNLISTED: unlisted, Way.HIDES: hides_its_folder}
 
 
 class Names:
@@ -66,8 +73,10 @@ class Names:
             if not self._known:
                 self._learn_common()
             ways = {self._way(each) for each in odd}
-        if Way.NONE in ways:
-            raise bent(self._client.scene("write", key))
+        scene = self._client.scene("write", key)
+        for way, refusal in _REFUSALS.items():
+            if way in ways:
+                raise refusal(scene)
         return Way.PUT not in ways
 
     def _learn_common(self) -> None:
@@ -84,9 +93,13 @@ class Names:
         return self._known[odd]
 
     def _try(self, odd: str) -> Way:
+        if odd in PAGES:
+            return self._try_page(odd)
         # Neither in the middle only nor at an end only: " x", "x.", "x?x".
-        tail = f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
-        put, moved = new_temporary("a") + tail, new_temporary("b") + tail
+        head, tail = "", f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
+        if odd == _LEADING_DOT:
+            head, tail = ".", ""
+        put, moved = f"{head}{new_temporary('a')}{tail}", f"{head}{new_temporary('b')}{tail}"
         scene = self._client.scene("write")
         path = self._client.place.path
         before = set(self._there())
@@ -94,16 +107,37 @@ class Names:
             if not self._accepted(partial(self._client.send, "PUT", path(put), scene)):
                 return Way.NONE
             if put not in self._there():
-                return Way.NONE
+                return Way.UNLISTED if odd == _LEADING_DOT else Way.NONE
             move = partial(self._client.transfer, "MOVE", path(put), path(moved), scene, overwrite=False)
             arrived = self._accepted(move) and moved in self._there()
             return Way.MOVE if arrived else Way.PUT
         finally:
             stems = (put.removesuffix(tail), moved.removesuffix(tail))
+            # By name too: what is not listed would stay.
+            self._drop(put, moved)
             with suppress(StorageError):
-                for name in set(self._there()) - before:
-                    if name.startswith(stems):
-                        self._client.send("DELETE", path(name), scene, accept=(404,))
+                self._drop(*(n for n in set(self._there()) - before if n.startswith(stems)))
+
+    def _try_page(self, page: str) -> Way:
+        """Whether a folder can still be listed with this in it; tried on a folder of its own."""
+        scene = self._client.scene("write")
+        folder = new_temporary("a") + "/"
+        path = self._client.place.path
+        self._client.send("MKCOL", path(folder), scene)
+        try:
+            self._client.send("PUT", path(folder + page), scene)
+            listed = [member.path[-1] for member in members(self._client, folder, "write")]
+            return Way.MOVE if listed == [page] else Way.HIDES
+        except Unsupported:
+            return Way.HIDES
+        finally:
+            self._drop(folder + page, folder)
+
+    def _drop(self, *names: str) -> None:
+        scene, path = self._client.scene("write"), self._client.place.path
+        for name in names:
+            with suppress(StorageError):
+                self._client.send("DELETE", path(name), scene, accept=(404,))
 
     def _accepted(self, request: Callable[[], object]) -> bool:
         """Whether the server took the request; trouble that is not about the name raises."""
@@ -129,4 +163,5 @@ def _odd(key: str) -> list[str]:
         odd += [_BEYOND] if any(ord(c) > 0xFFFF for c in key) else []
     names = [name for name in key.split("/") if name]
     odd += sorted({name[-1] for name in names if name[-1] in ". "})
-    return odd
+    odd += [_LEADING_DOT] if any(name[0] == "." for name in names) else []
+    return odd + [page for page in PAGES if page == names[-1]]

@@ -18,7 +18,7 @@ from dashboard.storage.types import Secret
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 90.0
 
-_TEMPORARY = re.compile(r"\.stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f]{8,})-[0-9a-f]{12}.*\Z")
+_TEMPORARY = re.compile(r"\.?stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f]{8,})-[0-9a-f]{12}.*\Z")
 _LONGEST_NAME = 255
 
 
@@ -120,10 +120,11 @@ def is_temporary(name: str) -> bool:
 
 
 def new_temporary(key: str) -> str:
-    """The key for the bytes of an unfinished write: beside the key, so that a move is a renaming."""
+    """The key for the bytes of an unfinished write: beside the key, so that a move is a renaming. It begins
+    without a dot: some servers never list such names, and what was left behind would not be found."""
     folder, slash, _ = key.rpartition("/")
     began = f"{int(time.time() * 1000):x}"
-    return f"{folder}{slash}.stowage-tmp-{_digest(key)}-{began}-{secrets.token_hex(6)}"
+    return f"{folder}{slash}stowage-tmp-{_digest(key)}-{began}-{secrets.token_hex(6)}"
 
 
 def belongs(name: str, keys: frozenset[str], since: float) -> bool:

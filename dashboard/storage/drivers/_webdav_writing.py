@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +25,7 @@ from dashboard.storage.drivers._webdav_errors import (
     file_in_the_way,
     folder_in_the_way,
     place_missing,
+    translate,
 )
 from dashboard.storage.drivers._webdav_http import Client
 from dashboard.storage.drivers._webdav_listing import members, require_place, walk
@@ -35,6 +39,9 @@ from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Written
 
 _REMEMBERED = 20_000
+_TRIES = 3
+_FUTURE = 3600.0
+"""Seconds a new file may be older than the one it replaces before the clocks are not believed."""
 
 
 class Writer:
@@ -71,8 +78,15 @@ class Writer:
             return self.client.send("PUT", path(key), scene, headers=headers, body=data)
         temporary = new_temporary(key)
         try:
-            answer = self.client.send("PUT", path(temporary), scene, headers=headers, body=data)
-            self.move(temporary, key, scene, create_only=create_only)
+            send = partial(self.client.send, "PUT", path(temporary), scene, body=data)
+            answer = send(headers=headers)
+            self.move(
+                temporary,
+                key,
+                scene,
+                create_only=create_only,
+                later=lambda when: send(headers={**headers, "date": formatdate(when, usegmt=True)}),
+            )
         except BaseException:
             self.drop(temporary)
             raise
@@ -102,8 +116,16 @@ class Writer:
         if error.kind is Kind.NOT_FOUND and "/" not in key:
             raise error
 
-    def move(self, temporary: str, key: str, scene: Scene, *, create_only: bool) -> None:
-        """Give the finished bytes their name."""
+    def move(
+        self,
+        temporary: str,
+        key: str,
+        scene: Scene,
+        *,
+        create_only: bool,
+        later: Callable[[float], object] | None = None,
+    ) -> None:
+        """Give the finished bytes their name. ``later`` sends them again as of a time, which nginx keeps."""
         for _ in range(3):
             if self._moved(temporary, key, scene, overwrite=False):
                 return
@@ -115,14 +137,48 @@ class Writer:
                 continue
             if found.folder:
                 self._clear(key, scene)
-            elif self._moved(temporary, key, scene, overwrite=True):
+                continue
+            if later and (when := self._told_apart_at(found, temporary, scene)):
+                later(when)
+            if self._moved(temporary, key, scene, overwrite=True):
                 return
         # The server says there is something, and there is nothing: it looks elsewhere.
         raise bent(scene)
 
+    def _told_apart_at(self, old: Resource, temporary: str, scene: Scene) -> float | None:
+        """The time a file needs so that it can be told from the one it replaces; None where it can be.
+        Without ETags, two of one size and second cannot."""
+        if old.etag or old.modified is None:
+            return None
+        new = self.client.look(temporary, scene)
+        same = new.size == old.size and new.modified is not None
+        return old.modified + 1 if same and 0 <= old.modified - (new.modified or 0) < _FUTURE else None
+
     def _moved(self, source: str, to: str, scene: Scene, *, overwrite: bool) -> bool:
         path = self.client.place.path
-        return self.client.transfer("MOVE", path(source), path(to), scene, overwrite=overwrite)
+        try:
+            done = self.client.transfer("MOVE", path(source), path(to), scene, overwrite=overwrite)
+        except StorageError as error:
+            # Apache answers with a redirect, nginx with 409, where a folder has the name.
+            if error.retryable or source.endswith("/") or not self._is_folder(to, scene):
+                raise
+            return False
+        if done == "replaced" and not overwrite and not source.endswith("/") and self._is_folder(to, scene):
+            # lighttpd moves it into the folder of that name.
+            self._bring_back(to, source, scene)
+            return False
+        return done != "taken"
+
+    def _is_folder(self, key: str, scene: Scene) -> bool:
+        with suppress(NotFound):
+            return self.client.look(key, scene).folder
+        return False
+
+    def _bring_back(self, folder: str, source: str, scene: Scene) -> None:
+        path = self.client.place.path
+        inside = f"{folder}/{source.rpartition('/')[2]}"
+        if self.client.transfer("MOVE", path(inside), path(source), scene, overwrite=False) == "taken":
+            raise folder_in_the_way(scene)
 
     def _may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
         try:
@@ -196,19 +252,30 @@ class Writer:
                 self.remove_folder(f"{folder}/{key_text(name)}")
 
     def _make(self, folder: str, scene: Scene) -> None:
-        path = self.client.place.path(f"{folder}/")
         # 405: it is there already, as a folder or as a file.
-        answer = self.client.send("MKCOL", path, scene, accept=(404, 405, 409))
-        if answer.status in (404, 409):
+        if self._ask_for(folder, scene, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
                 raise place_missing(scene)
             self._make(above, scene)
-            self.client.send("MKCOL", path, scene, accept=(405,))
+            self._ask_for(folder, scene, accept=(405,))
         with self._lock:
             if len(self._folders) >= _REMEMBERED:
                 self._folders.clear()
             self._folders.add(folder)
+
+    def _ask_for(self, folder: str, scene: Scene, *, accept: tuple[int, ...]) -> int:
+        """MKCOL; its status. Apache answers 403 to one of two that make the same folder at once, which is no
+        refusal: the folder is there."""
+        path = self.client.place.path(f"{folder}/")
+        for _ in range(_TRIES):
+            answer = self.client.send("MKCOL", path, scene, accept=(403, *accept))
+            if answer.status != 403:
+                return answer.status
+            with suppress(NotFound):
+                self.client.look(folder, scene)
+                return 405
+        raise translate(403, scene)
 
     def _forget(self, key: str) -> None:
         top = key.partition("/")[0]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
+from dashboard.storage.content_types import guessed_type
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._walking import gather
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
@@ -80,6 +81,8 @@ class WebDAVDriver:
         self._place = place
         self._client = Client(place)
         self._writer = Writer(self._client)
+        self._lists_etags: bool | None = None
+        """Whether PROPFIND tells them; where not, those of a GET are nobody's version."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -103,7 +106,13 @@ class WebDAVDriver:
         headers = {"if-match": f'"{if_version}"'} if strong else {}
         path = self._place.path(key)
         try:
-            response = self._client.open("GET", path, scene, headers=headers, accept=REDIRECTS)
+            try:
+                response = self._client.open("GET", path, scene, headers=headers, accept=REDIRECTS)
+            except Changed:
+                # lighttpd lists ETags of files and knows none of them when it is asked for one.
+                if not _same(self._stat(key, "read").version, if_version):
+                    raise
+                response = self._client.open("GET", path, scene, accept=REDIRECTS)
         except StorageError as error:
             # Servers answer in many ways to a GET of a folder.
             if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED) or not self._is_folder(key):
@@ -122,14 +131,20 @@ class WebDAVDriver:
         check(key)
         check_range(start, length)
         info = self._stat(key, "read")
-        if if_version is not None and if_version != info.version:
+        if if_version is not None and not _same(if_version, info.version):
             raise Changed(key)
         length = min(length, info.size - start)
         if length <= 0:
             return b""
         etag = None if (info.version or "").startswith(("W/", "@")) else info.version
-        part = self._client.part(key, start, length, etag)
-        if if_version is not None and etag is None and self._stat(key, "read").version != if_version:
+        try:
+            part = self._client.part(key, start, length, etag)
+        except Changed:
+            if etag is None or not _same(self._stat(key, "read").version, info.version):
+                raise
+            part = self._client.part(key, start, length, None)
+            etag, if_version = None, info.version
+        if if_version is not None and etag is None and not _same(self._stat(key, "read").version, if_version):
             raise Changed(key)
         return whole_part(key, part, length)
 
@@ -209,7 +224,7 @@ class WebDAVDriver:
         if not self._writer.names.movable(to):
             raise Unsupported("copy", f"{self._place.host} cannot move an object to “{to}”.")
         before = source._stat(key, "copy")
-        if if_version is not None and before.version != if_version:
+        if if_version is not None and not _same(before.version, if_version):
             raise Changed(key, operation="copy")
         scene = self._client.scene("write", to)
         self._writer.make_folders(to, scene)
@@ -218,7 +233,7 @@ class WebDAVDriver:
             there, here = source._place.path(key), self._place.path(temporary)
             self._client.transfer("COPY", there, here, scene, overwrite=False, idle=_COPY_SECONDS)
             size = size_of(self._client.look(temporary, scene), scene)
-            if source._stat(key, "copy").version != before.version:
+            if not _same(source._stat(key, "copy").version, before.version):
                 raise Changed(key, operation="copy")
             self._writer.move(temporary, to, scene, create_only=False)
         except BaseException:
@@ -306,10 +321,16 @@ class WebDAVDriver:
         headers = response.headers
         length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))
         etag = headers.get("etag", "")
-        if (not etag and modified is None) or not length.isdecimal():
-            # The page a server makes of a folder has neither.
-            found = self._stat(key, "read")
+        if not etag or not length.isdecimal() or self._lists_etags is None:
+            # The page a server makes of a folder has neither; and some list an ETag that they do not send.
+            found = self._file(key, "read")
+            told = (int(length) if length.isdecimal() else found.size, modified or found.modified)
+            if told != (found.size, found.modified):
+                raise Changed(key)
             length, modified = str(found.size), found.modified
+            etag = etag or found.etag
+        if not self._lists_etags:
+            etag = ""
         resource = Resource(
             path=(),
             folder=False,
@@ -319,22 +340,31 @@ class WebDAVDriver:
             content_type=headers.get("content-type", ""),
         )
         info = _info(key, resource)
-        if if_version is not None and if_version not in (info.version, _stamp(resource)):
+        if if_version is not None and not _same(if_version, info.version) and if_version != _stamp(resource):
             raise Changed(key)
         return info
 
     def _stat(self, key: str, operation: str) -> ObjectInfo:
+        return _info(key, self._file(key, operation))
+
+    def _file(self, key: str, operation: str) -> Resource:
         found = self._client.look(key, self._client.scene(operation, key))
         if found.folder:
             raise NotFound(key, operation=operation)
+        self._lists_etags = bool(found.etag)
         size_of(found, self._client.scene(operation, key))
-        return _info(key, found)
+        return found
 
     def _is_folder(self, key: str) -> bool:
         try:
             return self._client.look(key, self._client.scene("read", key)).folder
         except StorageError:
             return False
+
+
+def _same(version: str | None, other: str | None) -> bool:
+    """Whether two versions are one. A mark of weakness is no difference: Apache takes it away with time."""
+    return (version or "").removeprefix("W/") == (other or "").removeprefix("W/")
 
 
 def _info(key: str, resource: Resource) -> ObjectInfo:
@@ -346,7 +376,8 @@ def _info(key: str, resource: Resource) -> ObjectInfo:
         modified=resource.modified,
         etag=etag,
         version=etag or _stamp(resource),
-        attributes=Attributes(content_type=kind or None),
+        # nginx lists no types.
+        attributes=Attributes(content_type=kind or guessed_type(key)),
     )
 
 

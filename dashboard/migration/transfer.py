@@ -252,6 +252,7 @@ class _Move:
             need_md5=self._spec.verify is Verify.READBACK,
             metadata=self._authorship.metadata(to),
             before_write=before_write,
+            prove_read=self._spec.verify is not Verify.SIZE,
         )
 
     def _require_free(self, key: str) -> None:

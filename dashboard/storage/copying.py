@@ -7,20 +7,22 @@ All large transfers of a process share one budget of memory, whoever calls.
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, is_guarded
 from dashboard.storage.resuming import resuming
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import as_stored
 
 Stop = Callable[[], bool]
+Checked = Callable[[Reading], ReadCheck]
 
 SERVER_SIDE = 1024 * 1024
 """From this many bytes on a server-side copy beats moving the bytes, which needs fewer requests."""
@@ -30,10 +32,6 @@ _STREAM = 32 * 1024 * 1024
 """Bytes a stream holds: three parts of 8 MiB and what is being read."""
 _TRIFLE = 64 * 1024
 """Objects this small are not worth counting."""
-
-_ETAG = re.compile(r"(?P<md5>[0-9a-f]{32})(-(?P<parts>[0-9]{1,5}))?\Z")
-_MIB = 1024 * 1024
-_USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))
 
 
 class Interrupted(Exception):
@@ -100,6 +98,7 @@ def copy_object(
     need_md5: bool = True,
     metadata: Mapping[str, str] = EMPTY,
     before_write: Callable[[], None] = lambda: None,
+    prove_read: bool = True,
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
@@ -111,16 +110,34 @@ def copy_object(
     ``need_md5`` a large object is not hashed as a whole where its parts prove it, and not even read
     where the server copies it and proves the copy: set it only to compare the MD5 with something else.
 
+    What comes over a connection on which bytes could change unnoticed, from a backend that keeps no checksum
+    to compare it with, is read twice; not so with ``prove_read`` off.
+
     Raises ``Changed`` when the source is no longer what was listed, ``Damaged`` when length or a
     checksum that the source vouches for differ (nothing is written then) or when what the destination
     stored differs (it is removed again), ``Exists`` under ``create_only``, ``Interrupted``, and whatever
     the drivers raise. Safe to repeat.
     """
     _check(stop)
-    job = _Job(source, destination, entry, to, create_only, need_md5, progress, stop, metadata, before_write)
+    job = _Job(
+        source,
+        destination,
+        entry,
+        to,
+        create_only,
+        need_md5,
+        prove_read,
+        progress,
+        stop,
+        metadata,
+        before_write,
+    )
     copied = job.on_server() if copies_on_server(source, destination, entry) else None
     if copied is None:
-        copied = job.whole() if entry.size <= SMALL else job.stream()
+        try:
+            copied = job.through_here()
+        except UnprovenRead as unproven:
+            copied = job.once_more(unproven.parts)
     progress(entry.size)
     return replace(copied, written=_settled(destination, copied.written, stop))
 
@@ -149,15 +166,18 @@ def same_content(
     """
     if entry.size != found.size:
         return False
-    if entry.etag and entry.etag == found.etag and _ETAG.match(entry.etag):
+    if entry.etag and entry.etag == found.etag and ETAG.match(entry.etag):
         return True
-    here = _vouched(source, entry) if entry.etag and _ETAG.match(entry.etag) else None
+    here = _vouched(source, entry) if entry.etag and ETAG.match(entry.etag) else None
     if here is not None and found.md5 is not None:
         return here == found.md5
     if here is None and found.md5 is None:
         return _same_by_reading(source, destination, entry, found, stop)
     if here is None:
-        return _Digest(entry.size, entry.etag).of(source, entry.key, entry.etag, stop).md5 == found.md5
+        return (
+            _digest(source, entry.key, entry.etag, stop, ContentDigest(entry.size, entry.etag)).md5
+            == found.md5
+        )
     return read_back(destination, found.key, stop=stop, if_version=found.version) == here
 
 
@@ -165,79 +185,20 @@ def _same_by_reading(
     source: Driver, destination: Driver, entry: Entry, found: ObjectInfo, stop: Stop
 ) -> bool:
     """Neither side gives an MD5: hash the source, in the shape of the other's ETag too where it has one."""
-    here = _Digest(entry.size, found.etag).of(source, entry.key, entry.etag, stop)
-    if found.etag in here.etags:
+    here = _digest(source, entry.key, entry.etag, stop, ContentDigest(entry.size, found.etag))
+    if found.etag in here.etags():
         return True
-    there = _Digest(found.size, entry.etag).of(destination, found.key, found.version, stop)
+    there = _digest(destination, found.key, found.version, stop, ContentDigest(found.size, entry.etag))
     return here.md5 == there.md5
 
 
-class _Digest:
-    """The MD5 of a content and the ETags it would have if it had been uploaded in usual parts.
-
-    An ETag ``<md5>-<n>`` is the MD5 of the MD5s of n parts; their size is not told but mostly usual.
-    """
-
-    def __init__(self, size: int, like: str | None) -> None:
-        match = _ETAG.match(like or "")
-        parts = int(match["parts"] or 0) if match else 0
-        self._whole = hashlib.md5(usedforsecurity=False)
-        self._composites = [_Composite(each) for each in _part_sizes(size, parts)]
-        self.md5 = ""
-        self.etags: frozenset[str] = frozenset()
-
-    def of(self, driver: Driver, key: str, version: str | None, stop: Stop) -> _Digest:
-        """Read the object through this digest."""
-        with resuming(driver, driver.read(key, if_version=version)) as reading:
-            _feed(reading, self._take, stop)
-        self.md5 = self._whole.hexdigest()
-        self.etags = frozenset(each.etag() for each in self._composites)
-        return self
-
-    def _take(self, chunk: bytes) -> None:
-        self._whole.update(chunk)
-        for each in self._composites:
-            each.update(chunk)
-
-
-class _Composite:
-    """The ETag of an upload in parts of one size."""
-
-    def __init__(self, part: int) -> None:
-        self._part = part
-        self._room = part
-        self._current = hashlib.md5(usedforsecurity=False)
-        self._done: list[bytes] = []
-
-    def update(self, chunk: bytes) -> None:
-        """The next bytes."""
-        view = memoryview(chunk)
-        while len(view) > self._room:
-            self._current.update(view[: self._room])
-            view = view[self._room :]
-            self._close()
-        self._current.update(view)
-        self._room -= len(view)
-
-    def etag(self) -> str:
-        """After the last byte."""
-        self._close()
-        return f"{hashlib.md5(b''.join(self._done), usedforsecurity=False).hexdigest()}-{len(self._done)}"
-
-    def _close(self) -> None:
-        self._done.append(self._current.digest())
-        self._current = hashlib.md5(usedforsecurity=False)
-        self._room = self._part
-
-
-def _part_sizes(size: int, parts: int) -> list[int]:
-    """Usual part sizes that cut ``size`` bytes into so many parts; at most two, since each costs a hash."""
-    if not parts:
-        return []
-    least = -(-size // parts)
-    even = -(-least // _MIB) * _MIB
-    fitting = {each for each in (*_USUAL_PARTS, even) if each and -(-size // each) == parts}
-    return sorted(fitting, key=lambda each: (each not in (8 * _MIB, 16 * _MIB), each))[:2]
+def _digest(
+    driver: Driver, key: str, version: str | None, stop: Stop, digest: ContentDigest
+) -> ContentDigest:
+    """Read the object through this digest."""
+    with resuming(driver, driver.read(key, if_version=version)) as reading:
+        _feed(reading, digest.update, stop)
+    return digest
 
 
 def _check(stop: Stop) -> None:
@@ -271,6 +232,7 @@ class _Job:
     to: str
     create_only: bool
     need_md5: bool
+    prove_read: bool
     progress: Callable[[int], None]
     stop: Stop
     metadata: Mapping[str, str]
@@ -295,18 +257,39 @@ class _Job:
         if written.size != entry.size:
             raise Changed(entry.key)
         if not written.md5 and (self.need_md5 or not written.proven):
-            written = replace(written, md5=self._read_again())
+            written = replace(written, md5=self.read_first())
         info = ObjectInfo(entry.key, entry.size, entry.modified, entry.etag, version=entry.etag)
         return Copied(info, written)
 
-    def whole(self) -> Copied:
+    def through_here(self, expected: str = "", parts: tuple[int, ...] = ()) -> Copied:
+        """By moving the bytes. ``expected`` and ``parts`` as in ``ReadCheck``. Raises ``UnprovenRead`` before
+        anything is visible at the destination when one of them is needed."""
+        check = partial(ReadCheck, self.source, expected=expected, parts=parts, needed=self.prove_read)
+        if not expected and self.prove_read and self.entry.etag is None and not is_guarded(self.source):
+            # There will be nothing to compare with: better not begin.
+            raise UnprovenRead
+        return self._whole(check) if self.entry.size <= SMALL else self._stream(check)
+
+    def once_more(self, parts: tuple[int, ...]) -> Copied:
+        """After a read that nothing proved, by what its parts tell or else by another one."""
+        if parts:
+            return self.through_here(parts=parts)
+        return self.through_here(expected=self.read_first())
+
+    def read_first(self) -> str:
+        """The MD5 of what the source sends."""
+        return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)
+
+    def _whole(self, checked: Checked) -> Copied:
         """In one request each way."""
         with _budget.hold(3 * self.entry.size, self.stop):
             with self._opened() as reading:
+                check = checked(reading)
                 data = reading.read_all()
                 info = reading.info
-            if info.md5 is not None and info.md5 != hashlib.md5(data, usedforsecurity=False).hexdigest():
-                info = _undamaged(self.source, self.entry, info)
+            check.update(data)
+            if not check.passed():
+                info = self._undamaged(info, check)
             _check(self.stop)
             self.before_write()
             written = self.destination.put(
@@ -314,12 +297,11 @@ class _Job:
             )
             return Copied(info, written)
 
-    def stream(self) -> Copied:
+    def _stream(self, checked: Checked) -> Copied:
         """Piece by piece."""
         with _budget.hold(_STREAM, self.stop), resuming(self.source, self._opened()) as reading:
             info = reading.info
-            # Most large objects were uploaded in parts, so the source has no MD5 of the whole to compare.
-            md5 = hashlib.md5(usedforsecurity=False) if info.md5 is not None else None
+            check = checked(reading)
             with self.destination.write(
                 self.to, size=info.size, attributes=self._attributes(info), create_only=self.create_only
             ) as writing:
@@ -328,27 +310,31 @@ class _Job:
                 done = 0
                 for chunk in reading.chunks():
                     _check(self.stop)
-                    if md5 is not None:
-                        md5.update(chunk)
+                    check.update(chunk)
                     writing.write(chunk)
                     done += len(chunk)
                     self.progress(done)
-                if md5 is not None and md5.hexdigest() != info.md5:
-                    info = _undamaged(self.source, self.entry, info)
+                if not check.passed():
+                    info = self._undamaged(info, check)
                 _check(self.stop)
                 self.before_write()
                 written = writing.commit()
         if not written.md5 and not written.proven:
-            found = md5.hexdigest() if md5 is not None else ""
-            written = replace(written, md5=found or self._read_again())
+            written = replace(written, md5=check.md5 or self.read_first())
         return Copied(info, written)
 
     def _attributes(self, info: ObjectInfo) -> Attributes:
         given = info.attributes
         return replace(given, metadata={**given.metadata, **self.metadata}) if self.metadata else given
 
-    def _read_again(self) -> str:
-        return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)
+    def _undamaged(self, info: ObjectInfo, check: ReadCheck) -> ObjectInfo:
+        """After the bytes did not match the MD5 that came with them: was it one? An open read may take an
+        ETag for an MD5 although the object is encrypted with KMS; a look at the object tells."""
+        if check.expected and check.expected == info.md5 and _vouched(self.source, self.entry) is None:
+            if self.prove_read and not is_guarded(self.source):
+                raise UnprovenRead
+            return replace(info, md5=None)
+        raise Damaged(info.key, f"“{info.key}” was damaged on its way here: its checksum differs.")
 
     def _opened(self) -> Reading:
         """The object as it was listed, or ``Changed``."""
@@ -357,14 +343,6 @@ class _Job:
             reading.__exit__(None, None, None)
             raise Changed(self.entry.key)
         return reading
-
-
-def _undamaged(source: Driver, entry: Entry, info: ObjectInfo) -> ObjectInfo:
-    """After the bytes did not match the MD5 that came with them: was it one? An open read may take an
-    ETag for an MD5 although the object is encrypted with KMS; a look at the object tells."""
-    if _vouched(source, entry) is None:
-        return replace(info, md5=None)
-    raise Damaged(entry.key, f"“{entry.key}” was damaged on its way here: its checksum differs.")
 
 
 def _vouched(source: Driver, entry: Entry) -> str | None:

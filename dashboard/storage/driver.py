@@ -138,6 +138,15 @@ class ProvesByParts(Protocol):
 
 
 @runtime_checkable
+class TellsParts(Protocol):
+    """A :class:`Reading` of an object that may have been uploaded in parts, whose MD5s then make its ETag."""
+
+    def part_size(self, number: int) -> int | None:
+        """Bytes of one part, the first is 1; None where the server does not tell. Asks it."""
+        ...
+
+
+@runtime_checkable
 class CopiesWithin(Protocol):
     """Can copy between two keys of places that share credentials, without moving the bytes here."""
 

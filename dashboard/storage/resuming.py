@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import Driver, Reading, ReadsInParallel, ReadsRanges
+from dashboard.storage.driver import Driver, Reading, ReadsInParallel, ReadsRanges, TellsParts
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.types import ObjectInfo
 
@@ -76,6 +76,10 @@ class ResumingReading:
             for start in islice(starts, 1):
                 self._flying.append(self._threads.submit(self._part, start))
             yield piece
+
+    def part_size(self, number: int) -> int | None:
+        """See ``TellsParts``."""
+        return self._reading.part_size(number) if isinstance(self._reading, TellsParts) else None
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""

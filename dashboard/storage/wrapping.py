@@ -52,6 +52,9 @@ class Wrapper:
     transparent: ClassVar[bool] = False
     """Whether the wrapped driver holds the very same bytes under the very same keys."""
 
+    authenticates: ClassVar[bool] = False
+    """Whether its reads raise for every byte that is not what was written."""
+
     def __new__(cls, inner: Driver, *args: Any, **more: Any) -> Self:
         """An instance of the subclass with the powers that are left of the wrapped driver's."""
         known = (*cls.forwards, *cls.adapts)

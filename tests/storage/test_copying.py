@@ -15,11 +15,18 @@ import pytest
 
 from dashboard.storage import copying
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, Reading
+from dashboard.storage.drivers._s3_reading import S3Reading
 from dashboard.storage.drivers.local import LocalDriver
 from dashboard.storage.drivers.s3 import S3Driver
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
+from dashboard.storage.proving import is_guarded
+from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret
+from dashboard.storage.wrapper_options import ENCRYPTION_KEY, new_encryption_key
+from dashboard.storage.wrappers.encrypted import Encrypted
+from dashboard.storage.wrappers.read_only import ReadOnly
+from dashboard.storage.wrapping import CONNECTION, Wrapper
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
 
@@ -87,6 +94,7 @@ def copy(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda done: None,
     need_md5: bool = True,
+    prove_read: bool = True,
 ) -> Copied:
     return copy_object(
         source,
@@ -97,6 +105,7 @@ def copy(
         progress=progress,
         stop=stop,
         need_md5=need_md5,
+        prove_read=prove_read,
     )
 
 
@@ -113,6 +122,18 @@ class Foreign:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._driver, name)
+
+
+class Unvouched(Wrapper):
+    """A driver whose backend keeps no checksums: it tells neither ETag nor MD5."""
+
+    forwards = CONNECTION
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        opened = self.inner.read(key)
+        assert isinstance(opened, S3Reading)
+        opened.info = replace(opened.info, etag=None, version=None, md5=None)
+        return opened
 
 
 @SIZES
@@ -222,6 +243,128 @@ def test_bits_that_flip_on_the_way_here_are_noticed_before_anything_is_written(
     with pytest.raises(Damaged):
         copy(Foreign(source), destination, entry)  # type: ignore[arg-type]
     assert list(destination.list()) == []
+
+
+def in_parts(seaweedfs: SeaweedFS, place: S3Driver, key: str, data: bytes, *sizes: int) -> Entry:
+    """Upload in parts of these sizes, the last of which is used again and again."""
+    s3, where = seaweedfs.client(), {"Bucket": place._place.bucket, "Key": f"{place._place.prefix}{key}"}
+    where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
+    parts: list[dict[str, object]] = []
+    at = 0
+    while at < len(data):
+        size = sizes[min(len(parts), len(sizes) - 1)]
+        number = len(parts) + 1
+        sent = s3.upload_part(**where, PartNumber=number, Body=data[at : at + size])  # type: ignore[arg-type]
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        at += size
+    s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})  # type: ignore[arg-type]
+    return next(iter(place.list(key)))
+
+
+PARTS = pytest.mark.parametrize(
+    ("size", "parts"),
+    [(20, (8,)), (20, (6,)), (20, (6, 9)), (7, (5,))],
+    ids=["usual", "unusual", "unequal", "small"],
+)
+
+
+@PARTS
+@pytest.mark.parametrize("told", [True, False], ids=["told", "guessed"])
+def test_a_bit_that_flips_in_what_was_uploaded_in_parts_does_no_harm(
+    make: Make,
+    local: LocalDriver,
+    fault_proxy: FaultProxy,
+    seaweedfs: SeaweedFS,
+    *,
+    size: int,
+    parts: tuple[int, ...],
+    told: bool,
+) -> None:
+    source = make(fault_proxy.endpoint)
+    data = LARGE[: size * MIB + 3]
+    entry = in_parts(seaweedfs, source, "a", data, *(each * MIB for each in parts))
+    if not told:
+        fault_proxy.answer(400, "InvalidArgument", key="partNumber", method="HEAD", times=None)
+    fault_proxy.flip(100, key="/a")
+    copy(source, local, entry)
+    assert content(local, "a") == data
+
+
+@PARTS
+def test_bits_that_always_flip_in_what_was_uploaded_in_parts_are_noticed(
+    make: Make,
+    local: LocalDriver,
+    fault_proxy: FaultProxy,
+    seaweedfs: SeaweedFS,
+    *,
+    size: int,
+    parts: tuple[int, ...],
+) -> None:
+    source = make(fault_proxy.endpoint)
+    entry = in_parts(seaweedfs, source, "a", LARGE[: size * MIB + 3], *(each * MIB for each in parts))
+    fault_proxy.flip(100, key="/a", times=None)
+    with pytest.raises(Damaged):
+        copy(source, local, entry)
+    assert list(local.list()) == []
+
+
+def test_what_was_uploaded_in_equal_parts_is_read_once(
+    make: Make, local: LocalDriver, fault_proxy: FaultProxy, seaweedfs: SeaweedFS
+) -> None:
+    source = make(fault_proxy.endpoint)
+    entry = in_parts(seaweedfs, source, "a", LARGE, 6 * MIB)
+    fault_proxy.clear()
+    copy(source, local, entry)
+    assert [method for method, target in fault_proxy.seen if target.endswith("/a")] == ["GET"]
+
+
+def test_a_bit_that_flips_in_a_continued_read_does_no_harm(
+    make: Make, local: LocalDriver, fault_proxy: FaultProxy, seaweedfs: SeaweedFS
+) -> None:
+    source = make(fault_proxy.endpoint)
+    entry = in_parts(seaweedfs, source, "a", LARGE, 8 * MIB)
+    fault_proxy.reset(key="/a", method="GET", after=9 * MIB)
+    flip = fault_proxy.flip(100, key="/a")
+    copy(source, local, entry)
+    assert flip.hits == 1
+    assert content(local, "a") == LARGE
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_what_no_checksum_proves_is_read_twice(
+    make: Make, local: LocalDriver, fault_proxy: FaultProxy, data: bytes
+) -> None:
+    source = Unvouched(make(fault_proxy.endpoint))
+    entry = fill(source, "a", data)._replace(etag=None)
+    fault_proxy.flip(100, key="/a")
+    with pytest.raises(Damaged):
+        copy(source, local, entry)
+    assert list(local.list()) == []
+    fault_proxy.clear()
+    copy(source, local, entry)
+    assert content(local, "a") == data
+    assert len([method for method, _ in fault_proxy.seen if method == "GET"]) == 2
+    fault_proxy.clear()
+    copy(source, local, entry, to="b", prove_read=False)
+    assert len([method for method, _ in fault_proxy.seen if method == "GET"]) == 1
+
+
+def test_a_guarded_connection_needs_no_second_read(local: LocalDriver, make: Make) -> None:
+    bucket = make()
+    assert not is_guarded(bucket)
+    assert not is_guarded(ReadOnly(bucket))
+    assert is_guarded(local)
+    assert is_guarded(ReadOnly(local))
+    sealed = Encrypted.from_options(bucket, {}, {ENCRYPTION_KEY: new_encryption_key()})
+    assert is_guarded(sealed)
+    assert is_guarded(ReadOnly(sealed))
+    secure = make("https://127.0.0.1:1")
+    assert is_guarded(secure)
+    ftp = {"host": "127.0.0.1", "user": "u", "root": "/"}
+    for tls, guarded in (("none", False), ("explicit", True), ("implicit", True)):
+        secrets = {"password": Secret("p")}
+        driver = build("ftp", check_options("ftp", {**ftp, "tls": tls}, secrets), secrets)
+        assert is_guarded(driver) is guarded
 
 
 def test_bits_that_flip_on_the_way_there_are_noticed_and_removed(make: Make, fault_proxy: FaultProxy) -> None:

@@ -20,6 +20,7 @@ from dashboard.storage.driver import (
     Links,
     ProvesByParts,
     Reading,
+    TellsParts,
     Writing,
 )
 from dashboard.storage.drivers.memory import MemoryDriver
@@ -28,14 +29,14 @@ from dashboard.storage.wrappers._with_waiting import WithWaiting
 from dashboard.storage.wrappers._without_waiting import WithoutWaiting
 from dashboard.storage.wrapping import Wrapper, as_stored
 
-OF_A_WRITING = {ProvesByParts}
+OF_ONE_OPEN = {ProvesByParts, TellsParts}
 POWERS = {
     each
     for module in (protocols, object_powers, place_powers)
     for _, each in inspect.getmembers(module, inspect.isclass)
     if each.__module__ == module.__name__
     and getattr(each, "_is_protocol", False)
-    and each not in {Driver, Reading, Writing} | OF_A_WRITING
+    and each not in {Driver, Reading, Writing} | OF_ONE_OPEN
 }
 
 

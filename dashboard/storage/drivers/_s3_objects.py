@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers import _s3_listing
@@ -126,7 +127,8 @@ class Objects:
         answer = response.headers
         source = HttpSource(response, scene)
         try:
-            return S3Reading(self._described(key, answer, scene).info, source)
+            info = self._described(key, answer, scene).info
+            return S3Reading(info, source, partial(self._part_size, info, query))
         except StorageError:
             source.close()
             raise
@@ -173,6 +175,25 @@ class Objects:
             attributes=from_headers(headers),
         )
         return Head(info, opaque)
+
+    def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
+        """Bytes of one part an object was uploaded in. None where the server does not tell, and where the
+        ETag is not made of the parts' MD5s.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, ``partNumber``"""
+        scene = self._client.scene("stat", info.key)
+        full, headers = self._place.prefix + info.key, self._place.key_headers()
+        try:
+            query = {**query, "partNumber": str(number)}
+            answer = self._client.send("HEAD", scene, key=full, query=query, headers=headers)
+        except StorageError as error:
+            if error.retryable:
+                raise
+            return None
+        head = self._described(info.key, answer.headers, scene)
+        parts = answer.headers.get("x-amz-mp-parts-count", "")
+        if head.opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
+            return None
+        return head.info.size
 
     def exists(self, key: str) -> bool:
         """Whether the key is taken."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -34,9 +34,11 @@ class HttpSource:
 class S3Reading:
     """A read of one version of one object."""
 
-    def __init__(self, info: ObjectInfo, source: HttpSource) -> None:
+    def __init__(self, info: ObjectInfo, source: HttpSource, part_size: Callable[[int], int | None]) -> None:
         self.info = info
         self._source = source
+        self.part_size = part_size
+        """See ``TellsParts``."""
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""

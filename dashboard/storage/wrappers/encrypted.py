@@ -301,6 +301,7 @@ class _ReadsPieces(_Sealing):
 class Encrypted(_Sealing):
     """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
 
+    authenticates = True
     forwards = (
         CONNECTION
         | BESIDE_CONTENT

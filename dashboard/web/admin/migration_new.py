@@ -43,7 +43,8 @@ PROOFS = (
     Choice(
         "checksum",
         "Checksum",
-        "Compares a checksum taken while copying with the one the destination reports. No second transfer.",
+        "Compares checksums taken while copying with those that both sides keep. A source without TLS that "
+        "keeps none is read twice.",
     ),
     Choice(
         "readback",

@@ -29,6 +29,7 @@ class Overrides(TypedDict, total=False):
     trusted_proxies: int
     hosts: tuple[str, ...]
     key_file: Path
+    local_roots: tuple[Path, ...]
     max_workers: int
     log_level: str
 
@@ -40,7 +41,9 @@ class Settings:
     ``instance``: the folder with the databases, the key file and the local backend's files.
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
     front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
-    all names below it; empty for any. ``max_workers``: most threads a migration may use.
+    all names below it; empty for any. ``local_roots``: the folders of this machine that backends may be in;
+    empty for any that is not the console's, a program's or the system's. ``max_workers``: most threads a
+    migration may use.
     """
 
     instance: Path
@@ -50,6 +53,7 @@ class Settings:
     secure_cookies: bool = False
     trusted_proxies: int = 0
     hosts: tuple[str, ...] = ()
+    local_roots: tuple[Path, ...] = ()
     max_workers: int = 32
     log_level: str = "info"
 
@@ -62,6 +66,12 @@ class Settings:
                 raise SettingsError(
                     f"STOWAGE_HOSTS holds “{host}”; it takes names and addresses, separated by commas, "
                     "without https:// and without a port, such as: stowage.example.com, .example.org"
+                )
+        for root in self.local_roots:
+            if not root.is_absolute():
+                raise SettingsError(
+                    f"STOWAGE_LOCAL_ROOTS holds “{root}”; it takes whole paths, separated by colons, "
+                    "such as: /srv/files:/mnt/nas"
                 )
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(
@@ -97,6 +107,7 @@ class Settings:
             secure_cookies=overrides.get("secure_cookies", _boolean(env, "STOWAGE_SECURE_COOKIES", False)),
             trusted_proxies=overrides.get("trusted_proxies", _integer(env, "STOWAGE_TRUSTED_PROXIES", 0)),
             hosts=overrides.get("hosts", _names(env, "STOWAGE_HOSTS")),
+            local_roots=overrides.get("local_roots", _paths(env, "STOWAGE_LOCAL_ROOTS")),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
         )
@@ -121,6 +132,11 @@ def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """Names in small letters; the brackets of an IPv6 address may be there."""
     parts = re.split(r"[,\s]+", env.get(name, "").lower())
     return tuple(part.removeprefix("[").removesuffix("]") for part in parts if part)
+
+
+def _paths(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    parts = (part.strip() for part in env.get(name, "").split(os.pathsep))
+    return tuple(Path(part).expanduser() for part in parts if part)
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

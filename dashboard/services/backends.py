@@ -32,6 +32,7 @@ from dashboard.services.status import Badge, Status, forget
 from dashboard.services.waiting import refuse_stranding, refuse_waiting
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
+from dashboard.storage.folder_policy import ANYWHERE, FolderPolicy
 from dashboard.storage.options import SecretForm
 from dashboard.storage.types import Secret
 from dashboard.storage.wrapper_options import is_read_only
@@ -44,7 +45,7 @@ SHORTEST_HINTED = 16
 
 
 class Backends(BackendQueries):
-    """Thread-safe. ``forbidden_roots``: the console's own files, which no local backend may hold.
+    """Thread-safe. ``folders``: which folders of this machine a backend may be.
     ``caches``: the folder for copies of what is read; without it none are kept."""
 
     def __init__(
@@ -53,13 +54,13 @@ class Backends(BackendQueries):
         audit: AuditLog,
         keys: Keys,
         *,
-        forbidden_roots: Sequence[str] = (),
+        folders: FolderPolicy = ANYWHERE,
         caches: Path | None = None,
     ) -> None:
         super().__init__(database)
         self._audit = audit
         self._keys = keys
-        self._forbidden_roots = tuple(forbidden_roots)
+        self._folders = folders
         self._drivers = DriverCache()
         self._caches = CacheFolders(caches)
 
@@ -68,7 +69,7 @@ class Backends(BackendQueries):
         actor.require(Permission.CONFIGURE)
         self._keys.require_open()
         check_name(draft.name)
-        resolved = resolve(draft, None, self._open, self._forbidden_roots)
+        resolved = resolve(draft, None, self._open, self._folders)
         with self._database.write() as session:
             return info(self.insert(session, actor, resolved))
 
@@ -102,7 +103,7 @@ class Backends(BackendQueries):
         stored = self._stored(draft.existing) if draft.existing else None
         if stored is not None and draft.version not in (None, stored.version):
             raise _edited_meanwhile(stored.name)
-        return resolve(draft, stored, self._open, self._forbidden_roots)
+        return resolve(draft, stored, self._open, self._folders)
 
     def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
@@ -214,7 +215,7 @@ class Backends(BackendQueries):
             secrets = self._open(stored, frozenset(stored.tokens))
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
-            place = registry.build(stored.driver, options, secrets, told=told)
+            place = registry.build(stored.driver, options, secrets, told=told, folders=self._folders)
             return around(self._database, stored, place, label, self._stand_in)
 
         return self._drivers.get(stored.id, stored.version, label, build)
@@ -236,7 +237,7 @@ class Backends(BackendQueries):
         """A driver for something not saved yet. The caller closes it. Raises as ``add`` and ``edit`` do."""
         self._keys.require_open()
         resolved = self.resolve(draft)
-        return registry.build(resolved.driver, resolved.options, resolved.secrets)
+        return registry.build(resolved.driver, resolved.options, resolved.secrets, folders=self._folders)
 
     def close(self) -> None:
         """Close every driver. Idempotent."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends_values import Draft, Resolved, Stored
 from dashboard.storage import registry
-from dashboard.storage.options import Option
+from dashboard.storage.folder_policy import FolderPolicy
+from dashboard.storage.options import Option, OptionType
 from dashboard.storage.presets import find_preset
 from dashboard.storage.s3_options import refuse_without_own_key
 from dashboard.storage.types import Secret
@@ -33,9 +34,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def resolve(
-    draft: Draft, stored: Stored | None, open_secrets: Opener, forbidden_roots: Sequence[str]
-) -> Resolved:
+def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: FolderPolicy) -> Resolved:
     """Check a draft and complete it with the secrets it leaves blank. No network call.
 
     Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
@@ -58,7 +57,10 @@ def resolve(
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
-    options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=forbidden_roots)
+    options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=folders.own)
+    for option in specs(draft.preset):
+        if option.type is OptionType.PATH and options.get(option.name):
+            folders.check(option.name, options[option.name])
     if stored is not None:
         refuse_unreadable(stored.options, options)
     if stored is not None and kept:

@@ -10,6 +10,7 @@ from dashboard.services.backends import Backends
 from dashboard.services.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
+from dashboard.services.local_folders import folder_policy
 from dashboard.services.passwords import Passwords
 from dashboard.services.place_settings import PlaceSettings
 from dashboard.services.probes import Probes
@@ -44,8 +45,7 @@ def lay(settings: Settings, database: Database, *, passwords: Passwords | None =
     keys.prepare()
     accounts = Accounts(database, audit, keys, passwords)
     caches = settings.instance / "cache"
-    own = (settings.database, settings.work_database, settings.key_file, caches)
-    backends = Backends(database, audit, keys, forbidden_roots=[str(path) for path in own], caches=caches)
+    backends = Backends(database, audit, keys, folders=folder_policy(settings), caches=caches)
     status = StatusBoard(database)
     checks = Checks(backends, status, keys)
     probes = Probes(database, audit, backends, status)

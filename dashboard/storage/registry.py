@@ -18,6 +18,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType
+from dashboard.storage.folder_policy import FolderPolicy, UsesFolders
 from dashboard.storage.ftp_options import FTP_OPTIONS, check_ftp
 from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
 from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
@@ -116,10 +117,12 @@ def build(
     secrets: Mapping[str, Secret] = MappingProxyType({}),
     *,
     told: Mapping[str, str] = MappingProxyType({}),
+    folders: FolderPolicy | None = None,
 ) -> Driver:
     """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
     network call. ``told``: what wrappers are told by the program and not by a person, such as the folder
-    for a cache; without one nothing is kept on this disk."""
+    for a cache; without one nothing is kept on this disk. ``folders``: which folders of this machine it may
+    touch; any where not given."""
     kind = driver_type(driver)
     if kind.unusable:
         raise InvalidInput("driver", kind.unusable, remedy=REMEDY)
@@ -127,6 +130,8 @@ def build(
         made = _factory(kind.factory)(options, secrets)
     else:
         made = built(driver, lambda: _factory(kind.factory)(options, secrets))
+    if folders is not None and isinstance(made, UsesFolders):
+        made.keep_to(folders)
     everything = {**options, **told}
     for wrapper in WRAPPERS:
         if wrapper.wanted(everything, secrets):

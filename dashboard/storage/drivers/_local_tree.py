@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from threading import Lock
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._local_names import ExactNames
 from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.folder_policy import ANYWHERE, Identity, own_file
 from dashboard.storage.paths import key_bytes, key_text
 
 TEMPORARY = b".stowage-tmp"
@@ -61,6 +63,9 @@ class Tree:
         self.root = root
         self.shown = key_text(root)
         self._mounted = mounted
+        self.policy = ANYWHERE
+        self._allowed = ""
+        self._own: tuple[float, frozenset[Identity]] = (0.0, frozenset())
         self.names = ExactNames()
         self.nameless = True
         """Whether this disk may have files without a name; false once it said that it has not."""
@@ -84,11 +89,31 @@ class Tree:
                 remedy="Create it, or mount the disk or share it belongs to.",
             ) from error
         try:
-            self.check_mounted(os.fstat(fd), operation)
+            found = os.fstat(fd)
+            self.check_mounted(found, operation)
+            self._check_policy(fd, found, operation)
         except BaseException:
             os.close(fd)
             raise
         return fd
+
+    def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
+        """Every time, because another folder may be there by now; quickly where it is the one of before."""
+        if self.policy.own or self.policy.allowed:
+            allowed = self._allowed
+            if not allowed or not _is_at(fd, allowed):
+                self._allowed = self.policy.check_open(fd, self.shown, operation)
+            self._refuse_own_folder(found, self.shown, operation)
+
+    def _refuse_own_folder(self, found: os.stat_result, shown: str, operation: str) -> None:
+        """A folder of the console's own that was moved to below the root since."""
+        looked, own = self._own
+        now = time.monotonic()
+        if now - looked > 1.0:
+            own = self.policy.own_folders()
+            self._own = (now, own)
+        if (found.st_dev, found.st_ino) in own:
+            raise own_file(shown, operation)
 
     def check_mounted(self, found: os.stat_result, operation: str) -> None:
         """Raise where only a mounted share will do and this folder is of the system's own disk: what is
@@ -115,11 +140,21 @@ class Tree:
         for name in folders:
             try:
                 self.names.require(fd, name)
-                inner = os.open(name, _FOLDER, dir_fd=fd)
+                inner = self._open_inner(name, fd, operation)
             finally:
                 os.close(fd)
             fd = inner
         return fd
+
+    def _open_inner(self, name: bytes, parent: int, operation: str) -> int:
+        inner = os.open(name, _FOLDER, dir_fd=parent)
+        if self.policy.own:
+            try:
+                self._refuse_own_folder(os.fstat(inner), key_text(name), operation)
+            except BaseException:
+                os.close(inner)
+                raise
+        return inner
 
     def inner_folders(self, folders: list[bytes]) -> list[bytes]:
         """The names of the folders in a folder, without links and without our own temporary one. Raises
@@ -174,7 +209,7 @@ class Tree:
         name, created = folders[depth], False
         self.names.refuse(fd, name, key)
         try:
-            return os.open(name, _FOLDER, dir_fd=fd), False
+            return self._open_inner(name, fd, "write"), False
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
@@ -185,7 +220,7 @@ class Tree:
             created = True
         except FileExistsError:
             self.names.refuse(fd, name, key)
-        return os.open(name, _FOLDER, dir_fd=fd), created
+        return self._open_inner(name, fd, "write"), created
 
     def prune(self, folders: list[bytes]) -> None:
         """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
@@ -205,6 +240,13 @@ class Tree:
                 return
             finally:
                 os.close(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == path
+    except OSError:
+        return False
 
 
 def sync_folder(fd: int) -> None:

@@ -26,6 +26,7 @@ from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_
 from dashboard.storage.drivers._local_versions import delete_unchanged, version_of
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
+from dashboard.storage.folder_policy import FolderPolicy
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range, whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -121,6 +122,10 @@ class LocalDriver:
         root = options["root"].encode("utf-8", "surrogateescape")
         return cls(root, options.get("public_url", ""), mounted=options.get("mounted") == "true")
 
+    def keep_to(self, policy: FolderPolicy) -> None:
+        """See ``UsesFolders``. Looked at whenever the root is opened."""
+        self._tree.policy = policy
+
     def check_key(self, key: str) -> None:
         """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
         split_key(key)
@@ -144,6 +149,11 @@ class LocalDriver:
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             raise NotFound(key)
+        try:
+            self._tree.policy.refuse_own_file(info, key, "read")
+        except StorageError:
+            os.close(fd)
+            raise
         if if_version is not None and if_version != version_of(info):
             os.close(fd)
             raise Changed(key)

@@ -1,0 +1,119 @@
+"""Which folders of this machine a backend may be: decided when one is saved, and again whenever it is opened,
+because a folder that was missing or harmless may have been replaced by a link in between."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from dashboard.errors import InvalidInput, Kind
+from dashboard.storage.errors import StorageError
+
+Identity = tuple[int, int]
+"""Device and inode: the same file or folder whatever it is called."""
+
+_CHOOSE = "Choose a folder made for these files."
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPolicy:
+    """Immutable; the default allows everything, as a program that uses the library may do.
+
+    ``own``: files and folders of the console (databases, key, caches). ``system``: folders of programs and of
+    the system. A backend may be neither one of all these, nor inside, nor above one. ``allowed``: where not
+    empty, the only folders, with all below them, that a backend may be.
+    """
+
+    own: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+    def check(self, field: str, path: str) -> None:
+        """Raise ``InvalidInput`` for a path that no backend may be. A missing one is judged by its name."""
+        if refused := self._refusal(os.path.realpath(path), path):
+            raise InvalidInput(field, refused[0], remedy=refused[1])
+
+    def check_open(self, folder: int, shown: str, operation: str) -> str:
+        """As :meth:`check`, for an open folder, whatever path led to it; returns where it really is. Raises
+        kind ``denied``."""
+        real = _where(folder, shown)
+        if refused := self._refusal(real, shown):
+            raise _denied(*refused, operation, shown)
+        return real
+
+    def own_folders(self) -> frozenset[Identity]:
+        """The folders that the console's own files are in."""
+        return _identities({os.path.dirname(path) for path in self.own})
+
+    def refuse_own_file(self, found: os.stat_result, key: str, operation: str) -> None:
+        """Raise kind ``denied`` for a file of the console's own under another name."""
+        if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+            files = {f"{path}{end}" for path in self.own for end in ("", "-wal", "-shm", "-journal")}
+            if (found.st_dev, found.st_ino) in _identities(files):
+                raise own_file(key, operation)
+
+    def _refusal(self, real: str, shown: str) -> tuple[str, str] | None:
+        for path in self.own:
+            if _overlap(real, os.path.realpath(path)):
+                return f"“{shown}” holds Stowage's own database or key, or is inside of them.", _CHOOSE
+        for path in self.system:
+            if _overlap(real, os.path.realpath(path)):
+                return f"“{shown}” belongs to the system or to a program: “{path}” is there.", _CHOOSE
+        if self.allowed and not any(_below(real, os.path.realpath(path)) for path in self.allowed):
+            return (
+                f"“{shown}” is not in a folder that backends may use.",
+                f"Choose one in {' or '.join(f'“{path}”' for path in self.allowed)}, or add it to "
+                "STOWAGE_LOCAL_ROOTS.",
+            )
+        return None
+
+
+ANYWHERE = FolderPolicy()
+"""Of a program that uses the library."""
+
+
+@runtime_checkable
+class UsesFolders(Protocol):
+    """A driver that reads and writes folders of this machine."""
+
+    def keep_to(self, policy: FolderPolicy) -> None:
+        """Refuse, from now on, what the policy refuses. Called before the first use."""
+        ...
+
+
+def own_file(key: str, operation: str) -> StorageError:
+    """The refusal to touch the console's own files."""
+    return _denied(f"“{key}” is one of Stowage's own files.", "Leave it where it is.", operation, key)
+
+
+def _denied(reason: str, remedy: str, operation: str, subject: str) -> StorageError:
+    return StorageError(Kind.DENIED, reason, operation=operation, subject=subject, remedy=remedy)
+
+
+def _where(folder: int, path: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{folder}")
+    except OSError:
+        # No /proc here: the path is looked at once more, which leaves a moment for somebody to change it.
+        return os.path.realpath(path)
+
+
+def _identities(paths: set[str]) -> frozenset[Identity]:
+    found = set()
+    for path in paths:
+        try:
+            seen = os.stat(path)
+        except OSError:
+            continue
+        found.add((seen.st_dev, seen.st_ino))
+    return frozenset(found)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return _below(one, other) or _below(other, one)
+
+
+def _below(path: str, ancestor: str) -> bool:
+    return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")

@@ -59,19 +59,23 @@ class Accounts:
         """Begin a session and return its token, which is stored nowhere.
 
         Raises ``FORBIDDEN`` with one sentence for an unknown, disabled or mistaken person, and
-        ``THROTTLED`` after too many failures for this username or from this address.
+        ``THROTTLED`` after too many failures, or when too many people are signing in at this moment.
         """
         username = username.strip().lower()
         secret = wrapped(password)
-        with self._database.write() as session:
-            throttle.count_attempt(session, username, address)
-            user = _find(session, username)
-            stored = user.password_hash if user else None
-        # Hashing takes a tenth of a second: not while the write lock is held.
-        right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= LONGEST
-        fresh_hash = (
-            self._passwords.hash(secret) if right and self._passwords.outdated(stored or "") else None
-        )
+        with self._database.read() as session:
+            known = _signed_in_from(session, username, address)
+            throttle.refuse_blocked(session, username, address, known=known)
+        # Who is sent away here has not tried anything yet, so nothing is counted before.
+        with self._passwords.turn(address):
+            with self._database.write() as session:
+                throttle.count_attempt(session, username, address, known=known)
+                user = _find(session, username)
+                stored = user.password_hash if user else None
+            # Hashing takes a tenth of a second: not while the write lock is held.
+            right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= LONGEST
+            outdated = right and self._passwords.outdated(stored or "")
+            fresh_hash = self._passwords.hash(secret) if outdated else None
         token = secrets.token_urlsafe(32)
         with self._database.write() as session:
             user = _find(session, username)
@@ -148,11 +152,14 @@ class Accounts:
         with self._database.write() as session:
             self._store_password(session, actor, _get(session, username), stored)
 
-    def change_own_password(self, actor: Actor, current: Secret | str, new: Secret | str) -> None:
-        """Change the actor's own password; all their sessions end. Wrong guesses are throttled."""
+    def change_own_password(self, actor: Actor, current: Secret | str, new: Secret | str) -> str:
+        """Change the actor's own password; all their sessions end, and the token of a new one is returned.
+
+        Wrong guesses are throttled, apart from those of people who are not signed in.
+        """
         actor.require(Permission.OWN_ACCOUNT)
         with self._database.write() as session:
-            throttle.count_attempt(session, actor.name, "")
+            throttle.count_own(session, actor.name, actor.address)
             before = _get(session, actor.name).password_hash
         if not self._passwords.verify(before, wrapped(current)):
             raise InvalidInput("current", "The current password is wrong.")
@@ -164,6 +171,9 @@ class Accounts:
                     Kind.CONFLICT, "The password was changed meanwhile.", remedy="Sign in with the new one."
                 )
             self._store_password(session, actor, user, stored)
+            token = secrets.token_urlsafe(32)
+            self._begin_session(session, user, token, actor.address, None)
+            return token
 
     def set_role(self, actor: Actor, username: str, role: Role) -> None:
         """Change what somebody may do, at once. The last administrator stays one."""
@@ -255,6 +265,17 @@ def _find(session: Session, username: str) -> User | None:
     if not USERNAME.fullmatch(username):
         return None
     return session.scalar(select(User).where(User.username == username))
+
+
+def _signed_in_from(session: Session, username: str, address: str) -> bool:
+    """Whether this person has a session from this address, or its network."""
+    user = _find(session, username)
+    if user is None:
+        return False
+    sessions = select(SignInSession.address).where(
+        SignInSession.user_id == user.id, SignInSession.expires_at > time.time()
+    )
+    return throttle.block(address) in {throttle.block(each) for each in session.scalars(sessions)}
 
 
 def _get(session: Session, username: str) -> User:

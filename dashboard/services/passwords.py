@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from dashboard.errors import InvalidInput
+from dashboard.errors import InvalidInput, TooMany
 from dashboard.storage.types import Secret
 
 SHORTEST = 10
@@ -28,15 +31,72 @@ welcome1234 zaq12wsxcde3
 """
 COMMON = frozenset(_TRIED_FIRST.split())
 
-# One hash takes 64 MiB: a burst of sign-ins must queue rather than fill the memory.
-_AT_ONCE = threading.BoundedSemaphore(2)
+# One hash takes 64 MiB and a tenth of a second: a burst of sign-ins must queue rather than fill the memory,
+# and the queue must be short, because everybody in it keeps a thread of the web server.
+AT_ONCE = 2
+IN_THE_QUEUE = 8
+STRANGERS_IN_THE_QUEUE = 6
+FROM_ONE_ADDRESS = 4
+
+
+class HashingQueue:
+    """Lets a few hash at once and a few more wait, and sends everybody else away. Thread-safe; whoever has a
+    turn may take it again on the same thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._inside: Counter[str | None] = Counter()
+        self._mine = threading.local()
+
+    @contextmanager
+    def turn(self, address: str | None = None) -> Iterator[None]:
+        """Wait for a turn and hold it. ``address``: where a stranger's attempt comes from; None for people
+        who are signed in and for the command line, who are never outnumbered by strangers. Raises
+        ``THROTTLED``."""
+        if getattr(self._mine, "held", False):
+            yield
+            return
+        self._enter(address)
+        try:
+            with self._turns:
+                self._mine.held = True
+                try:
+                    yield
+                finally:
+                    self._mine.held = False
+        finally:
+            with self._lock:
+                self._inside[address] -= 1
+
+    def _enter(self, address: str | None) -> None:
+        with self._lock:
+            every = self._inside.total()
+            full = every >= IN_THE_QUEUE
+            if address is not None:
+                strangers = every - self._inside[None]
+                full = full or strangers >= STRANGERS_IN_THE_QUEUE
+                full = full or self._inside[address] >= FROM_ONE_ADDRESS
+            if full:
+                raise TooMany(
+                    "Too many people are signing in at this moment.",
+                    operation="sign in",
+                    remedy="Try again in a few seconds.",
+                    retry_after=2,
+                )
+            self._inside[address] += 1
+
+
+_QUEUE = HashingQueue()
+"""One for the whole process, like its memory."""
 
 
 class Passwords:
     """argon2id (RFC 9106, second recommended option) with a bounded number of hashes at once. Thread-safe."""
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+    def __init__(self, hasher: PasswordHasher | None = None, queue: HashingQueue = _QUEUE) -> None:
         self._hasher = hasher or PasswordHasher()
+        self.turn = queue.turn
 
     @cached_property
     def _nobody(self) -> str:
@@ -44,16 +104,15 @@ class Passwords:
         return self._hasher.hash("no one has this password")
 
     def hash(self, password: Secret) -> str:
-        """A new salted hash."""
-        with _AT_ONCE:
+        """A new salted hash. Raises ``THROTTLED`` when too many are waiting for one."""
+        with self.turn():
             return self._hasher.hash(_bytes(password))
 
     def verify(self, stored: str | None, password: Secret) -> bool:
         """Whether it is the password. Takes as long when there is no such person (``None``)."""
-        nobody = self._nobody
         try:
-            with _AT_ONCE:
-                matches = self._hasher.verify(stored or nobody, _bytes(password))
+            with self.turn():
+                matches = self._hasher.verify(stored or self._nobody, _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
         return matches and stored is not None

@@ -1,6 +1,10 @@
-"""Slowing down whoever guesses passwords, by username and by address.
+"""Slowing down whoever guesses passwords.
 
-An attempt is counted before the password is looked at, so that a hundred at once count as a hundred.
+Failures are counted for a username from one address, so that a stranger elsewhere locks nobody out; for an
+address whatever the names, so that one machine cannot try everybody; and, with a limit that is reached late
+and soon over, for a username from everywhere. That last one does not hold for addresses from which its owner
+is signed in. An attempt is counted before the password is looked at, so that a hundred at once count as a
+hundred.
 """
 
 from __future__ import annotations
@@ -9,40 +13,65 @@ import hashlib
 import ipaddress
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from sqlalchemy import delete
+from sqlalchemy import delete, or_
 from sqlalchemy.orm import Session
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import TooMany
 from dashboard.models.accounts import SignInAttempts
 
-FREE = 5
-"""Failures before the first wait."""
-FIRST_WAIT = 30.0
-LONGEST_WAIT = 900.0
 FORGET = 3600.0
 """Seconds without a failure after which the count starts again."""
 
 
-def count_attempt(session: Session, username: str, address: str, *, now: float | None = None) -> None:
-    """Take note of an attempt, in a writing transaction. Raises ``THROTTLED`` while one must wait."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``free`` failures before the first wait; waits double, in seconds, up to ``longest_wait``."""
+
+    free: int
+    longest_wait: float
+    first_wait: float = 30.0
+
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
+    {
+        "pair": Limit(free=5, longest_wait=900.0),
+        "address": Limit(free=20, longest_wait=900.0),
+        "user": Limit(free=100, longest_wait=60.0),
+        "own": Limit(free=5, longest_wait=900.0),
+    }
+)
+"""By scope; ``own`` is the current password, asked of somebody who is signed in."""
+
+
+def refuse_blocked(session: Session, username: str, address: str, *, known: bool = False) -> None:
+    """Raise ``THROTTLED`` while one must wait, without counting anything."""
+    now = time.time()
+    _refuse(now, [session.get(SignInAttempts, name) for name in _names(username, address, known=known)])
+
+
+def count_attempt(
+    session: Session, username: str, address: str, *, known: bool = False, now: float | None = None
+) -> None:
+    """Take note of a sign-in, in a writing transaction. Raises ``THROTTLED`` while one must wait.
+
+    ``known``: the person is signed in from this address.
+    """
     now = time.time() if now is None else now
     session.execute(delete(SignInAttempts).where(SignInAttempts.last_at < now - FORGET))
-    rows = [_row(session, scope, name) for scope, name in _names(username, address)]
-    wait = max((row.blocked_until - now for row in rows), default=0.0)
-    if wait > 0:
-        raise _too_many(wait)
-    for row in rows:
-        row.failures += 1
-        row.last_at = now
-        if row.failures >= FREE:
-            # A float: 2**n of a long attack would not fit.
-            doublings = min(row.failures - FREE, 10)
-            row.blocked_until = now + min(FIRST_WAIT * 2.0**doublings, LONGEST_WAIT)
+    _count(session, _names(username, address, known=known), now)
+
+
+def count_own(session: Session, username: str, address: str) -> None:
+    """The same for the current password of somebody who is signed in."""
+    _count(session, [("own", _pair(username, address))], time.time())
 
 
 def forgive(session: Session, username: str, address: str) -> None:
-    """The attempt was right: forget the failures for this username, and this one for the address.
+    """The attempt was right: forget the failures of this name from this address, and this one elsewhere.
 
     The address keeps its other failures: someone with an account of their own may guess for others.
     """
@@ -50,31 +79,17 @@ def forgive(session: Session, username: str, address: str) -> None:
         row = session.get(SignInAttempts, (scope, name))
         if row is None:
             continue
-        row.failures = 0 if scope == "user" else max(0, row.failures - 1)
-        if row.failures < FREE:
+        row.failures = 0 if scope == "pair" else max(0, row.failures - 1)
+        if row.failures < LIMITS[scope].free:
             row.blocked_until = 0.0
 
 
 def forget_user(session: Session, username: str) -> None:
-    """An administrator set a new password: let its owner in at once."""
-    session.execute(
-        delete(SignInAttempts).where(SignInAttempts.scope == "user", SignInAttempts.name == _digest(username))
-    )
-
-
-def _row(session: Session, scope: str, name: str) -> SignInAttempts:
-    row = session.get(SignInAttempts, (scope, name))
-    if row is None:
-        row = SignInAttempts(scope=scope, name=name, failures=0, last_at=0.0, blocked_until=0.0)
-        session.add(row)
-    return row
-
-
-def _names(username: str, address: str) -> list[tuple[str, str]]:
-    names = [("user", _digest(username))]
-    if address:
-        names.append(("address", _digest(block(address))))
-    return names
+    """An administrator set a new password: let its owner in at once, from anywhere."""
+    mine = SignInAttempts.name.startswith(_digest(username)[:32])
+    of_pairs = SignInAttempts.scope.in_(("pair", "own")) & mine
+    of_name = (SignInAttempts.scope == "user") & (SignInAttempts.name == _digest(username))
+    session.execute(delete(SignInAttempts).where(or_(of_pairs, of_name)))
 
 
 def block(address: str) -> str:
@@ -90,18 +105,59 @@ def block(address: str) -> str:
     return str(parsed)
 
 
+def _count(session: Session, names: list[tuple[str, str]], now: float) -> None:
+    rows = [_row(session, scope, name) for scope, name in names]
+    _refuse(now, rows)
+    for row in rows:
+        limit = LIMITS[row.scope]
+        row.failures += 1
+        row.last_at = now
+        if row.failures >= limit.free:
+            # A float: 2**n of a long attack would not fit.
+            doublings = min(row.failures - limit.free, 10)
+            row.blocked_until = now + min(limit.first_wait * 2.0**doublings, limit.longest_wait)
+
+
+def _refuse(now: float, rows: list[SignInAttempts | None] | list[SignInAttempts]) -> None:
+    wait = max((row.blocked_until - now for row in rows if row is not None), default=0.0)
+    if wait > 0:
+        raise _too_many(wait)
+
+
+def _row(session: Session, scope: str, name: str) -> SignInAttempts:
+    row = session.get(SignInAttempts, (scope, name))
+    if row is None:
+        row = SignInAttempts(scope=scope, name=name, failures=0, last_at=0.0, blocked_until=0.0)
+        session.add(row)
+    return row
+
+
+def _names(username: str, address: str, *, known: bool = False) -> list[tuple[str, str]]:
+    names = [("pair", _pair(username, address))]
+    if not known:
+        names.append(("user", _digest(username)))
+    if address:
+        names.append(("address", _digest(block(address))))
+    return names
+
+
+def _pair(username: str, address: str) -> str:
+    """Begins with the name's part, by which all rows of a name are found."""
+    return _digest(username)[:32] + _digest(block(address))[:32]
+
+
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _too_many(wait: float) -> StowageError:
+def _too_many(wait: float) -> TooMany:
     seconds = math.ceil(wait)
     shown = f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
     if seconds == 1:
         shown = "1 second"
-    return StowageError(
-        Kind.THROTTLED,
+    return TooMany(
         f"Too many sign-ins failed. Wait {shown}, then try again.",
         operation="sign in",
         remedy="If the password is lost, an administrator can set a new one.",
+        retry_after=wait,
     )

@@ -10,7 +10,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
 from dashboard.web import visitors
-from dashboard.web.errors import STATUS
+from dashboard.web.errors import STATUS, tell_when
 from dashboard.web.guards import Access, declare, local_path
 
 blueprint = Blueprint("sign_in", __name__)
@@ -39,7 +39,7 @@ def enter() -> Response:
             raise
         status = STATUS[Kind.THROTTLED] if error.kind is Kind.THROTTLED else 401
         page = render_template("door/sign_in.html", after=after, username=username, error=error)
-        return make_response(page, status)
+        return tell_when(make_response(page, status), error)
     return redirect(after, 303)
 
 

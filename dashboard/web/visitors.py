@@ -41,9 +41,12 @@ def _resume(token: str) -> Visitor | None:
 
 def enter(username: str, password: Secret) -> None:
     """Sign in and give the browser a new session. Raises ``StowageError``."""
-    accounts = services().accounts
-    token = accounts.sign_in(username, password, address())
-    info = accounts.resume(token)
+    begin(services().accounts.sign_in(username, password, address()))
+
+
+def begin(token: str) -> None:
+    """Give the browser a session that has just begun."""
+    info = services().accounts.resume(token)
     if info is None:
         raise RuntimeError("a session that was just begun cannot be resumed")
     _forget()

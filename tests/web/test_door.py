@@ -80,6 +80,7 @@ def test_guessing_is_slowed_down_with_a_page_that_says_so(tmp_path: Path) -> Non
     last = console.browser().sign_in(ADMIN)
     assert last.status_code == 429
     assert "Too many sign-ins failed" in last.text
+    assert 0 < int(last.headers["Retry-After"]) <= 30
     console.services.close()
 
 

@@ -15,7 +15,7 @@ from dashboard.storage.types import Secret
 from dashboard.web import visitors
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
-from dashboard.web.errors import STATUS
+from dashboard.web.errors import STATUS, tell_when
 
 _PARTS = ("flask", "flask-admin", "urllib3", "boto3", "cryptography")
 
@@ -36,18 +36,19 @@ class SettingsPages(Page):
     def password(self) -> Response:
         """Change one's own password. Every session ends; this browser gets a new one."""
         new = Secret(request.form.get("password", ""))
-        me = actor()
         try:
             if new != Secret(request.form.get("password_again", "")):
                 raise InvalidInput(
                     "password_again", "The two passwords differ.", remedy="Type the same one twice."
                 )
-            services().accounts.change_own_password(me, Secret(request.form.get("current", "")), new)
+            token = services().accounts.change_own_password(
+                actor(), Secret(request.form.get("current", "")), new
+            )
         except StowageError as error:
             if error.kind not in (Kind.INVALID, Kind.THROTTLED, Kind.CONFLICT, Kind.FORBIDDEN):
                 raise
-            return make_response(self._page(error), STATUS[error.kind])
-        visitors.enter(me.name, new)
+            return tell_when(make_response(self._page(error), STATUS[error.kind]), error)
+        visitors.begin(token)
         flash_done("Your password is changed, and you are signed out everywhere else.")
         return see_other(url_for("settings.index"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -104,6 +104,7 @@ def prepare_instance(settings: Settings) -> None:
     """Make the instance folder and the database files readable by their owner only. Idempotent."""
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(settings.instance)
         for path in (settings.database, settings.work_database):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -113,6 +114,15 @@ def prepare_instance(settings: Settings) -> None:
             operation="open database",
             remedy="Give this user write access to it, or set STOWAGE_INSTANCE to another folder.",
         ) from error
+
+
+def _close_to_others(folder: Path) -> None:
+    """What a checkout or an unpacked archive brings along is open to everybody on the machine."""
+    mode = folder.stat().st_mode
+    if mode & 0o077:
+        # A folder that belongs to somebody else, who lets this user in, stays as it is.
+        with suppress(PermissionError):
+            folder.chmod(mode & 0o700)
 
 
 class Database:

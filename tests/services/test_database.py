@@ -252,3 +252,13 @@ def test_an_instance_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
         prepare_instance(Settings.from_env({}, instance=tmp_path / "file" / "instance"))
     assert "cannot be used" in caught.value.reason
     assert "STOWAGE_INSTANCE" in caught.value.remedy
+
+
+@pytest.mark.parametrize("before", [0o755, 0o770, 0o700])
+def test_the_instance_folder_is_closed_to_other_users(tmp_path: Path, before: int) -> None:
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    folder.chmod(before)
+    prepare_instance(Settings.from_env({}, instance=folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}

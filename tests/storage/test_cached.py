@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
+import stat
 import threading
 import time
 from collections import Counter
@@ -423,3 +424,19 @@ def test_what_is_deleted_with_many_or_restored_leaves_no_copy(folder: Path) -> N
     assert files(folder) == []
     with pytest.raises(NotFound):
         get(cached, "b")
+
+
+def test_copies_on_disk_are_for_nobody_else(tmp_path: Path) -> None:
+    before = os.umask(0o000)
+    try:
+        shelf = DiskShelf(tmp_path / "cache" / "1-1", 1 << 20)
+        slip = shelf.begin("ab" * 32)
+        assert slip is not None
+        slip.write(b"x")
+        slip.keep()
+    finally:
+        os.umask(before)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] != []
+    made = (tmp_path / "cache" / "1-1").rglob("*")
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in made}
+    assert modes == {(True, 0o700), (False, 0o600)}

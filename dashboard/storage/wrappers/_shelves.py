@@ -62,6 +62,10 @@ class Shelf(Protocol):
         ...
 
 
+def _for_nobody_else(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
 class DiskShelf:
     """A folder of at most ``limit`` bytes, but for what other processes added since this one looked."""
 
@@ -89,8 +93,10 @@ class DiskShelf:
         path = self._path(name)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _FileSlip(self, part, path, part.open("xb"))
+            # The folder itself first: parents that mkdir makes have the mode that the umask leaves.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            return _FileSlip(self, part, path, open(part, "xb", opener=_for_nobody_else))
         except OSError as error:
             log.warning("Nothing can be kept in the cache: %s", error.strerror)
             return None

@@ -21,7 +21,7 @@ LONGEST = 8 * 1024 * 1024
 _MOST_ELEMENTS = 100_000
 _MOST_ATTRIBUTES = 100_000
 _MOST_MARKS = 500_000
-_LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=]*)?\s*=\s*(\"[^\"]{300}|'[^']{300})")
+_LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=]*)?\s*=\s*(\"[^\"]{100}|'[^']{100})")
 _NAMESPACE = re.compile(rb"\sxmlns=(\"[^\"]*\"|'[^']*')")
 _SIZE = re.compile(r"[0-9]{1,19}")
 _LARGEST = 2**62

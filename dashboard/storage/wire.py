@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from dashboard.errors import Kind
-from dashboard.storage.answers import Unreadable
+from dashboard.storage.answers import Pages, Unreadable
 from dashboard.storage.errors import Damaged, Exists, StorageError
 
 T = TypeVar("T")
@@ -181,6 +182,31 @@ def read_patiently(
             body = None
         pause(attempt)
     return read(ask() if body is None else body)
+
+
+def rows_of(
+    ask: Callable[[str], bytes],
+    read: Callable[[bytes], tuple[Sequence[T], str]],
+    mark: Callable[[T], tuple[str, str]],
+    failed: Callable[[Unreadable, bool], StorageError],
+    attempts: int,
+) -> Iterator[T]:
+    """Every row of a listing. ``ask`` brings the page that a token names, the first one for an empty token;
+    ``read`` tells its rows and the next token, empty on the last page, and raises ``Unreadable`` for what
+    does not say so plainly; then the page is asked for again. ``mark`` tells a row's key, and beside it what
+    tells the row from all others. ``failed`` makes the error, and is told whether the page was the first."""
+    pages, token = Pages(), ""
+    while True:
+        try:
+            rows, after = read_patiently(partial(ask, token), read, attempts)
+            marks = [mark(row) for row in rows]
+            pages.take([key for key, _ in marks], after, first="\0".join(marks[0]) if marks else "")
+        except Unreadable as error:
+            raise failed(error, not token) from error
+        yield from rows
+        if not after:
+            return
+        token = after
 
 
 def pause(attempt: int) -> None:

@@ -29,8 +29,8 @@ KEY, CONTENT = "a", b"What the object holds."
 MD5 = hashlib.md5(CONTENT)
 ISO = "2026-11-21T09:30:05.000Z"
 HTTP_DATE = "Sat, 21 Nov 2026 09:30:05 GMT"
-MANY_SMALL = 8_000_000
-"""Elements in an answer that is mostly structure; about 30 MB of XML."""
+LONG, SHORT = 8_000_000, 1_900_000
+"""Elements in an answer that is mostly structure: more bytes than an answer may have, and fewer."""
 
 Pages = Mapping[str, Callable[[], Answer]]
 
@@ -121,9 +121,7 @@ class S3Dialect:
             "the answer to another question": lambda: _xml(
                 "<ListBucketsResult><IsTruncated>false</IsTruncated></ListBucketsResult>"
             ),
-            "mostly structure": lambda: _xml(
-                f"<ListBucketResult><IsTruncated>false</IsTruncated>{'<a/>' * MANY_SMALL}</ListBucketResult>"
-            ),
+            **_swollen(b"<ListBucketResult><IsTruncated>false</IsTruncated>...</ListBucketResult>", b"<a/>"),
         }
 
     def _page(self, keys: Sequence[str], more: str, size: str = "1") -> Answer:
@@ -144,11 +142,12 @@ def _json(found: Any) -> Answer:
     return Answer(headers={"Content-Type": "application/json"}, body=json.dumps(found).encode())
 
 
-def _much_json(around: bytes) -> Answer:
-    return Answer(
-        headers={"Content-Type": "application/json"},
-        body=around.replace(b"...", b"[]," * MANY_SMALL + b"[]"),
-    )
+def _swollen(around: bytes, element: bytes) -> Pages:
+    """A last page that is mostly structure."""
+    return {
+        "mostly structure": lambda: Answer(body=around.replace(b"...", element * LONG)),
+        "mostly structure, in few bytes": lambda: Answer(body=around.replace(b"...", element * SHORT)),
+    }
 
 
 # Google Cloud Storage. https://cloud.google.com/storage/docs/json_api/v1/objects/list
@@ -217,7 +216,7 @@ class GcsDialect:
             ),
             "an error with status 200": lambda: _json({"error": {"code": 500, "message": "No."}}),
             "the answer to another question": lambda: _json({"kind": "storage#buckets", "items": []}),
-            "mostly structure": lambda: _much_json(b'{"kind":"storage#objects","items":[],"x":[...]}'),
+            **_swollen(b'{"kind":"storage#objects","items":[],"x":[...[]]}', b"[],"),
         }
 
     def _item(self, key: str) -> dict[str, Any]:
@@ -240,6 +239,9 @@ class VercelDialect:
     name = "vercel_blob"
     ordered = False
     without_body = empty = frozenset()
+
+    def __init__(self) -> None:
+        self._endpoint = ""
 
     def driver(self, endpoint: str) -> Driver:
         self._endpoint = endpoint
@@ -278,7 +280,7 @@ class VercelDialect:
             "a damaged word for whether more follows": lambda: _json({"blobs": blobs, "hasMore": 0}),
             "an error with status 200": lambda: _json({"error": {"code": "unknown_error", "message": "No."}}),
             "the answer to another question": lambda: _json({"folders": [], "hasMore": False}),
-            "mostly structure": lambda: _much_json(b'{"blobs":[],"hasMore":false,"x":[...]}'),
+            **_swollen(b'{"blobs":[],"hasMore":false,"x":[...[]]}', b"[],"),
         }
 
     def _blob(self, key: str) -> dict[str, Any]:
@@ -348,9 +350,7 @@ class AzureDialect:
             "the answer to another question": lambda: _xml(
                 "<ContainerResults><NextMarker /><Blobs /></ContainerResults>"
             ),
-            "mostly structure": lambda: _xml(
-                f"<EnumerationResults><Blobs /><NextMarker />{'<a/>' * MANY_SMALL}</EnumerationResults>"
-            ),
+            **_swollen(b"<EnumerationResults><Blobs /><NextMarker />...</EnumerationResults>", b"<a/>"),
         }
 
     def _page(self, keys: Sequence[str], more: str, size: str = "1") -> Answer:

@@ -8,7 +8,7 @@ from itertools import count
 
 from dashboard.storage.driver import Driver
 from tests.servers.liar import WIRE, Answer, HttpLiar, Request, Said
-from tests.servers.liar_dialects import Dialect, S3Dialect
+from tests.servers.liar_dialects import Dialect, GcsDialect, S3Dialect, VercelDialect
 
 Respond = Callable[[Request], Said]
 
@@ -106,6 +106,7 @@ _LISTINGS: Mapping[str, Callable[[Dialect], Respond | None]] = {
             "an error with status 200",
             "the answer to another question",
             "mostly structure",
+            "mostly structure, in few bytes",
         )
     },
     "a web page": _second(lambda dialect: _WEB_PAGE),
@@ -171,4 +172,4 @@ class HttpSubject:
             yield dialect.driver(liar.endpoint)
 
 
-HTTP_SUBJECTS = tuple(HttpSubject(dialect) for dialect in (S3Dialect(),))
+HTTP_SUBJECTS = tuple(HttpSubject(dialect) for dialect in (S3Dialect(), GcsDialect(), VercelDialect()))

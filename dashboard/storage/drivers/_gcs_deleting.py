@@ -20,6 +20,9 @@ from dashboard.storage.http_server import Answer
 from dashboard.storage.wire import patiently
 
 AT_ONCE = 100
+_LONGEST = 1024 * 1024
+_MOST_PARTS = 1000
+"""Bounds of an answer that answers that many requests."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])\b")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _ANSWERS = re.compile(r"<?response-[0-9a-f]{32}\+([0-9]{1,3})>?\Z")
@@ -80,6 +83,8 @@ class DeletesManyOnGcs:
         """The answers in an answer, by the number of the request."""
         head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
         with readable(scene):
+            if len(answer.body) > _LONGEST or answer.body.count(b"\n--") > _MOST_PARTS:
+                raise ValueError("too many answers")
             whole = BytesParser().parsebytes(head + answer.body)
             if not whole.is_multipart():
                 raise ValueError("not several answers")

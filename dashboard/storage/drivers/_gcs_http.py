@@ -6,11 +6,11 @@ Cache-Control and tell no MD5 of a write. Not Google's SDK, which goes wherever 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from dashboard.storage.answers import json_object
 from dashboard.storage.drivers._gcs_errors import Failure, Scene, translate
 from dashboard.storage.drivers._gcs_place import Place
 from dashboard.storage.drivers._gcs_tokens import KeyTokens, SignInFailure, tokens_of
@@ -21,6 +21,7 @@ from dashboard.storage.http_server import (
     Body,
     HttpServer,
     Incoming,
+    explained,
     whole,
 )
 from dashboard.storage.wire import patiently
@@ -78,10 +79,7 @@ class Client:
     def document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
         """The JSON object an answer holds."""
         with readable(scene):
-            found = json.loads(answer.body)
-            if not isinstance(found, dict):
-                raise ValueError("no object")
-            return found
+            return json_object(answer.body)
 
     def signature(self, text: bytes, scene: Scene) -> bytes:
         """With the service account's key."""
@@ -125,8 +123,7 @@ class Client:
             response = self._telling(lambda: asked(token), scene)
         if response.status < 300 or response.status in accept:
             return response
-        answer = self._telling(lambda: whole(response), scene)
-        raise translate(failure_in(answer), scene)
+        raise translate(failure_in(explained(response)), scene)
 
     def _telling(self, call: Callable[[], T], scene: Scene) -> T:
         try:
@@ -142,15 +139,15 @@ def readable(scene: Scene) -> Iterator[None]:
     """Around the reading of an answer: what is not of the expected form raises."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise translate(Failure(trouble="unreadable"), scene) from error
 
 
 def failure_in(answer: Answer) -> Failure:
     """The neutral words of an error answer; some are plain text."""
     try:
-        told = json.loads(answer.body)["error"]
+        told = json_object(answer.body)["error"]
         reasons = [str(each.get("reason", "")) for each in told.get("errors", ())]
         return Failure(answer.status, next(iter(reasons), ""), str(told.get("message", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Failure(answer.status, "", answer.body[:2000].decode(errors="replace"))

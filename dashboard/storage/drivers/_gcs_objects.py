@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from dashboard.errors import Kind
+from dashboard.storage.answers import Foreign, Unreadable, json_object, size_in
 from dashboard.storage.drivers._gcs_digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers._gcs_errors import Failure, Scene, translate
 from dashboard.storage.drivers._gcs_http import ATTEMPTS, Client, readable
@@ -23,10 +24,12 @@ from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.http_server import IDLE_SECONDS, Answer, Incoming
 from dashboard.storage.ranges import PastEnd, part_of, range_header
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
-from dashboard.storage.wire import patiently
+from dashboard.storage.wire import incomplete, patiently, rows_of
 
 _PAGE = 1000
-_FIELDS = "nextPageToken,items(name,size,updated,generation)"
+_MOST_IDLE_STEPS = 100
+"""Steps of a copy that do not get on."""
+_FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
 _JSON = {"content-type": "application/json; charset=utf-8"}
 # Without it Google unpacks what was stored compressed: https://cloud.google.com/storage/docs/transcoding
 _AS_STORED = {"accept-encoding": "gzip"}
@@ -39,6 +42,11 @@ _NAMES = {
 }
 # These become headers: of every answer with the object, and the first of our own requests.
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
+
+
+_Row = tuple[Entry, bool]
+"""What is listed, and whether it is an older generation."""
+_LISTING = "storage#objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +155,23 @@ class Objects:
         scene = self.client.scene("list")
         query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
         query |= {"startOffset": start_offset} if start_offset else {}
-        for item in self._items(query, scene):
-            with readable(scene):
-                entry = _entry(item)
+        for entry, _ in self._rows(query, scene):
             yield entry
 
-    def _items(self, query: Mapping[str, str], scene: Scene) -> Iterator[Any]:
-        query = {"maxResults": str(_PAGE), **query}
-        while True:
-            page = self.client.document(self.client.send("GET", self._listing(query), scene), scene)
-            yield from page.get("items", ())
-            token = page.get("nextPageToken")
-            if not token:
-                return
-            query["pageToken"] = str(token)
+    def _rows(self, query: Mapping[str, str], scene: Scene) -> Iterator[_Row]:
+        """Every row of a listing. Raises ``StorageError`` where Google does not say plainly that this was
+        all, after asking for the page in question again."""
+
+        def ask(token: str) -> bytes:
+            page = {"maxResults": str(_PAGE), **query, **({"pageToken": token} if token else {})}
+            return self.client.send("GET", self._listing(page), scene).body
+
+        def failed(error: Unreadable, first: bool) -> StorageError:
+            if first and isinstance(error, Foreign):
+                return translate(Failure(trouble="unreadable"), scene)
+            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.bucket)
+
+        return rows_of(ask, _page_in, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
         """Whether the bucket keeps what is replaced or deleted.
@@ -176,17 +187,18 @@ class Objects:
         scene = self.client.scene("versions")
         fields = _FIELDS.replace("generation", "generation,timeDeleted")
         query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
-        for item in self._items(query, scene):
-            with readable(scene):
-                found = _entry(item), "timeDeleted" in item
-            yield found
+        return self._rows(query, scene)
 
     def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """Ask for one name: the cheapest request that needs no right on the bucket itself."""
-        target = self._listing({"maxResults": "1", "fields": "nextPageToken"})
+        target = self._listing({"maxResults": "1", "fields": "kind,nextPageToken"})
         scene = self.client.scene(operation)
         # A web page at this address says 200 to everybody.
-        self.client.document(self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene)
+        said = self.client.document(
+            self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene
+        )
+        if said.get("kind") != _LISTING:
+            raise translate(Failure(trouble="unreadable"), scene)
 
     def create_bucket(self) -> None:
         """Make the bucket: private, with uniform access.
@@ -227,7 +239,8 @@ class Objects:
         body = json.dumps(resource).encode() if resource else b""
         query = {"sourceGeneration" if older else "ifSourceGenerationMatch": generation}
         query |= {"ifGenerationMatch": generation} if storage_class else {}
-        while True:
+        done, still = -1, 0
+        while still < _MOST_IDLE_STEPS:
             target = f"/storage/v1/{kept}/rewriteTo/{there}?{urlencode(query)}"
             said = self.client.document(
                 self.client.send("POST", target, scene, headers=_JSON if body else {}, body=body), scene
@@ -235,6 +248,10 @@ class Objects:
             if said.get("done"):
                 return self._held(to, said.get("resource"), scene)
             query["rewriteToken"] = str(said.get("rewriteToken", ""))
+            with readable(scene):
+                so_far = size_in(said.get("totalBytesRewritten", "0"))
+            done, still = max(done, so_far), still + 1 if so_far <= done else 0
+        raise translate(Failure(trouble="unreadable"), scene)
 
     # Uploads in pieces
 
@@ -294,7 +311,7 @@ class Objects:
             generation = str(found["generation"])
             info = ObjectInfo(
                 key=key,
-                size=int(found["size"]),
+                size=size_in(found["size"]),
                 modified=_moment(found["updated"]),
                 etag=generation,
                 version=generation,
@@ -312,8 +329,26 @@ def _has(info: ObjectInfo, attributes: Attributes | None) -> bool:
     return dict(info.attributes.metadata) == dict(attributes.metadata if attributes else {})
 
 
+def _page_in(body: bytes) -> tuple[list[_Row], str]:
+    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
+    said = json_object(body)
+    if said.get("kind") != _LISTING:
+        raise Foreign("the answer is no listing")
+    items, token = said.get("items", []), said.get("nextPageToken", "")
+    # The token is left out on the last page, never empty or of another kind.
+    if not isinstance(items, list) or not isinstance(token, str) or ("nextPageToken" in said and not token):
+        raise Unreadable("a page does not say whether more follows")
+    try:
+        return [(_entry(item), "timeDeleted" in item) for item in items], token
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
+        raise Unreadable("a row makes no sense") from error
+
+
 def _entry(item: Any) -> Entry:
-    return Entry(item["name"], int(item["size"]), _moment(item["updated"]), str(item["generation"]))
+    name = item["name"]
+    if not isinstance(name, str) or not name:
+        raise ValueError("no name")
+    return Entry(name, size_in(item["size"]), _moment(item["updated"]), str(item["generation"]))
 
 
 def _moment(text: str) -> float:

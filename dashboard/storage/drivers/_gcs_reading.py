@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from dashboard.storage.answers import no_more_than
 from dashboard.storage.drivers._gcs_digests import Crc32c
 from dashboard.storage.drivers._gcs_objects import Held
 from dashboard.storage.errors import Damaged
@@ -22,14 +23,11 @@ class GcsReading:
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``. What arrived is compared with Google's checksum at the end."""
-        arrived, crc = 0, Crc32c()
-        key = self.info.key
-        for piece in self._body.pieces() if self._body is not None else ():
-            arrived += len(piece)
+        key, crc = self.info.key, Crc32c()
+        pieces = self._body.pieces() if self._body is not None else iter(())
+        for piece in no_more_than(key, self.info.size, pieces):
             crc.update(piece)
             yield piece
-        if arrived != self.info.size:
-            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but {arrived:,} arrived.")
         if crc.text() != self._crc32c:
             raise Damaged(key, f"“{key}” was damaged on its way here: its checksum differs.")
 

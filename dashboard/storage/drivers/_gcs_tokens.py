@@ -9,7 +9,6 @@ the metadata server; an administrator chose that, and the token is shown to Goog
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -22,6 +21,7 @@ from google.auth import crypt, jwt
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.urllib3 import Request
 
+from dashboard.storage.answers import Unreadable, json_object
 from dashboard.storage.connecting import CONNECT_SECONDS
 from dashboard.storage.drivers._gcs_errors import Failure
 from dashboard.storage.drivers._gcs_place import Place
@@ -193,7 +193,6 @@ class AmbientTokens:
 
 def _document(body: bytes) -> dict[str, object]:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        return json_object(body)
+    except Unreadable:
         return {}
-    return found if isinstance(found, dict) else {}

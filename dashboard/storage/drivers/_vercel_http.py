@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from dashboard.storage.answers import Foreign, Unreadable, json_object, size_in
 from dashboard.storage.drivers._vercel_errors import Failure, Scene, translate
 from dashboard.storage.drivers._vercel_place import Place
-from dashboard.storage.errors import Changed, NotFound
+from dashboard.storage.errors import Changed, NotFound, StorageError
 from dashboard.storage.http_exchange import Broken
 from dashboard.storage.http_server import (
     IDLE_SECONDS,
@@ -24,11 +25,12 @@ from dashboard.storage.http_server import (
     Body,
     HttpServer,
     Incoming,
+    explained,
     whole,
 )
 from dashboard.storage.ranges import range_header
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
-from dashboard.storage.wire import patiently
+from dashboard.storage.wire import incomplete, patiently, rows_of
 
 ATTEMPTS = 4
 _API_VERSION = "12"
@@ -82,7 +84,7 @@ class Client:
             etag = _plain(said["etag"])
             info = ObjectInfo(
                 key=key,
-                size=int(said["size"]),
+                size=size_in(said["size"]),
                 modified=_moment(said["uploadedAt"]),
                 etag=etag,
                 version=etag,
@@ -106,9 +108,7 @@ class Client:
             with _told(scene):
                 response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
             if response.status >= 300:
-                with _told(scene):
-                    answer = whole(response)
-                raise translate(_failure(answer), scene)
+                raise translate(_failure(explained(response)), scene)
             body = Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
             found = _plain(body.headers.get("etag", ""))
             if found and found != info.etag:
@@ -121,22 +121,25 @@ class Client:
     def list(self, prefix: str) -> Iterator[Entry]:
         """Blobs by full name, page by page."""
         scene = self.scene("list")
-        query = {"limit": str(_PAGE)} | ({"prefix": prefix} if prefix else {})
-        while True:
-            said = self._send("GET", "", scene, query)
-            with _readable(scene):
-                entries = [_entry(blob) for blob in said["blobs"]]
-                more, cursor = bool(said["hasMore"]), said.get("cursor")
-            yield from entries
-            if not more:
-                return
-            if not cursor or cursor == query.get("cursor"):
-                raise translate(Failure(trouble="unreadable"), scene)
-            query["cursor"] = str(cursor)
+
+        def ask(cursor: str) -> bytes:
+            query = {"limit": str(_PAGE)} | ({"prefix": prefix} if prefix else {})
+            return self._asked("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
+
+        def failed(error: Unreadable, first: bool) -> StorageError:
+            if first and isinstance(error, Foreign):
+                return translate(Failure(trouble="unreadable"), scene)
+            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.store)
+
+        return rows_of(ask, _page_in, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
     def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """The cheapest request there is."""
-        self._send("GET", "", self.scene(operation), {"limit": "1"}, attempts=attempts, idle=idle)
+        scene = self.scene(operation)
+        said = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
+        # A web page at this address says 200 to everybody.
+        if not isinstance(said.get("blobs"), list):
+            raise translate(Failure(trouble="unreadable"), scene)
 
     def delete(self, key: str) -> None:
         """Remove a blob; a missing one is fine."""
@@ -203,6 +206,24 @@ class Client:
         idle: float = IDLE_SECONDS,
     ) -> dict[str, Any]:
         """One request to the API and the JSON object it is answered with. Raises ``StorageError``."""
+        answer = self._asked(
+            method, path, scene, query, headers=headers, body=body, attempts=attempts, idle=idle
+        )
+        with _readable(scene):
+            return json_object(answer.body or b"{}")
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        scene: Scene,
+        query: Mapping[str, str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
         target = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         sent = {
             **(headers or {}),
@@ -213,17 +234,14 @@ class Client:
 
         def once() -> Answer:
             with _told(scene):
-                answer = self.api.ask(
+                response = self.api.open(
                     method, target or "/", headers=sent, body=None if method == "GET" else body, idle=idle
                 )
-            if answer.status >= 300:
-                raise translate(_failure(answer), scene)
-            return answer
+                if response.status < 300:
+                    return whole(response)
+            raise translate(_failure(explained(response)), scene)
 
-        answer = patiently(once, attempts)
-        with _readable(scene):
-            found = json.loads(answer.body or b"{}")
-            return found if isinstance(found, dict) else {}
+        return patiently(once, attempts)
 
     def _named(self, key: str) -> dict[str, str]:
         return {"pathname": self.place.prefix + key}
@@ -264,20 +282,39 @@ def _readable(scene: Scene) -> Iterator[None]:
     """Around the reading of an answer: what is not of the expected form raises."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise translate(Failure(trouble="unreadable"), scene) from error
 
 
 def _failure(answer: Answer) -> Failure:
     try:
-        told = json.loads(answer.body)["error"]
+        told = json_object(answer.body)["error"]
         return Failure(answer.status, str(told.get("code", "")), str(told.get("message", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Failure(answer.status)
 
 
+def _page_in(body: bytes) -> tuple[list[Entry], str]:
+    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
+    said = json_object(body)
+    blobs, more, cursor = said.get("blobs"), said.get("hasMore"), said.get("cursor")
+    if not isinstance(blobs, list):
+        raise Foreign("the answer is no listing")
+    if not isinstance(more, bool):
+        raise Unreadable("a page does not say whether more follows")
+    if more and not (isinstance(cursor, str) and cursor):
+        raise Unreadable("more follows, but the answer does not say from where")
+    try:
+        return [_entry(blob) for blob in blobs], str(cursor) if more else ""
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("a row makes no sense") from error
+
+
 def _entry(blob: Any) -> Entry:
-    return Entry(blob["pathname"], int(blob["size"]), _moment(blob["uploadedAt"]), _plain(blob["etag"]))
+    name = blob["pathname"]
+    if not isinstance(name, str) or not name:
+        raise ValueError("no name")
+    return Entry(name, size_in(blob["size"]), _moment(blob["uploadedAt"]), _plain(blob["etag"]))
 
 
 def _moment(text: str) -> float:

@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from dashboard.storage.answers import no_more_than
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers._vercel_http import Client
 from dashboard.storage.drivers._vercel_place import Place, check
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
 from dashboard.storage.http_server import Incoming
 from dashboard.storage.pieces import PiecedWriting, Senders, piece_size
 from dashboard.storage.ranges import check_range, part_of
@@ -40,13 +41,8 @@ class VercelReading:
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
-        arrived = 0
-        for piece in self._body.pieces() if self._body is not None else ():
-            arrived += len(piece)
-            yield piece
-        if arrived != self.info.size:
-            key = self.info.key
-            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but {arrived:,} arrived.")
+        pieces = self._body.pieces() if self._body is not None else iter(())
+        return no_more_than(self.info.key, self.info.size, pieces)
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""

@@ -156,6 +156,19 @@ def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContex
             raise _failure(Kind.UNREACHABLE, reason, host, "connect", remedy) from error
 
 
+def speaks_tls(host: str, port: int) -> bool:
+    """Whether a server that did not understand us would have understood TLS. Sends nothing but a greeting,
+    checks no certificate, and never raises."""
+    context = trust(tls_verify=False, authority="")
+    try:
+        with connect(host, port, resolve(host, port)) as raw:
+            raw.settimeout(CONNECT_SECONDS)
+            with context.wrap_socket(raw, server_hostname=host):
+                return True
+    except (OSError, StorageError, ValueError):
+        return False
+
+
 def bad_certificate(error: ssl.SSLCertVerificationError, host: str) -> StorageError:
     """What is wrong with a server's certificate."""
     unknown = ("The server's certificate could not be verified.", _AUTHORITY)

@@ -135,7 +135,11 @@ def test_a_server_that_demands_tls_says_so(start: Start) -> None:
 def test_the_wrong_kind_of_tls_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ftp_line, "SIGN_IN_SECONDS", 0.5)
     assert "990" in refused(signing_in(start("explicit"), tls="implicit")).remedy
-    assert "990" in refused(signing_in(start("implicit"), tls="explicit")).remedy
+    implicit = start("implicit")
+    for tls in ("explicit", "none"):
+        error = refused(signing_in(implicit, tls=tls))
+        assert "speaks TLS from the start" in error.reason
+        assert "implicit" in error.remedy
 
 
 # ---- signing in
@@ -374,8 +378,10 @@ def test_a_folder_may_end_in_a_space(server: FtpServer, driver: Driver) -> None:
 
 def test_names_of_a_hostile_server_lead_nowhere() -> None:
     assert facts(b"type=file;size=3; ../../etc/passwd") == (b"../../etc/passwd", Found("file", 3))
-    assert facts(b"nonsense") is None
-    assert facts(b"type=file;size=-3;modify=99999999999999; x") == (b"x", Found("file", 0))
+    assert facts(b"type=dir;modify=99999999999999; x") == (b"x", Found("folder"))
+    for line in (b"nonsense", b"type=file;size=-3; x", b"type=file; x", b"size=3; x", b"type=file;size=3"):
+        assert facts(line) is None
+    assert facts(b"type=file;size=" + b"9" * 5000 + b"; x") is None
 
 
 # ---- the folder
@@ -608,5 +614,5 @@ def test_times_are_utc_and_nonsense_is_none() -> None:
     assert time_of("20261121081500") == 1795248900.0
     assert time_of("20261121081500.25") == 1795248900.25
     assert time_text(1795248900.9) == "20261121081500"
-    for text in ("", "2026", "20261321081500", "yesterday"):
+    for text in ("", "2026", "20261321081500", "00000101000000", "yesterday"):
         assert time_of(text) is None

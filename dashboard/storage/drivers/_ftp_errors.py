@@ -8,6 +8,16 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 
 _VERBS = {"write": "written", "look at": "looked at", "list": "listed", "delete": "deleted", "read": "read"}
+_FULL_DISK = (
+    "no space",
+    "disk full",
+    "disk is full",
+    "not enough space",
+    "insufficient storage",
+    # vsftpd and Pure-FTPd say no more than this.
+    "writing to local file",
+    "error during write to file",
+)
 _CROWDED = ("too many", "maximum", "limit", "no more connections")
 _FULL = "Free some space on the server, or raise the quota, then try again."
 
@@ -75,7 +85,7 @@ def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError
     """The storage error for a refused command. The server's own text is looked at and never shown."""
     code, text = code_of(error), str(error).lower()
     kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
-    if "no space" in text or "disk full" in text or "quota" in text:
+    if "quota" in text or any(words in text for words in _FULL_DISK):
         kind, why, remedy, retryable = _CODES[452 if "quota" not in text else 552]
     elif "file too large" in text:
         kind, why, remedy, retryable = _TOO_LARGE

@@ -13,16 +13,17 @@ from time import gmtime, strftime
 from dashboard.storage.drivers._served import Found
 
 _UNIX = re.compile(
-    rb"(?P<kind>[-dlbcpsD])[-rwxsStTlL]{9}[.+@]?\s+\d+\s+(?:\S+\s+){1,2}?(?P<size>\d+)\s+"
+    rb"(?P<kind>[-dlbcpsD])[-rwxsStTlL]{9}[.+@]?\s+\d+\s+(?:\S+\s+){1,2}?(?P<size>\d{1,18})\s+"
     rb"(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d\d-\d\d)\s+(?:\d{1,2}:\d\d(?::\d\d)?|\d{4}) "
     rb"(?P<name>.+)",
     re.DOTALL,
 )
 _DOS = re.compile(
-    rb"\d\d-\d\d-\d{2,4}\s+\d\d:\d\d(?:[AaPp][Mm])?\s+(?:(?P<folder><DIR>)(?: {10}|\s+)|(?P<size>\d+)\s)"
+    rb"\d\d-\d\d-\d{2,4}\s+\d\d:\d\d(?:[AaPp][Mm])?\s+(?:(?P<folder><DIR>)(?: {10}|\s+)|(?P<size>\d{1,18})\s)"
     rb"(?P<name>.+)",
     re.DOTALL,
 )
+_SIZE = re.compile(r"[0-9]{1,18}")
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d+)?\Z")
 
 
@@ -33,7 +34,7 @@ def time_of(text: str) -> float | None:
         return None
     *parts, fraction = match.groups()
     year, month, day, hour, minute, second = map(int, parts)
-    if not (1 <= month <= 12 and 1 <= day <= 31):
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31):
         return None
     return timegm((year, month, day, hour, minute, second)) + float(fraction or 0)
 
@@ -44,20 +45,28 @@ def time_text(modified: float) -> str:
 
 
 def facts(line: bytes) -> tuple[bytes, Found] | None:
-    """A name and what is said of it, from one line of MLSD or MLST."""
+    """A name and what is said of it, from one line of MLSD or MLST. None where it does not say what it is, or
+    of a file how large."""
     told, space, name = line.partition(b" ")
     if not space:
         return None
     pairs = (fact.partition("=") for fact in told.decode("latin-1").split(";") if fact)
     known = {key.lower(): value for key, _, value in pairs}
-    kind = known.get("type", "file").lower()
-    size = known.get("size", "")
+    kind = known.get("type", "").lower()
+    size = size_of(known.get("size", ""))
+    if not kind or (kind == "file" and size is None):
+        return None
     return name, Found(
         "file" if kind == "file" else "folder" if kind in ("dir", "cdir", "pdir") else "other",
-        int(size) if size.isdigit() else 0,
+        size or 0,
         time_of(known.get("modify", "")),
         known.get("unique", ""),
     )
+
+
+def size_of(text: str) -> int | None:
+    """A number of bytes, or None for what is none."""
+    return int(text) if _SIZE.fullmatch(text) else None
 
 
 def listed(line: bytes) -> tuple[bytes, Found] | None:

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import bad_certificate, connect, resolve, trust
-from dashboard.storage.drivers._ftp_errors import not_signed_in
+from dashboard.storage.connecting import bad_certificate, connect, resolve, speaks_tls, trust
+from dashboard.storage.drivers._ftp_errors import code_of, not_signed_in
+from dashboard.storage.drivers._ftp_replies import LONGEST_REPLY, Replies, whole_reply
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Secret
 
@@ -19,6 +20,9 @@ CONNECT_SECONDS = 5.0
 """For each connection for data."""
 SIGN_IN_SECONDS = 15.0
 """For each answer until we are signed in; servers look names up and make wrong passwords wait."""
+_COMPLETE = ("226", "250")
+_KNOWS_NO_OTHER = (500, 501, 502, 503, 504)
+"""Replies to PROT of servers that encrypt everything anyway and do not talk of it."""
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""
 
@@ -58,22 +62,18 @@ class Line(ftplib.FTP_TLS):
         self.host, self.port, self.af = account.host, account.port, raw.family
         if account.tls == "implicit":
             self.sock = self.context.wrap_socket(raw, server_hostname=account.host)
-        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self._replies = Replies(self.sock, self.encoding)
         self._hear_greeting()
         if account.tls == "explicit":
-            self.auth()
+            self._begin_tls()
         # Not ftplib's own: it turns an empty password into an e-mail address.
         reply = self.sendcmd(f"USER {self._text(account.user)}")
         if reply.startswith("3"):
             reply = self.sendcmd(f"PASS {self._text(account.password.reveal())}")
         if not reply.startswith("2"):
             raise ftplib.error_perm(reply)
-        if account.tls == "explicit":
-            self.prot_p()
-        elif account.tls == "implicit":
-            # Some know no other than encrypted data and refuse to talk of it; we speak nothing else.
-            with suppress(ftplib.error_perm):
-                self.prot_p()
+        if account.tls != "none":
+            self._encrypt_data()
         self.sock.settimeout(TIMEOUT_SECONDS)
 
     def _hear_greeting(self) -> None:
@@ -81,10 +81,64 @@ class Line(ftplib.FTP_TLS):
         line = first = self.getline()
         if not first[:3].isdigit():
             raise ftplib.error_proto(first)
+        length = 0
         while line[:3] != first[:3] or line[3:4] == "-":
             line = self.getline()
+            length += len(line) + 1
+            if length > LONGEST_REPLY:
+                raise ftplib.error_proto("a greeting without end")
         if not first.startswith("2"):
             raise ftplib.error_perm(first) if first.startswith("5") else ftplib.error_temp(first)
+
+    def _begin_tls(self) -> None:
+        """AUTH TLS, https://www.rfc-editor.org/rfc/rfc4217#section-4."""
+        try:
+            self.voidcmd("AUTH TLS")
+        except (ftplib.error_temp, ftplib.error_perm, ftplib.error_reply) as error:
+            # Some answer that they want a user name first: what they do not want is TLS.
+            if code_of(error) == 421:
+                raise
+            raise _no_tls(self.account) from error
+        if self._replies.waiting:
+            # Somebody on the way may have put it there, to be taken for a reply that was encrypted.
+            raise ftplib.error_proto("more than the reply")
+        self.sock = self.context.wrap_socket(self.sock, server_hostname=self.account.host)
+        self._replies = Replies(self.sock, self.encoding)
+
+    def _encrypt_data(self) -> None:
+        """PROT P. With TLS from the start some know nothing else, and refuse to talk of it."""
+        try:
+            self.prot_p()
+        except (ftplib.error_temp, ftplib.error_perm) as error:
+            if code_of(error) == 421:
+                raise
+            if self.account.tls == "explicit" or code_of(error) not in _KNOWS_NO_OTHER:
+                raise clear_data(self.account) from error
+
+    def putcmd(self, line: str) -> None:
+        """As ftplib's, unless something waits to be read: the answers would come to the wrong questions."""
+        if self.says_something():
+            raise ftplib.error_proto("a reply that nobody asked for")
+        super().putcmd(line)
+
+    def getline(self) -> str:
+        """One line without its end, of at most 8 KiB."""
+        line = self._replies.readline(self.maxline + 1)
+        if not line:
+            raise EOFError
+        if len(line) > self.maxline:
+            raise ftplib.error_proto("a line without end")
+        return line.rstrip("\r\n")
+
+    def getmultiline(self) -> str:
+        """As ftplib's, within bounds."""
+        return whole_reply(self.getline)
+
+    def complete(self) -> None:
+        """Take the reply to a transfer. Raises unless it says that all of it was moved."""
+        reply = self.getresp()
+        if not reply.startswith(_COMPLETE):
+            raise ftplib.error_proto(reply)
 
     def _text(self, typed: str) -> str:
         """In the server's encoding, or in UTF-8 where it has no such letters."""
@@ -98,19 +152,31 @@ class Line(ftplib.FTP_TLS):
         servers demand that, to be sure that both come from the same client."""
         conn, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
         try:
-            conn.settimeout(TIMEOUT_SECONDS)
             if self.account.tls != "none":
                 assert isinstance(self.sock, ssl.SSLSocket)
+                conn.settimeout(SIGN_IN_SECONDS)
                 conn = self.context.wrap_socket(
                     conn, server_hostname=self.account.host, session=self.sock.session
                 )
+            conn.settimeout(TIMEOUT_SECONDS)
+        except ssl.SSLCertVerificationError:
+            conn.close()
+            raise
+        except ssl.SSLError as error:
+            conn.close()
+            if error.reason == "WRONG_VERSION_NUMBER":
+                raise clear_data(self.account) from error
+            raise
         except BaseException:
             conn.close()
             raise
         return conn, size
 
     def says_something(self) -> bool:
-        """Whether an answer waits to be read. With TLS what waits may be none, and this does not tell."""
+        """Whether an answer waits to be read. With TLS what comes may be none, so only what is already
+        decrypted counts."""
+        if self._replies.waiting:
+            return True
         return not isinstance(self.sock, ssl.SSLSocket) and bool(readable([self.sock], 0))
 
     def hang_up(self) -> None:
@@ -139,8 +205,6 @@ def open_line(account: Account) -> Line:
         raise _no_ftp(account) from error
     except ftplib.Error as error:
         line.hang_up()
-        if account.tls == "explicit" and str(error)[:3] in ("500", "502", "504", "534"):
-            raise _no_tls(account) from error
         raise not_signed_in(error, account.user, account.host) from error
     except ssl.SSLCertVerificationError as error:
         line.hang_up()
@@ -171,8 +235,20 @@ def _no_tls(account: Account) -> StorageError:
         f"“{account.host}” does not offer TLS on port {account.port}.",
         operation="connect",
         subject=account.host,
-        remedy="Choose implicit TLS if the server has it on another port; without encryption the password "
-        "can be read on the way.",
+        remedy="Have TLS switched on there, or choose implicit TLS if the server has it on another port; "
+        "without encryption the password and all files can be read on the way.",
+        retryable=False,
+    )
+
+
+def clear_data(account: Account) -> StorageError:
+    """Only the control connection would be encrypted, as ``rclone serve ftp`` does it."""
+    return StorageError(
+        Kind.UNREACHABLE,
+        f"“{account.host}” encrypts the sign-in but not the files: it would send and take them in clear.",
+        operation="connect",
+        subject=account.host,
+        remedy="Use another server, SFTP, or WebDAV with https://; “rclone serve ftp” encrypts no files.",
         retryable=False,
     )
 
@@ -180,6 +256,10 @@ def _no_tls(account: Account) -> StorageError:
 def _no_answer(error: Exception, account: Account) -> StorageError:
     host, port = account.host, account.port
     kind = Kind.UNREACHABLE
+    if account.tls != "implicit" and speaks_tls(host, port):
+        reason = f"“{host}” speaks TLS from the start on port {port}."
+        remedy = "Choose implicit TLS under “Encryption”, if it is an FTP server."
+        return StorageError(kind, reason, operation="connect", subject=host, remedy=remedy, retryable=False)
     if isinstance(error, TimeoutError):
         kind, reason = Kind.TIMEOUT, f"“{host}” took the connection on port {port} but did not go on."
         remedy = "Check the port and the encryption; implicit TLS is usually on port 990."

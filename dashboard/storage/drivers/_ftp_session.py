@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._ftp_errors import code_of, translate
-from dashboard.storage.drivers._ftp_facts import facts, listed, time_of, time_text
+from dashboard.storage.drivers._ftp_facts import facts, listed, size_of, time_of, time_text
 from dashboard.storage.drivers._ftp_line import Line, readable
 from dashboard.storage.drivers._ftp_transfers import FtpSink, FtpSource, finish
-from dashboard.storage.drivers._served import Absent, Found, Taken, join, step_aside
+from dashboard.storage.drivers._served import Absent, Found, Listing, Taken, join, step_aside
+from dashboard.storage.drivers._walking import bounded
 from dashboard.storage.errors import InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_text
 
@@ -156,7 +157,7 @@ class FtpSession:
                 for line in self._line.sendcmd(f"MLST {self._wire(path)}").split("\n")[1:-1]:
                     if said := facts(line.removeprefix(" ").encode("latin-1")):
                         return said[1]
-                return None
+                raise self._unreadable("look at")
             except ftplib.error_perm as error:
                 if code_of(error) in _NOT_FOUND and not denied(error):
                     return None
@@ -165,24 +166,27 @@ class FtpSession:
     def _look_without_facts(self, path: bytes) -> Found | None:
         wire = self._wire(path)
         try:
-            size = self._line.sendcmd(f"SIZE {wire}")[3:].strip()
+            size = size_of(self._line.sendcmd(f"SIZE {wire}")[3:].strip())
         except ftplib.error_perm as error:
             try:
                 self._line.voidcmd(f"CWD {wire}")
             except ftplib.error_perm:
                 return self._look_in_folder(path) if code_of(error) in _UNKNOWN_COMMAND else None
             return Found("folder")
+        if size is None:
+            raise self._unreadable("look at")
         modified = None
         with suppress(ftplib.error_perm):
             modified = time_of(self._line.sendcmd(f"MDTM {wire}")[3:])
-        return Found("file", int(size) if size.isdigit() else 0, modified)
+        return Found("file", size, modified)
 
     def _look_in_folder(self, path: bytes) -> Found | None:
         folder, _, name = path.rpartition(b"/")
-        try:
-            return dict(self.scan(folder or b"/")).get(name)
-        except Absent:
-            return None
+        found = None
+        with suppress(Absent):
+            for each, what in self.scan(folder or b"/"):
+                found = what if each == name else found
+        return found
 
     def real(self, path: bytes) -> bytes:
         """FTP does not tell of links; what they lead to is the server's own business. But the folder has to
@@ -192,7 +196,7 @@ class FtpSession:
             raise Absent
         return path
 
-    def scan(self, path: bytes) -> Iterator[tuple[bytes, Found]]:
+    def scan(self, path: bytes) -> Listing:
         """MLSD, else LIST from inside the folder, so that no name is taken for a pattern or a switch."""
         with self.replies("list", path):
             try:
@@ -228,27 +232,30 @@ class FtpSession:
         self, command: str, read: Callable[[bytes], tuple[bytes, Found] | None]
     ) -> Iterator[tuple[bytes, Found]]:
         conn = self._line.transfercmd(command)
-        done = False
         try:
             with conn.makefile("rb") as lines:
-                while line := lines.readline(_LONGEST_LINE):
+                for line in bounded(iter(lambda: lines.readline(_LONGEST_LINE), b"")):
+                    if not line.endswith(b"\n"):
+                        raise self.lost(EOFError())
                     said = read(line.rstrip(b"\r\n"))
                     if said is not None:
                         yield self._key(said[0]), said[1]
                     elif not line.isspace() and not line.startswith(b"total "):
-                        raise self._unreadable()
-            done = True
-        finally:
-            finish(conn, self._line.sock)
-            self.broken = self.broken or not done
-        self._line.voidresp()
+                        raise self._unreadable("list")
+        except BaseException:
+            # What else comes on both connections is not waited for.
+            self.broken = True
+            conn.close()
+            raise
+        finish(conn, self._line.sock)
+        self._line.complete()
 
-    def _unreadable(self) -> StorageError:
+    def _unreadable(self, operation: str) -> StorageError:
         host = self._line.account.host
         return StorageError(
             Kind.UNSUPPORTED,
-            f"“{host}” lists its files in a way that Stowage cannot read, so some would be missing.",
-            operation="list",
+            f"“{host}” tells of its files in a way that Stowage cannot read, so some would be missing.",
+            operation=operation,
             subject=host,
             remedy="Ask whoever runs the server to switch MLSD on.",
         )

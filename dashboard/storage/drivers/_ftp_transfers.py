@@ -16,6 +16,7 @@ _CHUNK = 1 << 20
 _PIECE = 1 << 18
 _FAREWELL_SECONDS = 5.0
 """How long a server may take to notice that a data connection ended."""
+_FAREWELL_PIECES = 64
 
 
 class _Session(Protocol):
@@ -35,6 +36,7 @@ class FtpSource:
         self._conn = conn
         self._path = path
         self._open = True
+        self.longer = False
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Pieces of at most 1 MiB. What the server sends beyond ``size`` is not read."""
@@ -51,10 +53,11 @@ class FtpSource:
                     gathered, held = [], 0
             if gathered:
                 yield b"".join(gathered)
-            if left or not self._conn.recv(1):
+            self.longer = not left and bool(self._conn.recv(1))
+            if not self.longer:
                 self._open = False
                 finish(self._conn, self._line.sock)
-                self._line.voidresp()
+                self._line.complete()
 
     def close(self) -> None:
         """Of a read that is left early the server says that it could not send everything."""
@@ -104,7 +107,7 @@ class FtpSink:
         if self._open:
             self._open = False
             finish(self._conn, self._line.sock)
-            self._line.voidresp()
+            self._line.complete()
 
     def abort(self) -> None:
         """End the data and take the server's word for it, whatever it is."""
@@ -123,6 +126,8 @@ def _settle(session: _Session, line: Line) -> None:
         with suppress(ftplib.Error):
             line.voidresp()
         line.sock.settimeout(TIMEOUT_SECONDS)
+        # Some say it twice, that it was broken off and that it is over.
+        session.broken = session.broken or line.says_something()
     except (OSError, EOFError):
         session.broken = True
 
@@ -139,7 +144,8 @@ def finish(conn: socket.socket, control: socket.socket) -> None:
                 conn.unwrap()
         with suppress(OSError):
             conn.shutdown(socket.SHUT_WR)
-            while conn in readable([conn, control], _FAREWELL_SECONDS) and conn.recv(_CHUNK):
-                pass
+            for _ in range(_FAREWELL_PIECES):
+                if conn not in readable([conn, control], _FAREWELL_SECONDS) or not conn.recv(_CHUNK):
+                    break
     finally:
         conn.close()

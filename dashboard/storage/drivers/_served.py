@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,6 +66,9 @@ class Sink(Protocol):
 class Source(Protocol):
     """A file being read."""
 
+    longer: bool
+    """Whether, at the end, the server had more than was asked for. Some cannot tell, and say no."""
+
     def chunks(self, size: int) -> Iterator[bytes]:
         """The content up to ``size`` bytes, fewer if it ends earlier."""
         ...
@@ -73,6 +76,9 @@ class Source(Protocol):
     def close(self) -> None:
         """Stop. Never raises; idempotent."""
         ...
+
+
+Listing = Generator[tuple[bytes, Found], None, None]
 
 
 class Session(Protocol):
@@ -99,8 +105,8 @@ class Session(Protocol):
         """The path without symbolic links, where the server resolves them. ``Absent``."""
         ...
 
-    def scan(self, path: bytes) -> Iterator[tuple[bytes, Found]]:
-        """Names in a folder. ``Absent``."""
+    def scan(self, path: bytes) -> Listing:
+        """Names in a folder. ``Absent``. Closed before its end, the session is still of use or broken."""
         ...
 
     def source(self, path: bytes, start: int) -> Source:

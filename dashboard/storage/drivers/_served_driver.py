@@ -38,6 +38,8 @@ def _describe(key: str, found: Found) -> ObjectInfo:
 class _Nothing:
     """A part of no bytes."""
 
+    longer = False
+
     def chunks(self, size: int) -> Iterator[bytes]:
         return iter(())
 
@@ -50,10 +52,19 @@ class ServedReading:
     the one that was opened."""
 
     def __init__(
-        self, key: str, path: bytes, found: Found, lease: Lease[Session], source: Source, *, size: int
+        self,
+        key: str,
+        path: bytes,
+        found: Found,
+        lease: Lease[Session],
+        source: Source,
+        *,
+        size: int,
+        to_end: bool,
     ) -> None:
         self.info = _describe(key, found)
         self._size = size
+        self._to_end = to_end
         self._path = path
         self._lease = lease
         self._source = source
@@ -70,6 +81,8 @@ class ServedReading:
             raise Changed(key)
         if done != size:
             raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
+        if self._to_end and self._source.longer:
+            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but more arrived.")
 
     def read_all(self) -> bytes:
         """All of it."""
@@ -140,7 +153,8 @@ class ServedDriver:
             return path, found, source, size
 
         lease, (path, found, source, size) = self._pool.hold(opened)
-        return ServedReading(key, path, found, lease, source, size=size)
+        to_end = start + size >= found.size
+        return ServedReading(key, path, found, lease, source, size=size, to_end=to_end)
 
     def write(
         self,

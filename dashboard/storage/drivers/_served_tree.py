@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from dashboard.storage.drivers._connections import Pool
 from dashboard.storage.drivers._served import (
@@ -87,8 +87,8 @@ class Tree:
         Raises ``PlaceMissing``."""
         try:
             at = self.folder(session, folders)
-            found = session.scan(at)
-            return gather(name for name, what in found if what.kind == "folder" and is_name(name))
+            with closing(session.scan(at)) as names:
+                return gather(name for name, found in names if found.kind == "folder" and is_name(name))
         except Absent:
             self.require_root(session, "list")
             return []
@@ -188,7 +188,8 @@ class Tree:
         try:
             # Folders found by the walk itself are no links: the listing says so of each name.
             at = self.folder(session, folders) if path == wanted.base else join(session.root, *folders)
-            return ordered(_wanted_rows(session.scan(at), path, wanted))
+            with closing(session.scan(at)) as names:
+                return ordered(_wanted_rows(names, path, wanted))
         except InvalidKey:
             # What nobody can ask for is not there; but a folder that was listed is.
             if path != wanted.base:
@@ -215,7 +216,9 @@ class Tree:
         removed = 0
         with suppress(Absent):
             at = self.folder(session, folders)
-            for name in gather(name for name, _ in session.scan(at) if left_behind(name, marks, since)):
+            with closing(session.scan(at)) as names:
+                left = gather(name for name, _ in names if left_behind(name, marks, since))
+            for name in left:
                 with suppress(Absent):
                     session.remove(join(at, name))
                     removed += 1

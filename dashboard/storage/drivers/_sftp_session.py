@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._served import Absent, Found, Taken, join, step_aside
+from dashboard.storage.drivers._served import Absent, Found, Listing, Taken, join, step_aside
 from dashboard.storage.drivers._sftp_errors import ABSENT, translate
 from dashboard.storage.drivers._sftp_wire import Ask, Attrs, Refusal, Status, Wire, string
 from dashboard.storage.errors import StorageError, Unsupported
@@ -92,7 +92,7 @@ class SftpSession:
             body.number()
             return body.string()
 
-    def scan(self, path: bytes) -> Iterator[tuple[bytes, Found]]:
+    def scan(self, path: bytes) -> Listing:
         """OPENDIR, READDIR."""
         with self._refusals("list", path):
             try:
@@ -253,6 +253,8 @@ class SftpSession:
 
 class SftpSource:
     """A file being read, with a window of requests on their way."""
+
+    longer = False
 
     def __init__(self, session: SftpSession, wire: Wire, handle: bytes, path: bytes, start: int) -> None:
         self._session = session

@@ -33,6 +33,8 @@ MOST_BYTES = 1 << 30
 """Of the temporary file."""
 LONGEST_PATH = 4096
 """Bytes of a path beyond which no file system goes: a server that does has folders without end."""
+MOST_LISTED = 10_000_000
+"""Names that a folder may have."""
 MOST_GATHERED = 32 << 20
 """Bytes that a list of names may take."""
 
@@ -124,6 +126,14 @@ def try_again(read: Callable[[], T]) -> T:
                 raise
         pause(attempt)
     return read()
+
+
+def bounded(names: Iterable[T]) -> Iterator[T]:
+    """What a server says of one folder, unless it never ends; also where most of it is of no interest."""
+    for number, name in enumerate(names):
+        if number >= MOST_LISTED:
+            raise _too_many()
+        yield name
 
 
 def gather(names: Iterable[bytes]) -> list[bytes]:

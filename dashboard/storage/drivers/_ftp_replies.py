@@ -1,0 +1,55 @@
+"""What an FTP server says on the control connection, line by line and within bounds."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from ftplib import error_proto
+from socket import socket
+
+LONGEST_REPLY = 256 * 1024
+"""Bytes of all lines of a reply. The longest of honest servers are greetings."""
+
+_RECEIVE = 8192
+
+
+class Replies:
+    """The lines that come over a connection. In place of ``socket.makefile``, which reads ahead without
+    telling that something waits: a reply that nobody asked for would be taken for the next one."""
+
+    def __init__(self, sock: socket, encoding: str) -> None:
+        self._sock = sock
+        self._encoding = encoding
+        self._buffer = b""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether more has come than was read."""
+        pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        return bool(self._buffer) or pending > 0
+
+    def readline(self, longest: int) -> str:
+        """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
+        while b"\n" not in self._buffer and len(self._buffer) < longest:
+            more = self._sock.recv(_RECEIVE)
+            if not more:
+                break
+            self._buffer += more
+        end = self._buffer.find(b"\n") + 1 or len(self._buffer)
+        end = min(end, longest)
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        return line.decode(self._encoding)
+
+
+def whole_reply(getline: Callable[[], str]) -> str:
+    """One reply, of one line or of many (RFC 959, 4.2). Raises ``error_proto`` for one without end."""
+    line = getline()
+    lines, length, code = [line], len(line), line[:3]
+    if line[3:4] == "-":
+        while line[:3] != code or line[3:4] == "-":
+            line = getline()
+            lines.append(line)
+            length += len(line) + 1
+            if length > LONGEST_REPLY:
+                raise error_proto("a reply without end")
+    return "\n".join(lines)

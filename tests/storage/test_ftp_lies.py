@@ -1,0 +1,316 @@
+"""What an FTP server may say that is not true, and that none of it passes for the truth."""
+
+from __future__ import annotations
+
+import socket
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count, repeat
+
+import pytest
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers import _ftp_line, _walking
+from dashboard.storage.errors import Damaged, StorageError
+from dashboard.storage.registry import build, check_options
+from dashboard.storage.types import Secret
+from tests.servers.scripted import Scripted
+from tests.storage.objects import get
+
+OPENING, DONE = "150 Here it comes", "226 Done"
+FOLDER = "250-Here\r\n type=dir; /\r\n250 End"
+
+
+class Script:
+    """A server that says what a test wants. ``replies`` by command; ``data`` is what comes over the data
+    connection of MLSD, LIST and RETR, and ``after`` the reply when it is over."""
+
+    def __init__(
+        self,
+        *,
+        data: bytes | Callable[[], Iterator[bytes]] = b"",
+        after: str = DONE,
+        features: str = "211-Features\r\n MLST type*;size*;modify*;\r\n211 End",
+        greeting: str | Iterator[str] = "220 Ready",
+        **replies: str | Iterator[str],
+    ) -> None:
+        self.data = data
+        self.after = after
+        self.commands: list[str] = []
+        self.sent = 0
+        self._replies: dict[str, str | Iterator[str]] = {
+            "greeting": greeting,
+            "USER": "331 Password",
+            "PASS": "230 In",
+            "FEAT": features,
+            "PWD": '257 "/"',
+            "MLST": FOLDER,
+            **replies,
+        }
+
+    def __call__(self, control: socket.socket) -> None:
+        self._say(control, self._replies["greeting"])
+        with control.makefile("rb") as lines, ExitStack() as stack:
+            listener = None
+            for line in lines:
+                command = line.decode("latin-1").split()[0].upper()
+                self.commands.append(command)
+                if command in ("PASV", "EPSV"):
+                    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+                    port = listener.getsockname()[1]
+                    control.sendall(f"227 Mode (127,0,0,1,{port >> 8},{port & 255})\r\n".encode())
+                elif command in ("MLSD", "LIST", "RETR", "STOR") and command not in self._replies:
+                    assert listener is not None
+                    control.sendall(f"{OPENING}\r\n".encode())
+                    self._transfer(listener, receives=command == "STOR")
+                    self._say(control, self.after)
+                else:
+                    self._say(control, self._replies.get(command, "200 Fine"))
+
+    def _transfer(self, listener: socket.socket, *, receives: bool) -> None:
+        connection = listener.accept()[0]
+        with connection, suppress(OSError):
+            if receives:
+                while connection.recv(65536):
+                    pass
+            for piece in (self.data,) if isinstance(self.data, bytes) else self.data():
+                connection.sendall(piece)
+                self.sent += len(piece)
+
+    def _say(self, control: socket.socket, said: str | Iterator[str]) -> None:
+        for each in (said,) if isinstance(said, str) else said:
+            if each:
+                control.sendall(f"{each}\r\n".encode("latin-1"))
+                self.sent += len(each)
+
+
+@contextmanager
+def telling(script: Script, **options: str) -> Iterator[Driver]:
+    """A driver of such a server."""
+    with Scripted(script) as server:
+        chosen = {"host": "127.0.0.1", "port": str(server.port), "user": "u", "tls": "none", **options}
+        driver = build("ftp", check_options("ftp", chosen), {"password": Secret("p")})
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+
+def fails(call: Callable[[], object]) -> StorageError:
+    with pytest.raises(StorageError) as caught:
+        call()
+    assert caught.value.reason.endswith(".")
+    return caught.value
+
+
+def keys_of(driver: Driver) -> list[str]:
+    return [entry.key for entry in driver.list()]
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "pause", lambda attempt: None)
+
+
+# Listings
+
+A = b"type=file;size=1;modify=20261121081500; a\r\n"
+B = b"type=file;size=2;modify=20261121081500; b\r\n"
+UNIX = b"-rw-r--r--   1 ada  staff     1 Nov 21 08:15 a\r\n"
+
+
+def test_an_honest_listing_is_read() -> None:
+    with telling(Script(data=B + A)) as driver:
+        assert keys_of(driver) == ["a", "b"]
+
+
+BROKEN_LISTINGS = {
+    "cut, and no word": Script(data=A, after=""),
+    "cut, and a word of it": Script(data=A, after="426 Connection closed"),
+    "given up": Script(data=A, after="451 Local error"),
+    "refused at the end": Script(data=A, after="550 Failed to read the folder"),
+    "a reply to another question": Script(data=A, after="200 Type set to I"),
+    "a reply that is none": Script(data=A, after="Done"),
+    "cut in a name": Script(data=A + b"type=file;size=2; long-na"),
+    "cut in the facts": Script(data=A + B[:20]),
+    "a page in place of a list": Script(data=b"<html>\r\n<body>Sign in</body>\r\n</html>\r\n"),
+    "no type": Script(data=A + b"size=2; b\r\n"),
+    "no size": Script(data=A + b"type=file; b\r\n"),
+    "a size that is none": Script(data=A + b"type=file;size=" + b"9" * 5000 + b"; b\r\n"),
+    "no name": Script(data=A + b"type=file;size=1; \r\n"),
+    "a path": Script(data=A + b"type=file;size=1; ../b\r\n"),
+    "a name that comes twice": Script(data=A + B + A),
+    "a line without end": Script(data=A + b"type=file;size=1; " + b"x" * 70_000 + b"\r\n"),
+    "an old listing nobody can read": Script(data=UNIX + b"FILE;1  12/24\r\n", features="502 No"),
+    "an old listing, cut": Script(data=UNIX + UNIX[:-3], features="502 No"),
+}
+
+
+@pytest.mark.parametrize("lie", BROKEN_LISTINGS)
+def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ftp_line, "TIMEOUT_SECONDS", 0.3)
+    script = BROKEN_LISTINGS[lie]
+    with telling(script) as driver:
+        seen: list[str] = []
+        fails(lambda: seen.extend(keys_of(driver)))
+        assert not seen
+    assert 1 <= sum(each in ("MLSD", "LIST") for each in script.commands) <= 6
+
+
+def test_a_listing_that_was_cut_once_is_asked_for_again() -> None:
+    script = Script(data=A + B, after="426 Connection closed")
+    answers = iter([A + B[:9], A + B[:30], A + B])
+
+    def data() -> Iterator[bytes]:
+        script.after = DONE
+        yield next(answers)
+
+    script.data = data
+    with telling(script) as driver:
+        assert keys_of(driver) == ["a", "b"]
+
+
+def test_folders_that_lead_back_into_themselves_come_to_an_end() -> None:
+    name = b"round" * 50
+    with telling(Script(data=b"type=cdir; .\r\ntype=pdir; ..\r\ntype=dir; " + name + b"\r\n")) as driver:
+        assert "circle" in fails(lambda: keys_of(driver)).reason
+
+
+ENDLESS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "files": lambda: (
+        b"".join(b"type=file;size=1; %s%d\r\n" % (b"x" * 200, number) for number in range(at, at + 500))
+        for at in count(0, 500)
+    ),
+    "a line": lambda: repeat(b"type=file;size=1; " + b"x" * 10_000),
+    "the folder itself": lambda: repeat(b"type=cdir; .\r\n" * 1000),
+    "empty lines": lambda: repeat(b"\r\n" * 1000),
+}
+
+
+@pytest.mark.parametrize("lie", ENDLESS)
+def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "RUN", 500)
+    monkeypatch.setattr(_walking, "MOST_RUNS", 8)
+    monkeypatch.setattr(_walking, "MOST_LISTED", 20_000)
+    script = Script(data=ENDLESS[lie])
+    with telling(script) as driver:
+        tracemalloc.start()
+        try:
+            for look in (lambda: keys_of(driver), lambda: driver.folders("")):  # type: ignore[attr-defined]
+                fails(look)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 16 * 1024 * 1024
+    assert script.sent < 64 * 1024 * 1024
+
+
+# Replies
+
+WITHOUT_END = {
+    "greeting in lines": Script(greeting=repeat("220-Welcome" + " to the show" * 50)),
+    "greeting in one line": Script(greeting=repeat("220 " + "x" * 9000)),
+    "features": Script(FEAT=(line for line in ("211-Features", *repeat(" MLST" * 100, 100_000)))),
+    "a line that never ends": Script(PWD="257 " + "x" * 100_000),
+}
+
+
+@pytest.mark.parametrize("lie", WITHOUT_END)
+def test_a_reply_without_end_costs_little(lie: str) -> None:
+    script = WITHOUT_END[lie]
+    with telling(script) as driver:
+        tracemalloc.start()
+        try:
+            fails(lambda: driver.stat("a"))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 4 * 1024 * 1024
+    assert script.sent < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize("said", ["250-Here\r\n250 End", "250-Here\r\n nonsense\r\n250 End", "250 Yes"])
+def test_a_look_that_tells_nothing_is_no_missing_file(said: str) -> None:
+    with telling(Script(MLST=said)) as driver:
+        error = fails(lambda: driver.stat("a"))
+        assert error.kind is Kind.UNSUPPORTED
+
+
+def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
+    with telling(Script(TYPE="200 Fine\r\n250 Renamed\r\n250 Renamed")) as driver:
+        error = fails(lambda: driver.put("a", b"x"))
+        assert error.kind is Kind.UNREACHABLE
+
+
+# Files
+
+FILE = "250-Here\r\n type=file;size=10;modify=20261121081500; /a\r\n250 End"
+
+
+def looked_at(file: str = FILE) -> Iterator[str]:
+    yield from repeat(file)
+
+
+@pytest.mark.parametrize(("sent", "after"), [(9, DONE), (11, DONE), (10, "426 Cut"), (10, "200 Fine")])
+def test_another_file_than_was_announced_is_an_error(sent: int, after: str) -> None:
+    script = Script(data=bytes(sent), after=after, MLST=FILE)
+    with telling(script) as driver:
+        error = fails(lambda: get(driver, "a"))
+        assert error.retryable
+        if after == DONE:
+            assert isinstance(error, Damaged)
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    script = Script(data=lambda: repeat(bytes(65536)), MLST=FILE)
+    with telling(script) as driver:
+        assert isinstance(fails(lambda: get(driver, "a")), Damaged)
+    assert script.sent < 16 * 1024 * 1024
+
+
+def test_a_write_without_a_word_that_it_arrived_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ftp_line, "TIMEOUT_SECONDS", 0.3)
+    for after in ("", "200 Fine", "426 Cut"):
+        with telling(Script(after=after, MLST=FOLDER)) as driver:
+            assert fails(lambda: driver.put("a", b"x")).retryable
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "451 Failure writing to local file.",
+        "451 Error during write to file",
+        "452 Transfer aborted. No space left on device",
+        "452-Disk full\r\n452 Sorry",
+        "552 Transfer aborted. Disk quota exceeded",
+        "426 Failed: not enough space on the disk",
+    ],
+)
+def test_a_full_disk_is_told_however_the_server_says_it(said: str) -> None:
+    with telling(Script(after=said)) as driver:
+        error = fails(lambda: driver.put("a", b"x"))
+        assert (error.kind, error.retryable) == (Kind.FULL, False)
+        assert "Free some space" in error.remedy
+
+
+# Encryption
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "530 Please login with USER and PASS.",
+        "550 Action not taken",
+        "503 Bad sequence",
+        "431 Unavailable",
+    ],
+)
+def test_a_server_without_tls_is_told_as_such_and_gets_no_password(said: str) -> None:
+    script = Script(AUTH=said)
+    with telling(script, tls="explicit") as driver:
+        error = fails(lambda: driver.stat("a"))
+    assert "does not offer TLS" in error.reason
+    assert not error.retryable
+    assert "PASS" not in script.commands

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import PlaceMissing, StorageError
@@ -44,6 +45,39 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
         driver.close()
     finally:
         process.stop()
+
+
+@pytest.fixture
+def half_encrypted(tmp_path: Path) -> Iterator[int]:
+    """The port of rclone's FTP server with a certificate."""
+    (port,) = free_ports(1)
+    pair = trustme.CA().issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(b"".join(each.bytes() for each in pair.cert_chain_pems))
+    key.write_bytes(pair.private_key_pem.bytes())
+    (tmp_path / "root").mkdir()
+    command = [program("rclone"), "serve", "ftp", str(tmp_path / "root"), "--addr", f"127.0.0.1:{port}"]
+    command += ["--user", "ada", "--pass", PASSWORD, "--config", str(tmp_path / "none")]
+    command += ["--cert", str(chain), "--key", str(key)]
+    process = ServerProcess(command, cwd=tmp_path, log=tmp_path / "rclone.log")
+    try:
+        wait_until(lambda: listens(port), seconds=30, what="rclone ready")
+        yield port
+    finally:
+        process.stop()
+
+
+def test_a_server_that_encrypts_only_the_sign_in_is_refused(half_encrypted: int, tmp_path: Path) -> None:
+    options = {"host": "127.0.0.1", "port": str(half_encrypted), "user": "ada", "tls_verify": "false"}
+    driver = made("ftp", options | {"tls": "implicit"})
+    for call in (lambda: driver.put("a", b"x"), lambda: keys_of(driver)):
+        with pytest.raises(StorageError) as caught:
+            call()
+        assert "not the files" in caught.value.reason
+        assert "SFTP" in caught.value.remedy
+        assert not caught.value.retryable
+    driver.close()
+    assert list((tmp_path / "root").iterdir()) == []
 
 
 def made(kind: str, options: dict[str, str]) -> Driver:

@@ -16,7 +16,7 @@ from dashboard.storage.drivers import _ftp_line, _walking
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.scripted import Scripted
+from tests.servers.liar import Liar
 from tests.storage.objects import get
 
 OPENING, DONE = "150 Here it comes", "226 Done"
@@ -89,7 +89,7 @@ class Script:
 @contextmanager
 def telling(script: Script, **options: str) -> Iterator[Driver]:
     """A driver of such a server."""
-    with Scripted(script) as server:
+    with Liar(script) as server:
         chosen = {"host": "127.0.0.1", "port": str(server.port), "user": "u", "tls": "none", **options}
         driver = build("ftp", check_options("ftp", chosen), {"password": Secret("p")})
         try:

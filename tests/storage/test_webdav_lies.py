@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 
 import pytest
@@ -14,29 +13,25 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _walking, _webdav_xml
 from dashboard.storage.errors import StorageError
-from tests.servers.scripted import Scripted, http_answer, http_requests
+from tests.servers.liar import Answer, HttpLiar, Said
 from tests.storage.conftest import webdav_at
 from tests.storage.objects import get
 
+XML = {"Content-Type": "application/xml"}
+PAGE = {"Content-Type": "text/html"}
 DATE = "Sat, 21 Nov 2026 12:00:00 GMT"
-Answers = Callable[[str, str], bytes | Iterator[bytes]]
+Respond = Callable[[str, str], Said]
 
 
 @contextmanager
-def answering(answer: Answers) -> Iterator[Driver]:
-    """A driver of the folder ``/dav`` on a server that answers method and target as it is told."""
-
-    def handler(connection: socket.socket) -> None:
-        for method, target in http_requests(connection):
-            said = answer(method, target)
-            for piece in [said] if isinstance(said, bytes) else said:
-                connection.sendall(piece)
-
-    with ExitStack() as stack:
-        server = stack.enter_context(Scripted(handler))
-        driver = webdav_at(f"http://127.0.0.1:{server.port}/dav")
-        stack.callback(driver.close)
-        yield driver
+def answering(respond: Respond) -> Iterator[Driver]:
+    """A driver of the folder ``/dav`` on a server that answers method and path as it is told."""
+    with HttpLiar(lambda request: respond(request.method, request.path)) as server:
+        driver = webdav_at(f"{server.endpoint}/dav")
+        try:
+            yield driver
+        finally:
+            driver.close()
 
 
 def one(href: str, *, size: int | None = None, inner: str = "") -> str:
@@ -57,9 +52,9 @@ def many(*parts: str) -> bytes:
     return f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{"".join(parts)}</d:multistatus>'.encode()
 
 
-def listed(*parts: str) -> bytes:
+def listed(*parts: str) -> Answer:
     """An honest answer with such a document."""
-    return http_answer("207 Multi-Status", many(*parts), content_type="application/xml")
+    return Answer(207, XML, many(*parts))
 
 
 def fails(call: Callable[[], object]) -> StorageError:
@@ -72,7 +67,7 @@ def fails(call: Callable[[], object]) -> StorageError:
 def test_reading_stops_where_more_comes_than_was_announced() -> None:
     sent = 0
 
-    def answer(method: str, target: str) -> bytes | Iterator[bytes]:
+    def answer(method: str, target: str) -> Said:
         return endless() if method == "GET" else listed(one(target, size=10))
 
     def endless() -> Iterator[bytes]:
@@ -100,17 +95,15 @@ EMPTY = (
     "<d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>"
 )
 FORBIDDEN = EMPTY.replace("404 Not Found", "403 Forbidden")
-XML = {"content_type": "application/xml"}
-MULTI = "207 Multi-Status"
 
 BROKEN_LISTINGS = {
-    "a page in place of the document": http_answer(MULTI, HTML, content_type="text/html"),
-    "a page with status 200": http_answer("200 OK", HTML, content_type="text/html"),
-    "the document with status 200": http_answer("200 OK", many(ROOT, one("/dav/a", size=1)), **XML),
-    "another document": http_answer(MULTI, many(ROOT).replace(b"multistatus", b"error"), **XML),
-    "cut between two files": http_answer(MULTI, many(ROOT, one("/dav/a", size=1))[:-16], **XML),
-    "cut in a name": http_answer(MULTI, many(ROOT, one("/dav/a", size=1))[:-60], **XML),
-    "nothing at all": http_answer(MULTI, b"", **XML),
+    "a page in place of the document": Answer(207, PAGE, HTML),
+    "a page with status 200": Answer(200, PAGE, HTML),
+    "the document with status 200": Answer(200, XML, many(ROOT, one("/dav/a", size=1))),
+    "another document": Answer(207, XML, many(ROOT).replace(b"multistatus", b"error")),
+    "cut between two files": Answer(207, XML, many(ROOT, one("/dav/a", size=1))[:-16]),
+    "cut in a name": Answer(207, XML, many(ROOT, one("/dav/a", size=1))[:-60]),
+    "nothing at all": Answer(207, XML, b""),
     "a document of nothing": listed(),
     "files without their folder": listed(one("/dav/a", size=1)),
     "another folder": listed(one("/other/"), one("/other/a", size=1)),
@@ -129,7 +122,7 @@ BROKEN_LISTINGS = {
     "a status that is none": listed(ROOT, REFUSED.format("b", "fine")),
     "a file without a size": listed(ROOT, one("/dav/a", size=1).replace("getcontentlength>", "x>")),
     "a size that is none": listed(ROOT, one("/dav/a", size=-1)),
-    "an answer that was packed": http_answer(MULTI, many(ROOT), content_encoding="gzip", **XML),
+    "an answer that was packed": Answer(207, {**XML, "Content-Encoding": "gzip"}, many(ROOT)),
 }
 
 
@@ -138,7 +131,7 @@ def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_walking, "pause", lambda attempt: None)
     asked = 0
 
-    def answer(method: str, target: str) -> bytes:
+    def answer(method: str, target: str) -> Answer:
         nonlocal asked
         asked += 1
         return BROKEN_LISTINGS[lie]
@@ -164,7 +157,7 @@ def test_a_listing_that_was_cut_once_is_asked_for_again(monkeypatch: pytest.Monk
 def test_folders_that_lead_back_into_themselves_come_to_an_end() -> None:
     name = "round" * 50
 
-    def answer(method: str, target: str) -> bytes:
+    def answer(method: str, target: str) -> Answer:
         return listed(one(target), one(f"{target}{name}/"))
 
     with answering(answer) as driver:

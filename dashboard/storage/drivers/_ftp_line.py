@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.connecting import bad_certificate, connect, resolve, speaks_tls, trust
 from dashboard.storage.drivers._ftp_errors import code_of, not_signed_in
-from dashboard.storage.drivers._ftp_replies import LONGEST_REPLY, Replies, whole_reply
+from dashboard.storage.drivers._ftp_replies import Replies
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Secret
 
@@ -20,6 +20,8 @@ CONNECT_SECONDS = 5.0
 """For each connection for data."""
 SIGN_IN_SECONDS = 15.0
 """For each answer until we are signed in; servers look names up and make wrong passwords wait."""
+_LONGEST_REPLY = 256 * 1024
+"""Bytes of all lines of a reply. The longest of honest servers are greetings."""
 _COMPLETE = ("226", "250")
 _KNOWS_NO_OTHER = (500, 501, 502, 503, 504)
 """Replies to PROT of servers that encrypt everything anyway and do not talk of it."""
@@ -77,16 +79,7 @@ class Line(ftplib.FTP_TLS):
         self.sock.settimeout(TIMEOUT_SECONDS)
 
     def _hear_greeting(self) -> None:
-        """Not as ftplib does it, which waits for the rest of what another protocol says."""
-        line = first = self.getline()
-        if not first[:3].isdigit():
-            raise ftplib.error_proto(first)
-        length = 0
-        while line[:3] != first[:3] or line[3:4] == "-":
-            line = self.getline()
-            length += len(line) + 1
-            if length > LONGEST_REPLY:
-                raise ftplib.error_proto("a greeting without end")
+        first = self.getmultiline()
         if not first.startswith("2"):
             raise ftplib.error_perm(first) if first.startswith("5") else ftplib.error_temp(first)
 
@@ -131,8 +124,19 @@ class Line(ftplib.FTP_TLS):
         return line.rstrip("\r\n")
 
     def getmultiline(self) -> str:
-        """As ftplib's, within bounds."""
-        return whole_reply(self.getline)
+        """As ftplib's, within bounds (RFC 959, section 4.2)."""
+        line = self.getline()
+        lines, length, code = [line], 0, line[:3]
+        if not code.isdigit():
+            # Another protocol, whose next line may never come.
+            raise ftplib.error_proto(line)
+        while line[:3] != code or line[3:4] == "-":
+            line = self.getline()
+            lines.append(line)
+            length += len(line) + 1
+            if length > _LONGEST_REPLY:
+                raise ftplib.error_proto("a reply without end")
+        return "\n".join(lines)
 
     def complete(self) -> None:
         """Take the reply to a transfer. Raises unless it says that all of it was moved."""

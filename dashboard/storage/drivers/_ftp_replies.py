@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from ftplib import error_proto
 from socket import socket
-
-LONGEST_REPLY = 256 * 1024
-"""Bytes of all lines of a reply. The longest of honest servers are greetings."""
 
 _RECEIVE = 8192
 
@@ -39,17 +34,3 @@ class Replies:
         end = min(end, longest)
         line, self._buffer = self._buffer[:end], self._buffer[end:]
         return line.decode(self._encoding)
-
-
-def whole_reply(getline: Callable[[], str]) -> str:
-    """One reply, of one line or of many (RFC 959, 4.2). Raises ``error_proto`` for one without end."""
-    line = getline()
-    lines, length, code = [line], len(line), line[:3]
-    if line[3:4] == "-":
-        while line[:3] != code or line[3:4] == "-":
-            line = getline()
-            lines.append(line)
-            length += len(line) + 1
-            if length > LONGEST_REPLY:
-                raise error_proto("a reply without end")
-    return "\n".join(lines)

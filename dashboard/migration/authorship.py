@@ -46,16 +46,21 @@ class Authorship:
         """Whether only a look before the write can tell later on that what is there came after it."""
         return self.spec.delete_source and not self._marked(entry)
 
-    def wrote(self, found: ObjectInfo, task: Task, entry: Entry, *, sent: bool) -> bool:
-        """Whether this migration wrote what was found. ``sent``: a write to that key went out before, in
-        this run, and nobody knows what became of it."""
+    def surely_wrote(self, found: ObjectInfo, entry: Entry, *, sent: bool) -> bool:
+        """Whether this migration wrote what was found, so that it may replace it. ``sent``: a write to that
+        key went out before, in this run, and nobody knows what became of it."""
         if self._marking and hmac.compare_digest(
             found.attributes.metadata.get(MARK, "").encode(), self._mark(found.key).encode()
         ):
             return True
-        if self._marked(entry):
-            return False
-        return sent or (task.row.maybe_written and _is_younger(found, task.row.started_at))
+        return sent and not self._marked(entry)
+
+    def wrote(self, found: ObjectInfo, task: Task, entry: Entry, *, sent: bool) -> bool:
+        """The same where it has the content that would have been written: an earlier run may have."""
+        if self.surely_wrote(found, entry, sent=sent):
+            return True
+        may_be = task.row.maybe_written and not self._marked(entry)
+        return may_be and _is_younger(found, task.row.started_at)
 
     def _marked(self, entry: Entry) -> bool:
         """Whether an object that was copied from this one has a mark; the server copies without."""

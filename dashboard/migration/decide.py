@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from dashboard.migration.ledger import Failure, Planned
+from dashboard.migration.ledger import ANYTHING, Failure, Planned
 from dashboard.migration.reasons import (
     AGE_UNKNOWN,
     IMPOSSIBLE_SIZE,
@@ -17,7 +18,7 @@ from dashboard.migration.reasons import (
 )
 from dashboard.migration.types import LARGEST_OBJECT, Action, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
-from dashboard.storage.types import Entry
+from dashboard.storage.types import Entry, ObjectInfo
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z", re.IGNORECASE)
 
@@ -32,7 +33,32 @@ def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[s
         return _planned(entry, Action.FAIL, explain(error, entry.key))
     if found is None:
         return _planned(entry, Action.COPY)
-    return _planned(entry, *_met(entry, found, spec))
+    return replace(_planned(entry, *_met(entry, found, spec)), found=described(found))
+
+
+def described(found: Entry) -> str:
+    """What the plan knows of the object it met at the destination, for :func:`is_still`."""
+    return f"{found.size} {found.modified or ''} {found.etag or ''}"
+
+
+def is_still(described: str, found: ObjectInfo) -> bool:
+    """Whether an object is the one that the plan met, as far as a listing tells. ``ANYTHING`` is met by
+    every object, and nothing (the plan met none) by no object."""
+    if described == ANYTHING or not described:
+        return described == ANYTHING
+    size, modified, etag = described.split(" ", 2)
+    if int(size) != found.size:
+        return False
+    if etag and found.etag:
+        return etag == found.etag
+    return not modified or found.modified is None or _same_time(float(modified), found.modified)
+
+
+def _same_time(listed: float, told: float) -> bool:
+    """Whether a listing and a look mean the same time: one may count whole seconds, or whole minutes."""
+    if listed % 60 == 0 and 0 <= told - listed < 60:
+        return True
+    return abs(listed - told) < (1.0 if listed.is_integer() or told.is_integer() else 0.001)
 
 
 def _met(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Failure | None]:

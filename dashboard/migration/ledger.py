@@ -29,6 +29,11 @@ _PLANNED = {
 }
 
 
+ANYTHING = "*"
+"""``Planned.found`` of a row that acts on whatever is at the destination: of a plan from before that was
+noted, or tried again by somebody who has seen how it stands."""
+
+
 class FencedOut(StowageError):
     """Another run has taken this migration over; this one must stop and touch nothing more."""
 
@@ -49,7 +54,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the plan decided for one source object. ``why`` is set for skipped and failed ones."""
+    """What the plan decided for one source object. ``why`` is set for skipped and failed ones. ``found``:
+    what it met at the destination, see ``decide.described``; empty where there was nothing."""
 
     key: str
     size: int
@@ -57,6 +63,7 @@ class Planned:
     modified: float | None = None
     etag: str | None = None
     why: Failure | None = None
+    found: str = ""
 
     @property
     def state(self) -> ObjectState:
@@ -85,6 +92,7 @@ class Claimed:
     written: bool = False
     destination_key: str = ""
     started_at: float | None = None
+    found: str = ANYTHING
 
     @property
     def maybe_written(self) -> bool:
@@ -196,9 +204,12 @@ class Ledger(Protocol):
         """Their leftovers are gone."""
         ...
 
-    def record(self, rows: Sequence[Planned]) -> int:
-        """Add planned objects; returns how many were new. A key recorded before keeps its row; if that
-        row was never tried its decision is brought up to date."""
+    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
+        """Add planned objects; returns how many rows were new. A key recorded before keeps its row; if that
+        row was never tried its decision is brought up to date.
+
+        ``again``, while nothing is in flight: rows that were skipped are decided anew too where either
+        side is no longer as it was recorded, nothing is added, and ``found`` stays."""
         ...
 
     def listing_done(self) -> None:
@@ -251,12 +262,12 @@ class Ledger(Protocol):
         ...
 
 
-def planned_delta(planned: Planned, sign: int = 1) -> dict[str, int]:
-    """How one recorded row changes the counters; ``sign`` -1 takes it back."""
+def planned_delta(planned: Planned) -> dict[str, int]:
+    """How one recorded row changes the counters."""
     names = ["found", *_WEIGHED.get(planned.state, ())]
     if planned.action in _PLANNED:
         names.append(_PLANNED[planned.action])
-    return _weigh(names, sign, sign * planned.size)
+    return _weigh(names, 1, planned.size)
 
 
 def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size: int) -> dict[str, int]:
@@ -266,6 +277,15 @@ def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size
     if new_size != old_size:
         add_up(delta, {"found_bytes": new_size - old_size})
     return delta
+
+
+def replanned_delta(before: Action, state: ObjectState, size: int, planned: Planned) -> dict[str, int]:
+    """How a row whose decision is made anew changes the counters."""
+    old = _weigh(["found", *_WEIGHED.get(state, ())], -1, -size)
+    if before in _PLANNED:
+        add_up(old, _weigh([_PLANNED[before]], -1, -size))
+    add_up(old, planned_delta(planned))
+    return old
 
 
 def deleted_delta(size: int) -> dict[str, int]:

@@ -20,6 +20,7 @@ from dashboard.migration.ledger import (
     add_up,
     deleted_delta,
     planned_delta,
+    replanned_delta,
     state_delta,
 )
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
@@ -35,6 +36,7 @@ class _Row:
     shown: LedgerRow
     modified: float | None
     etag: str | None
+    found: str
     interrupted: int = 0
     source_version: str = ""
     destination_etag: str = ""
@@ -99,24 +101,26 @@ class MemoryLedger:
             for one in ids:
                 self._check().rows[one].interrupted = 2
 
-    def record(self, rows: Sequence[Planned]) -> int:
+    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
         """See ``Ledger.record``."""
         new = 0
         with self._store.lock:
             store = self._check()
             for planned in {row.key: row for row in rows}.values():
                 known = store.rows.get(store.ids.get(planned.key, 0))
-                if known is None:
+                if known is None and not again:
                     new += 1
                     number = store.ids[planned.key] = len(store.rows) + 1
-                elif _may_change(known, planned):
-                    number = known.shown.id
-                    old = Planned(known.shown.key, known.shown.size, known.shown.action)
-                    add_up(store.counts, planned_delta(old, -1))
+                    add_up(store.counts, planned_delta(planned))
+                elif known is not None and _may_change(known, planned, again=again):
+                    row, number = known.shown, known.shown.id
+                    add_up(store.counts, replanned_delta(row.action, row.state, row.size, planned))
                 else:
                     continue
-                add_up(store.counts, planned_delta(planned))
-                store.rows[number] = _Row(_planned_row(number, planned), planned.modified, planned.etag)
+                shown = _planned_row(number, planned)
+                # What came there since the plan that people saw is not theirs to replace.
+                found = known.found if known is not None and again else planned.found
+                store.rows[number] = _Row(shown, planned.modified, planned.etag, found)
         return new
 
     def listing_done(self) -> None:
@@ -146,6 +150,7 @@ class MemoryLedger:
                 bool(row.source_version),
                 row.shown.destination_key,
                 row.shown.started_at,
+                row.found,
             )
             for row in waiting
         ]
@@ -309,8 +314,10 @@ def _agrees(row: _Row, entry: Entry) -> bool:
     return same_tag and row.shown.size == entry.size
 
 
-def _may_change(known: _Row, planned: Planned) -> bool:
+def _may_change(known: _Row, planned: Planned, *, again: bool) -> bool:
     row = known.shown
     untouched = row.state is ObjectState.PENDING and not row.attempts and not known.interrupted
-    said = (row.size, known.modified, known.etag, row.action)
-    return untouched and said != (planned.size, planned.modified, planned.etag, planned.action)
+    anew = again and row.state in (ObjectState.SKIPPED, ObjectState.PENDING)
+    seen = (row.size, known.modified, known.etag, known.found)
+    now = (planned.size, planned.modified, planned.etag, planned.found)
+    return (untouched or anew) and (seen != now or (untouched and row.action is not planned.action))

@@ -46,12 +46,14 @@ def plan(
     stop: Callable[[], bool],
     *,
     gap: float = GAP,
+    again: bool = False,
 ) -> bool:
     """Record every source object of the migration; False when ``stop`` asked to end before that.
 
-    Raises ``StorageError`` from either listing. Calling it again completes or repeats the work.
+    Raises ``StorageError`` from either listing. Calling it again completes or repeats the work. With
+    ``again`` it only decides anew what was skipped and has changed on either side since.
     """
-    planner = _Planner(source, destination, spec, ledger=ledger, stop=stop, gap=gap)
+    planner = _Planner(source, destination, spec, ledger=ledger, stop=stop, gap=gap, again=again)
     try:
         if source.ordered and destination.ordered:
             try:
@@ -108,6 +110,7 @@ class _Planner:
         ledger: Ledger,
         stop: Callable[[], bool],
         gap: float,
+        again: bool,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -115,6 +118,7 @@ class _Planner:
         self._ledger = ledger
         self._stop = stop
         self._gap = gap
+        self._again = again
         self._filter = compile_filter(spec.include, spec.exclude)
 
     def wanted(self) -> Iterator[Entry]:
@@ -147,12 +151,12 @@ class _Planner:
         for entry, found in pairs:
             batch.append(decide(entry, found, self._spec, self._destination.check_key))
             if len(batch) >= BATCH or time.monotonic() >= due:
-                self._ledger.record(batch)
+                self._ledger.record(batch, again=self._again)
                 batch.clear()
                 time.sleep(self._gap)
                 due = time.monotonic() + FLUSH
         if batch:
-            self._ledger.record(batch)
+            self._ledger.record(batch, again=self._again)
 
     def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:

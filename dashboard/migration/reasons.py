@@ -73,6 +73,11 @@ UNEXPECTED = Failure(
     "Something went wrong in Stowage or in the storage client it uses.",
     "Retry; the log names the fault.",
 )
+EDITED = Failure(
+    Kind.CONFLICT.value,
+    "The object at the destination is not the one that the plan was made for: it came or changed since.",
+    "Look at it there. Retry to replace it.",
+)
 KEPT_CHANGED = Failure(
     Kind.CHANGED.value,
     "Copied and verified, but not deleted: it changed at the source since then.",

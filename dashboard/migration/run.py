@@ -36,6 +36,10 @@ SHOW = 0.5
 """Seconds between two updates of the live status."""
 SWEPT = 500
 """Interrupted rows swept at once."""
+OLD_PLAN = 60.0
+"""Seconds after which what a plan skipped is looked at again, as it is after any interruption."""
+LOOKS = 3
+"""How often at most, where sources never hold still."""
 SKEW = 60.0
 """Seconds by which a server's clock may run behind ours when its leftovers are swept."""
 
@@ -166,12 +170,15 @@ class _Run:
         self._execution: Execution | None = None
         self._ready_to_copy = threading.Event()
         self._listing_final = False
+        self._waited = False
+        self._planned_at = time.monotonic()
 
     def run(self) -> RunResult:
         """See the module's ``run``."""
         try:
             self._listing_final = self._ledger.begin().listing_final
-            result = self._copy_phase() or self._closing_phase() or self._finished()
+            self._waited = self._listing_final
+            result = self._copy_phase() or self._look_again() or self._closing_phase() or self._finished()
         except HopelessError as hopeless:
             result = self._stopped(State.FAILED, hopeless.why.reason, hopeless.why.remedy)
         except FencedOut:
@@ -228,8 +235,8 @@ class _Run:
         if not self._listing_final:
             with_patience(partial(self._plan, stop), stop, self._random)
 
-    def _plan(self, stop: threading.Event) -> None:
-        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set)
+    def _plan(self, stop: threading.Event, *, again: bool = False) -> None:
+        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set, again=again)
 
     def _start_copying(self) -> Execution:
         authorship = Authorship(self._source, self._destination, self._job.spec, self._ledger.token())
@@ -239,6 +246,36 @@ class _Run:
             self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
         )
         return self._execution
+
+    def _look_again(self) -> RunResult | None:
+        """What was skipped is not touched again, so nobody would notice that it changed since: where the
+        plan is old, both sides are listed once more, and what changed is done as if it were new."""
+        for _ in range(LOOKS):
+            if not self._plan_is_old():
+                return None
+            self._waited, self._planned_at = False, time.monotonic()
+            self._phase = Background(self._plan_again, "look again")
+            while not self._phase.check():
+                if self._listen():
+                    return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
+                self._show("listing")
+                self._phase.wait(0.05)
+            counters = self._ledger.counters()
+            if counters.done == counters.found:
+                return None
+            if self._pool:
+                self._pool.close(time.monotonic() + GRACE)
+            self._execution, self._listing_final = None, True
+            if result := self._copy_phase():
+                return result
+        return None
+
+    def _plan_is_old(self) -> bool:
+        old = self._waited or time.monotonic() - self._planned_at > OLD_PLAN
+        return old and not self._job.spec.dry_run and self._ledger.counters().skipped > 0
+
+    def _plan_again(self, stop: threading.Event) -> None:
+        with_patience(partial(self._plan, stop, again=True), stop, self._random)
 
     def _closing_phase(self) -> RunResult | None:
         """Look for every copy once more, delete sources if asked to; None when that is done."""

@@ -8,10 +8,12 @@ from dataclasses import replace
 from dashboard.errors import Kind
 from dashboard.migration.authorship import Authorship
 from dashboard.migration.closing import version_of
+from dashboard.migration.decide import is_still
 from dashboard.migration.names import beside
 from dashboard.migration.pool import Done, Dropped, Failed, Result, Task
 from dashboard.migration.reasons import (
     AGE_UNKNOWN,
+    EDITED,
     NO_FREE_NAME,
     NOT_NEWER,
     READ_BACK_DIFFERS,
@@ -43,6 +45,8 @@ class Transfer:
             return _Move(self._authorship, self._source_name, task, stop).run()
         except Interrupted:
             return Dropped()
+        except _NotReplaced as kept:
+            return kept.result
         except PlaceMissing as error:
             return Failed(error.kind, explain(error), fatal=True)
         except NotFound as error:
@@ -65,6 +69,14 @@ class Transfer:
     def _failed(self, task: Task, error: StorageError) -> Failed:
         why = explain(error, task.row.key, task.row.destination_key)
         return Failed(error.kind, why, retryable=error.retryable)
+
+
+class _NotReplaced(Exception):
+    """What lies at the destination stays there."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__()
+        self.result = result
 
 
 class _Move:
@@ -105,8 +117,6 @@ class _Move:
             return self._create()
         if self._same(found):
             return self._already(found)
-        if self._known is not None or self._row.action in (Action.REPLACE, Action.COMPARE):
-            return self._copy(self._row.key, create_only=False)
         return self._met(found)
 
     def _create(self) -> Result:
@@ -119,27 +129,37 @@ class _Move:
             found = self._find(self._row.key)
             if found is None:
                 raise
-            if self._same(found):
-                return self._already(found)
-            if self._known is not None:
-                return self._copy(self._row.key, create_only=False)
-            return self._met(found)
+            return self._already(found) if self._same(found) else self._met(found)
 
     def _met(self, found: ObjectInfo) -> Result:
-        """Another object is there that the plan did not know of: treat it as the person asked."""
+        """Another object is there: treat it as the person asked."""
+        refused = self._refused(found)
+        if refused is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
+            return self._beside()
+        return refused or self._copy(self._row.key, create_only=False)
+
+    def _refused(self, found: ObjectInfo) -> Result | None:
+        """Why what is at the destination now must stay; None where it may be replaced: what is ours, and
+        what the person who chose the way of treating existing objects could see in the plan."""
+        sent = found.key in self._sent
+        if self._row.written or self._authorship.surely_wrote(found, self._entry, sent=sent):
+            return None
         match self._spec.on_conflict:
-            case OnConflict.SKIP_SAME | OnConflict.OVERWRITE:
-                return self._copy(self._row.key, create_only=False)
-            case OnConflict.KEEP_BOTH:
-                return self._beside()
-            case OnConflict.FAIL:
+            case OnConflict.OVERWRITE:
+                return None
+            case OnConflict.SKIP_SAME:
+                return None if is_still(self._row.found, found) else Failed(Kind.CONFLICT, EDITED)
+            case OnConflict.KEEP_BOTH | OnConflict.FAIL:
                 return Failed(Kind.CONFLICT, TAKEN)
             case OnConflict.NEWER:
-                if self._entry.modified is None or found.modified is None:
-                    return Failed(Kind.CONFLICT, AGE_UNKNOWN)
-                if self._entry.modified > found.modified:
-                    return self._copy(self._row.key, create_only=False)
-                return Done(ObjectState.SKIPPED, self._entry.size, NOT_NEWER)
+                return self._not_newer(found)
+
+    def _not_newer(self, found: ObjectInfo) -> Result | None:
+        if self._entry.modified is None or found.modified is None:
+            return Failed(Kind.CONFLICT, AGE_UNKNOWN)
+        if self._entry.modified > found.modified:
+            return None
+        return Done(ObjectState.SKIPPED, self._entry.size, NOT_NEWER)
 
     def _beside(self) -> Result:
         """Keep both: write under the first free name."""
@@ -161,7 +181,7 @@ class _Move:
         there = self._find(name)
         if there is not None and self._same(there):
             return self._already(there)
-        if there is not None and self._known is None:
+        if there is not None and self._refused(there):
             return None
         try:
             return self._copy(name, create_only=there is None)
@@ -234,11 +254,16 @@ class _Move:
         return self._prove(copied, to)
 
     def _copy_object(self, to: str, *, create_only: bool, look: bool) -> Copied:
-        """``look``: whether the key is free has to be asked right before the write."""
+        """``look``: whether the key is free has to be asked right before the write. Whether what has it may
+        be replaced always is: hours may lie between the plan, or the first byte, and this moment."""
 
         def before_write() -> None:
             if look:
                 self._require_free(to)
+            elif not create_only and self._spec.on_conflict is not OnConflict.OVERWRITE:
+                found = self._find(to)
+                if found is not None and (refused := self._refused(found)):
+                    raise _NotReplaced(refused)
             self._task.sent.add(to)
 
         return copy_object(

@@ -7,13 +7,16 @@ from enum import StrEnum
 
 
 class OnConflict(StrEnum):
-    """What to do with an object that exists already at the destination."""
+    """What to do with an object that exists already at the destination. Decided for the plan, and once more
+    at the moment of acting: what was edited meanwhile is not what the plan was about."""
 
     SKIP_SAME = "skip-same"
-    """Leave it when it is the same, replace it when it differs (the review page counts both)."""
+    """Leave it when it is the same, replace it when it differs (the review page counts both). One that came
+    or changed after the plan was made is neither replaced nor skipped unless it is the same: it fails."""
     OVERWRITE = "overwrite"
+    """Replace whatever is there, also what came or changed after the plan was made. It is not looked at."""
     NEWER = "newer"
-    """Replace it only when the source was modified later."""
+    """Replace it only when the source was modified later, compared again right before the write."""
     KEEP_BOTH = "keep-both"
     """Write ours beside it under a free name; the ledger records which."""
     FAIL = "fail"

@@ -50,6 +50,8 @@ objects = Table(
     Column("etag", String),
     Column("state", String(16), nullable=False),
     Column("action", String(16), nullable=False),
+    # What the plan met at the destination under this key; "*": whatever is there.
+    Column("found", String, nullable=False, server_default=text("'*'")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # 1: was in flight when a run ended and its leftovers are not swept yet; 2: swept since then.
     Column("interrupted", Integer, nullable=False, server_default=text("0")),

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, case, delete, func, insert, select, update
@@ -31,6 +31,7 @@ from dashboard.migration.ledger import (
     add_up,
     deleted_delta,
     planned_delta,
+    replanned_delta,
     state_delta,
 )
 from dashboard.migration.types import Action, Counters, ObjectState
@@ -145,20 +146,24 @@ class SqlLedger:
 
     # ---- planning
 
-    def record(self, rows: Sequence[Planned]) -> int:
+    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
         """See ``Ledger.record``."""
         planned = {row.key: row for row in rows}
         if not planned:
             return 0
         with self._write() as connection:
             known = {row.key: row for row in connection.execute(self._by_key(list(planned)))}
-            new = [row for key, row in planned.items() if key not in known]
+            new = [row for key, row in planned.items() if key not in known and not again]
             stale = [(known[key], row) for key, row in planned.items() if key in known]
-            stale = [(old, row) for old, row in stale if may_change(old, row)]
+            stale = [(old, row) for old, row in stale if may_change(old, row, again=again)]
+            if again:
+                # What came there since the plan that people saw is not theirs to replace.
+                stale = [(old, replace(row, found=old.found)) for old, row in stale]
             delta: dict[str, int] = {}
-            for old, _ in stale:
-                add_up(delta, planned_delta(Planned(old.key, old.size, Action(old.action)), -1))
-            for row in [*new, *(row for _, row in stale)]:
+            for old, row in stale:
+                before, state = Action(old.action), ObjectState(old.state)
+                add_up(delta, replanned_delta(before, state, old.size, row))
+            for row in new:
                 add_up(delta, planned_delta(row))
             if new:
                 connection.execute(
@@ -174,8 +179,8 @@ class SqlLedger:
 
     def _by_key(self, keys: Sequence[str]) -> Select[Any]:
         c = objects.c
-        columns = (c.id, c.key, c.size, c.modified, c.etag, c.state, c.action, c.attempts, c.interrupted)
-        return select(*columns).where(c.migration_id == self._id, c.key.in_(keys))
+        plan = (c.id, c.key, c.size, c.modified, c.etag, c.found, c.state, c.action)
+        return select(*plan, c.attempts, c.interrupted).where(c.migration_id == self._id, c.key.in_(keys))
 
     def listing_done(self) -> None:
         """See ``Ledger.listing_done``."""
@@ -239,12 +244,13 @@ class SqlLedger:
                 c.source_version != "",
                 c.destination_key,
                 c.started_at,
+                c.found,
             )
         )
         with self._write() as connection:
             rows = connection.execute(take).all()
         claimed = [
-            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), r[9], r[10])
+            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
             for r in rows
         ]
         return sorted(claimed, key=lambda row: row.id)

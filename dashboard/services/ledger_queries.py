@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, select, update
 
-from dashboard.migration.ledger import Live
+from dashboard.migration.ledger import ANYTHING, Live
 from dashboard.migration.types import (
     Action,
     Counters,
@@ -166,7 +166,7 @@ def _retry_some(connection: Connection, migration_id: int) -> int:
     connection.execute(
         update(objects)
         .where(some)
-        .values(state=ObjectState.PENDING.value, attempts=0, kind="", reason="", remedy="")
+        .values(state=ObjectState.PENDING.value, attempts=0, kind="", reason="", remedy="", found=ANYTHING)
     )
     connection.execute(
         update(counters)

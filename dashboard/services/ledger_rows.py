@@ -14,7 +14,7 @@ from dashboard.services.database import storable
 from dashboard.storage.types import Entry
 
 _WHY = ("kind", "reason", "remedy")
-_PLANNED = ("key", "size", "modified", "etag", "state", "action", *_WHY)
+_PLANNED = ("key", "size", "modified", "etag", "state", "action", "found", *_WHY)
 _SETTLED = (
     "size",
     "state",
@@ -88,15 +88,19 @@ def plan_values(row: Planned) -> dict[str, Any]:
         "etag": row.etag,
         "state": row.state.value,
         "action": row.action.value,
+        "found": row.found,
         **_why_values(row.why),
     }
 
 
-def may_change(old: Row[Any], row: Planned) -> bool:
-    """Whether a recorded row was never tried and its decision is out of date."""
+def may_change(old: Row[Any], row: Planned, *, again: bool) -> bool:
+    """Whether a decision is out of date and may be made anew: of a row that was never tried, or with
+    ``again`` of one that was skipped."""
     untouched = old.state == ObjectState.PENDING.value and not old.attempts and not old.interrupted
-    said = (old.size, old.modified, old.etag, old.action)
-    return untouched and said != (row.size, row.modified, row.etag, row.action.value)
+    anew = again and old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value)
+    seen = (old.size, old.modified, old.etag, old.found)
+    now = (row.size, row.modified, row.etag, row.found)
+    return (untouched or anew) and (seen != now or (untouched and old.action != row.action.value))
 
 
 def entry_values(entry: Entry) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dashboard.migration.types import ObjectState, Outcome, Spec, State
+from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local import LocalDriver
 from tests.migration.faults import FaultyDriver
+from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import LARGE, Rehearsal, contents
 
 MOVE = Spec(workers=4, delete_source=True)
@@ -39,8 +42,6 @@ class ByTimeAndSize(FaultyDriver):
 
 
 def _by_time_and_size(info):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
     return replace(info, version=f"{info.modified}-{info.size}")
 
 
@@ -95,3 +96,116 @@ def test_a_source_that_a_program_has_open_for_writing_is_kept(rehearsal: Rehears
         assert rehearsal.run(MOVE).outcome is Outcome.WITH_SKIPS
     assert set(contents(rehearsal.here)) == {"database"}
     assert rehearsal.rows()["database"].kind == "changed"
+
+
+def edit(path: Path, content: bytes, *, ago: float = 0.0) -> None:
+    """Write a file anew, as somebody would have so many seconds ago."""
+    path.write_bytes(content)
+    moment = time.time() - ago
+    os.utime(path, (moment, moment))
+
+
+def plan_only(rehearsal: Rehearsal, spec: Spec) -> None:
+    rehearsal.approved = False
+    assert rehearsal.run(spec).state is State.READY
+    rehearsal.approved = True
+
+
+def test_newer_at_the_destination_is_not_overwritten_because_it_was_older_in_the_plan(
+    rehearsal: Rehearsal,
+) -> None:
+    spec = Spec(workers=2, on_conflict=OnConflict.NEWER)
+    for key in ("edited", "quiet"):
+        edit(rehearsal.here / key, b"source", ago=100)
+        edit(rehearsal.there / key, b"older one", ago=200)
+    plan_only(rehearsal, spec)
+    edit(rehearsal.there / "edited", b"edited while the plan waited")
+    rehearsal.run(spec)
+    assert (rehearsal.there / "edited").read_bytes() == b"edited while the plan waited"
+    assert (rehearsal.there / "quiet").read_bytes() == b"source"
+    row = rehearsal.rows()["edited"]
+    assert (row.state, row.reason) == (ObjectState.SKIPPED, "The destination's object is as new or newer.")
+
+
+@pytest.mark.parametrize("size", [6, 9], ids=["compared by content", "other size"])
+def test_what_was_edited_after_the_plan_is_replaced_only_when_tried_again(tmp_path: Path, size: int) -> None:
+    book = SqlBook(tmp_path)
+    rehearsal = Rehearsal(tmp_path, book)
+    for key in ("edited", "quiet"):
+        edit(rehearsal.here / key, b"source")
+        edit(rehearsal.there / key, b"x" * size, ago=100)
+    plan_only(rehearsal, Spec())
+    edit(rehearsal.there / "edited", b"y" * size)
+    assert rehearsal.run(Spec()).outcome is Outcome.WITH_ERRORS
+    assert (rehearsal.there / "edited").read_bytes() == b"y" * size
+    assert (rehearsal.there / "quiet").read_bytes() == b"source"
+    row = rehearsal.rows()["edited"]
+    assert (row.state, row.kind) == (ObjectState.FAILED, "conflict")
+    assert "Retry to replace it" in row.remedy
+    assert book.queries.retry_failed(book.id) == 1
+    rehearsal.assert_clean(rehearsal.run(Spec()))
+    book.close()
+
+
+def test_what_was_edited_between_the_comparison_and_the_write_stays(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": b"s" * LARGE})
+    edit(rehearsal.there / "a", b"x" * LARGE, ago=100)
+
+    def interfere(verb: str, key: str) -> None:
+        if verb == "chunk":
+            edit(rehearsal.there / "a", b"edited")
+
+    rehearsal.destination.hook = lambda verb, key: (
+        interfere(verb, key) if "write" in _verbs(rehearsal) else None
+    )
+    assert rehearsal.run(Spec()).outcome is Outcome.WITH_ERRORS
+    assert (rehearsal.there / "a").read_bytes() == b"edited"
+
+
+def _verbs(rehearsal: Rehearsal) -> set[str]:
+    return {verb for verb, _ in rehearsal.destination.log}
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_skip_is_looked_at_again_after_a_plan_has_waited(rehearsal: Rehearsal, side: str) -> None:
+    for key in ("changed", "quiet", "same"):
+        for folder in (rehearsal.here, rehearsal.there):
+            edit(folder / key, b"same", ago=100)
+    by_size = Spec(verify=Verify.SIZE)
+    plan_only(rehearsal, by_size)
+    assert {row.state for row in rehearsal.rows().values()} == {ObjectState.SKIPPED}
+    changed = rehearsal.here if side == "here" else rehearsal.there
+    edit(changed / "changed", b"new!", ago=50 if side == "here" else 150)
+    edit(rehearsal.here / "same", b"same", ago=50)
+    result = rehearsal.run(by_size)
+    rows = rehearsal.rows()
+    # What somebody edited at the destination was not in the plan: it stays.
+    assert (rehearsal.there / "changed").read_bytes() == b"new!"
+    expected = ObjectState.VERIFIED if side == "here" else ObjectState.FAILED
+    assert rows["changed"].state is expected
+    assert rows["quiet"].state is rows["same"].state is ObjectState.SKIPPED
+    assert result.outcome is (Outcome.WITH_SKIPS if side == "here" else Outcome.WITH_ERRORS)
+
+
+def test_a_skip_of_the_same_content_is_compared_again_where_a_side_changed(rehearsal: Rehearsal) -> None:
+    for key in ("changed", "quiet"):
+        for folder in (rehearsal.here, rehearsal.there):
+            edit(folder / key, b"same", ago=100)
+
+    def change_once(verb: str, key: str) -> None:
+        if verb == "stat" and key == "quiet" and (rehearsal.here / "changed").read_bytes() == b"same":
+            edit(rehearsal.here / "changed", b"new!")
+
+    plan_only(rehearsal, Spec(workers=1))
+    rehearsal.destination.hook = change_once
+    rehearsal.run(Spec(workers=1))
+    assert contents(rehearsal.there) == contents(rehearsal.here)
+    assert rehearsal.rows()["changed"].state is ObjectState.VERIFIED
+    assert rehearsal.rows()["quiet"].state is ObjectState.SKIPPED
+
+
+def test_a_quick_run_lists_everything_once(rehearsal: Rehearsal) -> None:
+    rehearsal.fill({"a": b"same"})
+    rehearsal.fill({"a": b"same"}, there=True)
+    rehearsal.run(Spec())
+    assert len(rehearsal.source.said("list")) == 1

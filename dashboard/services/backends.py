@@ -18,6 +18,7 @@ from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendSecret, BackendStatus
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog, redacted
+from dashboard.services.backends_circuits import Circuits
 from dashboard.services.backends_drafts import changes, check_name, complete, moved, resolve, specs
 from dashboard.services.backends_drivers import DriverCache
 from dashboard.services.backends_queries import MOST_FALLBACK, BackendQueries, info, named
@@ -62,6 +63,7 @@ class Backends(BackendQueries):
         self._keys = keys
         self._folders = folders
         self._drivers = DriverCache()
+        self._circuits = Circuits(database)
         self._caches = CacheFolders(caches)
 
     def add(self, actor: Actor, draft: Draft) -> BackendInfo:
@@ -216,7 +218,9 @@ class Backends(BackendQueries):
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
             place = registry.build(stored.driver, options, secrets, told=told, folders=self._folders)
-            return around(self._database, stored, place, label, self._stand_in)
+            return around(
+                self._database, self._circuits, stored, place, label=label, driver_of=self._stand_in
+            )
 
         return self._drivers.get(stored.id, stored.version, label, build)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dashboard.services.backends_circuits import Circuits
 from dashboard.services.backends_values import Stored
 from dashboard.services.database import Database
 from dashboard.services.waiting import Neighbours, SqlBook, waits_for
 from dashboard.storage.driver import Driver
 from dashboard.storage.wrapper_options import has_fallback
+from dashboard.storage.wrappers._guarded import Guarded
 from dashboard.storage.wrappers._without_waiting import WithoutWaiting
 
 STAND_IN = "stand-in"
@@ -19,14 +21,18 @@ DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
 
 
-def around(database: Database, stored: Stored, place: Driver, label: str, driver_of: DriverOf) -> Driver:
+def around(
+    database: Database, circuits: Circuits, stored: Stored, place: Driver, *, label: str, driver_of: DriverOf
+) -> Driver:
     """What the user of a label gets: the place itself, without what waits there for others, or with others
-    behind it."""
+    behind it. Applications wait for a silent one only once, whether it is home or stands in."""
+    if label == STAND_IN:
+        return Guarded(place, circuits.of(stored, place))
     if label in SEES_WAITING:
         return place
-    home = WithoutWaiting(place)
     if label or not has_fallback(stored.options):
-        return home
+        return WithoutWaiting(place)
+    home = Guarded(WithoutWaiting(place), circuits.of(stored, place))
     # Only who reads and writes like an application needs others behind a backend.
     from dashboard.storage.wrappers.fallback import Fallback
 

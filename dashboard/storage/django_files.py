@@ -28,8 +28,10 @@ from dashboard.storage.content_types import guessed_type
 from dashboard.storage.driver import KeepsFolders
 from dashboard.storage.errors import Exists, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.manager import Storage
+from dashboard.storage.naming import UniqueKey, made_unique
 from dashboard.storage.open_files import ObjectWriter, open_file
 from dashboard.storage.operations import Operations
+from dashboard.storage.standing_in import KeepsWhileAway, is_away
 from dashboard.storage.types import Attributes, ObjectInfo
 
 
@@ -129,6 +131,19 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
                     raise
                 # The server cannot refuse to replace; the look before has to do.
                 create_only = False
+            except (StorageError, FileNotFoundError) as error:
+                if not (create_only and self._is_kept(error)) or isinstance(name, UniqueKey):
+                    raise
+                # Whether the name is free cannot be known now. This one is.
+                name = made_unique(name, longest=max(len(name), 40))
+
+    def _is_kept(self, error: Exception) -> bool:
+        """Whether others take new files while the backend is away, which the error says it is."""
+        driver = self.backend.driver
+        # A place that is not there was turned into an error of Python's.
+        found = error if isinstance(error, StorageError) else error.__cause__
+        away = isinstance(found, StorageError) and is_away(found)
+        return away and isinstance(driver, KeepsWhileAway) and driver.keeps_while_away()
 
     def _attributes(self, name: str, kind: str | None = None) -> Attributes:
         return Attributes(content_type=kind or guessed_type(name), cache_control=self._cache_control or None)
@@ -153,6 +168,15 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
             return False
         with _as_django_errors():
             return self._overwrite or not self.backend.exists(name)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        """A name that is free. While the backend is away and others stand in, one that nobody can have."""
+        try:
+            return str(super().get_available_name(name, max_length))
+        except (StorageError, FileNotFoundError) as error:
+            if not self._is_kept(error):
+                raise
+            return made_unique(_plain(name), longest=max_length)
 
     def get_alternative_name(self, file_root: str, file_ext: str) -> str:
         """Another name for a file whose own is taken or too long."""

@@ -17,6 +17,16 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,11}\Z")
 
 
+class UniqueKey(str):
+    """A key that nobody else can have, because it holds enough that is random.
+
+    Written only where nothing is (``create_only``), it may wait in another backend while its own is away:
+    there is nothing it could meet. Anything done to the text makes a plain one of it.
+    """
+
+    __slots__ = ()
+
+
 class Naming(Protocol):
     """A policy. Thread-safe."""
 
@@ -26,7 +36,8 @@ class Naming(Protocol):
         ...
 
     def key_for(self, name: str) -> str:
-        """The key under which a file that a person calls ``name`` is stored."""
+        """The key under which a file that a person calls ``name`` is stored. One that is unique by chance
+        alone is a ``UniqueKey``."""
         ...
 
 
@@ -73,13 +84,20 @@ class UniqueNames:
     clock: Callable[[], datetime] = _now
     unique: bool = True
 
-    def key_for(self, name: str) -> str:
+    def key_for(self, name: str) -> UniqueKey:
         """See ``Naming``."""
-        safe = safe_name(name)
-        found = _ENDING.search(safe)
-        ending = found[0] if found is not None else ""
-        unique = f"{safe.removesuffix(ending)}-{secrets.token_hex(8)}{ending}"
-        return _below(self.folder, f"{self.clock():%Y/%m/%d}/{unique}" if self.dated else unique)
+        unique = made_unique(safe_name(name))
+        return UniqueKey(_below(self.folder, f"{self.clock():%Y/%m/%d}/{unique}" if self.dated else unique))
+
+
+def made_unique(name: str, *, longest: int | None = None) -> UniqueKey:
+    """A name with 64 random bits before its ending, at most ``longest`` characters long."""
+    found = _ENDING.search(name)
+    ending = found[0] if found is not None else ""
+    stem, random = name.removesuffix(ending), f"-{secrets.token_hex(8)}"
+    if longest is not None:
+        stem = stem[: max(0, longest - len(random) - len(ending))]
+    return UniqueKey(stem + random + ending)
 
 
 def _below(folder: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import Driver
@@ -109,6 +109,16 @@ class Hold:
 
     number: int
     rows: tuple[int, ...]
+
+
+@runtime_checkable
+class KeepsWhileAway(Protocol):
+    """A driver that takes writes while its place is away; those only where nothing is, under a
+    ``UniqueKey``."""
+
+    def keeps_while_away(self) -> bool:
+        """Whether it does."""
+        ...
 
 
 class Book(Protocol):

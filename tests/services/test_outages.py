@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from sqlalchemy import select, update
 
+from dashboard.app import open_storage
 from dashboard.errors import InvalidInput
 from dashboard.migration.memory import MemoryLedger
 from dashboard.migration.run import MigrationJob, run
@@ -23,11 +25,14 @@ from dashboard.services import homecoming
 from dashboard.services.backends_values import Draft
 from dashboard.services.services import Services
 from dashboard.services.waiting import SqlBook
+from dashboard.storage import circuit
+from dashboard.storage.django_files import StowageStorage
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.drivers.local import LocalDriver
-from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.errors import Exists, InvalidKey, StorageError
 from dashboard.storage.http_exchange import Exchange
-from dashboard.storage.standing_in import FOLDER
+from dashboard.storage.purposes import PrivateFiles, PublicMedia
+from dashboard.storage.standing_in import FOLDER, NotAsked
 from dashboard.storage.types import Attributes
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
@@ -35,6 +40,7 @@ from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, running
 from tests.services.console import ADMIN
 from tests.storage.objects import content_of, get, stream
+from tests.suites import configure
 
 
 class Outage:
@@ -415,3 +421,80 @@ def test_nothing_that_waits_is_left_behind_by_a_setting(disk: Disk) -> None:
     disk.send()
     backends.edit(ADMIN, Draft("house", "local", {**root, "fallback": "false"}, {}, existing="house"))
     assert (disk.root / "a").read_bytes() == b"waits"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_silent_home_is_waited_for_once(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(circuit, "SLOW", 0.2)
+    monkeypatch.setattr(circuit, "PROBE_EVERY", 0.0)
+    outage.driver.put("before", b"x")
+    hole = outage.proxy.black_hole()
+    outage.driver.put("a", b"1")
+    asked = [request for request in outage.proxy.seen if "probe" not in request[1]]
+    for number in range(20):
+        outage.driver.put(f"{number}", b"2")
+        assert get(outage.driver, f"{number}") == b"2"
+    stream(outage.driver, "b", b"3")
+    for call in (
+        lambda: list(outage.driver.list()),
+        lambda: outage.driver.delete("before"),
+        lambda: outage.driver.read("before"),
+    ):
+        with pytest.raises(NotAsked):
+            call()
+    assert [request for request in outage.proxy.seen if "probe" not in request[1]] == asked
+    assert hole.hits
+    status = outage.services.backends.get("home").status
+    assert status.badge == "down"
+    assert "others stand in" in status.message
+    outage.proxy.clear()
+
+    def back() -> bool:
+        outage.driver.put("c", b"4")
+        return outage.at_home("c") == b"4"
+
+    wait_until(back, seconds=20, what="home asked again")
+
+
+@pytest.mark.parametrize("purpose", [PublicMedia, PrivateFiles])
+def test_new_files_of_unique_names_are_taken_in_an_outage(
+    disk: Disk, tmp_path: Path, purpose: type[PublicMedia | PrivateFiles]
+) -> None:
+    with open_storage(tmp_path / "instance") as storage:
+        files = purpose(storage.backend("home"))
+        disk.root.rename(disk.root.with_name("away"))
+        one, other = files.save("page.html", b"one"), files.save("page.html", b"other")
+        assert storage.backend("home").get(one) == b"one"
+        with pytest.raises(StorageError):
+            storage.backend("home").put("of-a-person.html", b"x", create_only=True)
+        with pytest.raises(Exists):
+            storage.backend("home").put(one, b"x", create_only=True)
+        disk.root.with_name("away").rename(disk.root)
+        # Whatever the odds.
+        (disk.root / other).parent.mkdir(parents=True)
+        (disk.root / other).write_bytes(b"somebody's")
+        os.utime(disk.root / other, (time.time() - 60,) * 2)
+        disk.send()
+        assert (disk.root / one).read_bytes() == b"one"
+        assert (disk.root / other).read_bytes() == b"somebody's"
+        assert disk.states() == ["overtaken"]
+
+
+def test_django_saves_in_an_outage(disk: Disk, tmp_path: Path) -> None:
+    configure()
+    with open_storage(tmp_path / "instance") as storage:
+        media = StowageStorage(storage=storage, backend="home")
+        assert media.save("photos/rome.jpg", ContentFile(b"before")) == "photos/rome.jpg"
+        disk.root.rename(disk.root.with_name("away"))
+        names = [media.save("photos/rome.jpg", ContentFile(b"during"), max_length=60) for _ in range(2)]
+        assert len({*names, "photos/rome.jpg"}) == 3
+        for name in names:
+            assert name.startswith("photos/rome-")
+            assert name.endswith(".jpg")
+            with media.open(name) as file:
+                assert file.read() == b"during"
+        assert len(media.save("photos/" + "x" * 90 + ".jpg", ContentFile(b"x"), max_length=60)) == 60
+        disk.root.with_name("away").rename(disk.root)
+        disk.send()
+        assert (disk.root / names[0]).read_bytes() == b"during"
+        assert (disk.root / "photos/rome.jpg").read_bytes() == b"before"

@@ -25,6 +25,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.wrapper_options import WRAPPERS
+from dashboard.storage.wrappers._guarded import Guarded
 from dashboard.storage.wrappers._with_waiting import WithWaiting
 from dashboard.storage.wrappers._without_waiting import WithoutWaiting
 from dashboard.storage.wrapping import Wrapper, as_stored
@@ -59,7 +60,7 @@ def wrapper_kinds() -> list[type[Wrapper]]:
 
 
 KINDS = wrapper_kinds()
-EVERY = [*KINDS, WithWaiting, WithoutWaiting]
+EVERY = [*KINDS, Guarded, WithWaiting, WithoutWaiting]
 """Those that the services put around a driver by themselves, too."""
 
 

@@ -35,6 +35,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, StorageError
+from dashboard.storage.naming import UniqueKey
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.place_powers import ChecksSettings
@@ -137,8 +138,9 @@ class Fallback(Falling):
         self.check_key(key)
         if create_only:
             self._refuse_taken(key)
-            return self.inner.write(key, size=size, attributes=attributes, create_only=True)
-        return FallbackWriting(self, key, attributes, size)
+            if self.alone or not isinstance(key, UniqueKey):
+                return self.inner.write(key, size=size, attributes=attributes, create_only=True)
+        return FallbackWriting(self, key, attributes, size, create_only=create_only)
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
@@ -147,10 +149,11 @@ class Fallback(Falling):
         self.check_key(key)
         if create_only:
             self._refuse_taken(key)
-            return self.inner.put(key, data, attributes=attributes, create_only=True)
+            if self.alone or not isinstance(key, UniqueKey):
+                return self.inner.put(key, data, attributes=attributes, create_only=True)
         try:
             with self.replacing(key) as succeeded:
-                written = self.inner.put(key, data, attributes=attributes)
+                written = self.inner.put(key, data, attributes=attributes, create_only=create_only)
                 succeeded()
             self.recent.note(key, written.md5, len(data))
             return written
@@ -172,6 +175,10 @@ class Fallback(Falling):
         with self.replacing(key) as succeeded:
             self.inner.delete(key)
             succeeded()
+
+    def keeps_while_away(self) -> bool:
+        """See ``KeepsWhileAway``."""
+        return not self.alone
 
     def stand_in(
         self,

@@ -193,7 +193,7 @@ ENDLESS: dict[str, Callable[[], Iterator[bytes]]] = {
 def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_walking, "RUN", 500)
     monkeypatch.setattr(_walking, "MOST_RUNS", 8)
-    monkeypatch.setattr(_walking, "MOST_LISTED", 20_000)
+    monkeypatch.setattr(_walking, "MOST_LISTED", 6_000)
     script = Script(data=ENDLESS[lie])
     with telling(script) as driver:
         tracemalloc.start()

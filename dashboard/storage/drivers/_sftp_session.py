@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import stat
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._served import Absent, Found, Listing, Taken, join, step_aside
 from dashboard.storage.drivers._sftp_errors import ABSENT, translate
-from dashboard.storage.drivers._sftp_wire import Ask, Attrs, Refusal, Status, Wire, string
+from dashboard.storage.drivers._sftp_files import SftpSink, SftpSource, found_of
+from dashboard.storage.drivers._sftp_wire import Ask, Refusal, Status, Wire, string
+from dashboard.storage.drivers._walking import bounded
 from dashboard.storage.errors import StorageError, Unsupported
 from dashboard.storage.paths import key_text
-
-WINDOW = 4 << 20
-"""Bytes asked for, or sent, before the first answer is waited for."""
-_CHUNK = 1 << 20
-_DRAIN = 1 << 20
-"""Unread bytes on their way to us beyond which a new connection is cheaper than waiting for them."""
 
 _READ, _WRITE_NEW = 1, 2 | 8 | 32
 _NO_ATTRS = struct.pack(">I", 0)
@@ -78,7 +71,7 @@ class SftpSession:
         """LSTAT."""
         try:
             with self._refusals("look at", path):
-                return _found(self._wire.call(Ask.LSTAT, string(path)).attrs())
+                return found_of(self._wire.call(Ask.LSTAT, string(path)).attrs())
         except Absent:
             return None
 
@@ -98,27 +91,50 @@ class SftpSession:
             try:
                 handle = self._wire.call(Ask.OPENDIR, string(path)).string()
             except Refusal as refusal:
-                found = self.look(path) if refusal.code == Status.FAILURE else None
+                found = self.look(path) if refusal.code in (Status.FAILURE, *ABSENT) else None
                 if found is not None and found.kind != "folder":
                     raise Absent from refusal
+                if found is not None:
+                    raise self.refused(refusal, "list", path) from refusal
                 raise
             try:
-                yield from self._names(handle)
+                yield from bounded(self._names(handle, path))
             finally:
                 if not self.broken:
                     self._wire.forget(self._wire.ask(Ask.CLOSE, string(handle)))
 
-    def _names(self, handle: bytes) -> Iterator[tuple[bytes, Found]]:
+    def _names(self, handle: bytes, path: bytes) -> Iterator[tuple[bytes, Found]]:
+        """Only the status EOF ends a listing."""
         while True:
             try:
                 body = self._wire.call(Ask.READDIR, string(handle))
             except Refusal as refusal:
                 if refusal.code == Status.EOF:
                     return
-                raise
-            for _ in range(body.number()):
+                if refusal.code == Status.PERMISSION_DENIED:
+                    raise
+                if refusal.code in ABSENT and self.look(path) is None:
+                    raise
+                raise self._broken_off(path) from refusal
+            left = body.number()
+            if not left:
+                raise self._wire.misfit()
+            for _ in range(left):
                 name, longname = body.string(), body.string()
-                yield name, _found(body.attrs(), longname)
+                yield name, found_of(body.attrs(), longname)
+
+    def _broken_off(self, path: bytes) -> StorageError:
+        shown = self._shown(path)
+        return StorageError(
+            Kind.DAMAGED,
+            f"The server broke the listing of “{shown}” off.",
+            operation="list",
+            subject=shown,
+            remedy="Try again; if it stays so, look into the server's log.",
+        )
+
+    def _shown(self, path: bytes) -> str:
+        return key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
 
     def source(self, path: bytes, start: int) -> SftpSource:
         """OPEN for reading."""
@@ -210,11 +226,11 @@ class SftpSession:
                 raise Absent from refusal
             raise self.refused(refusal, operation, path) from refusal
         except struct.error as error:
-            raise self._wire.lost(error) from error
+            raise self._wire.misfit() from error
 
     def refused(self, refusal: Refusal, operation: str, path: bytes) -> StorageError:
         """The error for a refusal. Servers tell a full disk as a mere failure, so it is asked for."""
-        shown = key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
+        shown = self._shown(path)
         full = operation == "write" and refusal.code == Status.FAILURE and self._full()
         return translate(Status.NO_SPACE if full else refusal.code, refusal.text, operation, shown)
 
@@ -245,142 +261,7 @@ class SftpSession:
             with self._refusals(operation, path):
                 yield
         except Absent as error:
-            shown = key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
+            shown = self._shown(path)
             raise StorageError(
                 Kind.CHANGED, f"“{shown}” vanished from the server.", operation=operation, subject=shown
             ) from error
-
-
-class SftpSource:
-    """A file being read, with a window of requests on their way."""
-
-    longer = False
-
-    def __init__(self, session: SftpSession, wire: Wire, handle: bytes, path: bytes, start: int) -> None:
-        self._session = session
-        self._wire = wire
-        self._handle = handle
-        self._path = path
-        self._start = start
-        self._pending: deque[tuple[int, int, int]] = deque()
-        self._closed = False
-
-    def chunks(self, size: int) -> Iterator[bytes]:
-        """Pieces of about 1 MiB."""
-        gathered: list[bytes] = []
-        length = 0
-        with self._session.working("read", self._path):
-            for piece in self._pieces(size):
-                gathered.append(piece)
-                length += len(piece)
-                if length >= _CHUNK:
-                    yield b"".join(gathered)
-                    gathered, length = [], 0
-        if gathered:
-            yield b"".join(gathered)
-
-    def _pieces(self, size: int) -> Iterator[bytes]:
-        asked, step = 0, self._wire.read_size
-        while True:
-            while asked < size and len(self._pending) * step < WINDOW:
-                want = min(step, size - asked)
-                self._pending.append((self._ask(asked, want), asked, want))
-                asked += want
-            if not self._pending:
-                return
-            request, offset, want = self._pending[0]
-            try:
-                data = self._wire.answer(request)[1].string()
-            except Refusal as refusal:
-                if refusal.code != Status.EOF:
-                    raise
-                return
-            finally:
-                self._pending.popleft()
-            if not data:
-                return
-            if len(data) < want:
-                # The server gives less at a time: ask for the rest, and for less from now on.
-                rest = offset + len(data)
-                self._pending.appendleft((self._ask(rest, want - len(data)), rest, want - len(data)))
-                step = max(4096, len(data))
-            yield data
-
-    def _ask(self, offset: int, want: int) -> int:
-        return self._wire.ask(Ask.READ, string(self._handle), struct.pack(">QI", self._start + offset, want))
-
-    def close(self) -> None:
-        """Without waiting for the answer."""
-        if self._closed:
-            return
-        self._closed = True
-        if sum(want for _, _, want in self._pending) > _DRAIN:
-            self._session.broken = True
-        _let_go(self._session, self._wire, [request for request, _, _ in self._pending], self._handle)
-
-
-class SftpSink:
-    """A file being written, with a window of writes on their way; every answer is looked at."""
-
-    def __init__(self, session: SftpSession, wire: Wire, handle: bytes, target: bytes) -> None:
-        self._session = session
-        self._wire = wire
-        self._handle = handle
-        self._path = target
-        self._pending: deque[int] = deque()
-        self._offset = 0
-        self._closed = False
-
-    def write(self, chunk: bytes) -> None:
-        """In pieces the server takes."""
-        step = self._wire.write_size
-        view = memoryview(chunk)
-        with self._session.working("write", self._path):
-            for start in range(0, len(view), step):
-                piece = view[start : start + step]
-                where = struct.pack(">QI", self._offset, len(piece))
-                self._pending.append(self._wire.ask(Ask.WRITE, string(self._handle), where, bytes(piece)))
-                self._offset += len(piece)
-                while len(self._pending) * step > WINDOW:
-                    self._settle()
-
-    def _settle(self) -> None:
-        self._wire.answer(self._pending.popleft())
-
-    def finish(self) -> Found:
-        """Every write answered, synced, closed."""
-        with self._session.working("write", self._path):
-            while self._pending:
-                self._settle()
-            self._session.sync(self._handle)
-            held = _found(self._wire.call(Ask.FSTAT, string(self._handle)).attrs())
-            self._closed = True
-            self._wire.call(Ask.CLOSE, string(self._handle))
-        return held
-
-    def abort(self) -> None:
-        """Without waiting for the answers."""
-        if not self._closed:
-            self._closed = True
-            _let_go(self._session, self._wire, list(self._pending), self._handle)
-
-
-def _let_go(session: SftpSession, wire: Wire, requests: list[int], handle: bytes) -> None:
-    if session.broken:
-        return
-    for request in requests:
-        wire.forget(request)
-    try:
-        wire.forget(wire.ask(Ask.CLOSE, string(handle)))
-    except StorageError:
-        session.broken = True
-
-
-def _found(attrs: Attrs, longname: bytes = b"") -> Found:
-    kind: Literal["file", "folder", "other"] = "file"
-    if attrs.mode is not None and stat.S_IFMT(attrs.mode):
-        kind = "file" if stat.S_ISREG(attrs.mode) else "folder" if stat.S_ISDIR(attrs.mode) else "other"
-    elif longname:
-        # Some servers leave the type out of the mode and tell it only in the line for people.
-        kind = "folder" if longname.startswith(b"d") else "other" if longname[:1] in b"lbcps" else "file"
-    return Found(kind, attrs.size or 0, None if attrs.modified is None else float(attrs.modified))

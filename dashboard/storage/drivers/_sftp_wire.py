@@ -57,6 +57,20 @@ class Answer(IntEnum):
     EXTENDED = 201
 
 
+_FITTING = {
+    Ask.OPEN: {Answer.HANDLE},
+    Ask.READ: {Answer.DATA},
+    Ask.LSTAT: {Answer.ATTRS},
+    Ask.FSTAT: {Answer.ATTRS},
+    Ask.OPENDIR: {Answer.HANDLE},
+    Ask.READDIR: {Answer.NAME},
+    Ask.REALPATH: {Answer.NAME},
+    Ask.EXTENDED: {Answer.EXTENDED, Answer.STATUS},
+}
+"""Which answers a request may have besides a refusal; of all others a status."""
+_STATUS = {Answer.STATUS}
+
+
 class Status(IntEnum):
     """Codes of a status answer; those above 8 come from servers of newer versions."""
 
@@ -149,6 +163,11 @@ class Fields:
         return Attrs(size, mode, modified)
 
 
+def _reasonable(limit: int) -> int:
+    """Bytes to move in one request, where the server names a limit (0: none)."""
+    return max(1024, min(limit or 1 << 18, (1 << 18) - 1024))
+
+
 def string(data: bytes) -> bytes:
     """Bytes with their length before them."""
     return struct.pack(">I", len(data)) + data
@@ -163,31 +182,48 @@ class Wire:
         self._host = host
         self._buffer = bytearray()
         self._next = 0
+        self._asked: dict[int, Ask] = {}
         self._answers: dict[int, tuple[int, Fields]] = {}
         self._unwanted: set[int] = set()
         self.broken = False
-        self.extensions = self._greet()
-        self.read_size, self.write_size = self._limits()
+        try:
+            self.extensions = self._greet()
+            self.read_size, self.write_size = self._limits()
+        except struct.error as error:
+            raise self.misfit() from error
 
     def ask(self, what: Ask, *parts: bytes) -> int:
         """Send a request; its answer is taken with :meth:`answer` or given up with :meth:`forget`."""
         self._next = (self._next + 1) & 0xFFFFFFFF
         self._send(b"".join([struct.pack(">BI", what, self._next), *parts]))
+        self._asked[self._next] = what
         return self._next
 
     def answer(self, request: int) -> tuple[int, Fields]:
-        """The answer to a request. Raises ``Refusal`` unless it is data or a status OK."""
-        while request not in self._answers:
-            kind, body = self._packet()
-            number = body.number()
-            if number in self._unwanted:
-                self._unwanted.discard(number)
-            else:
-                self._answers[number] = (kind, body)
-        kind, body = self._answers.pop(request)
-        if kind == Answer.STATUS and (code := body.number()) != Status.OK:
-            raise Refusal(code, body.string().decode("utf-8", "replace") if body.more else "")
+        """The answer to a request. Raises ``Refusal`` for a status other than OK, and ``StorageError`` for an
+        answer to something else."""
+        try:
+            while request not in self._answers:
+                self._take_answer()
+            kind, body = self._answers.pop(request)
+            if kind == Answer.STATUS and (code := body.number()) != Status.OK:
+                del self._asked[request]
+                raise Refusal(code, body.string().decode("utf-8", "replace") if body.more else "")
+        except struct.error as error:
+            raise self.misfit() from error
+        if kind not in _FITTING.get(self._asked.pop(request), _STATUS):
+            raise self.misfit()
         return kind, body
+
+    def _take_answer(self) -> None:
+        kind, body = self._packet()
+        number = body.number()
+        if number in self._unwanted:
+            self._unwanted.discard(number)
+        elif number in self._asked and number not in self._answers:
+            self._answers[number] = (kind, body)
+        else:
+            raise self.misfit()
 
     def call(self, what: Ask, *parts: bytes) -> Fields:
         """Ask and wait."""
@@ -197,6 +233,7 @@ class Wire:
         """The answer to this request is not wanted any more."""
         if self._answers.pop(request, None) is None:
             self._unwanted.add(request)
+        self._asked.pop(request, None)
 
     def lost(self, error: BaseException | None = None) -> StorageError:
         """The line is gone: mark it and say so."""
@@ -211,6 +248,17 @@ class Wire:
             operation="connect",
             subject=self._host,
             remedy="Check the server and the network between, then try again.",
+        )
+
+    def misfit(self) -> StorageError:
+        """An answer that does not fit what was asked; what follows it cannot be trusted either."""
+        self.broken = True
+        return StorageError(
+            Kind.UNREACHABLE,
+            f"“{self._host}” breaks the rules of SFTP: an answer does not fit its question.",
+            operation="connect",
+            subject=self._host,
+            remedy="Try again; if it stays so, ask whoever runs the server.",
         )
 
     def _greet(self) -> dict[bytes, bytes]:
@@ -235,7 +283,7 @@ class Wire:
             return 32768, 32768
         body.large()
         read, write = body.large(), body.large()
-        return min(read or 1 << 18, (1 << 18) - 1024), min(write or 1 << 18, (1 << 18) - 1024)
+        return _reasonable(read), _reasonable(write)
 
     def _send(self, data: bytes) -> None:
         try:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import paramiko
+from paramiko.packet import Packetizer
 
 from dashboard.errors import Kind
 from dashboard.storage.connecting import connect, resolve
@@ -31,12 +32,45 @@ SIGN_IN_SECONDS = 15.0
 """For one way to sign in; servers make wrong passwords wait."""
 KEEPALIVE_SECONDS = 20
 
+_WINDOW = 8 << 20
+"""Bytes that may be on their way to us."""
+_LONGEST_PACKET = 512 * 1024
+_LONGEST_BANNER = 64 * 1024
+
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _FOREIGN = ("-----BEGIN PRIVATE KEY-----", "-----BEGIN ENCRYPTED PRIVATE KEY-----")
 _WEAK_DIGESTS = ("md5",)
 # Named apart so that paramiko's tracebacks of every lost line stay out of the log.
 _LOG = "dashboard.storage.ssh"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL)
+
+
+class _Packets(Packetizer):
+    """paramiko's reading of packets, which believes any length the server writes before one, lines of any
+    length before the first, and data for which it had no leave to send."""
+
+    channel: paramiko.Channel | None = None
+    _banner = 0
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """As paramiko's, unless it is too much."""
+        if n > _LONGEST_PACKET:
+            raise paramiko.SSHException("a packet without end")
+        return bytes(super().read_all(n, check_rekey))
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        data: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
+        self._banner += len(data)
+        if self._banner > _LONGEST_BANNER:
+            raise paramiko.SSHException("a banner without end")
+        return data
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        """As paramiko's, unless the server has filled the channel beyond what it was allowed."""
+        channel = self.channel
+        if channel is not None and len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * _WINDOW:
+            raise paramiko.SSHException("more data than was allowed")
+        return super().read_message()
 
 
 class PrivateKey:
@@ -138,7 +172,9 @@ def open_line(account: Account) -> Line:
     transport = _trusted_transport(account)
     try:
         _sign_in(transport, account)
-        channel = transport.open_session(window_size=8 << 20, timeout=SIGN_IN_SECONDS)
+        channel = transport.open_session(window_size=_WINDOW, timeout=SIGN_IN_SECONDS)
+        if isinstance(transport.packetizer, _Packets):
+            transport.packetizer.channel = channel
         channel.settimeout(_sftp_wire.TIMEOUT_SECONDS)
         channel.invoke_subsystem("sftp")
     except (paramiko.SSHException, OSError, EOFError) as error:
@@ -186,7 +222,7 @@ def _shake_hands(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Trans
     try:
         # Without it small packets wait for each other: 1-5 MB/s instead of 60-135.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = paramiko.Transport(raw)
+        transport = paramiko.Transport(raw, packetizer_class=_Packets)
     except (OSError, paramiko.SSHException) as error:
         raw.close()
         raise _not_ssh(error, host, port) from error

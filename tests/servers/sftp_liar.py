@@ -1,0 +1,112 @@
+"""An SFTP server without the SSH below it, which answers requests as a script says."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from dashboard.storage.drivers._sftp_session import SftpSession
+from dashboard.storage.drivers._sftp_wire import Answer, Ask, Status, Wire, string
+from dashboard.storage.drivers.sftp import SftpDriver
+from dashboard.storage.registry import check_options
+from dashboard.storage.types import Secret
+
+FILE, FOLDER = 0o100644, 0o040755
+ROOT = b"/home"
+Packets = bytes | Iterable[bytes]
+"""What follows the length and the kind and number of a packet is the caller's to make; see ``packet``."""
+Respond = Callable[[int, bytes], Packets]
+"""Number and body of a request to packets."""
+
+
+def packet(kind: int, number: int, body: bytes = b"") -> bytes:
+    """A whole packet."""
+    return struct.pack(">IBI", len(body) + 5, kind, number) + body
+
+
+def status(number: int, code: int, text: bytes = b"") -> bytes:
+    """A status."""
+    return packet(Answer.STATUS, number, struct.pack(">I", code) + string(text) + string(b""))
+
+
+def attrs(mode: int = FILE, size: int | None = 1, modified: int = 1795248900) -> bytes:
+    """Attributes of a file; without a size where it is None."""
+    if size is None:
+        return struct.pack(">IIII", 4 | 8, mode, modified, modified)
+    return struct.pack(">IQIII", 1 | 4 | 8, size, mode, modified, modified)
+
+
+def names(number: int, *found: tuple[bytes, bytes], count: int | None = None) -> bytes:
+    """A part of a listing; ``count`` is what it says it holds."""
+    body = b"".join(string(name) + string(b"") + told for name, told in found)
+    return packet(Answer.NAME, number, struct.pack(">I", len(found) if count is None else count) + body)
+
+
+class SftpLiar:
+    """A :class:`Channel`. Honest of an empty folder and a file of ten bytes, except where the script says."""
+
+    def __init__(self, script: Mapping[Ask, Respond], *, greeting: bytes | None = None) -> None:
+        self._script = script
+        self._heard = b""
+        self._said: deque[Iterator[bytes]] = deque()
+        self._greeting = greeting
+        self.sent = 0
+        self.asked: list[int] = []
+
+    def sendall(self, data: bytes, /) -> None:
+        """From the client."""
+        self._heard += data
+        while len(self._heard) >= 4:
+            (length,) = struct.unpack(">I", self._heard[:4])
+            whole, self._heard = self._heard[4 : 4 + length], self._heard[4 + length :]
+            kind, number = struct.unpack(">BI", whole[:5])
+            self.asked.append(kind)
+            said = self._respond(kind, number, whole[5:])
+            self._said.append(iter([said] if isinstance(said, bytes) else said))
+
+    def recv(self, nbytes: int, /) -> bytes:
+        """To the client: nothing, as if it were closed, where nothing is left to say."""
+        while self._said:
+            piece = next(self._said[0], None)
+            if piece is not None:
+                self.sent += len(piece)
+                return piece
+            self._said.popleft()
+        return b""
+
+    def _respond(self, kind: int, number: int, body: bytes) -> Packets:
+        if kind == Ask.INIT:
+            return self._greeting or struct.pack(">IBI", 5, Answer.VERSION, 3)
+        asked = Ask(kind)
+        if asked in self._script:
+            return self._script[asked](number, body)
+        return self._honest(asked, number, body)
+
+    def _honest(self, asked: Ask, number: int, body: bytes) -> bytes:
+        match asked:
+            case Ask.REALPATH:
+                return names(number, (ROOT, attrs(FOLDER)))
+            case Ask.LSTAT | Ask.FSTAT:
+                told = attrs(FOLDER) if body == string(ROOT) else attrs(size=10)
+                return packet(Answer.ATTRS, number, told)
+            case Ask.OPEN | Ask.OPENDIR:
+                return packet(Answer.HANDLE, number, string(b"handle"))
+            case Ask.READDIR:
+                return status(number, Status.EOF)
+            case _:
+                return status(number, Status.OK)
+
+
+class LiedToDriver(SftpDriver):
+    """A driver that talks to such a server."""
+
+    def __init__(self, channel: Callable[[], SftpLiar]) -> None:
+        self._channel = channel
+        options = check_options("sftp", {"host": "liar", "user": "u", "host_key": "SHA256:" + "A" * 43})
+        made = SftpDriver.from_options(options, {"password": Secret("p")})
+        super().__init__(made._account, "", 4)
+
+    def _connect(self) -> SftpSession:
+        wire = Wire(self._channel(), "liar")
+        return SftpSession(wire, "", alive=lambda: True, hang_up=lambda: None)

@@ -45,9 +45,18 @@ _LISTED = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
 Work = Callable[[Finished], Verdict | None]
 
 
+UNSETTLED = "~"
+"""How the recorded version of a source begins that may have been written to while it was read."""
+
+
 def version_of(info: ObjectInfo) -> str:
     """A text that changes when the object does; never empty."""
     return info.version or info.etag or f"{info.size}@{info.modified}"
+
+
+def recorded_version(info: ObjectInfo) -> str:
+    """The version of a source that was read, for the deletion that may come later."""
+    return version_of(info) if info.settled else UNSETTLED + version_of(info)
 
 
 def with_patience(call: Callable[[], None], stop: threading.Event, random: Random) -> None:
@@ -216,11 +225,13 @@ class Closing:
     def _delete(self, row: Finished) -> Verdict | None:
         """Delete a verified object's source if it is still the object that was copied."""
         try:
-            if isinstance(self._source, DeletesUnchanged):
-                # One that is gone: by a run that was killed before it could say so, or by somebody else.
-                self._source.delete_unchanged(row.key, row.source_version)
-            elif why := self._why_kept(row):
+            version = row.source_version.removeprefix(UNSETTLED)
+            certain = isinstance(self._source, DeletesUnchanged) and version == row.source_version
+            if not certain and (why := self._why_kept(row, version)):
                 return Verdict(row, ObjectState.VERIFIED, why)
+            # One that is gone: by a run that was killed before it could say so, or by somebody else.
+            if isinstance(self._source, DeletesUnchanged):
+                self._source.delete_unchanged(row.key, version)
             else:
                 self._source.delete(row.key)
         except Changed:
@@ -231,16 +242,16 @@ class Closing:
             return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
         return Verdict(row, ObjectState.VERIFIED, deleted=True)
 
-    def _why_kept(self, row: Finished) -> Failure | None:
-        """Of a source whose versions tell size and time only: both sides are read once more, because it may
-        have been rewritten in place and its time set back."""
+    def _why_kept(self, row: Finished, version: str) -> Failure | None:
+        """Of a source whose versions tell size and time only, or that was just being written when it was
+        read: both sides are read once more. None where nothing speaks against deleting it."""
         try:
             info = self._source.stat(row.key)
         except PlaceMissing:
             raise
         except NotFound:
             return None
-        if version_of(info) != row.source_version or info.size != row.size:
+        if version_of(info) != version or info.size != row.size:
             return KEPT_CHANGED
         there = read_back(self._destination, row.target, stop=self._stop.is_set)
         here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dashboard.errors import Kind
 from dashboard.migration.authorship import Authorship
-from dashboard.migration.closing import version_of
+from dashboard.migration.closing import recorded_version
 from dashboard.migration.decide import is_still
 from dashboard.migration.names import beside
 from dashboard.migration.pool import Done, Dropped, Failed, Result, Task
@@ -231,7 +231,7 @@ class _Move:
             destination_key=found.key,
             source_checksum=self._checksums[0],
             destination_checksum=self._checksums[1],
-            source_version=version_of(self._known),
+            source_version=recorded_version(self._known),
             destination_etag=found.etag or "",
         )
 
@@ -292,7 +292,7 @@ class _Move:
             destination_key=to,
             source_checksum=written.expected_checksum or written.md5,
             destination_checksum=written.stored_checksum or "",
-            source_version=version_of(copied.info),
+            source_version=recorded_version(copied.info),
             destination_etag=written.etag or "",
         )
         if verify is Verify.SIZE:

@@ -82,7 +82,8 @@ class ObjectInfo:
 
     ``version`` is an opaque token that changes when the content changes (the ETag where there is one,
     inode, ctime, mtime and size on a disk; some servers tell no more than time and size, see
-    ``DeletesUnchanged``). ``md5`` is the hex MD5 of the content when the backend vouches for it.
+    ``DeletesUnchanged``). ``md5`` is the hex MD5 of the content when the backend vouches for it. ``settled``
+    is false while the version is so young that the write that made it may still be going on.
     """
 
     key: str
@@ -92,6 +93,7 @@ class ObjectInfo:
     version: str | None = None
     md5: str | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,26 @@ def test_a_source_rewritten_in_place_during_its_copy_is_copied_anew(rehearsal: R
     assert contents(rehearsal.here) == {}
 
 
+def test_a_source_read_in_the_middle_of_a_write_is_read_once_more(rehearsal: Rehearsal) -> None:
+    class MidWrite(LocalDriver):
+        """The first read sees the first half of a write that had begun before it."""
+
+        torn = True
+
+        def read(self, key: str, *, if_version: str | None = None):  # type: ignore[no-untyped-def]
+            reading = super().read(key, if_version=if_version)
+            if self.torn and key == "torn":
+                self.torn = False
+                reading.read_all = lambda: b"new, old"  # type: ignore[method-assign]
+            return reading
+
+    rehearsal.fill({"torn": b"new, new", "quiet": b"new, new"})
+    rehearsal.source = MidWrite(str(rehearsal.here))  # type: ignore[assignment]
+    assert rehearsal.run(MOVE).outcome is Outcome.WITH_SKIPS
+    assert contents(rehearsal.here).keys() == {"torn"}
+    assert "not the same" in rehearsal.rows()["torn"].reason
+
+
 def test_a_source_that_a_program_has_open_for_writing_is_kept(rehearsal: Rehearsal) -> None:
     rehearsal.fill({"quiet": b"a" * 50, "database": b"b" * 50})
     rehearsal.source = plain(rehearsal.here)  # type: ignore[assignment]

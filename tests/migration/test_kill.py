@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -88,3 +94,116 @@ def test_five_kills_lose_repeat_and_leave_nothing(tmp_path: Path, delete_source:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_thirty_kills_lose_repeat_and_leave_nothing(tmp_path: Path, delete_source: bool, seed: int) -> None:
     _torture(tmp_path, kills=30, objects=3000, large=6, delete_source=delete_source, seed=seed)
+
+
+class Rewriter:
+    """Rewrites sources in place, keeps their size, and sets their time back, as some databases do.
+
+    ``written`` has every content a file ever had whole; ``acknowledged`` the last one whose writer saw
+    afterwards that the file still had its name. A rewrite of a file deleted under it is no loss: the writer
+    can tell.
+    """
+
+    def __init__(self, folder: Path, dice: random.Random) -> None:
+        self._paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        self._folder = folder
+        self._dice = dice
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop)
+        self.acknowledged = contents(folder)
+        self.written = {key: {digest} for key, digest in self.acknowledged.items()}
+        self.rewrites = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(0.001):
+            with suppress(FileNotFoundError):
+                self._rewrite(self._dice.choice(self._paths))
+
+    def _rewrite(self, path: Path) -> None:
+        key = str(path.relative_to(self._folder))
+        with path.open("r+b", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            content, old = self._dice.randbytes(before.st_size), file.read()
+            half = len(content) // 2
+            file.seek(0)
+            # Between two writes the file has a content too, and a copy of that is what it should be.
+            between, digest = (
+                hashlib.sha256(each).hexdigest() for each in (content[:half] + old[half:], content)
+            )
+            self.written[key] |= {between, digest}
+            file.write(content[:half])
+            self._stop.wait(self._dice.choice([0, 0, 0.003]))
+            file.write(content[half:])
+            os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+            if os.fstat(file.fileno()).st_nlink:
+                self.acknowledged[key] = digest
+                self.rewrites += 1
+
+
+def _move_what_changes(folder: Path, *, kills: int, objects: int, large: int, seed: int) -> Counter[str]:
+    """Move a folder whose files are rewritten meanwhile, under kills; what became of it all."""
+    dice = random.Random(seed)
+    folder.mkdir(exist_ok=True)
+    _fill(folder, dice, objects, large)
+    here, there = folder / "here", folder / "there"
+    span = 0.004 * objects / WORKERS / kills * 2.2
+    with Rewriter(here, random.Random(seed + 1)) as rewriter:
+        for _ in range(kills):
+            process = _start(folder, delete_source=True)
+            time.sleep(dice.uniform(0, span))
+            process.kill()
+            process.communicate()
+        last = _start(folder, delete_source=True)
+        said, _ = last.communicate(timeout=200)
+        assert said.startswith("finished")
+    kept, moved = contents(here), contents(there)
+    # The newest content of every file is here, or there and nowhere else.
+    lost = [key for key, digest in rewriter.acknowledged.items() if kept.get(key, moved.get(key)) != digest]
+    assert not lost
+    book = SqlBook(folder)
+    rows = {row.key: row for row in book.rows()}
+    deleted = {key for key, row in rows.items() if row.deleted}
+    proven = {key for key, row in rows.items() if row.state is ObjectState.VERIFIED}
+    # In the middle of one large write a file may be anything; its source is still there then.
+    whole = {key for key in proven if key in deleted or "small" in key}
+    mixtures = [key for key in whole if moved[key] not in rewriter.written[key]]
+    assert not mixtures
+    assert deleted.isdisjoint(kept)
+    assert_exact(book)
+    assert leftovers(there) == []
+    book.close()
+    return Counter(
+        objects=len(rows),
+        rewrites=rewriter.rewrites,
+        kills=kills,
+        deleted=len(deleted),
+        kept=len(kept),
+        failed=sum(row.state is ObjectState.FAILED for row in rows.values()),
+        lost=len(lost),
+        mixtures=len(mixtures),
+    )
+
+
+def test_eight_kills_lose_no_rewrite_of_a_source_that_is_moved(tmp_path: Path) -> None:
+    found = _move_what_changes(tmp_path, kills=8, objects=200, large=1, seed=7)
+    assert found["deleted"] > 60
+    assert found["rewrites"] > 100
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_three_hundred_kills_lose_no_rewrite_of_a_source_that_is_moved(tmp_path: Path) -> None:
+    total: Counter[str] = Counter()
+    for turn in range(10):
+        total += _move_what_changes(tmp_path / str(turn), kills=30, objects=1000, large=3, seed=100 + turn)
+    print(", ".join(f"{count} {name}" for name, count in total.items()))
+    assert total["kills"] == 300
+    assert total["deleted"] > 0.5 * total["objects"]

@@ -6,11 +6,14 @@ import errno
 import fcntl
 import os
 import signal
+import time
 
 from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key
 from dashboard.storage.errors import Changed
 
+_SETTLING = 2.0
+"""Seconds one write to a file may take."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -20,6 +23,12 @@ def version_of(info: os.stat_result) -> str:
     gets another name or other permissions. Kernels before Linux 6.13 count it in ticks of up to 10 ms, and
     two writes within one tick look the same there."""
     return f"{info.st_ino:x}-{info.st_ctime_ns:x}-{info.st_mtime_ns:x}-{info.st_size:x}"
+
+
+def is_settled(info: os.stat_result) -> bool:
+    """Whether the last change is old enough to be over: the time of change is set when a write *begins*, and
+    whoever reads while it goes on sees a mixture under the version that stays."""
+    return time.time() - info.st_ctime > _SETTLING
 
 
 def delete_unchanged(tree: Tree, key: str, version: str) -> None:

@@ -23,7 +23,7 @@ from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_listing import walk
 from dashboard.storage.drivers._local_nameless import put_new
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
-from dashboard.storage.drivers._local_versions import delete_unchanged, version_of
+from dashboard.storage.drivers._local_versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.folder_policy import FolderPolicy
@@ -42,6 +42,7 @@ def _describe(key: str, info: os.stat_result) -> ObjectInfo:
         modified=info.st_mtime_ns / 1e9,
         version=version_of(info),
         attributes=Attributes(content_type=guessed_type(key)),
+        settled=is_settled(info),
     )
 
 

@@ -91,10 +91,8 @@ class SftpSession:
             try:
                 handle = self._wire.call(Ask.OPENDIR, string(path)).string()
             except Refusal as refusal:
-                found = self.look(path) if refusal.code in (Status.FAILURE, *ABSENT) else None
-                if found is not None and found.kind != "folder":
-                    raise Absent from refusal
-                if found is not None:
+                if refusal.code in (Status.FAILURE, *ABSENT):
+                    self._require_folder(path)
                     raise self.refused(refusal, "list", path) from refusal
                 raise
             try:
@@ -113,8 +111,8 @@ class SftpSession:
                     return
                 if refusal.code == Status.PERMISSION_DENIED:
                     raise
-                if refusal.code in ABSENT and self.look(path) is None:
-                    raise
+                # Some open what is no folder, and say so only now.
+                self._require_folder(path)
                 raise self._broken_off(path) from refusal
             left = body.number()
             if not left:
@@ -122,6 +120,11 @@ class SftpSession:
             for _ in range(left):
                 name, longname = body.string(), body.string()
                 yield name, found_of(body.attrs(), longname)
+
+    def _require_folder(self, path: bytes) -> None:
+        found = self.look(path)
+        if found is None or found.kind != "folder":
+            raise Absent
 
     def _broken_off(self, path: bytes) -> StorageError:
         shown = self._shown(path)

@@ -26,6 +26,8 @@ def describe(info: BackendInfo) -> list[tuple[str, str]]:
     if status.objects is not None:
         held = f"{wording.many(status.objects)}, {wording.size(status.bytes)}"
         held += f", as of {wording.ago(status.counted_at)}"
+        if status.unreadable_folders:
+            held += f"; {wording.many(status.unreadable_folders, 'folder')} could not be read"
     return [
         ("name", info.name),
         ("provider", info.preset_label),

@@ -35,6 +35,9 @@ def count(invocation: Invocation, name: str) -> int:
         return WITH_ERRORS
     if not invocation.out.as_json:
         invocation.out.say(f"{wording.many(status.objects)}, {wording.size(status.bytes)}")
+    if status.unreadable_folders:
+        folders = wording.many(status.unreadable_folders, "folder")
+        invocation.out.note(f"{folders} could not be read, so what is in there is not counted.")
     return DONE
 
 

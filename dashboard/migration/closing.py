@@ -32,6 +32,7 @@ from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
+from dashboard.storage.readable import list_readable
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
@@ -132,7 +133,8 @@ class Closing:
         return common
 
     def _see(self, stop: threading.Event, prefix: str) -> None:
-        listing = self._destination.list(prefix)
+        # What is in a folder that may not be read counts as not listed.
+        listing = list_readable(self._destination, prefix, unreadable=lambda folder, error: None)
         while not stop.is_set() and (batch := list(islice(listing, PAGE))):
             self._ledger.see(batch)
             time.sleep(GAP)

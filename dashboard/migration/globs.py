@@ -22,6 +22,8 @@ MOST = 100
 """Patterns a migration may have."""
 
 _STAR, _DEEP, _FOLDERS, _INSIDE, _ANY, _SET, _LITERAL = range(7)
+_EVERYTHING = frozenset({(_DEEP,), (_FOLDERS, _INSIDE, _STAR), (_FOLDERS, _INSIDE, _DEEP)})
+"""Ends of patterns that whatever follows a slash matches."""
 # "**/" is two steps: _FOLDERS stands at the start of a segment and may be left there, _INSIDE is within
 # one of the folders it swallows and leads back to _FOLDERS at the next slash.
 
@@ -71,6 +73,25 @@ class Glob:
                 return "/" not in middle
         return _walk(self.pieces, middle)
 
+    def may_match_below(self, folder: str) -> bool:
+        """Whether a key in this folder (it ends in a slash) or further down may match. Never wrongly no."""
+        if self.head.startswith(folder):
+            return True
+        return folder.startswith(self.head) and bool(self._after(folder))
+
+    def matches_all_below(self, folder: str) -> bool:
+        """Whether every key in this folder, which ends in a slash, and further down matches. Never wrongly
+        yes."""
+        if self.tail or not folder.startswith(self.head):
+            return False
+        return any(
+            tuple(piece.sort for piece in self.pieces[position:]) in _EVERYTHING
+            for position in self._after(folder)
+        )
+
+    def _after(self, folder: str) -> set[int]:
+        return _positions_after(self.pieces, folder[len(self.head) :])
+
 
 def compile_glob(pattern: str, *, field: str = "include") -> Glob:
     """Compile one pattern. Raises ``InvalidInput`` naming ``field`` when it cannot be read."""
@@ -110,6 +131,12 @@ class Filter:
         if self.include and not any(glob.matches(key) for glob in self.include):
             return False
         return not any(glob.matches(key) for glob in self.exclude)
+
+    def enters(self, folder: str) -> bool:
+        """Whether a key below this folder, which ends in a slash, may belong."""
+        if self.include and not any(glob.may_match_below(folder) for glob in self.include):
+            return False
+        return not any(glob.matches_all_below(folder) for glob in self.exclude)
 
 
 def compile_filter(include: Iterable[str], exclude: Iterable[str]) -> Filter:
@@ -197,13 +224,17 @@ def _parse_set(pattern: str, at: int, field: str) -> tuple[_Piece, int]:
 
 
 def _walk(pieces: tuple[_Piece, ...], text: str) -> bool:
+    return len(pieces) in _positions_after(pieces, text)
+
+
+def _positions_after(pieces: tuple[_Piece, ...], text: str) -> set[int]:
     """Advance all reachable positions together, one character at a time."""
     positions = _with_empty_steps(pieces, {0})
     for character in text:
         positions = _with_empty_steps(pieces, _advance(pieces, positions, character))
         if not positions:
-            return False
-    return len(pieces) in positions
+            break
+    return positions
 
 
 def _advance(pieces: tuple[_Piece, ...], positions: set[int], character: str) -> set[int]:

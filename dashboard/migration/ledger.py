@@ -70,7 +70,7 @@ class Planned:
         """The state its row begins in."""
         if self.action is Action.SKIP:
             return ObjectState.SKIPPED
-        return ObjectState.FAILED if self.action is Action.FAIL else ObjectState.PENDING
+        return ObjectState.FAILED if self.action in (Action.FAIL, Action.FOLDER) else ObjectState.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +210,10 @@ class Ledger(Protocol):
 
         ``again``, while nothing is in flight: rows that were skipped are decided anew too where either
         side is no longer as it was recorded, nothing is added, and ``found`` stays."""
+        ...
+
+    def forget_folders(self) -> None:
+        """The source is about to be listed anew: drop the rows of folders that could not be read."""
         ...
 
     def listing_done(self) -> None:

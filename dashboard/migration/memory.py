@@ -23,7 +23,7 @@ from dashboard.migration.ledger import (
     replanned_delta,
     state_delta,
 )
-from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
+from dashboard.migration.types import Action, Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.storage.types import Entry
 
 _DONE = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
@@ -110,7 +110,7 @@ class MemoryLedger:
                 known = store.rows.get(store.ids.get(planned.key, 0))
                 if known is None and not again:
                     new += 1
-                    number = store.ids[planned.key] = len(store.rows) + 1
+                    number = store.ids[planned.key] = next(reversed(store.rows), 0) + 1
                     add_up(store.counts, planned_delta(planned))
                 elif known is not None and _may_change(known, planned, again=again):
                     row, number = known.shown, known.shown.id
@@ -122,6 +122,15 @@ class MemoryLedger:
                 found = known.found if known is not None and again else planned.found
                 store.rows[number] = _Row(shown, planned.modified, planned.etag, found)
         return new
+
+    def forget_folders(self) -> None:
+        """See ``Ledger.forget_folders``."""
+        with self._store.lock:
+            store = self._check()
+            for number, row in list(store.rows.items()):
+                if row.shown.action is Action.FOLDER:
+                    add_up(store.counts, {"found": -1, "failed": -1})
+                    del store.rows[number], store.ids[row.shown.key]
 
     def listing_done(self) -> None:
         """See ``Ledger.listing_done``."""

@@ -19,8 +19,11 @@ from itertools import islice
 from dashboard.migration.decide import decide
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
-from dashboard.migration.types import Spec
+from dashboard.migration.reasons import unreadable_folder
+from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.readable import list_readable
 from dashboard.storage.types import Entry
 
 BATCH = 1000
@@ -53,6 +56,8 @@ def plan(
     Raises ``StorageError`` from either listing. Calling it again completes or repeats the work. With
     ``again`` it only decides anew what was skipped and has changed on either side since.
     """
+    if not again:
+        ledger.forget_folders()
     planner = _Planner(source, destination, spec, ledger=ledger, stop=stop, gap=gap, again=again)
     try:
         if source.ordered and destination.ordered:
@@ -120,16 +125,21 @@ class _Planner:
         self._gap = gap
         self._again = again
         self._filter = compile_filter(spec.include, spec.exclude)
+        self._folders: list[Planned] = []
 
     def wanted(self) -> Iterator[Entry]:
         """The source's listing without what the globs leave out. Order violations stay visible in it."""
-        for entry in self._heeding(self._source.list(self._spec.prefix)):
+        listing = list_readable(
+            self._source, self._spec.prefix, unreadable=self._note_folder, enters=self._filter.enters
+        )
+        for entry in self._heeding(listing):
             if self._filter.wants(entry.key):
                 yield entry
 
     def present(self) -> Iterator[Entry]:
-        """The destination's listing."""
-        return self._heeding(self._destination.list(self._spec.prefix))
+        """The destination's listing. What is in a folder that may not be read is taken for missing: it is
+        then written only where nothing is."""
+        return self._heeding(list_readable(self._destination, self._spec.prefix, unreadable=_leave_out))
 
     def by_index(self) -> Iterator[tuple[Entry, Entry | None]]:
         """The same pairs as ``merge``, whatever the order; the destination's listing rests in the ledger."""
@@ -151,15 +161,25 @@ class _Planner:
         for entry, found in pairs:
             batch.append(decide(entry, found, self._spec, self._destination.check_key))
             if len(batch) >= BATCH or time.monotonic() >= due:
-                self._ledger.record(batch, again=self._again)
+                self._ledger.record([*batch, *self._folders], again=self._again)
                 batch.clear()
+                self._folders.clear()
                 time.sleep(self._gap)
                 due = time.monotonic() + FLUSH
-        if batch:
-            self._ledger.record(batch, again=self._again)
+        if batch or self._folders:
+            self._ledger.record([*batch, *self._folders], again=self._again)
+            self._folders.clear()
+
+    def _note_folder(self, folder: str, error: StorageError) -> None:
+        """One that could not be read is recorded with the objects, so that nobody takes it for empty."""
+        self._folders.append(Planned(folder, 0, Action.FOLDER, why=unreadable_folder(error, folder)))
 
     def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             if self._stop():
                 raise _Stopped
             yield entry
+
+
+def _leave_out(folder: str, error: StorageError) -> None:
+    """Nothing: each object in it is met by itself."""

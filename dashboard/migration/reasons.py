@@ -110,3 +110,11 @@ def not_deleted(error: StowageError, key: str) -> Failure:
     """Why a verified object stayed at the source."""
     why = explain(error, key)
     return Failure(why.kind, f"Copied and verified, but not deleted at the source: {why.reason}", why.remedy)
+
+
+def unreadable_folder(error: StowageError, folder: str) -> Failure:
+    """Why nothing is known of what is in a folder of the source."""
+    why = explain(error, error.subject, folder, folder.rstrip("/"))
+    told = why.reason.replace("The object ", "It ", 1)
+    remedy = f"{why.remedy} Or leave it out with an exclude pattern such as “folder/**”.".strip()
+    return Failure(why.kind, f"This folder could not be read, so nothing in it was copied. {told}", remedy)

@@ -90,6 +90,8 @@ class Action(StrEnum):
     KEEP_BOTH = "keep_both"
     SKIP = "skip"
     FAIL = "fail"
+    FOLDER = "folder"
+    """Not an object but a folder of the source that could not be read: nothing is known of what is in it."""
 
 
 LARGEST_OBJECT = 2**60

@@ -71,6 +71,8 @@ class BackendStatus(Model):
     counting_at: Mapped[float | None]
     counting_objects: Mapped[int] = mapped_column(default=0)
     counting_bytes: Mapped[int] = mapped_column(default=0)
+    # Folders whose objects are not in the count because they could not be read.
+    unreadable_folders: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
 class Comparison(Model):

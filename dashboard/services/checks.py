@@ -12,6 +12,8 @@ from dashboard.services.backends import Backends
 from dashboard.services.keys import Keys
 from dashboard.services.status import Badge, StatusBoard
 from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.readable import list_readable
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +73,18 @@ class Checks:
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
             return True
-        objects = size = 0
+        objects = size = unreadable = 0
         self._status.record_count(backend_id, 0, 0, final=False)
         due = time.monotonic() + PROGRESS_EVERY
         finished = False
+
+        def note(folder: str, error: StorageError) -> None:
+            nonlocal unreadable
+            unreadable += 1
+
         try:
-            for entry in self._backends.whole(name, label="check").list():
+            driver = self._backends.whole(name, label="check")
+            for entry in list_readable(driver, unreadable=note):
                 objects += 1
                 size += entry.size
                 # Looking at the clock costs more than counting.
@@ -92,7 +100,9 @@ class Checks:
             raise
         finally:
             if finished:
-                self._status.record_count(backend_id, objects, size, final=True)
+                self._status.record_count(
+                    backend_id, objects, size, final=True, unreadable_folders=unreadable
+                )
             else:
                 self._status.drop_count(backend_id)
         return True
@@ -101,7 +111,7 @@ class Checks:
 def _look(driver: Driver) -> None:
     """One request: the beginning of the listing. Raises ``StorageError``."""
     try:
-        for _ in islice(driver.list(), 1):
+        for _ in islice(list_readable(driver, unreadable=lambda folder, error: None), 1):
             return
     except StowageError as error:
         if error.kind is not Kind.NOT_FOUND:

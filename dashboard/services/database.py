@@ -57,13 +57,6 @@ def _note_more_of_what_waits(connection: Connection) -> None:
     main_metadata.tables["waiting_holds"].create(connection, checkfirst=True)
 
 
-MAIN_STEPS: tuple[Step, ...] = (
-    main_metadata.tables["waiting_objects"].create,
-    _note_more_of_what_waits,
-)
-"""Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
-
-
 def _statement(text: str) -> Step:
     """A step that is one statement."""
 
@@ -72,6 +65,24 @@ def _statement(text: str) -> Step:
 
     return step
 
+
+def _new_column(table: str, definition: str) -> Step:
+    """A step that adds a column where it is not there yet."""
+
+    def step(connection: Connection) -> None:
+        there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")}
+        if definition.split(maxsplit=1)[0] not in there:
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {definition}")
+
+    return step
+
+
+MAIN_STEPS: tuple[Step, ...] = (
+    main_metadata.tables["waiting_objects"].create,
+    _note_more_of_what_waits,
+    _new_column("backend_status", "unreadable_folders INTEGER NOT NULL DEFAULT 0"),
+)
+"""Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
 WORK_STEPS: tuple[Step, ...] = (
     own_keys.create,

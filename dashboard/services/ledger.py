@@ -37,6 +37,7 @@ from dashboard.migration.ledger import (
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, failure_groups, listing, live, objects
 from dashboard.services.ledger_engine import create_work_tables, writer
+from dashboard.services.ledger_folders import forget_folders
 from dashboard.services.ledger_queries import read_counters
 from dashboard.services.ledger_rows import (
     HAND_BACK,
@@ -181,6 +182,11 @@ class SqlLedger:
         c = objects.c
         plan = (c.id, c.key, c.size, c.modified, c.etag, c.found, c.state, c.action)
         return select(*plan, c.attempts, c.interrupted).where(c.migration_id == self._id, c.key.in_(keys))
+
+    def forget_folders(self) -> None:
+        """See ``Ledger.forget_folders``."""
+        with self._write() as connection:
+            forget_folders(connection, self._id)
 
     def listing_done(self) -> None:
         """See ``Ledger.listing_done``."""

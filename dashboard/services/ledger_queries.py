@@ -23,6 +23,7 @@ from dashboard.migration.types import (
 )
 from dashboard.models.work import counters, failure_groups, listing, live, objects
 from dashboard.services.ledger_engine import writer
+from dashboard.services.ledger_folders import list_again
 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""
@@ -108,7 +109,10 @@ class LedgerQueries:
 
     def retry_failed(self, migration_id: int) -> int:
         """Hand all failed rows back to the next run; returns how many. In chunks, each with its counters,
-        so it can be interrupted and called again. Not while a run of this migration is at work."""
+        so it can be interrupted and called again. Not while a run of this migration is at work. Where folders
+        could not be read, the next run lists the source anew."""
+        with writer(self._engine).begin() as connection:
+            list_again(connection, migration_id)
         return self._in_chunks(_retry_some, migration_id)
 
     def forget(self, migration_id: int) -> None:

@@ -152,11 +152,11 @@ class Migrations:
         """Try the failed objects once more; how many. Raises ``CONFLICT`` when there are none."""
         actor.require(Permission.MIGRATE)
         with self._database.read() as session:
-            self._check_retry(session, find(session, migration_id))
+            left = self._check_retry(session, find(session, migration_id))
         # The ledger first: a crash in between leaves rows pending, and asking again goes on from there.
         self._ledgers.retry_failed(migration_id)
         with self._wish(actor, migration_id) as (session, row, _):
-            left = self._check_retry(session, row)
+            self._check_retry(session, row, known=left)
             self._audit.record(session, actor, "migration.retry", str(row.id), objects=left)
             go_on(session, row)
             return left
@@ -239,7 +239,7 @@ class Migrations:
             return True
         return bool(SqlLedger(self._database.work, migration_id).unswept(1))
 
-    def _check_retry(self, session: Session, row: Migration) -> int:
+    def _check_retry(self, session: Session, row: Migration, known: int = 0) -> int:
         state = State(row.state)
         if row.spec["dry_run"]:
             raise refused(row, "was a dry run and has nothing to try again")
@@ -250,7 +250,8 @@ class Migrations:
                 row, "cannot try its failed objects again", again if state is State.CANCELLED else wait
             )
         counters = self._ledgers.counters(row.id)
-        objects = counters.failed + counters.found - counters.done
+        # Folders that could not be read are not counted any more once they are to be listed anew.
+        objects = max(known, counters.failed + counters.found - counters.done)
         if not objects:
             raise refused(row, "has no failed objects")
         return objects

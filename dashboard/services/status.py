@@ -47,6 +47,8 @@ class Status:
     counted_at: float | None
     counting: bool
     counting_objects: int
+    unreadable_folders: int = 0
+    """Folders whose objects are not in the last finished count because they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,21 @@ class StatusBoard:
             checked_at=time.time(),
         )
 
-    def record_count(self, backend_id: int, objects: int, size: int, *, final: bool) -> None:
-        """How far a count has come; ``final`` makes it the figure that is shown. ``size`` in bytes."""
+    def record_count(
+        self, backend_id: int, objects: int, size: int, *, final: bool, unreadable_folders: int = 0
+    ) -> None:
+        """How far a count has come; ``final`` makes it the figure that is shown. ``size`` in bytes.
+        ``unreadable_folders``: those whose objects are not in it."""
         now, size = time.time(), storable(size)
         if final:
             self._set(
-                backend_id, objects=objects, bytes=size, counted_at=now, counting_at=None, counting_objects=0
+                backend_id,
+                objects=objects,
+                bytes=size,
+                unreadable_folders=unreadable_folders,
+                counted_at=now,
+                counting_at=None,
+                counting_objects=0,
             )
         else:
             self._set(backend_id, counting_at=now, counting_objects=objects, counting_bytes=size)
@@ -134,7 +145,7 @@ def forget(row: BackendStatus) -> None:
     row.latency_ms = row.checked_at = row.tested_at = None
     row.objects = row.bytes = None
     row.counted_at = row.counting_at = None
-    row.counting_objects = row.counting_bytes = 0
+    row.counting_objects = row.counting_bytes = row.unreadable_folders = 0
 
 
 def status_of(row: BackendStatus | None) -> Status:
@@ -153,4 +164,5 @@ def status_of(row: BackendStatus | None) -> Status:
         counted_at=row.counted_at,
         counting=counting,
         counting_objects=row.counting_objects if counting else 0,
+        unreadable_folders=row.unreadable_folders,
     )

@@ -7,7 +7,7 @@ client does within those bounds: callers decide, from ``StorageError.retryable``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
@@ -15,6 +15,8 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, W
 
 if TYPE_CHECKING:
     import ssl
+
+    from dashboard.storage.errors import StorageError
 
 SMALL = 8 * 1024 * 1024
 """Objects up to this many bytes are moved whole, in one request each way."""
@@ -181,6 +183,29 @@ class ReadsInParallel(Protocol):
 
     def parallel_reads(self) -> int:
         """How many parts at once are worth it. No network call."""
+        ...
+
+
+@runtime_checkable
+class ListsReadable(Protocol):
+    """Keeps objects in folders of which it may be allowed to read some and not others."""
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """As ``list``, except that a folder which may not be read is told of and left out, where ``list``
+        raises: the listing is complete but for those folders.
+
+        ``unreadable`` is called with the folder, which ends in a slash, and why, on the thread that takes the
+        entries. ``enters`` is asked of every folder by its path with a slash at the end; one for which it
+        says no is not even opened. Raises where the place itself may not be read, and for everything that is
+        no matter of one folder.
+        """
         ...
 
 

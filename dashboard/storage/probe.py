@@ -28,6 +28,8 @@ from dashboard.storage.driver import (
     ServesFolders,
 )
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.readable import list_readable
+from dashboard.storage.types import Entry
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
@@ -299,7 +301,7 @@ class _Probe:
     def _read_any(self) -> str:
         """Without a canary: the beginning of the first object there is."""
         try:
-            entry = next(iter(self.driver.list()), None)
+            entry = self._first()
         except StorageError as error:
             raise _Skip("Nothing was written to read back.") from error
         if entry is None:
@@ -311,9 +313,12 @@ class _Probe:
         may = "Stowage may read but not write" if self._may_not_write else "Reading works, writing does not"
         return f"{may}: this backend can be copied from, not to."
 
+    def _first(self) -> Entry | None:
+        return next(list_readable(self.driver, unreadable=lambda folder, error: None), None)
+
     def _list(self) -> str:
         if not self._written:
-            next(iter(self.driver.list()), None)
+            self._first()
             return "Listing works."
         if not any(entry.key == self._key for entry in self.driver.list(self._key)):
             raise StorageError(

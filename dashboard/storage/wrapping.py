@@ -17,13 +17,16 @@ from dashboard.storage.driver import (
     Connects,
     Driver,
     LimitsConnections,
+    ListsReadable,
     OpensWithKey,
     Purges,
     Reading,
+    ReadsRanges,
     SecuresConnections,
     ServesFolders,
     Writing,
 )
+from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
 from dashboard.storage.place_powers import ChecksSettings
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
@@ -49,6 +52,8 @@ class Wrapper:
     """Powers that this wrapper has in its own way where the wrapped driver has them: the class to mix in."""
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType({})
     """Powers it takes away, and why."""
+    everywhere: ClassVar[Mapping[type, type]] = MappingProxyType({})
+    """Powers that every wrapper has in the same way, from what it does already; set below."""
     transparent: ClassVar[bool] = False
     """Whether the wrapped driver holds the very same bytes under the very same keys."""
 
@@ -57,7 +62,7 @@ class Wrapper:
 
     def __new__(cls, inner: Driver, *args: Any, **more: Any) -> Self:
         """An instance of the subclass with the powers that are left of the wrapped driver's."""
-        known = (*cls.forwards, *cls.adapts)
+        known = (*cls.forwards, *cls.adapts, *cls.everywhere)
         kind: Any = cls
         made: Self = object.__new__(_with(kind, frozenset(each for each in known if isinstance(inner, each))))
         return made
@@ -116,6 +121,46 @@ class Wrapper:
         self.inner.close()
 
 
+class _PastFolders(Wrapper):
+    """A driver whose ``list`` leaves out the folders that may not be read."""
+
+    forwards = frozenset({ReadsRanges})
+
+    def __init__(
+        self, inner: Driver, unreadable: Callable[[str, StorageError], None], enters: Callable[[str], bool]
+    ) -> None:
+        super().__init__(inner)
+        self._unreadable = unreadable
+        self._enters = enters
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        assert isinstance(self.inner, ListsReadable)
+        return self.inner.list_readable(
+            prefix, start_after=start_after, unreadable=self._unreadable, enters=self._enters
+        )
+
+
+class _ListsReadable(Wrapper):
+    """``ListsReadable`` as each wrapper would have it: its own ``list`` over what can be read below."""
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.inner = _PastFolders(self.inner, unreadable, enters)
+        return twin.list(prefix, start_after=start_after)
+
+
+Wrapper.everywhere = MappingProxyType({ListsReadable: _ListsReadable})
+
+
 def as_stored(driver: Driver) -> Driver:
     """The driver below all wrappers that leave bytes and keys as they are: what a server-side copy from
     there is a copy of."""
@@ -130,7 +175,7 @@ def _with(kind: type[Wrapper], powers: frozenset[type]) -> type[Any]:
     if not powers:
         return kind
     ordered = sorted(powers, key=lambda power: power.__name__)
-    parts = [kind.adapts.get(power) or _forwarding(power) for power in ordered]
+    parts = [kind.adapts.get(power) or kind.everywhere.get(power) or _forwarding(power) for power in ordered]
     return type(kind.__name__, (*parts, kind), {"__doc__": kind.__doc__, "__module__": kind.__module__})
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.storage.locked import LOCKED, Locked
 
 ROOT = Path(__file__).resolve().parents[2]
 STOWAGE = (sys.executable, "-m", "dashboard")
@@ -72,6 +73,30 @@ def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: 
     retried = console("migrations", "retry-failed", "1", "--json")
     assert retried.code == 0, retried.err
     assert contents(tmp_path / "other") == contents(files)
+
+
+def test_an_unreadable_folder_stops_nothing_else(
+    console: Cli, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / LOCKED).mkdir()
+    (files / LOCKED / "inside").write_bytes(b"x")
+    lock = Locked(monkeypatch)
+    counted = console("backend", "count", "local-disk")
+    assert counted.code == 0
+    assert "30 objects" in counted.out
+    assert "1 folder could not be read" in counted.err
+    assert "1 folder could not be read" in console("backend", "show", "local-disk").out
+    answer = console("migrate", "local-disk", "other", "--yes")
+    assert answer.code == 1
+    assert f"For example: {LOCKED}/" in answer.err
+    assert len(contents(tmp_path / "other")) == 30
+    assert console("migrate", "local-disk", "other", "--yes", "--exclude", f"{LOCKED}/**").code == 0
+    lock.release()
+    retried = console("migrations", "retry-failed", "1")
+    assert retried.code == 0, retried.err
+    assert "1 object to try again" in retried.err
+    assert contents(tmp_path / "other") == contents(files)
+    assert "1 folder" not in console("backend", "count", "local-disk").err
 
 
 def test_a_line_break_in_a_key_makes_no_line_of_its_own(console: Cli, files: Path, tmp_path: Path) -> None:

@@ -49,10 +49,19 @@ class Faults:
     """Reading ends here, and the server claims that this was all."""
     stall: bool = False
     bytes: int = 0
+    locked: str = ""
+    """The name of a folder that nobody may read."""
 
 
 class _Files(AbstractedFS):
     """Files that may be told in another way than they are."""
+
+    def listdir(self, path: str) -> list[str]:
+        server: FtpServer = self.cmd_channel.server.ours
+        if server.faults.locked and os.path.basename(path) == server.faults.locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        names: list[str] = super().listdir(path)
+        return names
 
     def rename(self, src: str, dst: str) -> None:
         server: FtpServer = self.cmd_channel.server.ours

@@ -7,7 +7,7 @@ import asyncio
 import errno
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,8 @@ class Faults:
     drop_after: int | None = None
     stall: bool = False
     bytes: int = 0
+    locked: bytes = b""
+    """The name of a folder that nobody may read."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -51,6 +53,13 @@ class _Files(asyncssh.SFTPServer):
         if pflags & ~asyncssh.FXF_READ:
             self._may_write()
         return super().open(path, pflags, attrs)
+
+    async def scandir(self, path: bytes) -> AsyncIterator[Any]:
+        locked = self._server.faults.locked
+        if locked and os.path.basename(path) == locked:
+            raise asyncssh.SFTPPermissionDenied("Permission denied")
+        async for entry in super().scandir(path):
+            yield entry
 
     async def _fault(self, size: int) -> None:
         faults = self._server.faults

@@ -188,12 +188,16 @@ def test_a_step_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: py
 def test_a_database_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> None:
     with opened(tmp_path) as database, database.main.begin() as connection:
         connection.exec_driver_sql("DROP TABLE waiting_objects")
+        connection.exec_driver_sql("ALTER TABLE backend_status DROP COLUMN unreadable_folders")
         connection.exec_driver_sql("PRAGMA user_version = 1")
     for _ in range(2):
         with opened(tmp_path) as database:
             assert version(database.main) == NEWEST
             assert "ix_waiting_key" in {
                 each["name"] for each in inspect(database.main).get_indexes("waiting_objects")
+            }
+            assert "unreadable_folders" in {
+                each["name"] for each in inspect(database.main).get_columns("backend_status")
             }
 
 

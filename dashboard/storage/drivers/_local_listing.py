@@ -8,24 +8,31 @@ import stat
 import sys
 from collections.abc import Iterator
 
+from dashboard.errors import Kind
 from dashboard.storage.drivers._local_errors import translate
 from dashboard.storage.drivers._local_tree import ABSENT, TEMPORARY, Tree
-from dashboard.storage.drivers._walking import Row, Sort, Wanted, walk_folders
+from dashboard.storage.drivers._walking import Row, Sort, Spared, Wanted, walk_folders
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-def walk(tree: Tree, prefix: bytes, start_after: bytes) -> Iterator[Entry]:
+BROKEN = frozenset({Kind.DENIED, Kind.DAMAGED})
+"""What keeps one folder of a disk from being read, and not the others."""
+
+
+def walk(tree: Tree, prefix: bytes, start_after: bytes, spared: Spared | None = None) -> Iterator[Entry]:
     """Entries of regular files, as ``Driver.list`` promises. Symbolic links, devices and unfinished
-    writes are not objects and are left out; a folder that may not be read raises."""
+    writes are not objects and are left out; a folder that may not be read raises unless it is spared."""
     wanted = Wanted(prefix, start_after)
     folders = wanted.base.split(b"/")[:-1]
     if any(name in (b"", b".", b"..", TEMPORARY) for name in folders) or b"\0" in prefix:
         os.close(_open(tree, []))
         return
-    yield from walk_folders(lambda path, ordered: _rows(tree, path, wanted, ordered), wanted.base)
+    yield from walk_folders(
+        lambda path, ordered: _rows(tree, path, wanted, ordered), wanted.base, spared=spared
+    )
 
 
 def _open(tree: Tree, folders: list[bytes]) -> int:

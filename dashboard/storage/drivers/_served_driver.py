@@ -8,7 +8,7 @@ seconds: of two changes by others within one second that keep the size, the seco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from dashboard.storage.drivers._connections import Lease, Pool
 from dashboard.storage.drivers._served import Absent, Found, Session, Source, Taken, split_key
 from dashboard.storage.drivers._served_tree import Tree
 from dashboard.storage.drivers._served_writing import ServedWriting
+from dashboard.storage.drivers._walking import Spared
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range
@@ -187,6 +188,17 @@ class ServedDriver:
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
         return self._tree.walk(key_bytes(prefix), key_bytes(start_after))
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``. A server that shows a folder as empty to who may not read it is believed."""
+        return self._tree.walk(key_bytes(prefix), key_bytes(start_after), Spared(unreadable, enters))
 
     def delete(self, key: str) -> None:
         """Also removes the folders this leaves empty, but never the root."""

@@ -32,6 +32,7 @@ from dashboard.storage.drivers._walking import (
     UNKNOWN,
     Row,
     Sort,
+    Spared,
     Wanted,
     gather,
     try_again,
@@ -167,7 +168,7 @@ class Tree:
 
     # ---- listings
 
-    def walk(self, prefix: bytes, start_after: bytes) -> Iterator[Entry]:
+    def walk(self, prefix: bytes, start_after: bytes, spared: Spared | None = None) -> Iterator[Entry]:
         """Entries of files in UTF-8 byte order, as ``Driver.list`` promises."""
         wanted = Wanted(prefix, start_after)
         base = wanted.base.split(b"/")[:-1]
@@ -179,7 +180,10 @@ class Tree:
             return self.pool.run(lambda session: self._rows(session, path, wanted, ordered))
 
         yield from walk_folders(
-            lambda path, ordered: try_again(lambda: rows(path, ordered)), wanted.base, longest=LONGEST_PATH
+            lambda path, ordered: try_again(lambda: rows(path, ordered)),
+            wanted.base,
+            longest=LONGEST_PATH,
+            spared=spared,
         )
 
     def _rows(self, session: Session, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Row]:

@@ -82,16 +82,50 @@ class Wanted:
         return full.startswith(self.prefix) and full > self.start_after
 
 
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """What becomes of folders that cannot be read, see ``ListsReadable``. ``kinds``: failures that concern
+    one folder and not the place; those of them that may pass are raised, except of kind ``damaged``, which
+    stands for a disk's."""
+
+    unreadable: Callable[[str, StorageError], None]
+    enters: Callable[[str], bool]
+    kinds: frozenset[Kind] = frozenset({Kind.DENIED})
+
+    def read(self, path: bytes, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        """A folder's rows; none where it is not entered or cannot be read."""
+        folder = key_text(path)
+        if not self.enters(folder):
+            return iter(())
+        try:
+            return read()
+        except StorageError as error:
+            if error.kind not in self.kinds or (error.retryable and error.kind is not Kind.DAMAGED):
+                raise
+            self.unreadable(folder, error)
+            return iter(())
+
+
 def walk_folders(
-    rows_of: Callable[[bytes, Sort], Iterator[Row]], base: bytes, *, longest: int | None = None
+    rows_of: Callable[[bytes, Sort], Iterator[Row]],
+    base: bytes,
+    *,
+    longest: int | None = None,
+    spared: Spared | None = None,
 ) -> Iterator[Entry]:
     """Entries in order, from the folder ``base`` down. ``rows_of`` reads one folder (a path that is empty
     or ends in a slash), hands its wanted rows to the ``Sort`` it is given and returns what that returns.
     Raises for a name that comes twice, for more names than fit, and for a path of more than ``longest``
-    bytes."""
+    bytes. ``spared``: what becomes of folders that cannot be read, but for the root itself."""
+
+    def inner_rows(path: bytes) -> Iterator[Row]:
+        if spared is None or not path:
+            return rows_of(path, spill.ordered)
+        return spared.read(path, lambda: rows_of(path, spill.ordered))
+
     with ExitStack() as stack:
         spill = _Spill(stack)
-        open_folders = [(base, rows_of(base, spill.ordered))]
+        open_folders = [(base, inner_rows(base))]
         while open_folders:
             path, rows = open_folders[-1]
             for name, size, modified, etag in rows:
@@ -101,7 +135,7 @@ def walk_folders(
                         raise _endless(full)
                     if sum(length_hint(each) for _, each in open_folders) > 2 * RUN:
                         open_folders[-1] = path, spill.stored(rows)
-                    open_folders.append((full, rows_of(full, spill.ordered)))
+                    open_folders.append((full, inner_rows(full)))
                     break
                 # As key_text does, without another call for every file there is.
                 key = full.decode("utf-8", "surrogateescape")

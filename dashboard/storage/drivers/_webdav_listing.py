@@ -13,6 +13,7 @@ from dashboard.storage.drivers._walking import (
     LONGEST_PATH,
     UNKNOWN,
     Row,
+    Spared,
     Wanted,
     try_again,
     walk_folders,
@@ -35,7 +36,14 @@ from dashboard.storage.types import Entry
 _GONE = (404, 410)
 
 
-def walk(client: Client, prefix: str, start_after: str, *, anywhere: bool = False) -> Iterator[Entry]:
+def walk(
+    client: Client,
+    prefix: str,
+    start_after: str,
+    *,
+    anywhere: bool = False,
+    spared: Spared | None = None,
+) -> Iterator[Entry]:
     """Entries in order, as ``Driver.list`` promises. Raises ``PlaceMissing``. ``anywhere``: also below a
     folder whose name no key can have."""
     base, slash, _ = prefix.rpartition("/")
@@ -47,6 +55,7 @@ def walk(client: Client, prefix: str, start_after: str, *, anywhere: bool = Fals
         lambda path, ordered: try_again(lambda: ordered(_rows(client, path, wanted))),
         wanted.base,
         longest=LONGEST_PATH,
+        spared=spared,
     )
 
 

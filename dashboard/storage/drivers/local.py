@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -20,11 +20,12 @@ from urllib.parse import quote
 from dashboard.errors import Kind
 from dashboard.storage.content_types import guessed_type
 from dashboard.storage.drivers._local_errors import translate
-from dashboard.storage.drivers._local_listing import walk
+from dashboard.storage.drivers._local_listing import BROKEN, walk
 from dashboard.storage.drivers._local_nameless import put_new
 from dashboard.storage.drivers._local_tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers._local_versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers._local_writing import LocalWriting, sweep, tidy
+from dashboard.storage.drivers._walking import Spared
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.folder_policy import FolderPolicy
 from dashboard.storage.paths import key_bytes, key_text
@@ -209,6 +210,18 @@ class LocalDriver:
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
         return walk(self._tree, key_bytes(prefix), key_bytes(start_after))
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``."""
+        spared = Spared(unreadable, enters, BROKEN)
+        return walk(self._tree, key_bytes(prefix), key_bytes(start_after), spared)
 
     def delete(self, key: str) -> None:
         """Also removes the folders this leaves empty, but never the root. After a power cut a deleted

@@ -8,14 +8,14 @@ are needed and stay when they are empty. The version of an object is its ETag, o
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.content_types import guessed_type
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers._walking import gather
+from dashboard.storage.drivers._walking import Spared, gather
 from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
 from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
 from dashboard.storage.drivers._webdav_listing import members, plain_etag, size_of, walk
@@ -175,6 +175,17 @@ class WebDAVDriver:
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. In order; not a snapshot. A server sends each folder as a whole."""
         return walk(self._client, prefix, start_after)
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``."""
+        return walk(self._client, prefix, start_after, spared=Spared(unreadable, enters))
 
     def delete(self, key: str) -> None:
         """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""

@@ -1,0 +1,126 @@
+"""Folders of the source that may not be read: each is a failure of its own, and the rest goes on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.errors import InvalidInput
+from dashboard.migration.globs import compile_filter, compile_glob
+from dashboard.migration.types import Action, ObjectState, Outcome, Spec, State
+from dashboard.storage.drivers.local import LocalDriver
+from tests.migration.ledgers import SqlBook
+from tests.migration.rehearsal import Rehearsal, contents, some_objects
+from tests.storage.locked import LOCKED, Locked
+
+KEYS = some_objects(30) | {f"{LOCKED}/#1": b"a", f"deep/{LOCKED}/#2": b"b", "deep/beside": b"c"}
+
+
+@pytest.fixture
+def locked(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Locked:
+    rehearsal.fill(KEYS)
+    rehearsal.source = LocalDriver(str(rehearsal.here))  # type: ignore[assignment]
+    return Locked(monkeypatch)
+
+
+def test_an_unreadable_folder_is_one_failure(rehearsal: Rehearsal, locked: Locked) -> None:
+    result = rehearsal.run(Spec(delete_source=True, workers=4))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    row = rehearsal.rows()[f"{LOCKED}/"]
+    assert (row.state, row.action, row.kind) == (ObjectState.FAILED, Action.FOLDER, "denied")
+    (group,) = rehearsal.book.failures()
+    assert group.objects == 2
+    assert group.reason == (
+        "This folder could not be read, so nothing in it was copied. It could not be listed: the user that "
+        "runs Stowage may not."
+    )
+    assert "exclude" in group.remedy
+    locked.release()
+    # What could not be read is all that was not moved.
+    assert set(contents(rehearsal.here)) == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
+    assert set(contents(rehearsal.there)) == KEYS.keys() - {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
+
+
+def test_an_excluded_folder_is_not_even_opened(rehearsal: Rehearsal, locked: Locked) -> None:
+    result = rehearsal.run(Spec(exclude=(f"**/{LOCKED}/**",)))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
+    assert locked.tried == 0
+    result = rehearsal.run(Spec(include=("f*/**", "deep/*")))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
+    assert locked.tried == 0
+
+
+def test_a_folder_that_became_readable_is_copied_with_the_next_retry(
+    rehearsal: Rehearsal, locked: Locked
+) -> None:
+    if not isinstance(rehearsal.book, SqlBook):
+        pytest.skip("only a ledger in a file can be told to try again")
+    assert rehearsal.run().outcome is Outcome.WITH_ERRORS
+    assert rehearsal.book.queries.retry_failed(1) == 0
+    assert not rehearsal.book.counters().listing_final
+    locked.release()
+    assert rehearsal.run().outcome is Outcome.CLEAN
+    assert contents(rehearsal.there) == contents(rehearsal.here)
+
+
+def test_an_interrupted_listing_forgets_folders_that_became_readable(
+    rehearsal: Rehearsal, locked: Locked
+) -> None:
+    rehearsal.approved = False
+    rehearsal.run()
+    assert rehearsal.book.counters().failed == 2
+    ledger = rehearsal.book.open()
+    ledger.begin()
+    ledger.forget_folders()
+    assert (rehearsal.book.counters().failed, rehearsal.book.failures()) == (0, ())
+    assert rehearsal.book.counters().found == len(KEYS) - 2
+
+
+def test_an_unreadable_folder_at_the_destination_fails_what_belongs_there(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal.fill(KEYS)
+    rehearsal.fill({f"{LOCKED}/#1": b"older"}, there=True)
+    rehearsal.source = LocalDriver(str(rehearsal.here))  # type: ignore[assignment]
+    rehearsal.destination = LocalDriver(str(rehearsal.there))  # type: ignore[assignment]
+    lock = Locked(monkeypatch, below=rehearsal.there)
+    result = rehearsal.run()
+    lock.release()
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    failed = {row.key for row in rehearsal.book.rows() if row.state is ObjectState.FAILED}
+    assert failed == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
+    assert contents(rehearsal.there).keys() == KEYS.keys() - {f"deep/{LOCKED}/#2"}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "folder", "enters"),
+    [
+        ("lost+found/**", "lost+found/", False),
+        ("lost+found/**", "lost+found/deep/", False),
+        ("**/lost+found/**", "a/lost+found/", False),
+        ("lost+found/**/*", "lost+found/", False),
+        ("**", "a/", False),
+        ("lost+found/*", "lost+found/", True),
+        ("lost+found", "lost+found/", True),
+        ("lost+found/**.txt", "lost+found/", True),
+        ("lost+found/**", "lost+found2/", True),
+    ],
+)
+def test_which_folders_a_pattern_leaves_out(exclude: str, folder: str, enters: bool) -> None:
+    assert compile_filter((), (exclude,)).enters(folder) is enters
+
+
+SEGMENT = st.text("ab*?/[]!-", min_size=1, max_size=8)
+KEY = st.text("ab/", max_size=5)
+
+
+@given(pattern=SEGMENT, folder=KEY, rest=KEY)
+def test_what_is_said_of_a_folder_holds_for_every_key_in_it(pattern: str, folder: str, rest: str) -> None:
+    try:
+        glob = compile_glob(pattern)
+    except InvalidInput:
+        return
+    matches = glob.matches(f"{folder}/{rest}")
+    assert matches or not glob.matches_all_below(f"{folder}/")
+    assert not matches or glob.may_match_below(f"{folder}/")

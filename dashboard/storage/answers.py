@@ -44,8 +44,9 @@ def xml_root(body: bytes) -> ElementTree.Element:
     Document types are refused, so no entity can be declared, let alone expanded. Raises ``Unreadable``, also
     for what would take more than some 50 MiB of memory as a tree.
     """
-    if len(body) > LONGEST or _is_swollen(body):
+    if len(body) > LONGEST:
         raise Unreadable("the answer is too long")
+    expect_few(body)
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         raise Unreadable("the answer has a document type")
     parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314 - no entities, see above
@@ -56,16 +57,19 @@ def xml_root(body: bytes) -> ElementTree.Element:
         raise Foreign("the answer is not XML") from error
 
 
-def _is_swollen(body: bytes) -> bool:
+def expect_few(body: bytes, most: int | None = None) -> None:
+    """Raise ``Unreadable`` for XML that has more elements than ``most``, or other things that make a large
+    tree of a short document. For what another parser is to read."""
     # A closing tag goes with every element that is not empty, and makes none of its own.
     elements = body.count(b"<") - body.count(b"</")
     attributes = body.count(b'="') + body.count(b"='")
-    return (
-        elements > _MOST_ELEMENTS
+    # Every tag is kept with the whole name of its namespace.
+    if (
+        elements > (most or _MOST_ELEMENTS)
         or attributes > _MOST_ATTRIBUTES
-        # Every tag is kept with the whole name of its namespace.
         or _LONG_NAMESPACE.search(body) is not None
-    )
+    ):
+        raise Unreadable("the answer is too long")
 
 
 def json_object(body: bytes) -> dict[str, Any]:

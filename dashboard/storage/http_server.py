@@ -147,14 +147,17 @@ class Outgoing:
         self._sock.close()
 
 
-def whole(response: Answering) -> Answer:
+def whole(response: Answering, *, encoded: bool = False) -> Answer:
     """Read an open answer to its end and free its connection. One that is longer than a document can be, or
-    encoded though nobody asked for that, is cut off and raises :class:`Broken`."""
+    encoded though nobody asked for that, is cut off and raises :class:`Broken`. With ``encoded`` it may be:
+    it is the content of an object."""
     pieces, size = [], 0
     try:
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Broken("unreadable")
+        # Without a body it tells of the object, as with HEAD.
+        plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
         for piece in response.pieces():
+            if not plain:
+                raise Broken("unreadable")
             size += len(piece)
             if size > LONGEST:
                 raise Broken("endless")

@@ -242,9 +242,9 @@ def error_without_end(answer: Answer) -> Iterator[bytes]:
 def drip(answer: Answer) -> Iterator[bytes]:
     """Never silent, never done: a byte now and then."""
     yield _in_chunks(answer).head(without_length=True)
-    for _ in range(2000):
+    for _ in range(400):
         yield b"1\r\n \r\n"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 WIRE: Mapping[str, Callable[[Answer], Said]] = {

@@ -8,14 +8,12 @@ from itertools import count
 
 from dashboard.storage.driver import Driver
 from tests.servers.liar import WIRE, Answer, HttpLiar, Request, Said
-from tests.servers.liar_dialects import Dialect, GcsDialect, S3Dialect, VercelDialect
+from tests.servers.liar_dialects import AzureDialect, Dialect, GcsDialect, S3Dialect, VercelDialect
 
 Respond = Callable[[Request], Said]
 
 _WEB_PAGE = Answer(headers={"Content-Type": "text/html"}, body=b"<html><body>Welcome</body></html>")
-_HEADS = frozenset(
-    {"headers without end", "one header without end", "interim answers without end", "an error without end"}
-)
+_HEADS = frozenset({"headers without end", "one header without end", "interim answers without end"})
 """Lies for which an answer needs no body."""
 _HALVES = frozenset({"no length, and half of it", "half of what was announced"})
 """Lies for which the body must not be empty."""
@@ -172,4 +170,4 @@ class HttpSubject:
             yield dialect.driver(liar.endpoint)
 
 
-HTTP_SUBJECTS = tuple(HttpSubject(dialect) for dialect in (S3Dialect(), GcsDialect(), VercelDialect()))
+HTTP_SUBJECTS = tuple(map(HttpSubject, (S3Dialect(), GcsDialect(), VercelDialect(), AzureDialect())))

@@ -122,6 +122,9 @@ def in_a_hurry() -> Iterator[None]:
         mock.patch("dashboard.storage.wire.pause"),
         mock.patch("dashboard.storage.resuming._PAUSE", 0.0),
         mock.patch("dashboard.storage.http_line.PATIENCE", 0.2),
+        mock.patch("dashboard.storage.answers._MOST_EMPTY", 50),
+        mock.patch("azure.core.pipeline.transport.RequestsTransport.sleep"),
+        mock.patch("azure.storage.blob._download.time"),
     ):
         yield
 

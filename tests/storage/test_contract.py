@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -220,6 +221,12 @@ def test_attributes_are_kept_or_dropped_but_never_wrong(driver: Driver) -> None:
         assert dict(held.metadata) in ({}, dict(wanted.metadata))
         with driver.read(key) as reading:
             assert reading.info.attributes == held
+    # What an object was stored with is no encoding of the answer.
+    packed = gzip.compress(b"<p>", mtime=0)
+    driver.put("c.html", packed, attributes=Attributes(content_encoding="gzip"))
+    info = driver.stat("c.html")
+    assert (info.size, info.attributes.content_encoding) in ((len(packed), "gzip"), (len(packed), None))
+    assert get(driver, "c.html") == packed
 
 
 def test_an_empty_place_lists_nothing(driver: Driver) -> None:

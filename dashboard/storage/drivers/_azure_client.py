@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
+from azure.core.rest import HttpRequest
 from azure.storage.blob import (
     BlobBlock,
     BlobClient,
@@ -24,22 +26,29 @@ from azure.storage.blob import (
     generate_blob_sas,
 )
 
+from dashboard.storage.answers import Foreign, Unreadable
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers._azure_errors import Failure, Scene
-from dashboard.storage.drivers._azure_place import Place, from_azure, header_safe, to_azure
+from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
+from dashboard.storage.drivers._azure_listing import page_in
+from dashboard.storage.drivers._azure_place import IDLE_SECONDS, Place, from_azure, header_safe, to_azure
 from dashboard.storage.drivers._azure_service import Service
 from dashboard.storage.drivers._azure_wire import (
     client_options,
     failed_part,
     failure,
     neutral,
+    refusal,
     session_for,
 )
-from dashboard.storage.errors import Unsupported
+from dashboard.storage.errors import StorageError, Unsupported
 from dashboard.storage.ranges import whole_part
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
+from dashboard.storage.wire import incomplete, patiently, rows_of
 
-_PAGE = 5000
+ATTEMPTS = 4
+_PAGE = 1000
+_PAGE_WITH_METADATA = 500
+_IMPATIENT_SECONDS = 15.0
 _HEADERS = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
 
 
@@ -164,28 +173,51 @@ class Client:
         """Blobs by full name, page by page.
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
         # In an account with a hierarchical namespace folders are listed too, told by their metadata.
-        extra: dict[str, Any] = {"include": ["metadata"]} if self._has_folders() else {}
-        with neutral(self.scene("list")):
-            blobs = self._container.list_blobs(
-                name_starts_with=prefix or None,
-                results_per_page=_PAGE,
-                start_from=start_after or None,
-                **extra,
-            )
-        while True:
-            with neutral(self.scene("list")):
-                blob = next(blobs, None)
-            if blob is None:
-                return
-            if extra and (blob.metadata or {}).get("hdi_isfolder") == "true":
-                continue
-            yield Entry(blob.name, blob.size, blob.last_modified.timestamp(), _unquoted(blob.etag))
+        folders, scene = self._has_folders(), self.scene("list")
+        query = {"maxresults": str(_PAGE_WITH_METADATA), "include": "metadata"} if folders else {}
+        query = {"maxresults": str(_PAGE)} | query | ({"prefix": prefix} if prefix else {})
+        query |= {"startFrom": start_after} if start_after else {}
+
+        def ask(marker: str) -> bytes:
+            page = query | ({"marker": marker} if marker else {})
+            return patiently(lambda: self._listed(page, scene), ATTEMPTS)
+
+        def failed(error: Unreadable, first: bool) -> StorageError:
+            if first and isinstance(error, Foreign):
+                return translate(Failure(trouble="unreadable"), scene)
+            return incomplete(str(error), host=scene.host, operation="list", place=scene.container)
+
+        for entry, folder in rows_of(ask, page_in, lambda row: (row[0].key, ""), failed, ATTEMPTS):
+            if not folder:
+                yield entry
 
     def look(self, operation: str, *, patient: bool = True) -> None:
         """Ask for one name: the cheapest request a SAS token for a container may make."""
-        retries: dict[str, Any] = {} if patient else {"retry_total": 0, "read_timeout": 15}
-        with neutral(self.scene(operation)):
-            next(self._container.list_blobs(results_per_page=1, **retries).by_page(), None)
+        scene, idle = self.scene(operation), IDLE_SECONDS if patient else _IMPATIENT_SECONDS
+        body = patiently(
+            lambda: self._listed({"maxresults": "1"}, scene, idle=idle), ATTEMPTS if patient else 1
+        )
+        try:
+            page_in(body)
+        except Unreadable as error:
+            # A web page at this address says 200 to everybody.
+            raise translate(Failure(trouble="unreadable"), scene) from error
+
+    def _listed(self, query: Mapping[str, str], scene: Scene, *, idle: float = IDLE_SECONDS) -> bytes:
+        """A page of a listing as it came, asked for once."""
+        asked = urlencode({"restype": "container", "comp": "list", **query}, quote_via=quote)
+        request = HttpRequest(
+            "GET",
+            f"{self._container.url.partition('?')[0]}?{asked}",
+            headers={"x-ms-version": self._container.api_version, "accept": "application/xml"},
+        )
+        with neutral(scene):
+            ran = self._container._pipeline.run(request, stream=True, retry_total=0, read_timeout=idle)
+            answer = ran.http_response
+            body = bytes(answer.read())
+        if answer.status_code != 200:
+            raise translate(refusal(answer.status_code, answer.headers, body), scene)
+        return body
 
     def delete(self, key: str, *, only: str | None = None) -> None:
         """Remove a blob and its snapshots. Raises ``NotFound``, and ``Changed`` when it is not ``only`` the

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from typing import Any
 
@@ -14,50 +13,25 @@ from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import LinearRetry
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from dashboard.storage.connecting import trust
-from dashboard.storage.connections import Pool, SecurePool
+from dashboard.storage.answers import Unreadable, xml_root
+from dashboard.storage.drivers._azure_adapter import Adapter, trouble_of
 from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
 from dashboard.storage.drivers._azure_place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.wire import trouble_in
 
-_POOL = 64
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 
 # It logs every request at INFO, addresses and all.
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 
-class _Adapter(HTTPAdapter):
-    """Connections that keep to the address policy and to this backend's certificates."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_connections=1, pool_maxsize=_POOL, max_retries=0)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """See ``HTTPAdapter``."""
-        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
-
-    def cert_verify(self, *arguments: Any, **options: Any) -> None:
-        """The context has decided about certificates already."""
-
-    def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
-        """As ``HTTPAdapter`` makes them, without its own ideas about certificates."""
-        host, pool = super().build_connection_pool_key_attributes(*arguments, **options)
-        for name in ("cert_reqs", "ca_certs", "ca_cert_dir"):
-            pool.pop(name, None)
-        return host, pool
-
-
 def session_for(place: Place) -> requests.Session:
     """The connections of one place."""
     session = requests.Session()
     session.trust_env = False
-    adapter = _Adapter(trust(tls_verify=place.tls_verify, authority=place.ca_certificate))
+    adapter = Adapter(place)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
     return session
@@ -100,15 +74,28 @@ def failure(error: HttpResponseError) -> Failure:
     if not error.status_code:
         return _on_the_wire(error)
     code = getattr(error, "error_code", None) or ""
-    named = str(getattr(code, "value", code))
-    if named == "AuthorizationFailure" and "failed to authenticate" in str(error):
+    return _refused(error.status_code, str(getattr(code, "value", code)), str(error))
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """What an answer says that the SDK has not looked at.
+    https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2"""
+    code = headers.get("x-ms-error-code", "")
+    if not code:
+        with suppress(Unreadable):
+            code = xml_root(body.removeprefix(b"\xef\xbb\xbf")).findtext("Code") or ""
+    return _refused(status, code, body.decode(errors="replace"))
+
+
+def _refused(status: int, code: str, text: str) -> Failure:
+    if code == "AuthorizationFailure" and "failed to authenticate" in text:
         # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
-        named = "AuthenticationFailed"
-    return Failure(error.status_code, named)
+        code = "AuthenticationFailed"
+    return Failure(status, code)
 
 
 def _on_the_wire(error: Exception) -> Failure:
-    return Failure(trouble=trouble_in(f"{type(error).__name__} {error!r} {error}"))
+    return Failure(trouble=trouble_of(error) or trouble_in(f"{type(error).__name__} {error!r} {error}"))
 
 
 def failed_part(part: Any) -> Failure | None:

@@ -15,6 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
+from dashboard.storage.answers import no_more_than
 from dashboard.storage.connecting import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._azure_client import Body, Client
@@ -26,7 +27,6 @@ from dashboard.storage.drivers._azure_writing import AzureWriting, Blocks
 from dashboard.storage.drivers._unchanged import delete_unchanged
 from dashboard.storage.errors import (
     Changed,
-    Damaged,
     NotFound,
     PlaceMissing,
     StorageError,
@@ -49,14 +49,7 @@ class AzureReading:
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
-        arrived = 0
-        for piece in self._body.pieces():
-            arrived += len(piece)
-            yield piece
-        if arrived != self.info.size:
-            raise Damaged(
-                self.info.key, f"“{self.info.key}” has {self.info.size:,} bytes, but {arrived:,} arrived."
-            )
+        return no_more_than(self.info.key, self.info.size, self._body.pieces())
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""

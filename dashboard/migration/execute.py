@@ -24,7 +24,8 @@ from dashboard.storage.copying import MEMORY
 from dashboard.storage.driver import SMALL
 
 CLAIM = 256
-"""Rows claimed at once."""
+"""Rows claimed at once at most. A run that has moved little yet claims little: what is in flight when it is
+killed has to be swept by the next run before that moves anything."""
 SETTLE = 500
 """Results recorded at once at most ..."""
 SETTLE_AFTER = 0.25
@@ -71,6 +72,7 @@ class Execution:
         self._order = count()
         self._out: dict[int, Task] = {}
         self._out_bytes = 0
+        self._results = 0
         self._settled: list[Settled] = []
         self._settle_due = 0.0
         # Objects that failed alike in an unbroken row: failed if others succeed, pending if the run ends.
@@ -254,6 +256,7 @@ class Execution:
 
     def _returned(self, task: Task) -> None:
         del self._out[task.row.id]
+        self._results += 1
         self._out_bytes -= _weight(task.row)
 
     def _held(self) -> int:
@@ -276,7 +279,11 @@ class Execution:
             return
         if ready >= CLAIM // 2 or self._held() >= WAITING:
             return
-        rows = self._ledger.claim(CLAIM, self._clock())
+        most = min(CLAIM, max(2 * self._workers, 4 * self._results))
+        room = most - ready - len(self._out)
+        if room < max(1, most // 4):
+            return
+        rows = self._ledger.claim(room, self._clock())
         for row in rows:
             self._enqueue(Task(row, row.attempts))
         self._drained = not rows and listing_final

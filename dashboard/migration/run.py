@@ -35,7 +35,11 @@ POLL = 0.25
 SHOW = 0.5
 """Seconds between two updates of the live status."""
 SWEPT = 500
-"""Interrupted rows swept at once."""
+"""Interrupted rows swept at once at most ..."""
+SWEPT_FIRST = 16
+"""... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
+SWEEP_SECONDS = 0.5
+"""How long one sweep may take for the next to be larger."""
 OLD_PLAN = 60.0
 """Seconds after which what a plan skipped is looked at again, as it is after any interruption."""
 LOOKS = 3
@@ -115,10 +119,14 @@ def tidy(
     For a cancelled migration that had stragglers, call it once their process has ended.
     """
     halt = stop or threading.Event()
-    while not halt.is_set() and (rows := ledger.unswept(SWEPT)):
+    most = SWEPT_FIRST
+    while not halt.is_set() and (rows := ledger.unswept(most)):
+        began = time.monotonic()
         with_patience(partial(_sweep, destination, rows, source_name), halt, random or Random())  # noqa: S311
         if not halt.is_set():
             ledger.swept([row.id for row in rows])
+        if time.monotonic() - began < SWEEP_SECONDS:
+            most = min(SWEPT, 4 * most)
 
 
 def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> None:

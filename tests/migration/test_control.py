@@ -203,6 +203,41 @@ def test_what_was_in_flight_is_swept_and_recognised_after_a_kill(rehearsal: Rehe
     del half
 
 
+def test_a_sweep_that_is_cut_short_leaves_less_to_the_next(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(60))
+    rehearsal.approved = False
+    rehearsal.run()
+    killed = rehearsal.book.open()
+    killed.begin()
+    killed.claim(60, time.time())
+
+    def cut_short(verb: str, key: str) -> None:
+        if verb == "sweep" and len(rehearsal.destination.said("sweep")) == 2:
+            raise KeyboardInterrupt
+
+    rehearsal.destination.hook = cut_short
+    ledger = rehearsal.book.open()
+    ledger.begin()
+    assert len(ledger.unswept(100)) == 60
+    with pytest.raises(KeyboardInterrupt):
+        tidy(rehearsal.destination, ledger, "old disk")
+    assert 0 < len(ledger.unswept(100)) < 60
+
+
+def test_a_run_that_has_moved_nothing_yet_has_little_in_flight(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(40))
+    seen: list[int] = []
+
+    def look(verb: str, key: str) -> None:
+        if verb == "put" and not seen:
+            flying = [row for row in rehearsal.rows().values() if row.state is ObjectState.IN_FLIGHT]
+            seen.append(len(flying))
+
+    rehearsal.destination.hook = look
+    rehearsal.assert_clean(rehearsal.run(Spec(workers=1)))
+    assert seen == [2]
+
+
 def test_keep_both_after_a_kill_makes_no_third_copy(rehearsal: Rehearsal) -> None:
     rehearsal.fill({"a.txt": b"ours"})
     rehearsal.fill({"a.txt": b"theirs"}, there=True)

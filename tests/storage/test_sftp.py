@@ -357,6 +357,60 @@ def test_a_server_that_dies_in_a_write_loses_nothing(server: SftpServer) -> None
     driver.close()
 
 
+class Killed(BaseException):
+    """What no handler of an error sees."""
+
+
+@pytest.mark.parametrize("renamed", [1, 2], ids=["between the renamings", "before the removal"])
+def test_a_kill_while_a_file_stands_aside_loses_nothing(
+    server: SftpServer, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    began = time.time() - 1
+    greet, call, asked = _sftp_wire.Wire._greet, _sftp_wire.Wire.call, []
+
+    def without_posix_rename(wire: _sftp_wire.Wire) -> dict[bytes, bytes]:
+        return {name: value for name, value in greet(wire).items() if not name.startswith(b"posix-rename")}
+
+    def until_killed(wire: _sftp_wire.Wire, what: _sftp_wire.Ask, *parts: bytes) -> _sftp_wire.Fields:
+        asked.append(what)
+        # The first renaming is refused, because something has the name.
+        if what is _sftp_wire.Ask.REMOVE or asked.count(_sftp_wire.Ask.RENAME) > 1 + renamed:
+            raise Killed
+        return call(wire, what, *parts)
+
+    driver = sftp_on(server)
+    driver.put("a/x", b"old")
+    driver.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(_sftp_wire.Wire, "_greet", without_posix_rename)
+        patched.setattr(_sftp_wire.Wire, "call", until_killed)
+        killed = sftp_on(server)
+        with pytest.raises(Killed):
+            killed.put("a/x", b"new")
+    driver = sftp_on(server)
+    assert leftovers(server)
+    assert driver.sweep(["a/x", "a/y"], since=began) >= 1
+    assert leftovers(server) == []
+    assert keys_of(driver) == ["a/x"]
+    assert get(driver, "a/x") == (b"old" if renamed == 1 else b"new")
+    driver.close()
+
+
+def test_leftovers_in_many_folders_are_swept_over_several_connections(server: SftpServer) -> None:
+    writing = sftp_on(server)
+    began = time.time() - 1
+    held = [writing.write(f"{n}/x", size=1) for n in range(6)]
+    driver = sftp_on(server)
+    before = server.sessions
+    assert driver.sweep([f"{n}/x" for n in range(6)], since=began) == 6
+    assert server.sessions > before + 1
+    assert leftovers(server) == []
+    for each in held:
+        each.__exit__(None, None, None)
+    driver.close()
+    writing.close()
+
+
 def test_what_a_killed_program_left_is_swept(server: SftpServer) -> None:
     driver = sftp_on(server)
     driver.put("a/other", b"x")

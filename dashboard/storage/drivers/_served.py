@@ -20,6 +20,9 @@ from dashboard.storage.paths import key_bytes, key_text
 TEMPORARY = b".stowage-tmp"
 """How names of unfinished writes begin; no key has a part that does."""
 
+_ASIDE = b"old"
+"""How the last part of a temporary name begins for a file that went aside; others are hexadecimal."""
+
 LONGEST_SEGMENT = 255
 
 
@@ -201,11 +204,16 @@ def left_behind(name: bytes, marks: Iterable[bytes], since: float) -> bool:
         return False
 
 
+def is_aside(name: bytes) -> bool:
+    """Whether a name that was left behind is that of the file which an unfinished write was to replace."""
+    return name.split(b".")[4].startswith(_ASIDE)
+
+
 def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes) -> bytes:
-    """Give a file a name that is taken, on a server whose renaming replaces nothing: what has the name goes
-    aside first, and comes back if that fails. Returns where it is now, for it to be removed."""
-    folder, slash, _ = to.rpartition(b"/")
-    aside = folder + slash + b"%s.old.%s" % (TEMPORARY, secrets.token_hex(6).encode())
+    """Give an unfinished write a name that is taken, on a server whose renaming replaces nothing: what has
+    the name goes aside first, and comes back if that fails. Returns where it is now, for it to be removed.
+    It is named after the write, so that a sweep finds it, and gives it its name back, after a kill."""
+    aside = path.rpartition(b".")[0] + b".%s%s" % (_ASIDE, secrets.token_hex(6).encode())
     rename(to, aside)
     try:
         rename(path, to)

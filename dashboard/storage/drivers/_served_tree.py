@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 from dashboard.storage.drivers._connections import Pool
@@ -20,6 +21,7 @@ from dashboard.storage.drivers._served import (
     Session,
     Taken,
     in_the_way,
+    is_aside,
     is_name,
     join,
     left_behind,
@@ -206,17 +208,26 @@ class Tree:
     # ---- leftovers
 
     def sweep(self, keys: Iterable[str], since: float) -> int:
-        """Remove the unfinished writes to these keys begun at or after ``since``; how many."""
-        wanted: dict[tuple[bytes, ...], set[bytes]] = {}
+        """Remove the unfinished writes to these keys begun at or after ``since``; how many. Several folders
+        at once, because each costs a few round trips."""
+        wanted: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
         for key in keys:
             with suppress(InvalidKey):
-                wanted.setdefault(tuple(split_key(key)[:-1]), set()).add(mark(key))
-        return sum(self._sweep_folder(list(folders), marks, since) for folders, marks in wanted.items())
+                *folders, name = split_key(key)
+                wanted.setdefault(tuple(folders), {})[mark(key)] = name
+        if not wanted:
+            return 0
+        with ThreadPoolExecutor(min(self.pool.limit, len(wanted))) as threads:
+            return sum(
+                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), wanted.items())
+            )
 
-    def _sweep_folder(self, folders: list[bytes], marks: set[bytes], since: float) -> int:
+    def _sweep_folder(self, folders: list[bytes], marks: Mapping[bytes, bytes], since: float) -> int:
         return self.pool.run(lambda session: self._sweep(session, folders, marks, since))
 
-    def _sweep(self, session: Session, folders: list[bytes], marks: set[bytes], since: float) -> int:
+    def _sweep(
+        self, session: Session, folders: list[bytes], marks: Mapping[bytes, bytes], since: float
+    ) -> int:
         removed = 0
         with suppress(Absent):
             at = self.folder(session, folders)
@@ -224,7 +235,12 @@ class Tree:
                 left = gather(name for name, _ in names if left_behind(name, marks, since))
             for name in left:
                 with suppress(Absent):
-                    session.remove(join(at, name))
+                    target = join(at, marks[name.split(b".")[2]])
+                    if is_aside(name) and session.look(target) is None:
+                        # Killed between two renamings: this is the object.
+                        session.rename(join(at, name), target)
+                    else:
+                        session.remove(join(at, name))
                     removed += 1
         if removed:
             self.prune(session, folders)

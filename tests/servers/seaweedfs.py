@@ -91,6 +91,12 @@ class SeaweedFS:
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The server's process, to be stopped and continued."""
+        assert self._process is not None
+        return self._process.pid
+
     def client(self, identity: Identity = ADMIN) -> Any:
         """A boto3 client for one of the identities."""
         return client(self.endpoint, identity)

@@ -34,13 +34,17 @@ class Described:
     secrets: Mapping[str, Secret] = field(default_factory=lambda: _NO_SECRETS)
 
     def check(self) -> None:
-        """Raise ``InvalidInput`` naming the option that cannot be used. Loads no driver."""
-        self._checked()
+        """Raise ``InvalidInput`` naming the option that cannot be used, or would be of no effect without a
+        console. Loads no driver."""
+        from dashboard.storage.wrapper_options import refuse_without_console
+
+        refuse_without_console(self._checked()[1], self.secrets)
 
     def build(self) -> Driver:
         """Make the driver. No network call. Raises as :meth:`check`."""
         from dashboard.storage.registry import build
 
+        self.check()
         driver, options = self._checked()
         return build(driver, options, self.secrets)
 

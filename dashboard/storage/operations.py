@@ -13,7 +13,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
     Writing,
 )
-from dashboard.storage.errors import NotFound, PlaceMissing
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
 from dashboard.storage.extras import Extras
 from dashboard.storage.folders import Folders
 from dashboard.storage.powers import lacks
@@ -21,6 +21,11 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, W
 
 Content = bytes | str | IO[bytes]
 """What can be stored: bytes, text (as UTF-8), or an open binary file, read from where it stands."""
+
+
+LARGEST_GET = 1024**3
+"""Bytes of the largest object that ``get`` holds in memory."""
+_READ_AGAIN = 4
 
 
 class Operations(Extras):
@@ -55,8 +60,22 @@ class Operations(Extras):
         return self.driver.put(key, bytes(content), attributes=held, create_only=create_only)
 
     def get(self, key: str) -> bytes:
-        """The whole content, in memory; use :meth:`read_stream` for large objects. Raises ``NotFound``."""
+        """The whole content, in memory; use :meth:`read_stream` for large objects. Raises ``NotFound``, and
+        ``Unsupported`` above ``LARGEST_GET``. One that is replaced meanwhile is read again, a few times."""
+        for _ in range(_READ_AGAIN):
+            try:
+                return self._whole(key)
+            except Changed:
+                continue
+        return self._whole(key)
+
+    def _whole(self, key: str) -> bytes:
         with self.driver.read(key) as reading:
+            if reading.info.size > LARGEST_GET:
+                # Of a compressed object little is stored, and whoever wrote it said how much comes of it.
+                raise Unsupported(
+                    "get", f"“{key}” has {reading.info.size:,} bytes, too many to hold: read it as a stream."
+                )
             return b"".join(reading.chunks())
 
     def read_stream(self, key: str, *, if_version: str | None = None) -> Reading:

@@ -270,6 +270,22 @@ def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) ->
     return checked
 
 
+def refuse_without_console(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Raise ``InvalidInput`` for what only a console can do, which knows other backends and has a folder."""
+    if has_fallback(options):
+        raise InvalidInput(
+            FALLBACK,
+            "Others stand in only for backends of a console, which keeps the book of what waits.",
+            remedy="Add the backend to a console, and open it with dashboard.app.open_storage().",
+        )
+    if options.get(CACHE) == "true" and not secrets.get(CACHE_REDIS):
+        raise InvalidInput(
+            CACHE,
+            "Without a console there is no folder in which copies could be kept.",
+            remedy="Name a Redis server in “cache_redis”, or add the backend to a console.",
+        )
+
+
 def refuse_unreadable(before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Raise ``InvalidInput`` for a change after which objects that are there could not be read any more."""
     remedy = "Remove the backend here and add it again with other settings: its objects stay where they are."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -309,3 +311,40 @@ def test_options_are_checked(tmp_path: Path, field: str, changes: dict[str, str]
     with pytest.raises(InvalidInput) as caught:
         check_options("local", options, secrets)
     assert caught.value.subject == field
+
+
+@NETWORKS
+def test_what_could_not_be_told_is_told_again(
+    service: Service,
+    network,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(cdn, "PAUSES", (0.0, 0.0))
+    good = service.status
+    service.status = 503
+    driver = delivered(network(service))
+    driver.put("a", b"x")
+    wait_until(lambda: service.requests == 2, seconds=10, what="a second attempt")
+    service.status = good
+    driver.put("b", b"x")
+    driver.close()
+    assert {each.rpartition("/")[2] for each in service.purged} == {"a", "b"}
+    assert "was not told" not in caplog.text
+
+
+ENDING = """
+import sys
+from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.types import Secret
+from dashboard.storage.wrappers._purging import Cloudflare
+from dashboard.storage.wrappers.cdn import Delivered
+
+network = Cloudflare("zone1234", Secret(sys.argv[2]), endpoint=sys.argv[1])
+Delivered(MemoryDriver(), "cdn.example.com", "", network).put("a", b"x")
+"""
+
+
+def test_a_program_that_ends_without_closing_anything_has_told(service: Service) -> None:
+    subprocess.run([sys.executable, "-c", ENDING, service.endpoint, SECRET], check=True, timeout=60)
+    assert service.purged == ["https://cdn.example.com/a"]

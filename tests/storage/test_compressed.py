@@ -10,13 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dashboard.errors import InvalidInput, Kind
+from dashboard.storage import Backend
 from dashboard.storage.copying import copy_object
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, Links, ReadsRanges
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes
-from dashboard.storage.wrappers._packed_format import END, HEAD
+from dashboard.storage.wrappers._packed_format import END, HEAD, Head
+from dashboard.storage.wrappers._zstd import pack
 from dashboard.storage.wrappers.compressed import Compressed
 from tests.storage.conftest import ftp_on, new_folder, sftp_on
 from tests.storage.objects import content_of, get, keys_of, md5, stream
@@ -152,6 +154,26 @@ def test_a_large_write_of_unknown_size_is_stored_as_it_is() -> None:
     assert place.stat("a.txt").size == len(data) + HEAD + len(END)
     assert driver.stat("a.txt").size == len(data)
     assert get(driver, "a.txt") == data
+    assert isinstance(driver, ReadsRanges)
+    assert driver.read_range("a.txt", len(data), 5) == b""
+    place.put("a.txt", get(place, "a.txt")[:5_000_000])
+    for start in (4_900_000, 5_000_000, 6_000_000):
+        with pytest.raises(Damaged):
+            driver.read_range("a.txt", start, 1_000_000)
+
+
+def test_a_small_object_that_says_to_be_huge_fills_no_memory() -> None:
+    place, driver = pair()
+    head = Head(True, 8 << 30).encode()
+    place.put("a.txt", head + pack(bytes(1 << 20)) + END)
+    assert place.stat("a.txt").size < 1000
+    backend = Backend("media", driver)
+    assert backend.stat("a.txt").size == 8 << 30
+    with pytest.raises(Unsupported) as caught:
+        backend.get("a.txt")
+    assert "stream" in caught.value.reason
+    with pytest.raises(Damaged):
+        driver.read_range("a.txt", 7 << 30, 10)
 
 
 def test_a_write_keeps_its_promise_of_size() -> None:

@@ -175,6 +175,12 @@ def test_a_cut_between_pieces_is_noticed(pieces: int) -> None:
     driver.put("a", content_of(3 * PIECE + 5))
     place.put("a", stored_of(place, "a")[: HEADER + pieces * SEALED_PIECE])
     assert_damaged(driver, "a")
+    assert isinstance(driver, ReadsRanges)
+    # The parts that are gone are not taken for parts beyond the end.
+    for start in (pieces * PIECE - 1, pieces * PIECE, 3 * PIECE):
+        with pytest.raises(Damaged):
+            driver.read_range("a", start, 2)
+    assert driver.read_range("a", 3 * PIECE, 0) == b""
 
 
 def rearranged(stored: bytes, *order: int) -> bytes:

@@ -8,8 +8,9 @@ import pytest
 
 from dashboard.errors import InvalidInput
 from dashboard.storage import Backend, Storage
-from dashboard.storage.driver import Driver
-from dashboard.storage.errors import NotFound, PlaceMissing, Unsupported
+from dashboard.storage.driver import Driver, Reading
+from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
 from dashboard.storage.registry import build
 from dashboard.storage.types import Attributes
 
@@ -87,3 +88,47 @@ def test_addresses_are_unsupported_on_a_disk(storage: Storage) -> None:
 def test_an_unmounted_disk_is_not_an_absent_object(storage: Storage) -> None:
     with pytest.raises(PlaceMissing):
         storage.backend("missing").exists("a")
+
+
+class Replaced(MemoryDriver):
+    """Its object is replaced under the first reads of it."""
+
+    times = 0
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        if self.times:
+            self.times -= 1
+            raise Changed(key)
+        return super().read(key, if_version=if_version)
+
+
+def test_what_is_replaced_while_it_is_read_is_read_again() -> None:
+    place = Replaced()
+    place.put("a", b"new")
+    backend = Backend("media", place)
+    place.times = 4
+    assert backend.get("a") == b"new"
+    place.times = 5
+    with pytest.raises(Changed):
+        backend.get("a")
+    place.times = 1
+    with pytest.raises(Changed):
+        backend.read_stream("a")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"fallback": True}, "fallback"), ({"cache": True}, "cache"), ({"cache": "on"}, "cache")],
+)
+def test_what_needs_a_console_is_refused_without_one(
+    tmp_path: Path, options: dict[str, bool | str], field: str
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Storage().configure("media", "local", root=str(tmp_path), **options)
+    assert caught.value.subject == field
+    assert "console" in caught.value.remedy
+    with pytest.raises(InvalidInput):
+        Storage.from_mapping({"backends": {"media": {"driver": "local", "root": str(tmp_path), **options}}})
+    Storage().configure(
+        "media", "local", root=str(tmp_path), cache=True, cache_redis="redis://127.0.0.1:1/0", fallback="off"
+    )

@@ -34,6 +34,16 @@ class CompressedReading:
         size = self._head.content_size(stored) if self._head else stored
         self.info: ObjectInfo = info_of_content(inner.info, size, MARK)
 
+    @property
+    def stored(self) -> ObjectInfo:
+        """What is stored, as the backend describes it."""
+        return self._inner.info
+
+    @property
+    def size_is_told(self) -> bool:
+        """Whether the content's size is its own and not worked out from what is stored as its end."""
+        return self._head is None or self._head.size is not None
+
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``. Raises ``Damaged`` where it is not the whole content."""
         key = self.info.key

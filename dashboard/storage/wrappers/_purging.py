@@ -59,7 +59,7 @@ class _Requests:
             )
         except urllib3.exceptions.HTTPError as error:
             reason = f"{self._service} does not answer."
-            raise _failure(Kind.UNREACHABLE, reason, "It is told again with the next change.") from error
+            raise _failure(Kind.UNREACHABLE, reason, "Look at its status page.") from error
         if 200 <= answer.status < 300:
             return answer.data
         if answer.status in (401, 403):

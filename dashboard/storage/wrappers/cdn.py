@@ -6,8 +6,10 @@ background, so a purge never delays a write and never fails one; what could not 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Self
@@ -52,11 +54,27 @@ MOST_WAITING = 10_000
 GATHER = 0.5
 """Seconds in which changes are gathered for one request."""
 CLOSING = 10.0
-"""Longest wait for what is still to be told when the driver is closed."""
+"""Longest wait for what is still to be told when the driver is closed, or the program ends without that."""
+PAUSES = (1.0, 4.0, 15.0, 60.0)
+"""Seconds between attempts to tell a network that cannot be told now."""
+
+_open: weakref.WeakSet[Messenger] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """What a program that ends without closing anything has changed is told as well."""
+    for each in list(_open):
+        each.close()
+
+
+atexit.register(_close_all)
 
 
 class Messenger:
-    """Tells a network in the background. Thread-safe; its thread starts with the first change."""
+    """Tells a network in the background. Thread-safe; its thread starts with the first change.
+
+    What fails for a reason that may pass is tried again, with later changes, and once more when it closes.
+    """
 
     def __init__(self, network: Network, domain: str) -> None:
         self.network = network
@@ -77,12 +95,14 @@ class Messenger:
                 return
             self._waiting[address] = None
             if self._thread is None:
+                _open.add(self)
                 self._thread = threading.Thread(target=self._run, name="cdn-purge", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def close(self) -> None:
         """Tell what is left, within ``CLOSING`` seconds. Idempotent."""
+        _open.discard(self)
         with self._changed:
             self._closed = True
             thread = self._thread
@@ -92,27 +112,38 @@ class Messenger:
         self.network.close()
 
     def _run(self) -> None:
+        failures = 0
         while True:
             with self._changed:
                 while not self._waiting and not self._closed:
                     self._changed.wait()
                 if not self._closed and len(self._waiting) < self.network.most:
                     self._changed.wait_for(lambda: self._closed, GATHER)
+                if failures:
+                    self._changed.wait_for(lambda: self._closed, PAUSES[failures - 1])
+                last = self._closed or failures == len(PAUSES)
                 batch = list(self._waiting)[: self.network.most]
                 for address in batch:
                     del self._waiting[address]
                 lost, self._lost = self._lost, 0
             if not batch:
                 return
-            self._tell(batch, lost)
+            failures = 0 if self._tell(batch, lost, last=last) else failures + 1
 
-    def _tell(self, batch: Sequence[str], lost: int) -> None:
+    def _tell(self, batch: Sequence[str], lost: int, *, last: bool) -> bool:
+        """Whether nothing of it is to be tried again."""
         if lost:
             log.warning("%s was not told of %d changed objects: too many at once.", self._domain, lost)
         try:
             self.network.purge(batch)
         except StorageError as error:
+            if error.retryable and not last:
+                with self._changed:
+                    # Before what changed meanwhile, which may be the same again.
+                    self._waiting = dict.fromkeys(batch) | self._waiting
+                return False
             log.warning("%s was not told of %d changed objects: %s", self._domain, len(batch), error.reason)
+        return True
 
 
 class ToldWriting:

@@ -31,7 +31,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
     Writing,
 )
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, Unsupported
 from dashboard.storage.object_powers import KeepsVersions, SignsUploads
 from dashboard.storage.ranges import check_range
 from dashboard.storage.recoding import (
@@ -121,7 +121,10 @@ class _ReadsParts(_Packing):
         check_range(start, length)
         found = bytearray()
         with self.read(key, if_version=if_version) as reading:
-            if start >= reading.info.size or not length:
+            if not length:
+                return b""
+            if start >= reading.info.size:
+                self._prove_end(key, reading)
                 return b""
             for piece in reading.chunks():
                 found += memoryview(piece)[start : start + length - len(found)]
@@ -129,6 +132,16 @@ class _ReadsParts(_Packing):
                 if len(found) == length:
                     break
         return bytes(found)
+
+    def _prove_end(self, key: str, reading: Reading) -> None:
+        """Raise ``Damaged`` where the size that was taken for the content's is only what is left of it."""
+        assert isinstance(self.inner, ReadsRanges)
+        assert isinstance(reading, CompressedReading)
+        if reading.size_is_told:
+            return
+        at = max(0, reading.stored.size - len(END))
+        if self.inner.read_range(key, at, len(END), if_version=reading.stored.version) != END:
+            raise Damaged(key, f"“{key}” is damaged: its end is missing.")
 
 
 class _LinksToSome(_Packing):

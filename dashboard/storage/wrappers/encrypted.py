@@ -287,15 +287,19 @@ class _ReadsPieces(_Sealing):
             raise Changed(key)
         size = content_size(info.size)
         end = min(start + length, size)
-        if start >= end:
-            return b""
+        beyond = start >= end
+        if beyond:
+            if not length:
+                return b""
+            # Whether the content ends here, or was cut off, only its last piece can say.
+            start, end = max(0, size - 1), size
         head = self.inner.read_range(key, 0, HEADER, if_version=version)
         cipher = self._key.of(head, info.size, key)
-        first, last = start // PIECE, (end - 1) // PIECE
+        first, last = start // PIECE, pieces_of(end) - 1
         at = HEADER + first * SEALED_PIECE
         sealed = self.inner.read_range(key, at, (last - first + 1) * SEALED_PIECE, if_version=version)
         found = _OpenedPieces(cipher, key, size, first=first).take(sealed, end=True)
-        return found[start - first * PIECE : end - first * PIECE]
+        return b"" if beyond else found[start - first * PIECE : end - first * PIECE]
 
 
 class Encrypted(_Sealing):

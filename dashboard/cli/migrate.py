@@ -60,7 +60,7 @@ def migrate(
 ) -> int:
     """Copy objects from the backend SRC to the backend DST, with a ledger of every object.
 
-    Shows what was found and asks before anything is copied; --yes copies while listing goes on. A running
+    Shows what was found and asks before anything is copied; --yes copies as soon as that is found. A running
     console does the work and this command watches; without one it works by itself. Ctrl-C pauses.
     In globs, * stays within one folder and ** crosses them.
     """

@@ -216,6 +216,14 @@ class Ledger(Protocol):
         """The source is about to be listed anew: drop the rows of folders that could not be read."""
         ...
 
+    def markers(self) -> Sequence[str]:
+        """The keys of markers that may lie at the destination, see ``OverlapSearch``."""
+        ...
+
+    def keep_markers(self, keys: Sequence[str]) -> None:
+        """Remember these keys instead; before they are written, so that a killed run's are removed."""
+        ...
+
     def listing_done(self) -> None:
         """Every source object is recorded: the totals are final."""
         ...

@@ -56,6 +56,7 @@ class MemoryStore:
         self.rows: dict[int, _Row] = {}
         self.ids: dict[str, int] = {}
         self.own_keys: dict[str, int] = {}
+        self.markers: tuple[str, ...] = ()
         self.listing: dict[str, Entry] = {}
         self.live = Live()
 
@@ -131,6 +132,16 @@ class MemoryLedger:
                 if row.shown.action is Action.FOLDER:
                     add_up(store.counts, {"found": -1, "failed": -1})
                     del store.rows[number], store.ids[row.shown.key]
+
+    def markers(self) -> Sequence[str]:
+        """See ``Ledger.markers``."""
+        with self._store.lock:
+            return self._store.markers
+
+    def keep_markers(self, keys: Sequence[str]) -> None:
+        """See ``Ledger.keep_markers``."""
+        with self._store.lock:
+            self._check().markers = tuple(keys)
 
     def listing_done(self) -> None:
         """See ``Ledger.listing_done``."""

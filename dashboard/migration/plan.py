@@ -3,7 +3,7 @@
 Two sorted listings are merged in memory that does not grow. Both are watched: a backend that claims order
 and does not keep it (SeaweedFS sorts by folder) is caught at the first step backwards, and everything is
 compared anew through the ledger's index. Decisions made up to then are brought up to date by that second
-pass, and a copy made meanwhile was made create-only, so nothing was overwritten on a wrong belief.
+pass. Nothing is copied before all of it is done: only then is it certain that the two places do not overlap.
 
 Planning can stop at any moment and is then simply done again from the start: recording is idempotent. A
 remembered position is not used on purpose. On a listing that turns out to be unordered further on,
@@ -19,16 +19,18 @@ from itertools import islice
 from dashboard.migration.decide import decide
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
+from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.reasons import unreadable_folder
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.markers import without_markers
 from dashboard.storage.readable import list_readable
 from dashboard.storage.types import Entry
 
 BATCH = 1000
 FLUSH = 0.5
-"""Seconds after which a batch is recorded although it is not full, so that copying can begin."""
+"""Seconds after which a batch is recorded although it is not full, so that it is seen what was found."""
 GAP = 0.002
 """Seconds between two recording transactions: copying wants to write its results too."""
 
@@ -48,17 +50,21 @@ def plan(
     ledger: Ledger,
     stop: Callable[[], bool],
     *,
+    search: OverlapSearch | None = None,
     gap: float = GAP,
     again: bool = False,
 ) -> bool:
     """Record every source object of the migration; False when ``stop`` asked to end before that.
 
-    Raises ``StorageError`` from either listing. Calling it again completes or repeats the work. With
-    ``again`` it only decides anew what was skipped and has changed on either side since.
+    ``search`` has begun and sees both listings pass. Raises ``Overlap``, and ``StorageError`` from either
+    listing. Calling it again completes or repeats the work. With ``again`` it only decides anew what was
+    skipped and has changed on either side since.
     """
     if not again:
         ledger.forget_folders()
-    planner = _Planner(source, destination, spec, ledger=ledger, stop=stop, gap=gap, again=again)
+    planner = _Planner(
+        source, destination, spec, ledger=ledger, stop=stop, search=search, gap=gap, again=again
+    )
     try:
         if source.ordered and destination.ordered:
             try:
@@ -69,6 +75,8 @@ def plan(
             planner.record(planner.by_index())
     except _Stopped:
         return False
+    if search is not None:
+        search.end()
     ledger.clear_listing()
     ledger.listing_done()
     return True
@@ -114,6 +122,7 @@ class _Planner:
         *,
         ledger: Ledger,
         stop: Callable[[], bool],
+        search: OverlapSearch | None,
         gap: float,
         again: bool,
     ) -> None:
@@ -122,6 +131,8 @@ class _Planner:
         self._spec = spec
         self._ledger = ledger
         self._stop = stop
+        self._in_source = search.in_source if search else without_markers
+        self._in_destination = search.in_destination if search else without_markers
         self._gap = gap
         self._again = again
         self._filter = compile_filter(spec.include, spec.exclude)
@@ -132,14 +143,15 @@ class _Planner:
         listing = list_readable(
             self._source, self._spec.prefix, unreadable=self._note_folder, enters=self._filter.enters
         )
-        for entry in self._heeding(listing):
+        for entry in self._heeding(self._in_source(listing)):
             if self._filter.wants(entry.key):
                 yield entry
 
     def present(self) -> Iterator[Entry]:
         """The destination's listing. What is in a folder that may not be read is taken for missing: it is
         then written only where nothing is."""
-        return self._heeding(list_readable(self._destination, self._spec.prefix, unreadable=_leave_out))
+        listing = list_readable(self._destination, self._spec.prefix, unreadable=_leave_out)
+        return self._heeding(self._in_destination(listing))
 
     def by_index(self) -> Iterator[tuple[Entry, Entry | None]]:
         """The same pairs as ``merge``, whatever the order; the destination's listing rests in the ledger."""

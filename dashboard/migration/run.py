@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import StowageError
 from dashboard.migration.authorship import Authorship
 from dashboard.migration.background import Background
 from dashboard.migration.closing import Closing, with_patience
 from dashboard.migration.execute import Execution, HopelessError
-from dashboard.migration.ledger import FencedOut, Ledger, Live, Unswept
+from dashboard.migration.ledger import FencedOut, Ledger, Live
+from dashboard.migration.leftovers import tidy
 from dashboard.migration.live import Meter
-from dashboard.migration.names import beside
+from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.plan import plan
 from dashboard.migration.pool import Pool, Result, Task
 from dashboard.migration.transfer import Transfer
-from dashboard.migration.types import Action, Control, Counters, Outcome, Spec, State
+from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections
-from dashboard.storage.errors import StorageError
 
 GRACE = 1.2
 """Seconds that calls under way get to end after a pause or cancel."""
@@ -34,18 +34,10 @@ POLL = 0.25
 """Seconds between two looks at what people want."""
 SHOW = 0.5
 """Seconds between two updates of the live status."""
-SWEPT = 500
-"""Interrupted rows swept at once at most ..."""
-SWEPT_FIRST = 16
-"""... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
-SWEEP_SECONDS = 0.5
-"""How long one sweep may take for the next to be larger."""
 OLD_PLAN = 60.0
 """Seconds after which what a plan skipped is looked at again, as it is after any interruption."""
 LOOKS = 3
 """How often at most, where sources never hold still."""
-SKEW = 60.0
-"""Seconds by which a server's clock may run behind ours when its leftovers are swept."""
 
 OnState = Callable[[State, Outcome | None, str, str], None]
 
@@ -54,13 +46,15 @@ OnState = Callable[[State, Outcome | None, str, str], None]
 class MigrationJob:
     """What to run. ``approved`` is asked again and again: copying begins when it says yes.
 
-    ``source_name`` appears in the names that "keep both" gives.
+    ``source_name`` appears in the names that "keep both" gives. ``paths``: what is known of where source and
+    destination lie on their servers, a hint for ``OverlapSearch``.
     """
 
     id: int
     spec: Spec
     approved: Callable[[], bool]
     source_name: str = "source"
+    paths: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,44 +98,6 @@ def run(
         clock=clock,
         random=random or Random(),  # noqa: S311  # jitter, no secret
     ).run()
-
-
-def tidy(
-    destination: Driver,
-    ledger: Ledger,
-    source_name: str,
-    *,
-    stop: threading.Event | None = None,
-    random: Random | None = None,
-) -> None:
-    """Remove what interrupted writes left at the destination. ``ledger.begin`` was called before.
-
-    For a cancelled migration that had stragglers, call it once their process has ended.
-    """
-    halt = stop or threading.Event()
-    most = SWEPT_FIRST
-    while not halt.is_set() and (rows := ledger.unswept(most)):
-        began = time.monotonic()
-        with_patience(partial(_sweep, destination, rows, source_name), halt, random or Random())  # noqa: S311
-        if not halt.is_set():
-            ledger.swept([row.id for row in rows])
-        if time.monotonic() - began < SWEEP_SECONDS:
-            most = min(SWEPT, 4 * most)
-
-
-def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> None:
-    keys: list[str] = []
-    for row in rows:
-        keys.append(row.key)
-        if row.action is Action.KEEP_BOTH:
-            # Which of its names it was being written under is only known once it is written.
-            keys += beside(row.key, source_name)
-    try:
-        destination.sweep(keys, since=min(row.started_at for row in rows) - SKEW)
-    except StorageError as error:
-        # Some users may write but not list unfinished uploads; that is no reason to stop here.
-        if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
-            raise
 
 
 class _Run:
@@ -235,16 +191,37 @@ class _Run:
 
     def _prepare(self, stop: threading.Event) -> None:
         """Sweep what an earlier run left, then list. Copying waits for the sweep, which would take a new
-        write for an old one."""
+        write for an old one, and for the listings, which show whether the two places overlap."""
         tidy(self._destination, self._ledger, self._job.source_name, stop=stop, random=self._random)
         if stop.is_set():
             return
-        self._ready_to_copy.set()
-        if not self._listing_final:
-            with_patience(partial(self._plan, stop), stop, self._random)
+        with_patience(partial(self._plan, stop), stop, self._random)
+        if not stop.is_set():
+            self._ready_to_copy.set()
 
-    def _plan(self, stop: threading.Event, *, again: bool = False) -> None:
-        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set, again=again)
+    def _plan(self, stop: threading.Event) -> None:
+        """List both places unless an earlier run has, and look whether they overlap."""
+        source, destination, spec = self._source, self._destination, self._job.spec
+        if spec.dry_run:
+            # It writes nothing, so what it plans may still prove to be a copy into itself.
+            if not self._listing_final:
+                plan(source, destination, spec, self._ledger, stop.is_set)
+            return
+        search = OverlapSearch(
+            source,
+            destination,
+            spec.prefix,
+            migration_id=self._job.id,
+            keep=self._ledger.keep_markers,
+            paths=self._job.paths,
+            clock=self._clock,
+        )
+        try:
+            search.begin()
+            if not self._listing_final:
+                plan(source, destination, spec, self._ledger, stop.is_set, search=search)
+        finally:
+            search.close()
 
     def _start_copying(self) -> Execution:
         authorship = Authorship(self._source, self._destination, self._job.spec, self._ledger.token())
@@ -283,7 +260,10 @@ class _Run:
         return old and not self._job.spec.dry_run and self._ledger.counters().skipped > 0
 
     def _plan_again(self, stop: threading.Event) -> None:
-        with_patience(partial(self._plan, stop, again=True), stop, self._random)
+        with_patience(partial(self._list_again, stop), stop, self._random)
+
+    def _list_again(self, stop: threading.Event) -> None:
+        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set, again=True)
 
     def _closing_phase(self) -> RunResult | None:
         """Look for every copy once more, delete sources if asked to; None when that is done."""

@@ -104,6 +104,8 @@ counters = Table(
     # What this migration recognises its own objects by; see migration/authorship.py.
     Column("token", String(32), nullable=False, server_default=text("''")),
     Column("listing_final", Boolean, nullable=False, server_default=text("0")),
+    # A JSON list of keys at the destination.
+    Column("markers", String, nullable=False, server_default=text("''")),
     *(
         Column(name + suffix, Integer, nullable=False, server_default=text("0"))
         for name in COUNTED

@@ -25,6 +25,7 @@ from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_queries import LedgerQueries
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver
+from dashboard.storage.markers import without_markers
 from dashboard.storage.types import Entry
 from dashboard.storage.wrapper_options import is_read_only
 
@@ -196,7 +197,7 @@ class Activation:
     ) -> _Tally | None:
         if here.ordered and there.ordered:
             try:
-                return self._counted(target_id, merge(here.list(), there.list()), stop)
+                return self._counted(target_id, merge(without_markers(here.list()), there.list()), stop)
             except Unordered:
                 pass
         # Real ledgers have positive numbers; this one only lends its index of a listing.
@@ -233,7 +234,7 @@ def _by_index(
     listing = there.list()
     while not stop() and (batch := list(islice(listing, BATCH))):
         ledger.keep_listing(batch)
-    wanted = here.list()
+    wanted = without_markers(here.list())
     while not stop() and (batch := list(islice(wanted, BATCH))):
         found = ledger.look_up([entry.key for entry in batch])
         for entry in batch:

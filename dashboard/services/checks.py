@@ -13,6 +13,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.status import Badge, StatusBoard
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.markers import without_markers
 from dashboard.storage.readable import list_readable
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class Checks:
 
         try:
             driver = self._backends.whole(name, label="check")
-            for entry in list_readable(driver, unreadable=note):
+            for entry in without_markers(list_readable(driver, unreadable=note)):
                 objects += 1
                 size += entry.size
                 # Looking at the clock costs more than counting.

@@ -88,6 +88,7 @@ WORK_STEPS: tuple[Step, ...] = (
     own_keys.create,
     _statement("ALTER TABLE migration_counters ADD COLUMN token VARCHAR(32) NOT NULL DEFAULT ''"),
     _statement("ALTER TABLE migration_objects ADD COLUMN found VARCHAR NOT NULL DEFAULT '*'"),
+    _statement("ALTER TABLE migration_counters ADD COLUMN markers VARCHAR NOT NULL DEFAULT ''"),
 )
 """The same for ``work.db``."""
 

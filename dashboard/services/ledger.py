@@ -188,6 +188,18 @@ class SqlLedger:
         with self._write() as connection:
             forget_folders(connection, self._id)
 
+    def markers(self) -> Sequence[str]:
+        """See ``Ledger.markers``."""
+        query = select(counters.c.markers).where(counters.c.migration_id == self._id)
+        with self._reader.connect() as connection:
+            return tuple(json.loads(connection.scalar(query) or "[]"))
+
+    def keep_markers(self, keys: Sequence[str]) -> None:
+        """See ``Ledger.keep_markers``."""
+        mine = counters.c.migration_id == self._id
+        with self._write() as connection:
+            connection.execute(update(counters).where(mine).values(markers=json.dumps(list(keys))))
+
     def listing_done(self) -> None:
         """See ``Ledger.listing_done``."""
         with self._write() as connection:

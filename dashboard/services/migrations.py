@@ -63,7 +63,7 @@ class Migrations:
     def create(
         self, actor: Actor, source: str, destination: str, spec: Spec, *, approve: bool = False
     ) -> int:
-        """Begin to plan a migration; its id. With ``approve`` copying starts while listing goes on,
+        """Begin to plan a migration; its id. With ``approve`` copying starts once all is listed,
         otherwise it stops when everything is listed and waits. Raises ``InvalidInput`` naming the field."""
         actor.require(Permission.MIGRATE)
         check_spec(spec)
@@ -102,7 +102,7 @@ class Migrations:
             return row.id
 
     def approve(self, actor: Actor, migration_id: int) -> None:
-        """Let copying begin. While planning goes on it begins at once with what is listed."""
+        """Let copying begin; while planning goes on, once that is done."""
         with self._wish(actor, migration_id) as (session, row, state):
             if row.approved_at is not None and not state.final:
                 return
@@ -237,7 +237,8 @@ class Migrations:
     def _left_behind(self, migration_id: int) -> bool:
         if self._ledgers.rows(migration_id, state=ObjectState.IN_FLIGHT, limit=1):
             return True
-        return bool(SqlLedger(self._database.work, migration_id).unswept(1))
+        ledger = SqlLedger(self._database.work, migration_id)
+        return bool(ledger.unswept(1) or ledger.markers())
 
     def _check_retry(self, session: Session, row: Migration, known: int = 0) -> int:
         state = State(row.state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import Spec
@@ -76,6 +76,17 @@ def place(driver: str, options: Mapping[str, str]) -> str:
     # Of a driver of another package only this is known: other options are another place.
     told = sorted((name, value) for name, value in options.items() if name not in _NOT_A_PLACE)
     return f"{driver}:{json.dumps(told)}/{options.get('prefix', '')}"
+
+
+def path(driver: str, options: Mapping[str, str]) -> str:
+    """Where a place lies on its server, as far as its options say, without slashes at the ends. Somebody
+    who sees more of that server sees its objects under an end of this path."""
+    if driver == "local":
+        return os.path.realpath(options.get("root", "/")).strip("/")
+    if driver in ("ftp", "sftp"):
+        return options.get("root", "").strip("/")
+    above = options.get("bucket") or options.get("container") or urlsplit(options.get("endpoint", "")).path
+    return f"{unquote(above).strip('/')}/{options.get('prefix', '')}".strip("/")
 
 
 def _at_endpoint(driver: str, options: Mapping[str, str]) -> str:

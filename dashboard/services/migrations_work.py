@@ -12,18 +12,20 @@ from sqlalchemy.orm import Session
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, Job, JobContext, JobKind, Verdict
 from dashboard.migration.ledger import FencedOut
-from dashboard.migration.types import Control, Outcome, Spec, State
+from dashboard.migration.types import Control, Outcome, State
+from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue, holds
 from dashboard.services.ledger import SqlLedger
+from dashboard.services.migrations_places import path
 from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import NotFound, StorageError
+from dashboard.storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +100,9 @@ class MigrationWork:
         spec = replace(spec, workers=min(spec.workers, self._most_workers))
         source = self._driver(row.source_id, row.source, label)
         destination = self._driver(row.destination_id, row.destination, label)
-        if spec.delete_source and row.control == Control.RUN:
-            refuse_same_place(source, destination, row.id, spec)
         watch = _Watch(self._database, self._audit, context, row.elapsed)
-        job = MigrationJob(row.id, spec, watch.approved, row.source)
+        paths = (self._path(row.source_id), self._path(row.destination_id))
+        job = MigrationJob(row.id, spec, watch.approved, row.source, paths)
         result = run(job, source, destination, ledger, watch.control, on_state=watch.on_state)
         if result.state is State.CANCELLED and not result.stragglers:
             self._tidy(context, row, ledger, destination)
@@ -110,12 +111,17 @@ class MigrationWork:
         return Verdict(requeue=watch.unfinished or stragglers, restart=stragglers)
 
     def _tidy(self, context: JobContext, row: Migration, ledger: SqlLedger, destination: Driver) -> None:
-        from dashboard.migration.run import tidy
+        from dashboard.migration.leftovers import tidy
 
         try:
             tidy(destination, ledger, row.source, stop=context.stop)
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
+
+    def _path(self, backend_id: int | None) -> str:
+        with self._database.read() as session:
+            backend = session.get(Backend, backend_id) if backend_id is not None else None
+            return path(backend.driver, backend.options) if backend else ""
 
     def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
         current = self._backends.name_of(backend_id) if backend_id is not None else None
@@ -223,29 +229,6 @@ class _Watch:
 
     def _seconds(self) -> float:
         return self._elapsed + time.monotonic() - self._began
-
-
-def refuse_same_place(source: Driver, destination: Driver, migration_id: int, spec: Spec) -> None:
-    """Raise ``CONFLICT`` when what is written to the destination shows up at the source.
-
-    One bucket under two addresses would be "migrated" by finding everything there and then deleting it.
-    The key is the same in every run, so that a run that is killed here leaves nothing behind for long.
-    """
-    key = f"{spec.prefix}.stowage-same-place-{migration_id}"
-    try:
-        destination.put(key, b"Stowage asks whether two backends are one place. It may be deleted.\n")
-        source.stat(key)
-    except NotFound:
-        return
-    finally:
-        destination.delete(key)
-    raise StowageError(
-        Kind.CONFLICT,
-        "Source and destination are the same place under two names: deleting from one empties both.",
-        operation="migration",
-        subject=str(migration_id),
-        remedy="Choose another destination, or do not delete from the source.",
-    )
 
 
 def _fence(job: Job) -> int:

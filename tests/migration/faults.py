@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Driver, Reading, Writing
+from dashboard.storage.markers import STEM
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 Hook = Callable[[str, str], None]
@@ -28,6 +29,9 @@ class FaultyDriver:
         self._lock = threading.Lock()
 
     def _say(self, verb: str, key: str) -> None:
+        if STEM in key:
+            # Nobody's object: how the engine looks whether two places overlap has tests of its own.
+            return
         with self._lock:
             self.log.append((verb, key))
         self.hook(verb, key)
@@ -71,6 +75,8 @@ class FaultyDriver:
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         self._say("list", prefix)
+        if STEM in prefix:
+            return self.inner.list(prefix, start_after=start_after)
         return iter(self.listing(self.inner.list(prefix, start_after=start_after)))
 
     def delete(self, key: str) -> None:

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from dashboard.migration.ledger import FencedOut
-from dashboard.migration.run import GRACE, tidy
+from dashboard.migration.leftovers import tidy
+from dashboard.migration.run import GRACE
 from dashboard.migration.types import Control, InFlight, ObjectState, OnConflict, Spec, State
 from tests.migration.rehearsal import LARGE, Rehearsal, contents, leftovers, some_objects
 from tests.servers.s3 import wait_until

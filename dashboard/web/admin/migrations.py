@@ -92,7 +92,7 @@ class MigrationPages(Page):
 
     @route("/<int:id>/start", Permission.MIGRATE, methods=("POST",))
     def start(self, id: int) -> Response | str:
-        """What was reviewed may be copied; while listing goes on, copying begins with what was found."""
+        """What was reviewed may be copied; while listing goes on, copying begins when that is done."""
         services().migrations.approve(actor(), id)
         return self._controlled(id)
 

@@ -1,0 +1,75 @@
+"""What runs that were killed left at the destination: unfinished writes and markers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from random import Random
+
+from dashboard.errors import Kind
+from dashboard.migration.closing import with_patience
+from dashboard.migration.ledger import Ledger, Unswept
+from dashboard.migration.names import beside
+from dashboard.migration.overlap import SKEW, remove_markers
+from dashboard.migration.types import Action
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import PlaceMissing, StorageError
+
+SWEPT = 500
+"""Interrupted rows swept at once at most ..."""
+SWEPT_FIRST = 16
+"""... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
+SWEEP_SECONDS = 0.5
+"""How long one sweep may take for the next to be larger."""
+
+
+def tidy(
+    destination: Driver,
+    ledger: Ledger,
+    source_name: str,
+    *,
+    stop: threading.Event | None = None,
+    random: Random | None = None,
+) -> None:
+    """Remove what interrupted writes left at the destination. ``ledger.begin`` was called before.
+
+    For a cancelled migration that had stragglers, call it once their process has ended.
+    """
+    halt = stop or threading.Event()
+    if markers := ledger.markers():
+        with_patience(partial(_unmark, destination, markers), halt, random or Random())  # noqa: S311
+        if not halt.is_set():
+            ledger.keep_markers([])
+    most = SWEPT_FIRST
+    while not halt.is_set() and (rows := ledger.unswept(most)):
+        began = time.monotonic()
+        with_patience(partial(_sweep, destination, rows, source_name), halt, random or Random())  # noqa: S311
+        if not halt.is_set():
+            ledger.swept([row.id for row in rows])
+        if time.monotonic() - began < SWEEP_SECONDS:
+            most = min(SWEPT, 4 * most)
+
+
+def _unmark(destination: Driver, keys: Sequence[str]) -> None:
+    try:
+        remove_markers(destination, keys)
+    except StorageError as error:
+        if error.retryable or isinstance(error, PlaceMissing):
+            raise
+
+
+def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> None:
+    keys: list[str] = []
+    for row in rows:
+        keys.append(row.key)
+        if row.action is Action.KEEP_BOTH:
+            # Which of its names it was being written under is only known once it is written.
+            keys += beside(row.key, source_name)
+    try:
+        destination.sweep(keys, since=min(row.started_at for row in rows) - SKEW)
+    except StorageError as error:
+        # Some users may write but not list unfinished uploads; that is no reason to stop here.
+        if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
+            raise

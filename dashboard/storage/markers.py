@@ -1,0 +1,37 @@
+"""Small objects that are written for a moment, to see through which other places they can be seen.
+
+Their names begin with no dot, which some servers hide, and hold only characters that no server turns into
+others. Nothing takes one for an object: listings of migrations, comparisons and counts leave them out.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+
+from dashboard.storage.types import Entry
+
+STEM = "00-stowage-marker-"
+"""How the names begin: before nearly everything else in a folder."""
+CONTENT = b"Written by Stowage to see whether two places overlap. It may be deleted.\n"
+
+_NAME = re.compile(rf"{STEM}(\d{{1,15}})-(\d{{1,15}})-[0-9a-f]{{16}}\Z")
+
+
+def new_name(migration_id: int, now: float) -> str:
+    """A name nobody can guess, which says whose it is and when it was made (``now`` in epoch seconds)."""
+    return f"{STEM}{max(0, migration_id)}-{int(now)}-{secrets.token_hex(8)}"
+
+
+def made_by(key: str) -> tuple[int, int] | None:
+    """The migration and the epoch seconds in a marker's key; None for every other key."""
+    if STEM not in key:
+        return None
+    found = _NAME.search(key)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def without_markers(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same entries but for markers."""
+    return (entry for entry in entries if STEM not in entry.key or made_by(entry.key) is None)

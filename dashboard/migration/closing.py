@@ -229,7 +229,7 @@ class Closing:
         try:
             version = row.source_version.removeprefix(UNSETTLED)
             certain = isinstance(self._source, DeletesUnchanged) and version == row.source_version
-            if not certain and (why := self._why_kept(row, version)):
+            if not certain and (why := self._why_kept(row)):
                 return Verdict(row, ObjectState.VERIFIED, why)
             # One that is gone: by a run that was killed before it could say so, or by somebody else.
             if isinstance(self._source, DeletesUnchanged):
@@ -244,7 +244,7 @@ class Closing:
             return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
         return Verdict(row, ObjectState.VERIFIED, deleted=True)
 
-    def _why_kept(self, row: Finished, version: str) -> Failure | None:
+    def _why_kept(self, row: Finished) -> Failure | None:
         """Of a source whose versions tell size and time only, or that was just being written when it was
         read: both sides are read once more. None where nothing speaks against deleting it."""
         try:
@@ -253,7 +253,7 @@ class Closing:
             raise
         except NotFound:
             return None
-        if version_of(info) != version or info.size != row.size:
+        if info.size != row.size:
             return KEPT_CHANGED
         there = read_back(self._destination, row.target, stop=self._stop.is_set)
         here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)

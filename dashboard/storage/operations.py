@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from dashboard.storage.driver import (
     SMALL,
+    DeletesUnchanged,
     Links,
     Reading,
     ReadsRanges,
@@ -18,6 +19,9 @@ from dashboard.storage.extras import Extras
 from dashboard.storage.folders import Folders
 from dashboard.storage.powers import lacks
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
+
+if TYPE_CHECKING:
+    from dashboard.storage.copying import Copied
 
 Content = bytes | str | IO[bytes]
 """What can be stored: bytes, text (as UTF-8), or an open binary file, read from where it stands."""
@@ -138,25 +142,34 @@ class Operations(Extras):
         """Copy to another backend, under the same key or ``to``: on the server where both ends allow it,
         else as a stream, compared with a checksum as it flows. Replaces. Raises ``NotFound``, ``Changed``
         and ``Damaged``."""
+        return self._copied(key, target, to or key).written
+
+    def move(self, key: str, to: str) -> None:
+        """Copy, then delete. Not atomic: after a crash between the two, both keys are there. So they are
+        when ``Changed`` is raised, because the object was written to after it was copied, which only a
+        backend can tell whose versions change with every write (see ``DeletesUnchanged``)."""
+        if key == to:
+            self.driver.stat(key)
+            return
+        version = self._copied(key, self, to).info.version
+        if version is not None and isinstance(self.driver, DeletesUnchanged):
+            self.driver.delete_unchanged(key, version)
+        else:
+            self.driver.delete(key)
+
+    def _copied(self, key: str, target: Operations, to: str) -> Copied:
         from dashboard.storage.copying import copy_object
 
-        driver = self.driver
-        info = driver.stat(key)
-        copied = copy_object(
-            driver,
+        info = self.driver.stat(key)
+        return copy_object(
+            self.driver,
             target.driver,
             Entry(key, info.size, info.modified, info.etag),
-            to=to or key,
+            to=to,
             progress=_untold,
             stop=_never,
             need_md5=False,
         )
-        return copied.written
-
-    def move(self, key: str, to: str) -> None:
-        """Copy, then delete. Not atomic: after a crash between the two, both keys are there."""
-        if self.copy(key, to) is not None:
-            self.driver.delete(key)
 
     # Folders
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboard.errors import InvalidInput
-from dashboard.storage import Backend, Storage
+from dashboard.storage import Backend, Storage, copying
 from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
@@ -75,6 +76,24 @@ def test_copy_and_move_within_a_backend(storage: Storage) -> None:
     with pytest.raises(NotFound):
         media.move("gone", "x")
     assert sorted(entry.key for entry in media.list()) == ["b/c", "d"]
+
+
+def test_a_move_keeps_what_was_written_after_it_was_copied(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = storage.backend("media")
+    media.put("a", b"first")
+    real = copying.copy_object
+
+    def and_then_somebody_writes(*args: Any, **more: Any) -> copying.Copied:
+        copied = real(*args, **more)
+        media.put("a", b"newer")
+        return copied
+
+    monkeypatch.setattr(copying, "copy_object", and_then_somebody_writes)
+    with pytest.raises(Changed):
+        media.move("a", "b")
+    assert media.get("a") == b"newer"
 
 
 def test_addresses_are_unsupported_on_a_disk(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
@@ -108,6 +109,24 @@ def test_the_folder_itself_can_be_missing_and_made(webdav_server: WebDAV, place:
     assert driver.bucket_exists()
     driver.put("a", b"x")
     driver.close()
+
+
+# Versions
+
+
+def test_a_file_that_is_rewritten_while_it_is_sent_is_told(
+    dav: Driver, webdav_server: WebDAV, place: str
+) -> None:
+    dav.put("a", b"x" * 300_000)
+    file = webdav_server.files / place / "a"
+    with dav.read("a") as reading:
+        pieces = reading.chunks()
+        next(pieces)
+        with file.open("r+b") as opened:
+            opened.write(b"y" * 300_000)
+        os.utime(file, (1, 1))
+        with pytest.raises(Changed):
+            list(pieces)
 
 
 # Leftovers

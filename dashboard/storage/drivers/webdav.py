@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
@@ -20,9 +19,10 @@ from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire
 from dashboard.storage.drivers._webdav_http import REDIRECTS, Client
 from dashboard.storage.drivers._webdav_listing import members, plain_etag, size_of, walk
 from dashboard.storage.drivers._webdav_place import Place, belongs, check, digests, new_temporary
+from dashboard.storage.drivers._webdav_reading import WebDAVReading
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.http_exchange import Answering
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range, whole_part
@@ -31,44 +31,6 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _SLACK = 2.0
 _COPY_SECONDS = 900.0
 """The server copies in silence."""
-
-
-class WebDAVReading:
-    """A read of one version of one object."""
-
-    def __init__(self, info: ObjectInfo, client: Client, response: Answering, scene: Scene) -> None:
-        self.info = info
-        self._client = client
-        self._response = response
-        self._scene = scene
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading.chunks``."""
-        key, size, arrived = self.info.key, self.info.size, 0
-        for piece in self._client.reading(self._response, self._scene):
-            arrived += len(piece)
-            if arrived > size:
-                self._response.close()
-                raise Damaged(key, f"“{key}” has {size:,} bytes, but more arrived.")
-            yield piece
-        if arrived != size:
-            raise Damaged(key, f"“{key}” has {size:,} bytes, but {arrived:,} arrived.")
-
-    def read_all(self) -> bytes:
-        """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the connection. Idempotent; one that was read to its end serves again."""
-        self._response.close()
 
 
 class WebDAVDriver:
@@ -123,7 +85,7 @@ class WebDAVDriver:
         except BaseException:
             response.close()
             raise
-        return WebDAVReading(info, self._client, response, scene)
+        return WebDAVReading(info, self._client, response, scene, self._has_changed)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. The object is looked at first, because a GET of a folder brings a page; one
@@ -365,6 +327,11 @@ class WebDAVDriver:
         self._lists_etags = bool(found.etag)
         size_of(found, self._client.scene(operation, key))
         return found
+
+    def _has_changed(self, info: ObjectInfo) -> bool:
+        after = _info(info.key, self._file(info.key, "read"))
+        told, before = (after.size, after.modified), (info.size, info.modified)
+        return told != before and not _same(after.version, info.version)
 
     def _is_folder(self, key: str) -> bool:
         try:

@@ -40,7 +40,11 @@ class Backend(Model):
 
 
 class BackendSecret(Model):
-    """One sealed secret. ``hint`` is its last characters, for "set, ends in"."""
+    """One sealed secret. ``hint`` is the last characters of a key, for "set, ends in".
+
+    ``sent_to`` says to whom it may be sent, and is part of what the seal protects; empty for what an earlier
+    version stored and the key has not opened since.
+    """
 
     __tablename__ = "backend_secrets"
 
@@ -48,6 +52,7 @@ class BackendSecret(Model):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     sealed: Mapped[str]
     hint: Mapped[str] = mapped_column(String(8), default="")
+    sent_to: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class BackendStatus(Model):

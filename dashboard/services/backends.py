@@ -27,14 +27,16 @@ from dashboard.services.backends_whole import STAND_IN, around, with_what_waits
 from dashboard.services.cache_folders import CacheFolders
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
-from dashboard.services.keys import Keys, place_of_secret
+from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
+from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
 from dashboard.services.status import Badge, Status, forget
 from dashboard.services.waiting import refuse_stranding, refuse_waiting
 from dashboard.storage import registry
 from dashboard.storage.driver import Driver
 from dashboard.storage.folder_policy import ANYWHERE, FolderPolicy
 from dashboard.storage.options import SecretForm
+from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
 from dashboard.storage.types import Secret
 from dashboard.storage.wrapper_options import is_read_only
 
@@ -214,7 +216,7 @@ class Backends(BackendQueries):
         stored = self._stored(name)
 
         def build() -> Driver:
-            secrets = self._open(stored, frozenset(stored.tokens))
+            secrets = self._to_be_sent(stored)
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
             place = registry.build(stored.driver, options, secrets, told=told, folders=self._folders)
@@ -247,6 +249,18 @@ class Backends(BackendQueries):
         """Close every driver. Idempotent."""
         self._drivers.close()
 
+    def _to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
+        """The secrets for a driver, each only if its options send it where it was entered for."""
+        names = frozenset(name for name in stored.tokens if not sent_nowhere(stored.options, name))
+        secrets = self._open(stored, names)
+        for name in sorted(names):
+            if differing(from_text(stored.sent_to[name]), stored.driver, stored.options, name):
+                raise _sent_elsewhere(stored.name)
+        for option in required(stored.driver):
+            if option.name not in secrets:
+                raise _sent_elsewhere(stored.name)
+        return secrets
+
     def _open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
         try:
             return self._opened(stored, names)
@@ -254,33 +268,53 @@ class Backends(BackendQueries):
             if error.kind is not Kind.SEALED:
                 raise
         # A rotation sealed them again between our read and now; the row says it with the new key.
-        return self._opened(self._stored(stored.name), names)
+        again = self._stored(stored.name)
+        if again.version != stored.version:
+            raise _edited_meanwhile(stored.name)
+        return self._opened(again, names)
 
     def _opened(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
         return {
-            name: self._keys.open(token, place_of_secret(stored.id, name))
+            name: self._keys.open(token, place_of_secret(stored.id, name, stored.sent_to[name]))
             for name, token in stored.tokens.items()
             if name in names
         }
 
     def _stored(self, name: str) -> Stored:
+        stored = self._read(name)
+        if not all(stored.sent_to.values()):
+            # Stored by an earlier version, and the key was away when this one started.
+            self._keys.bind()
+            stored = self._read(name)
+        return stored
+
+    def _read(self, name: str) -> Stored:
         with self._database.read() as session:
             row = named(session, name)
-            tokens = {secret.name: secret.sealed for secret in row.secrets}
-            return Stored(row.id, row.name, row.driver, row.preset, dict(row.options), row.version, tokens)
+            return Stored(
+                row.id,
+                row.name,
+                row.driver,
+                row.preset,
+                dict(row.options),
+                row.version,
+                tokens={secret.name: secret.sealed for secret in row.secrets},
+                sent_to={secret.name: secret.sent_to for secret in row.secrets},
+            )
 
     def _store_secrets(self, session: Session, row: Backend, resolved: Resolved) -> None:
         present = {secret.name: secret for secret in row.secrets}
         made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
         for name in resolved.typed:
             secret = resolved.secrets[name]
-            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name))
+            sent_to = to_text(recipient(row.driver, resolved.options, name))
+            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name, sent_to))
             # Of a password that a person chose, or a pasted file, the end is no hint to show.
             hint = _hint(secret) if name in made else ""
             if name in present:
-                present[name].sealed, present[name].hint = sealed, hint
+                present[name].sealed, present[name].hint, present[name].sent_to = sealed, hint, sent_to
             else:
-                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint))
+                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint, sent_to=sent_to))
 
     def _audit_edit(
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
@@ -337,6 +371,17 @@ def _edited_meanwhile(name: str) -> StowageError:
         operation="edit backend",
         subject=name,
         remedy="Open the form again and repeat the change.",
+    )
+
+
+def _sent_elsewhere(name: str) -> StowageError:
+    return StowageError(
+        Kind.DAMAGED,
+        f"The address of “{name}”, or a secret of it, was changed outside Stowage: nothing secret is sent.",
+        operation="open secret",
+        subject=name,
+        remedy="Edit the backend, look at its address and enter its secrets again.",
+        retryable=False,
     )
 
 

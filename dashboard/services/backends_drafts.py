@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends_values import Draft, Resolved, Stored
+from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
 from dashboard.storage.folder_policy import FolderPolicy
 from dashboard.storage.options import Option, OptionType
 from dashboard.storage.presets import find_preset
+from dashboard.storage.recipients import differing, sent_nowhere
 from dashboard.storage.s3_options import refuse_without_own_key
 from dashboard.storage.types import Secret
-from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, refuse_unreadable
+from dashboard.storage.wrapper_options import refuse_unreadable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -110,13 +112,14 @@ def _refuse_another_key(
 
 
 def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
-    # A wrapper's secrets go elsewhere, or nowhere.
-    kept -= {option.name for option in WRAPPER_OPTIONS}
-    if not kept:
-        return
     labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}
-    for name in _changed(stored, options, _guards(stored, preset)):
-        secret = min(kept)
+    for secret in sorted(kept):
+        others = differing(from_text(stored.sent_to[secret]), stored.driver, options, secret)
+        if not others or sent_nowhere(options, secret):
+            continue
+        # In the words of the form: an account may have been changed, of which the provider makes an address.
+        typed = _changed(stored, options, _guards(stored, preset) | frozenset(others))
+        name = (typed or others)[0]
         raise InvalidInput(
             secret,
             f"“{labels.get(name, name)}” decides where this secret is sent and was changed, "

@@ -73,7 +73,8 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A saved backend, read in one go. ``tokens``: its secrets, still sealed."""
+    """A saved backend, read in one go. ``tokens``: its secrets, still sealed; ``sent_to``: to whom each may
+    be sent, as the seal has it."""
 
     id: int
     name: str
@@ -82,6 +83,7 @@ class Stored:
     options: Mapping[str, str]
     version: int
     tokens: Mapping[str, str]
+    sent_to: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

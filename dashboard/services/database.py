@@ -81,6 +81,11 @@ MAIN_STEPS: tuple[Step, ...] = (
     main_metadata.tables["waiting_objects"].create,
     _note_more_of_what_waits,
     _new_column("backend_status", "unreadable_folders INTEGER NOT NULL DEFAULT 0"),
+    _new_column("backend_secrets", "sent_to VARCHAR NOT NULL DEFAULT ''"),
+    # Of what people choose themselves no ending is kept any more.
+    _statement(
+        "UPDATE backend_secrets SET hint = '' WHERE name IN ('password', 'passphrase', 'cache_redis')"
+    ),
 )
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 

@@ -11,18 +11,27 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.models.backends import BackendSecret
 from dashboard.models.journal import Setting
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
+from dashboard.services.sealed_rows import (
+    bind,
+    ids_in_use,
+    is_bound,
+    key_id,
+    load,
+    opens_something,
+    place_of_setting,
+    reference,
+    resealed,
+    sealed_rows,
+)
 from dashboard.storage.types import Secret
 from dashboard.vault import keys as vault_keys
 from dashboard.vault import tokens
@@ -64,9 +73,6 @@ class Rotation:
     recovery_key: str = field(repr=False)
 
 
-Sealed = BackendSecret | Setting
-
-
 class Keys:
     """Opens and seals every stored secret. Thread-safe; notices when another process rotates."""
 
@@ -85,8 +91,9 @@ class Keys:
         The first run also seals a value of its own, so that from then on a lost key is noticed.
         """
         with self._database.write() as session:
-            if not any(True for _ in _sealed_rows(session)):
+            if not any(True for _ in sealed_rows(session)):
                 self._begin(session)
+            self._bind(session)
         return self.state()
 
     def state(self) -> KeyState:
@@ -106,6 +113,12 @@ class Keys:
         state = self.state()
         if state.sealed:
             raise _sealed(state)
+
+    def bind(self) -> None:
+        """Seal secrets that an earlier version stored for those they are sent to now, if that was not done
+        and the key is there. Idempotent."""
+        with self._database.write() as session:
+            self._bind(session)
 
     def seal(self, session: Session, secret: Secret, place: Place) -> str:
         """Seal a value for a place, inside the writing transaction that stores it."""
@@ -151,7 +164,7 @@ class Keys:
                 token = row.sealed if row else None
             try:
                 if token:
-                    return bytes.fromhex(self.open(token, _place_of_setting(SESSION_SECRET)).reveal())
+                    return bytes.fromhex(self.open(token, place_of_setting(SESSION_SECRET)).reveal())
             except StowageError as error:
                 if error.kind not in (Kind.SEALED, Kind.DAMAGED):
                     raise
@@ -164,6 +177,7 @@ class Keys:
         older key leaves the file only when nothing is sealed with it any more.
         """
         actor.require(Permission.KEYS)
+        self.bind()
         self._add_key(actor)
         rows, broken = self._seal_again()
         if broken:
@@ -185,13 +199,14 @@ class Keys:
         actor.require(Permission.KEYS)
         key = vault_keys.from_recovery(recovery_key)
         with self._database.write() as session:
-            if not _opens_something(session, key):
+            if not opens_something(session, key):
                 raise InvalidInput(
                     "recovery_key",
                     "This recovery key does not open what is stored here.",
                     remedy="It may be older than the last rotation, or belong to another console.",
                 )
-            self._put_back(key, _ids_in_use(session))
+            self._put_back(key, ids_in_use(session))
+            self._bind(session)
             self._audit.record(session, actor, "keys.restore", key.id)
         self._forget_state()
         return self.state()
@@ -207,9 +222,15 @@ class Keys:
         session.merge(
             Setting(
                 key=SESSION_SECRET,
-                sealed=tokens.seal(ring.current, secrets.token_hex(32), _place_of_setting(SESSION_SECRET)),
+                sealed=tokens.seal(ring.current, secrets.token_hex(32), place_of_setting(SESSION_SECRET)),
             )
         )
+
+    def _bind(self, session: Session) -> None:
+        if is_bound(session) or self._judge(session).sealed:
+            return
+        if (ring := self._file.read()) is not None:
+            bind(session, ring)
 
     def _judge(self, session: Session) -> KeyState:
         path = self._file.path
@@ -224,7 +245,7 @@ class Keys:
                 "Put a copy of it back, or run: stowage keys restore, with the recovery key.",
                 "",
             )
-        if _ids_in_use(session) - ring.ids():
+        if ids_in_use(session) - ring.ids():
             return KeyState(
                 True,
                 f"The key file {path} is not the one the stored secrets were sealed with.",
@@ -250,17 +271,17 @@ class Keys:
     def _seal_again(self) -> tuple[int, int]:
         rows = broken = 0
         with self._database.read() as session:
-            every = [_reference(row) for row in _sealed_rows(session)]
-        for reference in every:
+            every = [reference(row) for row in sealed_rows(session)]
+        for found in every:
             with self._database.write() as session:
-                row = _load(session, reference)
+                row = load(session, found)
                 ring = self._file.read()
                 if row is None or not row.sealed or ring is None:
                     continue
-                if _key_id(row.sealed) == ring.current.id:
+                if key_id(row.sealed) == ring.current.id:
                     continue
                 try:
-                    row.sealed = _resealed(ring, row)
+                    row.sealed = resealed(ring, row)
                     rows += 1
                 except DoesNotOpen:
                     broken += 1
@@ -272,7 +293,7 @@ class Keys:
             if ring is None:
                 raise _sealed(self._judge(session))
             # Whatever was sealed meanwhile was sealed with the new key: see the top of this file.
-            needed = _ids_in_use(session)
+            needed = ids_in_use(session)
             self._audit.record(session, actor, "keys.rotate", ring.current.id, rows=rows)
             self._file.replace(Keyring(ring.current, tuple(k for k in ring.older if k.id in needed)))
         self._forget_state()
@@ -295,67 +316,6 @@ class Keys:
     def _forget_state(self) -> None:
         with self._lock:
             self._judged = None
-
-
-def place_of_secret(backend_id: int, name: str) -> Place:
-    """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged."""
-    return Place("backend_secrets", "sealed", f"{backend_id}/{name}")
-
-
-def _place_of_setting(key: str) -> Place:
-    return Place("settings", "sealed", key)
-
-
-def _sealed_rows(session: Session) -> Iterator[Sealed]:
-    """Every row of the database that holds a sealed value."""
-    yield from session.scalars(select(BackendSecret))
-    yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
-
-
-def _place(row: Sealed) -> Place:
-    if isinstance(row, BackendSecret):
-        return place_of_secret(row.backend_id, row.name)
-    return _place_of_setting(row.key)
-
-
-def _reference(row: Sealed) -> tuple[int, str] | str:
-    return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
-
-
-def _load(session: Session, reference: tuple[int, str] | str) -> Sealed | None:
-    if isinstance(reference, str):
-        return session.get(Setting, reference)
-    return session.get(BackendSecret, reference)
-
-
-def _ids_in_use(session: Session) -> frozenset[str]:
-    """Ids of the keys that open something. Text that was never sealed counts for none."""
-    return frozenset(_key_id(row.sealed or "") for row in _sealed_rows(session)) - {""}
-
-
-def _key_id(token: str) -> str:
-    try:
-        return tokens.key_id_of(token)
-    except DoesNotOpen:
-        return ""
-
-
-def _resealed(ring: Keyring, row: Sealed) -> str:
-    token = row.sealed or ""
-    key = ring.find(_key_id(token))
-    if key is None:
-        raise DoesNotOpen
-    return tokens.seal(ring.current, tokens.unseal(key, token, _place(row)), _place(row))
-
-
-def _opens_something(session: Session, key: Key) -> bool:
-    for row in _sealed_rows(session):
-        try:
-            tokens.unseal(key, row.sealed or "", _place(row))
-        except DoesNotOpen:
-            continue
-        return True
-    return False
 
 
 def _sealed(state: KeyState) -> StowageError:

@@ -26,7 +26,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})[\"']?\s*[:=]\s*){_VALUE}"), rf"\1{BLOT}"),
     (re.compile(r"(?i)\b(aws4-hmac-sha256|bearer|basic)\s+\S[^\r\n]*"), rf"\1 {BLOT}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*):[^@\s]+@"), rf"\1:{BLOT}@"),
-    (re.compile(r"\bv1\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), BLOT),
+    (re.compile(r"\bv[12]\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), BLOT),
 )
 
 

@@ -26,11 +26,13 @@ class SecretForm(StrEnum):
     """What a secret looks like, and so how it is typed in and checked."""
 
     KEY = "key"
-    """Made by a machine: ASCII, without spaces around it."""
+    """Made by a machine: ASCII, without spaces around it. Only of these the last characters are shown."""
     PASSWORD = "password"
     """Chosen by a person: any text in one line."""
     TEXT = "text"
     """A pasted file of several lines, such as a private key."""
+    ADDRESS = "address"
+    """An address with a password in it: ASCII, without spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Option:
     verification): changing it demands the secret again. ``form`` matters for secrets only. ``place``
     marks an option that decides which objects the backend means or how they read. Without a secret that
     ``seals_objects`` objects cannot be read: it can be made in the form, and once stored it is not
-    replaced by another.
+    replaced by another. ``guarded_by`` names the options that decide where this secret is sent, where those
+    that guard the driver's secrets do not; none for one that is sent nowhere, or names its recipient itself.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Option:
     place: bool = False
     seals_objects: bool = False
     group: str = ""
+    guarded_by: tuple[str, ...] | None = None
 
     @property
     def secret(self) -> bool:

@@ -286,7 +286,8 @@ def _check_secret(option: Option, secret: Secret | None) -> None:
             raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
         return
     plain = secret.reveal()
-    if option.form is not SecretForm.KEY:
+    machine_made = option.form in (SecretForm.KEY, SecretForm.ADDRESS)
+    if not machine_made:
         _check_typed_secret(option, plain)
     elif plain != plain.strip() or any(ord(c) < 32 or ord(c) == 127 for c in plain):
         raise InvalidInput(
@@ -294,7 +295,7 @@ def _check_secret(option: Option, secret: Secret | None) -> None:
             f"“{option.label}” begins or ends with a space, or holds a line break.",
             remedy="Copy it again, without what stands around it.",
         )
-    if len(plain) > _LONGEST or (option.form is SecretForm.KEY and not plain.isascii()):
+    if len(plain) > _LONGEST or (machine_made and not plain.isascii()):
         raise InvalidInput(
             option.name, f"“{option.label}” does not look like a key.", remedy="Copy it again."
         )

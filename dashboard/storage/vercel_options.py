@@ -18,6 +18,7 @@ VERCEL_OPTIONS = (
         "Store ID",
         required=True,
         placeholder="store_AbCdEfGhIjKlMnOp",
+        guards_secret=True,
         hint="On the page of the store under Storage, Settings.",
     ),
     Option(

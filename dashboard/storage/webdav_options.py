@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.option_checks import TLS_OPTIONS, certificates, folder, server_url
-from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 
 WEBDAV_OPTIONS = (
     Option(
@@ -20,7 +20,7 @@ WEBDAV_OPTIONS = (
         hint="The whole address, path included, as you would give it to a file manager.",
     ),
     Option("username", "User name", required=True),
-    Option("password", "Password", OptionType.SECRET, required=True),
+    Option("password", "Password", OptionType.SECRET, required=True, form=SecretForm.PASSWORD),
     Option(
         "prefix",
         "Folder",

@@ -83,6 +83,7 @@ WRAPPER_OPTIONS = (
         advanced=True,
         group=_ENCRYPTION,
         seals_objects=True,
+        guarded_by=(),
         hint="32 bytes in base64. Keep a copy outside Stowage: without this key everything encrypted with it "
         "is lost. It cannot be shown or replaced later.",
     ),
@@ -129,7 +130,8 @@ WRAPPER_OPTIONS = (
         OptionType.SECRET,
         advanced=True,
         group=_COPIES,
-        form=SecretForm.KEY,
+        form=SecretForm.ADDRESS,
+        guarded_by=(),
         placeholder="rediss://user:password@cache.example.com:6379/0",
         hint="The address of a Redis server to keep copies in, up to 8 MiB each, instead of this disk.",
     ),
@@ -174,6 +176,7 @@ WRAPPER_OPTIONS = (
         OptionType.SECRET,
         advanced=True,
         group=_DELIVERY,
+        guarded_by=(CDN_PURGE,),
         hint="CloudFront: the secret access key. Cloudflare: an API token with the permission Cache Purge.",
     ),
 )

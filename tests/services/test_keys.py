@@ -21,7 +21,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.journal import Setting
 from dashboard.services.backends import Draft
-from dashboard.services.keys import place_of_secret
+from dashboard.services.sealed_rows import place_of
 from dashboard.storage.types import Secret
 from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
@@ -48,10 +48,8 @@ def add(console: Console, name: str) -> None:
 def opened(console: Console, name: str) -> str:
     """The stored secret, opened as a driver would get it."""
     with console.database.read() as session:
-        row, backend_id = session.execute(
-            select(BackendSecret.sealed, Backend.id).join(Backend).where(Backend.name == name)
-        ).one()
-    return console.services.keys.open(row, place_of_secret(backend_id, "secret_access_key")).reveal()
+        row = session.scalars(select(BackendSecret).join(Backend).where(Backend.name == name)).one()
+        return console.services.keys.open(row.sealed, place_of(row)).reveal()
 
 
 def ids_in_use(console: Console) -> set[str]:
@@ -150,7 +148,7 @@ def test_a_running_console_notices_that_the_key_went_away(three: Console) -> Non
 def test_rotation_seals_everything_anew_and_drops_the_old_key(three: Console) -> None:
     before = three.services.keys.state().key_id
     rotation = three.services.keys.rotate(ADMIN)
-    assert rotation.rows == 4
+    assert rotation.rows == 5
     assert rotation.key_id != before
     assert rotation.recovery_key not in repr(rotation)
     assert ids_in_use(three) == {rotation.key_id}

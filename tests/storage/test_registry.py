@@ -198,11 +198,11 @@ def test_each_form_of_secret_has_its_own_check() -> None:
         return True
 
     pem = "-----BEGIN KEY-----\r\nabc\n\tdef\n-----END KEY-----\n"
-    assert [accepts(form, pem) for form in SecretForm] == [False, False, True]
-    assert [accepts(form, " pass wörd ") for form in SecretForm] == [False, True, True]
-    assert [accepts(form, "s3cr3t") for form in SecretForm] == [True, True, True]
+    assert [accepts(form, pem) for form in SecretForm] == [False, False, True, False]
+    assert [accepts(form, " pass wörd ") for form in SecretForm] == [False, True, True, False]
+    assert [accepts(form, "s3cr3t") for form in SecretForm] == [True, True, True, True]
     for value in ("a\0b", "a\x7fb", "\ud800", "x" * 20_000):
-        assert [accepts(form, value) for form in SecretForm] == [False, False, False]
+        assert [accepts(form, value) for form in SecretForm] == [False, False, False, False]
 
 
 def test_unknown_options_are_refused() -> None:

@@ -1,0 +1,128 @@
+"""The rows that hold sealed values: where each value stands, to whom it may be sent, sealing it anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboard.models.backends import Backend, BackendSecret
+from dashboard.models.journal import Setting
+from dashboard.storage.recipients import recipient
+from dashboard.vault import tokens
+from dashboard.vault.cipher import DoesNotOpen
+from dashboard.vault.keys import Key, Keyring
+from dashboard.vault.tokens import Place
+
+Sealed = BackendSecret | Setting
+
+BOUND = "secrets_bound"
+"""The setting that says: every secret of a backend is bound to its recipient, and no other is opened."""
+
+
+def place_of_secret(backend_id: int, name: str, sent_to: str) -> Place:
+    """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged, and
+    ``sent_to`` is the row's own note of the recipient, which cannot be exchanged either."""
+    return Place("backend_secrets", "sealed", f"{backend_id}/{name}", sent_to)
+
+
+def place_of_setting(key: str) -> Place:
+    """Where a setting stands; it is sent to nobody."""
+    return Place("settings", "sealed", key)
+
+
+def to_text(sent_to: Mapping[str, str]) -> str:
+    """A recipient as the row and the seal hold it."""
+    return json.dumps(dict(sent_to), sort_keys=True)
+
+
+def from_text(text: str) -> dict[str, str]:
+    """The same as a mapping. The text is only believed once the value opened with it."""
+    found = json.loads(text) if text else {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def sealed_rows(session: Session) -> Iterator[Sealed]:
+    """Every row of the database that holds a sealed value."""
+    yield from session.scalars(select(BackendSecret))
+    yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
+
+
+def place_of(row: Sealed) -> Place:
+    """Where a row's value stands."""
+    if isinstance(row, BackendSecret):
+        return place_of_secret(row.backend_id, row.name, row.sent_to)
+    return place_of_setting(row.key)
+
+
+def reference(row: Sealed) -> tuple[int, str] | str:
+    """What finds a row again in another transaction."""
+    return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
+
+
+def load(session: Session, found: tuple[int, str] | str) -> Sealed | None:
+    """The row of a reference."""
+    if isinstance(found, str):
+        return session.get(Setting, found)
+    return session.get(BackendSecret, found)
+
+
+def ids_in_use(session: Session) -> frozenset[str]:
+    """Ids of the keys that open something. Text that was never sealed counts for none."""
+    return frozenset(key_id(row.sealed or "") for row in sealed_rows(session)) - {""}
+
+
+def key_id(token: str) -> str:
+    """Which key sealed it; empty for what was never sealed."""
+    try:
+        return tokens.key_id_of(token)
+    except DoesNotOpen:
+        return ""
+
+
+def resealed(ring: Keyring, row: Sealed) -> str:
+    """A row's value sealed with the current key, for the same place. Raises ``DoesNotOpen``."""
+    return tokens.seal(ring.current, _plain(ring, row.sealed or "", place_of(row)), place_of(row))
+
+
+def opens_something(session: Session, key: Key) -> bool:
+    """Whether any stored value opens with this key."""
+    for row in sealed_rows(session):
+        for place in (place_of(row), replace(place_of(row), recipient=None)):
+            try:
+                tokens.unseal(key, row.sealed or "", place)
+            except DoesNotOpen:
+                continue
+            return True
+    return False
+
+
+def is_bound(session: Session) -> bool:
+    """Whether secrets are bound to recipients here already."""
+    return session.get(Setting, BOUND) is not None
+
+
+def bind(session: Session, ring: Keyring) -> None:
+    """Seal the secrets of earlier versions again, each for the recipient it has now. Happens once.
+
+    What does not open stays as it is, and is asked for again where it is needed.
+    """
+    for row in session.scalars(select(BackendSecret).where(BackendSecret.sent_to == "")):
+        backend = session.get_one(Backend, row.backend_id)
+        try:
+            plain = _plain(ring, row.sealed, replace(place_of(row), recipient=None))
+        except DoesNotOpen:
+            continue
+        row.sent_to = to_text(recipient(backend.driver, backend.options, row.name))
+        row.sealed = tokens.seal(ring.current, plain, place_of(row))
+    session.merge(Setting(key=BOUND, sealed=tokens.seal(ring.current, BOUND, place_of_setting(BOUND))))
+
+
+def _plain(ring: Keyring, token: str, place: Place) -> str:
+    key = ring.find(key_id(token))
+    if key is None:
+        raise DoesNotOpen
+    return tokens.unseal(key, token, place)

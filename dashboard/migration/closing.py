@@ -16,7 +16,7 @@ from random import Random
 from dashboard.errors import Kind
 from dashboard.migration.execute import HopelessError
 from dashboard.migration.ledger import Failure, Finished, Ledger, Verdict
-from dashboard.migration.pace import ATTEMPTS, FATAL, HOPELESS_FROM_START, delay
+from dashboard.migration.pace import ATTEMPTS, FATAL, HOPELESS_FROM_START, REQUEST_ATTEMPTS, delay
 from dashboard.migration.pool import Dropped, Failed, Pool
 from dashboard.migration.reasons import (
     DIFFERS,
@@ -34,6 +34,7 @@ from dashboard.storage.driver import DeletesUnchanged, Driver
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
 from dashboard.storage.readable import list_readable
 from dashboard.storage.types import ObjectInfo
+from dashboard.storage.wire import few_attempts
 
 PAGE = 500
 GAP = 0.002
@@ -196,7 +197,8 @@ class Closing:
             if stop.is_set():
                 return None
             try:
-                with_patience(lambda: found.append(work(row)), stop, self._random)
+                with few_attempts(REQUEST_ATTEMPTS):
+                    with_patience(lambda: found.append(work(row)), stop, self._random)
             except Interrupted:
                 return None
             except StorageError as error:

@@ -176,9 +176,13 @@ class Execution:
             task.fresh = True
             self._changed.append(task)
         elif self._may_retry(result, tries):
-            heappush(self._again, (now + delay(task.attempts, self._random), next(self._order), task))
+            heappush(self._again, (now + self._pause(task, result), next(self._order), task))
         else:
             self._failed_for_good(task, result)
+
+    def _pause(self, task: Task, result: Failed) -> float:
+        # In an outage somebody has to find out soon that it is over.
+        return delay(task.attempts, self._random, None if self._outage() else result.kind)
 
     def _may_retry(self, result: Failed, tries: int) -> bool:
         if not result.retryable or result.kind is Kind.CHANGED:

@@ -8,8 +8,10 @@ from dashboard.errors import Kind
 
 ATTEMPTS = 5
 """How often one object is tried in a run."""
-THROTTLED_ATTEMPTS = 10
-"""The same when the backend only asks for patience."""
+REQUEST_ATTEMPTS = 2
+"""How often a driver may make one request of an attempt."""
+REPEATED_ATTEMPTS = 4
+"""As ``ATTEMPTS``, for failures that drivers answer with another request themselves: eight in all."""
 BASE_DELAY = 0.5
 LONGEST_DELAY = 20.0
 CALM = 2.0
@@ -19,13 +21,16 @@ HOPELESS_FROM_START = 50
 HOPELESS = 1000
 """The same when others succeeded before."""
 OUTAGE = 10
-"""Failures to connect in a row that make an outage: one worker keeps trying, attempts are not counted."""
+"""Failures to connect, and pleas for patience, in a row that make an outage: one worker keeps trying,
+attempts are not counted."""
 PATIENCE = 60.0
 """Seconds an outage may last before the run is given up."""
 
 FATAL = frozenset({Kind.BAD_CREDENTIALS, Kind.FULL, Kind.SEALED})
 """No object will do better than the one that met these."""
 _LINE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
+_AWAY = _LINE | {Kind.THROTTLED}
+"""A server that answers nobody: not to be reached, or asking everybody for patience."""
 # Not "not found": a folder removed at the source while we copy is a fact to record, not a fault to mend.
 HOPELESS_KINDS = _LINE | {Kind.DENIED, Kind.UNSUPPORTED, Kind.INTERNAL}
 
@@ -63,12 +68,14 @@ class Pace:
 
 def attempts_for(kind: Kind) -> int:
     """How often an object may fail in this way before it is recorded as failed."""
-    return THROTTLED_ATTEMPTS if kind is Kind.THROTTLED else ATTEMPTS
+    return REPEATED_ATTEMPTS if kind in _AWAY else ATTEMPTS
 
 
-def delay(attempt: int, random: Random) -> float:
-    """Seconds before the next attempt: exponential, with full jitter so that workers spread out."""
-    return random.uniform(0, min(LONGEST_DELAY, BASE_DELAY * 2.0**attempt))
+def delay(attempt: int, random: Random, kind: Kind | None = None) -> float:
+    """Seconds before the next attempt: exponential, with full jitter so that workers spread out. A server
+    that asks for patience gets more of it."""
+    base = BASE_DELAY * (4 if kind is Kind.THROTTLED else 1)
+    return random.uniform(0, min(LONGEST_DELAY, base * 2.0**attempt))
 
 
 class Breaker:
@@ -109,7 +116,7 @@ class Breaker:
 
     def attempt_failed(self, kind: Kind, now: float) -> bool:
         """An attempt failed; whether the run should be given up because the line is dead for too long."""
-        if kind not in _LINE:
+        if kind not in _AWAY:
             return False
         self._line_streak += 1
         if self._line_streak >= OUTAGE and self._outage_since is None:

@@ -10,6 +10,7 @@ from dashboard.migration.authorship import Authorship
 from dashboard.migration.closing import recorded_version
 from dashboard.migration.decide import is_still
 from dashboard.migration.names import beside
+from dashboard.migration.pace import REQUEST_ATTEMPTS
 from dashboard.migration.pool import Done, Dropped, Failed, Result, Task
 from dashboard.migration.reasons import (
     AGE_UNKNOWN,
@@ -27,6 +28,7 @@ from dashboard.storage.copying import Copied, Interrupted, copy_object, read_bac
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Entry, ObjectInfo
+from dashboard.storage.wire import few_attempts
 
 Stop = Callable[[], bool]
 
@@ -42,7 +44,8 @@ class Transfer:
         """Do what the row and the migration say. Returns failures of storage instead of raising them."""
         task.begin()
         try:
-            return _Move(self._authorship, self._source_name, task, stop).run()
+            with few_attempts(REQUEST_ATTEMPTS):
+                return _Move(self._authorship, self._source_name, task, stop).run()
         except Interrupted:
             return Dropped()
         except _NotReplaced as kept:

@@ -6,6 +6,8 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
@@ -151,9 +153,24 @@ def incomplete(why: str, *, host: str, operation: str, place: str) -> StorageErr
     )
 
 
+_most_attempts: ContextVar[int | None] = ContextVar("most_attempts", default=None)
+
+
+@contextmanager
+def few_attempts(most: int) -> Iterator[None]:
+    """While in here, on this thread, a request is made at most so many times: for callers that come again
+    themselves, because their patience and a driver's would multiply."""
+    token = _most_attempts.set(most)
+    try:
+        yield
+    finally:
+        _most_attempts.reset(token)
+
+
 def patiently(call: Callable[[], T], attempts: int) -> T:
     """Its result; it is called again, so many times in all, while the connection breaks or the server is
-    busy. For calls that may be repeated."""
+    busy. For calls that may be repeated. Under ``few_attempts`` fewer times."""
+    attempts = min(attempts, _most_attempts.get() or attempts)
     for attempt in range(1, attempts + 1):
         try:
             return call()

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.migration.types import Action, ObjectState, Spec, Verify
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
 from dashboard.storage.drivers.local import LocalDriver
 from dashboard.storage.types import Secret
 from tests.migration.across import migrate
+from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import LARGE, contents, some_objects
+from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.conftest import s3_on
 
@@ -76,5 +79,61 @@ def test_an_object_that_is_not_listed_under_its_name_is_no_copy(tmp_path: Path, 
         assert (rows[key].state, rows[key].kind) == (ObjectState.FAILED, "invalid_key")
         assert "does not list it" in rows[key].reason
         assert rows[key].remedy
+    book.close()
+    place.close()
+
+
+def test_an_object_that_a_server_never_takes_costs_few_requests(
+    tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for number in range(30):
+        (here / f"f{number}").write_bytes(b"%d" % number)
+    (here / "never").write_bytes(b"x")
+    (here / "never large").write_bytes(b"x" * LARGE)
+    place = s3_on(seaweedfs, seaweedfs.new_bucket(), "", endpoint=fault_proxy.endpoint)
+    busy = fault_proxy.slow_down(key="never", method="PUT", times=None)
+    begun = fault_proxy.slow_down(key="never large?uploads", method="POST", times=None)
+    book = SqlBook(tmp_path)
+    result = run(
+        MigrationJob(1, Spec(workers=4), lambda: True, "source"),
+        LocalDriver(str(here)),
+        place,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    failed = [row for row in book.rows() if row.state is ObjectState.FAILED]
+    assert {(row.key, row.kind) for row in failed} == {("never", "throttled"), ("never large", "throttled")}
+    assert (busy.hits, begun.hits) == (8, 8)
+    book.close()
+    place.close()
+
+
+def test_a_server_that_only_asks_for_patience_is_an_outage(
+    tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.migration.pace.PATIENCE", 0.5)
+    here = tmp_path / "here"
+    here.mkdir()
+    for number in range(40):
+        (here / f"f{number}").write_bytes(b"%d" % number)
+    place = s3_on(seaweedfs, seaweedfs.new_bucket(), "", endpoint=fault_proxy.endpoint)
+    busy = fault_proxy.slow_down(method="PUT", times=None)
+    book = SqlBook(tmp_path)
+    result = run(
+        MigrationJob(1, Spec(workers=4), lambda: True, "source"),
+        LocalDriver(str(here)),
+        place,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    assert result.state is State.FAILED
+    assert "slow down" in result.message
+    assert book.counters().failed == 0
+    assert busy.hits < 100
     book.close()
     place.close()

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -104,7 +105,9 @@ class Uploads:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3-part")
-            return self._threads.submit(self.send_part, scene, full, upload_id, number, data)
+            # How patient the caller wants it holds for this thread too.
+            run = copy_context().run
+            return self._threads.submit(run, self.send_part, scene, full, upload_id, number, data)
 
     def complete(
         self, scene: Scene, full: str, upload_id: str, parts: list[Part], *, if_absent: bool

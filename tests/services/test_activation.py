@@ -12,7 +12,9 @@ from dashboard.services.activation import Comparison
 from dashboard.services.backends_values import Draft
 from dashboard.services.services import Services
 from dashboard.storage.types import Secret
-from tests.servers.s3 import wait_until
+from tests.servers.liar import Answer, HttpLiar
+from tests.servers.liar_dialects import S3Dialect
+from tests.servers.s3 import Identity, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed, fill, running
 from tests.services.console import ADMIN, OPERATOR, VIEWER
@@ -101,6 +103,24 @@ def test_a_comparison_that_fails_says_why_and_can_be_repeated(services: Services
     assert known.sentence == known.message
     (tmp_path / "new").mkdir()
     assert compared(services, "new").complete
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_what_breaks_off_while_it_is_listed_was_not_compared(
+    services: Services, tmp_path: Path, active: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.storage.wire.pause", lambda attempt: None)
+    dialect = S3Dialect()
+    listed = {f"{number:03}": 1 for number in range(50)}
+    first = dialect.page(list(listed), "more follows")
+    fill(tmp_path / "new", listed)
+    with HttpLiar(lambda request: first if not dialect.token(request) else Answer(body=b"<html/>")) as liar:
+        add_s3(services, "liar", liar.endpoint, "bucket", Identity("liar", "KEY", "secret"))
+        if active:
+            services.activation.activate(ADMIN, "liar")
+        known = compared(services, "new" if active else "liar")
+    assert (known.running, known.at, known.complete) == (False, None, False)
+    assert "did not list everything" in known.sentence
 
 
 def test_a_fresh_comparison_is_shown_again_until_something_changes(

@@ -121,6 +121,11 @@ _LISTINGS: Mapping[str, Callable[[Dialect], Respond | None]] = {
 LISTINGS: Sequence[str] = tuple(f"listing: {name}" for name in _LISTINGS)
 """What is wrong with every page after the first, or with the order of pages."""
 
+BROKEN_OFF = "migration from there: a listing that breaks off"
+NOT_STORED = "migration to there: a receipt for what was not stored"
+MIGRATIONS: Sequence[str] = (BROKEN_OFF, NOT_STORED)
+"""Lies that only a whole migration could fall for."""
+
 _ABOUT = {
     "sign-in": "listing",
     "listing": "listing",
@@ -143,6 +148,10 @@ class HttpSubject:
     def telling(self, lie: str) -> AbstractContextManager[Driver] | None:
         """See ``Subject``."""
         asked, _, name = lie.partition(": ")
+        if lie == BROKEN_OFF:
+            return self._serving("listing", _second(_cut)(self._dialect))
+        if lie == NOT_STORED:
+            return self._serving("listing", lambda request: self._dialect.page([], ""))
         if lie in LISTINGS:
             said = _LISTINGS[name](self._dialect)
         elif lie in WIRE_LIES:
@@ -160,8 +169,9 @@ class HttpSubject:
         return lambda request: WIRE[name](self._dialect.answer(request))
 
     @contextmanager
-    def _serving(self, about: str, said: Respond) -> Iterator[Driver]:
+    def _serving(self, about: str, said: Respond | None) -> Iterator[Driver]:
         dialect = self._dialect
+        assert said is not None
 
         def respond(request: Request) -> Said:
             return said(request) if dialect.about(request) == about else dialect.answer(request)

@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Protocol
 from unittest import mock
 
+from dashboard.migration.memory import MemoryLedger
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.storage.copying import copy_object
 from dashboard.storage.driver import Connects, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
 from tests.servers.liar_dialects import CONTENT, KEY
-from tests.storage.liars_http import HTTP_SUBJECTS, LISTINGS, WIRE_LIES
+from tests.storage.liars_http import HTTP_SUBJECTS, LISTINGS, MIGRATIONS, WIRE_LIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hostile-servers.md"
 MOST_MEMORY = 64 * 1024 * 1024
@@ -68,6 +72,36 @@ def write(driver: Driver) -> None:
     driver.put(KEY, CONTENT)
 
 
+class Noticed(Exception):
+    """A migration ended, and not as if all had been well."""
+
+
+def migrate_from(driver: Driver) -> None:
+    """A migration whose source it is."""
+    _migrate(driver, MemoryDriver())
+
+
+def migrate_to(driver: Driver) -> None:
+    """A migration of one object whose destination it is."""
+    source = MemoryDriver()
+    source.put(KEY, CONTENT)
+    _migrate(source, driver)
+
+
+def _migrate(source: Driver, destination: Driver) -> None:
+    result = run(
+        MigrationJob(1, Spec(workers=1), lambda: True, "source"),
+        source,
+        destination,
+        MemoryLedger(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+        random=Random(1),
+    )
+    if (result.state, result.outcome) != (State.FINISHED, Outcome.CLEAN):
+        raise Noticed(result.message)
+
+
 def _etag(driver: Driver) -> str | None:
     return next(iter(driver.list())).etag
 
@@ -78,16 +112,18 @@ ASKED: Mapping[str, Callable[[Driver], None]] = {
     "look": look,
     "reading": copy,
     "write": write,
+    "migration from there": migrate_from,
+    "migration to there": migrate_to,
 }
 """What is asked of a driver, by the first word of the lie's name."""
 
 SUBJECTS: Sequence[Subject] = (*HTTP_SUBJECTS,)
-LIES: Sequence[str] = (*LISTINGS, *WIRE_LIES)
+LIES: Sequence[str] = (*LISTINGS, *MIGRATIONS, *WIRE_LIES)
 """``<what is asked>: <what the server does>``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Cell:
     """What became of one lie. ``said`` is the error's sentence, ``peak`` the most memory held, in bytes."""
 
     word: str
@@ -95,11 +131,11 @@ class Outcome:
     peak: int = 0
 
 
-def tell(subject: Subject, lie: str) -> Outcome:
+def tell(subject: Subject, lie: str) -> Cell:
     """Tell one driver one lie."""
     told = subject.telling(lie)
     if told is None:
-        return Outcome(NOT_ASKED)
+        return Cell(NOT_ASKED)
     ask = ASKED[lie.partition(":")[0]]
     with told as driver:
         tracemalloc.start()
@@ -109,7 +145,9 @@ def tell(subject: Subject, lie: str) -> Outcome:
                 ask(driver)
             except StorageError as error:
                 word, said = error.kind.value.replace("_", " "), error.reason
-            return Outcome(word, said, tracemalloc.get_traced_memory()[1])
+            except Noticed as error:
+                word, said = "failed", str(error)
+            return Cell(word, said, tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
             driver.close()
@@ -122,6 +160,9 @@ def in_a_hurry() -> Iterator[None]:
         mock.patch("dashboard.storage.wire.pause"),
         mock.patch("dashboard.storage.resuming._PAUSE", 0.0),
         mock.patch("dashboard.storage.http_line.PATIENCE", 0.2),
+        mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
+        mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
+        mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),
         mock.patch("dashboard.storage.answers._MOST_EMPTY", 50),
         mock.patch("azure.core.pipeline.transport.RequestsTransport.sleep"),
         mock.patch("azure.storage.blob._download.time"),
@@ -134,11 +175,12 @@ HEAD = """# What every driver makes of a hostile server
 Made by `make hostile`, which tells every lie to every driver (`tests/storage/lies.py`). Do not edit.
 
 A cell is the kind of error that the driver raises: nothing is taken for complete that may not be, and no
-more than 64 MiB are held meanwhile. `–`: the protocol has no such lie, or it changes nothing there.
+more than 64 MiB are held meanwhile. *failed*: the migration says that it did not go well. `–`: the protocol
+has no such lie, or it changes nothing there.
 """
 
 
-def page(outcomes: Mapping[tuple[str, str], Outcome]) -> str:
+def page(outcomes: Mapping[tuple[str, str], Cell]) -> str:
     """The text of docs/hostile-servers.md."""
     rows = [["the server's lie", *(f"`{subject.name}`" for subject in SUBJECTS)]]
     rows += [[lie, *(outcomes[subject.name, lie].word for subject in SUBJECTS)] for lie in LIES]

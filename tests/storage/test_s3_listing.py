@@ -10,8 +10,10 @@ import pytest
 
 from dashboard.storage.drivers._s3_errors import Scene
 from dashboard.storage.drivers._s3_http import Answer
-from dashboard.storage.drivers._s3_listing import entries
+from dashboard.storage.drivers._s3_listing import entries, unfinished
+from dashboard.storage.drivers.s3 import S3Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.types import Secret
 
 SCENE = Scene("list", "", "bucket", "127.0.0.1", "us-east-1")
 
@@ -81,3 +83,93 @@ def test_a_page_that_leads_to_itself_is_an_error() -> None:
 
     with pytest.raises(StorageError):
         listed(pages)
+
+
+class Answers:
+    """Stands for the signed client: says the same to whoever asks, but for the first page."""
+
+    def __init__(self, first: str, then: str) -> None:
+        self._first, self._then = first, then
+        self.asked = 0
+
+    def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
+        self.asked += 1
+        return Answer(200, {}, (self._then if query.keys() & MARKS else self._first).encode())
+
+
+MARKS = {"continuation-token", "key-marker"}
+MORE = "<IsTruncated>true</IsTruncated>"
+LISTINGS: Mapping[str, tuple[str, str, str]] = {
+    "objects": (
+        "ListBucketResult",
+        "<Contents><Key>a</Key><Size>1</Size></Contents>",
+        "<NextContinuationToken>1</NextContinuationToken>",
+    ),
+    "uploads": (
+        "ListMultipartUploadsResult",
+        "<Upload><Key>a</Key><UploadId>1</UploadId></Upload>",
+        "<NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker>1</NextUploadIdMarker>",
+    ),
+    "versions": (
+        "ListVersionsResult",
+        "<Version><Key>a</Key><VersionId>1</VersionId><Size>1</Size></Version>",
+        "<NextKeyMarker>a</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>",
+    ),
+}
+THEN = {
+    "another document": "<html/>",
+    "an error": "<Error><Code>InternalError</Code></Error>",
+    "half a page": "<{root}><IsTruncated>false</IsTruncated>",
+    "no word": "<{root}>{row}</{root}>",
+    "a damaged word": "<{root}><IsTruncated>tru</IsTruncated></{root}>",
+    "no marker": "<{root}>" + MORE + "{row}</{root}>",
+    "the same marker": "<{root}>" + MORE + "{row}{marker}</{root}>",
+}
+
+
+def everything(kind: str, client: Any) -> list[Any]:
+    if kind == "objects":
+        return list(entries(client, SCENE, ""))
+    if kind == "uploads":
+        return list(unfinished(client, SCENE, ""))
+    options = {"endpoint": "http://127.0.0.1:9", "bucket": "bucket", "access_key_id": "KEY"}
+    driver = S3Driver.from_options(options, {"secret_access_key": Secret("secret")})
+    client.scene = lambda operation: SCENE
+    driver._client = client
+    return list(driver.versions())
+
+
+@pytest.mark.parametrize("kind", LISTINGS)
+@pytest.mark.parametrize("then", THEN)
+def test_a_listing_is_all_there_is_only_where_the_server_says_so(
+    kind: str, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.storage.wire.pause", lambda attempt: None)
+    root, row, marker = LISTINGS[kind]
+    client = Answers(
+        f"<{root}>{MORE}{row}{marker}</{root}>", THEN[then].format(root=root, row=row, marker=marker)
+    )
+    with pytest.raises(StorageError, match="did not list everything"):
+        everything(kind, client)
+    assert client.asked in ((2, 3) if then == "the same marker" else (5, 6))
+
+    done = f"<{root}><IsTruncated>false</IsTruncated></{root}>"
+    assert len(everything(kind, Answers(f"<{root}>{MORE}{row}{marker}</{root}>", done))) == 1
+
+
+def test_a_page_that_broke_off_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.storage.wire.pause", lambda attempt: None)
+
+    class Flaky(Pages):
+        broke = False
+
+        def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
+            answer = super().send(method, scene, query=query)
+            if query.get("continuation-token") and not self.broke:
+                self.broke = True
+                return Answer(200, {}, answer.body[:-20])
+            return answer
+
+    pages = Flaky({"": page("a", token("1")), "1": page("b", truncated=False)})
+    assert listed(pages) == ["a", "b"]
+    assert pages.asked == ["", "1", "1"]

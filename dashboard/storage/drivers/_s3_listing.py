@@ -81,28 +81,34 @@ def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfi
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
     pages = Pages()
     while True:
-        root, more = page_of(client, scene, query, lambda body: _root(body, "ListMultipartUploadsResult"))
-        decode = decoder(root)
-        found = [
-            Unfinished(
-                decode(each.findtext("Key") or ""),
-                each.findtext("UploadId") or "",
-                seconds(each.findtext("Initiated")) or 0.0,
-            )
-            for each in root.iterfind("Upload")
-        ]
-        key, upload = decode(root.findtext("NextKeyMarker") or ""), root.findtext("NextUploadIdMarker") or ""
+        found, key, upload = page_of(client, scene, query, _uploads)
         with whole_listing(scene):
-            check_marker(more, key)
             pages.take(
                 [each.key for each in found],
-                f"{key}\0{upload}" if more else "",
+                f"{key}\0{upload}" if key else "",
                 first="\0".join((found[0].key, found[0].upload_id)) if found else "",
             )
         yield from found
-        if not more:
+        if not key:
             return
         query = {**query, "key-marker": key, "upload-id-marker": upload}
+
+
+def _uploads(body: bytes) -> tuple[list[Unfinished], str, str]:
+    """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
+    root, more = _root(body, "ListMultipartUploadsResult")
+    decode = decoder(root)
+    found = [
+        Unfinished(
+            decode(each.findtext("Key") or ""),
+            each.findtext("UploadId") or "",
+            seconds(each.findtext("Initiated")) or 0.0,
+        )
+        for each in root.iterfind("Upload")
+    ]
+    key = decode(root.findtext("NextKeyMarker") or "") if more else ""
+    check_marker(more, key)
+    return found, key, root.findtext("NextUploadIdMarker") or ""
 
 
 def page_of(

@@ -19,6 +19,7 @@ from dashboard.models.journal import Setting
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import database as module
 from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
+from dashboard.services.ledger import SqlLedger
 from dashboard.services.waiting_rows import waiting_of
 from dashboard.settings import Settings
 from tests.services.database_file import opened
@@ -220,6 +221,31 @@ def test_what_waited_before_holds_were_counted_waits_on(tmp_path: Path) -> None:
         assert (row.state, row.owner, row.attributes, row.attempts) == ("waiting", "", None, "")
         assert waiting_of(row).attributes is None
         assert session.scalars(select(WaitingHold)).all() == []
+
+
+def test_a_ledger_from_before_plans_noted_the_destination_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WORK_STEPS", module.WORK_STEPS[:3])
+    with opened(tmp_path) as database, database.work.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE migration_counters DROP COLUMN token")
+        connection.exec_driver_sql("ALTER TABLE migration_objects DROP COLUMN found")
+        connection.exec_driver_sql("INSERT INTO migration_counters (migration_id, found) VALUES (7, 1)")
+        connection.exec_driver_sql(
+            "INSERT INTO migration_objects (migration_id, key, size, state, action)"
+            " VALUES (7, 'a', 1, 'pending', 'replace')"
+        )
+        connection.exec_driver_sql("PRAGMA user_version = 2")
+    for _ in range(2):
+        with opened(tmp_path) as database:
+            ledger = SqlLedger(database.work, 7)
+            ledger.begin()
+            token = ledger.token()
+            assert len(token) == 32
+            assert [row.found for row in ledger.claim(1, 0.0)] == ["*"]
+            again = SqlLedger(database.work, 7)
+            again.begin()
+            assert again.token() == token
 
 
 def _open_in_child(folder: str, gate: multiprocessing.synchronize.Event) -> None:

@@ -252,10 +252,11 @@ def _sentences() -> Iterator[None]:
     except IntegrityError:
         raise
     except DatabaseError as error:
-        raise _translated(error) from error
+        raise translated(error) from error
 
 
-def _translated(error: DatabaseError) -> StowageError:
+def translated(error: DatabaseError) -> StowageError:
+    """SQLite's refusal as an error a person can act on."""
     text = str(error.orig).lower()
     if "locked" in text or "busy" in text:
         return StowageError(

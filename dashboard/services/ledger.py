@@ -36,7 +36,7 @@ from dashboard.migration.ledger import (
 )
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, failure_groups, listing, live, objects
-from dashboard.services.ledger_engine import create_work_tables, writer
+from dashboard.services.ledger_engine import create_work_tables, patient_transaction, writer
 from dashboard.services.ledger_folders import forget_folders
 from dashboard.services.ledger_queries import read_counters
 from dashboard.services.ledger_rows import (
@@ -81,7 +81,7 @@ class SqlLedger:
     @contextmanager
     def _write(self, delta: Mapping[str, int] | None = None) -> Iterator[Connection]:
         """A transaction whose first statement checks the fence and applies ``delta``."""
-        with self._lock, self._writer.begin() as connection:
+        with self._lock, patient_transaction(self._writer) as connection:
             self._count(connection, delta or {})
             yield connection
 
@@ -101,7 +101,7 @@ class SqlLedger:
 
     def begin(self) -> Counters:
         """See ``Ledger.begin``."""
-        with self._lock, self._writer.begin() as connection:
+        with self._lock, patient_transaction(self._writer) as connection:
             connection.execute(upsert(counters).values(migration_id=self._id).on_conflict_do_nothing())
             mine = counters.c.migration_id == self._id
             stored = connection.scalar(select(counters.c.fence).where(mine)) or 0

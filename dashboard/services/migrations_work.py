@@ -17,9 +17,10 @@ from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends
-from dashboard.services.database import Database
+from dashboard.services.database import Database, translated
 from dashboard.services.jobs import enqueue, holds
 from dashboard.services.ledger import SqlLedger
+from dashboard.services.ledger_engine import BUSY_SECONDS
 from dashboard.services.migrations_places import path
 from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
@@ -61,13 +62,7 @@ class MigrationWork:
             return Verdict(requeue=True)
         except DatabaseError as error:
             log.exception("The ledger of migration %d cannot be used", row.id)
-            raise StowageError(
-                Kind.INTERNAL,
-                "The ledger of this migration could not be written.",
-                operation="migration",
-                subject=str(row.id),
-                remedy="See that the disk of the instance folder has room, then resume the migration.",
-            ) from error
+            raise _unwritten(row.id, translated(error)) from error
         finally:
             if not stragglers:
                 self._backends.release(label)
@@ -163,7 +158,18 @@ class _Watch:
         return self._approved
 
     def on_state(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
-        """Record a state in one fenced transaction, with its audit row and what follows from it."""
+        """Record a state in one fenced transaction, with its audit row and what follows from it. Waits for
+        a database that is busy."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._record(state, outcome, message, remedy)
+                return
+            except StowageError as error:
+                if error.operation != "database" or not error.retryable or time.monotonic() >= deadline:
+                    raise
+
+    def _record(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
         with self._database.write() as session:
             if not holds(session, self._context.job):
                 raise FencedOut
@@ -229,6 +235,21 @@ class _Watch:
 
     def _seconds(self) -> float:
         return self._elapsed + time.monotonic() - self._began
+
+
+def _unwritten(migration_id: int, why: StowageError) -> StowageError:
+    busy = why.kind is Kind.TIMEOUT
+    return StowageError(
+        why.kind,
+        "Another program has the ledger of this migration (work.db) locked."
+        if busy
+        else f"The ledger of this migration could not be written. {why.reason}",
+        operation="migration",
+        subject=str(migration_id),
+        remedy="End that program, such as a backup or a database browser, then resume the migration."
+        if busy
+        else f"{why.remedy} Then resume the migration.",
+    )
 
 
 def _fence(job: Job) -> int:

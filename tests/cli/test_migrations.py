@@ -10,15 +10,20 @@ import pty
 import re
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dashboard.migration.plan import plan
+from dashboard.services.database import PRAGMAS
 from tests.cli.conftest import Cli
 from tests.storage.locked import LOCKED, Locked
 
@@ -73,6 +78,61 @@ def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: 
     retried = console("migrations", "retry-failed", "1", "--json")
     assert retried.code == 0, retried.err
     assert contents(tmp_path / "other") == contents(files)
+
+
+@pytest.fixture
+def work_database(instance: Path, console: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the ledgers, with little patience of SQLite's own."""
+    impatient = tuple(each.replace("5000", "50") for each in PRAGMAS)
+    monkeypatch.setattr("dashboard.services.database.PRAGMAS", impatient)
+    assert console("backend", "list").code == 0
+    return instance / "work.db"
+
+
+@pytest.mark.parametrize("name", ["work.db", "stowage.db"])
+def test_a_database_that_is_locked_for_a_while_is_waited_for(
+    console: Cli, files: Path, work_database: Path, tmp_path: Path, name: str
+) -> None:
+    lock = sqlite3.connect(work_database.with_name(name), isolation_level=None, check_same_thread=False)
+    hook: list[threading.Timer] = []
+
+    def lock_for_a_while(*_: object) -> None:
+        if not hook:
+            lock.execute("BEGIN IMMEDIATE")
+            hook.append(threading.Timer(0.6, lock.rollback))
+            hook[0].start()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dashboard.migration.run.plan", _before(lock_for_a_while))
+        answer = console("migrate", "local-disk", "other", "--yes")
+    hook[0].join()
+    lock.close()
+    assert answer.code == 0, answer.err
+    assert contents(tmp_path / "other") == contents(files)
+
+
+def test_a_ledger_that_stays_locked_is_no_matter_of_disk_room(
+    console: Cli, files: Path, work_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.exists()
+    monkeypatch.setattr("dashboard.services.ledger_engine.BUSY_SECONDS", 0.2)
+    lock = sqlite3.connect(work_database, isolation_level=None, check_same_thread=False)
+    monkeypatch.setattr("dashboard.migration.run.plan", _before(lambda: lock.execute("BEGIN IMMEDIATE")))
+    answer = console("migrate", "local-disk", "other", "--yes")
+    lock.close()
+    assert answer.code == 1
+    assert "work.db) locked" in answer.out
+    assert "room" not in answer.out + answer.err
+    monkeypatch.undo()
+    assert console("migrations", "resume", "1").code == 0
+
+
+def _before(first: Callable[[], object]) -> Callable[..., object]:
+    def planned(*arguments: Any, **more: Any) -> object:
+        first()
+        return plan(*arguments, **more)
+
+    return planned
 
 
 def test_an_unreadable_folder_stops_nothing_else(

@@ -23,22 +23,33 @@ METADATA = frozenset(
         "fd20:ce::254",  # GCP
         "100.100.100.200",  # Alibaba Cloud
         "192.0.0.192",  # Oracle Cloud
+        "fd00:c1::a9fe:a9fe",  # Oracle Cloud
+        "fd00:42::42",  # Scaleway
         "168.63.129.16",  # Azure WireServer
     )
+)
+_PROVIDERS_OWN = (
+    # Name servers, clocks and identities beside the metadata, for the machines of one provider.
+    IPv6Network("fd00:ec2::/32"),  # AWS
+    IPv6Network("fd20:ce::/32"),  # GCP
 )
 METADATA_NAMES = frozenset(
     {"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
 )
 
-# Ranges whose last 32 bits are an IPv4 address (RFC 4291, RFC 6052, RFC 8215); 6to4, Teredo and
+# Ranges whose last 32 bits are an IPv4 address (RFC 4291, RFC 6052); 6to4, Teredo and
 # ISATAP are taken apart by hand below.
 _EMBEDS_IPV4_LAST = (
     IPv6Network("::/96"),
     IPv6Network("::ffff:0:0/96"),
     IPv6Network("::ffff:0:0:0/96"),
     IPv6Network("64:ff9b::/96"),
-    IPv6Network("64:ff9b:1::/48"),
 )
+# Where in it the IPv4 address stands is known to its translator only (RFC 8215).
+_TRANSLATED_LOCALLY = IPv6Network("64:ff9b:1::/48")
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
+"""For protocols between machines of one network (RFC 6890): translators, relays, Oracle's metadata."""
+_BROADCAST = IPv4Address("255.255.255.255")
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 
@@ -81,15 +92,26 @@ def address_refusal(address: str) -> str:
     # ::1 lies in the IPv4-compatible range without being one.
     candidates = (parsed,) if parsed.is_loopback else (parsed, *hidden)
     for candidate in candidates:
-        if candidate in METADATA:
-            return f"{address} is a cloud metadata address. Stowage never connects to those."
-        if candidate.is_link_local:
-            return f"{address} is a link-local address. Stowage never connects to those."
-        if candidate.is_multicast or candidate.is_unspecified or candidate == IPv4Address("255.255.255.255"):
-            return f"{address} is not the address of one server."
-        if isinstance(candidate, IPv4Address) and candidate in _THIS_NETWORK:
-            return f"{address} is not the address of one server."
+        if what := _what_it_is(candidate):
+            return f"{address} is {what}"
     return ""
+
+
+def _what_it_is(address: IPv4Address | IPv6Address) -> str:
+    """What makes an address one that nothing may connect to; empty for one of a server."""
+    if address in METADATA or any(address in network for network in _PROVIDERS_OWN):
+        return "a cloud metadata address. Stowage never connects to those."
+    if address.is_link_local:
+        return "a link-local address. Stowage never connects to those."
+    if isinstance(address, IPv6Address):
+        if address.is_site_local:
+            return "a site-local address. Stowage never connects to those."
+        if address in _TRANSLATED_LOCALLY:
+            return "translated to one that only the network knows. Write the server's own address."
+    one_server = not (address.is_multicast or address.is_unspecified or address == _BROADCAST)
+    if isinstance(address, IPv4Address):
+        one_server = one_server and address not in _THIS_NETWORK and address not in _PROTOCOLS
+    return "" if one_server else "not the address of one server."
 
 
 def host_refusal(host: str) -> str:

@@ -76,9 +76,10 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     return addresses
 
 
-def connect(host: str, port: int, addresses: Sequence[str]) -> socket.socket:
-    """A TCP connection to the first address that answers, within ``CONNECT_SECONDS`` in all."""
-    deadline = time.monotonic() + CONNECT_SECONDS
+def connect(host: str, port: int, addresses: Sequence[str], *, seconds: float | None = None) -> socket.socket:
+    """A TCP connection to the first address that answers, within ``seconds`` (``CONNECT_SECONDS``) in all."""
+    seconds = CONNECT_SECONDS if seconds is None else seconds
+    deadline = time.monotonic() + seconds
     last: OSError = TimeoutError()
     for number, address in enumerate(addresses):
         # The later addresses get their share: a dead IPv6 route must not use up all the time.
@@ -87,10 +88,10 @@ def connect(host: str, port: int, addresses: Sequence[str]) -> socket.socket:
             return socket.create_connection((address, port), timeout=max(share, 0.1))
         except OSError as error:
             last = error
-    raise _unconnected(last, host, port) from last
+    raise _unconnected(last, host, port, seconds) from last
 
 
-def _unconnected(error: OSError, host: str, port: int) -> StorageError:
+def _unconnected(error: OSError, host: str, port: int, seconds: float) -> StorageError:
     if isinstance(error, ConnectionRefusedError):
         return _failure(
             Kind.UNREACHABLE,
@@ -102,7 +103,7 @@ def _unconnected(error: OSError, host: str, port: int) -> StorageError:
     if isinstance(error, TimeoutError):
         return _failure(
             Kind.TIMEOUT,
-            f"“{host}” did not answer on port {port} within {CONNECT_SECONDS:.0f} seconds.",
+            f"“{host}” did not answer on port {port} within {seconds:.0f} seconds.",
             host,
             "connect",
             "Check the host and port; a firewall on the way may drop the connection.",

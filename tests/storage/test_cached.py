@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 import stat
 import threading
 import time
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -343,6 +345,27 @@ def test_a_redis_that_is_down_is_no_obstacle(place: Counting, caplog: pytest.Log
     driver.close()
     assert caplog.text.count("does not answer") == 1
     assert PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_a_redis_whose_name_leads_to_a_forbidden_address_is_not_asked(
+    scheme: str, place: Counting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = [(2, 1, 6, "", ("169.254.169.254", 6379))]
+    monkeypatch.setattr("dashboard.storage.connecting.socket.getaddrinfo", lambda *_, **__: found)
+
+    def unasked(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a connection was tried")
+
+    monkeypatch.setattr(socket, "create_connection", unasked)
+    monkeypatch.setattr(socket.socket, "connect", unasked)
+    address = Secret(f"{scheme}://:{PASSWORD}@cache.example.com:6379/0")
+    driver = Cached(place, RedisShelf(address, "x:"))
+    place.put("a", b"hello")
+    assert get(driver, "a") == get(driver, "a") == b"hello"
+    assert "leads to a forbidden address" in caplog.text
+    assert PASSWORD not in caplog.text
+    driver.close()
 
 
 # Options

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import io
 import logging
+import socket
 import time
 from typing import BinaryIO
 
 import redis
 
+from dashboard.errors import Kind
+from dashboard.storage.connecting import connect, resolve
+from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers._shelves import MemorySlip, Slip
 
@@ -24,14 +28,40 @@ _SECONDS = 2.0
 _LEFT_ALONE = 10.0
 
 
+class _NotAllowed(redis.RedisError):
+    """The name led to an address that nothing may connect to. Not tried again by the client."""
+
+
+class _Connection(redis.Connection):
+    """Asks the name servers and connects as every driver does: the addresses are looked at in between."""
+
+    def _connect(self) -> socket.socket:
+        try:
+            found = connect(self.host, self.port, resolve(self.host, self.port), seconds=_SECONDS)
+        except StorageError as error:
+            refused = _NotAllowed if error.kind is Kind.DENIED else redis.ConnectionError
+            raise refused(error.reason) from error
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        found.settimeout(self.socket_timeout)
+        return found
+
+
+class _TlsConnection(redis.SSLConnection, _Connection):
+    """The same, with TLS on top."""
+
+
 class RedisShelf:
     """See ``Shelf``. ``prefix`` keeps backends apart."""
 
     largest = LARGEST
 
     def __init__(self, url: Secret, prefix: str) -> None:
+        address = url.reveal()
         self._client = redis.Redis.from_url(
-            url.reveal(), socket_connect_timeout=_SECONDS, socket_timeout=_SECONDS
+            address,
+            connection_class=_TlsConnection if address.startswith("rediss:") else _Connection,
+            socket_connect_timeout=_SECONDS,
+            socket_timeout=_SECONDS,
         )
         self._prefix = prefix
         self._silent_until = float("-inf")
@@ -77,7 +107,9 @@ class RedisShelf:
         return time.monotonic() < self._silent_until
 
     def _trouble(self, error: redis.RedisError) -> None:
-        if not self._silent:
+        if not self._silent and isinstance(error, _NotAllowed):
+            log.warning("The cache in Redis is not used: %s", error)
+        elif not self._silent:
             # Without its text, which may hold the address and more.
             log.warning("The cache in Redis does not answer: %s", type(error).__name__)
         self._silent_until = time.monotonic() + _LEFT_ALONE

@@ -207,8 +207,12 @@ def _check(stop: Stop) -> None:
 
 
 def _feed(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
+    left = reading.info.size
     for chunk in reading.chunks():
         _check(stop)
+        left -= len(chunk)
+        if left < 0:
+            raise Damaged(reading.info.key, f"More of “{reading.info.key}” came than it has bytes.")
         take(chunk)
 
 
@@ -311,8 +315,10 @@ class _Job:
                 for chunk in reading.chunks():
                     _check(self.stop)
                     check.update(chunk)
-                    writing.write(chunk)
                     done += len(chunk)
+                    if done > info.size:
+                        raise Damaged(self.entry.key, f"More of “{self.entry.key}” came than it has bytes.")
+                    writing.write(chunk)
                     self.progress(done)
                 if not check.passed():
                     info = self._undamaged(info, check)

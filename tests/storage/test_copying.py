@@ -483,6 +483,34 @@ class Slow:
             Slow.open_now -= 1
 
 
+def test_reading_and_writing_stop_where_more_comes_than_was_listed(local: LocalDriver) -> None:
+    size = 9 * MIB
+
+    class Endless(Slow):
+        handed_over = 0
+
+        def chunks(self) -> Iterator[bytes]:
+            while Endless.handed_over < 50 * MIB:
+                Endless.handed_over += MIB
+                yield bytes(MIB)
+
+    class Source:
+        name = "endless"
+
+        def read(self, key: str, *, if_version: str | None = None) -> Endless:
+            return Endless(size)
+
+    for attempt in (
+        lambda: copy(Source(), local, Entry("k", size), to="k"),  # type: ignore[arg-type]
+        lambda: read_back(Source(), "k", stop=lambda: False),  # type: ignore[arg-type]
+    ):
+        Endless.handed_over = 0
+        with pytest.raises(Damaged, match="More of"):
+            attempt()
+        assert Endless.handed_over == size + MIB
+    assert not list(local.list())
+
+
 def test_large_copies_share_a_budget_of_memory(local: LocalDriver) -> None:
     size = 9 * MIB
 

@@ -17,15 +17,16 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
-import urllib3
-
 from dashboard.errors import Kind
+from dashboard.storage.answers import Unreadable, json_object
 from dashboard.storage.errors import StorageError
+from dashboard.storage.http_exchange import Broken
+from dashboard.storage.http_server import HttpServer, explained, whole
 from dashboard.storage.types import Secret
 
 CLOUDFRONT = "https://cloudfront.amazonaws.com"
 CLOUDFLARE = "https://api.cloudflare.com"
-_SECONDS = urllib3.Timeout(connect=5.0, read=15.0)
+_IDLE = 15.0
 
 
 class Network(Protocol):
@@ -49,33 +50,32 @@ class _Requests:
     def __init__(self, endpoint: str, service: str) -> None:
         self.endpoint = endpoint
         self._service = service
-        self._pool = urllib3.PoolManager(retries=False, timeout=_SECONDS)
+        self._server = HttpServer(endpoint)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body of an answer 2xx. Raises ``StorageError``."""
         try:
-            answer = self._pool.request(
-                "POST", self.endpoint + path, headers=dict(headers), body=body, redirect=False
-            )
-        except urllib3.exceptions.HTTPError as error:
+            response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
+            answer = whole(response) if 200 <= response.status < 300 else explained(response)
+        except Broken as error:
             reason = f"{self._service} does not answer."
             raise _failure(Kind.UNREACHABLE, reason, "Look at its status page.") from error
         if 200 <= answer.status < 300:
-            return answer.data
+            return answer.body
         if answer.status in (401, 403):
             reason = f"{self._service} refuses the credentials for purging."
             raise _failure(Kind.BAD_CREDENTIALS, reason, "Check the key or token and what it may do.")
         if answer.status == 404:
             reason = f"{self._service} knows no such distribution or zone."
             raise _failure(Kind.NOT_FOUND, reason, "Check the distribution or zone ID.")
-        if answer.status == 429 or b"TooManyInvalidations" in answer.data:
+        if answer.status == 429 or b"TooManyInvalidations" in answer.body:
             reason = f"{self._service} is being told of too much at once."
             raise _failure(Kind.THROTTLED, reason, "Addresses expire by their own time.")
         reason = f"{self._service} answered with status {answer.status}."
         raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the ID and key here.")
 
     def close(self) -> None:
-        self._pool.clear()
+        self._server.close()
 
 
 class CloudFront:
@@ -149,10 +149,10 @@ class Cloudflare:
         }
         body = json.dumps({"files": list(addresses)}).encode()
         try:
-            answer = json.loads(self._requests.post(self._path, headers, body))
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or answer.get("success") is not True:
+            answer = json_object(self._requests.post(self._path, headers, body))
+        except Unreadable:
+            answer = {}
+        if answer.get("success") is not True:
             reason = "Cloudflare did not say that it forgot the addresses."
             raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the zone ID here.")
 

@@ -28,7 +28,14 @@ from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.processes import is_alive
 from dashboard.services.sending_home import Ending, WayHome, measured
-from dashboard.services.waiting_rows import READABLE, attempts_from, attempts_text, is_held, waiting_of
+from dashboard.services.waiting_rows import (
+    READABLE,
+    attempts_from,
+    attempts_text,
+    drop_dead_holds,
+    is_held,
+    waiting_of,
+)
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.standing_in import Attempt, Waiting, may_arrive_late
@@ -170,6 +177,7 @@ class Homecoming:
         long_ago = time.time() - GIVEN_UP
         row = WaitingObject
         with self._database.write() as session:
+            drop_dead_holds(session, backend_id)
             mine = select(row).where(row.home_id == backend_id)
             for each in session.scalars(mine.where(row.state == "sending")):
                 # What was under way may still be carried out there.

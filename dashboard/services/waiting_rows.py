@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import fields
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.waiting import WaitingHold, WaitingObject
@@ -72,13 +72,16 @@ def is_unsettled(row: WaitingObject) -> bool:
 
 
 def is_held(session: Session, home_id: int, key: bytes) -> bool:
-    """Whether some writer may be replacing this key at home. Holds of the dead are removed."""
+    """Whether some writer may be replacing this key at home."""
     query = select(WaitingHold).where(WaitingHold.home_id == home_id, WaitingHold.key == key)
-    holds = list(session.scalars(query))
-    dead = [hold.id for hold in holds if not _counts(hold)]
-    if dead:
-        session.execute(delete(WaitingHold).where(WaitingHold.id.in_(dead)))
-    return len(holds) > len(dead)
+    return any(_counts(hold) for hold in session.scalars(query))
+
+
+def drop_dead_holds(session: Session, home_id: int) -> None:
+    """Remove what writers left that were killed."""
+    for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
+        if not _counts(hold):
+            session.delete(hold)
 
 
 def _counts(hold: WaitingHold) -> bool:

@@ -25,7 +25,7 @@ from dashboard.services import homecoming
 from dashboard.services.backends_values import Draft
 from dashboard.services.services import Services
 from dashboard.services.waiting import SqlBook
-from dashboard.storage import circuit
+from dashboard.storage import Backend, circuit
 from dashboard.storage.django_files import StowageStorage
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.drivers.local import LocalDriver
@@ -498,3 +498,15 @@ def test_django_saves_in_an_outage(disk: Disk, tmp_path: Path) -> None:
         disk.send()
         assert (disk.root / names[0]).read_bytes() == b"during"
         assert (disk.root / "photos/rome.jpg").read_bytes() == b"before"
+
+
+def test_folders_of_what_waits_are_shown(disk: Disk) -> None:
+    (disk.root / "c").mkdir()
+    (disk.root / "c" / "at-home").write_bytes(b"x")
+    disk.away(("a/b/c.txt", b"1"), ("c/d.txt", b"2"), ("top.txt", b"3"), ("ab/x", b"4"))
+    backend = Backend("home", disk.driver)
+    assert sorted(backend.directories()) == ["a", "ab", "c"]
+    assert sorted(backend.directories(recursive=True)) == ["a", "a/b", "ab", "c"]
+    assert [entry.key for entry in backend.files("a/b")] == ["a/b/c.txt"]
+    assert backend.delete_directory("a") == 1
+    assert sorted(backend.directories()) == ["ab", "c"]

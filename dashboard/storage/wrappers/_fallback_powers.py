@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from dashboard.storage.driver import Links, ReadsRanges, SetsVisibility
+from dashboard.storage.driver import KeepsFolders, Links, ReadsRanges, SetsVisibility
 from dashboard.storage.errors import NotFound, StorageError
 from dashboard.storage.object_powers import (
     DeletesMany,
@@ -67,6 +67,31 @@ class ReadsParts(Falling):
                 if len(found) == length:
                     break
         return bytes(found)
+
+
+class FoldersOfBoth(Falling):
+    """Folders at home, and those that will be there once what waits is."""
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``."""
+        assert isinstance(self.inner, KeepsFolders)
+        self.inner.make_folder(folder)
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``."""
+        assert isinstance(self.inner, KeepsFolders)
+        prefix = f"{folder}/" if folder else ""
+        below = (each.key.removeprefix(prefix).split("/") for each in self._book.under(prefix))
+        waiting = {names[0] for names in below if len(names) > 1}
+        for name in self.inner.folders(folder):
+            waiting.discard(name)
+            yield name
+        yield from sorted(waiting)
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. One in which something waits is made again when that goes home."""
+        assert isinstance(self.inner, KeepsFolders)
+        self.inner.remove_folder(folder)
 
 
 class LinksToHome(Falling):

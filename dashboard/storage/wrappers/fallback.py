@@ -54,7 +54,6 @@ class Fallback(Falling):
     forwards = CONNECTION | {
         ChecksSettings,
         CreatesBuckets,
-        KeepsFolders,
         KeepsMetadata,
         LooksBeforeCreating,
         RefusesWrites,
@@ -64,6 +63,7 @@ class Fallback(Falling):
             DeletesMany: powers.DeletesManyAtHome,
             HasTiers: powers.TierAtHome,
             HoldsTags: powers.TagsAtHome,
+            KeepsFolders: powers.FoldersOfBoth,
             KeepsVersions: powers.VersionsAtHome,
             Links: powers.LinksToHome,
             ReadsRanges: powers.ReadsParts,

@@ -25,6 +25,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
 from tests.servers.liar_dialects import CONTENT, KEY
+from tests.storage.liars_files import FILE_LIES, FILE_SUBJECTS
 from tests.storage.liars_http import HTTP_SUBJECTS, LISTINGS, MIGRATIONS, WIRE_LIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hostile-servers.md"
@@ -117,8 +118,8 @@ ASKED: Mapping[str, Callable[[Driver], None]] = {
 }
 """What is asked of a driver, by the first word of the lie's name."""
 
-SUBJECTS: Sequence[Subject] = (*HTTP_SUBJECTS,)
-LIES: Sequence[str] = (*LISTINGS, *MIGRATIONS, *WIRE_LIES)
+SUBJECTS: Sequence[Subject] = (*HTTP_SUBJECTS, *FILE_SUBJECTS)
+LIES: Sequence[str] = (*LISTINGS, *FILE_LIES, *MIGRATIONS, *WIRE_LIES)
 """``<what is asked>: <what the server does>``."""
 
 

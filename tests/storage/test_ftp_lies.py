@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count, repeat
 
 import pytest
@@ -16,78 +15,13 @@ from dashboard.storage.drivers import _ftp_line, _walking
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from tests.servers.ftp_liar import DONE, FOLDER, FtpScript
 from tests.servers.liar import Liar
 from tests.storage.objects import get
 
-OPENING, DONE = "150 Here it comes", "226 Done"
-FOLDER = "250-Here\r\n type=dir; /\r\n250 End"
-
-
-class Script:
-    """A server that says what a test wants. ``replies`` by command; ``data`` is what comes over the data
-    connection of MLSD, LIST and RETR, and ``after`` the reply when it is over."""
-
-    def __init__(
-        self,
-        *,
-        data: bytes | Callable[[], Iterator[bytes]] = b"",
-        after: str = DONE,
-        features: str = "211-Features\r\n MLST type*;size*;modify*;\r\n211 End",
-        greeting: str | Iterator[str] = "220 Ready",
-        **replies: str | Iterator[str],
-    ) -> None:
-        self.data = data
-        self.after = after
-        self.commands: list[str] = []
-        self.sent = 0
-        self._replies: dict[str, str | Iterator[str]] = {
-            "greeting": greeting,
-            "USER": "331 Password",
-            "PASS": "230 In",
-            "FEAT": features,
-            "PWD": '257 "/"',
-            "MLST": FOLDER,
-            **replies,
-        }
-
-    def __call__(self, control: socket.socket) -> None:
-        self._say(control, self._replies["greeting"])
-        with control.makefile("rb") as lines, ExitStack() as stack:
-            listener = None
-            for line in lines:
-                command = line.decode("latin-1").split()[0].upper()
-                self.commands.append(command)
-                if command in ("PASV", "EPSV"):
-                    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-                    port = listener.getsockname()[1]
-                    control.sendall(f"227 Mode (127,0,0,1,{port >> 8},{port & 255})\r\n".encode())
-                elif command in ("MLSD", "LIST", "RETR", "STOR") and command not in self._replies:
-                    assert listener is not None
-                    control.sendall(f"{OPENING}\r\n".encode())
-                    self._transfer(listener, receives=command == "STOR")
-                    self._say(control, self.after)
-                else:
-                    self._say(control, self._replies.get(command, "200 Fine"))
-
-    def _transfer(self, listener: socket.socket, *, receives: bool) -> None:
-        connection = listener.accept()[0]
-        with connection, suppress(OSError):
-            if receives:
-                while connection.recv(65536):
-                    pass
-            for piece in (self.data,) if isinstance(self.data, bytes) else self.data():
-                connection.sendall(piece)
-                self.sent += len(piece)
-
-    def _say(self, control: socket.socket, said: str | Iterator[str]) -> None:
-        for each in (said,) if isinstance(said, str) else said:
-            if each:
-                control.sendall(f"{each}\r\n".encode("latin-1"))
-                self.sent += len(each)
-
 
 @contextmanager
-def telling(script: Script, **options: str) -> Iterator[Driver]:
+def telling(script: FtpScript, **options: str) -> Iterator[Driver]:
     """A driver of such a server."""
     with Liar(script) as server:
         chosen = {"host": "127.0.0.1", "port": str(server.port), "user": "u", "tls": "none", **options}
@@ -122,29 +56,29 @@ UNIX = b"-rw-r--r--   1 ada  staff     1 Nov 21 08:15 a\r\n"
 
 
 def test_an_honest_listing_is_read() -> None:
-    with telling(Script(data=B + A)) as driver:
+    with telling(FtpScript(data=B + A)) as driver:
         assert keys_of(driver) == ["a", "b"]
 
 
 BROKEN_LISTINGS = {
-    "cut, and no word": Script(data=A, after=""),
-    "cut, and a word of it": Script(data=A, after="426 Connection closed"),
-    "given up": Script(data=A, after="451 Local error"),
-    "refused at the end": Script(data=A, after="550 Failed to read the folder"),
-    "a reply to another question": Script(data=A, after="200 Type set to I"),
-    "a reply that is none": Script(data=A, after="Done"),
-    "cut in a name": Script(data=A + b"type=file;size=2; long-na"),
-    "cut in the facts": Script(data=A + B[:20]),
-    "a page in place of a list": Script(data=b"<html>\r\n<body>Sign in</body>\r\n</html>\r\n"),
-    "no type": Script(data=A + b"size=2; b\r\n"),
-    "no size": Script(data=A + b"type=file; b\r\n"),
-    "a size that is none": Script(data=A + b"type=file;size=" + b"9" * 5000 + b"; b\r\n"),
-    "no name": Script(data=A + b"type=file;size=1; \r\n"),
-    "a path": Script(data=A + b"type=file;size=1; ../b\r\n"),
-    "a name that comes twice": Script(data=A + B + A),
-    "a line without end": Script(data=A + b"type=file;size=1; " + b"x" * 70_000 + b"\r\n"),
-    "an old listing nobody can read": Script(data=UNIX + b"FILE;1  12/24\r\n", features="502 No"),
-    "an old listing, cut": Script(data=UNIX + UNIX[:-3], features="502 No"),
+    "cut, and no word": FtpScript(data=A, after=""),
+    "cut, and a word of it": FtpScript(data=A, after="426 Connection closed"),
+    "given up": FtpScript(data=A, after="451 Local error"),
+    "refused at the end": FtpScript(data=A, after="550 Failed to read the folder"),
+    "a reply to another question": FtpScript(data=A, after="200 Type set to I"),
+    "a reply that is none": FtpScript(data=A, after="Done"),
+    "cut in a name": FtpScript(data=A + b"type=file;size=2; long-na"),
+    "cut in the facts": FtpScript(data=A + B[:20]),
+    "a page in place of a list": FtpScript(data=b"<html>\r\n<body>Sign in</body>\r\n</html>\r\n"),
+    "no type": FtpScript(data=A + b"size=2; b\r\n"),
+    "no size": FtpScript(data=A + b"type=file; b\r\n"),
+    "a size that is none": FtpScript(data=A + b"type=file;size=" + b"9" * 5000 + b"; b\r\n"),
+    "no name": FtpScript(data=A + b"type=file;size=1; \r\n"),
+    "a path": FtpScript(data=A + b"type=file;size=1; ../b\r\n"),
+    "a name that comes twice": FtpScript(data=A + B + A),
+    "a line without end": FtpScript(data=A + b"type=file;size=1; " + b"x" * 70_000 + b"\r\n"),
+    "an old listing nobody can read": FtpScript(data=UNIX + b"FILE;1  12/24\r\n", features="502 No"),
+    "an old listing, cut": FtpScript(data=UNIX + UNIX[:-3], features="502 No"),
 }
 
 
@@ -160,7 +94,7 @@ def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_listing_that_was_cut_once_is_asked_for_again() -> None:
-    script = Script(data=A + B, after="426 Connection closed")
+    script = FtpScript(data=A + B, after="426 Connection closed")
     answers = iter([A + B[:9], A + B[:30], A + B])
 
     def data() -> Iterator[bytes]:
@@ -174,7 +108,7 @@ def test_a_listing_that_was_cut_once_is_asked_for_again() -> None:
 
 def test_folders_that_lead_back_into_themselves_come_to_an_end() -> None:
     name = b"round" * 50
-    with telling(Script(data=b"type=cdir; .\r\ntype=pdir; ..\r\ntype=dir; " + name + b"\r\n")) as driver:
+    with telling(FtpScript(data=b"type=cdir; .\r\ntype=pdir; ..\r\ntype=dir; " + name + b"\r\n")) as driver:
         assert "circle" in fails(lambda: keys_of(driver)).reason
 
 
@@ -194,7 +128,7 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(_walking, "RUN", 500)
     monkeypatch.setattr(_walking, "MOST_RUNS", 8)
     monkeypatch.setattr(_walking, "MOST_LISTED", 6_000)
-    script = Script(data=ENDLESS[lie])
+    script = FtpScript(data=ENDLESS[lie])
     with telling(script) as driver:
         tracemalloc.start()
         try:
@@ -210,10 +144,10 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
 # Replies
 
 WITHOUT_END = {
-    "greeting in lines": Script(greeting=repeat("220-Welcome" + " to the show" * 50)),
-    "greeting in one line": Script(greeting=repeat("220 " + "x" * 9000)),
-    "features": Script(FEAT=(line for line in ("211-Features", *repeat(" MLST" * 100, 100_000)))),
-    "a line that never ends": Script(PWD="257 " + "x" * 100_000),
+    "greeting in lines": FtpScript(greeting=repeat("220-Welcome" + " to the show" * 50)),
+    "greeting in one line": FtpScript(greeting=repeat("220 " + "x" * 9000)),
+    "features": FtpScript(FEAT=(line for line in ("211-Features", *repeat(" MLST" * 100, 100_000)))),
+    "a line that never ends": FtpScript(PWD="257 " + "x" * 100_000),
 }
 
 
@@ -233,13 +167,13 @@ def test_a_reply_without_end_costs_little(lie: str) -> None:
 
 @pytest.mark.parametrize("said", ["250-Here\r\n250 End", "250-Here\r\n nonsense\r\n250 End", "250 Yes"])
 def test_a_look_that_tells_nothing_is_no_missing_file(said: str) -> None:
-    with telling(Script(MLST=said)) as driver:
+    with telling(FtpScript(MLST=said)) as driver:
         error = fails(lambda: driver.stat("a"))
         assert error.kind is Kind.UNSUPPORTED
 
 
 def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
-    with telling(Script(TYPE="200 Fine\r\n250 Renamed\r\n250 Renamed")) as driver:
+    with telling(FtpScript(TYPE="200 Fine\r\n250 Renamed\r\n250 Renamed")) as driver:
         error = fails(lambda: driver.put("a", b"x"))
         assert error.kind is Kind.UNREACHABLE
 
@@ -255,7 +189,7 @@ def looked_at(file: str = FILE) -> Iterator[str]:
 
 @pytest.mark.parametrize(("sent", "after"), [(9, DONE), (11, DONE), (10, "426 Cut"), (10, "200 Fine")])
 def test_another_file_than_was_announced_is_an_error(sent: int, after: str) -> None:
-    script = Script(data=bytes(sent), after=after, MLST=FILE)
+    script = FtpScript(data=bytes(sent), after=after, MLST=FILE)
     with telling(script) as driver:
         error = fails(lambda: get(driver, "a"))
         assert error.retryable
@@ -264,7 +198,7 @@ def test_another_file_than_was_announced_is_an_error(sent: int, after: str) -> N
 
 
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
-    script = Script(data=lambda: repeat(bytes(65536)), MLST=FILE)
+    script = FtpScript(data=lambda: repeat(bytes(65536)), MLST=FILE)
     with telling(script) as driver:
         assert isinstance(fails(lambda: get(driver, "a")), Damaged)
     assert script.sent < 16 * 1024 * 1024
@@ -273,7 +207,7 @@ def test_a_file_without_end_is_not_read_to_its_end() -> None:
 def test_a_write_without_a_word_that_it_arrived_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ftp_line, "TIMEOUT_SECONDS", 0.3)
     for after in ("", "200 Fine", "426 Cut"):
-        with telling(Script(after=after, MLST=FOLDER)) as driver:
+        with telling(FtpScript(after=after, MLST=FOLDER)) as driver:
             assert fails(lambda: driver.put("a", b"x")).retryable
 
 
@@ -289,7 +223,7 @@ def test_a_write_without_a_word_that_it_arrived_is_an_error(monkeypatch: pytest.
     ],
 )
 def test_a_full_disk_is_told_however_the_server_says_it(said: str) -> None:
-    with telling(Script(after=said)) as driver:
+    with telling(FtpScript(after=said)) as driver:
         error = fails(lambda: driver.put("a", b"x"))
         assert (error.kind, error.retryable) == (Kind.FULL, False)
         assert "Free some space" in error.remedy
@@ -308,7 +242,7 @@ def test_a_full_disk_is_told_however_the_server_says_it(said: str) -> None:
     ],
 )
 def test_a_server_without_tls_is_told_as_such_and_gets_no_password(said: str) -> None:
-    script = Script(AUTH=said)
+    script = FtpScript(AUTH=said)
     with telling(script, tls="explicit") as driver:
         error = fails(lambda: driver.stat("a"))
     assert "does not offer TLS" in error.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.storage import lies
+from tests.storage.liars_files import FILE_SUBJECTS, HONEST
 from tests.storage.lies import CLEAN, LIES, MOST_MEMORY, SUBJECTS, Subject, in_a_hurry, kept, tell
 
 
@@ -19,6 +20,13 @@ def test_no_lie_is_believed_and_none_fills_the_memory(subject: Subject) -> None:
     assert {lie: each.word for lie, each in outcomes.items()} == {
         lie: page.get((subject.name, lie)) for lie in LIES
     }, "docs/hostile-servers.md is not current: run make hostile"
+
+
+@pytest.mark.parametrize("subject", FILE_SUBJECTS, ids=lambda subject: subject.name)
+@pytest.mark.parametrize("asked", lies.ASKED)
+def test_the_truth_is_believed(subject: Subject, asked: str) -> None:
+    outcome = tell(subject, f"{asked}: {HONEST}")
+    assert (outcome.word, outcome.said) == (CLEAN, "")
 
 
 def test_the_page_has_every_driver_and_every_lie_and_no_other() -> None:

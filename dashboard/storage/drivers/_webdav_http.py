@@ -21,13 +21,12 @@ from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.http_exchange import Answering, Broken
-from dashboard.storage.http_server import Answer, HttpServer
+from dashboard.storage.http_server import Answer, HttpServer, explained, whole
 from dashboard.storage.ranges import part_of, range_header
 from dashboard.storage.wire import patiently, pause
 
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
-_LONGEST_ANSWER = 1024 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
 PAGES = ("index.html", "index.htm", "index.xhtml", "index.php", "index.cgi", "index.pl")
 """What servers show in place of a folder; Apache's mod_dir then answers a PROPFIND of it with 405."""
@@ -65,7 +64,9 @@ class Client:
 
         def once() -> Answer:
             response = self.open(method, path, scene, headers=headers, body=body, accept=accept, idle=idle)
-            return _whole(self._read_whole(response, scene), scene)
+            with self._reading(scene):
+                refused = response.status >= 300
+                return _done(explained(response) if refused else whole(response), scene)
 
         return patiently(once, attempts)
 
@@ -114,8 +115,7 @@ class Client:
         except Broken as error:
             raise on_the_wire(error.trouble, scene) from error
         if response.status >= 300 and response.status not in accept:
-            self._read_whole(response, scene)
-            raise translate(response.status, scene)
+            raise translate(explained(response).status, scene)
         return response
 
     def properties(
@@ -225,17 +225,6 @@ class Client:
         pair = f"{self.place.username}:{self.place.password.reveal()}".encode()
         return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
-    def _read_whole(self, response: Answering, scene: Scene) -> Answer:
-        """Whoever sends more than anybody reads loses the connection."""
-        body = bytearray()
-        with self._reading(scene):
-            for piece in response.pieces():
-                body += piece
-                if len(body) > _LONGEST_ANSWER:
-                    break
-        response.close()
-        return Answer(response.status, response.headers, bytes(body))
-
     @contextmanager
     def _reading(self, scene: Scene) -> Iterator[None]:
         try:
@@ -258,7 +247,7 @@ def _until_free(send: Callable[[], Answer]) -> Answer:
     return send()
 
 
-def _whole(answer: Answer, scene: Scene) -> Answer:
+def _done(answer: Answer, scene: Scene) -> Answer:
     """A multi-status answer to anything but a PROPFIND says that part of it failed."""
     if answer.status == 207:
         found = _STATUS.search(answer.body)

@@ -10,9 +10,7 @@ from dashboard.storage.drivers._webdav_errors import Scene, on_the_wire, transla
 from dashboard.storage.drivers._webdav_place import IDLE_SECONDS
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Broken
-from dashboard.storage.http_server import Answer, HttpServer
-
-_LONGEST_ANSWER = 1024 * 1024
+from dashboard.storage.http_server import Answer, HttpServer, explained, whole
 
 
 class Upload:
@@ -48,17 +46,12 @@ class Upload:
     def _answer(self) -> Answer:
         try:
             response = self._body.answer()
-            try:
-                left = _LONGEST_ANSWER
-                while left > 0 and (piece := response.read()):
-                    left -= len(piece)
-            finally:
-                response.close()
+            answer = explained(response) if response.status >= 300 else whole(response)
         except Broken as error:
             raise on_the_wire(error.trouble, self._scene) from error
-        if response.status >= 300:
-            raise translate(response.status, self._scene)
-        return Answer(response.status, response.headers, b"")
+        if answer.status >= 300:
+            raise translate(answer.status, self._scene)
+        return answer
 
     @contextmanager
     def _sending(self) -> Iterator[None]:

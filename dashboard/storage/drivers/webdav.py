@@ -317,6 +317,12 @@ class WebDAVDriver:
             raise Changed(key)
         return info
 
+    def _require_as_stored(self, key: str, length: str) -> None:
+        """Some servers call the bytes of “a.gz” encoded, others encode what nobody asked them to."""
+        size = self._stat(key, "read").size
+        if length != str(size):
+            raise Damaged(key, f"“{key}” has {size:,} bytes, but arrives as something else that is packed.")
+
     def _stat(self, key: str, operation: str) -> ObjectInfo:
         return _info(key, self._file(key, operation))
 

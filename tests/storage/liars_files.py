@@ -30,6 +30,7 @@ from tests.servers.sftp_liar import (
     packet,
     status,
 )
+from tests.storage.liars_http import BROKEN_OFF, NOT_STORED
 
 FILE_LIES: Sequence[str] = (
     "listing: no word that it is complete",
@@ -54,6 +55,8 @@ FILE_LIES: Sequence[str] = (
 HONEST = "nothing but the truth"
 """In place of a lie, to see that it is the lie that makes the difference."""
 
+_LIKE = {BROKEN_OFF: "listing: broken off with an error"}
+"""What a whole migration is told, in place of a single call."""
 _LONG = "x" * 200
 _CIRCLE = "round" * 50
 
@@ -165,8 +168,10 @@ class WebDAVSubject:
     def telling(self, lie: str) -> AbstractContextManager[Driver] | None:
         """See ``Subject``."""
         asked, _, name = lie.partition(": ")
-        about = _ABOUT.get(asked, asked)
-        said = self._honest if name == HONEST else _WEBDAV.get(lie)
+        about = _ABOUT.get(asked, "listing")
+        if lie == NOT_STORED:
+            return self._serving("listing", lambda request: _folder())
+        said = self._honest if name == HONEST else _WEBDAV.get(_LIKE.get(lie, lie))
         if said is None and name in WIRE and not (about in _EMPTY and name in _NEEDS_BODY):
             said = lambda request: WIRE[name](self._honest(request))  # noqa: E731
         return self._serving(about, said) if said is not None else None
@@ -256,6 +261,9 @@ class FtpSubject:
         """See ``Subject``."""
         if lie.endswith(HONEST):
             return self._serving(_ftp(CONTENT if lie.startswith("reading") else _line(KEY))())
+        if lie == NOT_STORED:
+            return self._serving(_ftp()())
+        lie = _LIKE.get(lie, lie)
         return self._serving(_FTP[lie]()) if lie in _FTP else None
 
     @contextmanager
@@ -347,6 +355,9 @@ class SftpSubject:
         """See ``Subject``."""
         if lie.endswith(HONEST):
             return self._serving({**_one(KEY.encode(), attrs()), **_data(CONTENT)}, None)
+        if lie == NOT_STORED:
+            return self._serving({}, None)
+        lie = _LIKE.get(lie, lie)
         if lie not in _SFTP:
             return None
         greeting = struct.pack(">IB", 1 << 30, Kind.VERSION) if "greeting" in lie else None

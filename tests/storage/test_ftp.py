@@ -317,7 +317,7 @@ def test_an_object_comes_back_when_it_cannot_be_replaced(
     original = os.rename
 
     def rename(src: str, dst: str) -> None:
-        if dst.endswith("/a") and ".old." not in src:
+        if dst.endswith("/a") and ".old" not in src:
             raise PermissionError(1, "Not now")
         original(src, dst)
 

@@ -23,7 +23,7 @@ def test_no_lie_is_believed_and_none_fills_the_memory(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("subject", FILE_SUBJECTS, ids=lambda subject: subject.name)
-@pytest.mark.parametrize("asked", lies.ASKED)
+@pytest.mark.parametrize("asked", ["sign-in", "listing", "look", "reading", "write"])
 def test_the_truth_is_believed(subject: Subject, asked: str) -> None:
     outcome = tell(subject, f"{asked}: {HONEST}")
     assert (outcome.word, outcome.said) == (CLEAN, "")

@@ -22,7 +22,7 @@ from dashboard.storage.drivers._webdav_place import Place, belongs, check, diges
 from dashboard.storage.drivers._webdav_reading import WebDAVReading
 from dashboard.storage.drivers._webdav_writing import WebDAVWriting, Writer
 from dashboard.storage.drivers._webdav_xml import Resource, http_date
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.http_exchange import Answering
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.ranges import check_range, whole_part

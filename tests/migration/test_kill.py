@@ -203,7 +203,10 @@ def test_eight_kills_lose_no_rewrite_of_a_source_that_is_moved(tmp_path: Path) -
 def test_three_hundred_kills_lose_no_rewrite_of_a_source_that_is_moved(tmp_path: Path) -> None:
     total: Counter[str] = Counter()
     for turn in range(10):
-        total += _move_what_changes(tmp_path / str(turn), kills=30, objects=1000, large=3, seed=100 + turn)
+        # Not "+=", which leaves out what is 0.
+        total.update(
+            _move_what_changes(tmp_path / str(turn), kills=30, objects=1000, large=3, seed=100 + turn)
+        )
     print(", ".join(f"{count} {name}" for name, count in total.items()))
     assert total["kills"] == 300
     assert total["deleted"] > 0.5 * total["objects"]

@@ -13,7 +13,6 @@ from dashboard.cli.frame import DONE, Group, Invocation, pass_invocation
 from dashboard.cli.output import plain
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.types import LedgerRow
-from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.permissions import Actor
 
 ID = click.argument("number", metavar="ID", type=click.IntRange(1))
@@ -73,7 +72,7 @@ def show(invocation: Invocation, number: int) -> None:
     )
     for group in failures:
         invocation.out.note(f"{wording.many(group.objects)} failed: {group.reason}")
-    if progress.state in ACTIVE and not invocation.services.runner.alive():
+    if progress.state.active and not invocation.services.runner.alive():
         invocation.out.note(f"Nothing works on it now. Go on with: stowage migrations resume {number}")
 
 

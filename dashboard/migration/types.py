@@ -47,6 +47,11 @@ class State(StrEnum):
         """Whether nothing more happens by itself."""
         return self in (State.FINISHED, State.CANCELLED, State.FAILED)
 
+    @property
+    def active(self) -> bool:
+        """Whether a runner has something to do."""
+        return self in (State.PLANNING, State.RUNNING, State.VERIFYING)
+
 
 class Control(StrEnum):
     """What people want of a migration at this moment."""

@@ -36,7 +36,6 @@ from dashboard.services.migrations_places import refuse_overlap, refuse_read_onl
 from dashboard.services.migrations_progress import assemble, counters_of, waits
 from dashboard.services.migrations_report import csv_lines
 from dashboard.services.migrations_rows import (
-    ACTIVE,
     find,
     find_backend,
     go_on,
@@ -119,7 +118,7 @@ class Migrations:
         with self._wish(actor, migration_id) as (session, row, state):
             if state is State.PAUSED:
                 return
-            if state not in ACTIVE or row.control == Control.CANCEL:
+            if not state.active or row.control == Control.CANCEL:
                 raise refused(row, "cannot be paused")
             if row.control != Control.PAUSE:
                 row.control = Control.PAUSE.value
@@ -129,9 +128,9 @@ class Migrations:
     def resume(self, actor: Actor, migration_id: int) -> None:
         """Go on where it stopped; also after it failed as a whole."""
         with self._wish(actor, migration_id) as (session, row, state):
-            if state in ACTIVE and row.control == Control.RUN:
+            if state.active and row.control == Control.RUN:
                 return
-            if row.control == Control.CANCEL or state not in ACTIVE | {State.PAUSED, State.FAILED}:
+            if row.control == Control.CANCEL or not (state.active or state in (State.PAUSED, State.FAILED)):
                 raise refused(row, "cannot go on")
             self._audit.record(session, actor, "migration.resume", str(row.id))
             go_on(session, row)
@@ -262,4 +261,4 @@ class Migrations:
             return find(session, migration_id)
 
     def _live(self, row: Migration) -> Live:
-        return self._ledgers.live(row.id) if State(row.state) in ACTIVE else Live()
+        return self._ledgers.live(row.id) if State(row.state).active else Live()

@@ -14,7 +14,6 @@ from dashboard.migration.types import Control, Counters, Outcome, Progress, Stat
 from dashboard.models.migrations import Job, Migration
 from dashboard.models.work import counters
 from dashboard.services.database import Database
-from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
 
 WAITS_AFTER = 3.0
@@ -25,7 +24,7 @@ STALE = 15.0
 
 def waits(session: Session, row: Migration) -> bool:
     """Whether the migration has been in the queue for a while, taken up by no runner."""
-    if State(row.state) not in ACTIVE:
+    if not State(row.state).active:
         return False
     patient_until = time.time() - WAITS_AFTER
     job = session.scalar(
@@ -55,7 +54,7 @@ def counters_of(database: Database, ids: Sequence[int]) -> Mapping[int, Counters
 def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
     """The one value that shows a migration. ``live`` counts only while it is fresh."""
     state = State(row.state)
-    at_work = state in ACTIVE and not waiting and live.at + STALE > time.time()
+    at_work = state.active and not waiting and live.at + STALE > time.time()
     message, remedy = row.message, row.remedy
     if waiting and not message:
         message = "Waiting for a runner to take it up."
@@ -73,7 +72,7 @@ def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Pro
         rate_objects=live.rate_objects if at_work else 0.0,
         elapsed=row.elapsed,
         eta=live.eta if at_work else None,
-        stopping=state in ACTIVE and row.control != Control.RUN,
+        stopping=state.active and row.control != Control.RUN,
         message=message,
         remedy=remedy,
         created_by=row.created_by,

@@ -12,9 +12,6 @@ from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.jobs import enqueue
 
-ACTIVE = frozenset({State.PLANNING, State.RUNNING, State.VERIFYING})
-"""The states in which a runner has something to do."""
-
 _NOW = {
     State.PLANNING: "it is still being planned",
     State.READY: "it waits for approval",

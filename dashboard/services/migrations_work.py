@@ -22,7 +22,6 @@ from dashboard.services.jobs import enqueue, holds
 from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_engine import BUSY_SECONDS
 from dashboard.services.migrations_places import path
-from dashboard.services.migrations_rows import ACTIVE
 from dashboard.services.migrations_spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
@@ -72,7 +71,7 @@ class MigrationWork:
         """The job ended with an error: so did the migration. It can be resumed."""
         with self._database.write() as session:
             row = session.get(Migration, job.subject_id)
-            if row is None or State(row.state) not in ACTIVE or not holds(session, job):
+            if row is None or not State(row.state).active or not holds(session, job):
                 return
             row.state, row.message, row.remedy = State.FAILED.value, error.reason, error.remedy
             row.control, row.finished_at = Control.RUN.value, time.time()
@@ -85,7 +84,7 @@ class MigrationWork:
         from dashboard.migration.run import MigrationJob, run
 
         ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job))
-        if State(row.state) not in ACTIVE:
+        if not State(row.state).active:
             if State(row.state) is not State.FINISHED:
                 # Stopped while no runner was at work, or with threads that hung: clear up after them.
                 ledger.begin()

@@ -16,7 +16,7 @@ class FakeBackend(Backend):
     It takes the real one's place until :meth:`restore`, which leaving a ``with`` block calls.
     """
 
-    def __init__(self, name: str, restored: Callable[[FakeBackend], None]) -> None:
+    def __init__(self, name: str, restored: Callable[[FakeBackend], None] = lambda _: None) -> None:
         from dashboard.storage.registry import build
 
         super().__init__(name, build("memory", EMPTY))

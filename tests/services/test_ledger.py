@@ -123,7 +123,7 @@ def test_claimed_rows_are_in_flight_and_not_claimed_twice(book: Book) -> None:
     assert len(second) == 6
     assert ledger.claim(1, 7.0) == []
     assert {row.state for row in book.rows()} == {ObjectState.IN_FLIGHT}
-    assert first[0] == Claimed(first[0].id, "k000", 10, Action.COPY, 1.5, "etag")
+    assert first[0] == Claimed(first[0].id, "k000", 10, Action.COPY, 1.5, "etag", started_at=5.0, found="")
 
 
 def test_results_and_counters_change_together(book: Book) -> None:

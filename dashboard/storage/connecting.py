@@ -16,6 +16,7 @@ from dashboard.storage.addresses import address_refusal, host_refusal
 from dashboard.storage.errors import StorageError
 
 CONNECT_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
 
 _CLOCK = "Check the clock of this machine, then have the server's certificate renewed."
 _AUTHORITY = (
@@ -163,7 +164,7 @@ def speaks_tls(host: str, port: int) -> bool:
     context = trust(tls_verify=False, authority="")
     try:
         with connect(host, port, resolve(host, port)) as raw:
-            raw.settimeout(CONNECT_SECONDS)
+            raw.settimeout(_LOOK_SECONDS)
             with context.wrap_socket(raw, server_hostname=host):
                 return True
     except (OSError, StorageError, ValueError):

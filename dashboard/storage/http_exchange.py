@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.errors import Kind
-from dashboard.storage.connecting import CONNECT_SECONDS, connect, resolve
+from dashboard.storage.connecting import CONNECT_SECONDS, connect, resolve, speaks_tls
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_line import Broken, Line
 from dashboard.storage.wire import trouble_in
@@ -26,6 +26,7 @@ Body = bytes | Iterable[bytes | memoryview]
 
 _KEPT = 64
 """Connections that wait for the next request."""
+_ALERT = b"\x15\x03"
 _LONGEST_HEAD = 64 * 1024
 _PIECE = 256 * 1024
 _MOST_TRAILERS = _MOST_INTERIM = 50
@@ -151,6 +152,7 @@ class Exchange:
         self._lock = threading.Lock()
         self._kept: list[Line] = []
         self._age = 0
+        self._understood = context is not None
         # For drivers that nobody closes.
         weakref.finalize(self, _close_all, self._kept)
 
@@ -167,17 +169,36 @@ class Exchange:
             line.asked()
             cut_off = _send(line.sock, head, body)
             try:
-                return self.answer(line, method)
+                answering = self.answer(line, method)
             except (OSError, Broken):
                 if cut_off is not None:
                     raise cut_off from None
                 raise
+            if answering.status == 400 and self._wants_tls():
+                raise Broken("plain")
         except OSError as error:
             line.close()
-            raise Broken(_trouble(error)) from error
+            raise self._failed(line, _trouble(error)) from error
+        except Broken as error:
+            line.close()
+            raise self._failed(line, error.trouble) from error
         except BaseException:
             line.close()
             raise
+        self._understood = True
+        return answering
+
+    def _failed(self, line: Line, trouble: str) -> Broken:
+        """A server that was spoken to without TLS and wants it hangs up, some with an alert."""
+        said_nothing = not line.buffer or line.buffer.startswith(_ALERT)
+        return Broken("plain" if trouble == "reset" and said_nothing and self._wants_tls() else trouble)
+
+    def _wants_tls(self) -> bool:
+        """Looked at once, and only while nothing has been understood."""
+        if self._understood:
+            return False
+        self._understood = True
+        return speaks_tls(self._host, self._port)
 
     def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> Line:
         """As :meth:`ask` up to the body, which the caller sends on this new connection."""

@@ -99,6 +99,11 @@ _ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
         "{host} does not speak TLS as expected.",
         "Check whether the endpoint begins with https:// or http://, and its port.",
     ),
+    "plain": (
+        Kind.UNREACHABLE,
+        "{host} speaks TLS there, and the endpoint says http://.",
+        "Write the endpoint with https://.",
+    ),
     "redirect": (
         Kind.UNREACHABLE,
         "{host} answered with a redirect, which Stowage does not follow.",
@@ -112,7 +117,17 @@ _ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
     "other": (Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
 }
 _TLS_IS_FINAL = frozenset(
-    {"expired", "hostname", "self_signed", "unknown_issuer", "tls", "redirect", "unreadable", "endless"}
+    {
+        "expired",
+        "hostname",
+        "self_signed",
+        "unknown_issuer",
+        "tls",
+        "plain",
+        "redirect",
+        "unreadable",
+        "endless",
+    }
 )
 
 

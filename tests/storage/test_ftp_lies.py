@@ -248,3 +248,9 @@ def test_a_server_without_tls_is_told_as_such_and_gets_no_password(said: str) ->
     assert "does not offer TLS" in error.reason
     assert not error.retryable
     assert "PASS" not in script.commands
+
+
+@pytest.mark.parametrize("greeting", ["220 mail.example.com ESMTP Postfix", "200 news.example.com ready"])
+def test_a_mail_or_news_server_is_no_ftp_server(greeting: str) -> None:
+    with telling(FtpScript(greeting=greeting)) as driver:
+        assert "does not speak FTP" in fails(lambda: driver.stat("a")).reason

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dashboard.errors import Kind
+from dashboard.storage import http_exchange
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Broken, Exchange
 
@@ -206,8 +207,12 @@ CUT = {
 
 @pytest.mark.parametrize(("answer", "expected"), CUT.values(), ids=CUT)
 def test_an_answer_that_breaks_off_is_never_whole(
-    served: Callable[..., tuple[Exchange, Server]], answer: bytes, expected: str
+    served: Callable[..., tuple[Exchange, Server]],
+    answer: bytes,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(http_exchange, "speaks_tls", lambda host, port: False)
     exchange, _ = served([answer], [GO_ON])
     assert trouble(lambda: whole(exchange)) == expected
     assert whole(exchange) == (200, b"ok")

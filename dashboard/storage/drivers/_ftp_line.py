@@ -22,6 +22,7 @@ SIGN_IN_SECONDS = 15.0
 """For each answer until we are signed in; servers look names up and make wrong passwords wait."""
 _LONGEST_REPLY = 256 * 1024
 """Bytes of all lines of a reply. The longest of honest servers are greetings."""
+_GREETINGS = ("220", "230")
 _COMPLETE = ("226", "250")
 _KNOWS_NO_OTHER = (500, 501, 502, 503, 504)
 """Replies to PROT of servers that encrypt everything anyway and do not talk of it."""
@@ -80,6 +81,9 @@ class Line(ftplib.FTP_TLS):
 
     def _hear_greeting(self) -> None:
         first = self.getmultiline()
+        if "smtp" in first.lower() or (first.startswith("2") and first[:3] not in _GREETINGS):
+            # Mail and news servers greet alike.
+            raise ftplib.error_proto(first)
         if not first.startswith("2"):
             raise ftplib.error_perm(first) if first.startswith("5") else ftplib.error_temp(first)
 

@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import redis
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver, Reading, ReadsRanges
@@ -25,11 +28,13 @@ from dashboard.storage.errors import Changed, NotFound, StorageError
 from dashboard.storage.object_powers import DeletesMany, KeepsVersions, Version
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
+from dashboard.storage.wrappers import _redis
 from dashboard.storage.wrappers._redis import RedisShelf
 from dashboard.storage.wrappers._shelves import DiskShelf
 from dashboard.storage.wrappers.cached import Cached
 from dashboard.storage.wrappers.encrypted import Encrypted
 from tests.servers.redis import PASSWORD, redis_server
+from tests.servers.s3 import wait_until
 from tests.storage.objects import content_of, get, stream
 
 MIB = 1 << 20
@@ -69,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".used")
 
 
 def size_of(folder: Path) -> int:
@@ -226,14 +231,49 @@ def test_it_stays_within_its_bounds_and_keeps_what_is_used(place: Counting, fold
     assert place.asked["read"] == 2
 
 
-def test_abandoned_files_go(place: Counting, folder: Path) -> None:
-    (folder / "ab").mkdir(parents=True)
-    for name, age in (("old.part", 10_000), ("new.part", 0)):
-        (folder / "ab" / name).write_bytes(b"x" * 1000)
-        os.utime(folder / "ab" / name, (time.time() - age,) * 2)
-    place.put("a", b"x")
-    assert get(on_disk(place, folder), "a") == b"x"
-    assert [path.name for path in files(folder) if path.suffix] == ["new.part"]
+def test_it_stays_within_its_bounds_however_many_share_it(place: Counting, folder: Path) -> None:
+    sharing = [on_disk(place, folder, limit=4 * MIB) for _ in range(6)]
+    for number in range(60):
+        place.put(f"{number}", content_of(200_000, number))
+        assert get(sharing[number % 6], f"{number}") == content_of(200_000, number)
+        assert size_of(folder) <= 4 * MIB
+    assert size_of(folder) > 2 * MIB
+    # Copies that are being made count as well.
+    place.put("large", content_of(MIB - 20_000))
+    with contextlib.ExitStack() as stack:
+        for each in sharing:
+            chunks = stack.enter_context(each.read("large")).chunks()
+            next(chunks)
+            assert size_of(folder) <= 4 * MIB
+
+
+READER = """
+import sys
+from pathlib import Path
+from dashboard.storage.wrappers._shelves import DiskShelf
+
+slip = DiskShelf(Path(sys.argv[1]), 4 << 20).begin("ab" * 32, 1_000_000)
+slip.write(b"x" * 500_000)
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_killed_reader_left_goes_before_any_copy(place: Counting, folder: Path) -> None:
+    command = [sys.executable, "-c", READER, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "writing\n"
+        driver = on_disk(place, folder, limit=4 * MIB)
+        for number in range(30):
+            place.put(f"{number}", content_of(200_000, number))
+            assert get(driver, f"{number}") == content_of(200_000, number)
+        [part] = [path for path in files(folder) if path.suffix]
+        process.kill()
+    for number in range(30):
+        get(driver, f"{number}")
+    assert not part.exists()
+    assert size_of(folder) <= 4 * MIB
 
 
 def test_a_disk_that_takes_nothing_is_no_obstacle(
@@ -297,7 +337,90 @@ def test_who_wants_the_backends_own_bytes_gets_them_and_still_forgets(place: Cou
     assert get(serving, "a") == b"new"
 
 
+def test_of_a_copy_only_the_part_that_is_read_is_proven(place: Counting, folder: Path) -> None:
+    data = content_of(5 * MIB + 5)
+    place.put("a", data)
+    driver = on_disk(place, folder)
+    assert get(driver, "a") == data
+    assert isinstance(driver, ReadsRanges)
+    [path] = files(folder)
+    stored = bytearray(path.read_bytes())
+    stored[3 * MIB + 7] ^= 1
+    path.write_bytes(stored)
+    for start, length in ((0, 10), (2 * MIB - 5, 10), (4 * MIB, MIB + 100), (len(data), 5), (9 * MIB, 5)):
+        assert driver.read_range("a", start, length) == data[start : start + length]
+    assert place.asked["read_range"] == 0
+    assert driver.read_range("a", 3 * MIB - 10, 100) == data[3 * MIB - 10 : 3 * MIB + 90]
+    assert place.asked["read_range"] == 1
+    assert files(folder) == []
+
+
+def test_a_local_file_that_is_rewritten_in_place_is_read_again(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "root" / "a"
+    path.parent.mkdir()
+    path.write_bytes(b"old")
+    before = path.stat()
+    driver = on_disk(build("local", {"root": str(path.parent)}), folder)
+    assert get(driver, "a") == b"old"
+    wait_until(lambda: _moved_on(path, before.st_ctime_ns), seconds=10, what="the file system's clock")
+    with path.open("r+b") as file:
+        file.write(b"new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert get(driver, "a") == b"new"
+
+
+def _moved_on(path: Path, since: int) -> bool:
+    other = path.with_name("clock")
+    other.write_bytes(b"")
+    return other.stat().st_ctime_ns > since
+
+
 # Redis
+
+
+class Hung:
+    """A client whose server does not answer while it is told so."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.calls = 0
+        self.pings = 0
+
+    def _call(self, *_: object, **__: object) -> None:
+        self.calls += 1
+        if not self.up:
+            raise redis.TimeoutError
+
+    get = set = delete = _call
+
+    def ping(self) -> None:
+        self.pings += 1
+        if not self.up:
+            raise redis.TimeoutError
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_redis_that_hangs_is_waited_for_once(place: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_redis, "_LEFT_ALONE", 0.01)
+    shelf, client = RedisShelf(Secret("redis://127.0.0.1:1/0"), "x:"), Hung()
+    monkeypatch.setattr(shelf, "_client", client)
+    driver = Cached(place, shelf)
+    for number in range(10):
+        driver.put("a", b"%d" % number)
+        assert get(driver, "a") == b"%d" % number
+    assert client.calls == 1
+    wait_until(lambda: client.pings > 1, seconds=10, what="a second look")
+    assert client.calls == 1
+    client.up = True
+
+    def asked() -> bool:
+        driver.put("a", b"x")
+        return client.calls > 1
+
+    wait_until(asked, seconds=10, what="Redis used again")
+    driver.close()
 
 
 @pytest.fixture(scope="module")
@@ -453,7 +576,7 @@ def test_copies_on_disk_are_for_nobody_else(tmp_path: Path) -> None:
     before = os.umask(0o000)
     try:
         shelf = DiskShelf(tmp_path / "cache" / "1-1", 1 << 20)
-        slip = shelf.begin("ab" * 32)
+        slip = shelf.begin("ab" * 32, 1)
         assert slip is not None
         slip.write(b"x")
         slip.keep()

@@ -1,10 +1,13 @@
-"""What a copy looks like: the content, its description as JSON, and the description's length in 8 bytes."""
+"""What a copy looks like: the content, its description as JSON, and the description's length in 8 bytes.
+
+The description holds a CRC-32 of every MiB of the content, so that a part can be proven without the rest.
+"""
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -13,54 +16,105 @@ from dashboard.storage.errors import Changed
 from dashboard.storage.types import Attributes, ObjectInfo
 
 _CHUNK = 1024 * 1024
+_PIECE = 1024 * 1024
+_LONGEST = 64 * 1024 * 1024
+"""Bytes of a description: that of an object of some TiB."""
+
+
+class PieceSums:
+    """The checksums of a content that comes in pieces of any size. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._done: list[int] = []
+        self._crc = 0
+        self._room = _PIECE
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """The next bytes."""
+        view = memoryview(data)
+        self.size += len(view)
+        while len(view) >= self._room:
+            self._done.append(zlib.crc32(view[: self._room], self._crc))
+            view, self._crc, self._room = view[self._room :], 0, _PIECE
+        self._crc = zlib.crc32(view, self._crc)
+        self._room -= len(view)
+
+    def sums(self) -> list[int]:
+        """After the last byte."""
+        return [*self._done, self._crc] if self._room < _PIECE else list(self._done)
 
 
 class Copy:
-    """An open copy that is whole. ``seek`` and read as a file; it is for one thread."""
+    """An open copy. ``is_whole`` or ``part`` prove it; it is for one thread."""
 
-    def __init__(self, info: ObjectInfo, file: BinaryIO) -> None:
+    def __init__(self, info: ObjectInfo, file: BinaryIO, sums: Sequence[int]) -> None:
         self.info = info
         self.file = file
+        self.sums = sums
 
     @classmethod
     def of(cls, file: BinaryIO, key: str) -> Copy | None:
-        """None, with the file closed, where it is no whole copy of this object."""
+        """None, with the file closed, where it is no copy of this object. Its content is not looked at."""
         try:
-            info = _parse(file, key)
+            found = _parse(file, key)
         except (OSError, ValueError, KeyError, TypeError):
-            info = None
-        if info is None:
+            found = None
+        if found is None:
             file.close()
             return None
-        return cls(info, file)
+        return cls(found[0], file, found[1])
+
+    def is_whole(self) -> bool:
+        """Whether all of the content is as it was."""
+        try:
+            return all(self._piece(number) is not None for number in range(len(self.sums)))
+        except OSError:
+            return False
+
+    def part(self, start: int, length: int) -> bytes | None:
+        """A part of the content, or None where it is not as it was."""
+        end = min(start + length, self.info.size)
+        if start >= end:
+            return b""
+        first, last = start // _PIECE, (end - 1) // _PIECE
+        try:
+            pieces = [self._piece(number) for number in range(first, last + 1)]
+        except OSError:
+            return None
+        found = b"".join(piece for piece in pieces if piece is not None)
+        whole = None not in pieces
+        return found[start - first * _PIECE : end - first * _PIECE] if whole else None
+
+    def _piece(self, number: int) -> bytes | None:
+        self.file.seek(number * _PIECE)
+        data = self.file.read(min(_PIECE, self.info.size - number * _PIECE))
+        return data if zlib.crc32(data) == self.sums[number] else None
 
 
-def _parse(file: BinaryIO, key: str) -> ObjectInfo | None:
-    """Content, description as JSON, and the description's length in 8 bytes."""
+def _parse(file: BinaryIO, key: str) -> tuple[ObjectInfo, list[int]] | None:
     end = file.seek(0, 2)
     file.seek(max(0, end - 8))
     length = int.from_bytes(file.read(8), "big")
-    if not 0 < length <= min(end - 8, _CHUNK):
+    if not 0 < length <= min(end - 8, _LONGEST):
         return None
-    file.seek(end - 8 - length)
+    size = end - 8 - length
+    file.seek(size)
     told = json.loads(file.read(length))
-    size, crc, left = end - 8 - length, 0, end - 8 - length
-    file.seek(0)
-    while left and (data := file.read(min(left, _CHUNK))):
-        crc, left = zlib.crc32(data, crc), left - len(data)
-    if told["key"] != key or told["size"] != size or told.pop("crc") != crc or left:
+    sums = [int(each) for each in told.pop("crcs")]
+    if told["key"] != key or told["size"] != size or len(sums) != -(-size // _PIECE):
         return None
     attributes = Attributes(**told.pop("attributes"))
-    return ObjectInfo(**told, attributes=attributes)
+    return ObjectInfo(**told, attributes=attributes), sums
 
 
-def description(info: ObjectInfo, crc: int) -> bytes:
-    """What stands after the content of a copy, whose CRC-32 this is."""
+def description(info: ObjectInfo, sums: Sequence[int]) -> bytes:
+    """What stands after the content of a copy, whose checksums these are."""
     told: dict[str, Any] = {
         name: getattr(info, name) for name in ("key", "size", "modified", "etag", "version", "md5")
     }
     attributes = asdict(replace(info.attributes, metadata={})) | {"metadata": dict(info.attributes.metadata)}
-    data = json.dumps(told | {"crc": crc, "attributes": attributes}).encode()
+    data = json.dumps(told | {"crcs": list(sums), "attributes": attributes}).encode()
     return data + len(data).to_bytes(8, "big")
 
 

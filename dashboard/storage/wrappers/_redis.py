@@ -1,7 +1,8 @@
 """Copies in a Redis server, for several machines with one cache; the only file that knows its client.
 
 The server's own ``maxmemory`` policy bounds them; besides, each goes after a day without a new copy. A server
-that does not answer is left alone for a while: reads go to the backend as if there were no cache.
+that does not answer is left alone, and a thread asks now and then whether it is back: reads and writes go to
+the backend as if there were no cache.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import io
 import logging
 import socket
-import time
+import threading
+from contextlib import suppress
 from typing import BinaryIO
 
 import redis
@@ -64,7 +66,9 @@ class RedisShelf:
             socket_timeout=_SECONDS,
         )
         self._prefix = prefix
-        self._silent_until = float("-inf")
+        self._lock = threading.Lock()
+        self._silent = False
+        self._closed = threading.Event()
 
     def __repr__(self) -> str:
         return f"RedisShelf({self._prefix})"
@@ -80,19 +84,24 @@ class RedisShelf:
             return None
         return io.BytesIO(found) if isinstance(found, bytes) else None
 
-    def begin(self, name: str) -> Slip | None:
+    def begin(self, name: str, size: int) -> Slip | None:
         """See ``Shelf``."""
         return None if self._silent else MemorySlip(self, name)
 
     def put(self, name: str, data: bytes) -> None:
         """See ``BlobShelf``."""
+        if self._silent:
+            return
         try:
             self._client.set(self._prefix + name, data, ex=_DAY)
         except redis.RedisError as error:
             self._trouble(error)
 
     def drop(self, name: str) -> None:
-        """See ``Shelf``. Tried even while the server is left alone: a stale copy is worse than a wait."""
+        """See ``Shelf``. Nothing is done while the server is left alone: what is left there is older than the
+        object, and every copy of which this process does not know otherwise is compared before it is used."""
+        if self._silent:
+            return
         try:
             self._client.delete(self._prefix + name)
         except redis.RedisError as error:
@@ -100,16 +109,25 @@ class RedisShelf:
 
     def close(self) -> None:
         """See ``Shelf``."""
+        self._closed.set()
         self._client.close()
 
-    @property
-    def _silent(self) -> bool:
-        return time.monotonic() < self._silent_until
-
     def _trouble(self, error: redis.RedisError) -> None:
-        if not self._silent and isinstance(error, _NotAllowed):
+        with self._lock:
+            news, self._silent = not self._silent, True
+        if not news:
+            return
+        if isinstance(error, _NotAllowed):
             log.warning("The cache in Redis is not used: %s", error)
-        elif not self._silent:
+        else:
             # Without its text, which may hold the address and more.
             log.warning("The cache in Redis does not answer: %s", type(error).__name__)
-        self._silent_until = time.monotonic() + _LEFT_ALONE
+        # A daemon, so that no program waits for it when it ends.
+        threading.Thread(target=self._await, name="redis-back", daemon=True).start()
+
+    def _await(self) -> None:
+        while not self._closed.wait(_LEFT_ALONE):
+            with suppress(redis.RedisError):
+                self._client.ping()
+                self._silent = False
+                return

@@ -6,21 +6,24 @@ nothing is kept. Several processes may share a folder.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import BinaryIO, Protocol
 
 log = logging.getLogger(__name__)
 
 _UNFINISHED = ".part"
+_BOUND = ".used"
+"""The file that says how many bytes the folder holds; whoever adds to it locks it."""
 _ABANDONED = 3600.0
-"""Seconds after which an unfinished file is known to be nobody's."""
+"""Seconds after which an unfinished file is known to be nobody's, where locks do not say so."""
 
 
 class Slip(Protocol):
@@ -49,8 +52,8 @@ class Shelf(Protocol):
         """An open copy, or None."""
         ...
 
-    def begin(self, name: str) -> Slip | None:
-        """Begin a copy, or None where none can be kept now."""
+    def begin(self, name: str, size: int) -> Slip | None:
+        """Begin a copy of a content of so many bytes, or None where none can be kept now."""
         ...
 
     def drop(self, name: str) -> None:
@@ -67,15 +70,12 @@ def _for_nobody_else(path: str, flags: int) -> int:
 
 
 class DiskShelf:
-    """A folder of at most ``limit`` bytes, but for what other processes added since this one looked."""
+    """A folder of at most ``limit`` bytes, unfinished copies included, however many processes share it."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
         self.largest = limit // 4
-        self._lock = Lock()
-        # Bytes that may be added before it is looked at again; none until it was looked at once.
-        self._room = 0
 
     def find(self, name: str) -> BinaryIO | None:
         """See ``Shelf``. Notes the use."""
@@ -88,15 +88,25 @@ class DiskShelf:
             os.utime(path)
         return file
 
-    def begin(self, name: str) -> Slip | None:
+    def begin(self, name: str, size: int) -> Slip | None:
         """See ``Shelf``."""
         path = self._path(name)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        # The description, and a checksum for every MiB.
+        reserved = size + 8192 + size // 65_536
         try:
             # The folder itself first: parents that mkdir makes have the mode that the umask leaves.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            return _FileSlip(self, part, path, open(part, "xb", opener=_for_nobody_else))
+            with self._accounts() as accounts:
+                if not accounts.takes(reserved):
+                    return None
+                file = open(part, "xb", opener=_for_nobody_else)  # noqa: SIM115
+                # Until it is closed, however its process ends, it is known to be somebody's.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # So that others count what will be in it.
+                file.truncate(reserved)
+            return _FileSlip(self, part, path, file, reserved)
         except OSError as error:
             log.warning("Nothing can be kept in the cache: %s", error.strerror)
             return None
@@ -109,49 +119,100 @@ class DiskShelf:
     def close(self) -> None:
         """See ``Shelf``."""
 
-    def added(self, size: int) -> None:
-        """A copy of so many bytes was put here."""
-        with self._lock:
-            self._room -= size
-            if self._room < 0:
-                self._room = self._make_room()
+    def returned(self, size: int) -> None:
+        """So many bytes that were reserved are not used."""
+        with suppress(OSError), self._accounts() as accounts:
+            accounts.used -= size
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
-    def _make_room(self) -> int:
-        """Remove the least recently used until a tenth is free; how much may come before the next look."""
+    @contextmanager
+    def _accounts(self) -> Iterator[_Accounts]:
+        with open(self._folder / _BOUND, "a+b", opener=_for_nobody_else) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text = file.read(32)
+            accounts = _Accounts(self._folder, self._limit, int(text) if text.isdigit() else None)
+            yield accounts
+            file.truncate(0)
+            file.write(b"%d" % max(0, accounts.used))
+
+
+class _Accounts:
+    """How much a folder holds; it may hold less, where copies were dropped. None until it was looked at."""
+
+    def __init__(self, folder: Path, limit: int, used: int | None) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._used = used
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        if self._used is None:
+            self._used = sum(size for _, size, _ in self._files())
+        return self._used
+
+    @used.setter
+    def used(self, size: int) -> None:
+        self._used = size
+
+    def takes(self, size: int) -> bool:
+        """Whether so many bytes may be added, which are counted from now on."""
+        if self._used is None or self._used + size > self._limit:
+            self._make_room(size)
+        if self.used + size > self._limit:
+            return False
+        self.used += size
+        return True
+
+    def _make_room(self, size: int) -> None:
+        """Remove the least recently used until there is room, and a tenth beside it."""
         found = sorted(self._files())
-        used = sum(size for _, size, _ in found)
-        most = self._limit - self._limit // 10
-        for _, size, path in found:
-            if used <= most:
+        self.used = sum(each for _, each, _ in found)
+        if self.used + size <= self._limit:
+            return
+        most = self._limit - self._limit // 10 - size
+        for _, each, path in found:
+            if self.used <= most:
                 break
-            with suppress(OSError):
-                path.unlink()
-                used -= size
-        return min(self._limit - used, self._limit // 20)
+            if not path.name.endswith(_UNFINISHED):
+                with suppress(OSError):
+                    path.unlink()
+                    self.used -= each
 
     def _files(self) -> list[tuple[float, int, Path]]:
         found = []
-        abandoned = time.time() - _ABANDONED
         for path in self._folder.glob("??/*"):
             with suppress(OSError):
                 info = path.stat()
-                if path.name.endswith(_UNFINISHED):
-                    if info.st_mtime < abandoned:
-                        path.unlink()
+                if path.name.endswith(_UNFINISHED) and _is_abandoned(path, info.st_mtime):
+                    path.unlink()
                     continue
                 found.append((info.st_mtime, info.st_size, path))
         return found
 
 
+def _is_abandoned(part: Path, modified: float) -> bool:
+    """Whether nobody writes this file any more."""
+    with part.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return modified < time.time() - _ABANDONED
+    return True
+
+
 class _FileSlip:
-    def __init__(self, shelf: DiskShelf, part: Path, path: Path, file: BinaryIO) -> None:
+    def __init__(self, shelf: DiskShelf, part: Path, path: Path, file: BinaryIO, reserved: int) -> None:
         self._shelf = shelf
         self._part = part
         self._path = path
         self._file: BinaryIO | None = file
+        self._reserved = reserved
 
     def write(self, data: bytes) -> None:
         if self._file is not None:
@@ -167,23 +228,29 @@ class _FileSlip:
         file, self._file = self._file, None
         try:
             size = file.tell()
-            file.close()
-            # Not flushed to the disk: what a power cut leaves of it is known by its checksum.
+            file.truncate(size)
+            # Renamed while it is locked: nobody takes it for abandoned between the two. It is not flushed
+            # to the disk: what a power cut leaves of it is known by its checksums.
+            file.flush()
             self._part.replace(self._path)
+            file.close()
         except OSError as error:
             log.warning("Nothing can be kept in the cache: %s", error.strerror)
-            with suppress(OSError):
-                self._part.unlink()
+            self._throw_away(file)
             return
-        self._shelf.added(size)
+        self._shelf.returned(self._reserved - size)
 
     def drop(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with suppress(OSError):
-                file.close()
-            with suppress(OSError):
-                self._part.unlink()
+            self._throw_away(file)
+
+    def _throw_away(self, file: BinaryIO) -> None:
+        with suppress(OSError):
+            self._part.unlink()
+        with suppress(OSError):
+            file.close()
+        self._shelf.returned(self._reserved)
 
 
 class MemorySlip:

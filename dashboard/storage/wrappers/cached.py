@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Lock
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import ClassVar, Self
 
 from dashboard.storage.driver import (
@@ -28,7 +27,6 @@ from dashboard.storage.driver import (
     KeepsMetadata,
     Links,
     LooksBeforeCreating,
-    ProvesByParts,
     Reading,
     ReadsInParallel,
     ReadsRanges,
@@ -55,7 +53,8 @@ from dashboard.storage.wrapper_options import (
     CACHE_SECONDS,
     cache_bytes,
 )
-from dashboard.storage.wrappers._copies import Copy, CopyReading, description
+from dashboard.storage.wrappers._cached_streams import CachedWriting, FillingReading
+from dashboard.storage.wrappers._copies import Copy, CopyReading
 from dashboard.storage.wrappers._shelves import DiskShelf, Shelf, Slip
 from dashboard.storage.wrappers._versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
@@ -63,80 +62,6 @@ from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
 _REMEMBERED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
 _STRIPES = 256
-
-
-class FillingReading:
-    """A read from the backend that leaves a copy if it comes to its end."""
-
-    def __init__(self, inner: Reading, slip: Slip, cached: Cached, since: tuple[int, float]) -> None:
-        self._inner = inner
-        self._slip = slip
-        self._cached = cached
-        self._since = since
-        self.info: ObjectInfo = inner.info
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading``."""
-        crc = size = 0
-        for data in self._inner.chunks():
-            crc, size = zlib.crc32(data, crc), size + len(data)
-            self._slip.write(data)
-            yield data
-        self._keep(crc, size)
-
-    def read_all(self) -> bytes:
-        """See ``Reading``."""
-        data = self._inner.read_all()
-        self._slip.write(data)
-        self._keep(zlib.crc32(data), len(data))
-        return data
-
-    def _keep(self, crc: int, size: int) -> None:
-        if size == self.info.size:
-            self._slip.write(description(self.info, crc))
-            self._cached.keep(self.info, self._slip, self._since)
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._slip.drop()
-        self._inner.__exit__(kind, error, trace)
-
-
-class CachedWriting:
-    """A write after whose commit no older copy is left."""
-
-    def __init__(self, inner: Writing, cached: _Caching, key: str) -> None:
-        self._inner = inner
-        self._cached = cached
-        self._key = key
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``; of no effect where the backend's own writes always have one."""
-        if isinstance(self._inner, ProvesByParts):
-            self._inner.without_md5()
-
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing``."""
-        self._inner.write(chunk)
-
-    def commit(self) -> Written:
-        """See ``Writing``."""
-        with self._cached.changing(self._key):
-            return self._inner.commit()
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
 
 
 class _Caching(Wrapper):
@@ -177,7 +102,8 @@ class _Caching(Wrapper):
                 self._compared.popitem(last=False)
 
     def good_copy(self, key: str, if_version: str | None) -> Copy | None:
-        """A copy of what the backend has now. Raises what the backend says when it is asked."""
+        """A copy of what the backend has now; of its content nothing is proven yet. Raises what the backend
+        says when it is asked."""
         if not self._reads:
             return None
         name = _name(key)
@@ -207,7 +133,7 @@ class _Caching(Wrapper):
             self.forget(key)
             return None
         self.compared(key, began)
-        return Copy(current, copy.file)
+        return Copy(current, copy.file, copy.sums)
 
 
 class _Change:
@@ -249,8 +175,11 @@ class _ReadsParts(_Caching):
         if copy is None:
             return self.inner.read_range(key, start, length, if_version=if_version)
         with closing(copy.file):
-            copy.file.seek(min(start, copy.info.size))
-            return copy.file.read(max(0, min(length, copy.info.size - start)))
+            found = copy.part(start, length)
+        if found is None:
+            self.forget(key)
+            return self.inner.read_range(key, start, length, if_version=if_version)
+        return found
 
 
 class _DeletesMany(_Caching):
@@ -339,13 +268,16 @@ class Cached(_Caching):
         """See ``Driver``."""
         self.check_key(key)
         copy = self.good_copy(key, if_version)
-        if copy is not None:
+        if copy is not None and copy.is_whole():
             return CopyReading(copy, copy.info)
+        if copy is not None:
+            copy.file.close()
+            self.forget(key)
         since = self.now(key)
         reading = self.inner.read(key, if_version=if_version)
         if not self._reads or reading.info.version is None or reading.info.size > self._shelf.largest:
             return reading
-        slip = self._shelf.begin(_name(key))
+        slip = self._shelf.begin(_name(key), reading.info.size)
         return reading if slip is None else FillingReading(reading, slip, self, since)
 
     def keep(self, info: ObjectInfo, slip: Slip, since: tuple[int, float]) -> None:

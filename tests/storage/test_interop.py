@@ -3,16 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
+from dashboard.migration.run import MigrationJob, run
+from dashboard.migration.types import Control, ObjectState, Spec, State
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.memory import MemoryDriver
+from tests.migration.ledgers import SqlBook
 from tests.servers import interop
 from tests.servers.foreign import ForeignServer
-from tests.storage.odd_names import ODD_NAMES
-from tests.storage.round_trip import round_trip
+from tests.storage.conftest import FOLDS_FORMS
+from tests.storage.objects import get, keys_of
+from tests.storage.odd_names import ODD_NAMES, SOME_ODD_NAMES
+from tests.storage.probing import run as probe
+from tests.storage.round_trip import content_for, round_trip
 
-EVERY = [pytest.param(name, marks=pytest.mark.interop) for name in interop.SERVERS]
+ALL = [pytest.param(name, marks=pytest.mark.interop) for name in interop.SERVERS]
+QUICK = [name for name in interop.SERVERS if name.startswith("rclone")]
 
 
 @pytest.fixture
@@ -21,8 +32,70 @@ def server(request: pytest.FixtureRequest, foreign_server: Callable[[str], Forei
     return foreign_server(request.param)
 
 
-@pytest.mark.parametrize("server", EVERY, indirect=True)
-def test_odd_names_come_back_or_are_refused(server: ForeignServer) -> None:
+@pytest.fixture
+def place(server: ForeignServer) -> Iterator[Driver]:
+    """An empty folder on it."""
     driver = server.driver()
-    round_trip(driver, ODD_NAMES)
+    yield driver
     driver.close()
+
+
+def told_apart(server: str, names: Sequence[str]) -> list[str]:
+    """Without the second of two names that this server takes for one."""
+    if server not in FOLDS_FORMS:
+        return list(names)
+    return list({unicodedata.normalize("NFC", name): name for name in names}.values())
+
+
+def param(request: pytest.FixtureRequest) -> str:
+    return str(request.node.callspec.params["server"])
+
+
+@pytest.mark.parametrize("server", ALL, indirect=True)
+def test_odd_names_come_back_or_are_refused(place: Driver, request: pytest.FixtureRequest) -> None:
+    round_trip(place, told_apart(param(request), ODD_NAMES))
+
+
+@pytest.mark.parametrize("server", QUICK, indirect=True)
+def test_rclone_is_used_like_any_server(place: Driver, request: pytest.FixtureRequest) -> None:
+    result = probe(place)
+    assert result.passed, [step for step in result.steps if step.state != "passed"]
+    round_trip(place, told_apart(param(request), SOME_ODD_NAMES), threads=4)
+
+
+def migrated(folder: Path, source: Driver, destination: Driver) -> tuple[set[str], dict[str, str]]:
+    """Which keys arrived and are proven, and why each of the others did not."""
+    folder.mkdir()
+    book = SqlBook(folder)
+    result = run(
+        MigrationJob(1, Spec(workers=8), lambda: True, "source"),
+        source,
+        destination,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    assert result.state is State.FINISHED, result
+    rows = book.rows()
+    arrived = {row.key for row in rows if row.state is ObjectState.VERIFIED}
+    others = {row.key: row.reason for row in rows if row.key not in arrived}
+    assert all(others.values()), others
+    book.close()
+    return arrived, others
+
+
+@pytest.mark.parametrize("server", ALL, indirect=True)
+def test_a_migration_there_and_back_loses_nothing_in_silence(place: Driver, tmp_path: Path) -> None:
+    here, back = MemoryDriver(), MemoryDriver()
+    for name in ODD_NAMES:
+        here.put(name, content_for(name))
+    arrived, _ = migrated(tmp_path / "there", here, place)
+    assert len(arrived) > len(ODD_NAMES) // 2
+    listed = set(keys_of(place))
+    assert arrived <= listed
+    for name in arrived:
+        assert get(place, name) == content_for(name), name
+    returned, _ = migrated(tmp_path / "back", place, back)
+    assert arrived <= returned
+    for name in arrived:
+        assert get(back, name) == content_for(name), name

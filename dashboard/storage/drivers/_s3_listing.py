@@ -66,7 +66,8 @@ def entries(
             found = page_of(client, scene, query, _read, body)
             with whole_listing(scene):
                 pages.take([entry.key for entry in found.entries], found.token)
-            yield from found.entries
+            # rclone leaves a slash at the beginning out of the question, and answers with everything.
+            yield from (entry for entry in found.entries if entry.key.startswith(prefix))
             if not found.token:
                 return
             query = _after(query, found.token)

@@ -15,13 +15,11 @@ from enum import Enum
 from functools import partial
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._walking import gather
 from dashboard.storage.drivers._webdav_errors import bent, hides_its_folder, unlisted
 from dashboard.storage.drivers._webdav_http import PAGES, Client
 from dashboard.storage.drivers._webdav_listing import members
 from dashboard.storage.drivers._webdav_place import new_temporary
 from dashboard.storage.errors import StorageError, Unsupported
-from dashboard.storage.paths import key_bytes, key_text
 
 _ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/ ")
 _COMMON = "!#$%&'()+,;=@[]^`{}?"
@@ -93,51 +91,62 @@ class Names:
         return self._known[odd]
 
     def _try(self, odd: str) -> Way:
-        if odd in PAGES:
-            return self._try_page(odd)
+        """In a folder of its own, which is thrown away: what is odd may break the listing."""
+        scene, path = self._client.scene("write"), self._client.place.path
+        folder = new_temporary("a") + "/"
+        self._client.send("MKCOL", path(folder), scene)
+        try:
+            return self._try_page(folder, odd) if odd in PAGES else self._try_name(folder, odd)
+        finally:
+            with suppress(StorageError):
+                self._drop(*(folder + name for name in self._in(folder)))
+            self._drop(folder)
+
+    def _try_name(self, folder: str, odd: str) -> Way:
         # Neither in the middle only nor at an end only: " x", "x.", "x?x".
         head, tail = "", f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
         if odd == _LEADING_DOT:
             head, tail = ".", ""
-        put, moved = f"{head}{new_temporary('a')}{tail}", f"{head}{new_temporary('b')}{tail}"
-        scene = self._client.scene("write")
-        path = self._client.place.path
-        before = set(self._there())
+        put, moved = f"{head}put{tail}", f"{head}moved{tail}"
+        scene, path = self._client.scene("write"), self._client.place.path
         try:
-            if not self._accepted(partial(self._client.send, "PUT", path(put), scene)):
+            if not self._accepted(partial(self._client.send, "PUT", path(folder + put), scene)):
                 return Way.NONE
-            if put not in self._there():
+            if put not in self._listed(folder):
                 return Way.UNLISTED if odd == _LEADING_DOT else Way.NONE
-            move = partial(self._client.transfer, "MOVE", path(put), path(moved), scene, overwrite=False)
-            arrived = self._accepted(move) and moved in self._there()
+            source, to = path(folder + put), path(folder + moved)
+            move = partial(self._client.transfer, "MOVE", source, to, scene, overwrite=False)
+            arrived = self._accepted(move) and moved in self._listed(folder)
             return Way.MOVE if arrived else Way.PUT
         finally:
-            stems = (put.removesuffix(tail), moved.removesuffix(tail))
-            # By name too: what is not listed would stay.
-            self._drop(put, moved)
-            with suppress(StorageError):
-                self._drop(*(n for n in set(self._there()) - before if n.startswith(stems)))
+            # By name: what is not listed would stay.
+            self._drop(folder + put, folder + moved)
 
-    def _try_page(self, page: str) -> Way:
-        """Whether a folder can still be listed with this in it; tried on a folder of its own."""
+    def _try_page(self, folder: str, page: str) -> Way:
+        """Whether a folder can still be listed with this in it."""
         scene = self._client.scene("write")
-        folder = new_temporary("a") + "/"
-        path = self._client.place.path
-        self._client.send("MKCOL", path(folder), scene)
         try:
-            self._client.send("PUT", path(folder + page), scene)
-            listed = [member.path[-1] for member in members(self._client, folder, "write")]
-            return Way.MOVE if listed == [page] else Way.HIDES
+            self._client.send("PUT", self._client.place.path(folder + page), scene)
+            return Way.MOVE if self._in(folder) == [page] else Way.HIDES
         except Unsupported:
             return Way.HIDES
         finally:
-            self._drop(folder + page, folder)
+            self._drop(folder + page)
 
     def _drop(self, *names: str) -> None:
         scene, path = self._client.scene("write"), self._client.place.path
         for name in names:
             with suppress(StorageError):
                 self._client.send("DELETE", path(name), scene, accept=(404,))
+
+    def _listed(self, folder: str) -> list[str]:
+        """What is in a folder; nothing where a name in it makes the listing unreadable."""
+        try:
+            return self._in(folder)
+        except StorageError as error:
+            if error.retryable or error.kind in _NOT_ABOUT_THE_NAME:
+                raise
+            return []
 
     def _accepted(self, request: Callable[[], object]) -> bool:
         """Whether the server took the request; trouble that is not about the name raises."""
@@ -149,9 +158,8 @@ class Names:
             return False
         return True
 
-    def _there(self) -> list[str]:
-        found = members(self._client, "", "write")
-        return [key_text(name) for name in gather(key_bytes(member.path[-1]) for member in found)]
+    def _in(self, folder: str) -> list[str]:
+        return [each.path[-1] for each in members(self._client, folder, "write")]
 
 
 def _odd(key: str) -> list[str]:

@@ -163,10 +163,15 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             return 0
         scene = self._client.scene("sweep")
         swept = 0
-        for upload in _s3_listing.unfinished(self._client, scene, _common(wanted)):
-            if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
-                self._uploads.drop(scene, upload.key, upload.upload_id)
-                swept += 1
+        try:
+            for upload in _s3_listing.unfinished(self._client, scene, _common(wanted)):
+                if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
+                    self._uploads.drop(scene, upload.key, upload.upload_id)
+                    swept += 1
+        except PlaceMissing:
+            # rclone says so of a bucket in which nothing is unfinished.
+            if not self.bucket_exists():
+                raise
         return swept
 
     def close(self) -> None:

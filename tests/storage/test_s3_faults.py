@@ -14,7 +14,7 @@ import trustme
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3 import S3Driver
-from dashboard.storage.errors import Damaged, NotFound, StorageError
+from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
 from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
@@ -395,3 +395,29 @@ def test_no_error_shows_a_secret(make: Make, bucket: str, seaweedfs: SeaweedFS) 
     while error is not None:
         assert "hunter2-secret" not in repr(error) + str(error)
         error = error.__cause__ or error.__context__
+
+
+def test_a_server_that_knows_no_condition_still_deletes_what_is_unchanged(
+    broken: S3Driver, fault_proxy: FaultProxy
+) -> None:
+    broken.put("a", b"x")
+    version = broken.stat("a").version or ""
+    fault_proxy.answer(501, "NotImplemented", method="DELETE")
+    broken.delete_unchanged("a", version)
+    assert list(broken.list()) == []
+
+
+def test_what_changes_between_the_look_and_the_deletion_stays(
+    broken: S3Driver, fault_proxy: FaultProxy, bucket: str
+) -> None:
+    broken.put("a", b"first")
+    version = broken.stat("a").version or ""
+    fault_proxy.answer(412, "PreconditionFailed", method="DELETE")
+    with pytest.raises(Changed):
+        broken.delete_unchanged("a", version)
+    assert read(broken, "a") == b"first"
+    fault_proxy.clear()
+    broken.put("a", b"other")
+    with pytest.raises(Changed):
+        broken.delete_unchanged("a", version)
+    assert ("DELETE", f"/{bucket}/a") not in fault_proxy.seen

@@ -90,16 +90,27 @@ class Objects:
 
     def delete(self, key: str, *, only: str | None = None) -> None:
         """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
-        scene = self._client.scene("delete", key)
-        headers = {"if-match": f'"{only}"'} if only is not None else {}
         try:
+            if only is None:
+                self._delete(key)
+                return
             # Not every server heeds the condition.
-            if only is not None and self.head(key, explain=True).info.version != only:
+            if self.head(key, explain=True).info.version != only:
                 raise Changed(key, operation="delete")
-            self._client.send("DELETE", scene, key=self._place.prefix + key, headers=headers)
+            try:
+                self._delete(key, {"if-match": f'"{only}"'})
+            except StorageError as error:
+                if error.kind is not Kind.UNSUPPORTED:
+                    raise
+                # And some refuse what they do not know.
+                self._delete(key)
         except StorageError as error:
             if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
                 raise
+
+    def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
+        scene = self._client.scene("delete", key)
+        self._client.send("DELETE", scene, key=self._place.prefix + key, headers=headers)
 
     def read_old(self, key: str, version: str) -> S3Reading:
         """Open the state of an object that has this version id."""

@@ -73,6 +73,8 @@ def _safe(cell: str) -> str:
     Line breaks, other control characters and bytes that are no text are escaped: every object is one line.
     The JSON report has such keys exactly.
     """
+    if not cell or cell.isalnum():
+        return cell
     return _FORMULA.sub(r"\1'", without_controls(cell))
 
 

@@ -36,7 +36,8 @@ IDLE_SECONDS = 75.0
 RECEIVE_SECONDS = 60.0
 """What a request may take to arrive."""
 STALLED_SECONDS = 30.0
-"""How long a reader may take nothing of its answer."""
+LEAST_TAKEN = 64 * 1024
+"""Bytes of its answer that a reader must take in that time: one that sips would keep a thread for ever."""
 LOOK_EVERY = 5
 DRAIN = 2.0
 """Seconds that finished answers get to reach slow readers when the console stops."""
@@ -100,7 +101,8 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     """One connection, and since when it has been waiting for its peer."""
 
     receiving_since = 0.0
-    stuck: tuple[float, float] = (0.0, 0.0)
+    sent = 0
+    waiting_since: tuple[int, float] | None = None
 
     @cached_property
     def neighbourhood(self) -> str:
@@ -113,6 +115,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             self.receiving_since = time.time()
         return super().received(data)
 
+    def send(self, data: bytes, do_close: bool = True) -> Any:
+        """Some of an answer leaves, or none if the other side takes nothing."""
+        taken = super().send(data, do_close)
+        self.sent += taken or 0
+        return taken
+
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer on it. A request that is only half there counts as idle."""
@@ -121,9 +129,10 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     def overdue(self, now: float) -> bool:
         """Whether the other side has kept it waiting for too long."""
         if self.total_outbufs_len:
-            if self.stuck[0] != self.last_activity:
-                self.stuck = (self.last_activity, now)
-            return now - self.stuck[1] > STALLED_SECONDS
+            if self.waiting_since is None or self.sent - self.waiting_since[0] >= LEAST_TAKEN:
+                self.waiting_since = (self.sent, now)
+            return now - self.waiting_since[1] > STALLED_SECONDS
+        self.waiting_since = None
         if self.requests:
             return False
         if self.request is not None:

@@ -209,7 +209,7 @@ class Backends(BackendQueries):
 
         With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
         speaks to the backend itself: no cache, and no other backend behind it. What waits there for other
-        backends is shown only under the labels in ``SEES_WAITING``.
+        backends is shown only to those who put it there and send it home.
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
         self._keys.require_open()

@@ -14,8 +14,8 @@ from dashboard.storage.wrappers._guarded import Guarded
 from dashboard.storage.wrappers._without_waiting import WithoutWaiting
 
 STAND_IN = "stand-in"
-SEES_WAITING = frozenset({STAND_IN, "homecoming"})
-"""Labels of those who put objects into the folder in which they wait, and take them out again."""
+HOMECOMING = "homecoming-"
+"""How the labels of those begin who take objects out of the folder in which they wait, and send them home."""
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -28,7 +28,7 @@ def around(
     behind it. Applications wait for a silent one only once, whether it is home or stands in."""
     if label == STAND_IN:
         return Guarded(place, circuits.of(stored, place))
-    if label in SEES_WAITING:
+    if label.startswith(HOMECOMING):
         return place
     if label or not has_fallback(stored.options):
         return WithoutWaiting(place)

@@ -23,6 +23,7 @@ from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends
+from dashboard.services.backends_whole import HOMECOMING
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
@@ -46,7 +47,6 @@ GIVEN_UP = 3600.0
 """Seconds after which a write is known to have ended without a word, if its process cannot be asked after."""
 SETTLES = 30.0
 """Seconds after which a server that works again has carried out what reached it while it hung."""
-LABEL = "homecoming"
 WORKERS = 8
 BATCH = 64
 _BEFORE = MappingProxyType({"sending": "waiting", "settling": "settling", "sent": "sent"})
@@ -132,14 +132,21 @@ class Homecoming:
         if name is None:
             return True
         self._recover(backend_id)
-        work = _Work(backend_id)
+        work = _Work(backend_id, f"{HOMECOMING}{backend_id}")
+        try:
+            return self._send(name, work, should_stop)
+        finally:
+            self._backends.release(work.label)
+
+    def _send(self, name: str, work: _Work, should_stop: Callable[[], bool]) -> bool:
+        stand_in = partial(self._stand_in, work)
         way: WayHome | None = None
         with ThreadPoolExecutor(WORKERS, "homecoming") as pool:
             while not should_stop() and (batch := self._claim(work)):
                 try:
                     if way is None and any(row.state != "sent" for row in batch):
-                        home = self._backends.driver(name, label=LABEL)
-                        way = WayHome(home, self._stand_in, measured(home), should_stop)
+                        home = self._backends.driver(name, label=work.label)
+                        way = WayHome(home, stand_in, measured(home), should_stop)
                 except StowageError as error:
                     self._leave(name, error)
                     self._record(batch, [Ending(_BEFORE[row.state]) for row in batch])
@@ -148,10 +155,9 @@ class Homecoming:
                 endings = list(pool.map(partial(_ended, way), batch))
                 self._record(batch, endings)
                 done = [row for row, ending in zip(batch, endings, strict=True) if ending.state == "sent"]
-                self._forget(
-                    [row for row, gone in zip(done, pool.map(self._clear, done), strict=True) if gone]
-                )
-                if self._goes_on(name, work, batch, endings) is False:
+                cleared = list(pool.map(partial(_cleared, stand_in), done))
+                self._forget([row for row, gone in zip(done, cleared, strict=True) if gone])
+                if not self._goes_on(name, work, batch, endings):
                     return True
         return not should_stop()
 
@@ -227,15 +233,6 @@ class Homecoming:
                     _note_late(session, row)
                 row.state, row.message, row.changed_at = ending.state, ending.message, now
 
-    def _clear(self, row: _Row) -> bool:
-        """Remove what is not needed any more where it waited; whether it is gone."""
-        try:
-            self._stand_in(row.waiting).delete(row.waiting.stored_key)
-        except StowageError as error:
-            log.warning("What waited in another backend is removed there later: %s", error.reason)
-            return False
-        return True
-
     def _forget(self, rows: Sequence[_Row]) -> None:
         with self._database.write() as session:
             numbers = [row.number for row in rows]
@@ -243,16 +240,18 @@ class Homecoming:
                 delete(WaitingObject).where(WaitingObject.id.in_(numbers), WaitingObject.state == "sent")
             )
 
-    def _stand_in(self, waiting: Waiting) -> Driver:
+    def _stand_in(self, work: _Work, waiting: Waiting) -> Driver:
         name = self._backends.name_of(waiting.stand_in)
-        return self._backends.driver(name if name is not None else "", label=LABEL)
+        return self._backends.driver(name if name is not None else "", label=work.label)
 
 
 @dataclass(slots=True)
 class _Work:
-    """How far the rows of a home are gone through. ``away``: stand-ins that cannot be used now."""
+    """How far the rows of a home are gone through. ``label``: of the drivers that are opened for it.
+    ``away``: stand-ins that cannot be used now."""
 
     home: int
+    label: str
     after: int = 0
     away: set[int] = field(default_factory=set)
 
@@ -299,3 +298,13 @@ def _ended(way: WayHome | None, row: _Row) -> Ending:
     if way.stop():
         return Ending(_BEFORE[row.state])
     return way.settle(row.waiting) if row.state == "settling" else way.send(row.waiting)
+
+
+def _cleared(stand_in: Callable[[Waiting], Driver], row: _Row) -> bool:
+    """Remove what is not needed any more where it waited; whether it is gone."""
+    try:
+        stand_in(row.waiting).delete(row.waiting.stored_key)
+    except StowageError as error:
+        log.warning("What waited in another backend is removed there later: %s", error.reason)
+        return False
+    return True

@@ -271,7 +271,8 @@ def _as_django_errors() -> Iterator[None]:
     except InvalidKey as error:
         raise SuspiciousFileOperation(error.reason) from error
     except StorageError as error:
-        if error.kind is not Kind.CONFLICT:
+        # What may pass, such as an earlier write on its way home, is no file that is there already.
+        if error.kind is not Kind.CONFLICT or error.retryable:
             raise
         raise FileExistsError(errno.EEXIST, error.reason, error.subject) from error
 

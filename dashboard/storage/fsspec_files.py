@@ -42,7 +42,10 @@ def _as_os_errors() -> Iterator[None]:
     try:
         yield
     except StowageError as error:
-        raise OSError(_NUMBERS.get(error.kind, errno.EIO), error.reason, error.subject) from error
+        # What may pass, such as an earlier write on its way home, is no file that is there already.
+        passing = error.kind is Kind.CONFLICT and error.retryable
+        number = errno.EBUSY if passing else _NUMBERS.get(error.kind, errno.EIO)
+        raise OSError(number, error.reason, error.subject) from error
 
 
 class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types of its own

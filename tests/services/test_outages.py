@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from dashboard.storage.django_files import StowageStorage
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.drivers.local import LocalDriver
 from dashboard.storage.errors import Exists, InvalidKey, StorageError
+from dashboard.storage.fsspec_files import StowageFileSystem
 from dashboard.storage.http_exchange import Exchange
 from dashboard.storage.purposes import PrivateFiles, PublicMedia
 from dashboard.storage.standing_in import FOLDER, NotAsked
@@ -510,3 +512,17 @@ def test_folders_of_what_waits_are_shown(disk: Disk) -> None:
     assert [entry.key for entry in backend.files("a/b")] == ["a/b/c.txt"]
     assert backend.delete_directory("a") == 1
     assert sorted(backend.directories()) == ["ab", "c"]
+
+
+def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_path: Path) -> None:
+    configure()
+    disk.away(("a", b"waits"))
+    with disk.services.database.write() as session:
+        session.execute(update(WaitingObject).values(state="sending"))
+    with open_storage(tmp_path / "instance") as storage:
+        with pytest.raises(StorageError) as caught:
+            StowageStorage(storage=storage, backend="home").delete("a")
+        assert caught.value.retryable
+        with pytest.raises(OSError, match="on its way home") as busy:
+            StowageFileSystem(storage).rm_file("home/a")
+        assert busy.value.errno == errno.EBUSY

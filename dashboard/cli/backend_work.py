@@ -91,7 +91,7 @@ def check(invocation: Invocation, *, name: str, origin: str, fixes: tuple[str, .
         if each.remedy:
             invocation.out.note(f"         {each.remedy}")
         if each.fixable:
-            invocation.out.note(f"         Mend it with: --fix {each.name}")
+            invocation.out.note(f"         {each.button} with: --fix {each.name}")
     return DONE if all(each.good for each in found) else WITH_ERRORS
 
 

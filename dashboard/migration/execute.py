@@ -35,6 +35,7 @@ WAITING = 2000
 STREAM = 32 * 1024 * 1024
 """Bytes that a large object holds while it moves, by estimate."""
 CHANGED_ATTEMPTS = 3
+MOST_TROUBLED = 10_000
 LAST_FEW = 20
 
 
@@ -80,6 +81,8 @@ class Execution:
         self._claim_due = 0.0
         self._drained = False
         self._hopeless: Failure | None = None
+        self.troubled: set[str] = set()
+        """Keys of which an attempt failed; at most ``MOST_TROUBLED``."""
 
     @property
     def finished(self) -> bool:
@@ -166,6 +169,8 @@ class Execution:
         gave_up = self._breaker.attempt_failed(result.kind, now) and not self._last_few()
         if not self._outage():
             task.attempts += 1
+        if len(self.troubled) < MOST_TROUBLED:
+            self.troubled.add(task.row.key)
         tries = task.attempts - task.row.attempts
         if result.wrote:
             task.wrote = result.wrote.destination_key

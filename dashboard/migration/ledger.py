@@ -13,7 +13,12 @@ from typing import Protocol
 
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.types import Action, Counters, InFlight, ObjectState
+from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
+
+IN_PARTS = SMALL // 2
+"""Bytes from which an object may have been uploaded in parts. Less than a part, because wrappers store some
+objects larger than they are."""
 
 _WEIGHED = {
     ObjectState.COPIED: ("copied",),
@@ -234,6 +239,10 @@ class Ledger(Protocol):
 
     def settle(self, results: Sequence[Settled]) -> None:
         """Record results of claimed rows."""
+        ...
+
+    def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of the keys that this migration writes, or wrote, by an upload in parts."""
         ...
 
     def counters(self) -> Counters:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dashboard.migration.ledger import (
+    IN_PARTS,
     Claimed,
     Failure,
     FencedOut,
@@ -265,6 +266,14 @@ class MemoryLedger:
                     reason=why.reason,
                     remedy=why.remedy,
                 )
+
+    def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
+        """See ``Ledger.in_parts``."""
+        with self._store.lock:
+            store = self._store
+            rows = {key: store.rows[store.ids[key]].shown for key in keys if key in store.ids}
+        wrote = (row for row in rows.values() if row.state is not ObjectState.SKIPPED)
+        return frozenset(row.key for row in wrote if row.size >= IN_PARTS)
 
     def counters(self) -> Counters:
         """See ``Ledger.counters``."""

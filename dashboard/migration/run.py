@@ -6,6 +6,7 @@ and called again: the ledger knows what is done, what was under way is swept and
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,11 +23,17 @@ from dashboard.migration.ledger import FencedOut, Ledger, Live
 from dashboard.migration.leftovers import tidy
 from dashboard.migration.live import Meter
 from dashboard.migration.overlap import OverlapSearch
+from dashboard.migration.pace import REQUEST_ATTEMPTS
 from dashboard.migration.plan import plan
 from dashboard.migration.pool import Pool, Result, Task
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
+from dashboard.migration.unfinished import clear_leftovers
 from dashboard.storage.driver import Driver, LimitsConnections
+from dashboard.storage.errors import StorageError
+from dashboard.storage.wire import few_attempts
+
+log = logging.getLogger(__name__)
 
 GRACE = 1.2
 """Seconds that calls under way get to end after a pause or cancel."""
@@ -134,6 +141,8 @@ class _Run:
         self._execution: Execution | None = None
         self._ready_to_copy = threading.Event()
         self._listing_final = False
+        self._began = clock()
+        self._troubled: set[str] = set()
         self._waited = False
         self._planned_at = time.monotonic()
 
@@ -230,6 +239,7 @@ class _Run:
         self._execution = Execution(
             self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
         )
+        self._execution.troubled = self._troubled
         return self._execution
 
     def _look_again(self) -> RunResult | None:
@@ -286,8 +296,24 @@ class _Run:
     def _finished(self) -> RunResult:
         counters = self._ledger.counters()
         stragglers = self._pool.close(time.monotonic() + GRACE) if self._pool else 0
+        if not stragglers and not self._job.spec.dry_run:
+            self._clear_leftovers()
         self._ledger.publish(Live(at=self._clock()))
         return RunResult(State.FINISHED, self._outcome(counters), stragglers=stragglers)
+
+    def _clear_leftovers(self) -> None:
+        try:
+            with few_attempts(REQUEST_ATTEMPTS):
+                clear_leftovers(
+                    self._destination,
+                    self._job.spec.prefix,
+                    sorted(self._troubled),
+                    self._ledger.in_parts,
+                    since=self._began,
+                )
+        except StorageError as error:
+            # What stays is unseen, not in the way, and found again later.
+            log.warning("Leftovers of migration %d could not be removed: %s", self._job.id, error)
 
     def _outcome(self, counters: Counters) -> Outcome:
         kept = self._job.spec.delete_source and counters.deleted < counters.verified

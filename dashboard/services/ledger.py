@@ -38,7 +38,7 @@ from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, failure_groups, listing, live, objects
 from dashboard.services.ledger_engine import create_work_tables, patient_transaction, writer
 from dashboard.services.ledger_folders import forget_folders
-from dashboard.services.ledger_queries import read_counters
+from dashboard.services.ledger_queries import keys_in_parts, read_counters
 from dashboard.services.ledger_rows import (
     HAND_BACK,
     JUDGE,
@@ -346,6 +346,10 @@ class SqlLedger:
             self._group(connection, failed)
 
     # ---- watching
+
+    def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
+        """See ``Ledger.in_parts``."""
+        return keys_in_parts(self._reader, self._id, keys)
 
     def counters(self) -> Counters:
         """See ``Ledger.counters``."""

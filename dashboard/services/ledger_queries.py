@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, select, update
 
-from dashboard.migration.ledger import ANYTHING, Live
+from dashboard.migration.ledger import ANYTHING, IN_PARTS, Live
 from dashboard.migration.types import (
     Action,
     Counters,
@@ -44,6 +44,19 @@ def read_counters(engine: Engine, migration_id: int) -> Counters:
     return Counters(**row._mapping) if row else Counters()
 
 
+def keys_in_parts(engine: Engine, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
+    """See ``Ledger.in_parts``."""
+    c = objects.c
+    query = select(c.key).where(
+        c.migration_id == migration_id,
+        c.key.in_(keys),
+        c.size >= IN_PARTS,
+        c.state != ObjectState.SKIPPED.value,
+    )
+    with engine.connect() as connection:
+        return frozenset(connection.scalars(query))
+
+
 class LedgerQueries:
     """All ledgers of ``work.db``. Thread-safe; every call is its own short transaction."""
 
@@ -53,6 +66,10 @@ class LedgerQueries:
     def counters(self, migration_id: int) -> Counters:
         """The exact totals; zeros when there is no ledger yet."""
         return read_counters(self._engine, migration_id)
+
+    def in_parts(self, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
+        """See ``Ledger.in_parts``."""
+        return keys_in_parts(self._engine, migration_id, keys)
 
     def live(self, migration_id: int) -> Live:
         """What the run last said is happening; see ``Live.at`` for when that was."""

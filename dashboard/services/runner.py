@@ -18,6 +18,7 @@ from dashboard.services.checks import Checks
 from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
+from dashboard.services.leftovers import Leftovers
 from dashboard.services.migrations import Migrations
 from dashboard.services.migrations_work import MigrationWork
 
@@ -42,6 +43,7 @@ class Runner:
         work: MigrationWork,
         activation: Activation,
         homecoming: Homecoming,
+        leftovers: Leftovers,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -51,6 +53,7 @@ class Runner:
         self._work = work
         self._activation = activation
         self._homecoming = homecoming
+        self._leftovers = leftovers
         self._loop: RunnerLoop | None = None
 
     def alive(self) -> bool:
@@ -143,6 +146,8 @@ class Runner:
 
     def _count(self, context: JobContext) -> Verdict:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
+        if finished:
+            self._leftovers.sweep(context.job.subject_id)
         return Verdict(requeue=not finished)
 
     def _compare(self, context: JobContext) -> Verdict:

@@ -13,6 +13,7 @@ from dashboard.services.foundation import lay
 from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
+from dashboard.services.leftovers import Leftovers
 from dashboard.services.migrations import Migrations
 from dashboard.services.migrations_work import MigrationWork
 from dashboard.services.place_settings import PlaceSettings
@@ -65,6 +66,7 @@ def compose(settings: Settings, database: Database) -> Services:
         work=work,
         activation=activation,
         homecoming=homecoming,
+        leftovers=Leftovers(database, base.backends, base.keys),
     )
     return Services(
         settings=settings,

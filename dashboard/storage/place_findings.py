@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from dashboard.errors import InvalidInput, Kind
@@ -14,7 +15,9 @@ DAYS = 7
 """After which an unfinished upload is dropped by the rule we add."""
 SETTINGS_SECONDS = 15.0
 """Seconds a provider may keep us waiting; somebody is looking at the page."""
-CORS, UNFINISHED = "cors", "unfinished-uploads"
+CORS, UNFINISHED, LEFTOVERS = "cors", "unfinished-uploads", "leftover-uploads"
+MOST_LEFTOVERS = 1000
+"""Unfinished uploads that are looked at, and aborted, at once."""
 _HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.UNREACHABLE, Kind.TIMEOUT, Kind.SEALED})
 _KEEP = "If they are to be kept, remove this lifecycle rule at the provider."
 
@@ -81,6 +84,31 @@ def unfinished_finding(*, dropped: bool, sentence: str = "") -> Finding:
         f"Fixing adds a rule that drops them {DAYS} days after they began; the other rules stay.",
         fixable=True,
     )
+
+
+def leftovers_finding(begun: Sequence[float], now: float) -> Finding:
+    """What lies in a place of uploads that began then (seconds since the epoch); at most
+    ``MOST_LEFTOVERS`` of them are looked at."""
+    if not begun:
+        return Finding(LEFTOVERS, "No unfinished uploads lie in it.", good=True)
+    count = f"{len(begun):,}" + (" or more" if len(begun) >= MOST_LEFTOVERS else "")
+    first = datetime.fromtimestamp(min(begun), UTC).strftime("%Y-%m-%d")
+    told = f"Unfinished uploads in it: {count}, unseen and paid for; the oldest began on {first}."
+    old = sum(is_leftover(each, now) for each in begun)
+    if not old:
+        return Finding(
+            LEFTOVERS, told, f"They may be under way; after {DAYS} days they can be aborted here.", good=True
+        )
+    remedy = (
+        f"{old:,} of them began more than {DAYS} days ago and can be aborted, whoever began them. Younger "
+        "ones may be under way and stay."
+    )
+    return Finding(LEFTOVERS, told, remedy, fixable=True, button="Abort them")
+
+
+def is_leftover(begun: float, now: float) -> bool:
+    """Whether an upload that began then is taken for one that nobody goes on with."""
+    return begun < now - DAYS * 86_400
 
 
 def expiry_finding(prefix: str, when: str, *, some: str = "") -> Finding:

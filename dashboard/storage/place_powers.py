@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,6 +20,8 @@ class Finding:
     remedy: str = ""
     fixable: bool = False
     good: bool = False
+    button: str = "Fix it"
+    """What fixing is called where people press a button for it."""
 
 
 @runtime_checkable
@@ -33,4 +36,27 @@ class ChecksSettings(Protocol):
     def fix(self, name: str, origin: str) -> None:
         """Mend a fixable finding; all other settings stay as they are. Idempotent. Raises ``DENIED`` when
         the credentials may not, and ``InvalidInput`` for a finding it does not know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """An upload in parts that was begun and neither completed nor aborted. ``begun``: seconds since the
+    epoch, by the server's clock."""
+
+    key: str
+    id: str
+    begun: float
+
+
+@runtime_checkable
+class KeepsUnfinished(Protocol):
+    """Keeps the parts of an upload, unseen and paid for, until somebody completes or aborts it."""
+
+    def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
+        """Those whose keys begin so, everybody's, streamed. Some of them may be under way."""
+        ...
+
+    def abort(self, upload: UnfinishedUpload) -> None:
+        """Throw its parts away. Idempotent. Whoever is still uploading gets an error."""
         ...

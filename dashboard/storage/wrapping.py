@@ -28,7 +28,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION: frozenset[type] = frozenset(
@@ -36,7 +36,9 @@ CONNECTION: frozenset[type] = frozenset(
 )
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 
-BESIDE_CONTENT: frozenset[type] = frozenset({ChecksSettings, DeletesMany, HasTiers, HoldsTags})
+BESIDE_CONTENT: frozenset[type] = frozenset(
+    {ChecksSettings, KeepsUnfinished, DeletesMany, HasTiers, HoldsTags}
+)
 """Powers that neither read nor write content: wrappers that only change its form forward them."""
 
 

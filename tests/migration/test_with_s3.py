@@ -137,3 +137,42 @@ def test_a_server_that_only_asks_for_patience_is_an_outage(
     assert busy.hits < 100
     book.close()
     place.close()
+
+
+@pytest.mark.parametrize("harm", ["refused aborts", "lost answer"])
+def test_no_unfinished_upload_of_a_run_stays(
+    tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy, harm: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "large").write_bytes(b"x" * LARGE)
+    (here / "there").write_bytes(b"y" * LARGE)
+    bucket, s3 = seaweedfs.new_bucket(), seaweedfs.client()
+    place = s3_on(seaweedfs, bucket, "p/", endpoint=fault_proxy.endpoint)
+    with place.write("there", size=LARGE) as writing:
+        writing.write(b"y" * LARGE)
+        writing.commit()
+    theirs = ("p/of others", "elsewhere", "p/there")
+    for key in theirs:
+        s3.create_multipart_upload(Bucket=bucket, Key=key)
+    if harm == "lost answer":
+        lost = fault_proxy.reset(key="large?uploads", method="POST", after=0)
+    else:
+        fault_proxy.slow_down(key="large?partNumber", method="PUT", times=None)
+        lost = fault_proxy.answer(403, "AccessDenied", key="uploadId", method="DELETE", times=4)
+    book = SqlBook(tmp_path)
+    result = run(
+        MigrationJob(1, Spec(workers=4), lambda: True, "source"),
+        LocalDriver(str(here)),
+        place,
+        book.open(),
+        lambda: Control.RUN,
+        on_state=lambda *told: None,
+    )
+    outcome = Outcome.WITH_SKIPS if harm == "lost answer" else Outcome.WITH_ERRORS
+    assert (result.state, result.outcome) == (State.FINISHED, outcome)
+    assert lost.hits == lost.times
+    left = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    assert {each["Key"] for each in left} == set(theirs)
+    book.close()
+    place.close()

@@ -10,12 +10,13 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers._s3_errors import NothingConfigured
-from dashboard.storage.drivers._s3_http import SignedClient, digest_header, parsed
-from dashboard.storage.drivers._s3_place import Place
+from dashboard.storage.drivers._s3_http import digest_header, parsed
+from dashboard.storage.drivers._s3_unfinished import KeepsS3Unfinished
 from dashboard.storage.errors import StorageError
 from dashboard.storage.place_findings import (
     CORS,
     DAYS,
+    LEFTOVERS,
     SETTINGS_SECONDS,
     UNFINISHED,
     CorsRule,
@@ -33,17 +34,15 @@ from dashboard.storage.place_powers import Finding
 RULE = "stowage-drop-unfinished-uploads"
 
 
-class ChecksS3Settings:
+class ChecksS3Settings(KeepsS3Unfinished):
     """``ChecksSettings`` for a driver that has these parts."""
-
-    _place: Place
-    _client: SignedClient
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
         """See ``ChecksSettings``: CORS for uploads from ``origin``, and what lifecycle rules do here. With
         SSE-C browsers upload nothing."""
         uploads = [] if self._place.own_key else self._cors_findings(origin)
-        return (*uploads, *self._lifecycle_findings())
+        leftovers = self.leftovers_finding()
+        return (*uploads, *self._lifecycle_findings(), *([leftovers] if leftovers else []))
 
     def fix(self, name: str, origin: str) -> None:
         """See ``ChecksSettings``."""
@@ -51,6 +50,8 @@ class ChecksS3Settings:
             self._allow(origin)
         elif name == UNFINISHED:
             self._drop_unfinished()
+        elif name == LEFTOVERS:
+            self.abort_leftovers()
         else:
             raise no_such_finding(name)
 

@@ -27,7 +27,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
@@ -100,6 +100,7 @@ class Guarded(_Guarding):
     transparent = True
     forwards = CONNECTION | {
         ChecksSettings,
+        KeepsUnfinished,
         CopiesWithin,
         CreatesBuckets,
         DeletesUnchanged,

@@ -34,7 +34,7 @@ from dashboard.storage.object_powers import (
     SignsUploads,
     Version,
 )
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.standing_in import FOLDER
 from dashboard.storage.types import Attributes, Entry, Written
 from dashboard.storage.wrappers._versions import ForwardsVersions
@@ -137,6 +137,7 @@ class WithoutWaiting(Wrapper):
     transparent = True
     forwards = CONNECTION | {
         ChecksSettings,
+        KeepsUnfinished,
         CreatesBuckets,
         HasTiers,
         HoldsTags,

@@ -43,7 +43,7 @@ from dashboard.storage.object_powers import (
     SignsUploads,
 )
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
 from dashboard.storage.wrapper_options import (
@@ -224,6 +224,7 @@ class Cached(_Caching):
     transparent = True
     forwards = CONNECTION | {
         ChecksSettings,
+        KeepsUnfinished,
         CreatesBuckets,
         HasTiers,
         HoldsTags,

@@ -40,7 +40,7 @@ from dashboard.storage.object_powers import (
     KeepsVersions,
     SignsUploads,
 )
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Secret, Written
 from dashboard.storage.wrapper_options import CDN_DOMAIN, CDN_KEY_ID, CDN_PURGE, CDN_SECRET, CDN_ZONE
 from dashboard.storage.wrappers._purging import Cloudflare, CloudFront, Network
@@ -254,6 +254,7 @@ class Delivered(_Delivering):
     # An upload straight from a browser is no change of which we know.
     forwards = (CONNECTION - {Purges}) | {
         ChecksSettings,
+        KeepsUnfinished,
         CreatesBuckets,
         HasTiers,
         HoldsTags,

@@ -38,7 +38,7 @@ from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Stor
 from dashboard.storage.naming import UniqueKey
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.standing_in import FOLDER, Content, Unsettled, is_away
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers import _fallback_powers as powers
@@ -53,6 +53,7 @@ class Fallback(Falling):
 
     forwards = CONNECTION | {
         ChecksSettings,
+        KeepsUnfinished,
         CreatesBuckets,
         KeepsMetadata,
         LooksBeforeCreating,

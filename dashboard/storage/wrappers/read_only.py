@@ -29,7 +29,7 @@ from dashboard.storage.object_powers import (
     KeepsVersions,
     SignsUploads,
 )
-from dashboard.storage.place_powers import ChecksSettings, Finding
+from dashboard.storage.place_powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.types import Attributes, Secret, Visibility
 from dashboard.storage.wrappers._versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper
@@ -153,6 +153,7 @@ class ReadOnly(Wrapper):
             CopiesWithin: "A copy on the server would be a write.",
             LooksBeforeCreating: "Nothing is created.",
             DeletesMany: "Nothing is deleted.",
+            KeepsUnfinished: "Nothing is uploaded, and nothing aborted.",
             DeletesUnchanged: "Nothing is deleted.",
             SignsUploads: "An upload would be a write.",
         }

@@ -265,6 +265,15 @@ class Ledger(Protocol):
         """Those of the kept entries that have one of these keys."""
         ...
 
+    def clear_names(self) -> None:
+        """Forget the names that ``hold_names`` keeps."""
+        ...
+
+    def hold_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """Keep each name, given after its folded form, unless one is kept under that form already; returns
+        what is kept under each of the forms. Of equal forms the first counts."""
+        ...
+
     def see(self, entries: Sequence[Entry]) -> None:
         """The final listing shows these at the destination: mark the rows with exactly these keys there as
         listed, and as seen where the size, and the etag where both are known, agree. A skipped row is seen

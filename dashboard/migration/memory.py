@@ -58,6 +58,7 @@ class MemoryStore:
         self.ids: dict[str, int] = {}
         self.own_keys: dict[str, int] = {}
         self.markers: tuple[str, ...] = ()
+        self.names: dict[str, str] = {}
         self.listing: dict[str, Entry] = {}
         self.live = Live()
 
@@ -300,6 +301,17 @@ class MemoryLedger:
         """See ``Ledger.look_up``."""
         with self._store.lock:
             return {key: self._store.listing[key] for key in keys if key in self._store.listing}
+
+    def clear_names(self) -> None:
+        """See ``Ledger.clear_names``."""
+        with self._store.lock:
+            self._check().names.clear()
+
+    def hold_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """See ``Ledger.hold_names``."""
+        with self._store.lock:
+            store = self._check()
+            return {folded: store.names.setdefault(folded, name) for folded, name in names}
 
     def rows(self) -> tuple[LedgerRow, ...]:
         """Every row by id."""

@@ -51,7 +51,7 @@ class OverlapSearch:
 
     ``keep`` remembers the keys of markers before they are written, for ``remove_markers`` of a later run.
     ``paths``: what is known of where source and destination lie, such as ``srv/files``; a hint that finds an
-    overlap before anything is listed.
+    overlap before anything is listed. ``enters`` says which folders of the source are read at all.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class OverlapSearch:
         migration_id: int,
         keep: Callable[[Sequence[str]], None],
         paths: tuple[str, str] = ("", ""),
+        enters: Callable[[str], bool] = lambda folder: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
@@ -71,6 +72,7 @@ class OverlapSearch:
         self._id = migration_id
         self._keep = keep
         self._paths = paths
+        self._enters = enters
         self._clock = clock
         self._name = new_name(migration_id, clock())
         self._written: list[str] = []
@@ -79,7 +81,9 @@ class OverlapSearch:
 
     def begin(self) -> None:
         """Write the marker, and look where it would most likely be seen. Raises ``Overlap``."""
-        readable = list_readable(self._source, self._prefix, unreadable=lambda folder, error: None)
+        readable = list_readable(
+            self._source, self._prefix, unreadable=lambda folder, error: None, enters=self._enters
+        )
         self._samples = list(islice(without_markers(readable), SAMPLES))
         self._write(self._prefix + self._name)
         if _has(self._source, self._prefix + self._name):

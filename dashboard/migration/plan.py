@@ -14,20 +14,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from dashboard.migration.decide import decide
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
 from dashboard.migration.overlap import OverlapSearch
-from dashboard.migration.reasons import unreadable_folder
+from dashboard.migration.reasons import ONE_NAME, unreadable_folder
+from dashboard.migration.same_names import SameNames
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.markers import without_markers
+from dashboard.storage.name_rules import NameRules
 from dashboard.storage.readable import list_readable
 from dashboard.storage.types import Entry
 
+EXACT = NameRules()
+"""Those of a place that keeps every name."""
 BATCH = 1000
 FLUSH = 0.5
 """Seconds after which a batch is recorded although it is not full, so that it is seen what was found."""
@@ -51,22 +56,33 @@ def plan(
     stop: Callable[[], bool],
     *,
     search: OverlapSearch | None = None,
+    rules: NameRules = EXACT,
     gap: float = GAP,
     again: bool = False,
 ) -> bool:
     """Record every source object of the migration; False when ``stop`` asked to end before that.
 
-    ``search`` has begun and sees both listings pass. Raises ``Overlap``, and ``StorageError`` from either
-    listing. Calling it again completes or repeats the work. With ``again`` it only decides anew what was
-    skipped and has changed on either side since.
+    ``search`` has begun and sees both listings pass. ``rules`` are the destination's: what it would not keep,
+    or not keep apart, is planned to fail. Raises ``Overlap``, and ``StorageError`` from either listing.
+    Calling it again completes or repeats the work. With ``again`` it only decides anew what was skipped and
+    has changed on either side since.
     """
     if not again:
         ledger.forget_folders()
     planner = _Planner(
-        source, destination, spec, ledger=ledger, stop=stop, search=search, gap=gap, again=again
+        source,
+        destination,
+        spec,
+        ledger=ledger,
+        stop=stop,
+        search=search,
+        rules=rules,
+        gap=gap,
+        again=again,
     )
     try:
-        if source.ordered and destination.ordered:
+        # What the destination holds has the first right to its names.
+        if source.ordered and destination.ordered and not rules.folds:
             try:
                 planner.record(merge(planner.wanted(), planner.present()))
             except Unordered:
@@ -78,6 +94,7 @@ def plan(
     if search is not None:
         search.end()
     ledger.clear_listing()
+    ledger.clear_names()
     ledger.listing_done()
     return True
 
@@ -123,6 +140,7 @@ class _Planner:
         ledger: Ledger,
         stop: Callable[[], bool],
         search: OverlapSearch | None,
+        rules: NameRules,
         gap: float,
         again: bool,
     ) -> None:
@@ -133,6 +151,8 @@ class _Planner:
         self._stop = stop
         self._in_source = search.in_source if search else without_markers
         self._in_destination = search.in_destination if search else without_markers
+        self._rules = rules
+        self._same_names = SameNames(rules, ledger) if rules.folds else None
         self._gap = gap
         self._again = again
         self._filter = compile_filter(spec.include, spec.exclude)
@@ -156,9 +176,12 @@ class _Planner:
     def by_index(self) -> Iterator[tuple[Entry, Entry | None]]:
         """The same pairs as ``merge``, whatever the order; the destination's listing rests in the ledger."""
         self._ledger.clear_listing()
+        self._ledger.clear_names()
         listing = self.present()
         while batch := list(islice(listing, BATCH)):
             self._ledger.keep_listing(batch)
+            if self._same_names:
+                self._same_names.add([entry.key for entry in batch])
             time.sleep(self._gap)
         wanted = self.wanted()
         while batch := list(islice(wanted, BATCH)):
@@ -171,20 +194,32 @@ class _Planner:
         batch: list[Planned] = []
         due = time.monotonic() + FLUSH
         for entry, found in pairs:
-            batch.append(decide(entry, found, self._spec, self._destination.check_key))
+            batch.append(decide(entry, found, self._spec, self._check_key))
             if len(batch) >= BATCH or time.monotonic() >= due:
-                self._ledger.record([*batch, *self._folders], again=self._again)
+                self._ledger.record([*self._told_apart(batch), *self._folders], again=self._again)
                 batch.clear()
                 self._folders.clear()
                 time.sleep(self._gap)
                 due = time.monotonic() + FLUSH
         if batch or self._folders:
-            self._ledger.record([*batch, *self._folders], again=self._again)
+            self._ledger.record([*self._told_apart(batch), *self._folders], again=self._again)
             self._folders.clear()
 
     def _note_folder(self, folder: str, error: StorageError) -> None:
         """One that could not be read is recorded with the objects, so that nobody takes it for empty."""
         self._folders.append(Planned(folder, 0, Action.FOLDER, why=unreadable_folder(error, folder)))
+
+    def _check_key(self, key: str) -> None:
+        self._destination.check_key(key)
+        self._rules.check(key)
+
+    def _told_apart(self, batch: list[Planned]) -> list[Planned]:
+        """The same rows, failed where the destination would take their names for others'."""
+        if not self._same_names:
+            return batch
+        kept = [row.key for row in batch if row.action is not Action.FAIL]
+        met = self._same_names.add(kept)
+        return [replace(row, action=Action.FAIL, why=ONE_NAME) if row.key in met else row for row in batch]
 
     def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:

@@ -47,6 +47,12 @@ MISSING = Failure(
     "It was copied, but is missing from the destination's final listing.",
     "Look for a rule or a program that removes objects there, then retry.",
 )
+ONE_NAME = Failure(
+    Kind.INVALID_KEY.value,
+    "The destination takes this name and another one for the same: it does not tell capital and small "
+    "letters, or two spellings of a letter, apart.",
+    "Rename one of the two, or choose a destination that tells them apart, and retry.",
+)
 GONE = Failure(
     Kind.DAMAGED.value,
     "It was at the destination when it was skipped, but is missing from the final listing.",

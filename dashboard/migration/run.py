@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from random import Random
 
 from dashboard.errors import StowageError
@@ -19,6 +19,7 @@ from dashboard.migration.authorship import Authorship
 from dashboard.migration.background import Background
 from dashboard.migration.closing import Closing, with_patience
 from dashboard.migration.execute import Execution, HopelessError
+from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
 from dashboard.migration.leftovers import tidy
 from dashboard.migration.live import Meter
@@ -31,6 +32,7 @@ from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.migration.unfinished import clear_leftovers
 from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
+from dashboard.storage.name_rules import NameRules
 from dashboard.storage.wire import few_attempts
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ class MigrationJob:
     """What to run. ``approved`` is asked again and again: copying begins when it says yes.
 
     ``source_name`` appears in the names that "keep both" gives. ``paths``: what is known of where source and
-    destination lie on their servers, a hint for ``OverlapSearch``.
+    destination lie on their servers, a hint for ``OverlapSearch``. ``name_rules`` says, or finds out, what
+    the destination does with names; it is called in a thread of the run's.
     """
 
     id: int
@@ -62,6 +65,7 @@ class MigrationJob:
     approved: Callable[[], bool]
     source_name: str = "source"
     paths: tuple[str, str] = ("", "")
+    name_rules: Callable[[], NameRules] = NameRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,7 @@ class _Run:
         self._troubled: set[str] = set()
         self._waited = False
         self._planned_at = time.monotonic()
+        self._rules = cache(job.name_rules)
 
     def run(self) -> RunResult:
         """See the module's ``run``."""
@@ -214,7 +219,7 @@ class _Run:
         if spec.dry_run:
             # It writes nothing, so what it plans may still prove to be a copy into itself.
             if not self._listing_final:
-                plan(source, destination, spec, self._ledger, stop.is_set)
+                plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules())
             return
         search = OverlapSearch(
             source,
@@ -223,12 +228,13 @@ class _Run:
             migration_id=self._job.id,
             keep=self._ledger.keep_markers,
             paths=self._job.paths,
+            enters=compile_filter(spec.include, spec.exclude).enters,
             clock=self._clock,
         )
         try:
             search.begin()
             if not self._listing_final:
-                plan(source, destination, spec, self._ledger, stop.is_set, search=search)
+                plan(source, destination, spec, self._ledger, stop.is_set, search=search, rules=self._rules())
         finally:
             search.close()
 
@@ -273,7 +279,8 @@ class _Run:
         with_patience(partial(self._list_again, stop), stop, self._random)
 
     def _list_again(self, stop: threading.Event) -> None:
-        plan(self._source, self._destination, self._job.spec, self._ledger, stop.is_set, again=True)
+        source, destination, spec = self._source, self._destination, self._job.spec
+        plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules(), again=True)
 
     def _closing_phase(self) -> RunResult | None:
         """Look for every copy once more, delete sources if asked to; None when that is done."""

@@ -80,6 +80,18 @@ class BackendStatus(Model):
     unreadable_folders: Mapped[int] = mapped_column(default=0, server_default=text("0"))
 
 
+class BackendNames(Model):
+    """What the place does with names, as JSON of ``NameRules``; ``version`` is the backend's when it was
+    learnt. No row until somebody looked."""
+
+    __tablename__ = "backend_names"
+
+    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int]
+    rules: Mapped[str]
+    learnt_at: Mapped[float]
+
+
 class Comparison(Model):
     """How far a backend is from holding what the active one holds; shown before a switch."""
 

@@ -132,6 +132,16 @@ live = Table(
     Column("status", String, nullable=False),
 )
 
+# Where the destination takes several names for one: which name has which place, while a migration is planned.
+names = Table(
+    "migration_names",
+    metadata,
+    Column("migration_id", Integer, primary_key=True, autoincrement=False),
+    Column("folded", KeyText, primary_key=True),
+    Column("name", KeyText, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Where a listing is not sorted, the destination's listing rests here while the source's is compared.
 listing = Table(
     "migration_listing",

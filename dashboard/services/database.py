@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +24,7 @@ from sqlalchemy.schema import CreateColumn
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND, main_metadata, work_metadata
-from dashboard.models.work import own_keys
+from dashboard.models.work import names, own_keys
 from dashboard.settings import Settings
 
 PRAGMAS = (
@@ -86,6 +87,7 @@ MAIN_STEPS: tuple[Step, ...] = (
     _statement(
         "UPDATE backend_secrets SET hint = '' WHERE name IN ('password', 'passphrase', 'cache_redis')"
     ),
+    partial(main_metadata.tables["backend_names"].create, checkfirst=True),
 )
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 
@@ -94,6 +96,7 @@ WORK_STEPS: tuple[Step, ...] = (
     _statement("ALTER TABLE migration_counters ADD COLUMN token VARCHAR(32) NOT NULL DEFAULT ''"),
     _statement("ALTER TABLE migration_objects ADD COLUMN found VARCHAR NOT NULL DEFAULT '*'"),
     _statement("ALTER TABLE migration_counters ADD COLUMN markers VARCHAR NOT NULL DEFAULT ''"),
+    names.create,
 )
 """The same for ``work.db``."""
 

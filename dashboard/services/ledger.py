@@ -9,18 +9,28 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from dashboard.migration.ledger import (
     Claimed,
-    Failure,
     FencedOut,
     Finished,
     Live,
@@ -35,9 +45,11 @@ from dashboard.migration.ledger import (
     state_delta,
 )
 from dashboard.migration.types import Action, Counters, ObjectState
-from dashboard.models.work import counters, failure_groups, listing, live, objects
+from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.ledger_engine import create_work_tables, patient_transaction, writer
 from dashboard.services.ledger_folders import forget_folders
+from dashboard.services.ledger_groups import count_failures
+from dashboard.services.ledger_names import hold_names
 from dashboard.services.ledger_queries import keys_in_parts, read_counters
 from dashboard.services.ledger_rows import (
     HAND_BACK,
@@ -175,7 +187,7 @@ class SqlLedger:
             if delta:
                 self._count(connection, delta)
             failed = [row for row in [*new, *(row for _, row in stale)] if row.state is ObjectState.FAILED]
-            self._group(connection, [(row.key, row.why) for row in failed if row.why])
+            count_failures(connection, self._id, [(row.key, row.why) for row in failed if row.why])
         return len(new)
 
     def _by_key(self, keys: Sequence[str]) -> Select[Any]:
@@ -208,13 +220,17 @@ class SqlLedger:
             )
 
     def clear_listing(self) -> None:
-        """See ``Ledger.clear_listing``. In pieces, so that other writers get their turn."""
-        keys = select(listing.c.key).where(listing.c.migration_id == self._id).limit(5000)
+        """See ``Ledger.clear_listing``."""
+        self._clear(listing, listing.c.key)
+
+    def _clear(self, table: Table, key: ColumnElement[Any]) -> None:
+        # In pieces, so that other writers get their turn.
+        keys = select(key).where(table.c.migration_id == self._id).limit(5000)
         gone = 1
         while gone:
             with self._write() as connection:
-                mine = (listing.c.migration_id == self._id) & listing.c.key.in_(keys)
-                gone = connection.execute(delete(listing).where(mine)).rowcount
+                mine = (table.c.migration_id == self._id) & key.in_(keys)
+                gone = connection.execute(delete(table).where(mine)).rowcount
 
     def keep_listing(self, entries: Sequence[Entry]) -> None:
         """See ``Ledger.keep_listing``."""
@@ -232,6 +248,17 @@ class SqlLedger:
         query = select(c.key, c.size, c.modified, c.etag).where(c.migration_id == self._id, c.key.in_(keys))
         with self._reader.connect() as connection:
             return {row.key: Entry(*row) for row in connection.execute(query)}
+
+    def clear_names(self) -> None:
+        """See ``Ledger.clear_names``."""
+        self._clear(names, names.c.folded)
+
+    def hold_names(self, pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """See ``Ledger.hold_names``."""
+        if not pairs:
+            return {}
+        with self._write() as connection:
+            return hold_names(connection, self._id, pairs)
 
     # ---- copying
 
@@ -288,7 +315,7 @@ class SqlLedger:
                 if parameters and connection.execute(statement, parameters).rowcount != len(parameters):
                     raise FencedOut
             failed = [(r.key, r.why) for r in results if r.state is ObjectState.FAILED and r.why]
-            self._group(connection, failed)
+            count_failures(connection, self._id, failed)
 
     # ---- closing
 
@@ -343,7 +370,7 @@ class SqlLedger:
             if changed.rowcount != len(verdicts):
                 raise FencedOut
             failed = [(v.row.key, v.why) for v in verdicts if v.state is ObjectState.FAILED and v.why]
-            self._group(connection, failed)
+            count_failures(connection, self._id, failed)
 
     # ---- watching
 
@@ -367,27 +394,3 @@ class SqlLedger:
 
     def _in(self, state: ObjectState) -> ColumnElement[bool]:
         return (objects.c.migration_id == self._id) & (objects.c.state == state.value)
-
-    def _group(self, connection: Connection, failed: Sequence[tuple[str, Failure]]) -> None:
-        if not failed:
-            return
-        examples = {(why.kind, why.reason): (key, why.remedy) for key, why in reversed(failed)}
-        sizes = Counter((why.kind, why.reason) for _, why in failed)
-        add = upsert(failure_groups)
-        connection.execute(
-            add.on_conflict_do_update(
-                index_elements=["migration_id", "kind", "reason"],
-                set_={"objects": failure_groups.c.objects + add.excluded.objects},
-            ),
-            [
-                {
-                    "migration_id": self._id,
-                    "kind": kind,
-                    "reason": reason,
-                    "remedy": remedy,
-                    "example": key,
-                    "objects": sizes[kind, reason],
-                }
-                for (kind, reason), (key, remedy) in examples.items()
-            ],
-        )

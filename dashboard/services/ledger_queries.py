@@ -21,7 +21,7 @@ from dashboard.migration.types import (
     LedgerRow,
     ObjectState,
 )
-from dashboard.models.work import counters, failure_groups, listing, live, objects
+from dashboard.models.work import counters, failure_groups, listing, live, names, objects
 from dashboard.services.ledger_engine import writer
 from dashboard.services.ledger_folders import list_again
 
@@ -136,6 +136,7 @@ class LedgerQueries:
         """Remove everything about a migration, in chunks. Idempotent."""
         self._in_chunks(_forget_some, objects, objects.c.id, migration_id)
         self._in_chunks(_forget_some, listing, listing.c.key, migration_id)
+        self._in_chunks(_forget_some, names, names.c.folded, migration_id)
         with writer(self._engine).begin() as connection:
             for table in (failure_groups, live, counters):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))

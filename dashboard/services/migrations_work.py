@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from dashboard.services.ledger import SqlLedger
 from dashboard.services.ledger_engine import BUSY_SECONDS
 from dashboard.services.migrations_places import path
 from dashboard.services.migrations_spec import from_json
+from dashboard.services.name_rules import BackendNameRules
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
@@ -44,6 +46,7 @@ class MigrationWork:
         self._audit = audit
         self._backends = backends
         self._most_workers = most_workers
+        self._names = BackendNameRules(database)
 
     def run(self, context: JobContext) -> Verdict:
         """Run it until it is final, paused, ready for approval, or the runner goes down."""
@@ -92,11 +95,14 @@ class MigrationWork:
             return Verdict(requeue=context.should_stop())
         spec = from_json(row.spec)
         spec = replace(spec, workers=min(spec.workers, self._most_workers))
+        # Before the driver is built: what it learns is not kept for what was edited meanwhile.
+        version = self._version(row.destination_id)
         source = self._driver(row.source_id, row.source, label)
         destination = self._driver(row.destination_id, row.destination, label)
         watch = _Watch(self._database, self._audit, context, row.elapsed)
         paths = (self._path(row.source_id), self._path(row.destination_id))
-        job = MigrationJob(row.id, spec, watch.approved, row.source, paths)
+        rules = partial(self._names.of, row.destination_id, version, destination, may_write=not spec.dry_run)
+        job = MigrationJob(row.id, spec, watch.approved, row.source, paths, rules)
         result = run(job, source, destination, ledger, watch.control, on_state=watch.on_state)
         if result.state is State.CANCELLED and not result.stragglers:
             self._tidy(context, row, ledger, destination)
@@ -111,6 +117,11 @@ class MigrationWork:
             tidy(destination, ledger, row.source, stop=context.stop)
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
+
+    def _version(self, backend_id: int | None) -> int:
+        with self._database.read() as session:
+            backend = session.get(Backend, backend_id) if backend_id is not None else None
+            return backend.version if backend else 0
 
     def _path(self, backend_id: int | None) -> str:
         with self._database.read() as session:

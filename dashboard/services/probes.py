@@ -12,14 +12,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends import Backends, Draft
 from dashboard.services.database import Database
+from dashboard.services.name_rules import BackendNameRules
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.status import Badge, StatusBoard
 from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
+from dashboard.storage.name_rules import NameRules
 from dashboard.storage.probe import ProbeRun, Step, probe
 
 __all__ = ["ProbeRun", "Probes", "Step"]
@@ -52,6 +55,7 @@ class _Target:
     driver: Driver
     name: str
     backend_id: int | None
+    version: int = 0
 
     def close(self) -> None:
         if self.backend_id is None:
@@ -66,6 +70,7 @@ class Probes:
         self._audit = audit
         self._backends = backends
         self._status = status
+        self._names = BackendNameRules(database)
         self._lock = threading.Lock()
         self._runs: dict[str, _Watched] = {}
         self._closing = threading.Event()
@@ -130,7 +135,9 @@ class Probes:
         saved = isinstance(target, str)
         actor.require(Permission.TEST if saved else Permission.CONFIGURE)
         if isinstance(target, str):
-            aim = _Target(self._backends.driver(target, label="probe"), target, self._backends.get(target).id)
+            # Looked at before the driver is built, as what is learnt must not outlive an edit.
+            info = self._backends.get(target)
+            aim = _Target(self._backends.driver(target, label="probe"), target, info.id, info.version)
         else:
             aim = _Target(self._backends.draft_driver(target), target.name, None)
         if audited:
@@ -174,7 +181,7 @@ class Probes:
         run = ProbeRun.of(aim.driver)
         deadline = time.monotonic() + LONGEST
         try:
-            for seen in probe(aim.driver, stop=self._stopper(deadline)):
+            for seen in probe(aim.driver, stop=self._stopper(deadline), learnt=partial(self._learnt, aim)):
                 step = seen
                 # A test that was cut short is not a test that passed.
                 if step.state == "skipped" and not _failed(run):
@@ -188,6 +195,10 @@ class Probes:
                 yield step
         finally:
             aim.close()
+
+    def _learnt(self, aim: _Target, rules: NameRules) -> None:
+        if aim.backend_id is not None:
+            self._names.keep(aim.backend_id, aim.version, rules)
 
     def _stopper(self, deadline: float) -> Callable[[], bool]:
         return lambda: self._closing.is_set() or time.monotonic() > deadline

@@ -1,4 +1,4 @@
-"""Small objects that are written for a moment, to see through which other places they can be seen.
+"""Small objects that are written for a moment, to see which places show them and which names are kept.
 
 Their names begin with no dot, which some servers hide, and hold only characters that no server turns into
 others. Nothing takes one for an object: listings of migrations, comparisons and counts leave them out.
@@ -14,9 +14,9 @@ from dashboard.storage.types import Entry
 
 STEM = "00-stowage-marker-"
 """How the names begin: before nearly everything else in a folder."""
-CONTENT = b"Written by Stowage to see whether two places overlap. It may be deleted.\n"
+CONTENT = b"Written by Stowage for a moment, to see what becomes of it. It may be deleted.\n"
 
-_NAME = re.compile(rf"{STEM}(\d{{1,15}})-(\d{{1,15}})-[0-9a-f]{{16}}\Z")
+_NAME = re.compile(rf"{STEM}(\d{{1,15}})-(\d{{1,15}})-[0-9a-f]{{16}}(?:/.*)?\Z", re.DOTALL)
 
 
 def new_name(migration_id: int, now: float) -> str:
@@ -25,7 +25,8 @@ def new_name(migration_id: int, now: float) -> str:
 
 
 def made_by(key: str) -> tuple[int, int] | None:
-    """The migration and the epoch seconds in a marker's key; None for every other key."""
+    """The migration and the epoch seconds in the key of a marker, or of what lies in a folder that is one;
+    None for every other key."""
     if STEM not in key:
         return None
     found = _NAME.search(key)

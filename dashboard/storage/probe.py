@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Self
 
 from dashboard.errors import Kind
@@ -28,6 +29,7 @@ from dashboard.storage.driver import (
     ServesFolders,
 )
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.name_rules import NameRules, learn
 from dashboard.storage.readable import list_readable
 from dashboard.storage.types import Entry
 
@@ -40,6 +42,8 @@ NETWORK_SECONDS = 10.0
 """Longest time for resolving, and for connecting with TLS (each try within has 5 s)."""
 CALL_SECONDS = 20.0
 """Longest time for one step that talks to the storage."""
+NAMES_SECONDS = 15.0
+"""Longest time for the dozen of small objects with unusual names; beyond it the step is left out."""
 CLEANUP_SECONDS = 5.0
 
 
@@ -108,14 +112,20 @@ class _Skip(Exception):
     """This step has nothing to do; its argument says why."""
 
 
-def probe(driver: Driver, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+def probe(
+    driver: Driver,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    learnt: Callable[[NameRules], None] = lambda rules: None,
+) -> Iterator[Step]:
     """Go through the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
 
     ``stop`` is asked several times a second. Every step ends within its time, even where the driver's
     call does not: that call is left to its own timeout in a thread nobody waits for. Never raises for
-    what the backend does. Closing the iterator early cleans up too.
+    what the backend does. Closing the iterator early cleans up too. ``learnt`` is told what the place does
+    with names, once that was seen.
     """
-    attempt = _Probe(driver)
+    attempt = _Probe(driver, learnt)
     obstacle = ""
     try:
         for stage in attempt.stages():
@@ -154,8 +164,9 @@ def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) 
 class _Probe:
     """One run over one driver: what each step does and what it leaves for the next."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, learnt: Callable[[NameRules], None] = lambda rules: None) -> None:
         self.driver = driver
+        self._learnt = learnt
         self.bucket_missing = False
         self._key = CANARY + secrets.token_hex(8)
         self._content = secrets.token_bytes(1024)
@@ -191,6 +202,7 @@ class _Probe:
             _Stage("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
             _Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
             _Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
+            _Stage("names", "Try unusual names", self._names, CALL_SECONDS, fatal=False),
             *self._around(),
         )
 
@@ -352,6 +364,19 @@ class _Probe:
             subject=self._key,
             remedy="Look for a retention rule or object lock on the bucket.",
         )
+
+    def _names(self) -> str:
+        if not self._written or self._maybe_there:
+            raise _Skip("Nothing can be written and deleted to try them with.")
+        try:
+            rules = bounded(partial(learn, self.driver), NAMES_SECONDS, lambda: False)
+        except StorageError as error:
+            # Whether names are kept is a finding, and no reason to call a place broken.
+            raise _Skip(f"They could not be tried: {_inside(error.reason)}") from error
+        self._learnt(rules)
+        if not (found := rules.findings()):
+            return "Every name is kept as it is."
+        return " ".join([*found, "A migration to here refuses such objects one by one, with this reason."])
 
     def _purge(self) -> str:
         assert isinstance(self.driver, Purges)

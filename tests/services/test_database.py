@@ -202,6 +202,26 @@ def test_a_database_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> 
             }
 
 
+def test_a_ledger_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> None:
+    with opened(tmp_path) as database, database.work.begin() as connection:
+        wanted = {table: columns(database.work, table) for table in inspect(connection).get_table_names()}
+        connection.exec_driver_sql("DROP INDEX ix_migration_objects_own_keys")
+        connection.exec_driver_sql("DROP TABLE migration_names")
+        for table, column in (("counters", "token"), ("counters", "markers"), ("objects", "found")):
+            connection.exec_driver_sql(f"ALTER TABLE migration_{table} DROP COLUMN {column}")
+        connection.exec_driver_sql("PRAGMA user_version = 1")
+    for _ in range(2):
+        with opened(tmp_path) as database:
+            assert version(database.work) == len(module.WORK_STEPS) + 1
+            assert wanted == {table: columns(database.work, table) for table in wanted}
+            indexes = inspect(database.work).get_indexes("migration_objects")
+            assert "ix_migration_objects_own_keys" in {each["name"] for each in indexes}
+
+
+def columns(engine: Engine, table: str) -> set[str]:
+    return {each["name"] for each in inspect(engine).get_columns(table)}
+
+
 def test_what_waited_before_holds_were_counted_waits_on(tmp_path: Path) -> None:
     with opened(tmp_path) as database:
         path = database.main.url.database

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dashboard.storage.driver import Driver
 from dashboard.storage.probe import ProbeRun, Step, probe
 
-PLAIN_STEPS = ["bucket", "write", "read", "list", "delete"]
+PLAIN_STEPS = ["bucket", "write", "read", "list", "delete", "names"]
 NETWORK_STEPS = ["resolve", "connect", "authenticate"]
 S3_STEPS = [*NETWORK_STEPS, "bucket", "look", *PLAIN_STEPS[1:]]
 

@@ -214,7 +214,9 @@ class Closing:
             info = self._destination.stat(row.target)
         except PlaceMissing:
             raise
-        except NotFound:
+        except StorageError as error:
+            if not isinstance(error, NotFound):
+                return _unseen(row, error)
             gone = GONE if row.state is ObjectState.SKIPPED else MISSING
             return Verdict(row, ObjectState.FAILED, gone)
         if row.state is ObjectState.SKIPPED:
@@ -260,6 +262,13 @@ class Closing:
         there = read_back(self._destination, row.target, stop=self._stop.is_set)
         here = read_back(self._source, row.key, stop=self._stop.is_set, if_version=info.version)
         return None if here == there else KEPT_DIFFERS
+
+
+def _unseen(row: Finished, error: StorageError) -> Verdict:
+    """One object that may not be looked at is a failure of its own; what concerns all of them is raised."""
+    if error.retryable or error.kind in FATAL:
+        raise error
+    return Verdict(row, ObjectState.FAILED, explain(error, row.key, row.target))
 
 
 def _refuse_unlisted(row: Finished) -> Verdict | None:

@@ -214,7 +214,7 @@ class Execution:
         if self._breaker.streak and self._breaker.kind is not result.kind:
             self._admit_failures()
         self._doubtful.append(settled)
-        if self._breaker.object_failed(result.kind):
+        if self._breaker.object_failed(result.kind, task.row.key.rpartition("/")[0]):
             self._hopeless = self._hopeless or result.why
 
     def _admit_failures(self) -> None:

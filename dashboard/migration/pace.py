@@ -19,7 +19,7 @@ CALM = 2.0
 HOPELESS_FROM_START = 50
 """Objects that must fail alike, none ever succeeding, before the run is given up."""
 HOPELESS = 1000
-"""The same when others succeeded before."""
+"""The same when others succeeded before, or when all that failed lie in one folder: the next may be open."""
 OUTAGE = 10
 """Failures to connect, and pleas for patience, in a row that make an outage: one worker keeps trying,
 attempts are not counted."""
@@ -83,6 +83,8 @@ class Breaker:
 
     def __init__(self) -> None:
         self._kind: Kind | None = None
+        # Of all that failed; None where they lie in several.
+        self._folder: str | None = None
         self._streak = 0
         self._ever = False
         self._outage_since: float | None = None
@@ -123,8 +125,14 @@ class Breaker:
             self._outage_since = now
         return self._outage_since is not None and now - self._outage_since > PATIENCE
 
-    def object_failed(self, kind: Kind) -> bool:
-        """An object failed for good, in one of ``HOPELESS_KINDS``; whether the run should be given up."""
-        self._streak = self._streak + 1 if kind is self._kind else 1
-        self._kind = kind
+    def object_failed(self, kind: Kind, folder: str = "") -> bool:
+        """An object failed for good, in one of ``HOPELESS_KINDS``; whether the run should be given up. Not
+        for one folder (a path; empty where there is none) of a place in which others can be read."""
+        if kind is not self._kind:
+            self._kind, self._streak, self._folder = kind, 0, folder
+        elif folder != self._folder:
+            self._folder = None
+        self._streak += 1
+        if self._folder:
+            return not self._ever and self._streak >= HOPELESS
         return self._streak >= (HOPELESS if self._ever else HOPELESS_FROM_START)

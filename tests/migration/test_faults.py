@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,6 +64,56 @@ def test_equal_faults_of_many_objects_make_one_group(rehearsal: Rehearsal) -> No
     rehearsal.run()
     (group,) = rehearsal.book.failures()
     assert group.objects == sum(key.startswith("f2/") for key in some_objects(60))
+
+
+def test_a_large_folder_that_may_not_be_read_comes_first_and_the_rest_is_copied(
+    rehearsal: Rehearsal,
+) -> None:
+    private = {f"a/{number:03}": b"x" for number in range(120)}
+    rehearsal.fill(private | some_objects(40))
+    rehearsal.source.hook = Fault(Kind.DENIED, "read", lambda key: key.startswith("a/"))
+    result = rehearsal.run(Spec(workers=1))
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    assert rehearsal.book.counters().failed == len(private)
+    assert contents(rehearsal.there).keys() == contents(rehearsal.here).keys() - private.keys()
+
+
+def test_a_retried_comparison_is_no_copy(rehearsal: Rehearsal) -> None:
+    objects = some_objects(30)
+    rehearsal.fill(objects)
+    rehearsal.fill(objects, there=True)
+    rehearsal.source.hook = Fault(Kind.UNREACHABLE, "read", lambda key: True, times=2)
+    rehearsal.destination.hook = Fault(Kind.TIMEOUT, "stat", lambda key: True, times=1)
+    assert rehearsal.run().outcome is Outcome.WITH_SKIPS
+    counters = rehearsal.book.counters()
+    assert (counters.copied, counters.skipped) == (0, 30)
+    assert rehearsal.destination.said("put", "write") == []
+
+
+def test_one_copy_that_may_not_be_looked_at_is_one_failure(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(20) | {"hidden": b"x"})
+    rehearsal.destination.listing = lambda entries: (each for each in entries if each.key != "hidden")
+    rehearsal.destination.hook = Fault(Kind.DENIED, "stat", lambda key: key == "hidden")
+    result = rehearsal.run()
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
+    assert (rehearsal.rows()["hidden"].kind, rehearsal.book.counters().failed) == ("denied", 1)
+
+
+def test_what_failed_writes_may_have_left_is_swept_at_the_end(rehearsal: Rehearsal) -> None:
+    rehearsal.fill(some_objects(20))
+    bad = "f3/object 0003.bin"
+    swept: list[str] = []
+    sweep = rehearsal.destination.inner.sweep
+
+    def watched(keys: Iterable[str], *, since: float) -> int:
+        known = list(keys)
+        swept.extend(known)
+        return sweep(known, since=since)
+
+    rehearsal.destination.inner.sweep = watched  # type: ignore[method-assign]
+    rehearsal.destination.hook = Fault(Kind.UNREACHABLE, "put", lambda key: key == bad)
+    rehearsal.run()
+    assert swept == [bad]
 
 
 def test_a_vanished_source_object_is_told_from_a_missing_bucket(rehearsal: Rehearsal) -> None:

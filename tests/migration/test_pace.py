@@ -65,6 +65,20 @@ def test_a_refused_folder_among_others_is_no_reason_to_give_up() -> None:
     assert not any(breaker.object_failed(Kind.DENIED) for _ in range(999))
 
 
+def test_one_refused_folder_is_no_reason_to_give_up_however_large() -> None:
+    breaker = Breaker()
+    assert not any(breaker.object_failed(Kind.DENIED, "private") for _ in range(999))
+    breaker.succeeded()
+    assert not any(breaker.object_failed(Kind.DENIED, "private") for _ in range(5000))
+    assert breaker.object_failed(Kind.DENIED, "another")
+
+
+def test_a_place_of_one_folder_that_refuses_everything_is_given_up_in_the_end() -> None:
+    breaker = Breaker()
+    assert not any(breaker.object_failed(Kind.DENIED, "all") for _ in range(999))
+    assert breaker.object_failed(Kind.DENIED, "all")
+
+
 def test_different_failures_do_not_add_up() -> None:
     breaker = Breaker()
     assert not any(breaker.object_failed((Kind.DENIED, Kind.INTERNAL)[n % 2]) for n in range(500))

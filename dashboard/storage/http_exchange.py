@@ -166,7 +166,7 @@ class Exchange:
         line = self._take()
         try:
             line.sock.settimeout(idle)
-            line.asked()
+            line.patience.renew()
             cut_off = _send(line.sock, head, body)
             try:
                 answering = self.answer(line, method)

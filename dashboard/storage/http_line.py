@@ -5,16 +5,12 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-import time
 from contextlib import suppress
+
+from dashboard.storage.patience import Patience, TooSlow
 
 _HEAD_PIECE = 16 * 1024
 """Bytes asked of a connection at a time; a small object comes along with its head."""
-PATIENCE = 1800.0
-"""Seconds that an answer may be waited for in all, if it keeps coming slower than ``_SLOWEST``. Servers that
-copy an object or join its parts send a space now and then meanwhile."""
-_SLOWEST = 1024
-"""Bytes a second."""
 
 
 class Broken(Exception):
@@ -28,13 +24,13 @@ class Broken(Exception):
 class Line:
     """A connection and what has come over it unread. Used by one thread at a time."""
 
-    __slots__ = ("_arrived", "_waited", "age", "buffer", "poll", "sock")
+    __slots__ = ("age", "buffer", "patience", "poll", "sock")
 
     def __init__(self, sock: socket.socket, age: int) -> None:
         self.sock = sock
         self.age = age
         self.buffer = b""
-        self.asked()
+        self.patience = Patience()
         self.poll = select.poll()
         self.poll.register(sock, select.POLLIN)
 
@@ -44,11 +40,6 @@ class Line:
         unread = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
         return not self.buffer and not unread and not self.poll.poll(0)
 
-    def asked(self) -> None:
-        """A new answer is waited for from now on."""
-        self._waited = 0.0
-        self._arrived = 0
-
     def receive(self, most: int) -> bytes:
         """What is there, at least one byte; empty at the end."""
         if self.buffer:
@@ -57,14 +48,10 @@ class Line:
         return self._received(most)
 
     def _received(self, most: int) -> bytes:
-        # Only what is spent here counts: whoever works on the answer may take all the time there is.
-        began = time.monotonic()
-        piece = self.sock.recv(most)
-        self._waited += time.monotonic() - began
-        self._arrived += len(piece)
-        if self._waited > PATIENCE and self._arrived < self._waited * _SLOWEST:
-            raise Broken("slow")
-        return piece
+        try:
+            return self.patience.receive(self.sock.recv, most)
+        except TooSlow as error:
+            raise Broken("slow") from error
 
     def until(self, mark: bytes, longest: int, ended: str) -> bytes:
         """Everything before a mark, which is passed over; ``ended`` is the trouble where none comes."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count, repeat
+from typing import TypeVar
 from unittest import mock
 
 from dashboard.storage.driver import Driver
@@ -51,6 +53,8 @@ FILE_LIES: Sequence[str] = (
     "write: less is kept than was sent",
 )
 """Lies of servers that know folders, beside those that every driver may be told."""
+
+T = TypeVar("T")
 
 HONEST = "nothing but the truth"
 """In place of a lie, to see that it is the lie that makes the difference."""
@@ -228,6 +232,12 @@ def _ftp(data: bytes | Callable[[], Iterator[bytes]] = b"", **more: str) -> Call
     return lambda: FtpScript(data=data, **{"MLST": _looked, "RNFR": "350 And to?", **more})
 
 
+def _slowly(pieces: Iterable[T]) -> Iterator[T]:
+    for piece in pieces:
+        time.sleep(0.01)
+        yield piece
+
+
 _FTP: Mapping[str, Callable[[], FtpScript]] = {
     "listing: an error with status 200": _ftp(_line("x"), after="200 Fine"),
     "listing: a web page": _ftp(b"<html>\r\n<body>\r\n"),
@@ -243,6 +253,9 @@ _FTP: Mapping[str, Callable[[], FtpScript]] = {
     "listing: names without end": _ftp(_ftp_names),
     "listing: a name without end": _ftp(lambda: repeat(b"type=file;size=1; " + b"x" * 65536, 3000)),
     "sign-in: a greeting without end": lambda: FtpScript(greeting=repeat("220-Welcome" * 100, 100_000)),
+    "sign-in: a byte now and then": lambda: FtpScript(greeting=_slowly(repeat("220-", 2000))),
+    "listing: a byte now and then": _ftp(lambda: _slowly(repeat(b"t", 2000))),
+    "reading: a byte now and then": _ftp(lambda: _slowly(repeat(b"x", 2000))),
     "look: the answer to another question": _ftp(MLST="250-Here\r\n250 End"),
     "reading: more than was announced": _ftp(CONTENT + b"!"),
     "reading: less than was announced": _ftp(CONTENT[:-1]),
@@ -308,7 +321,11 @@ def _one(name: bytes, told: bytes) -> Mapping[Ask, Respond]:
     return _then(lambda number, body: names(number, (name, told)), _end)
 
 
-def _many(number: int, body: bytes) -> Packets:
+def _bytes(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + 1] for at in range(len(data)))
+
+
+def _many(number: int, body: bytes) -> bytes:
     return names(number, *((b"%d-%d-%s" % (number, each, _LONG.encode()), attrs()) for each in range(200)))
 
 
@@ -335,6 +352,10 @@ _SFTP: Mapping[str, Mapping[Ask, Respond]] = {
     "sign-in: a greeting without end": {},
     "look: the answer to another question": {
         Ask.LSTAT: lambda number, body: packet(Kind.HANDLE, number, string(b"handle"))
+    },
+    "listing: a byte now and then": _then(lambda number, body: _slowly(_bytes(_many(number, body)))),
+    "look: a byte now and then": {
+        Ask.LSTAT: lambda number, body: _slowly(_bytes(struct.pack(">I", 100_000) + bytes(100_000)))
     },
     "reading: more than was announced": _data(CONTENT + b"!"),
     "reading: less than was announced": _data(CONTENT[:-1]),

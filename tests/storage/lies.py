@@ -160,7 +160,7 @@ def in_a_hurry() -> Iterator[None]:
     with (
         mock.patch("dashboard.storage.wire.pause"),
         mock.patch("dashboard.storage.resuming._PAUSE", 0.0),
-        mock.patch("dashboard.storage.http_line.PATIENCE", 0.2),
+        mock.patch("dashboard.storage.patience.PATIENCE", 0.2),
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
         mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
         mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),

@@ -178,6 +178,13 @@ def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_one() -> None:
         assert error.kind is Kind.UNREACHABLE
 
 
+def test_what_comes_in_clear_after_the_word_to_encrypt_is_not_taken_for_encrypted() -> None:
+    script = FtpScript(AUTH="234 Go on\r\n331 Password\r\n230 In")
+    with telling(script, tls="explicit", tls_verify="false") as driver:
+        fails(lambda: driver.stat("a"))
+    assert "PASS" not in script.commands
+
+
 # Files
 
 FILE = "250-Here\r\n type=file;size=10;modify=20261121081500; /a\r\n250 End"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import count, repeat
 
+import paramiko
 import pytest
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers import _walking
+from dashboard.storage.drivers import _ssh, _walking
 from dashboard.storage.drivers._sftp_wire import Answer, Ask, Status, string
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
+from dashboard.storage.sftp_options import fingerprint
 from dashboard.storage.types import Secret
 from tests.servers.liar import Liar
 from tests.servers.sftp_liar import (
@@ -253,3 +257,52 @@ def test_what_comes_before_the_handshake_is_bounded(said: Callable[[], Iterator[
         assert "SSH" in error.reason
         driver.close()
     assert sent < 32 * 1024 * 1024
+
+
+class _Flood(paramiko.ServerInterface):
+    """Lets everybody in, and sends without leave as soon as a subsystem is asked for."""
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_subsystem_request(self, channel: paramiko.Channel, name: str) -> bool:
+        channel.out_window_size = 1 << 40
+        threading.Thread(target=_flood, args=(channel,), daemon=True).start()
+        return True
+
+
+def _flood(channel: paramiko.Channel) -> None:
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        # A packet that never ends is never taken off the channel's buffer before it is full.
+        channel.sendall(struct.pack(">IB", 1 << 20, Answer.VERSION))
+        while True:
+            channel.sendall_stderr(bytes(1 << 20))
+
+
+def test_data_for_which_there_was_no_leave_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ssh, "_WINDOW", 1 << 20)
+    key = paramiko.ECDSAKey.generate()
+
+    def serve(line: socket.socket) -> None:
+        transport = paramiko.Transport(line)
+        transport.set_log_channel("quiet")
+        transport.add_server_key(key)
+        transport.start_server(server=_Flood())
+        transport.join(30)
+        transport.close()
+
+    with Liar(serve) as liar:
+        options = {"host": "127.0.0.1", "port": str(liar.port), "user": "u"}
+        options["host_key"] = fingerprint(key.asbytes())
+        driver = build("sftp", check_options("sftp", options), {"password": Secret("p")})
+        tracemalloc.start()
+        try:
+            fails(lambda: driver.stat("a"))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        driver.close()
+    assert peak < 32 * 1024 * 1024

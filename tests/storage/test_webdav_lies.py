@@ -211,3 +211,32 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
         assert error.operation == "list"
     assert peak < 16 * 1024 * 1024
     assert sent < 64 * 1024 * 1024
+
+
+def peak_of_listing(files: int) -> int:
+    """Bytes held at most while a folder of so many files is listed, backwards from its end."""
+
+    def answer(method: str, target: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 207 Multi-Status\r\nContent-Type: application/xml\r\n\r\n"
+        yield many(ROOT).removesuffix(b"</d:multistatus>")
+        for start in range(0, files, 500):
+            yield "".join(one(f"/dav/{files - n:06}", size=n) for n in range(start, start + 500)).encode()
+        yield b"</d:multistatus>"
+
+    with answering(answer) as driver:
+        tracemalloc.start()
+        try:
+            last, number = "", 0
+            for entry in driver.list():
+                assert entry.key > last
+                last, number = entry.key, number + 1
+            assert number == files
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_large_folder_needs_no_more_memory_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_walking, "RUN", 500)
+    monkeypatch.setattr(_walking, "_BLOCK", 1024)
+    assert peak_of_listing(8000) < 1.5 * peak_of_listing(2000)

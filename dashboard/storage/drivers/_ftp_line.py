@@ -129,6 +129,7 @@ class Line(ftplib.FTP_TLS):
 
     def getmultiline(self) -> str:
         """As ftplib's, within bounds (RFC 959, section 4.2)."""
+        self._replies.begin()
         line = self.getline()
         lines, length, code = [line], 0, line[:3]
         if not code.isdigit():

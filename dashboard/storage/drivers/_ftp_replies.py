@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from socket import socket
 
+from dashboard.storage.patience import Patience
+
 _RECEIVE = 8192
+_PIECE = 64 * 1024
+_LONGEST_LINE = 64 * 1024
 
 
 class Replies:
@@ -16,6 +21,7 @@ class Replies:
         self._sock = sock
         self._encoding = encoding
         self._buffer = b""
+        self._patience = Patience()
 
     @property
     def waiting(self) -> bool:
@@ -23,10 +29,14 @@ class Replies:
         pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
         return bool(self._buffer) or pending > 0
 
+    def begin(self) -> None:
+        """A new reply is waited for from now on."""
+        self._patience.renew()
+
     def readline(self, longest: int) -> str:
         """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
         while b"\n" not in self._buffer and len(self._buffer) < longest:
-            more = self._sock.recv(_RECEIVE)
+            more = self._patience.receive(self._sock.recv, _RECEIVE)
             if not more:
                 break
             self._buffer += more
@@ -34,3 +44,18 @@ class Replies:
         end = min(end, longest)
         line, self._buffer = self._buffer[:end], self._buffer[end:]
         return line.decode(self._encoding)
+
+
+def lines_of(data: socket) -> Iterator[bytes]:
+    """What comes over a connection for data, line by line with their ends; without one where it was cut, or
+    is longer than any name. Raises ``OSError``."""
+    patience = Patience()
+    rest = b""
+    while more := patience.receive(data.recv, _PIECE):
+        *lines, rest = (rest + more).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+        if len(rest) > _LONGEST_LINE:
+            break
+    if rest:
+        yield rest

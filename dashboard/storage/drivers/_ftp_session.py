@@ -10,13 +10,13 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers._ftp_errors import code_of, translate
 from dashboard.storage.drivers._ftp_facts import facts, listed, size_of, time_of, time_text
 from dashboard.storage.drivers._ftp_line import Line, readable
+from dashboard.storage.drivers._ftp_replies import lines_of
 from dashboard.storage.drivers._ftp_transfers import FtpSink, FtpSource, finish
 from dashboard.storage.drivers._served import Absent, Found, Listing, Taken, join, step_aside
 from dashboard.storage.drivers._walking import bounded
 from dashboard.storage.errors import InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_text
 
-_LONGEST_LINE = 64 * 1024
 _PROBED_IDLE = 10.0
 _UNKNOWN_COMMAND = (500, 502, 504)
 _NOT_FOUND = (450, 550, 551, 553)
@@ -233,15 +233,14 @@ class FtpSession:
     ) -> Iterator[tuple[bytes, Found]]:
         conn = self._line.transfercmd(command)
         try:
-            with conn.makefile("rb") as lines:
-                for line in bounded(iter(lambda: lines.readline(_LONGEST_LINE), b"")):
-                    if not line.endswith(b"\n"):
-                        raise self.lost(EOFError())
-                    said = read(line.rstrip(b"\r\n"))
-                    if said is not None:
-                        yield self._key(said[0]), said[1]
-                    elif not line.isspace() and not line.startswith(b"total "):
-                        raise self._unreadable("list")
+            for line in bounded(lines_of(conn)):
+                if not line.endswith(b"\n"):
+                    raise self.lost(EOFError())
+                said = read(line.rstrip(b"\r\n"))
+                if said is not None:
+                    yield self._key(said[0]), said[1]
+                elif not line.isspace() and not line.startswith(b"total "):
+                    raise self._unreadable("list")
         except BaseException:
             # What else comes on both connections is not waited for.
             self.broken = True

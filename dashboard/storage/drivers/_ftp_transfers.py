@@ -11,6 +11,7 @@ from typing import Protocol
 
 from dashboard.storage.drivers._ftp_line import TIMEOUT_SECONDS, Line, readable
 from dashboard.storage.drivers._served import Absent, Found
+from dashboard.storage.patience import Patience
 
 _CHUNK = 1 << 20
 _PIECE = 1 << 18
@@ -37,6 +38,7 @@ class FtpSource:
         self._path = path
         self._open = True
         self.longer = False
+        self._patience = Patience()
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Pieces of at most 1 MiB. What the server sends beyond ``size`` is not read."""
@@ -44,7 +46,7 @@ class FtpSource:
             left = size
             gathered: list[bytes] = []
             held = 0
-            while left and (data := self._conn.recv(min(left, _PIECE))):
+            while left and (data := self._patience.receive(self._conn.recv, min(left, _PIECE))):
                 left -= len(data)
                 gathered.append(data)
                 held += len(data)

@@ -124,6 +124,7 @@ class SftpSink:
                     self._settle()
 
     def _settle(self) -> None:
+        self._wire.patience.renew()
         self._wire.answer(self._pending.popleft())
 
     def finish(self) -> Found:

@@ -105,7 +105,8 @@ class SftpSession:
         """Only the status EOF ends a listing."""
         while True:
             try:
-                body = self._wire.call(Ask.READDIR, string(handle))
+                # The patience is with the whole folder, not with each part of it.
+                body = self._wire.answer(self._wire.ask(Ask.READDIR, string(handle)))[1]
             except Refusal as refusal:
                 if refusal.code == Status.EOF:
                     return

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
+from dashboard.storage.patience import Patience, TooSlow
 
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""
@@ -182,6 +183,7 @@ class Wire:
         self._host = host
         self._buffer = bytearray()
         self._next = 0
+        self.patience = Patience()
         self._asked: dict[int, Ask] = {}
         self._answers: dict[int, tuple[int, Fields]] = {}
         self._unwanted: set[int] = set()
@@ -227,6 +229,7 @@ class Wire:
 
     def call(self, what: Ask, *parts: bytes) -> Fields:
         """Ask and wait."""
+        self.patience.renew()
         return self.answer(self.ask(what, *parts))[1]
 
     def forget(self, request: int) -> None:
@@ -238,7 +241,9 @@ class Wire:
     def lost(self, error: BaseException | None = None) -> StorageError:
         """The line is gone: mark it and say so."""
         self.broken = True
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TooSlow):
+            kind, what = Kind.TIMEOUT, "answered so slowly that the answer would not have ended"
+        elif isinstance(error, TimeoutError):
             kind, what = Kind.TIMEOUT, f"did not answer for {TIMEOUT_SECONDS:.0f} seconds"
         else:
             kind, what = Kind.UNREACHABLE, "closed the connection in the middle of its work"
@@ -301,7 +306,7 @@ class Wire:
     def _take(self, count: int) -> bytes:
         while len(self._buffer) < count:
             try:
-                data = self._channel.recv(_RECEIVE)
+                data = self.patience.receive(self._channel.recv, _RECEIVE)
             except (OSError, EOFError) as error:
                 raise self.lost(error) from error
             if not data:

@@ -54,7 +54,7 @@ def lines_of(data: socket) -> Iterator[bytes]:
     while more := patience.receive(data.recv, _PIECE):
         *lines, rest = (rest + more).split(b"\n")
         for line in lines:
-            yield line + b"\n"
+            yield line + b"\n" if len(line) < _LONGEST_LINE else line
         if len(rest) > _LONGEST_LINE:
             break
     if rest:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import threading
 import time
 from collections import Counter
@@ -12,6 +15,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.servers.webdav import PASSWORD, USER
 
 
 @dataclass
@@ -36,6 +41,10 @@ class Oddities:
     """Or ``listed`` (lighttpd: not of files whose type it does not know) or ``read`` (nginx)."""
     seconds: bool = False
     """nginx: an ETag is made of the time in seconds and the size."""
+    offers: tuple[str, ...] = ()
+    """Ways to sign in: ``Basic``, ``MD5``, ``SHA-256``, or another word; none asks for nothing."""
+    nonce: str = "first"
+    """A Digest with another one is refused as stale."""
     asked: Counter[str] = field(default_factory=Counter)
     """How often each method was."""
 
@@ -56,6 +65,8 @@ class OddDAV:
         self.folders = {"/"}
         self.lock = threading.Lock()
         self.written = 0
+        self.signed: list[str] = []
+        """Every ``Authorization`` that came; empty where none did."""
         ours = self
 
         class Handler(_Handler):
@@ -77,6 +88,13 @@ class OddDAV:
         self._thread.join()
 
 
+_HASHES = {"MD5": "md5", "SHA-256": "sha256"}
+
+
+def _basic() -> str:
+    return base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     server_of: OddDAV
     protocol_version = "HTTP/1.1"
@@ -84,12 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         self.body = self.rfile.read(length)
-        self.path = unquote(urlsplit(self.path).path)
+        self.target, self.path = self.path, unquote(urlsplit(self.path).path)
         self.odd = self.server_of.oddities
         self.files, self.folders = self.server_of.files, self.server_of.folders
         with self.server_of.lock:
             self.odd.asked[self.command] += 1
-            status, headers, body = getattr(self, self.command.lower())()
+            status, headers, body = self.turned_away() or getattr(self, self.command.lower())()
         self.send_response(status)
         for name, value in {"content-length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -99,6 +117,35 @@ class _Handler(BaseHTTPRequestHandler):
     do_PROPFIND = do_PUT = do_GET = do_MKCOL = do_MOVE = do_DELETE = handle_one
 
     Answer = tuple[int, dict[str, str], bytes]
+
+    def turned_away(self) -> Answer | None:
+        """401 without the right sign-in; its ways are in one header, joined by commas."""
+        said = self.headers.get("authorization", "")
+        self.server_of.signed.append(said)
+        if not self.odd.offers:
+            return None
+        values = dict(re.findall(r'(\w+)="?([^",]*)"?', said))
+        stale = said.startswith("Digest") and values["nonce"] != self.odd.nonce
+        if said.startswith("Basic") and "Basic" in self.odd.offers and said[6:] == _basic():
+            return None
+        if said.startswith("Digest") and not stale and values["response"] == self.digest(values):
+            return None
+        ways = [
+            f'Digest realm="a \\"place\\"", nonce="{self.odd.nonce}", qop="auth,auth-int", algorithm={way}'
+            + (", stale=true" if stale else "")
+            if way in _HASHES
+            else f'{way} realm="place"'
+            for way in self.odd.offers
+        ]
+        return 401, {"www-authenticate": ", ".join(ways)}, b""
+
+    def digest(self, values: dict[str, str]) -> str:
+        def hashed(text: str) -> str:
+            return hashlib.new(_HASHES[values["algorithm"]], text.encode()).hexdigest()
+
+        who = hashed(f'{USER}:a "place":{PASSWORD}')
+        what = hashed(f"{self.command}:{self.target}")
+        return hashed(f"{who}:{values['nonce']}:{values['nc']}:{values['cnonce']}:{values['qop']}:{what}")
 
     def propfind(self) -> Answer:
         folder = self.path.rstrip("/") + "/"

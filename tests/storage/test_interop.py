@@ -11,13 +11,14 @@ import pytest
 
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, ObjectState, Spec, State
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from tests.migration.ledgers import SqlBook
 from tests.servers import interop
 from tests.servers.foreign import ForeignServer
+from tests.servers.packaged_web import ApacheDigest
 from tests.storage.conftest import FOLDS_FORMS
-from tests.storage.objects import get, keys_of
+from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.odd_names import ODD_NAMES, SOME_ODD_NAMES
 from tests.storage.probing import run as probe
 from tests.storage.round_trip import content_for, round_trip
@@ -61,6 +62,19 @@ def test_rclone_is_used_like_any_server(place: Driver, request: pytest.FixtureRe
     result = probe(place)
     assert result.passed, [step for step in result.steps if step.state != "passed"]
     round_trip(place, told_apart(param(request), SOME_ODD_NAMES), threads=4)
+
+
+@pytest.mark.interop
+def test_apache_that_takes_digest_only(tmp_path: Path) -> None:
+    if reason := ApacheDigest.why_not():
+        pytest.skip(reason)
+    with ApacheDigest() as server:
+        driver = server.driver()
+        assert probe(driver).passed
+        round_trip(driver, SOME_ODD_NAMES)
+        stream(driver, "large", content_of(SMALL + 1))
+        assert get(driver, "large") == content_of(SMALL + 1)
+        driver.close()
 
 
 def migrated(folder: Path, source: Driver, destination: Driver) -> tuple[set[str], dict[str, str]]:

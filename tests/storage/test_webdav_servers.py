@@ -137,3 +137,59 @@ def test_a_lock_of_a_moment_is_waited_for(server: OddDAV, dav: Driver) -> None:
     dav.put("a", b"x")
     assert keys_of(dav) == ["a"]
     assert server.oddities.asked["PUT"] == 1
+
+
+# Signing in
+
+
+@pytest.mark.parametrize("offers", [("MD5",), ("SHA-256", "MD5"), ("Basic", "MD5"), ("Negotiate", "SHA-256")])
+def test_digest_keeps_the_password_to_itself(server: OddDAV, dav: Driver, offers: tuple[str, ...]) -> None:
+    server.oddities.offers = offers
+    dav.put("a/b c", b"x")
+    stream(dav, "large", LARGE)
+    assert get(dav, "large") == LARGE
+    assert isinstance(dav, ReadsRanges)
+    assert dav.read_range("a/b c", 0, 1) == b"x"
+    assert keys_of(dav) == ["a/b c", "large"]
+    said = [each for each in server.signed if each]
+    assert all(each.startswith("Digest ") for each in said)
+    assert all(f"algorithm={'SHA-256' if 'SHA-256' in offers else 'MD5'}" in each for each in said)
+    counts = [each.partition("nc=")[2][:8] for each in said]
+    assert len(set(counts)) == len(counts)
+    assert server.signed.count("") == 1
+
+
+def test_a_nonce_that_has_become_old_is_replaced(server: OddDAV, dav: Driver) -> None:
+    server.oddities.offers = ("MD5",)
+    dav.put("a", b"x")
+    server.oddities.nonce = "second"
+    dav.put("b", b"y")
+    server.oddities.nonce = "third"
+    stream(dav, "c", LARGE)
+    assert keys_of(dav) == ["a", "b", "c"]
+
+
+def test_basic_is_used_where_nothing_better_is_offered(server: OddDAV, dav: Driver) -> None:
+    server.oddities.offers = ("Basic",)
+    dav.put("a", b"x")
+    assert keys_of(dav) == ["a"]
+    assert all(each.startswith("Basic ") for each in server.signed if each)
+
+
+@pytest.mark.parametrize("offers", [("MD5",), ("Basic",)])
+def test_a_wrong_password_is_told_from_an_unknown_way_to_sign_in(
+    server: OddDAV, offers: tuple[str, ...]
+) -> None:
+    server.oddities.offers = offers
+    wrong = webdav_at(server.endpoint, password="wrong-secret-not-for-use")
+    with pytest.raises(StorageError, match="does not accept this user name and password") as caught:
+        keys_of(wrong)
+    assert caught.value.kind is Kind.BAD_CREDENTIALS
+    assert len(server.signed) < 5
+    server.oddities.offers = ("Negotiate", "NTLM")
+    other = webdav_at(server.endpoint)
+    with pytest.raises(StorageError, match="by user name and password alone") as caught:
+        keys_of(other)
+    assert caught.value.kind is Kind.BAD_CREDENTIALS
+    for driver in (wrong, other):
+        driver.close()

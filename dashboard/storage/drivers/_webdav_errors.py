@@ -234,6 +234,17 @@ def hidden_by(page: str, scene: Scene) -> StorageError:
     return error
 
 
+def other_sign_in(scene: Scene) -> StorageError:
+    """The server takes neither Basic nor a Digest that we know."""
+    return StorageError(
+        Kind.BAD_CREDENTIALS,
+        f"{scene.host} signs nobody in by user name and password alone.",
+        operation=scene.operation,
+        subject=scene.place,
+        remedy="Have Basic or Digest sign-in switched on there; other ways cannot be used here.",
+    )
+
+
 def on_the_wire(trouble: str, scene: Scene) -> StorageError:
     """The error for a request that got no answer it could use; see ``wire.trouble_in``."""
     return wire_error(

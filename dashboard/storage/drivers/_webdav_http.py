@@ -5,7 +5,6 @@ https://www.rfc-editor.org/rfc/rfc4918
 
 from __future__ import annotations
 
-import base64
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +14,16 @@ from typing import Literal
 from unicodedata import normalize
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._webdav_errors import Scene, elsewhere, hidden_by, on_the_wire, translate
+from dashboard.storage.drivers._webdav_errors import (
+    Scene,
+    elsewhere,
+    hidden_by,
+    on_the_wire,
+    other_sign_in,
+    translate,
+)
 from dashboard.storage.drivers._webdav_place import IDLE_SECONDS, Place
+from dashboard.storage.drivers._webdav_sign_in import SignIn
 from dashboard.storage.drivers._webdav_upload import Upload
 from dashboard.storage.drivers._webdav_xml import QUERY, Resource, Unreadable, decoded_path, resources
 from dashboard.storage.errors import Changed, StorageError
@@ -30,6 +37,7 @@ REDIRECTS = (301, 302, 307, 308)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
 PAGES = ("index.html", "index.htm", "index.xhtml", "index.php", "index.cgi", "index.pl")
 """What servers show in place of a folder; Apache's mod_dir then answers a PROPFIND of it with 405."""
+_SIGN_INS = 3
 _REPEATABLE = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
 
 
@@ -39,6 +47,7 @@ class Client:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._server = HttpServer(place.server, tls_verify=place.tls_verify, authority=place.ca_certificate)
+        self._sign_in = SignIn(place.username, place.password, tls=place.tls)
         self._bare_destinations = False
 
     def scene(self, operation: str, key: str = "") -> Scene:
@@ -109,11 +118,23 @@ class Client:
         idle: float = IDLE_SECONDS,
     ) -> Answering:
         """One request, once; the caller reads the answer to its end or closes it. Raises as ``send`` does."""
-        sent = {**self._headers(), **(headers or {})}
-        try:
-            response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
-        except Broken as error:
-            raise on_the_wire(error.trouble, scene) from error
+        self._ask_how_to_sign_in(scene)
+        for _ in range(_SIGN_INS):
+            signed = self._sign_in.headers(method, path)
+            sent = {**signed, **(headers or {})}
+            try:
+                response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
+            except Broken as error:
+                raise on_the_wire(error.trouble, scene) from error
+            if response.status != 401:
+                break
+            meaning = self._sign_in.refused(signed, response.headers.get("www-authenticate", ""))
+            if meaning == "unknown":
+                explained(response)
+                raise other_sign_in(scene)
+            if meaning == "wrong":
+                break
+            explained(response)
         if response.status >= 300 and response.status not in accept:
             raise translate(explained(response).status, scene)
         return response
@@ -188,7 +209,12 @@ class Client:
 
     def upload(self, path: str, scene: Scene, headers: Mapping[str, str], size: int | None) -> Upload:
         """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
-        return Upload(self._server, path, scene, {**self._headers(), **headers}, size)
+        self._ask_how_to_sign_in(scene)
+        if self._sign_in.may_be_stale:
+            # What is streamed cannot be sent again because a nonce has become old.
+            self.look("", scene)
+        signed = self._sign_in.headers("PUT", path)
+        return Upload(self._server, path, scene, {**signed, **headers}, size)
 
     def reading(self, response: Answering, scene: Scene) -> Iterator[bytes]:
         """The body of an open GET in pieces."""
@@ -221,9 +247,20 @@ class Client:
         """The settings its connections are made with. No network call."""
         return self._server.tls_context()
 
-    def _headers(self) -> dict[str, str]:
-        pair = f"{self.place.username}:{self.place.password.reveal()}".encode()
-        return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    def _ask_how_to_sign_in(self, scene: Scene) -> None:
+        def ask() -> str | None:
+            try:
+                headers = {"depth": "0", "content-type": "application/xml; charset=utf-8"}
+                response = self._server.open(
+                    "PROPFIND", self.place.path(""), headers=headers, body=QUERY, idle=15.0
+                )
+                status, offered = response.status, response.headers.get("www-authenticate", "")
+                explained(response)
+            except Broken as error:
+                raise on_the_wire(error.trouble, scene) from error
+            return offered if status == 401 else None
+
+        self._sign_in.ask_first(ask)
 
     @contextmanager
     def _reading(self, scene: Scene) -> Iterator[None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -21,7 +21,8 @@ LONGEST = 8 * 1024 * 1024
 _MOST_ELEMENTS = 100_000
 _MOST_ATTRIBUTES = 100_000
 _MOST_MARKS = 500_000
-_LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=]*)?\s*=\s*(\"[^\"]{100}|'[^']{100})")
+# Without colons in a prefix no part of a document is looked through twice.
+_LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=:<>\"']*)?\s*=\s*(\"[^\"]{100}|'[^']{100})")
 _NAMESPACE = re.compile(rb"\sxmlns=(\"[^\"]*\"|'[^']*')")
 _SIZE = re.compile(r"[0-9]{1,19}")
 _LARGEST = 2**62
@@ -155,6 +156,20 @@ class _Seen:
 
 def _follows(before: str, key: str) -> bool:
     return before <= key or before.split("/") <= key.split("/")
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """All of them, in memory that does not depend on how small they are."""
+    several = iter(pieces)
+    first = next(several, b"")
+    second = next(several, None)
+    if second is None:
+        return first
+    whole = bytearray(first)
+    whole += second
+    for piece in several:
+        whole += piece
+    return bytes(whole)
 
 
 def no_more_than(key: str, size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -30,6 +30,9 @@ _ALERT = b"\x15\x03"
 _LONGEST_HEAD = 64 * 1024
 _PIECE = 256 * 1024
 _MOST_TRAILERS = _MOST_INTERIM = 50
+_MANY_CHUNKS = 50_000
+_LEAST_CHUNK = 16
+"""Bytes that so many chunks must carry on average: each costs more to read than it brings."""
 _TOGETHER = 64 * 1024
 """Up to this size a body goes out with its head."""
 _SLICE = 1024 * 1024
@@ -61,6 +64,7 @@ class Answering:
         self._keep = keep
         self._chunked = False
         self._left: int | None = 0
+        self._chunks = self._carried = 0
         if not bodiless:
             self._chunked = _is_chunked(headers)
             self._left = 0 if self._chunked else _length(headers)
@@ -115,6 +119,10 @@ class Answering:
         if size is None:
             raise Broken("unreadable")
         self._left = int(size[1], 16)
+        self._chunks += 1
+        self._carried += self._left
+        if self._chunks > _MANY_CHUNKS and self._carried < self._chunks * _LEAST_CHUNK:
+            raise Broken("unreadable")
         if self._left:
             return True
         for _ in range(_MOST_TRAILERS):

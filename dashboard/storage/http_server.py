@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from dashboard.storage.answers import LONGEST
+from dashboard.storage.answers import LONGEST, joined
 from dashboard.storage.connecting import trust
 from dashboard.storage.errors import StorageError
 from dashboard.storage.http_exchange import Answering, Broken, Exchange
@@ -151,20 +151,23 @@ def whole(response: Answering, *, encoded: bool = False) -> Answer:
     """Read an open answer to its end and free its connection. One that is longer than a document can be, or
     encoded though nobody asked for that, is cut off and raises :class:`Broken`. With ``encoded`` it may be:
     it is the content of an object."""
-    pieces, size = [], 0
-    try:
-        # Without a body it tells of the object, as with HEAD.
-        plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
+    # Without a body it tells of the object, as with HEAD.
+    plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
+
+    def pieces() -> Iterator[bytes]:
+        size = 0
         for piece in response.pieces():
+            size += len(piece)
             if not plain:
                 raise Broken("unreadable")
-            size += len(piece)
             if size > LONGEST:
                 raise Broken("endless")
-            pieces.append(piece)
+            yield piece
+
+    try:
+        return Answer(response.status, response.headers, joined(pieces()))
     finally:
         response.close()
-    return Answer(response.status, response.headers, b"".join(pieces))
 
 
 def explained(response: Answering) -> Answer:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from dashboard.errors import InvalidInput, Kind
+from dashboard.storage.answers import joined
 from dashboard.storage.errors import Changed, Damaged, StorageError
 from dashboard.storage.types import ObjectInfo
 
@@ -65,7 +66,7 @@ def part_of(
     told = headers.get("content-range", "")
     if status == 206 or (told and not _everything(told)):
         promised = _told(told, key, start, length)
-        return whole_part(key, b"".join(_no_more_than(promised, pieces)), promised)
+        return whole_part(key, joined(_no_more_than(promised, pieces)), promised)
     total = headers.get("content-length", "")
     if not total.isdecimal():
         # Without a length nobody can tell a whole answer from one that was cut short.

@@ -203,6 +203,12 @@ def huge_body(answer: Answer) -> Iterator[bytes]:
     yield from endless(answer.body or b" ")
 
 
+def tiny_chunks(answer: Answer) -> Iterator[bytes]:
+    """Two bytes at a time, for ever."""
+    yield _in_chunks(answer).head(without_length=True)
+    yield from endless(b"2\r\nab\r\n")
+
+
 def compressed_bomb(answer: Answer) -> Answer:
     """Compressed though nobody asked: little on the line, much in memory."""
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=_BOMB)
@@ -253,6 +259,7 @@ WIRE: Mapping[str, Callable[[Answer], Said]] = {
     "no length, and half of it": body_until_the_end_of_the_connection,
     "half of what was announced": body_that_breaks_off,
     "a gigabyte": huge_body,
+    "tiny chunks without end": tiny_chunks,
     "compressed, and inflates without end": compressed_bomb,
     "headers without end": headers_without_end,
     "one header without end": one_header_without_end,

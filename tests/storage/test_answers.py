@@ -14,6 +14,7 @@ from dashboard.storage.answers import (
     Foreign,
     Pages,
     Unreadable,
+    joined,
     json_object,
     no_more_than,
     size_in,
@@ -70,9 +71,21 @@ def test_what_would_fill_the_memory_is_not_even_parsed(body: bytes) -> None:
     assert not isinstance(caught.value, Foreign)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html><p></html>", b"[]", b'{"a":', b"[" * 100_000, b"\xff\xfe<\0r\0"]
-)
+# The last three take an unlucky search longer than anybody waits.
+FOREIGN = {
+    "nothing": b"",
+    "a web page": b"<html><p></html>",
+    "a list": b"[]",
+    "half an object": b'{"a":',
+    "depth": b"[" * 100_000,
+    "UTF-16": b"\xff\xfe<\0r\0",
+    "prefixes": b"<r " + b"xmlns:" * 200_000 + b"/>",
+    "a prefix": b"<r xmlns:" + b"xmlns" * 200_000 + b"/>",
+    "spaces": b"<r " + (b"xmlns" + b" " * 5000) * 200 + b"/>",
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_of_another_kind_is_told_apart(body: bytes) -> None:
     for read in (xml_root, json_object):
         with pytest.raises(Foreign):
@@ -158,6 +171,14 @@ def test_a_circle_is_noticed_behind_more_tokens_than_are_remembered(monkeypatch:
     with pytest.raises(Unreadable, match="circle"):
         until_refused()
     assert asked < 1000
+
+
+def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
+    whole = bytes(MIB)
+    assert joined(iter([])) == b""
+    assert joined([whole]) is whole
+    assert joined([b"ab", b"c", b"de"]) == b"abcde"
+    assert peak(lambda: joined(whole[at : at + 2] for at in range(0, MIB, 2))) < 4 * MIB
 
 
 def test_content_ends_at_its_size() -> None:

@@ -180,6 +180,7 @@ REFUSED = {
     "no colon": b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n",
     "a chunk without a size": IN_CHUNKS + b"xyz\r\nhello\r\n0\r\n\r\n",
     "a chunk that goes on": IN_CHUNKS + b"2\r\nhello\r\n0\r\n\r\n",
+    "chunks of one byte": IN_CHUNKS + b"1\r\nx\r\n" * 50_001,
     "a head without end": b"HTTP/1.1 200 OK\r\n" + b"A: bbbbbbbbbbbbbbbb\r\n" * 5000,
     "interim answers without end": b"HTTP/1.1 100 Continue\r\n\r\n" * 60,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.answers import no_more_than
+from dashboard.storage.answers import joined, no_more_than
 from dashboard.storage.drivers._gcs_digests import Crc32c
 from dashboard.storage.drivers._gcs_objects import Held
 from dashboard.storage.errors import Damaged
@@ -33,7 +33,7 @@ class GcsReading:
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
+        return joined(self.chunks())
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.answers import no_more_than
+from dashboard.storage.answers import joined, no_more_than
 from dashboard.storage.drivers._s3_errors import Failure, Scene, translate
 from dashboard.storage.http_exchange import Answering, Broken
 from dashboard.storage.types import ObjectInfo
@@ -46,7 +46,7 @@ class S3Reading:
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
+        return joined(self.chunks())
 
     def __enter__(self) -> Self:
         return self

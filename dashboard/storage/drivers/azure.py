@@ -15,7 +15,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from dashboard.errors import Kind
-from dashboard.storage.answers import no_more_than
+from dashboard.storage.answers import joined, no_more_than
 from dashboard.storage.connecting import trust
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers._azure_client import Body, Client
@@ -53,7 +53,7 @@ class AzureReading:
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
+        return joined(self.chunks())
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from dashboard.storage.answers import no_more_than
+from dashboard.storage.answers import joined, no_more_than
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers._vercel_http import Client
 from dashboard.storage.drivers._vercel_place import Place, check
@@ -46,7 +46,7 @@ class VercelReading:
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        return b"".join(self.chunks())
+        return joined(self.chunks())
 
     def __enter__(self) -> Self:
         return self

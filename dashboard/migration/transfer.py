@@ -17,6 +17,7 @@ from dashboard.migration.reasons import (
     EDITED,
     NO_FREE_NAME,
     NOT_NEWER,
+    ONE_NAME,
     READ_BACK_DIFFERS,
     SAME,
     TAKEN,
@@ -149,13 +150,20 @@ class _Move:
             return None
         match self._spec.on_conflict:
             case OnConflict.OVERWRITE:
-                return None
+                return None if self._is_listed(found.key) else Failed(Kind.CONFLICT, ONE_NAME)
             case OnConflict.SKIP_SAME:
                 return None if is_still(self._row.found, found) else Failed(Kind.CONFLICT, EDITED)
             case OnConflict.KEEP_BOTH | OnConflict.FAIL:
                 return Failed(Kind.CONFLICT, TAKEN)
             case OnConflict.NEWER:
                 return self._not_newer(found)
+
+    def _is_listed(self, key: str) -> bool:
+        """Whether what the plan did not see is listed under exactly this name, and is not another object, of
+        this migration even, that the destination takes for it."""
+        if self._row.action is not Action.COPY:
+            return True
+        return any(entry.key == key for entry in self._destination.list(key))
 
     def _not_newer(self, found: ObjectInfo) -> Result | None:
         if self._entry.modified is None or found.modified is None:

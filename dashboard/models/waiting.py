@@ -59,3 +59,19 @@ class WaitingHold(Model):
     key: Mapped[bytes]
     owner: Mapped[str]
     until: Mapped[float]
+
+
+class WaitingTry(Model):
+    """A content that has been on its way home for long. ``owner`` is the process that tries; once that is
+    dead, the content may still arrive, and nobody else knows of it."""
+
+    __tablename__ = "waiting_tries"
+    __table_args__ = (Index("ix_waiting_tries_key", "home_id", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    home_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"))
+    key: Mapped[bytes]
+    md5: Mapped[str] = mapped_column(String(32))
+    size: Mapped[int]
+    owner: Mapped[str]
+    at: Mapped[float]

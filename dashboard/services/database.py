@@ -88,6 +88,7 @@ MAIN_STEPS: tuple[Step, ...] = (
         "UPDATE backend_secrets SET hint = '' WHERE name IN ('password', 'passphrase', 'cache_redis')"
     ),
     partial(main_metadata.tables["backend_names"].create, checkfirst=True),
+    partial(main_metadata.tables["waiting_tries"].create, checkfirst=True),
 )
 """Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
 

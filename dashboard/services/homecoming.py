@@ -33,7 +33,7 @@ from dashboard.services.waiting_rows import (
     READABLE,
     attempts_from,
     attempts_text,
-    drop_dead_holds,
+    drop_what_the_dead_left,
     is_held,
     waiting_of,
 )
@@ -183,7 +183,7 @@ class Homecoming:
         long_ago = time.time() - GIVEN_UP
         row = WaitingObject
         with self._database.write() as session:
-            drop_dead_holds(session, backend_id)
+            drop_what_the_dead_left(session, backend_id)
             mine = select(row).where(row.home_id == backend_id)
             for each in session.scalars(mine.where(row.state == "sending")):
                 # What was under way may still be carried out there.

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend
-from dashboard.models.waiting import WaitingHold, WaitingObject
+from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.database import Database
 from dashboard.services.processes import this_process
 from dashboard.services.waiting_rows import (
@@ -20,6 +20,7 @@ from dashboard.services.waiting_rows import (
     attempts_text,
     attributes_text,
     is_unsettled,
+    left_by_the_dead,
     waiting_of,
 )
 from dashboard.storage.driver import Driver
@@ -36,6 +37,26 @@ class SqlBook:
     def __init__(self, database: Database, home_id: int) -> None:
         self._database = database
         self._home_id = home_id
+
+    def trying(self, key: str, md5: str, size: int) -> int:
+        """See ``Book``."""
+        row = WaitingTry(
+            home_id=self._home_id,
+            key=key_bytes(key),
+            md5=md5,
+            size=size,
+            owner=this_process(),
+            at=time.time(),
+        )
+        with _said(), self._database.write() as session:
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def tried(self, number: int) -> None:
+        """See ``Book``."""
+        with _said(), self._database.write() as session:
+            session.execute(delete(WaitingTry).where(WaitingTry.id == number))
 
     def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
         """See ``Book``."""
@@ -95,7 +116,10 @@ class SqlBook:
         """See ``Book``."""
         with _said(), self._database.read() as session:
             # Nearly always nothing waits, and a look does not have to queue for the one writer.
-            if session.scalar(self._of(key).limit(1)) is None:
+            nothing = session.scalar(self._of(key).limit(1)) is None
+            if left_by_the_dead(session, self._home_id, key_bytes(key)):
+                raise Unsettled(key)
+            if nothing:
                 return None
         with _said(), self._database.write() as session:
             rows = list(session.scalars(self._of(key)))
@@ -133,6 +157,9 @@ class SqlBook:
     def _earlier(self, session: Session, key: bytes) -> Iterator[Attempt]:
         """What earlier writes of a key may have put there, or what sending them home may."""
         row = WaitingObject
+        for left in left_by_the_dead(session, self._home_id, key):
+            yield Attempt(left.md5, left.size, left.at, late=True)
+            session.delete(left)
         for each in session.scalars(select(row).where(row.home_id == self._home_id, row.key == key)):
             yield from attempts_from(each.attempts)
             if each.md5:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import fields
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from dashboard.models.waiting import WaitingHold, WaitingObject
+from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.processes import is_alive
 from dashboard.storage.paths import key_text
 from dashboard.storage.standing_in import Attempt, Waiting
@@ -20,6 +20,8 @@ READABLE = ("waiting", "sending", "settling")
 """The states in which it is what readers of its key get."""
 LEASE = 300.0
 """Seconds for which a writer is believed to be at work when its process cannot be asked after."""
+LATEST = 86_400.0
+"""Seconds after which nothing arrives any more of what a process tried that was killed."""
 MOST_ATTEMPTS = 64
 
 
@@ -77,11 +79,25 @@ def is_held(session: Session, home_id: int, key: bytes) -> bool:
     return any(_counts(hold) for hold in session.scalars(query))
 
 
-def drop_dead_holds(session: Session, home_id: int) -> None:
-    """Remove what writers left that were killed."""
+def left_by_the_dead(session: Session, home_id: int, key: bytes) -> list[WaitingTry]:
+    """Contents of this key that were on their way home when their process ended; of one that cannot be
+    asked after, once the lease is over."""
+    query = select(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.key == key)
+    return [each for each in session.scalars(query) if not _lives(each)]
+
+
+def drop_what_the_dead_left(session: Session, home_id: int) -> None:
+    """Remove the holds of writers that were killed, and what they tried too long ago to arrive any more."""
     for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
         if not _counts(hold):
             session.delete(hold)
+    long_ago = time.time() - LATEST
+    session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < long_ago))
+
+
+def _lives(attempt: WaitingTry) -> bool:
+    alive = is_alive(attempt.owner)
+    return alive if alive is not None else attempt.at + LEASE > time.time()
 
 
 def _counts(hold: WaitingHold) -> bool:

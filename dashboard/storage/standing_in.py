@@ -127,6 +127,15 @@ class Book(Protocol):
     Methods raise ``StowageError`` when the book cannot be used; nothing may be acknowledged then.
     """
 
+    def trying(self, key: str, md5: str, size: int) -> int:
+        """Note that a content has been on its way home for long, in case this process does not live to say
+        what became of it."""
+        ...
+
+    def tried(self, number: int) -> None:
+        """Forget that note: this process lives."""
+        ...
+
     def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
         """Note that an object is about to be written there, so that it is found after a crash. What is
         known of earlier attempts under its key is kept with it."""
@@ -148,8 +157,8 @@ class Book(Protocol):
         """Keep what waits for this key from being sent home, until this hold ends with ``release`` or
         ``forget``; None where nothing waits. Every writer has a hold of its own.
 
-        Raises ``Unsettled`` while it is being sent, or while an earlier write may still arrive at home:
-        writing there now could end with the older content."""
+        Raises ``Unsettled`` while it is being sent, or while an earlier write may still arrive at home, also
+        one of a process that was killed: writing there now could end with the older content."""
         ...
 
     def release(self, hold: Hold) -> None:

@@ -10,18 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from django.core.files.base import ContentFile
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from dashboard.app import open_storage
 from dashboard.errors import InvalidInput
 from dashboard.migration.memory import MemoryLedger
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
-from dashboard.models.waiting import WaitingHold, WaitingObject
+from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services import homecoming
 from dashboard.services.backends_values import Draft
 from dashboard.services.services import Services
@@ -36,6 +37,7 @@ from dashboard.storage.http_exchange import Exchange
 from dashboard.storage.purposes import PrivateFiles, PublicMedia
 from dashboard.storage.standing_in import FOLDER, NotAsked
 from dashboard.storage.types import Attributes
+from dashboard.storage.wrappers import _fallback_tries
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -526,3 +528,66 @@ def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_pa
         with pytest.raises(OSError, match="on its way home") as busy:
             StowageFileSystem(storage).rm_file("home/a")
         assert busy.value.errno == errno.EBUSY
+
+
+KILLED = """
+import sys
+from dashboard.app import open_storage
+from dashboard.storage.wrappers import _fallback_tries
+
+_fallback_tries.LONG = 0.05
+with open_storage(sys.argv[1]) as storage:
+    home = storage.backend("home")
+    if sys.argv[2] == "put":
+        home.put("a", "of the killed")
+    else:
+        with home.write_stream("a") as writing:
+            writing.write(b"of the killed")
+            writing.commit()
+"""
+
+
+@pytest.mark.parametrize("how", ["put", "stream"])
+def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
+    outage: Outage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    hole = outage.proxy.black_hole(method="PUT", times=1)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "instance"), how]
+    with subprocess.Popen(command) as process:
+        wait_until(lambda: _tries(outage.services) == 1, seconds=20, what="a note of the attempt")
+        process.kill()
+    assert hole.hits == 1
+    # Home works again, and has not carried it out yet.
+    outage.driver.put("a", b"acknowledged")
+    assert outage.at_home("a") is None
+    outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
+    assert get(outage.driver, "a") == b"acknowledged"
+    monkeypatch.setattr(homecoming, "SETTLES", 0.0)
+    outage.send()
+    assert outage.at_home("a") == b"acknowledged"
+    outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
+    outage.send()
+    outage.send()
+    assert outage.at_home("a") == b"acknowledged"
+    assert outage.services.homecoming.summary() == ()
+    assert _tries(outage.services) == 0
+    outage.driver.put("a", b"at home at once")
+    assert outage.at_home("a") == b"at home at once"
+
+
+def test_what_a_living_program_was_writing_leaves_no_note(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fallback_tries, "LONG", 0.05)
+    outage.proxy.delay(1.0, method="PUT")
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(outage.driver.put, "a", b"slow")
+        wait_until(lambda: _tries(outage.services) == 1, seconds=10, what="a note")
+        writing.result()
+    assert _tries(outage.services) == 0
+    assert outage.at_home("a") == b"slow"
+
+
+def _tries(services: Services) -> int:
+    with services.database.read() as session:
+        return session.scalar(select(func.count(WaitingTry.id))) or 0

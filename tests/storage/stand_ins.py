@@ -24,9 +24,18 @@ class MemoryBook:
         self.rows: dict[int, Waiting] = {}
         self.states: dict[int, str] = {}
         self.holds: set[int] = set()
+        self.tries: dict[int, tuple[str, str, int]] = {}
         self.broken = False
         self._numbers = count(1)
         self._lock = threading.Lock()
+
+    def trying(self, key: str, md5: str, size: int) -> int:
+        number = next(self._numbers)
+        self.tries[number] = (key, md5, size)
+        return number
+
+    def tried(self, number: int) -> None:
+        del self.tries[number]
 
     def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
         self._works()

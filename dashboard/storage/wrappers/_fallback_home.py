@@ -22,6 +22,7 @@ from dashboard.storage.standing_in import (
     is_away,
     may_arrive_late,
 )
+from dashboard.storage.wrappers._fallback_tries import Tries
 from dashboard.storage.wrapping import Wrapper
 
 T = TypeVar("T")
@@ -88,6 +89,7 @@ class Falling(Wrapper):
     def __init__(self, inner: Driver, book: Book, stand_ins: StandIns) -> None:
         super().__init__(inner)
         self.recent = Recent()
+        self.tries = Tries(book)
         self._book = book
         self._stand_ins = stand_ins
 

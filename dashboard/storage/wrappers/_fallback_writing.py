@@ -14,6 +14,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.standing_in import Unsettled, is_away
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers._fallback_home import Recent, Replacing
+from dashboard.storage.wrappers._fallback_tries import Tries
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class StandsIn(Protocol):
 
     inner: Driver
     recent: Recent
+    tries: Tries
 
     def replacing(self, key: str) -> Replacing:
         """Around what replaces the object at home."""
@@ -97,6 +99,10 @@ class FallbackWriting:
 
     def commit(self) -> Written:
         """See ``Writing``. Returns when the object is at home, or waits elsewhere and is noted."""
+        with self._fallback.tries.trying(self._key, lambda: (self._md5.hexdigest(), self._size)):
+            return self._commit()
+
+    def _commit(self) -> Written:
         if self._home is not None:
             home, recent = self._home, self._fallback.recent
             done: list[Written] = []

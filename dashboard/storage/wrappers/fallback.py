@@ -152,6 +152,10 @@ class Fallback(Falling):
             self._refuse_taken(key)
             if self.alone or not isinstance(key, UniqueKey):
                 return self.inner.put(key, data, attributes=attributes, create_only=True)
+        with self.tries.trying(key, lambda: (_md5(data), len(data))):
+            return self._put(key, data, attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> Written:
         try:
             with self.replacing(key) as succeeded:
                 written = self.inner.put(key, data, attributes=attributes, create_only=create_only)
@@ -162,7 +166,7 @@ class Fallback(Falling):
             if not (is_away(error) or isinstance(error, Unsettled)):
                 raise
             trouble = error
-        found = hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data)
+        found = _md5(data), len(data)
         self.recent.note(key, *found, trouble)
 
         def send(driver: Driver, stored_key: str) -> Written:
@@ -214,6 +218,10 @@ class Fallback(Falling):
     def _refuse_taken(self, key: str) -> None:
         if (found := self._book.newest(key)) is not None:
             raise Exists(found.key)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _place_for(driver: Driver, key: str) -> str:

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -70,11 +71,11 @@ class ResumingReading:
         self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="part")
         starts = iter(range(arrived, self.info.size, PIECE))
         for start in islice(starts, self._at_once):
-            self._flying.append(self._threads.submit(self._part, start))
+            self._flying.append(self._threads.submit(copy_context().run, self._part, start))
         while self._flying:
             piece = self._flying.popleft().result()
             for start in islice(starts, 1):
-                self._flying.append(self._threads.submit(self._part, start))
+                self._flying.append(self._threads.submit(copy_context().run, self._part, start))
             yield piece
 
     def part_size(self, number: int) -> int | None:

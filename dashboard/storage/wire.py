@@ -182,10 +182,15 @@ def few_attempts(most: int) -> Iterator[None]:
         _most_attempts.reset(token)
 
 
+def at_most(attempts: int) -> int:
+    """So many attempts, or as few as ``few_attempts`` allows."""
+    return min(attempts, _most_attempts.get() or attempts)
+
+
 def patiently(call: Callable[[], T], attempts: int) -> T:
     """Its result; it is called again, so many times in all, while the connection breaks or the server is
     busy. For calls that may be repeated. Under ``few_attempts`` fewer times."""
-    attempts = min(attempts, _most_attempts.get() or attempts)
+    attempts = at_most(attempts)
     for attempt in range(1, attempts + 1):
         try:
             return call()

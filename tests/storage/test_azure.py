@@ -25,6 +25,7 @@ from dashboard.storage.errors import (
 )
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Attributes, Secret
+from dashboard.storage.wire import few_attempts
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
@@ -350,6 +351,17 @@ def test_each_refusal_has_its_kind(
     assert (error.kind, error.operation, error.subject) == (kind, "write", "a")
     proxy.clear()
     assert keys_of(broken) == []
+
+
+def test_a_caller_who_comes_again_limits_the_requests(broken: Driver, proxy: FaultProxy) -> None:
+    busy = proxy.answer(503, "ServerBusy", method="PUT", times=None)
+    with few_attempts(2):
+        fails(lambda: broken.put("a", DATA))
+    assert busy.hits == 2
+    with few_attempts(1):
+        fails(stream, broken, "a", LARGE)
+    # Some of the three blocks, each once.
+    assert 3 <= busy.hits <= 5
 
 
 def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:

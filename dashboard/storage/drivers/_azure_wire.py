@@ -19,7 +19,7 @@ from dashboard.storage.answers import Unreadable, xml_root
 from dashboard.storage.drivers._azure_adapter import Adapter, trouble_of
 from dashboard.storage.drivers._azure_errors import Failure, Scene, translate
 from dashboard.storage.drivers._azure_place import CONNECT_SECONDS, IDLE_SECONDS, Place
-from dashboard.storage.wire import trouble_in
+from dashboard.storage.wire import at_most, trouble_in
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 
@@ -37,6 +37,17 @@ def session_for(place: Place) -> requests.Session:
     return session
 
 
+class _Retries(LinearRetry):
+    """The SDK's own, no more often than callers who come again themselves allow."""
+
+    def configure_retries(self, request: Any) -> dict[str, Any]:
+        """What is left of retries for one request."""
+        settings: dict[str, Any] = super().configure_retries(request)
+        for name in ("total", "status"):
+            settings[name] = at_most(settings[name] + 1) - 1
+        return settings
+
+
 def client_options(place: Place, session: requests.Session) -> dict[str, Any]:
     """What every client of the SDK is made with: who signs in, over which connections, how patiently."""
     return {
@@ -44,7 +55,7 @@ def client_options(place: Place, session: requests.Session) -> dict[str, Any]:
         "transport": RequestsTransport(
             session=session, session_owner=False, use_env_settings=False, **_TIMEOUTS
         ),
-        "retry_policy": LinearRetry(
+        "retry_policy": _Retries(
             backoff=1, retry_total=3, retry_connect=1, retry_read=0, retry_status=3, random_jitter_range=1
         ),
         "permit_redirects": False,

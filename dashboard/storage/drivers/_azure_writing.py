@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -62,7 +63,8 @@ class Blocks:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="azure-block")
-            return self._threads.submit(self._send, key, stem, number, data)
+            # How patient the caller wants it holds for this thread too.
+            return self._threads.submit(copy_context().run, self._send, key, stem, number, data)
 
     def _send(self, key: str, stem: str, number: int, data: memoryview) -> Block:
         md5 = hashlib.md5(data, usedforsecurity=False)

@@ -127,9 +127,11 @@ class StatusBoard:
             tested = session.scalar(
                 select(BackendStatus.backend_id).where(BackendStatus.tested_at.is_not(None)).limit(1)
             )
-            specs = session.scalars(select(Migration.spec).where(Migration.state == State.FINISHED.value))
-            migrated = any(not spec.get("dry_run") for spec in specs)
-        return Checklist(backends > 1, tested is not None, migrated)
+            dry_run = func.coalesce(func.json_extract(Migration.spec, "$.dry_run"), 0)
+            migrated = session.scalar(
+                select(Migration.id).where(Migration.state == State.FINISHED.value, dry_run == 0).limit(1)
+            )
+        return Checklist(backends > 1, tested is not None, migrated is not None)
 
     def _set(self, backend_id: int, **values: object) -> None:
         with self._database.write() as session:

@@ -116,7 +116,8 @@ class HttpLiar(Liar):
     def __init__(self, respond: Callable[[Request], Said]) -> None:
         super().__init__(self._converse)
         self._respond = respond
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.host = f"127.0.0.1:{self.port}"
+        self.endpoint = f"http://{self.host}"
 
     def _converse(self, line: socket.socket) -> None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import urllib3
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers._gcs_place import Place
+from dashboard.storage.drivers._gcs_tokens import AmbientTokens, SignInFailure
 from dashboard.storage.drivers.gcs import GcsDriver
 from dashboard.storage.errors import (
     Changed,
@@ -30,6 +32,8 @@ from dashboard.storage.registry import build, check_options, guarding, summary
 from dashboard.storage.types import Attributes, Secret, Written
 from tests.servers.faults import FaultProxy
 from tests.servers.gcs import GoogleStorage
+from tests.servers.liar import Answer as LiarAnswer
+from tests.servers.liar import HttpLiar, Request, Said
 from tests.servers.processes import free_ports
 from tests.storage.conftest import gcs_on
 from tests.storage.objects import content_of, get, keys_of, stream
@@ -551,3 +555,50 @@ def test_a_signed_upload_takes_only_what_was_announced(objects: GcsDriver) -> No
     assert keys_of(objects) == []
     assert send(b"abc", headers) == 200
     assert get(objects, "a.txt") == b"abc"
+
+
+def metadata_server(said: Said) -> HttpLiar:
+    """What tells a machine in Google's cloud who it is."""
+    google = {"Metadata-Flavor": "Google", "Content-Type": "application/json"}
+
+    def respond(request: Request) -> Said:
+        assert request.headers["accept-encoding"] == "identity"
+        if request.path.endswith("/token"):
+            return said
+        about = {"email": "machine@example.com", "scopes": ["x"], "aliases": ["default"]}
+        return LiarAnswer(headers=google, body=json.dumps(about).encode())
+
+    return HttpLiar(respond)
+
+
+@pytest.mark.parametrize(
+    ("said", "gets"),
+    [
+        (LiarAnswer(body=b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}'), "t"),
+        (LiarAnswer(body=b'{"access_token": "' + b"t" * 1_000_000), ""),
+        (LiarAnswer(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(1_000_000))), ""),
+        (LiarAnswer(body=b"[]"), ""),
+        (LiarAnswer(body=b"{}"), ""),
+        (LiarAnswer(status=500), ""),
+    ],
+    ids=["honest", "too long", "compressed", "a list", "empty", "broken"],
+)
+def test_the_identity_of_this_machine_is_asked_for_within_bounds(
+    said: LiarAnswer, gets: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    google = {"Metadata-Flavor": "Google", "Content-Type": "application/json"}
+    with metadata_server(replace(said, headers={**google, **said.headers})) as server:
+        # Read once, when the library is loaded.
+        monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", server.host)
+        monkeypatch.setenv("GCE_METADATA_IP", server.host)
+        tokens = AmbientTokens()
+        if gets:
+            assert tokens.token() == gets
+        else:
+            with pytest.raises(SignInFailure):
+                tokens.token()
+        tokens.close()

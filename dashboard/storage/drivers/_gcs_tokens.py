@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import google.auth
-import urllib3
-from google.auth import crypt, jwt
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-from google.auth.transport.urllib3 import Request
+import urllib3.exceptions
+from google.auth import crypt, jwt, transport
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 
 from dashboard.storage.answers import Unreadable, json_object
 from dashboard.storage.connecting import CONNECT_SECONDS
@@ -36,6 +36,8 @@ _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SPARE = 300.0
 """Seconds before its end from which a token is not used any more."""
 _IDLE = 20.0
+_LONGEST = 256 * 1024
+"""Bytes of an answer about the identity of this machine."""
 
 # At DEBUG it writes down what it asks and is answered.
 logging.getLogger("google.auth").setLevel(logging.WARNING)
@@ -155,6 +157,58 @@ class KeyTokens:
         raise SignInFailure(Failure(trouble="unreadable", host=host))
 
 
+class _Said(transport.Response):
+    """An answer that was read already."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+        self._answer = answer
+        self._data = answer.read(_LONGEST, decode_content=False)
+        answer.close()
+
+    @property
+    def status(self) -> int:
+        """See ``Response``."""
+        return self._answer.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """See ``Response``."""
+        return self._answer.headers
+
+    @property
+    def data(self) -> bytes:
+        """See ``Response``."""
+        return self._data
+
+
+class _Asking(transport.Request):
+    """How google-auth asks: its own way reads and inflates whatever comes."""
+
+    def __init__(self, http: urllib3.PoolManager) -> None:
+        self._http = http
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        **more: Any,
+    ) -> _Said:
+        """See ``Request``."""
+        sent = {**(headers or {}), "accept-encoding": "identity"}
+        waiting: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        try:
+            return _Said(
+                self._http.request(
+                    method, url, body=body, headers=sent, preload_content=False, **waiting, **more
+                )
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise TransportError(error) from error  # type: ignore[no-untyped-call]
+
+
 class AmbientTokens:
     """Tokens of whatever identity Google gave this machine."""
 
@@ -168,7 +222,7 @@ class AmbientTokens:
     def token(self) -> str:
         """See ``Tokens``."""
         with self._lock:
-            request = Request(self._http)  # type: ignore[no-untyped-call]
+            request = _Asking(self._http)
             try:
                 if self._credentials is None:
                     self._credentials, _ = google.auth.default(scopes=[SCOPE], request=request)
@@ -176,7 +230,8 @@ class AmbientTokens:
                     self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             except DefaultCredentialsError as error:
                 raise SignInFailure(Failure(401, "no_identity")) from error
-            except GoogleAuthError as error:
+            # The library takes an answer apart as it comes.
+            except (GoogleAuthError, ValueError, KeyError, TypeError) as error:
                 raise SignInFailure(Failure(401, "identity_refused")) from error
             return str(self._credentials.token)
 

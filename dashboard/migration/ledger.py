@@ -213,8 +213,8 @@ class Ledger(Protocol):
         """Add planned objects; returns how many rows were new. A key recorded before keeps its row; if that
         row was never tried its decision is brought up to date.
 
-        ``again``, while nothing is in flight: rows that were skipped are decided anew too where either
-        side is no longer as it was recorded, nothing is added, and ``found`` stays."""
+        ``again``, while nothing is in flight: rows that were skipped, or refused by the plan, are decided
+        anew where either side is no longer as it was recorded, nothing is added, and ``found`` stays."""
         ...
 
     def forget_folders(self) -> None:

@@ -358,7 +358,8 @@ def _agrees(row: _Row, entry: Entry) -> bool:
 def _may_change(known: _Row, planned: Planned, *, again: bool) -> bool:
     row = known.shown
     untouched = row.state is ObjectState.PENDING and not row.attempts and not known.interrupted
-    anew = again and row.state in (ObjectState.SKIPPED, ObjectState.PENDING)
+    refused = row.state is ObjectState.FAILED and not row.attempts
+    anew = again and (refused or row.state in (ObjectState.SKIPPED, ObjectState.PENDING))
     seen = (row.size, known.modified, known.etag, known.found)
     now = (planned.size, planned.modified, planned.etag, planned.found)
     return (untouched or anew) and (seen != now or (untouched and row.action is not planned.action))

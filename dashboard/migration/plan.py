@@ -194,7 +194,7 @@ class _Planner:
         batch: list[Planned] = []
         due = time.monotonic() + FLUSH
         for entry, found in pairs:
-            batch.append(decide(entry, found, self._spec, self._check_key))
+            batch.append(self._decided(entry, found))
             if len(batch) >= BATCH or time.monotonic() >= due:
                 self._ledger.record([*self._told_apart(batch), *self._folders], again=self._again)
                 batch.clear()
@@ -220,6 +220,13 @@ class _Planner:
         kept = [row.key for row in batch if row.action is not Action.FAIL]
         met = self._same_names.add(kept)
         return [replace(row, action=Action.FAIL, why=ONE_NAME) if row.key in met else row for row in batch]
+
+    def _decided(self, entry: Entry, found: Entry | None) -> Planned:
+        planned = decide(entry, found, self._spec, self._check_key)
+        if self._again and planned.action is Action.FAIL and planned.found:
+            # It may be the same, which was found out once already and only a look can tell.
+            return replace(planned, action=Action.COPY, why=None)
+        return planned
 
     def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:

@@ -249,7 +249,8 @@ class _Run:
         return self._execution
 
     def _look_again(self) -> RunResult | None:
-        """What was skipped is not touched again, so nobody would notice that it changed since: where the
+        """What was skipped, or refused by the plan, is not touched again, so nobody would notice that it
+        changed since: where the
         plan is old, both sides are listed once more, and what changed is done as if it were new."""
         for _ in range(LOOKS):
             if not self._plan_is_old():
@@ -273,7 +274,8 @@ class _Run:
 
     def _plan_is_old(self) -> bool:
         old = self._waited or time.monotonic() - self._planned_at > OLD_PLAN
-        return old and not self._job.spec.dry_run and self._ledger.counters().skipped > 0
+        counters = self._ledger.counters()
+        return old and not self._job.spec.dry_run and bool(counters.skipped or counters.failed)
 
     def _plan_again(self, stop: threading.Event) -> None:
         with_patience(partial(self._list_again, stop), stop, self._random)

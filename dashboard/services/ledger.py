@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -65,6 +66,7 @@ from dashboard.services.ledger_rows import (
     plan_values,
     seen_values,
     settle_values,
+    take_out_failures,
     verdict_values,
 )
 from dashboard.storage.types import Entry
@@ -174,14 +176,15 @@ class SqlLedger:
                 stale = [(old, replace(row, found=old.found)) for old, row in stale]
             delta: dict[str, int] = {}
             for old, row in stale:
-                before, state = Action(old.action), ObjectState(old.state)
-                add_up(delta, replanned_delta(before, state, old.size, row))
+                add_up(delta, replanned_delta(Action(old.action), ObjectState(old.state), old.size, row))
             for row in new:
                 add_up(delta, planned_delta(row))
             if new:
                 connection.execute(
                     insert(objects), [{"migration_id": self._id, **plan_values(row)} for row in new]
                 )
+            failed_before = [(old.kind, old.reason) for old, _ in stale if old.state == ObjectState.FAILED]
+            take_out_failures(connection, self._id, Counter(failed_before))
             if stale:
                 connection.execute(REPLAN, [{"b_id": old.id, **plan_values(row)} for old, row in stale])
             if delta:
@@ -192,7 +195,7 @@ class SqlLedger:
 
     def _by_key(self, keys: Sequence[str]) -> Select[Any]:
         c = objects.c
-        plan = (c.id, c.key, c.size, c.modified, c.etag, c.found, c.state, c.action)
+        plan = (c.id, c.key, c.size, c.modified, c.etag, c.found, c.state, c.action, c.kind, c.reason)
         return select(*plan, c.attempts, c.interrupted).where(c.migration_id == self._id, c.key.in_(keys))
 
     def forget_folders(self) -> None:

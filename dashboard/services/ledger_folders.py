@@ -5,20 +5,18 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, func, select, update
 
 from dashboard.migration.types import Action
-from dashboard.models.work import counters, failure_groups, objects
+from dashboard.models.work import counters, objects
+from dashboard.services.ledger_rows import take_out_failures
 
 
 def forget_folders(connection: Connection, migration_id: int) -> int:
     """Remove them, with their counters, in the caller's transaction; how many there were."""
-    c, groups = objects.c, failure_groups.c
+    c = objects.c
     folders = (c.migration_id == migration_id) & (c.action == Action.FOLDER.value)
     found = connection.execute(
         select(c.kind, c.reason, func.count()).where(folders).group_by(c.kind, c.reason)
     ).all()
-    for kind, reason, count in found:
-        group = (groups.migration_id == migration_id) & (groups.kind == kind) & (groups.reason == reason)
-        connection.execute(update(failure_groups).where(group).values(objects=groups.objects - count))
-    connection.execute(delete(failure_groups).where(groups.migration_id == migration_id, groups.objects <= 0))
+    take_out_failures(connection, migration_id, {(kind, reason): count for kind, reason, count in found})
     total = sum(int(count) for _, _, count in found)
     if total:
         connection.execute(delete(objects).where(folders))

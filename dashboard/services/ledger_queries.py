@@ -24,6 +24,7 @@ from dashboard.migration.types import (
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
 from dashboard.services.ledger_engine import writer
 from dashboard.services.ledger_folders import list_again
+from dashboard.services.ledger_rows import take_out_failures
 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""
@@ -175,16 +176,7 @@ def _retry_some(connection: Connection, migration_id: int) -> int:
     some = c.id.in_(ids)
     size = connection.scalar(select(func.coalesce(func.sum(c.size), 0)).where(some)) or 0
     groups = connection.execute(select(c.kind, c.reason, func.count()).where(some).group_by(c.kind, c.reason))
-    for kind, reason, count in groups.all():
-        mine = (
-            (failure_groups.c.migration_id == migration_id)
-            & (failure_groups.c.kind == kind)
-            & (failure_groups.c.reason == reason)
-        )
-        connection.execute(
-            update(failure_groups).where(mine).values(objects=failure_groups.c.objects - count)
-        )
-    connection.execute(delete(failure_groups).where(failure_groups.c.objects <= 0))
+    take_out_failures(connection, migration_id, {(kind, reason): n for kind, reason, n in groups})
     connection.execute(
         update(objects)
         .where(some)

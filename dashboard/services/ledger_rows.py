@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, case, literal_column, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, literal_column, select, update
 
 from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
 from dashboard.migration.types import ObjectState
-from dashboard.models.work import objects
+from dashboard.models.work import failure_groups, objects
 from dashboard.services.database import storable
 from dashboard.storage.types import Entry
 
@@ -95,9 +95,10 @@ def plan_values(row: Planned) -> dict[str, Any]:
 
 def may_change(old: Row[Any], row: Planned, *, again: bool) -> bool:
     """Whether a decision is out of date and may be made anew: of a row that was never tried, or with
-    ``again`` of one that was skipped."""
+    ``again`` of one that was skipped or that the plan already refused."""
     untouched = old.state == ObjectState.PENDING.value and not old.attempts and not old.interrupted
-    anew = again and old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value)
+    refused = old.state == ObjectState.FAILED.value and not old.attempts
+    anew = again and (refused or old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value))
     seen = (old.size, old.modified, old.etag, old.found)
     now = (row.size, row.modified, row.etag, row.found)
     return (untouched or anew) and (seen != now or (untouched and old.action != row.action.value))
@@ -164,3 +165,15 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
         "deleted": verdict.deleted,
         **_why_values(verdict.why),
     }
+
+
+def take_out_failures(
+    connection: Connection, migration_id: int, failures: Mapping[tuple[str, str], int]
+) -> None:
+    """So many objects of each kind and reason do not count as failed any more."""
+    c = failure_groups.c
+    for (kind, reason), count in failures.items():
+        mine = (c.migration_id == migration_id) & (c.kind == kind) & (c.reason == reason)
+        connection.execute(update(failure_groups).where(mine).values(objects=c.objects - count))
+    if failures:
+        connection.execute(delete(failure_groups).where(c.migration_id == migration_id, c.objects <= 0))

@@ -230,3 +230,16 @@ def test_a_quick_run_lists_everything_once(rehearsal: Rehearsal) -> None:
     rehearsal.run(Spec())
     # The first time only its first objects, to see whether the two places overlap.
     assert len(rehearsal.source.said("list")) == 2
+
+
+def test_what_was_in_the_way_of_the_plan_and_is_gone_is_in_the_way_no_more(rehearsal: Rehearsal) -> None:
+    spec = Spec(on_conflict=OnConflict.FAIL)
+    rehearsal.fill({"freed": b"source", "taken": b"source"})
+    rehearsal.fill({"freed": b"theirs", "taken": b"theirs"}, there=True)
+    plan_only(rehearsal, spec)
+    assert rehearsal.book.counters().failed == 2
+    (rehearsal.there / "freed").unlink()
+    assert rehearsal.run(spec).outcome is Outcome.WITH_ERRORS
+    assert (rehearsal.there / "freed").read_bytes() == b"source"
+    assert (rehearsal.there / "taken").read_bytes() == b"theirs"
+    assert [group.objects for group in rehearsal.book.failures()] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, repeat
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _ftp_line, _walking
-from dashboard.storage.errors import Damaged, StorageError
+from dashboard.storage.errors import Damaged, NotFound, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.ftp_liar import DONE, FOLDER, FtpScript
@@ -225,6 +226,7 @@ def test_a_write_without_a_word_that_it_arrived_is_an_error(monkeypatch: pytest.
         "451 Error during write to file",
         "452 Transfer aborted. No space left on device",
         "452-Disk full\r\n452 Sorry",
+        "451 Transfer aborted. Input/output error",
         "552 Transfer aborted. Disk quota exceeded",
         "426 Failed: not enough space on the disk",
     ],
@@ -234,6 +236,14 @@ def test_a_full_disk_is_told_however_the_server_says_it(said: str) -> None:
         error = fails(lambda: driver.put("a", b"x"))
         assert (error.kind, error.retryable) == (Kind.FULL, False)
         assert "Free some space" in error.remedy
+
+
+def test_names_in_a_reply_are_not_taken_for_the_servers_words() -> None:
+    for key in ("disk full/permission denied.txt", "quota", "no space"):
+        with telling(FtpScript(MLST=lambda path: f"550 {path}: No such file or directory")) as driver:
+            assert isinstance(fails(partial(driver.stat, key)), NotFound)
+        with telling(FtpScript(after=f"553 {key}: Not allowed")) as driver:
+            assert fails(partial(driver.put, key, b"x")).kind is Kind.DENIED
 
 
 # Encryption

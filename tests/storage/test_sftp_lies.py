@@ -13,6 +13,7 @@ from itertools import count, repeat
 import paramiko
 import pytest
 
+from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers import _ssh, _walking
 from dashboard.storage.drivers._sftp_wire import Answer, Ask, Status, string
@@ -207,6 +208,12 @@ def test_an_honest_file_is_read() -> None:
 
 def test_a_write_is_as_large_as_the_server_says_afterwards() -> None:
     assert isinstance(fails(lambda: told({})[0].put("a", b"eleven bytes")), Damaged)
+
+
+def test_names_in_a_refusal_are_not_taken_for_the_servers_words() -> None:
+    script = {Ask.OPEN: lambda number, body: status(number, Status.FAILURE, b"open /home/quota: busy")}
+    error = fails(lambda: told(script)[0].put("quota", b"x"))
+    assert error.kind is Kind.DENIED
 
 
 @pytest.mark.parametrize(

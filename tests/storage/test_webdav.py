@@ -167,6 +167,7 @@ def test_nothing_is_left_behind_by_writes_of_any_kind(dav: Driver, webdav_server
     ("status", "method", "kind", "word"),
     [
         (403, "PUT", Kind.DENIED, "may not write"),
+        (405, "PUT", Kind.DENIED, "did not store"),
         (413, "PUT", Kind.TOO_LARGE, "larger"),
         (423, "MOVE", Kind.THROTTLED, "locked"),
         (429, "PUT", Kind.THROTTLED, "slow down"),

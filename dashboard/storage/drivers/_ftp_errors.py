@@ -5,9 +5,12 @@ from __future__ import annotations
 import ftplib
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers._served import says
 from dashboard.storage.errors import StorageError
+from dashboard.storage.paths import key_bytes
 
 _VERBS = {"write": "written", "look at": "looked at", "list": "listed", "delete": "deleted", "read": "read"}
+_DENIED = ("denied", "permission", "not allowed", "read-only", "privilege", "forbidden")
 _FULL_DISK = (
     "no space",
     "disk full",
@@ -67,6 +70,13 @@ _TOO_LARGE: _Why = (
     "Keep large files on another server.",
     None,
 )
+# ProFTPD's words for a full disk.
+_FAILING: _Why = (
+    Kind.FULL,
+    "the server's disk takes nothing more: it is full, or failing",
+    "Free some space on the server; if there is enough, look into its log.",
+    None,
+)
 _UNKNOWN: _Why = (
     Kind.DENIED,
     "the server refused without saying why",
@@ -81,15 +91,24 @@ def code_of(error: ftplib.Error) -> int:
     return int(head) if head.isdigit() else 0
 
 
+def denied(error: ftplib.Error, path: bytes) -> bool:
+    """Whether a 550 says more than that something is missing."""
+    return says(str(error), _DENIED, path)
+
+
 def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError:
     """The storage error for a refused command. The server's own text is looked at and never shown."""
-    code, text = code_of(error), str(error).lower()
+    code, text, names = code_of(error), str(error), key_bytes(subject)
     kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
-    if "quota" in text or any(words in text for words in _FULL_DISK):
-        kind, why, remedy, retryable = _CODES[452 if "quota" not in text else 552]
-    elif "file too large" in text:
+    if says(text, ("quota",), names):
+        kind, why, remedy, retryable = _CODES[552]
+    elif says(text, _FULL_DISK, names):
+        kind, why, remedy, retryable = _CODES[452]
+    elif says(text, ("file too large",), names):
         kind, why, remedy, retryable = _TOO_LARGE
-    elif code == 421 or (code == 530 and any(word in text for word in _CROWDED)):
+    elif operation == "write" and says(text, ("input/output error",), names):
+        kind, why, remedy, retryable = _FAILING
+    elif code == 421 or (code == 530 and says(text, _CROWDED, names)):
         kind, why, remedy, retryable = (
             Kind.THROTTLED,
             "the server takes no more connections",

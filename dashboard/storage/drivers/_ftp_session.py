@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers._ftp_errors import code_of, translate
+from dashboard.storage.drivers._ftp_errors import code_of, denied, translate
 from dashboard.storage.drivers._ftp_facts import facts, listed, size_of, time_of, time_text
 from dashboard.storage.drivers._ftp_line import Line, readable
 from dashboard.storage.drivers._ftp_replies import lines_of
@@ -20,12 +20,6 @@ from dashboard.storage.paths import key_text
 _PROBED_IDLE = 10.0
 _UNKNOWN_COMMAND = (500, 502, 504)
 _NOT_FOUND = (450, 550, 551, 553)
-_DENIED = ("denied", "permission", "not allowed", "read-only", "privilege", "forbidden")
-
-
-def denied(error: ftplib.Error) -> bool:
-    """Whether a 550 says more than that something is missing."""
-    return any(word in str(error).lower() for word in _DENIED)
 
 
 class FtpSession:
@@ -159,7 +153,7 @@ class FtpSession:
                         return said[1]
                 raise self._unreadable("look at")
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error):
+                if code_of(error) in _NOT_FOUND and not denied(error, path):
                     return None
                 raise
 
@@ -206,7 +200,7 @@ class FtpSession:
                 self._line.voidcmd(f"CWD {self._wire(path)}")
                 yield from self._listed()
             except ftplib.error_perm as error:
-                if code_of(error) in (*_NOT_FOUND, 501) and not denied(error):
+                if code_of(error) in (*_NOT_FOUND, 501) and not denied(error, path):
                     found = self.look(path)
                     if found is None or found.kind != "folder":
                         raise Absent from error
@@ -268,7 +262,7 @@ class FtpSession:
                 conn = self._line.transfercmd(f"RETR {self._wire(path)}", start or None)
                 return FtpSource(self, self._line, conn, path)
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error) and self.look(path) is None:
+                if code_of(error) in _NOT_FOUND and not denied(error, path) and self.look(path) is None:
                     raise Absent from error
                 raise
 
@@ -279,7 +273,7 @@ class FtpSession:
             try:
                 conn = self._line.transfercmd(command)
             except ftplib.error_perm as error:
-                if code_of(error) not in _NOT_FOUND or denied(error):
+                if code_of(error) not in _NOT_FOUND or denied(error, path):
                     raise
                 if self._no_folder(path):
                     raise Absent from error
@@ -327,7 +321,7 @@ class FtpSession:
             try:
                 self._line.delete(self._wire(path))
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error) and self.look(path) is None:
+                if code_of(error) in _NOT_FOUND and not denied(error, path) and self.look(path) is None:
                     raise Absent from error
                 raise
 

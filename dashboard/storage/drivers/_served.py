@@ -177,6 +177,17 @@ def is_name(raw: bytes) -> bool:
     return raw not in (b"", b".", b"..") and not raw.startswith(TEMPORARY) and not {0, 47} & set(raw)
 
 
+def says(text: str, words: Iterable[str], asked: bytes) -> bool:
+    """Whether a server's sentence holds one of these words, which are in small letters: as a word of its own
+    and not in a name it repeats, such as “quota.txt: no such file”."""
+    said, names = text.lower(), asked.decode("latin-1").lower().split("/")
+    words = tuple(words)
+    for name in names:
+        if any(word in name for word in words):
+            said = said.replace(name, "").replace(name.encode("latin-1").decode("utf-8", "replace"), "")
+    return any(word in said for word in words)
+
+
 def join(folder: bytes, *names: bytes) -> bytes:
     """A path below a folder."""
     return b"/".join([folder.rstrip(b"/"), *names]) if names else folder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers._served import says
 from dashboard.storage.drivers._sftp_wire import Status
 from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.paths import key_bytes
 
 ABSENT = frozenset({Status.NO_SUCH_FILE, Status.NO_SUCH_PATH})
 
@@ -15,7 +17,7 @@ _FULL = "Free some space on the server, then try again."
 def translate(code: int, text: str, operation: str, subject: str) -> StorageError:
     """The storage error for a refused request. The server's own text is looked at and never shown."""
     verb = _VERBS.get(operation, operation)
-    kind, why, remedy, retryable = _explained(code, text.lower())
+    kind, why, remedy, retryable = _explained(code, text, key_bytes(subject))
     if kind is Kind.INVALID_KEY:
         return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
     return StorageError(
@@ -86,8 +88,8 @@ _UNKNOWN: _Why = (
 )
 
 
-def _explained(code: int, text: str) -> _Why:
+def _explained(code: int, text: str, names: bytes) -> _Why:
     for codes, words, why in _ROWS:
-        if code in codes or any(word in text for word in words):
+        if code in codes or says(text, words, names):
             return why
     return _UNKNOWN

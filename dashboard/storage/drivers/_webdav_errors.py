@@ -48,6 +48,9 @@ _VERBS = {
     "authenticate": "sign in to",
 }
 
+_NOT_STORED = -405
+"""What a PUT that fails is answered by servers written in Go."""
+
 _ROWS: dict[int, tuple[Kind, str, str]] = {
     401: (
         Kind.BAD_CREDENTIALS,
@@ -64,6 +67,11 @@ _ROWS: dict[int, tuple[Kind, str, str]] = {
         Kind.UNSUPPORTED,
         "{host} does not speak WebDAV at this address.",
         "Check the path of the address; Nextcloud shows it under Files, Files settings.",
+    ),
+    _NOT_STORED: (
+        Kind.DENIED,
+        "{host} did not store “{subject}” and does not say why.",
+        "Look into the server's log: it may have no room left.",
     ),
     408: (Kind.TIMEOUT, "{host} waited too long for the request.", "Try again."),
     409: (
@@ -114,6 +122,8 @@ def translate(status: int, scene: Scene) -> StorageError:
     if status == 404 and scene.operation == "create bucket":
         # Not even the root of the server takes a folder.
         return _error(_ROWS[405], scene)
+    if status == 405 and scene.operation == "write" and scene.key:
+        status = _NOT_STORED
     if status in (404, 410):
         return NotFound(scene.key, operation=scene.operation) if scene.key else place_missing(scene)
     if status == 412:
@@ -134,7 +144,14 @@ def _error(row: tuple[Kind, str, str], scene: Scene) -> StorageError:
         error: StorageError = Unsupported(scene.operation, reason)
         error.subject, error.remedy = scene.subject, remedy
         return error
-    return StorageError(kind, reason, operation=scene.operation, subject=scene.subject, remedy=remedy)
+    return StorageError(
+        kind,
+        reason,
+        operation=scene.operation,
+        subject=scene.subject,
+        remedy=remedy,
+        retryable=True if row is _ROWS[_NOT_STORED] else None,
+    )
 
 
 def _other(status: int, scene: Scene) -> StorageError:
@@ -146,7 +163,8 @@ def _other(status: int, scene: Scene) -> StorageError:
             f"{scene.host} failed inside (status {status}).",
             operation=scene.operation,
             subject=scene.subject,
-            remedy="Try again in a moment; if it stays so, the server's log says why.",
+            remedy="Try again in a moment; if it stays so, the server's log says why"
+            + (": it may have no room left." if scene.operation == "write" else "."),
         )
     return Unsupported(scene.operation, f"{scene.host} refused the request with status {status}.")
 

@@ -30,6 +30,7 @@ def tidy(
     ledger: Ledger,
     source_name: str,
     *,
+    source: Driver | None = None,
     stop: threading.Event | None = None,
     random: Random | None = None,
 ) -> None:
@@ -39,7 +40,7 @@ def tidy(
     """
     halt = stop or threading.Event()
     if markers := ledger.markers():
-        with_patience(partial(_unmark, destination, markers), halt, random or Random())  # noqa: S311
+        with_patience(partial(_unmark, source, destination, markers), halt, random or Random())  # noqa: S311
         if not halt.is_set():
             ledger.keep_markers([])
     most = SWEPT_FIRST
@@ -52,9 +53,9 @@ def tidy(
             most = min(SWEPT, 4 * most)
 
 
-def _unmark(destination: Driver, keys: Sequence[str]) -> None:
+def _unmark(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:
     try:
-        remove_markers(destination, keys)
+        remove_markers(source, destination, keys)
     except StorageError as error:
         if error.retryable or isinstance(error, PlaceMissing):
             raise

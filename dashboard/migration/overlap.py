@@ -5,9 +5,13 @@ endpoints. So a marker, a small object with a random name, is written to the des
 both places are listed it is looked for in the source: under its own key the two are one place, under a longer
 one the destination lies inside the source. Nothing else is written until the whole source was listed.
 
-The other way round nothing has to be written to the source. Where it lies inside the destination, its
-objects stand in the destination's listing under longer keys. A folder in which several do may also be an
-earlier copy, so a marker is written *there* and looked for in the source.
+Where one place lies inside the other, objects of the inner one stand in the outer's listing under longer
+keys. A folder in which several do may also be an earlier copy, so a marker is written *there* and looked for
+in the inner place.
+
+Some servers show others' writes only after minutes (``rclone serve``, network shares), but their own writes
+are on the disk at once. So a marker is also written to the source for a moment, where that can be written to,
+and looked for in the destination.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, RefusesWrites
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
 from dashboard.storage.markers import CONTENT, STEM, made_by, new_name, without_markers
 from dashboard.storage.readable import list_readable
@@ -27,6 +31,8 @@ from dashboard.storage.types import Entry
 
 STALE = 3600.0
 """Seconds after which a marker that another migration left behind is removed."""
+AT_SOURCE = "source:"
+"""How the keys of markers at the source begin where they are remembered."""
 SKEW = 60.0
 """Seconds by which a server's clock may run behind ours when its leftovers are swept."""
 SAMPLES = 8
@@ -75,38 +81,52 @@ class OverlapSearch:
         self._enters = enters
         self._clock = clock
         self._name = new_name(migration_id, clock())
+        self._own_name = new_name(migration_id, clock())
         self._written: list[str] = []
+        self._left: list[str] = []
         self._samples: list[Entry] = []
+        self._theirs: list[Entry] = []
         self._looks = 0
 
     def begin(self) -> None:
-        """Write the marker, and look where it would most likely be seen. Raises ``Overlap``."""
-        readable = list_readable(
-            self._source, self._prefix, unreadable=lambda folder, error: None, enters=self._enters
-        )
-        self._samples = list(islice(without_markers(readable), SAMPLES))
-        self._write(self._prefix + self._name)
-        if _has(self._source, self._prefix + self._name):
+        """Write the markers, and look where they would most likely be seen. Raises ``Overlap``."""
+        key = self._prefix + self._name
+        self._write(key)
+        # Before anything is listed, which servers might remember.
+        if _has(self._source, key):
             raise _one_place()
         for folder in self._likely(self._paths[1]):
-            if _has(self._source, folder + self._prefix + self._name):
+            if _has(self._source, folder + key):
                 raise _inside_source(folder)
+        if self._is_seen(self._prefix, [self._prefix]):
+            raise _one_place()
+        self._samples = self._first(self._source, self._enters)
+        self._theirs = self._first(self._destination)
         for folder in self._likely(self._paths[0]):
             self._look_into(folder)
+        for folder in self._likely(self._paths[1]):
+            self._look_into_source(folder)
+
+    def _first(self, driver: Driver, enters: Callable[[str], bool] = lambda folder: True) -> list[Entry]:
+        readable = list_readable(driver, self._prefix, unreadable=lambda folder, error: None, enters=enters)
+        return list(islice(without_markers(readable), SAMPLES))
 
     def in_source(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The source's listing without markers. Raises ``Overlap`` where it holds ours."""
+        """The source's listing without markers. Raises ``Overlap`` where the destination lies in it."""
+        sample = _longest(self._theirs)
         for entry in entries:
             if STEM in entry.key and made_by(entry.key):
                 if entry.key.endswith(self._name):
                     above = entry.key.removesuffix(self._prefix + self._name)
                     raise _inside_source(above) if above else _one_place()
                 continue
+            if entry.size == sample.size and entry.key != sample.key and entry.key.endswith(sample.key):
+                self._look_into_source(entry.key.removesuffix(sample.key))
             yield entry
 
     def in_destination(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """The destination's listing without markers. Raises ``Overlap`` where the source lies in it."""
-        sample = max(self._samples, key=lambda entry: len(entry.key), default=Entry("", -1))
+        sample = _longest(self._samples)
         for entry in entries:
             if STEM in entry.key and made_by(entry.key):
                 self._sweep([entry])
@@ -131,7 +151,8 @@ class OverlapSearch:
             with suppress(StorageError):
                 for key in self._written:
                     self._destination.delete(key)
-                self._keep([])
+                self._written.clear()
+                self._remember()
             self._written.clear()
 
     def _likely(self, path: str) -> Iterator[str]:
@@ -144,20 +165,62 @@ class OverlapSearch:
 
     def _look_into(self, folder: str) -> None:
         """Whether this folder of the destination is the source. Raises ``Overlap``."""
-        if self._looks >= MOST_LOOKS or not self._samples:
+        if not self._may_be(self._destination, folder, self._samples):
             return
-        if not all(_has(self._destination, folder + entry.key, entry.size) for entry in self._samples):
-            return
-        self._looks += 1
         key = self._prefix + self._name
         self._write(folder + key)
-        if _has(self._source, key):
+        if _has(self._source, key) or self._is_seen(self._prefix, [folder + self._prefix]):
             raise _inside_destination(folder)
+
+    def _look_into_source(self, folder: str) -> None:
+        """Whether this folder of the source is the destination. Raises ``Overlap``."""
+        if self._may_be(self._source, folder, self._theirs) and self._is_seen(
+            folder + self._prefix, [self._prefix]
+        ):
+            raise _inside_source(folder)
+
+    def _may_be(self, outer: Driver, folder: str, inner: Sequence[Entry]) -> bool:
+        if self._looks >= MOST_LOOKS or not inner:
+            return False
+        if not all(_has(outer, folder + entry.key, entry.size) for entry in inner):
+            return False
+        self._looks += 1
+        return True
+
+    def _is_seen(self, here: str, there: Sequence[str]) -> bool:
+        """Whether what is written to the source for a moment shows up in the destination."""
+        if isinstance(self._source, RefusesWrites):
+            return False
+        key = here + self._own_name
+        self._left.append(key)
+        self._remember()
+        try:
+            self._source.put(key, CONTENT)
+        except PlaceMissing:
+            raise
+        except StorageError as error:
+            # Nobody needs to be allowed to write to a source.
+            self._take_back(key, written=error.retryable)
+            return False
+        try:
+            return any(_has(self._destination, each + self._own_name) for each in there)
+        finally:
+            self._take_back(key)
+
+    def _take_back(self, key: str, *, written: bool = True) -> None:
+        with suppress(StorageError):
+            if written:
+                self._source.delete(key)
+            self._left.remove(key)
+        self._remember()
+
+    def _remember(self) -> None:
+        self._keep([*self._written, *(AT_SOURCE + key for key in self._left)])
 
     def _write(self, key: str) -> None:
         if key not in self._written:
             self._written.append(key)
-            self._keep(self._written)
+            self._remember()
         try:
             self._destination.put(key, CONTENT)
         except PlaceMissing:
@@ -184,13 +247,25 @@ class OverlapSearch:
                     self._destination.delete(entry.key)
 
 
-def remove_markers(destination: Driver, keys: Sequence[str]) -> None:
-    """Remove what a search that was killed left behind."""
+def remove_markers(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:
+    """Remove what a search that was killed left behind, at the source as far as that can be done."""
     for key in keys:
-        made = made_by(key)
-        if made is not None:
-            destination.sweep([key], since=made[1] - SKEW)
-            destination.delete(key)
+        if not key.startswith(AT_SOURCE):
+            _remove(destination, key)
+        elif source is not None:
+            with suppress(StorageError):
+                _remove(source, key.removeprefix(AT_SOURCE))
+
+
+def _remove(driver: Driver, key: str) -> None:
+    made = made_by(key)
+    if made is not None:
+        driver.sweep([key], since=made[1] - SKEW)
+        driver.delete(key)
+
+
+def _longest(entries: Sequence[Entry]) -> Entry:
+    return max(entries, key=lambda entry: len(entry.key), default=Entry("", -1))
 
 
 def _has(driver: Driver, key: str, size: int | None = None) -> bool:

@@ -206,7 +206,14 @@ class _Run:
     def _prepare(self, stop: threading.Event) -> None:
         """Sweep what an earlier run left, then list. Copying waits for the sweep, which would take a new
         write for an old one, and for the listings, which show whether the two places overlap."""
-        tidy(self._destination, self._ledger, self._job.source_name, stop=stop, random=self._random)
+        tidy(
+            self._destination,
+            self._ledger,
+            self._job.source_name,
+            source=self._source,
+            stop=stop,
+            random=self._random,
+        )
         if stop.is_set():
             return
         with_patience(partial(self._plan, stop), stop, self._random)

@@ -91,7 +91,9 @@ class MigrationWork:
             if State(row.state) is not State.FINISHED:
                 # Stopped while no runner was at work, or with threads that hung: clear up after them.
                 ledger.begin()
-                self._tidy(context, row, ledger, self._driver(row.destination_id, row.destination, label))
+                source = self._driver(row.source_id, row.source, label)
+                destination = self._driver(row.destination_id, row.destination, label)
+                self._tidy(context, row, ledger, source, destination)
             return Verdict(requeue=context.should_stop())
         spec = from_json(row.spec)
         spec = replace(spec, workers=min(spec.workers, self._most_workers))
@@ -105,16 +107,18 @@ class MigrationWork:
         job = MigrationJob(row.id, spec, watch.approved, row.source, paths, rules)
         result = run(job, source, destination, ledger, watch.control, on_state=watch.on_state)
         if result.state is State.CANCELLED and not result.stragglers:
-            self._tidy(context, row, ledger, destination)
+            self._tidy(context, row, ledger, source, destination)
         # With threads still hanging, the job comes once more in a fresh process, to clear up.
         stragglers = result.stragglers > 0
         return Verdict(requeue=watch.unfinished or stragglers, restart=stragglers)
 
-    def _tidy(self, context: JobContext, row: Migration, ledger: SqlLedger, destination: Driver) -> None:
+    def _tidy(
+        self, context: JobContext, row: Migration, ledger: SqlLedger, source: Driver, destination: Driver
+    ) -> None:
         from dashboard.migration.leftovers import tidy
 
         try:
-            tidy(destination, ledger, row.source, stop=context.stop)
+            tidy(destination, ledger, row.source, source=source, stop=context.stop)
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
 

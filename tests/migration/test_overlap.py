@@ -20,7 +20,9 @@ from dashboard.storage.types import Entry
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import MemoryBook
 from tests.migration.rehearsal import Rehearsal, contents, leftovers, some_objects
+from tests.servers import rclone
 from tests.servers.faults import FaultProxy
+from tests.servers.foreign import ForeignServer
 from tests.servers.ftp import FtpServer
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import READER, SftpServer
@@ -137,13 +139,13 @@ def test_what_the_addresses_hint_at_is_found_before_anything_is_listed(tmp_path:
     filled(tmp_path)
     outer, inner = FaultyDriver(LocalDriver(str(tmp_path))), FaultyDriver(LocalDriver(str(tmp_path / "sub")))
     paths = str(tmp_path).strip("/"), f"{tmp_path}/sub".strip("/")
-    for one, two, hints in ((outer, inner, paths), (inner, outer, paths[::-1])):
+    # Where the source is the inner one, the first objects of both are looked at.
+    for one, two, hints, lists in ((outer, inner, paths, []), (inner, outer, paths[::-1], [""])):
         one.log.clear()
         two.log.clear()
         result, _ = migrated(one, two, paths=hints)
         assert "in “sub/”" in result.message
-        # The source's first objects are looked at, and neither place is listed to its end.
-        assert (len(one.said("list")), len(two.said("list"))) == (1, 0)
+        assert one.said("list") == two.said("list") == lists
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -281,3 +283,41 @@ def test_what_a_killed_search_left_is_removed_by_the_next_run(rehearsal: Rehears
     rehearsal.run()
     assert contents(rehearsal.there) == {}
     assert list(rehearsal.book.open().markers()) == []
+
+
+@pytest.mark.parametrize("server", [rclone.OverS3, rclone.OverSFTP])
+@pytest.mark.parametrize(
+    ("source", "destination", "says"),
+    [
+        ("served:", "disk:", "the same place"),
+        ("disk:", "served:", "the same place"),
+        ("served:", "disk:sub", "destination lies inside"),
+        ("disk:", "served:sub", "destination lies inside"),
+        ("served:sub", "disk:", "source lies inside"),
+        ("disk:sub", "served:", "source lies inside"),
+    ],
+)
+def test_a_server_that_remembers_its_listings_hides_no_overlap(
+    server: type[ForeignServer], source: str, destination: str, says: str
+) -> None:
+    if why_not := server.why_not():
+        pytest.skip(why_not)
+    with server() as served:
+        name = served.new_folder()
+        folder = served.files / name
+        filled(folder)
+        before = contents(folder)
+
+        def place(told: str) -> Driver:
+            kind, _, below = told.partition(":")
+            if kind == "disk":
+                return LocalDriver(str(folder / below))
+            if served.driver_name == "s3":
+                return served.driver(name, prefix=below)
+            return served.driver(f"{name}/{below}".rstrip("/"))
+
+        # ``rclone serve`` shows what others write only minutes after it has listed a folder.
+        assert len(list(place("served:").list())) == len(before)
+        result, _ = migrated(place(source), place(destination))
+        assert (result.state, says in result.message) == (State.FAILED, True), result
+        assert contents(folder) == before

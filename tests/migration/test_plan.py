@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.migration.decide import decide
+from dashboard.migration.decide import decide, described, is_still
 from dashboard.migration.memory import MemoryLedger, MemoryStore
 from dashboard.migration.plan import Unordered, merge, plan
 from dashboard.migration.types import Action, LedgerRow, ObjectState, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
-from dashboard.storage.types import Entry
+from dashboard.storage.types import Entry, ObjectInfo
 
 MD5 = "0123456789abcdef0123456789abcdef"
 MD5_B = "fedcba9876543210fedcba9876543210"
@@ -199,3 +199,26 @@ def test_streaming_plans_what_a_set_comparison_plans(
     assert {key: (row.action, row.state, row.size) for key, row in rows.items()} == {
         key: (one.action, one.state, one.size) for key, one in naive.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("listed", "told", "same"),
+    [
+        (Entry("a", 5, 100.25, "e"), ObjectInfo("a", 5, 100.0, "e"), True),
+        (Entry("a", 5, 100.25, "e"), ObjectInfo("a", 5, 100.25, "f"), False),
+        (Entry("a", 5, 100.25), ObjectInfo("a", 5, 100.25), True),
+        (Entry("a", 5, 100.25), ObjectInfo("a", 5, 100.35), False),
+        (Entry("a", 5, 100.25), ObjectInfo("a", 6, 100.25), False),
+        (Entry("a", 5, 100.789), ObjectInfo("a", 5, 100.0), True),
+        (Entry("a", 5, 100.0), ObjectInfo("a", 5, 101.0), False),
+        (Entry("a", 5, 120.0), ObjectInfo("a", 5, 155.0), True),
+        (Entry("a", 5, 120.0), ObjectInfo("a", 5, 185.0), False),
+        (Entry("a", 5), ObjectInfo("a", 5, 100.0), True),
+    ],
+)
+def test_an_object_is_the_one_that_was_listed_as_far_as_both_tell(
+    listed: Entry, told: ObjectInfo, same: bool
+) -> None:
+    assert is_still(described(listed), told) is same
+    assert is_still("*", told)
+    assert not is_still("", told)

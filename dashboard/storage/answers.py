@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from dashboard.storage.errors import Damaged
+from dashboard.storage.types import Entry
 
 LONGEST = 8 * 1024 * 1024
 """Bytes of a document: a page of 1,000 keys of 1,024 bytes, each byte written as three, takes about five."""
@@ -26,6 +27,8 @@ _LONG_NAMESPACE = re.compile(rb"xmlns(:[^\s=:<>\"']*)?\s*=\s*(\"[^\"]{100}|'[^']
 _NAMESPACE = re.compile(rb"\sxmlns=(\"[^\"]*\"|'[^']*')")
 _SIZE = re.compile(r"[0-9]{1,19}")
 _LARGEST = 2**62
+_LONGEST_KEY = 4096
+_LONGEST_ETAG = 1024
 _MOST_EMPTY = 1000
 _MOST_KNOWN = 100_000
 
@@ -94,6 +97,16 @@ def size_in(value: object) -> int:
     if not _SIZE.fullmatch(text) or int(text) > _LARGEST:
         raise Unreadable("a size is no number of bytes")
     return int(text)
+
+
+def entry_in(key: object, size: object, modified: float | None, etag: object) -> Entry:
+    """A row of a listing. Raises ``Unreadable`` for a key, a size or an ETag that no server can mean."""
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
+        raise Unreadable("a row has no name, or one without end")
+    tag = etag if isinstance(etag, str) else ""
+    if len(tag) > _LONGEST_ETAG:
+        raise Unreadable("an ETag does not end")
+    return Entry(key, size_in(size), modified, tag or None)
 
 
 class Pages:

@@ -334,9 +334,11 @@ def _parsed(head: bytes) -> tuple[int, dict[str, str], bool]:
 
 def _is_chunked(headers: Mapping[str, str]) -> bool:
     coding = headers.get("transfer-encoding")
-    # Of two lengths a server between may have believed the other one (RFC 9112, 6.3).
-    if coding is not None and (coding.lower() != "chunked" or "content-length" in headers):
+    if coding is not None and coding.lower() != "chunked":
         raise Broken("unreadable")
+    # Of two lengths a server between may have believed the other one (RFC 9112, 6.3).
+    if coding is not None and "content-length" in headers:
+        raise Broken("two_lengths")
     return coding is not None
 
 

@@ -68,6 +68,11 @@ _ON_THE_WIRE: dict[str, tuple[Kind, str, str]] = {
         "{host} answered so slowly that the answer would not have ended.",
         "Try again; if it stays so, ask whoever runs the server.",
     ),
+    "two_lengths": (
+        Kind.UNREACHABLE,
+        "{host} said in two ways how long its answer is, and only one can be true.",
+        "Have whoever runs the server, or a proxy before it, send only one length.",
+    ),
     "endless": (
         Kind.UNREACHABLE,
         "{host} sent far more than an answer can hold.",
@@ -127,6 +132,7 @@ _TLS_IS_FINAL = frozenset(
         "redirect",
         "unreadable",
         "endless",
+        "two_lengths",
     }
 )
 

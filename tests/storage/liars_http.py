@@ -112,6 +112,7 @@ _LISTINGS: Mapping[str, Callable[[Dialect], Respond | None]] = {
     "half a page": _second(_cut),
     "a size below zero": _second(lambda dialect: dialect.page(["x"], "", size="-1")),
     "a size beyond all disks": _second(lambda dialect: dialect.page(["x"], "", size=str(2**63))),
+    "a name of five thousand letters": _second(lambda dialect: dialect.page(["x" * 5000], "")),
     "the same token again": _same_token,
     "the token of an earlier page": _earlier_token,
     "the same pages with new tokens": _same_pages,

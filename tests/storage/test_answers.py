@@ -14,6 +14,7 @@ from dashboard.storage.answers import (
     Foreign,
     Pages,
     Unreadable,
+    entry_in,
     joined,
     json_object,
     no_more_than,
@@ -21,6 +22,7 @@ from dashboard.storage.answers import (
     xml_root,
 )
 from dashboard.storage.errors import Damaged
+from dashboard.storage.types import Entry
 
 MIB = 1024 * 1024
 
@@ -113,6 +115,16 @@ def test_sizes(value: object) -> None:
 def test_what_is_no_size(value: object) -> None:
     with pytest.raises(Unreadable):
         size_in(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "etag"),
+    [("", 1, "e"), (None, 1, "e"), ("x" * 5000, 1, "e"), ("a", -1, "e"), ("a", 1, "e" * 2000)],
+)
+def test_rows_that_no_server_can_mean(key: object, size: object, etag: object) -> None:
+    with pytest.raises(Unreadable):
+        entry_in(key, size, None, etag)
+    assert entry_in("a", "1", 2.0, "") == Entry("a", 1, 2.0, None)
 
 
 def taken(*pages: tuple[list[str], str]) -> None:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from dashboard.storage.answers import Foreign, Unreadable, size_in, xml_root
+from dashboard.storage.answers import Foreign, Unreadable, entry_in, xml_root
 from dashboard.storage.types import Entry
 
 
@@ -30,15 +30,14 @@ def _row(each: ElementTree.Element) -> tuple[Entry, bool]:
     fields = {child.tag: child for child in each}
     name = fields.get("Name")
     told = {child.tag: child.text or "" for child in fields.get("Properties", ())}
-    if name is None or not name.text:
-        raise Unreadable("a row has no name")
+    text = "" if name is None else name.text or ""
     # What XML cannot hold comes percent-encoded, and says so.
-    key = unquote(name.text) if name.get("Encoded") == "true" else name.text
+    key = unquote(text) if name is not None and name.get("Encoded") == "true" else text
     try:
         modified = parsedate_to_datetime(told["Last-Modified"]).timestamp()
     except (KeyError, ValueError, TypeError) as error:
         raise Unreadable("a row makes no sense") from error
-    entry = Entry(key, size_in(told.get("Content-Length")), modified, told.get("Etag", "").strip('"'))
+    entry = entry_in(key, told.get("Content-Length"), modified, told.get("Etag", "").strip('"'))
     metadata = fields.get("Metadata")
     folder = metadata is not None and metadata.findtext("hdi_isfolder") == "true"
     return entry, folder

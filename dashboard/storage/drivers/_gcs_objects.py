@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from dashboard.errors import Kind
-from dashboard.storage.answers import Foreign, Unreadable, json_object, size_in
+from dashboard.storage.answers import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.drivers._gcs_digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers._gcs_errors import Failure, Scene, translate
 from dashboard.storage.drivers._gcs_http import ATTEMPTS, Client, readable
@@ -345,10 +345,7 @@ def _page_in(body: bytes) -> tuple[list[_Row], str]:
 
 
 def _entry(item: Any) -> Entry:
-    name = item["name"]
-    if not isinstance(name, str) or not name:
-        raise ValueError("no name")
-    return Entry(name, size_in(item["size"]), _moment(item["updated"]), str(item["generation"]))
+    return entry_in(item["name"], item["size"], _moment(item["updated"]), str(item["generation"]))
 
 
 def _moment(text: str) -> float:

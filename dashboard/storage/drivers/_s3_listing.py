@@ -16,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from dashboard.storage.answers import Foreign, Pages, Unreadable, size_in, xml_root
+from dashboard.storage.answers import Foreign, Pages, Unreadable, entry_in, xml_root
 from dashboard.storage.drivers._s3_errors import Scene
 from dashboard.storage.drivers._s3_http import ATTEMPTS, SignedClient, unquoted, unreadable
 from dashboard.storage.types import Entry
@@ -172,11 +172,8 @@ def _read(body: bytes) -> _Page:
     for each in root.iterfind("Contents"):
         # One pass over the children is three times as fast as a findtext for each.
         fields = {child.tag: child.text or "" for child in each}
-        key = decode(fields.get("Key", ""))
-        if not key:
-            raise Unreadable("a row has no key")
-        modified = seconds(fields.get("LastModified"))
-        found.append(Entry(key, size_in(fields.get("Size")), modified, unquoted(fields.get("ETag"))))
+        key, modified = decode(fields.get("Key", "")), seconds(fields.get("LastModified"))
+        found.append(entry_in(key, fields.get("Size"), modified, unquoted(fields.get("ETag"))))
     token = (root.findtext("NextContinuationToken") or "") if more else ""
     check_marker(more, token)
     return _Page(found, token)

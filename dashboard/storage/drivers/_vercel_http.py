@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from dashboard.storage.answers import Foreign, Unreadable, json_object, size_in
+from dashboard.storage.answers import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.drivers._vercel_errors import Failure, Scene, translate
 from dashboard.storage.drivers._vercel_place import Place
 from dashboard.storage.errors import Changed, NotFound, StorageError
@@ -311,10 +311,7 @@ def _page_in(body: bytes) -> tuple[list[Entry], str]:
 
 
 def _entry(blob: Any) -> Entry:
-    name = blob["pathname"]
-    if not isinstance(name, str) or not name:
-        raise ValueError("no name")
-    return Entry(name, size_in(blob["size"]), _moment(blob["uploadedAt"]), _plain(blob["etag"]))
+    return entry_in(blob["pathname"], blob["size"], _moment(blob["uploadedAt"]), _plain(blob["etag"]))
 
 
 def _moment(text: str) -> float:

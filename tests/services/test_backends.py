@@ -420,6 +420,15 @@ def test_jobs_of_a_removed_backend_do_nothing(backends: Backends, console: Conso
     console.services.status.record_check(info.id, Badge.HEALTHY, 1.0)
 
 
+def test_a_sum_that_no_column_holds_is_shown_as_the_most_there_is(
+    backends: Backends, console: Console, tmp_path: Path
+) -> None:
+    info = backends.add(ADMIN, local("files", tmp_path / "files"))
+    for final in (False, True):
+        console.services.status.record_count(info.id, 3, 3 * 2**62, final=final)
+    assert backends.get("files").status.bytes == 2**63 - 1
+
+
 def test_the_checklist_follows_what_was_done(backends: Backends, console: Console, tmp_path: Path) -> None:
     status = console.services.status
     assert not any((status.checklist().added_backend, status.checklist().tested, status.checklist().migrated))

@@ -45,7 +45,7 @@ def _open_services(settings: Settings) -> Services:
 
 
 def _serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    from dashboard.app import serve
+    from dashboard.serving import serve
 
     serve(settings, announce)
 

@@ -6,38 +6,31 @@ The web framework loads when a console is made: commands and the runner's proces
 from __future__ import annotations
 
 import argparse
-import errno
 import faulthandler
+import json
 import logging
 import os
-import resource
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.child import Supervisor, when_parent_dies
+from dashboard.jobs.child import when_parent_dies
 from dashboard.models import WORK_BIND, main_metadata, work_metadata
 from dashboard.services import logs
 from dashboard.services.database import Database, open_database, prepare_instance, sqlalchemy_config
 from dashboard.services.services import Services, compose
+from dashboard.serving import FAILED, GREETING, READY, leave, to_parent
 from dashboard.settings import Overrides, Settings
 from dashboard.storage import Storage
 
 if TYPE_CHECKING:
     from flask import Flask
 
-log = logging.getLogger(__name__)
-
 PACKAGE = Path(__file__).resolve().parent
-FILES = 4096
-"""Open files that web server and runner may have, where the system allows as many."""
-READY = "The web server is ready."
-"""What the web server's process says to its parent, once, before it answers anybody."""
 GONE_WITHIN = 8.0
 """Seconds after which a runner whose parent died ends itself the hard way."""
 
@@ -102,74 +95,44 @@ def _dress(app: Flask, settings: Settings, services: Services) -> None:
     web.register(app, services)
 
 
-def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """See ``Composition.serve``. To be called on the main thread.
-
-    This process only watches two others, the web server and the runner, and starts them again when they
-    die. The listening sockets are its own: meanwhile the port is kept, and newcomers wait.
-    """
-    logs.configure(settings.log_level)
-    sockets = _listen(settings)
-    greeting = _greeting(settings, sockets[0].getsockname()[1])
-    _raise_file_limit()
-    ready = threading.Event()
-    numbers = [each.fileno() for each in sockets]
-    web = Supervisor(
-        lambda line: ready.set() if line == READY else _relay(line),
-        command=_command("web", settings, "--sockets", ",".join(map(str, numbers))),
-        cwd=PACKAGE.parent,
-        name="web server",
-        pass_fds=numbers,
-    )
-    runner = Supervisor(_relay, command=_command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    try:
-        web.start()
-        runner.start()
-        _await(web, ready)
-        for line in greeting:
-            announce(line)
-        threading.Event().wait()
-    except SystemExit:
-        pass
-    finally:
-        # Both at once: who stops this process will not wait for one after the other.
-        other = threading.Thread(target=runner.stop)
-        other.start()
-        web.stop()
-        other.join()
-        for each in sockets:
-            each.close()
-
-
 def run_web(arguments: Sequence[str]) -> None:
-    """The web server's process: ``python -m dashboard web``. Ends on SIGTERM, or with its parent."""
+    """The web server's process: ``python -m dashboard web``. Ends on SIGTERM, or with its parent.
+
+    With ``--greet`` it tells its parent what a person is to read, or why it cannot start.
+    """
     parser = _parser("web", "Serve pages on sockets that the parent has bound.")
     parser.add_argument("--sockets", required=True)
+    parser.add_argument("--greet", action="store_true")
     given = _given(parser, arguments)
     sockets = [socket.socket(fileno=int(number)) for number in given.pop("sockets").split(",")]
+    greet = given.pop("greet")
     settings = Settings.from_env(**given)
     faulthandler.enable()
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # At once: until it is gone nobody else can have the port.
     when_parent_dies(lambda: os._exit(1))
-    app = _bare_app(settings)
-    services = _services(app, settings)
+    try:
+        app = _bare_app(settings)
+        services = _services(app, settings)
+    except StowageError as error:
+        if not greet:
+            raise
+        to_parent(FAILED, json.dumps(error.as_dict()))
+        # The parent ends this process; going by itself would look like a crash.
+        signal.pause()
+        return
     _dress(app, settings, services)
+    if greet:
+        for line in _greeting(settings, services, sockets[0].getsockname()[1]):
+            to_parent(GREETING, line)
     # Only this process needs the web server.
     from dashboard.web import server
 
     try:
-        server.run(
-            app,
-            sockets,
-            behind_proxy=settings.trusted_proxies > 0,
-            ready=lambda: print(READY, flush=True),  # noqa: T201
-        )
+        server.run(app, sockets, behind_proxy=settings.trusted_proxies > 0, ready=lambda: to_parent(READY))
     finally:
         services.close()
 
@@ -236,92 +199,20 @@ def _composed(settings: Settings, database: Database) -> Services:
     return compose(settings, database)
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
-    """Sockets that listen on every address that the host's name has here."""
-    port, sockets = settings.port, list[socket.socket]()
-    try:
-        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, address in dict.fromkeys(found):
-            try:
-                sockets.append(_bound(family, address[0], port))
-            except OSError as error:
-                # "localhost" may have an IPv6 address on a machine that has no IPv6.
-                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise
-            port = sockets[0].getsockname()[1]
-    except OSError as error:
-        for each in sockets:
-            each.close()
-        raise _refused(settings, error) from error
-    return sockets
-
-
-def _bound(family: int, host: str | int, port: int) -> socket.socket:
-    return socket.create_server((str(host), port), family=family, backlog=1024)
-
-
-def _await(web: Supervisor, ready: threading.Event) -> None:
-    while not ready.wait(0.05):
-        # A child that was killed is started again; one that gave up would give up again.
-        if (web.last_exit or 0) > 0:
-            raise StowageError(
-                Kind.INTERNAL,
-                "The web server did not start.",
-                operation="serve",
-                remedy="The lines above say why.",
-            )
-
-
-def _raise_file_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _refused(settings: Settings, error: OSError) -> StowageError:
-    where = f"{settings.host} port {settings.port}"
-    if error.errno == errno.EADDRINUSE:
-        reason, remedy = "is in use by another program", "Stop that program, or choose another with --port."
-    elif error.errno == errno.EACCES:
-        reason, remedy = "may not be used by this user", "Choose a port above 1023 with --port."
-    else:
-        reason, remedy = "is not an address of this machine", "Try --host 127.0.0.1, or 0.0.0.0 for all."
-    return StowageError(Kind.CONFLICT, f"{where} {reason}.", operation="listen", subject=where, remedy=remedy)
-
-
-def _greeting(settings: Settings, port: int) -> list[str]:
-    """What a person is told once the console is there. Makes instance, databases and key where missing."""
+def _greeting(settings: Settings, services: Services, port: int) -> list[str]:
+    """What a person is told once the console is there."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [f"Stowage is at http://{host}:{port}"]
-    services = open_services(settings)
-    try:
-        state = services.keys.state()
-        if state.sealed:
-            lines.append(f"The console is sealed: {state.reason} {state.remedy}")
-        elif services.setup.needed():
-            code = services.setup.issue_code()
-            lines.append(f"Setup code: {code} (asked for once, on the first page)")
-    finally:
-        services.close()
+    state = services.keys.state()
+    if state.sealed:
+        lines.append(f"The console is sealed: {state.reason} {state.remedy}")
+    elif services.setup.needed():
+        lines.append(f"Setup code: {services.setup.issue_code()} (asked for once, on the first page)")
     return lines
 
 
-def _command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
-    """How a child of this process is started, with the same settings."""
-    return (
-        *(sys.executable, "-m", "dashboard", name, *more),
-        *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
-        *("--host", settings.host, "--port", str(settings.port)),
-        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
-        *("--secure-cookies", str(int(settings.secure_cookies))),
-        *("--trusted-proxies", str(settings.trusted_proxies)),
-        *("--hosts", ",".join(settings.hosts)),
-    )
-
-
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    """The arguments of :func:`_command`. They win over the environment."""
+    """The arguments that ``dashboard.serving`` gives its children. They win over the environment."""
     parser = argparse.ArgumentParser(prog=f"stowage {name}", description=description)
     for option in ("--instance", "--key-file"):
         parser.add_argument(option, type=Path)
@@ -336,18 +227,6 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def _given(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-
-
-def _relay(line: str) -> None:
-    # Not through logging: the child's lines have their own times. Panics of native code come raw.
-    print(logs.redact(line), file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _leave(*_: object) -> NoReturn:
-    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(0)
 
 
 def _follow(stop: threading.Event) -> None:

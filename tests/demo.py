@@ -13,11 +13,12 @@ import socket
 import sys
 from pathlib import Path
 
-from dashboard.app import open_services, serve
+from dashboard.app import open_services
 from dashboard.errors import StowageError
 from dashboard.services.backends import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
+from dashboard.serving import serve
 from dashboard.settings import Settings, SettingsError
 from dashboard.storage.types import Secret
 from tests.servers.seaweedfs import SeaweedFS

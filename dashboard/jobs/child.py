@@ -30,7 +30,8 @@ class Supervisor:
 
     The child holds the other end of a pipe as its standard input: when this process dies, however it
     dies, the child reads the end of it and stops. What the child prints is handed to ``on_line`` a line
-    at a time, so that it can be redacted before it is logged. ``name`` is what the log calls it, and
+    at a time, so that it can be redacted before it is logged. ``command`` may be a function, asked at each
+    start. ``name`` is what the log calls it, and
     ``pass_fds`` are the descriptors that every child inherits.
     """
 
@@ -38,14 +39,14 @@ class Supervisor:
         self,
         on_line: Callable[[str], None],
         *,
-        command: Sequence[str],
+        command: Sequence[str] | Callable[[], Sequence[str]],
         cwd: Path | None = None,
         stop_within: float = STOP_WITHIN,
         name: str = "runner",
         pass_fds: Sequence[int] = (),
     ) -> None:
         self._on_line = on_line
-        self._command = tuple(command)
+        self._command = command
         self._cwd = cwd
         self._stop_within = stop_within
         self._name = name
@@ -117,7 +118,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return None
             self._child = subprocess.Popen(
-                self._command,
+                self._command() if callable(self._command) else self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

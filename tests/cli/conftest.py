@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dashboard.app import open_services, serve
+from dashboard.app import open_services
 from dashboard.cli import stowage
 from dashboard.services.composition import Composition
+from dashboard.serving import serve
 
 PASSWORD = "a long enough pass phrase"
 

@@ -1,0 +1,182 @@
+"""``stowage run`` as a process: it binds the port, watches web server and runner, and does nothing else.
+
+It loads neither the web framework nor the database, so that a start costs what its children's start costs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from dashboard.errors import Kind, StowageError
+from dashboard.jobs.child import Supervisor
+from dashboard.services import logs
+from dashboard.settings import Settings
+
+PACKAGE = Path(__file__).resolve().parent
+FILES = 4096
+"""Open files that web server and runner may have, where the system allows as many."""
+
+READY = "stowage web: ready"
+GREETING = "stowage web: say "
+FAILED = "stowage web: failed "
+"""How the web server's lines for its parent begin; all others are log lines."""
+
+
+class _News:
+    """What the web server has told of its first start."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+        self.greeting: list[str] = []
+        self.failure: StowageError | None = None
+
+    def take(self, line: str) -> None:
+        """One line of its output."""
+        if line == READY:
+            self.heard.set()
+        elif line.startswith(GREETING):
+            self.greeting.append(line.removeprefix(GREETING))
+        elif line.startswith(FAILED):
+            told = json.loads(line.removeprefix(FAILED))
+            self.failure = StowageError(Kind(told.pop("kind")), told.pop("reason"), **told)
+            self.heard.set()
+        else:
+            _relay(line)
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """See ``Composition.serve``. To be called on the main thread.
+
+    A child that dies is started again. The listening sockets belong to this process: meanwhile the port is
+    kept, and newcomers wait.
+    """
+    logs.configure(settings.log_level)
+    sockets = _listen(settings)
+    _raise_file_limit()
+    news = _News()
+    numbers = [each.fileno() for each in sockets]
+    bound = ("--sockets", ",".join(map(str, numbers)))
+    web = Supervisor(
+        news.take,
+        # Greeting makes a new setup code: only until one was told.
+        command=lambda: _command("web", settings, *bound, *(() if news.heard.is_set() else ("--greet",))),
+        cwd=PACKAGE.parent,
+        name="web server",
+        pass_fds=numbers,
+    )
+    runner = Supervisor(_relay, command=_command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    try:
+        web.start()
+        _await(web, news)
+        runner.start()
+        for line in news.greeting:
+            announce(line)
+        threading.Event().wait()
+    except SystemExit:
+        pass
+    finally:
+        # Both at once: who stops this process will not wait for one after the other.
+        other = threading.Thread(target=runner.stop)
+        other.start()
+        web.stop()
+        other.join()
+        for each in sockets:
+            each.close()
+
+
+def to_parent(beginning: str, text: str = "") -> None:
+    """Say something to the process that watches this one."""
+    print(beginning + text, flush=True)  # noqa: T201
+
+
+def leave(*_: object) -> NoReturn:
+    """End this process in good order; a handler of signals."""
+    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Sockets that listen on every address that the host's name has here."""
+    port, sockets = settings.port, list[socket.socket]()
+    try:
+        found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, address in dict.fromkeys(found):
+            try:
+                sockets.append(_bound(family, address[0], port))
+            except OSError as error:
+                # "localhost" may have an IPv6 address on a machine that has no IPv6.
+                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+            port = sockets[0].getsockname()[1]
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise _refused(settings, error) from error
+    return sockets
+
+
+def _bound(family: int, host: str | int, port: int) -> socket.socket:
+    return socket.create_server((str(host), port), family=family, backlog=1024)
+
+
+def _await(web: Supervisor, news: _News) -> None:
+    while not news.heard.wait(0.05):
+        # A child that was killed is started again; one that gave up would give up again.
+        if (web.last_exit or 0) > 0:
+            raise StowageError(
+                Kind.INTERNAL,
+                "The web server did not start.",
+                operation="serve",
+                remedy="The lines above say why.",
+            )
+    if news.failure is not None:
+        raise news.failure
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _refused(settings: Settings, error: OSError) -> StowageError:
+    where = f"{settings.host} port {settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        reason, remedy = "is in use by another program", "Stop that program, or choose another with --port."
+    elif error.errno == errno.EACCES:
+        reason, remedy = "may not be used by this user", "Choose a port above 1023 with --port."
+    else:
+        reason, remedy = "is not an address of this machine", "Try --host 127.0.0.1, or 0.0.0.0 for all."
+    return StowageError(Kind.CONFLICT, f"{where} {reason}.", operation="listen", subject=where, remedy=remedy)
+
+
+def _command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
+    """How a child of this process is started, with the same settings."""
+    return (
+        *(sys.executable, "-m", "dashboard", name, *more),
+        *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
+        *("--host", settings.host, "--port", str(settings.port)),
+        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
+        *("--secure-cookies", str(int(settings.secure_cookies))),
+        *("--trusted-proxies", str(settings.trusted_proxies)),
+        *("--hosts", ",".join(settings.hosts)),
+    )
+
+
+def _relay(line: str) -> None:
+    # Not through logging: the child's lines have their own times. Panics of native code come raw.
+    print(logs.redact(line), file=sys.stderr, flush=True)  # noqa: T201

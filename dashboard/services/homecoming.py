@@ -187,7 +187,7 @@ class Homecoming:
             mine = select(row).where(row.home_id == backend_id)
             for each in session.scalars(mine.where(row.state == "sending")):
                 # What was under way may still be carried out there.
-                _note_late(session, each)
+                _note_attempt(session, each, late=True)
                 each.state = "waiting"
             for each in session.scalars(mine.where(row.state == "begun")):
                 if is_alive(each.owner) is False or each.changed_at < long_ago:
@@ -230,7 +230,10 @@ class Homecoming:
                     and ending.home
                     and may_arrive_late(ending.trouble)
                 ):
-                    _note_late(session, row)
+                    _note_attempt(session, row, late=True)
+                elif each.state == "sending" and ending.state in ("sent", "settling"):
+                    # A newer write may have begun before it was sent, and must not take it for newer.
+                    _note_attempt(session, row, late=False)
                 row.state, row.message, row.changed_at = ending.state, ending.message, now
 
     def _forget(self, rows: Sequence[_Row]) -> None:
@@ -283,9 +286,9 @@ def _begins(session: Session, row: WaitingObject) -> bool:
     return True
 
 
-def _note_late(session: Session, row: WaitingObject) -> None:
-    """Its content may arrive at home at any time: all that waits for its key knows."""
-    attempt = Attempt(row.md5, row.size, time.time(), late=True)
+def _note_attempt(session: Session, row: WaitingObject, *, late: bool) -> None:
+    """Its content is at home now, or may arrive there at any time: all that waits for its key knows."""
+    attempt = Attempt(row.md5, row.size, time.time(), late)
     same_key = select(WaitingObject).where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
     for each in session.scalars(same_key):
         each.attempts = attempts_text([*attempts_from(each.attempts), attempt])

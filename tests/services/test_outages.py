@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from dashboard.storage.errors import Exists, InvalidKey, StorageError
 from dashboard.storage.fsspec_files import StowageFileSystem
 from dashboard.storage.http_exchange import Exchange
 from dashboard.storage.purposes import PrivateFiles, PublicMedia
-from dashboard.storage.standing_in import FOLDER, NotAsked
+from dashboard.storage.standing_in import FOLDER, Content, NotAsked
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers import _fallback_tries
 from tests.servers.faults import FaultProxy
@@ -268,6 +269,23 @@ def test_a_write_while_an_older_content_is_sent_home_waits_its_turn(disk: Disk) 
     (disk.root / "a").write_bytes(b"older")
     disk.send()
     assert (disk.root / "a").read_bytes() == b"newer"
+
+
+def test_what_was_sent_home_while_a_newer_write_was_begun_is_not_newer(disk: Disk) -> None:
+    disk.away(("a", b"older"))
+    with disk.services.database.write() as session:
+        long_ago = {"changed_at": time.time() - 60, "since": time.time() - 60, "attempts": ""}
+        session.execute(update(WaitingObject).values(**long_ago))
+    spare = disk.services.backends.driver("spare", label="stand-in")
+    content = Content(5, hashlib.md5(b"newer").hexdigest(), Attributes())
+    number = disk.book.begin("a", disk.services.backends.get("spare").id, f"{FOLDER}b", content)
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"older"
+    spare.put(f"{FOLDER}b", b"newer")
+    disk.book.kept(number)
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"newer"
+    assert disk.states() == []
 
 
 ATTRIBUTES = Attributes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections.abc import Iterator
 
@@ -28,6 +29,8 @@ from dashboard.storage.types import Attributes, Secret
 from dashboard.storage.wire import few_attempts
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.faults import FaultProxy
+from tests.servers.liar import HttpLiar
+from tests.servers.liar_dialects import CONTENT, AzureDialect
 from tests.servers.processes import free_ports
 from tests.storage.conftest import azure_on
 from tests.storage.objects import content_of, get, keys_of, stream
@@ -427,3 +430,21 @@ def test_tags_that_azure_cannot_hold_are_refused(azurite: Azurite, tags: dict[st
     with pytest.raises(InvalidInput):
         driver.set_tags("a", tags)
     assert driver.tags("a") == {}
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "bücher.invalid"])
+def test_the_server_is_the_same_however_its_name_is_spelt(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dialect, asked = AzureDialect(), []
+
+    def connected(name: str, port: int, addresses: object) -> socket.socket:
+        asked.append(name)
+        return socket.create_connection(("127.0.0.1", port))
+
+    monkeypatch.setattr("dashboard.storage.http_exchange.resolve", lambda name, port: [])
+    monkeypatch.setattr("dashboard.storage.http_exchange.connect", connected)
+    with HttpLiar(dialect.answer) as liar:
+        driver = dialect.driver(f"http://{host}:{liar.port}")
+        assert [entry.key for entry in driver.list()] == ["a"]
+        assert driver.stat("a").size == len(CONTENT)
+        driver.close()
+    assert asked

@@ -43,8 +43,10 @@ class Adapter(BaseAdapter):
 
     def __init__(self, place: Place) -> None:
         super().__init__()
-        self._server = f"{'https' if place.tls else 'http'}://{place.host}".lower()
-        self._host = place.host
+        # As requests spells it: names that are not ASCII, for one, are encoded.
+        parts = urlsplit(requests.Request("GET", place.endpoint).prepare().url or "")
+        self._server = (parts.scheme, parts.netloc.lower())
+        self._host = parts.netloc
         context = trust(tls_verify=place.tls_verify, authority=place.ca_certificate) if place.tls else None
         self._exchange = Exchange(*place.server, context)
 
@@ -60,7 +62,7 @@ class Adapter(BaseAdapter):
         """See ``BaseAdapter``. Raises the exceptions of requests, with the trouble's name as ``trouble``."""
         url, method = request.url or "", request.method or ""
         parts = urlsplit(url)
-        if f"{parts.scheme}://{parts.netloc}".lower() != self._server:
+        if (parts.scheme, parts.netloc.lower()) != self._server:
             raise requests.exceptions.InvalidURL("a request to another server")
         body = _bytes(request.body)
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}

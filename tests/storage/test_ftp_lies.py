@@ -76,6 +76,7 @@ BROKEN_LISTINGS = {
     "a size that is none": FtpScript(data=A + b"type=file;size=" + b"9" * 5000 + b"; b\r\n"),
     "no name": FtpScript(data=A + b"type=file;size=1; \r\n"),
     "a path": FtpScript(data=A + b"type=file;size=1; ../b\r\n"),
+    "a name longer than any": FtpScript(data=A + b"type=file;size=1; " + b"x" * 5000 + b"\r\n"),
     "a name that comes twice": FtpScript(data=A + B + A),
     "a line without end": FtpScript(data=A + b"type=file;size=1; " + b"x" * 70_000 + b"\r\n"),
     "an old listing nobody can read": FtpScript(data=UNIX + b"FILE;1  12/24\r\n", features="502 No"),

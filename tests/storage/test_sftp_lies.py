@@ -114,6 +114,7 @@ BROKEN_LISTINGS: dict[str, Respond] = {
     "a path": lambda number, body: names(number, (b"../c", attrs())),
     "no name": lambda number, body: names(number, (b"", attrs())),
     "a name with a zero": lambda number, body: names(number, (b"c\0d", attrs())),
+    "a name longer than any": lambda number, body: names(number, (b"x" * 5000, attrs())),
     "a name that comes twice": lambda number, body: names(number, (b"a", attrs(size=3))),
 }
 

@@ -112,6 +112,7 @@ BROKEN_LISTINGS = {
     "another server": listed(ROOT, one("http://files.example.com/dav/a", size=1)),
     "a name that is a path": listed(ROOT, one("/dav/..%2fa", size=1)),
     "a name that leads up": listed(ROOT, one("/dav/..", size=1)),
+    "a name longer than any": listed(ROOT, one(f"/dav/{'x' * 5000}", size=1)),
     "a name that comes twice": listed(
         ROOT, one("/dav/a", size=1), one("/dav/b", size=1), one("/dav/a", size=2)
     ),

@@ -36,6 +36,7 @@ from dashboard.storage.drivers._walking import (
     Sort,
     Spared,
     Wanted,
+    check_name,
     gather,
     try_again,
     walk_folders,
@@ -251,6 +252,7 @@ def _wanted_rows(names: Iterator[tuple[bytes, Found]], path: bytes, wanted: Want
     for name, found in names:
         if b"/" in name or b"\0" in name or not name:
             raise no_name(path, name)
+        check_name(name)
         if not is_name(name):
             continue
         if found.kind == "folder" and wanted.folder(path + name + b"/"):

@@ -33,6 +33,8 @@ MOST_BYTES = 1 << 30
 """Of the temporary file."""
 LONGEST_PATH = 4096
 """Bytes of a path beyond which no file system goes: a server that does has folders without end."""
+LONGEST_NAME = 1024
+"""Bytes of a name beyond which no file system goes, nor a bucket that is served like one."""
 MOST_LISTED = 10_000_000
 """Names that a folder may have."""
 MOST_GATHERED = 32 << 20
@@ -180,6 +182,19 @@ def gather(names: Iterable[bytes]) -> list[bytes]:
             raise _too_many()
         gathered.append(name)
     return gathered
+
+
+def check_name(name: bytes) -> None:
+    """Raise for a name in a listing that is longer than any: thousands of them are held in memory."""
+    if len(name) > LONGEST_NAME:
+        shown = key_text(name[:60])
+        raise StorageError(
+            Kind.UNSUPPORTED,
+            f"“{shown}…” is listed with a name that is longer than on any file system.",
+            operation="list",
+            subject=shown,
+            remedy="Ask whoever runs the server what is there.",
+        )
 
 
 def _endless(path: bytes) -> StorageError:

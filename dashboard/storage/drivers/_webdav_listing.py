@@ -15,6 +15,7 @@ from dashboard.storage.drivers._walking import (
     Row,
     Spared,
     Wanted,
+    check_name,
     try_again,
     walk_folders,
 )
@@ -34,6 +35,7 @@ from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
 _GONE = (404, 410)
+_LONGEST_ETAG = 1024
 
 
 def walk(
@@ -67,6 +69,7 @@ def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
         if is_temporary(name):
             continue
         raw = key_bytes(name)
+        check_name(raw)
         if resource.folder:
             if wanted.folder(path + raw + b"/"):
                 yield raw + b"/", 0, 0, b""
@@ -74,6 +77,7 @@ def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
             size = size_of(resource, client.scene("list", folder + name))
             modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
             etag = (plain_etag(resource.etag) or "").encode("utf-8", "replace")
+            etag = etag if len(etag) <= _LONGEST_ETAG else b""
             yield raw, size, modified, etag
 
 

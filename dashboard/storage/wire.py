@@ -217,11 +217,11 @@ def read_patiently(
     ask: Callable[[], bytes], read: Callable[[bytes], T], attempts: int, body: bytes | None = None
 ) -> T:
     """What ``read`` makes of a document; it is asked for again, so many times in all, while ``read`` raises
-    ``Unreadable``. ``body`` is the first one, where it is here already."""
-    for attempt in range(1, attempts):
+    ``Unreadable`` or only half of it comes. ``body`` is the first one, where it is here already."""
+    for attempt in range(1, at_most(attempts)):
         try:
             return read(ask() if body is None else body)
-        except Unreadable:
+        except (Unreadable, Damaged):
             body = None
         pause(attempt)
     return read(ask() if body is None else body)

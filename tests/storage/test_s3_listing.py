@@ -12,7 +12,7 @@ from dashboard.storage.drivers._s3_errors import Scene
 from dashboard.storage.drivers._s3_http import Answer
 from dashboard.storage.drivers._s3_listing import entries, unfinished
 from dashboard.storage.drivers.s3 import S3Driver
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.types import Secret
 
 SCENE = Scene("list", "", "bucket", "127.0.0.1", "us-east-1")
@@ -157,7 +157,8 @@ def test_a_listing_is_all_there_is_only_where_the_server_says_so(
     assert len(everything(kind, Answers(f"<{root}>{MORE}{row}{marker}</{root}>", done))) == 1
 
 
-def test_a_page_that_broke_off_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("broken", ["half a page", "half an answer", "half the first answer"])
+def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.storage.wire.pause", lambda attempt: None)
 
     class Flaky(Pages):
@@ -165,11 +166,13 @@ def test_a_page_that_broke_off_once_is_asked_for_again(monkeypatch: pytest.Monke
 
         def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
             answer = super().send(method, scene, query=query)
-            if query.get("continuation-token") and not self.broke:
-                self.broke = True
+            if self.broke or bool(query.get("continuation-token")) == (broken == "half the first answer"):
+                return answer
+            self.broke = True
+            if broken == "half a page":
                 return Answer(200, {}, answer.body[:-20])
-            return answer
+            raise Damaged("", "The answer ended too early.")
 
     pages = Flaky({"": page("a", token("1")), "1": page("b", truncated=False)})
     assert listed(pages) == ["a", "b"]
-    assert pages.asked == ["", "1", "1"]
+    assert pages.asked == (["", "", "1"] if broken == "half the first answer" else ["", "1", "1"])

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 from dashboard.storage.answers import Foreign, Pages, Unreadable, entry_in, xml_root
 from dashboard.storage.drivers._s3_errors import Scene
 from dashboard.storage.drivers._s3_http import ATTEMPTS, SignedClient, unquoted, unreadable
+from dashboard.storage.errors import Damaged
 from dashboard.storage.types import Entry
 from dashboard.storage.wire import incomplete, read_patiently
 
@@ -58,9 +59,9 @@ def entries(
         query["start-after"] = start_after
     pages = Pages()
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
-        body = client.send("GET", scene, query=query).body
+        body = _whole(lambda: client.send("GET", scene, query=query).body)
         while True:
-            guess = _next_of(body)
+            guess = _next_of(body or b"")
             if guess:
                 coming = _asked(ahead, client, scene, _after(query, guess))
             found = page_of(client, scene, query, _read, body)
@@ -73,7 +74,7 @@ def entries(
             query = _after(query, found.token)
             if found.token != guess:
                 coming = _asked(ahead, client, scene, query)
-            body = coming.result()
+            body = _whole(coming.result)
 
 
 def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfinished]:
@@ -157,6 +158,14 @@ def _asked(ahead: Executor, client: SignedClient, scene: Scene, query: dict[str,
     # Who went straight on to parse would hold the interpreter for milliseconds before the request is out.
     begun.wait()
     return coming
+
+
+def _whole(page: Callable[[], bytes]) -> bytes | None:
+    """The page, None where only half of it came."""
+    try:
+        return page()
+    except Damaged:
+        return None
 
 
 def _next_of(body: bytes) -> str:

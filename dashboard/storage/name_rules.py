@@ -51,6 +51,7 @@ _ODD = {
         _Odd("decomposed", "accents as signs of their own", "o\u0308", lambda p: not _is(p, "NFC")),
     )
 }
+_HIDDEN = _ODD["first-dot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class NameRules:
         lost = [_ODD[sort].what for sort in self.lost if sort in _ODD]
         if lost:
             told.append(f"Names are changed or hidden that have {', or '.join(lost)}.")
+        if _HIDDEN.sort in self.lost:
+            told.append("Those with a dot at the beginning are not listed, so they are not copied from here.")
         return tuple(told)
 
     def to_json(self) -> str:
@@ -127,6 +130,7 @@ class _Lesson:
         self._driver = driver
         self._folder = new_name(0, time.time()) + "/"
         self._kept: set[str] = set()
+        self._refused: set[str] = set()
         self._taken: set[str] = set()
         self._listed: set[str] = set()
 
@@ -145,10 +149,11 @@ class _Lesson:
             for odd in _ODD.values():
                 self._write(odd.example)
             self._look()
+            lost = self._kept - self._listed | self._refused
             return NameRules(
                 self._one(*_CASES),
                 self._one(_NFC, _NFD),
-                tuple(odd.sort for odd in _ODD.values() if odd.example in self._kept - self._listed),
+                tuple(odd.sort for odd in _ODD.values() if odd.example in lost),
             )
         finally:
             self._tidy()
@@ -166,6 +171,9 @@ class _Lesson:
                 raise
             if error.kind is Kind.CONFLICT:
                 self._taken.add(name)
+            elif name == _HIDDEN.example and isinstance(error, InvalidKey):
+                # The driver has found out what the server does; people must hear of what is there already.
+                self._refused.add(name)
         else:
             self._kept.add(name)
 

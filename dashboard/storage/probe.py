@@ -35,8 +35,8 @@ from dashboard.storage.types import Entry
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
-CANARY = ".stowage-probe-"
-"""How the key of the test object begins; random letters follow."""
+CANARY = "stowage-probe-"
+"""How the key of the test object begins; random letters follow. Some servers do not list dotfiles."""
 
 NETWORK_SECONDS = 10.0
 """Longest time for resolving, and for connecting with TLS (each try within has 5 s)."""

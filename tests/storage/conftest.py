@@ -390,6 +390,8 @@ FOREIGN: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
 }
 UNPROVEN |= dict.fromkeys(FOREIGN, (-1, "file servers tell no checksum"))
 UNPROVEN["rclone-s3"] = (SMALL, "it tells the MD5 of the whole where S3 tells one of the parts")
+PROVEN_IN_ONE_REQUEST = frozenset({"rclone-s3"})
+"""Whose receipts above that size depend on how the object was sent."""
 _TWO_STEPS = "it removes what has the name before it gives it away, so a reader may find nothing"
 _RCLONE = ("rclone-s3", "rclone-webdav", "rclone-ftp", "rclone-sftp")
 REPLACES_IN_TWO_STEPS = dict.fromkeys(("apache", *_RCLONE), _TWO_STEPS)
@@ -412,8 +414,9 @@ NOT_ASKED = {
     ): "rclone has no versions and refuses the question",
 }
 FOLDS_FORMS = dict.fromkeys(_RCLONE, "rclone takes the two forms of an accented letter for one name")
-LONGEST_KEY = {"rclone-s3": 254}
+LONGEST_NAME = {"rclone-s3": 255}
 """Bytes of a name; longer ones, and those of slashes alone, are refused by a failure inside the server."""
+CHANGES_CONTROLS = {"pure-ftpd": "it turns control characters into “_”, which the name rules of a place know"}
 _FOREIGN = [pytest.param(name, marks=pytest.mark.interop) for name in FOREIGN]
 
 

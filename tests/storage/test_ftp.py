@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ftplib
 import os
 import socket
 import time
@@ -17,6 +18,7 @@ from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.backend import Backend
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.drivers import _ftp_line, _ftp_transfers
+from dashboard.storage.drivers._ftp_errors import translate
 from dashboard.storage.drivers._ftp_facts import facts, listed, time_of, time_text
 from dashboard.storage.drivers._served import Found
 from dashboard.storage.errors import Damaged, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
@@ -409,6 +411,19 @@ def test_a_file_in_the_folders_place_is_a_conflict(server: FtpServer) -> None:
 
 
 # ---- faults
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("553 Prohibited file name: a\\b", Kind.INVALID_KEY),
+        ("553 Requested action not taken. File name not allowed.", Kind.INVALID_KEY),
+        ("553 Could not create file.", Kind.DENIED),
+    ],
+)
+def test_a_name_the_server_does_not_take_is_no_lack_of_rights(said: str, kind: Kind) -> None:
+    error = translate(ftplib.error_perm(said), "write", "a\\b")
+    assert (error.kind, error.subject) == (kind, "a\\b")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(server: FtpServer, driver: Driver) -> None:

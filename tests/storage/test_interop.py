@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,11 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, ObjectState, Spec, State
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.name_rules import NameRules, learn
 from tests.migration.ledgers import SqlBook
 from tests.servers import interop
 from tests.servers.foreign import ForeignServer
 from tests.servers.packaged_web import ApacheDigest
-from tests.storage.conftest import FOLDS_FORMS
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.odd_names import ODD_NAMES, SOME_ODD_NAMES
 from tests.storage.probing import run as probe
@@ -41,27 +41,21 @@ def place(server: ForeignServer) -> Iterator[Driver]:
     driver.close()
 
 
-def told_apart(server: str, names: Sequence[str]) -> list[str]:
-    """Without the second of two names that this server takes for one."""
-    if server not in FOLDS_FORMS:
-        return list(names)
-    return list({unicodedata.normalize("NFC", name): name for name in names}.values())
-
-
-def param(request: pytest.FixtureRequest) -> str:
-    return str(request.node.callspec.params["server"])
+def kept_apart(rules: NameRules, names: Sequence[str]) -> list[str]:
+    """Without what a place is known not to keep, and without the second of two names that are one there."""
+    return list({rules.folded(name): name for name in names if not rules.refusal(name)}.values())
 
 
 @pytest.mark.parametrize("server", ALL, indirect=True)
-def test_odd_names_come_back_or_are_refused(place: Driver, request: pytest.FixtureRequest) -> None:
-    round_trip(place, told_apart(param(request), ODD_NAMES))
+def test_odd_names_come_back_or_are_refused(place: Driver) -> None:
+    round_trip(place, kept_apart(learn(place), ODD_NAMES))
 
 
 @pytest.mark.parametrize("server", QUICK, indirect=True)
-def test_rclone_is_used_like_any_server(place: Driver, request: pytest.FixtureRequest) -> None:
+def test_rclone_is_used_like_any_server(place: Driver) -> None:
     result = probe(place)
     assert result.passed, [step for step in result.steps if step.state != "passed"]
-    round_trip(place, told_apart(param(request), SOME_ODD_NAMES), threads=4)
+    round_trip(place, kept_apart(learn(place), SOME_ODD_NAMES), threads=4)
 
 
 @pytest.mark.interop
@@ -82,7 +76,7 @@ def migrated(folder: Path, source: Driver, destination: Driver) -> tuple[set[str
     folder.mkdir()
     book = SqlBook(folder)
     result = run(
-        MigrationJob(1, Spec(workers=8), lambda: True, "source"),
+        MigrationJob(1, Spec(workers=8), lambda: True, name_rules=partial(learn, destination)),
         source,
         destination,
         book.open(),

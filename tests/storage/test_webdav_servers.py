@@ -12,7 +12,7 @@ from dashboard.storage.errors import Changed, InvalidKey, StorageError, Unsuppor
 from tests.servers.odd_dav import OddDAV
 from tests.storage.conftest import webdav_at
 from tests.storage.objects import content_of, get, keys_of, stream
-from tests.storage.probing import run
+from tests.storage.probing import run, step_of
 
 LARGE = content_of(SMALL + 100_000)
 
@@ -64,6 +64,15 @@ def test_what_a_listing_hides_is_not_written(server: OddDAV, dav: Driver) -> Non
     dav.put("a/plain", b"x")
     assert keys_of(dav) == ["a/b?c", "a/plain"]
     assert sorted(server.files) == ["/a/b?c", "/a/plain"]
+
+
+def test_the_probe_says_what_a_listing_hides(server: OddDAV, dav: Driver) -> None:
+    server.oddities.hides_dots = True
+    result = run(dav)
+    assert result.passed
+    assert "a dot at the beginning are not listed" in step_of(result, "names").message
+    server.oddities.hides_dots = False
+    assert keys_of(dav) == []
 
 
 def test_an_unfinished_write_is_found_where_dots_are_hidden(server: OddDAV, dav: Driver) -> None:

@@ -6,7 +6,7 @@ import ftplib
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers._served import says
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import InvalidKey, StorageError
 from dashboard.storage.paths import key_bytes
 
 _VERBS = {"write": "written", "look at": "looked at", "list": "listed", "delete": "deleted", "read": "read"}
@@ -77,6 +77,8 @@ _FAILING: _Why = (
     "Free some space on the server; if there is enough, look into its log.",
     None,
 )
+_BAD_NAME = ("prohibited file name", "file name not allowed", "invalid file name", "illegal file name")
+"""Pure-FTPd, the words of RFC 959 itself, and others. Most servers call anything 553."""
 _UNKNOWN: _Why = (
     Kind.DENIED,
     "the server refused without saying why",
@@ -99,6 +101,8 @@ def denied(error: ftplib.Error, path: bytes) -> bool:
 def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError:
     """The storage error for a refused command. The server's own text is looked at and never shown."""
     code, text, names = code_of(error), str(error), key_bytes(subject)
+    if code == 553 and says(text, _BAD_NAME, names):
+        return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
     kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
     if says(text, ("quota",), names):
         kind, why, remedy, retryable = _CODES[552]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.servers.console import ConsoleProcess
 from tests.servers.faults import FaultProxy
+from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 
 PASSWORD = "a few unrelated words"
@@ -81,7 +82,14 @@ def test_a_secret_typed_in_appears_nowhere_again(
         }
         new = "/backends/new?preset=s3"
         for typed in (wrong, secret):
-            visitor.post("/backends/test", new, **media, **{"secret.secret_access_key": typed})
+            page = visitor.post("/backends/test", new, **media, **{"secret.secret_access_key": typed})
+            # It goes on in the background, and would meet the faults that are meant for others.
+            probe = re.search(r'hx-get="(/probe/[^"]+)"', page)
+            wait_until(
+                lambda probe=probe: probe is None or ">Testing<" not in visitor.get(probe[1]),
+                seconds=60,
+                what="test over",
+            )
         refused = media | {"option.endpoint": "not an address"}
         visitor.post("/backends/new", new, **refused, **{"secret.secret_access_key": secret})
         visitor.post("/backends/new", new, **media, **{"secret.secret_access_key": secret})

@@ -404,7 +404,7 @@ def test_a_server_that_knows_no_condition_still_deletes_what_is_unchanged(
     version = broken.stat("a").version or ""
     fault_proxy.answer(501, "NotImplemented", method="DELETE")
     broken.delete_unchanged("a", version)
-    assert list(broken.list()) == []
+    assert "a" not in [entry.key for entry in broken.list()]
 
 
 def test_what_changes_between_the_look_and_the_deletion_stays(

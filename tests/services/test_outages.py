@@ -572,9 +572,9 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
     hole = outage.proxy.black_hole(method="PUT", times=1)
     command = [sys.executable, "-c", KILLED, str(tmp_path / "instance"), how]
     with subprocess.Popen(command) as process:
+        wait_until(lambda: hole.hits == 1, seconds=20, what="the attempt")
         wait_until(lambda: _tries(outage.services) == 1, seconds=20, what="a note of the attempt")
         process.kill()
-    assert hole.hits == 1
     # Home works again, and has not carried it out yet.
     outage.driver.put("a", b"acknowledged")
     assert outage.at_home("a") is None

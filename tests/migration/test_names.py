@@ -3,6 +3,7 @@ that could not be kept under its own name has failed by it."""
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
@@ -139,11 +140,16 @@ def test_an_unfolded_destination_is_merged_as_before() -> None:
 class Preserving(MemoryDriver):
     """Takes capital and small letters for one and keeps the name that was there first. No ETags."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._one_at_a_time = threading.Lock()
+
     def _held(self, key: str) -> str:
         return next((e.key for e in super().list() if e.key.lower() == key.lower()), key)
 
     def put(self, key: str, data: bytes, **more: Any) -> Written:
-        return replace(super().put(self._held(key), data, **more), etag=None)
+        with self._one_at_a_time:
+            return replace(super().put(self._held(key), data, **more), etag=None)
 
     def stat(self, key: str) -> ObjectInfo:
         return replace(super().stat(self._held(key)), key=key, etag=None, version=None)

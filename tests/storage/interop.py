@@ -45,9 +45,8 @@ def table(tally: Tally) -> str:
             continue
         rows.append([name, *(_said(tally.seen[name][part]) for part in ("round trips", "conformance"))])
     widths = [max(len(row[column]) for row in rows if row[-1]) for column in range(3)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-    )
+    lines = ("  ".join(map(str.ljust, row, widths)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _said(counts: Counter[str]) -> str:

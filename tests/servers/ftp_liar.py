@@ -10,7 +10,7 @@ OPENING, DONE = "150 Here it comes", "226 Done"
 FOLDER = "250-Here\r\n type=dir; /\r\n250 End"
 
 
-Reply = str | Iterator[str] | Callable[[str], str]
+Reply = str | Iterator[str] | Callable[[str], str | Iterator[str]]
 """Lines, or what makes a reply of the argument of a command."""
 
 
@@ -24,7 +24,7 @@ class FtpScript:
         data: bytes | Callable[[], Iterator[bytes]] = b"",
         after: str = DONE,
         features: str = "211-Features\r\n MLST type*;size*;modify*;\r\n211 End",
-        greeting: str | Iterator[str] = "220 Ready",
+        greeting: Reply = "220 Ready",
         **replies: Reply,
     ) -> None:
         self.data = data

@@ -253,7 +253,7 @@ _FTP: Mapping[str, Callable[[], FtpScript]] = {
     "listing: names without end": _ftp(_ftp_names),
     "listing: a name without end": _ftp(lambda: repeat(b"type=file;size=1; " + b"x" * 65536, 3000)),
     "sign-in: a greeting without end": lambda: FtpScript(greeting=repeat("220-Welcome" * 100, 100_000)),
-    "sign-in: a byte now and then": lambda: FtpScript(greeting=_slowly(repeat("220-", 2000))),
+    "sign-in: a byte now and then": lambda: FtpScript(greeting=lambda nothing: _slowly(repeat("220-", 2000))),
     "listing: a byte now and then": _ftp(lambda: _slowly(repeat(b"t", 2000))),
     "reading: a byte now and then": _ftp(lambda: _slowly(repeat(b"x", 2000))),
     "look: the answer to another question": _ftp(MLST="250-Here\r\n250 End"),

@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import count, repeat
+from itertools import chain, count, repeat
 
 import pytest
 
@@ -148,7 +148,7 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
 WITHOUT_END = {
     "greeting in lines": FtpScript(greeting=repeat("220-Welcome" + " to the show" * 50)),
     "greeting in one line": FtpScript(greeting=repeat("220 " + "x" * 9000)),
-    "features": FtpScript(FEAT=(line for line in ("211-Features", *repeat(" MLST" * 100, 100_000)))),
+    "features": FtpScript(FEAT=chain(["211-Features"], repeat(" MLST" * 100, 100_000))),
     "a line that never ends": FtpScript(PWD="257 " + "x" * 100_000),
 }
 

@@ -92,6 +92,7 @@ def test_a_probe_reads_and_does_not_call_it_broken(tmp_path: Path) -> None:
         "read": "skipped",
         "list": "passed",
         "delete": "skipped",
+        "names": "skipped",
     }
     (tmp_path / "a.txt").write_text("hello")
     result = run(driver)

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,24 +18,25 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 80
+MOST_MODULES = 20
 
 # One file, or one small family of files, for each vendor's SDK.
 VENDORS = {
-    "boto3": {"storage/drivers/s3.py"},
-    "botocore": {"storage/drivers/s3.py"},
-    "ftplib": {f"storage/drivers/_ftp_{part}.py" for part in ("errors", "line", "session", "transfers")},
-    "google": {"storage/drivers/_gcs_tokens.py"},
-    "google_crc32c": {"storage/drivers/_gcs_digests.py"},
-    "paramiko": {"storage/drivers/_ssh.py"},
-    "django": {"storage/django_files.py"},
-    "fsspec": {"storage/fsspec_files.py"},
-    "cryptography": {"vault/cipher.py", "storage/wrappers/_aead.py"},
-    "redis": {"storage/wrappers/_redis.py"},
-    "zstandard": {"storage/wrappers/_zstd.py"},
-    "argon2": {"services/passwords.py"},
+    "boto3": {"storage/drivers/s3/driver.py"},
+    "botocore": {"storage/drivers/s3/driver.py"},
+    "ftplib": {f"storage/drivers/ftp/{part}.py" for part in ("errors", "line", "session", "transfers")},
+    "google": {"storage/drivers/gcs/tokens.py"},
+    "google_crc32c": {"storage/drivers/gcs/digests.py"},
+    "paramiko": {"storage/drivers/sftp/ssh.py"},
+    "django": {"storage/integrations/django.py"},
+    "fsspec": {"storage/integrations/fsspec.py"},
+    "cryptography": {"vault/cipher.py", "storage/wrappers/encrypted/aead.py"},
+    "redis": {"storage/wrappers/cached/redis.py"},
+    "zstandard": {"storage/wrappers/compressed/zstd.py"},
+    "argon2": {"services/people/passwords.py"},
     "waitress": {"web/server.py"},
 }
-SMALL_FAMILIES = ("storage/drivers/s3", "storage/drivers/_s3")
+SMALL_FAMILIES = ("storage/drivers/s3/",)
 
 
 def name_of(path: Path) -> str:
@@ -65,6 +67,11 @@ def test_a_file_stays_readable(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length < LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_a_folder_holds_only_so_many_modules() -> None:
+    counts = Counter(name_of(path.parent) for path in MODULES if path.name != "__init__.py")
+    assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
 
 
 def test_every_import_keeps_the_contracts() -> None:

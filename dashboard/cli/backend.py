@@ -12,7 +12,7 @@ from dashboard.cli.frame import DONE, WITH_ERRORS, Group, Invocation, pass_invoc
 from dashboard.cli.waiting import confirmed
 
 if TYPE_CHECKING:
-    from dashboard.services.backends import BackendInfo, Draft
+    from dashboard.services.backends.service import BackendInfo, Draft
 
 OPTION = click.option(
     "--option",
@@ -112,7 +112,7 @@ def new_key(invocation: Invocation) -> None:
 
     Without its key nothing that is encrypted can ever be read again.
     """
-    from dashboard.storage.wrapper_options import new_encryption_key
+    from dashboard.storage.checks.wrappers import new_encryption_key
 
     key = new_encryption_key().reveal()
     invocation.out.document({"key": key})
@@ -136,8 +136,8 @@ def add(
     test: bool,
 ) -> int:
     """Add a backend called NAME."""
-    from dashboard.services.backends import Draft
-    from dashboard.services.backends_drafts import specs
+    from dashboard.services.backends.drafts import specs
+    from dashboard.services.backends.service import Draft
 
     known = specs(preset)
     draft = Draft(name, preset, values.options_from(options, known), values.secrets_from(secrets, known))
@@ -173,8 +173,8 @@ def edit(
 
     Secrets that are not given stay, unless an option that decides where they are sent changes.
     """
-    from dashboard.services.backends import Draft
-    from dashboard.services.backends_drafts import specs
+    from dashboard.services.backends.drafts import specs
+    from dashboard.services.backends.service import Draft
 
     before = invocation.services.backends.get(name)
     chosen = preset or before.preset

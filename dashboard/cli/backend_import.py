@@ -11,7 +11,7 @@ from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_inv
 from dashboard.settings import environment
 
 if TYPE_CHECKING:
-    from dashboard.services.backends_import import Imported
+    from dashboard.services.backends.importing import Imported
 
 
 @click.command("import-env", cls=Command)
@@ -24,8 +24,8 @@ def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
 
     With --yes it is saved as NAME (“media” when not given). Secrets are shown as ***.
     """
-    from dashboard.services.backends_import import imported
-    from dashboard.storage.environment import naming_variables
+    from dashboard.services.backends.importing import imported
+    from dashboard.storage.library.environment import naming_variables
 
     found = imported(environment(), name)
     with naming_variables(found.used):

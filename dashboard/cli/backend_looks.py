@@ -8,7 +8,7 @@ from dashboard.cli import wording
 from dashboard.cli.frame import Invocation
 
 if TYPE_CHECKING:
-    from dashboard.services.backends import BackendInfo, Draft
+    from dashboard.services.backends.service import BackendInfo, Draft
     from dashboard.storage.probe import Step
 
 MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}

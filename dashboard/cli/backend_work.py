@@ -13,7 +13,7 @@ from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_inv
 
 if TYPE_CHECKING:
     from dashboard.services.activation import Comparison
-    from dashboard.services.backends import BackendInfo
+    from dashboard.services.backends.service import BackendInfo
 
 
 @click.command(cls=Command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from dashboard.services import figures
+from dashboard.services.backends import figures
 
 span = figures.span
 

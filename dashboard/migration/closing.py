@@ -32,9 +32,9 @@ from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
-from dashboard.storage.readable import list_readable
+from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import ObjectInfo
-from dashboard.storage.wire import few_attempts
 
 PAGE = 500
 GAP = 0.002

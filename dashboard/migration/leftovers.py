@@ -1,11 +1,17 @@
-"""What runs that were killed left at the destination: unfinished writes and markers."""
+"""What runs leave at the destination: unfinished writes and markers of those that were killed, unfinished
+uploads and temporary files of failed writes.
+
+Some are known to nobody: where the answer to the beginning of an upload was lost, the server has one whose id
+never arrived. So the destination is asked, once, what is unfinished there.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from random import Random
 
 from dashboard.errors import Kind
@@ -16,6 +22,7 @@ from dashboard.migration.overlap import SKEW, remove_markers
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.places.powers import KeepsUnfinished, UnfinishedUpload
 
 SWEPT = 500
 """Interrupted rows swept at once at most ..."""
@@ -23,6 +30,12 @@ SWEPT_FIRST = 16
 """... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
 SWEEP_SECONDS = 0.5
 """How long one sweep may take for the next to be larger."""
+MOST = 10_000
+"""Unfinished uploads that are looked at."""
+BATCH = 500
+
+Ours = Callable[[Sequence[str]], Collection[str]]
+"""Those of some keys that we write in parts."""
 
 
 def tidy(
@@ -74,3 +87,30 @@ def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> No
         # Some users may write but not list unfinished uploads; that is no reason to stop here.
         if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
             raise
+
+
+def clear_leftovers(
+    destination: Driver, prefix: str, troubled: Sequence[str], ours: Ours, *, since: float
+) -> int:
+    """Remove what writes to keys of ours, begun at or after ``since`` (epoch seconds), left behind, while
+    none of ours is under way; returns how many. ``troubled``: keys whose writes failed at least once, for
+    destinations that cannot be asked for all that is unfinished."""
+    if isinstance(destination, KeepsUnfinished):
+        found = islice(destination.unfinished(prefix), MOST)
+        recent = [each for each in found if each.begun >= since - SKEW]
+        return len(abort_known(destination, recent, ours))
+    return destination.sweep(troubled, since=since - SKEW) if troubled else 0
+
+
+def abort_known(
+    place: KeepsUnfinished, uploads: Iterable[UnfinishedUpload], ours: Ours
+) -> frozenset[UnfinishedUpload]:
+    """Abort those whose keys are ours to write; returns them."""
+    rest, aborted = iter(uploads), set[UnfinishedUpload]()
+    while batch := list(islice(rest, BATCH)):
+        written = ours([each.key for each in batch])
+        for upload in batch:
+            if upload.key in written:
+                place.abort(upload)
+                aborted.add(upload)
+    return frozenset(aborted)

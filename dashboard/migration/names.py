@@ -1,11 +1,22 @@
-"""Free names beside an object that stays: ``photo (from old disk).jpg``, then ``... 2``."""
+"""Names at the destination: free ones beside an object that stays (``photo (from old disk).jpg``, then
+``... 2``), and those that the destination would take for one: the first keeps it, the later are refused.
+
+The ledger holds each name under its folded form, so that millions are told apart in memory that does not
+grow. Folders count as well: where “Photos/” is “photos/”, an object would lie in the folder that was there
+first and be listed under its name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from dashboard.migration.ledger import Ledger
+from dashboard.storage.places.name_rules import NameRules
 
 MOST = 100
 """Names to try before giving up."""
+_REMEMBERED = 20_000
+"""Folders that are not looked up again."""
 
 
 def beside(key: str, source_name: str) -> Iterator[str]:
@@ -18,3 +29,40 @@ def beside(key: str, source_name: str) -> Iterator[str]:
     for number in range(1, MOST + 1):
         more = f" {number}" if number > 1 else ""
         yield f"{folder}{slash}{stem} (from {label}{more}){dot}{extension}"
+
+
+class SameNames:
+    """Tells names apart by the destination's rules. Used by one thread, in the order in which names come."""
+
+    def __init__(self, rules: NameRules, ledger: Ledger) -> None:
+        self._rules = rules
+        self._ledger = ledger
+        self._folders: set[str] = set()
+
+    def add(self, keys: Sequence[str]) -> set[str]:
+        """Give these names their places; returns those of the keys that would meet an earlier name."""
+        waiting = [list(self._new_units(key)) for key in keys]
+        taken: set[str] = set()
+        # A level at a time: nothing below a refused folder takes a place away.
+        while units := {unit: self._rules.folded(unit) for unit in (row.pop(0) for row in waiting if row)}:
+            held = self._ledger.hold_names([(folded, unit) for unit, folded in units.items()])
+            met = {unit for unit, folded in units.items() if held[folded] != unit}
+            taken |= met
+            waiting = [row for row in waiting if row]
+            waiting = [row for row in waiting if not any(unit in met for unit in _units(row[0]))]
+            self._folders |= {unit for unit in units if unit.endswith("/") and unit not in met}
+        if len(self._folders) > _REMEMBERED:
+            self._folders.clear()
+        return {key for key in keys if any(unit in taken for unit in _units(key))}
+
+    def _new_units(self, key: str) -> Iterator[str]:
+        return (unit for unit in _units(key) if unit not in self._folders)
+
+
+def _units(key: str) -> Iterator[str]:
+    """A key's folders, each ending in a slash, and the key."""
+    at = key.find("/")
+    while at >= 0:
+        yield key[: at + 1]
+        at = key.find("/", at + 1)
+    yield key

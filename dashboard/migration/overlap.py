@@ -25,8 +25,8 @@ from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
 from dashboard.storage.driver import Driver, RefusesWrites
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
-from dashboard.storage.markers import CONTENT, STEM, made_by, new_name, without_markers
-from dashboard.storage.readable import list_readable
+from dashboard.storage.places.markers import CONTENT, STEM, made_by, new_name, without_markers
+from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import Entry
 
 STALE = 3600.0

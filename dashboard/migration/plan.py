@@ -20,15 +20,15 @@ from itertools import islice
 from dashboard.migration.decide import decide
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
+from dashboard.migration.names import SameNames
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.reasons import ONE_NAME, unreadable_folder
-from dashboard.migration.same_names import SameNames
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.markers import without_markers
-from dashboard.storage.name_rules import NameRules
-from dashboard.storage.readable import list_readable
+from dashboard.storage.places.markers import without_markers
+from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import Entry
 
 EXACT = NameRules()

@@ -21,7 +21,7 @@ from dashboard.migration.closing import Closing, with_patience
 from dashboard.migration.execute import Execution, HopelessError
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
-from dashboard.migration.leftovers import tidy
+from dashboard.migration.leftovers import clear_leftovers, tidy
 from dashboard.migration.live import Meter
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.pace import REQUEST_ATTEMPTS
@@ -29,11 +29,10 @@ from dashboard.migration.plan import plan
 from dashboard.migration.pool import Pool, Result, Task
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
-from dashboard.migration.unfinished import clear_leftovers
 from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
-from dashboard.storage.name_rules import NameRules
-from dashboard.storage.wire import few_attempts
+from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.places.name_rules import NameRules
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.troubles import few_attempts
 from dashboard.storage.types import Entry, ObjectInfo
-from dashboard.storage.wire import few_attempts
 
 Stop = Callable[[], bool]
 

@@ -18,16 +18,16 @@ from dashboard.models.backends import Backend
 from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends import Backends
+from dashboard.services.backends.service import Backends
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
-from dashboard.services.ledger import SqlLedger
-from dashboard.services.ledger_queries import LedgerQueries
+from dashboard.services.migrations.ledger import SqlLedger
+from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
-from dashboard.storage.markers import without_markers
+from dashboard.storage.places.markers import without_markers
 from dashboard.storage.types import Entry
-from dashboard.storage.wrapper_options import is_read_only
 
 FRESH = 60.0
 """Seconds for which a finished comparison is shown without looking again: applications write all the time."""

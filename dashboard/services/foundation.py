@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dashboard.services.accounts import Accounts
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends import Backends
-from dashboard.services.checks import Checks
+from dashboard.services.backends.checks import Checks
+from dashboard.services.backends.local_folders import folder_policy
+from dashboard.services.backends.place_settings import PlaceSettings
+from dashboard.services.backends.probes import Probes
+from dashboard.services.backends.service import Backends
+from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
-from dashboard.services.local_folders import folder_policy
-from dashboard.services.passwords import Passwords
-from dashboard.services.place_settings import PlaceSettings
-from dashboard.services.probes import Probes
-from dashboard.services.setup import Setup
-from dashboard.services.status import StatusBoard
+from dashboard.services.people.accounts import Accounts
+from dashboard.services.people.passwords import Passwords
+from dashboard.services.people.setup import Setup
 from dashboard.settings import Settings
 from dashboard.vault.keyring import KeyFile
 

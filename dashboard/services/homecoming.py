@@ -22,14 +22,10 @@ from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends import Backends
-from dashboard.services.backends_whole import HOMECOMING
+from dashboard.services.backends.service import Backends
+from dashboard.services.backends.whole import HOMECOMING
 from dashboard.services.database import Database
-from dashboard.services.jobs import enqueue
-from dashboard.services.permissions import Actor, Permission
-from dashboard.services.processes import is_alive
-from dashboard.services.sending_home import Ending, WayHome, measured
-from dashboard.services.waiting_rows import (
+from dashboard.services.fallback.waiting_rows import (
     READABLE,
     attempts_from,
     attempts_text,
@@ -37,9 +33,13 @@ from dashboard.services.waiting_rows import (
     is_held,
     waiting_of,
 )
+from dashboard.services.jobs import enqueue
+from dashboard.services.permissions import Actor, Permission
+from dashboard.services.processes import is_alive
+from dashboard.services.sending_home import Ending, WayHome, measured
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.standing_in import Attempt, Waiting, may_arrive_late
+from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting, may_arrive_late
 
 log = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, Verdict
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
-from dashboard.services.checks import Checks
+from dashboard.services.backends.checks import Checks
 from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
-from dashboard.services.leftovers import Leftovers
-from dashboard.services.migrations import Migrations
-from dashboard.services.migrations_work import MigrationWork
+from dashboard.services.migrations.leftovers import Leftovers
+from dashboard.services.migrations.service import Migrations
+from dashboard.services.migrations.work import MigrationWork
 
 LOCK_FILE = "runner.lock"
 TRY_AGAIN = 0.2

@@ -17,9 +17,9 @@ from dashboard.errors import Kind, StowageError
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
-from dashboard.storage.resuming import resuming
-from dashboard.storage.standing_in import FOLDER, Waiting, is_away
+from dashboard.storage.net.resuming import resuming
 from dashboard.storage.types import ObjectInfo
+from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Waiting, is_away
 
 LEAST_DOUBT = 2.0
 """Seconds within which two times are never told apart: many backends tell them in whole seconds."""

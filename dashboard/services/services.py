@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dashboard.services.accounts import Accounts
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends import Backends
+from dashboard.services.backends.place_settings import PlaceSettings
+from dashboard.services.backends.probes import Probes
+from dashboard.services.backends.service import Backends
+from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.foundation import lay
 from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
-from dashboard.services.leftovers import Leftovers
-from dashboard.services.migrations import Migrations
-from dashboard.services.migrations_work import MigrationWork
-from dashboard.services.place_settings import PlaceSettings
-from dashboard.services.probes import Probes
+from dashboard.services.migrations.leftovers import Leftovers
+from dashboard.services.migrations.service import Migrations
+from dashboard.services.migrations.work import MigrationWork
+from dashboard.services.people.accounts import Accounts
+from dashboard.services.people.setup import Setup
 from dashboard.services.runner import Runner
-from dashboard.services.setup import Setup
-from dashboard.services.status import StatusBoard
 from dashboard.settings import Settings
 
 

@@ -16,8 +16,8 @@ from functools import partial
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.resuming import resuming
 from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, is_guarded
-from dashboard.storage.resuming import resuming
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import as_stored
 

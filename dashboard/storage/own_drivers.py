@@ -14,10 +14,10 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from dashboard.errors import InvalidInput, StowageError
+from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.options import Preset
-from dashboard.storage.wrapper_options import WRAPPER_OPTIONS
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

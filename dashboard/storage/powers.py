@@ -20,7 +20,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.places.powers import ChecksSettings
 from dashboard.storage.wrapping import Wrapper
 
 

@@ -16,8 +16,6 @@ from functools import partial
 from typing import Literal, Self
 
 from dashboard.errors import Kind
-from dashboard.storage.bounded import Stopped, bounded
-from dashboard.storage.connecting import connect, resolve, shake_hands
 from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
@@ -29,8 +27,10 @@ from dashboard.storage.driver import (
     ServesFolders,
 )
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
-from dashboard.storage.name_rules import NameRules, learn
-from dashboard.storage.readable import list_readable
+from dashboard.storage.net.bounded import Stopped, bounded
+from dashboard.storage.net.connecting import connect, resolve, shake_hands
+from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import Entry
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dashboard.storage import registry
+from dashboard.storage.checks.wrappers import CDN_PURGE, CDN_SECRET
 from dashboard.storage.options import Option
-from dashboard.storage.wrapper_options import CDN_PURGE, CDN_SECRET
 
 DRIVER = "driver"
 """Stands among the options for the driver's name: the same host may be spoken to in another way."""

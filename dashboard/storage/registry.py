@@ -15,22 +15,22 @@ from importlib import import_module
 from types import MappingProxyType
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.azure_options import AZURE_OPTIONS, check_azure, check_credential
+from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType
-from dashboard.storage.folder_policy import FolderPolicy, UsesFolders
-from dashboard.storage.ftp_options import FTP_OPTIONS, check_ftp
-from dashboard.storage.gcs_options import GCS_OPTIONS, check_gcs, check_key
-from dashboard.storage.local_options import LOCAL_OPTIONS, check_local
+from dashboard.storage.drivers.azure.options import AZURE_OPTIONS, check_azure, check_credential
+from dashboard.storage.drivers.ftp.options import FTP_OPTIONS, check_ftp
+from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key
+from dashboard.storage.drivers.local.options import LOCAL_OPTIONS, check_local
+from dashboard.storage.drivers.local.policy import FolderPolicy, UsesFolders
+from dashboard.storage.drivers.s3.options import S3_OPTIONS, check_s3, check_s3_secrets
+from dashboard.storage.drivers.sftp.options import SFTP_OPTIONS, check_sftp
+from dashboard.storage.drivers.vercel_blob.options import VERCEL_OPTIONS, check_token, check_vercel
+from dashboard.storage.drivers.webdav.options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.own_drivers import REMEDY, Extended, built
 from dashboard.storage.presets import PRESETS, find_preset
-from dashboard.storage.s3_options import S3_OPTIONS, check_s3, check_s3_secrets
-from dashboard.storage.sftp_options import SFTP_OPTIONS, check_sftp
 from dashboard.storage.types import Secret
-from dashboard.storage.vercel_options import VERCEL_OPTIONS, check_token, check_vercel
-from dashboard.storage.webdav_options import WEBDAV_OPTIONS, check_webdav
-from dashboard.storage.wrapper_options import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 
 _LONGEST = 16 * 1024
 
@@ -46,7 +46,7 @@ DRIVERS: Extended[DriverType] = Extended(
         for kind in (
             DriverType(
                 "local",
-                "dashboard.storage.drivers.local:LocalDriver.from_options",
+                "dashboard.storage.drivers.local.driver:LocalDriver.from_options",
                 LOCAL_OPTIONS,
                 check_local,
             ),
@@ -58,42 +58,47 @@ DRIVERS: Extended[DriverType] = Extended(
             ),
             DriverType(
                 "s3",
-                "dashboard.storage.drivers.s3:S3Driver.from_options",
+                "dashboard.storage.drivers.s3.driver:S3Driver.from_options",
                 S3_OPTIONS,
                 check_s3,
                 check_s3_secrets,
             ),
             DriverType(
                 "azure",
-                "dashboard.storage.drivers.azure:AzureDriver.from_options",
+                "dashboard.storage.drivers.azure.driver:AzureDriver.from_options",
                 AZURE_OPTIONS,
                 check_azure,
                 check_credential,
             ),
             DriverType(
                 "gcs",
-                "dashboard.storage.drivers.gcs:GcsDriver.from_options",
+                "dashboard.storage.drivers.gcs.driver:GcsDriver.from_options",
                 GCS_OPTIONS,
                 check_gcs,
                 check_key,
             ),
             DriverType(
                 "vercel_blob",
-                "dashboard.storage.drivers.vercel_blob:VercelBlobDriver.from_options",
+                "dashboard.storage.drivers.vercel_blob.driver:VercelBlobDriver.from_options",
                 VERCEL_OPTIONS,
                 check_vercel,
                 check_token,
             ),
             DriverType(
                 "webdav",
-                "dashboard.storage.drivers.webdav:WebDAVDriver.from_options",
+                "dashboard.storage.drivers.webdav.driver:WebDAVDriver.from_options",
                 WEBDAV_OPTIONS,
                 check_webdav,
             ),
             DriverType(
-                "sftp", "dashboard.storage.drivers.sftp:SftpDriver.from_options", SFTP_OPTIONS, check_sftp
+                "sftp",
+                "dashboard.storage.drivers.sftp.driver:SftpDriver.from_options",
+                SFTP_OPTIONS,
+                check_sftp,
             ),
-            DriverType("ftp", "dashboard.storage.drivers.ftp:FtpDriver.from_options", FTP_OPTIONS, check_ftp),
+            DriverType(
+                "ftp", "dashboard.storage.drivers.ftp.driver:FtpDriver.from_options", FTP_OPTIONS, check_ftp
+            ),
         )
     },
     lambda own: _wrapped(own.type),

@@ -28,7 +28,7 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
-from dashboard.storage.place_powers import ChecksSettings, KeepsUnfinished
+from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION: frozenset[type] = frozenset(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from flask_wtf import CSRFProtect
 
-from dashboard.services.passwords import SHORTEST
+from dashboard.services.people.passwords import SHORTEST
 from dashboard.web import (
     admin,
     assets,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
-from dashboard.services import figures
+from dashboard.services.backends import figures
 
 _KEY_WIDTH = 56
 

@@ -20,7 +20,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from dashboard.services import throttle
+from dashboard.services.people import throttle
 
 THREADS = 16
 CONNECTIONS = 512

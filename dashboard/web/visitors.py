@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flask import Flask, g, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
-from dashboard.services.accounts import UserInfo
+from dashboard.services.people.accounts import UserInfo
 from dashboard.storage.types import Secret
 from dashboard.web.context import address, services
 

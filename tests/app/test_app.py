@@ -10,7 +10,7 @@ from flask import Flask, request
 
 from dashboard.app import create_app, open_services, open_storage
 from dashboard.errors import Kind, StowageError
-from dashboard.services.backends import Draft
+from dashboard.services.backends.service import Draft
 from dashboard.services.composition import Composition
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from dashboard.cli import stowage
-from dashboard.services.accounts import Accounts
+from dashboard.services.people.accounts import Accounts
 from tests.cli.conftest import Cli
 
 ROOT = Path(__file__).resolve().parents[2]

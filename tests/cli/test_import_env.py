@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.storage.environment_variables import SELECTORS, VARIABLES
+from dashboard.storage.library.environment_variables import SELECTORS, VARIABLES
 from tests.cli.conftest import Cli, command_line, set_up
 
 SECRET = "a-secret-of-forty-letters-0123456789abcd"

@@ -115,7 +115,7 @@ def test_a_ledger_that_stays_locked_is_no_matter_of_disk_room(
     console: Cli, files: Path, work_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert files.exists()
-    monkeypatch.setattr("dashboard.services.ledger_engine.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("dashboard.services.migrations.ledger_engine.BUSY_SECONDS", 0.2)
     lock = sqlite3.connect(work_database, isolation_level=None, check_same_thread=False)
     monkeypatch.setattr("dashboard.migration.run.plan", _before(lambda: lock.execute("BEGIN IMMEDIATE")))
     answer = console("migrate", "local-disk", "other", "--yes")

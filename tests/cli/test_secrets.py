@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.cli import values
 from dashboard.errors import InvalidInput
-from dashboard.services.backends_drafts import specs
+from dashboard.services.backends.drafts import specs
 from tests.cli.conftest import Cli
 
 SECRET = "wJalrXUtnFEMI-canary-K7MDENG"

@@ -11,13 +11,13 @@ import fsspec
 import pytest
 
 from dashboard.app import open_services
-from dashboard.services.backends import Draft
+from dashboard.services.backends.service import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage import Backend
-from dashboard.storage.django_files import StowageStorage
-from dashboard.storage.environment_variables import SELECTORS, table
-from dashboard.storage.fsspec_files import StowageFileSystem
+from dashboard.storage.integrations.django import StowageStorage
+from dashboard.storage.integrations.fsspec import StowageFileSystem
+from dashboard.storage.library.environment_variables import SELECTORS, table
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
 

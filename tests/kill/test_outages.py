@@ -21,8 +21,8 @@ import pytest
 
 from dashboard.errors import StowageError
 from dashboard.services.services import Services
-from dashboard.storage import circuit
-from dashboard.storage.http_exchange import Exchange
+from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.wrappers.fallback import circuit
 from tests.servers.processes import free_ports
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -30,11 +30,11 @@ from tests.services.composed import add_local, add_s3, composed
 from tests.services.console import ADMIN
 
 IMPATIENT = """
-from dashboard.storage import circuit
-from dashboard.storage.http_exchange import Exchange
-from dashboard.storage.wrappers import _fallback_tries
+from dashboard.storage.wrappers.fallback import circuit
+from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.wrappers.fallback import tries
 
-_fallback_tries.LONG = 0.05
+tries.LONG = 0.05
 ask = Exchange.ask
 Exchange.ask = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
 circuit.SLOW, circuit.PROBE_EVERY = 0.5, 0.2

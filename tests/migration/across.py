@@ -8,7 +8,7 @@ from pathlib import Path
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.ledgers import SqlBook, assert_exact
 from tests.migration.rehearsal import LARGE, contents, some_objects
 

@@ -11,8 +11,8 @@ from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.memory import MemoryLedger, MemoryStore
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.services.database import Database
-from dashboard.services.ledger import SqlLedger, create_work_tables
-from dashboard.services.ledger_queries import LedgerQueries
+from dashboard.services.migrations.ledger import SqlLedger, create_work_tables
+from dashboard.services.migrations.ledger_queries import LedgerQueries
 
 
 class Book(Protocol):

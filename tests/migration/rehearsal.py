@@ -11,7 +11,7 @@ from pathlib import Path
 from dashboard.errors import Kind
 from dashboard.migration.run import MigrationJob, RunResult, run
 from dashboard.migration.types import Control, LedgerRow, Outcome, Spec, State
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import Book, assert_exact

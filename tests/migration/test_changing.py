@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import LARGE, Rehearsal, contents

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dashboard.errors import InvalidInput
 from dashboard.migration.globs import compile_filter, compile_glob
 from dashboard.migration.types import Action, ObjectState, Outcome, Spec, State
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import Rehearsal, contents, some_objects
 from tests.storage.locked import LOCKED, Locked

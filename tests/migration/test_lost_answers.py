@@ -11,8 +11,8 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.migration.authorship import MARK
 from dashboard.migration.types import ObjectState, Outcome, Spec, State
-from dashboard.storage.drivers.local import LocalDriver
-from dashboard.storage.drivers.s3 import S3Driver
+from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.drivers.s3.driver import S3Driver
 from tests.migration.across import migrate
 from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import LARGE, Fault, Rehearsal, contents, some_objects

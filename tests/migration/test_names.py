@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from dashboard.migration.memory import MemoryLedger, MemoryStore
+from dashboard.migration.names import SameNames
 from dashboard.migration.plan import plan
 from dashboard.migration.run import MigrationJob, RunResult, run
-from dashboard.migration.same_names import SameNames
 from dashboard.migration.types import Control, LedgerRow, ObjectState, OnConflict, Outcome, Spec, State
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.name_rules import NameRules, learn
+from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.whole import WholeReading
 from tests.migration.ledgers import Book, SqlBook

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dashboard.migration.types import Action, ObjectState, OnConflict, Outcome, Spec, State, Verify
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.types import Entry, Written
 from tests.migration.across import migrate
 from tests.migration.ledgers import assert_exact

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import Action, ObjectState, OnConflict, Spec, Verify
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.across import migrate, there_and_back
 from tests.servers.ftp import FtpServer
 from tests.storage.conftest import ftp_on, new_folder

@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.types import Secret
 from tests.migration.across import migrate
 from tests.migration.ledgers import SqlBook

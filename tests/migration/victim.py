@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Spec
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import SqlBook
 

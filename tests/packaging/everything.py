@@ -35,7 +35,12 @@ from dashboard.storage.presets import PRESETS
 from dashboard.storage.registry import options_of
 from dashboard.web.context import EXTENSION
 
-EXTRAS = {"dashboard.storage.django_files", "dashboard.storage.fsspec_files", "dashboard.__main__"}
+EXTRAS = {
+    "dashboard.storage.django_files",
+    "dashboard.storage.integrations.django",
+    "dashboard.storage.integrations.fsspec",
+    "dashboard.__main__",
+}
 """Modules whose packages only some programs install, and the one that starts the program."""
 PASSWORD = "a few unrelated words"
 WRAPPED = {

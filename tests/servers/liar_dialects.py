@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.azure import AzureDriver
-from dashboard.storage.drivers.gcs import GcsDriver
-from dashboard.storage.drivers.s3 import S3Driver
-from dashboard.storage.drivers.vercel_blob import VercelBlobDriver
+from dashboard.storage.drivers.azure.driver import AzureDriver
+from dashboard.storage.drivers.gcs.driver import GcsDriver
+from dashboard.storage.drivers.s3.driver import S3Driver
+from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT
 from tests.servers.liar import Answer, Request

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import paramiko
 
-from dashboard.storage.sftp_options import fingerprint
+from dashboard.storage.drivers.sftp.options import fingerprint
 from dashboard.storage.types import Secret
 from tests.servers.foreign import UNPRIVILEGED, USER, ForeignServer, reachable, stand_in, user_name
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from dashboard.storage import local_options
+from dashboard.storage.drivers.local import options as local_options
 from dashboard.storage.presets import PRESETS
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD

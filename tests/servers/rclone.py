@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import paramiko
 
 from dashboard.storage.driver import CreatesBuckets
-from dashboard.storage.sftp_options import fingerprint
+from dashboard.storage.drivers.sftp.options import fingerprint
 from dashboard.storage.types import Secret
 from tests.servers.foreign import PASSWORD, USER, ForeignServer, new_name
 from tests.servers.processes import program

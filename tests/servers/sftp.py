@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import asyncssh
 
-from dashboard.storage.sftp_options import fingerprint
+from dashboard.storage.drivers.sftp.options import fingerprint
 
 T = TypeVar("T")
 

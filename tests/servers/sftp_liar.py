@@ -6,9 +6,9 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from dashboard.storage.drivers._sftp_session import SftpSession
-from dashboard.storage.drivers._sftp_wire import Answer, Ask, Status, Wire, string
-from dashboard.storage.drivers.sftp import SftpDriver
+from dashboard.storage.drivers.sftp.driver import SftpDriver
+from dashboard.storage.drivers.sftp.session import SftpSession
+from dashboard.storage.drivers.sftp.wire import Answer, Ask, Status, Wire, string
 from dashboard.storage.registry import check_options
 from dashboard.storage.types import Secret
 

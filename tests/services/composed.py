@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dashboard.app import open_services
 from dashboard.migration.types import Progress, State
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.settings import Settings
 from dashboard.storage.types import Secret

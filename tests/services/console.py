@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 
 from dashboard.services.database import Database, prepare_instance
 from dashboard.services.foundation import Foundation, lay
-from dashboard.services.passwords import Passwords
+from dashboard.services.people.passwords import Passwords
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from tests.services.database_file import opened

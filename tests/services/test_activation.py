@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.activation import Comparison
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.storage.types import Secret
 from tests.servers.liar import Answer, HttpLiar
@@ -109,7 +109,7 @@ def test_a_comparison_that_fails_says_why_and_can_be_repeated(services: Services
 def test_what_breaks_off_while_it_is_listed_was_not_compared(
     services: Services, tmp_path: Path, active: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.storage.wire.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.troubles.pause", lambda attempt: None)
     dialect = S3Dialect()
     listed = {f"{number:03}": 1 for number in range(50)}
     first = dialect.page(list(listed), "more follows")

@@ -18,17 +18,17 @@ from dashboard.app import open_storage
 from dashboard.errors import Kind, StowageError
 from dashboard.models.waiting import WaitingObject
 from dashboard.services import homecoming
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.values import Draft
 from dashboard.services.homecoming import Away
 from dashboard.services.sending_home import measured
 from dashboard.services.services import Services
+from dashboard.storage.checks.wrappers import new_encryption_key
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.standing_in import FOLDER
 from dashboard.storage.types import ObjectInfo
-from dashboard.storage.wrapper_options import new_encryption_key
-from dashboard.storage.wrappers.fallback import Fallback
+from dashboard.storage.wrappers.fallback.driver import Fallback
+from dashboard.storage.wrappers.fallback.standing_in import FOLDER
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS

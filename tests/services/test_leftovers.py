@@ -7,10 +7,10 @@ import pytest
 from dashboard.migration.ledger import Planned
 from dashboard.migration.types import Action, Spec, State
 from dashboard.models.migrations import Migration
-from dashboard.services.backends import Draft
-from dashboard.services.ledger import SqlLedger
-from dashboard.services.leftovers import Leftovers
-from dashboard.services.migrations import Migrations
+from dashboard.services.backends.service import Draft
+from dashboard.services.migrations.ledger import SqlLedger
+from dashboard.services.migrations.leftovers import Leftovers
+from dashboard.services.migrations.service import Migrations
 from dashboard.storage.types import Secret
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, Console
@@ -47,7 +47,7 @@ def test_only_old_uploads_to_keys_of_migrations_are_aborted(
 
     put(State.FINISHED, 1.0)
     assert sweeper.sweep(backend) == 0
-    monkeypatch.setattr("dashboard.services.leftovers.AGE", -60.0)
+    monkeypatch.setattr("dashboard.services.migrations.leftovers.AGE", -60.0)
     put(State.RUNNING, 1.0)
     assert sweeper.sweep(backend) == 0
     put(State.FINISHED, 9e9)

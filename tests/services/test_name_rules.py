@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import ObjectState, Outcome, Spec, State
-from dashboard.services.backends import Draft
-from dashboard.services.name_rules import BackendNameRules
+from dashboard.services.backends.name_rules import BackendNameRules
+from dashboard.services.backends.service import Draft
 from dashboard.services.services import Services
 from dashboard.storage.driver import Driver
-from dashboard.storage.name_rules import NameRules
+from dashboard.storage.places.name_rules import NameRules
 from tests.services.composed import add_local, await_state, composed, fill, running
 from tests.services.console import ADMIN
 
@@ -34,7 +34,7 @@ class Lessons:
 @pytest.fixture
 def lessons(monkeypatch: pytest.MonkeyPatch) -> Lessons:
     lessons = Lessons()
-    monkeypatch.setattr("dashboard.services.name_rules.learn", lessons)
+    monkeypatch.setattr("dashboard.services.backends.name_rules.learn", lessons)
     monkeypatch.setattr("dashboard.storage.probe.learn", lessons)
     return lessons
 

@@ -25,20 +25,20 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services import homecoming
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.values import Draft
+from dashboard.services.fallback.waiting import SqlBook
 from dashboard.services.services import Services
-from dashboard.services.waiting import SqlBook
-from dashboard.storage import Backend, circuit
-from dashboard.storage.django_files import StowageStorage
+from dashboard.storage import Backend
 from dashboard.storage.driver import Driver, KeepsFolders
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import Exists, InvalidKey, StorageError
-from dashboard.storage.fsspec_files import StowageFileSystem
-from dashboard.storage.http_exchange import Exchange
-from dashboard.storage.purposes import PrivateFiles, PublicMedia
-from dashboard.storage.standing_in import FOLDER, Content, NotAsked
+from dashboard.storage.integrations.django import StowageStorage
+from dashboard.storage.integrations.fsspec import StowageFileSystem
+from dashboard.storage.library.purposes import PrivateFiles, PublicMedia
+from dashboard.storage.net.exchange import Exchange
 from dashboard.storage.types import Attributes
-from dashboard.storage.wrappers import _fallback_tries
+from dashboard.storage.wrappers.fallback import circuit, tries
+from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Content, NotAsked
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -198,7 +198,7 @@ def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
 HOLDER = """
 import sys
 from dashboard.app import open_services
-from dashboard.services.waiting import SqlBook
+from dashboard.services.fallback.waiting import SqlBook
 from dashboard.settings import Settings
 from pathlib import Path
 
@@ -551,9 +551,9 @@ def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_pa
 KILLED = """
 import sys
 from dashboard.app import open_storage
-from dashboard.storage.wrappers import _fallback_tries
+from dashboard.storage.wrappers.fallback import tries
 
-_fallback_tries.LONG = 0.05
+tries.LONG = 0.05
 with open_storage(sys.argv[1]) as storage:
     home = storage.backend("home")
     if sys.argv[2] == "put":
@@ -596,7 +596,7 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
 def test_what_a_living_program_was_writing_leaves_no_note(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fallback_tries, "LONG", 0.05)
+    monkeypatch.setattr(tries, "LONG", 0.05)
     outage.proxy.delay(1.0, method="PUT")
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(outage.driver.put, "a", b"slow")

@@ -13,7 +13,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import RESTART_CODE, JobKind
 from dashboard.migration import run as engine
 from dashboard.migration.types import ObjectState, Outcome, Progress, Spec, State
-from dashboard.models.migrations import Job as JobRow
+from dashboard.models.migrations import Job
 from dashboard.services.jobs import Jobs
 from dashboard.services.services import Services
 from tests.servers.faults import FaultProxy
@@ -35,9 +35,9 @@ def services(tmp_path: Path) -> Iterator[Services]:
         yield services
 
 
-def migration_jobs(services: Services) -> list[JobRow]:
+def migration_jobs(services: Services) -> list[Job]:
     with services.database.read() as session:
-        return list(session.scalars(select(JobRow).where(JobRow.kind == JobKind.MIGRATION)))
+        return list(session.scalars(select(Job).where(Job.kind == JobKind.MIGRATION)))
 
 
 def await_copied(services: Services, number: int, objects: int) -> Progress:

@@ -11,11 +11,11 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.migration.types import ObjectState, Outcome, Spec, State, Verify
-from dashboard.services.backends import Badge
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.service import Badge
+from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
+from dashboard.storage.checks.wrappers import new_encryption_key
 from dashboard.storage.types import Secret
-from dashboard.storage.wrapper_options import new_encryption_key
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, digests, fill, running
 from tests.services.console import ADMIN

@@ -16,12 +16,12 @@ from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from dashboard.storage.wrappers._shelves import DiskShelf
-from dashboard.storage.wrappers.cached import Cached
-from dashboard.storage.wrappers.cdn import Delivered
-from dashboard.storage.wrappers.compressed import Compressed
-from dashboard.storage.wrappers.encrypted import Encrypted
-from dashboard.storage.wrappers.fallback import Fallback
+from dashboard.storage.wrappers.cached.driver import Cached
+from dashboard.storage.wrappers.cached.shelves import DiskShelf
+from dashboard.storage.wrappers.cdn.driver import Delivered
+from dashboard.storage.wrappers.compressed.driver import Compressed
+from dashboard.storage.wrappers.encrypted.driver import Encrypted
+from dashboard.storage.wrappers.fallback.driver import Fallback
 from tests.servers import interop
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD

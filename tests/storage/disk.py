@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 
 TMP = ".stowage-tmp"
 

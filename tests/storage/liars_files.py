@@ -11,8 +11,8 @@ from typing import TypeVar
 from unittest import mock
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers._sftp_wire import Answer as Kind
-from dashboard.storage.drivers._sftp_wire import Ask, Status, string
+from dashboard.storage.drivers.sftp.wire import Answer as Kind
+from dashboard.storage.drivers.sftp.wire import Ask, Status, string
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.ftp_liar import FOLDER, FtpScript
@@ -70,12 +70,12 @@ def _small() -> Iterator[None]:
     """Folders without end end sooner, and silence is not waited for."""
     with ExitStack() as stack:
         for name, value in {
-            "_walking.RUN": 500,
-            "_walking.MOST_RUNS": 4,
-            "_ftp_line.TIMEOUT_SECONDS": 0.3,
+            "common.walking.RUN": 500,
+            "common.walking.MOST_RUNS": 4,
+            "ftp.line.TIMEOUT_SECONDS": 0.3,
         }.items():
             stack.enter_context(mock.patch(f"dashboard.storage.drivers.{name}", value))
-        stack.enter_context(mock.patch("dashboard.storage.drivers._walking.pause"))
+        stack.enter_context(mock.patch("dashboard.storage.drivers.common.walking.pause"))
         yield
 
 

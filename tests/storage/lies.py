@@ -158,14 +158,14 @@ def tell(subject: Subject, lie: str) -> Cell:
 def in_a_hurry() -> Iterator[None]:
     """Nothing is waited for between two tries, and patience with slow answers ends soon."""
     with (
-        mock.patch("dashboard.storage.wire.pause"),
-        mock.patch("dashboard.storage.resuming._PAUSE", 0.0),
-        mock.patch("dashboard.storage.patience.PATIENCE", 0.2),
+        mock.patch("dashboard.storage.net.troubles.pause"),
+        mock.patch("dashboard.storage.net.resuming._PAUSE", 0.0),
+        mock.patch("dashboard.storage.net.patience.PATIENCE", 0.2),
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
         mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
         mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),
-        mock.patch("dashboard.storage.http_exchange._MANY_CHUNKS", 1000),
-        mock.patch("dashboard.storage.answers._MOST_EMPTY", 50),
+        mock.patch("dashboard.storage.net.exchange._MANY_CHUNKS", 1000),
+        mock.patch("dashboard.storage.net.answers._MOST_EMPTY", 50),
         mock.patch("azure.core.pipeline.transport.RequestsTransport.sleep"),
         mock.patch("azure.storage.blob._download.time"),
     ):

@@ -14,7 +14,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.standing_in import Content, Hold, Unsettled, Waiting
+from dashboard.storage.wrappers.fallback.standing_in import Content, Hold, Unsettled, Waiting
 
 
 class MemoryBook:

@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.storage import circuit
-from dashboard.storage.circuit import CircuitBreaker
 from dashboard.storage.errors import NotFound, StorageError
-from dashboard.storage.standing_in import NotAsked
-from dashboard.storage.wrappers._guarded import Guarded
+from dashboard.storage.wrappers.fallback import circuit
+from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
+from dashboard.storage.wrappers.fallback.guarded import Guarded
+from dashboard.storage.wrappers.fallback.standing_in import NotAsked
 from tests.servers.s3 import wait_until
 from tests.storage.objects import get, keys_of, stream
 from tests.storage.stand_ins import Leaving

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import urllib3
 
-from dashboard.storage.backend import Backend
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.library.backend import Backend
 from dashboard.storage.object_powers import HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.place_powers import ChecksSettings
+from dashboard.storage.places.powers import ChecksSettings
 from tests.storage.objects import unsupported
 
 

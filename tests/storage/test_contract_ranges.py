@@ -13,7 +13,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Backend
 from dashboard.storage.driver import SMALL, Driver, ReadsRanges
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
-from dashboard.storage.ranges import part_of
+from dashboard.storage.net.ranges import part_of
 from dashboard.storage.types import Attributes
 from tests.storage.conftest import webdav_at
 from tests.storage.objects import content_of, unsupported

@@ -14,17 +14,17 @@ from typing import Self
 import pytest
 
 from dashboard.storage import copying
+from dashboard.storage.checks.wrappers import ENCRYPTION_KEY, new_encryption_key
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, Reading
-from dashboard.storage.drivers._s3_reading import S3Reading
-from dashboard.storage.drivers.local import LocalDriver
-from dashboard.storage.drivers.s3 import S3Driver
+from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.drivers.s3.driver import S3Driver
+from dashboard.storage.drivers.s3.reading import S3Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
 from dashboard.storage.proving import is_guarded
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret
-from dashboard.storage.wrapper_options import ENCRYPTION_KEY, new_encryption_key
-from dashboard.storage.wrappers.encrypted import Encrypted
+from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.read_only import ReadOnly
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 from tests.servers.faults import FaultProxy

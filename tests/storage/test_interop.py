@@ -13,7 +13,7 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, ObjectState, Spec, State
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.name_rules import NameRules, learn
+from dashboard.storage.places.name_rules import NameRules, learn
 from tests.migration.ledgers import SqlBook
 from tests.servers import interop
 from tests.servers.foreign import ForeignServer

@@ -12,8 +12,8 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import InvalidKey, StorageError
-from dashboard.storage.markers import STEM
-from dashboard.storage.name_rules import NameRules, learn
+from dashboard.storage.places.markers import STEM
+from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.probe import probe
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from tests.servers import rclone
@@ -56,7 +56,7 @@ def nothing(name: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.storage.name_rules.LAGS", 0.0)
+    monkeypatch.setattr("dashboard.storage.places.name_rules.LAGS", 0.0)
 
 
 def composed(name: str) -> str:

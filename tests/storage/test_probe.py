@@ -12,7 +12,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage import probe as probe_module
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.probe import CANARY, ProbeRun, probe
 from dashboard.storage.registry import build, check_options

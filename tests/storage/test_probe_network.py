@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from dashboard.storage import connecting
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.net import connecting
 from tests.storage.probing import NETWORK_STEPS, PLAIN_STEPS, failed_step, run, step_of
 
 

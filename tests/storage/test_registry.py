@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.addresses import address_refusal, host_refusal
+from dashboard.storage.net.addresses import address_refusal, host_refusal
 from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.registry import _check_secret, build, check_options, options_of, summary
 from dashboard.storage.types import Secret
@@ -249,7 +249,7 @@ def test_a_root_that_the_system_will_not_show_is_a_sentence(monkeypatch: pytest.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     # As Python 3.11 does for /proc/1/root, unless one may look through it.
-    monkeypatch.setattr("dashboard.storage.local_options.os.path.realpath", realpath)
+    monkeypatch.setattr("dashboard.storage.drivers.local.options.os.path.realpath", realpath)
     with pytest.raises(InvalidInput, match="cannot be looked at: Permission denied"):
         check_options("local", {"root": "/proc/1/root"})
 

@@ -10,13 +10,13 @@ import pytest
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver, ListsReadable
-from dashboard.storage.drivers.local import LocalDriver
+from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.places.readable import list_readable
 from dashboard.storage.probe import probe
-from dashboard.storage.readable import list_readable
-from dashboard.storage.wrappers.compressed import Compressed
-from dashboard.storage.wrappers.encrypted import Encrypted
+from dashboard.storage.wrappers.compressed.driver import Compressed
+from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.read_only import ReadOnly
 from tests.servers.faults import FaultProxy
 from tests.servers.ftp import FtpServer

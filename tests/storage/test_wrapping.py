@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dashboard.storage import driver as protocols
-from dashboard.storage import object_powers, place_powers, wrappers
+from dashboard.storage import object_powers, wrappers
+from dashboard.storage.checks.wrappers import WRAPPERS
 from dashboard.storage.driver import (
     Connects,
     CopiesWithin,
@@ -24,10 +25,10 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.wrapper_options import WRAPPERS
-from dashboard.storage.wrappers._guarded import Guarded
-from dashboard.storage.wrappers._with_waiting import WithWaiting
-from dashboard.storage.wrappers._without_waiting import WithoutWaiting
+from dashboard.storage.places import powers as place_powers
+from dashboard.storage.wrappers.fallback.guarded import Guarded
+from dashboard.storage.wrappers.fallback.with_waiting import WithWaiting
+from dashboard.storage.wrappers.fallback.without_waiting import WithoutWaiting
 from dashboard.storage.wrapping import Wrapper, as_stored
 
 OF_ONE_OPEN = {ProvesByParts, TellsParts}
@@ -44,9 +45,10 @@ POWERS = {
 def wrapper_kinds() -> list[type[Wrapper]]:
     found = set()
     for info in pkgutil.iter_modules(wrappers.__path__):
-        if info.name.startswith("_"):
+        if info.name == "common":
             continue
-        module = importlib.import_module(f"{wrappers.__name__}.{info.name}")
+        inner = f"{info.name}.driver" if info.ispkg else info.name
+        module = importlib.import_module(f"{wrappers.__name__}.{inner}")
         own = [
             each
             for _, each in inspect.getmembers(module, inspect.isclass)
@@ -149,9 +151,9 @@ def test_what_is_stored_is_seen_through_transparent_wrappers_only() -> None:
 
 def test_every_wrapper_can_be_switched_on() -> None:
     # What stands in is composed by the services, who know the other backends.
-    assert {each.factory.partition(":")[0].rpartition(".")[2] for each in WRAPPERS} | {"fallback"} == {
-        kind.__module__.rpartition(".")[2] for kind in KINDS
-    }
+    assert {
+        each.factory.partition(":")[0].removesuffix(".driver").rpartition(".")[2] for each in WRAPPERS
+    } | {"fallback"} == {kind.__module__.removesuffix(".driver").rpartition(".")[2] for kind in KINDS}
 
 
 def test_the_stand_in_has_every_power() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from dashboard.migration.types import Spec
-from dashboard.services.backends_values import Draft
+from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.presets import PRESETS
 from tests.services.console import ADMIN

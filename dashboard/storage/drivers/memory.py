@@ -16,8 +16,8 @@ from typing import Self
 
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Unsupported
+from dashboard.storage.net.ranges import check_range
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.ranges import check_range
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.whole import WholeReading, WholeWriting
 

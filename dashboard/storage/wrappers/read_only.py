@@ -29,9 +29,9 @@ from dashboard.storage.object_powers import (
     KeepsVersions,
     SignsUploads,
 )
-from dashboard.storage.place_powers import ChecksSettings, Finding, KeepsUnfinished
+from dashboard.storage.places.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.types import Attributes, Secret, Visibility
-from dashboard.storage.wrappers._versions import ForwardsVersions
+from dashboard.storage.wrappers.common.versions import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
 _WHY = "This backend is read-only in Stowage."

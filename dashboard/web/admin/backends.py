@@ -9,9 +9,9 @@ from flask import request, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import StowageError
-from dashboard.services.backends import BackendInfo
+from dashboard.services.backends.probes import ProbeRun
+from dashboard.services.backends.service import BackendInfo
 from dashboard.services.permissions import Permission
-from dashboard.services.probes import ProbeRun
 from dashboard.web.admin.fields import shown_options
 from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
 from dashboard.web.admin.shell import add_command

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from werkzeug.datastructures import MultiDict
 
 from dashboard.errors import StowageError
-from dashboard.services.backends import BackendInfo, Draft
+from dashboard.services.backends.service import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.presets import PRESETS, find_preset
 from dashboard.storage.registry import options_of, options_shown

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from flask import url_for
 
 from dashboard.migration.types import Outcome, Progress, State
-from dashboard.services.backends import BackendInfo
-from dashboard.services.backends_values import Summary
+from dashboard.services.backends.service import BackendInfo
+from dashboard.services.backends.values import Summary
 from dashboard.services.homecoming import Away
-from dashboard.storage.standing_in import FOLDER
+from dashboard.storage.wrappers.fallback.standing_in import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
 

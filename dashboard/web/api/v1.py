@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import Progress
-from dashboard.services.backends import BackendInfo
+from dashboard.services.backends.service import BackendInfo
 from dashboard.services.database import LARGEST_NUMBER
 from dashboard.services.permissions import Permission
 from dashboard.web.context import services

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db import models
 
-from dashboard.storage.django_files import StowageStorage
+from dashboard.storage.integrations.django import StowageStorage
 
 
 class OnDisk(StowageStorage):

@@ -1,0 +1,129 @@
+"""Health checks and counts: what a runner does for a backend in the background, never while a page loads."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import islice
+
+from dashboard.errors import Kind, StowageError
+from dashboard.services.backends.service import Backends
+from dashboard.services.backends.status import Badge, StatusBoard
+from dashboard.services.keys import Keys
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.places.markers import without_markers
+from dashboard.storage.places.readable import list_readable
+
+log = logging.getLogger(__name__)
+
+SLOW = 2.0
+"""Seconds for one answer above which a backend is degraded."""
+PROGRESS_EVERY = 1.0
+
+
+class Checks:
+    """Thread-safe and idempotent. A backend that was removed meanwhile is left alone."""
+
+    def __init__(self, backends: Backends, status: StatusBoard, keys: Keys) -> None:
+        self._backends = backends
+        self._status = status
+        self._keys = keys
+
+    def check_backend(self, backend_id: int) -> bool:
+        """One cheap look: is it there, does it list, how fast; whether it answered. Records what it finds,
+        raises nothing that the backend itself caused. A sealed console makes no network call and records
+        nothing."""
+        name = self._backends.name_of(backend_id)
+        if name is None or self._keys.state().sealed:
+            return False
+        try:
+            driver = self._backends.driver(name, label="check")
+        except StowageError as error:
+            if error.kind is not Kind.NOT_FOUND:
+                self._status.record_check(backend_id, Badge.DOWN, None, error.reason, error.remedy)
+            return False
+        started = time.monotonic()
+        try:
+            _look(driver)
+        except StowageError as error:
+            badge = Badge.DEGRADED if error.kind in (Kind.DENIED, Kind.THROTTLED) else Badge.DOWN
+            latency = None if badge is Badge.DOWN else _milliseconds(started)
+            self._status.record_check(backend_id, badge, latency, error.reason, error.remedy)
+            return False
+        latency = _milliseconds(started)
+        if latency > SLOW * 1000:
+            self._status.record_check(
+                backend_id,
+                Badge.DEGRADED,
+                latency,
+                f"It answers, but slowly: {latency / 1000:.1f} seconds.",
+                "Check the network between this machine and the backend.",
+            )
+        else:
+            self._status.record_check(backend_id, Badge.HEALTHY, latency)
+        return True
+
+    def count_backend(self, backend_id: int, stop: Callable[[], bool]) -> bool:
+        """Count objects and bytes by listing everything once, in memory that does not grow.
+
+        Progress is recorded every second. Returns whether it came to the end; when told to ``stop``, or
+        when listing fails, the last finished count stays. Raises what the listing raised.
+        """
+        name = self._backends.name_of(backend_id)
+        if name is None or self._keys.state().sealed:
+            return True
+        objects = size = unreadable = 0
+        self._status.record_count(backend_id, 0, 0, final=False)
+        due = time.monotonic() + PROGRESS_EVERY
+        finished = False
+
+        def note(folder: str, error: StorageError) -> None:
+            nonlocal unreadable
+            unreadable += 1
+
+        try:
+            driver = self._backends.whole(name, label="check")
+            for entry in without_markers(list_readable(driver, unreadable=note)):
+                objects += 1
+                size += entry.size
+                # Looking at the clock costs more than counting.
+                if objects % 256 == 0 and (now := time.monotonic()) >= due:
+                    if stop():
+                        return False
+                    self._status.record_count(backend_id, objects, size, final=False)
+                    due = now + PROGRESS_EVERY
+            finished = True
+        except StowageError as error:
+            if error.kind is Kind.NOT_FOUND and self._backends.name_of(backend_id) is None:
+                return True
+            raise
+        finally:
+            if finished:
+                self._status.record_count(
+                    backend_id, objects, size, final=True, unreadable_folders=unreadable
+                )
+            else:
+                self._status.drop_count(backend_id)
+        return True
+
+
+def _look(driver: Driver) -> None:
+    """One request: the beginning of the listing. Raises ``StorageError``."""
+    try:
+        for _ in islice(list_readable(driver, unreadable=lambda folder, error: None), 1):
+            return
+    except StowageError as error:
+        if error.kind is not Kind.NOT_FOUND:
+            raise
+        raise StowageError(
+            Kind.NOT_FOUND,
+            "The place itself does not exist: there is no such bucket or folder.",
+            operation="check",
+            remedy="Test the connection; from there it can be created.",
+        ) from error
+
+
+def _milliseconds(started: float) -> float:
+    return (time.monotonic() - started) * 1000

@@ -1,0 +1,147 @@
+"""From what a person typed to what a driver can be built from, and what must be typed again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from dashboard.errors import InvalidInput
+from dashboard.services.backends.values import Draft, Resolved, Stored
+from dashboard.services.sealed_rows import from_text
+from dashboard.storage import registry
+from dashboard.storage.checks.wrappers import refuse_unreadable
+from dashboard.storage.drivers.local.policy import FolderPolicy
+from dashboard.storage.drivers.s3.options import refuse_without_own_key
+from dashboard.storage.options import Option, OptionType
+from dashboard.storage.presets import find_preset
+from dashboard.storage.recipients import differing, sent_nowhere
+from dashboard.storage.types import Secret
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+Opener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
+"""Opens the named secrets of a saved backend."""
+
+_PLACE = frozenset({"bucket", "container", "prefix", "root"})
+
+
+def check_name(name: str) -> str:
+    """A backend's name as stored. Raises ``InvalidInput``."""
+    if not NAME.fullmatch(name):
+        raise InvalidInput(
+            "name",
+            "A backend's name has 1 to 63 small letters, digits and hyphens, the first no hyphen.",
+            remedy="For example: media-archive",
+        )
+    return name
+
+
+def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: FolderPolicy) -> Resolved:
+    """Check a draft and complete it with the secrets it leaves blank. No network call.
+
+    Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
+    one it was entered for, because whoever can edit a backend must not learn its secret that way.
+    """
+    preset = find_preset(draft.preset)
+    if stored is not None and stored.driver != preset.driver:
+        raise InvalidInput(
+            "preset",
+            f"“{stored.name}” cannot become “{preset.label}”: that is another kind of storage.",
+            remedy="Add a new backend and migrate to it.",
+        )
+    _refuse_no_text(draft.options)
+    typed = {name: secret for name, secret in draft.secrets.items() if secret}
+    kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
+    kept &= {option.name for option in specs(draft.preset)}
+    if stored is not None:
+        _refuse_another_key(stored, draft.preset, typed, open_secrets)
+        refuse_without_own_key(stored.options, draft.options)
+    secrets = dict(typed)
+    if stored is not None and kept:
+        secrets.update(open_secrets(stored, kept))
+    options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=folders.own)
+    for option in specs(draft.preset):
+        if option.type is OptionType.PATH and options.get(option.name):
+            folders.check(option.name, options[option.name])
+    if stored is not None:
+        refuse_unreadable(stored.options, options)
+    if stored is not None and kept:
+        _demand_again(stored, draft.preset, options, kept)
+    return Resolved(draft.name, preset.driver, draft.preset, options, secrets, frozenset(typed), stored)
+
+
+def specs(preset: str) -> tuple[Option, ...]:
+    """Every option of the preset's driver, those it hides included."""
+    chosen = find_preset(preset)
+    return chosen.extra + registry.driver_type(chosen.driver).options
+
+
+def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
+    """Stored options, with defaults for those that a newer version brought."""
+    kind = registry.DRIVERS.get(driver)
+    known = kind.options if kind is not None else ()
+    return {option.name: option.default for option in known if not option.secret} | dict(options)
+
+
+def moved(stored: Stored, preset: str, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the changed options that decide which objects this backend means."""
+    place = _PLACE | {option.name for option in specs(preset) if option.place}
+    return _changed(stored, options, place | _guards(stored, preset))
+
+
+def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of all changed options."""
+    return _changed(stored, options, frozenset(stored.options) | frozenset(options))
+
+
+def _refuse_another_key(
+    stored: Stored, preset: str, typed: Mapping[str, Secret], open_secrets: Opener
+) -> None:
+    """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
+    sealing = [option for option in specs(preset) if option.seals_objects and option.name in typed]
+    for option in sealing:
+        if option.name not in stored.tokens:
+            continue
+        if open_secrets(stored, frozenset({option.name}))[option.name] != typed[option.name]:
+            raise InvalidInput(
+                option.name,
+                f"“{stored.name}” has another “{option.label}” already, and what is encrypted with it could "
+                "not be read with a new one.",
+                remedy="Leave the field empty; for a new key add a new backend and migrate to it.",
+            )
+
+
+def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
+    labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}
+    for secret in sorted(kept):
+        others = differing(from_text(stored.sent_to[secret]), stored.driver, options, secret)
+        if not others or sent_nowhere(options, secret):
+            continue
+        # In the words of the form: an account may have been changed, of which the provider makes an address.
+        typed = _changed(stored, options, _guards(stored, preset) | frozenset(others))
+        name = (typed or others)[0]
+        raise InvalidInput(
+            secret,
+            f"“{labels.get(name, name)}” decides where this secret is sent and was changed, "
+            f"so “{labels.get(secret, secret)}” must be entered again.",
+        )
+
+
+def _refuse_no_text(options: Mapping[str, str]) -> None:
+    for name, value in options.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                name, "This holds characters that are no text.", remedy="Type it again."
+            ) from None
+
+
+def _guards(stored: Stored, preset: str) -> frozenset[str]:
+    return registry.guarding(stored.preset) | registry.guarding(preset)
+
+
+def _changed(stored: Stored, options: Mapping[str, str], names: frozenset[str]) -> tuple[str, ...]:
+    before = complete(stored.driver, stored.options)
+    after = complete(stored.driver, options)
+    return tuple(name for name in sorted(names) if before.get(name, "") != after.get(name, ""))

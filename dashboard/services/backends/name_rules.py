@@ -1,0 +1,61 @@
+"""What backends do with names, learnt once for each and kept until its options change."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dashboard.models.backends import Backend, BackendNames
+from dashboard.services.database import Database
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+from dashboard.storage.places.name_rules import NameRules, learn
+
+log = logging.getLogger(__name__)
+
+
+class BackendNameRules:
+    """Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, backend_id: int) -> NameRules | None:
+        """What was learnt of the backend as it is configured now; None where nothing was."""
+        with self._database.read() as session:
+            backend, row = session.get(Backend, backend_id), session.get(BackendNames, backend_id)
+            if backend is None or row is None or row.version != backend.version:
+                return None
+            return NameRules.from_json(row.rules)
+
+    def keep(self, backend_id: int, version: int, rules: NameRules) -> None:
+        """Remember what was learnt with a driver of this version; nothing where the backend is gone."""
+        values = {"version": version, "rules": rules.to_json(), "learnt_at": time.time()}
+        with self._database.write() as session:
+            if session.get(Backend, backend_id) is None:
+                return
+            session.execute(
+                upsert(BackendNames)
+                .values(backend_id=backend_id, **values)
+                .on_conflict_do_update(index_elements=["backend_id"], set_=values)
+            )
+
+    def of(
+        self, backend_id: int | None, version: int, driver: Driver, *, may_write: bool = True
+    ) -> NameRules:
+        """What is known, or else what a look shows. Raises retryable errors of the look; where it may not
+        be made, the backend passes for one that keeps every name."""
+        known = self.known(backend_id) if backend_id is not None else None
+        if known is not None or not may_write or backend_id is None:
+            return known or NameRules()
+        try:
+            rules = learn(driver)
+        except StorageError as error:
+            if error.retryable:
+                raise
+            log.warning("What backend %d does with names could not be learnt: %s", backend_id, error)
+            return NameRules()
+        self.keep(backend_id, version, rules)
+        return rules

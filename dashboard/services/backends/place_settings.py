@@ -1,0 +1,62 @@
+"""Looking at how the place behind a backend is set up, and mending what was found."""
+
+from __future__ import annotations
+
+import re
+
+from dashboard.errors import InvalidInput, StowageError
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends.service import Backends
+from dashboard.services.database import Database
+from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.library.backend import Backend
+from dashboard.storage.places.powers import ChecksSettings, Finding
+
+__all__ = ["Finding", "PlaceSettings"]
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|https?://\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+class PlaceSettings:
+    """Thread-safe. Every call asks the provider anew; nothing is kept."""
+
+    def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
+        self._database = database
+        self._audit = audit
+        self._backends = backends
+
+    def offered(self, name: str) -> bool:
+        """Whether this kind of storage has settings to look at. No network call."""
+        try:
+            return isinstance(self._backends.driver(name, label="settings"), ChecksSettings)
+        except StowageError:
+            return False
+
+    def findings(self, actor: Actor, name: str, origin: str) -> tuple[Finding, ...]:
+        """What there is to say of a backend's place; ``origin`` is the site that browsers upload from. Raises
+        ``InvalidInput`` for one that is none, and ``Unsupported``."""
+        actor.require(Permission.TEST)
+        return self._backend(name).findings(check_origin(origin))
+
+    def fix(self, actor: Actor, name: str, finding: str, origin: str) -> None:
+        """Mend one finding. Idempotent; audited when it is done."""
+        actor.require(Permission.CONFIGURE)
+        site = check_origin(origin)
+        self._backend(name).fix(finding, site)
+        with self._database.write() as session:
+            self._audit.record(session, actor, "backend.fix", name, finding=finding, origin=site)
+
+    def _backend(self, name: str) -> Backend:
+        return Backend(name, self._backends.driver(name, label="settings"))
+
+
+def check_origin(typed: str) -> str:
+    """Scheme, host and port as browsers send them. Raises ``InvalidInput``."""
+    origin = typed.strip().rstrip("/").lower()
+    if not _ORIGIN.fullmatch(origin):
+        raise InvalidInput(
+            "origin",
+            "The address of a site is missing or has more than scheme, host and port.",
+            remedy="For example: https://www.example.com",
+        )
+    return origin

@@ -1,0 +1,238 @@
+"""Connection tests: started from a page and watched step by step, or run through by the command line.
+
+Runs live in this process's memory only: a draft's secret is never stored before it is saved.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from dashboard.errors import Kind, StowageError
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends.name_rules import BackendNameRules
+from dashboard.services.backends.service import Backends, Draft
+from dashboard.services.backends.status import Badge, StatusBoard
+from dashboard.services.database import Database
+from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
+from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.probe import ProbeRun, Step, probe
+
+__all__ = ["ProbeRun", "Probes", "Step"]
+
+log = logging.getLogger(__name__)
+
+LONGEST = 45.0
+"""Seconds a whole probe may take."""
+KEPT = 600.0
+"""Seconds a run can be asked for."""
+MOST_KEPT = 200
+AT_ONCE = 6
+
+_PROOF = ("write", "read", "list", "delete")
+_TOO_LONG = f"The whole test took longer than {LONGEST:.0f} seconds and was ended here."
+_TOO_LONG_REMEDY = "Every step works slowly: check the network between this machine and the server."
+
+
+@dataclass(slots=True)
+class _Watched:
+    actor: str
+    begun: float
+    run: ProbeRun
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What is probed. ``backend_id`` is None for a draft, whose driver is closed afterwards."""
+
+    driver: Driver
+    name: str
+    backend_id: int | None
+    version: int = 0
+
+    def close(self) -> None:
+        if self.backend_id is None:
+            self.driver.close()
+
+
+class Probes:
+    """Thread-safe. Runs belong to whoever started them and expire after ten minutes."""
+
+    def __init__(self, database: Database, audit: AuditLog, backends: Backends, status: StatusBoard) -> None:
+        self._database = database
+        self._audit = audit
+        self._backends = backends
+        self._status = status
+        self._names = BackendNameRules(database)
+        self._lock = threading.Lock()
+        self._runs: dict[str, _Watched] = {}
+        self._closing = threading.Event()
+
+    def start(self, actor: Actor, target: Draft | str) -> str:
+        """Begin a probe in the background; its id for :meth:`get`. Raises as building the driver does,
+        and ``THROTTLED`` when too many are under way."""
+        aim = self._aim(actor, target)
+        probe_id = secrets.token_urlsafe(12)
+        watched = _Watched(actor.name, time.monotonic(), ProbeRun.of(aim.driver))
+        try:
+            self._admit(probe_id, watched)
+        except StowageError:
+            aim.close()
+            raise
+        # A daemon, so that leaving the console never waits for a black hole.
+        threading.Thread(target=self._work, args=(aim, watched), name="probe-run", daemon=True).start()
+        return probe_id
+
+    def get(self, actor: Actor, probe_id: str) -> ProbeRun:
+        """How far a probe of this actor is. Raises ``NOT_FOUND``."""
+        with self._lock:
+            self._expire()
+            watched = self._runs.get(probe_id)
+            if watched is not None and watched.actor == actor.name:
+                return watched.run
+        raise StowageError(
+            Kind.NOT_FOUND,
+            "This connection test is over and forgotten.",
+            operation="probe",
+            remedy="Test the connection again.",
+        )
+
+    def run(self, actor: Actor, target: Draft | str) -> Iterator[Step]:
+        """Probe now, yielding each step when it begins and when it ends."""
+        return self._steps(self._aim(actor, target))
+
+    def create_bucket(self, actor: Actor, target: Draft | str) -> None:
+        """Make the bucket or folder of a backend. Idempotent when it is there and ours already."""
+        actor.require(Permission.CONFIGURE)
+        aim = self._aim(actor, target, audited=False)
+        try:
+            if not isinstance(aim.driver, CreatesBuckets):
+                raise StowageError(
+                    Kind.UNSUPPORTED,
+                    "This kind of storage cannot create its own place.",
+                    operation="create bucket",
+                    subject=aim.name,
+                    remedy="Create it with the provider's own tools.",
+                )
+            aim.driver.create_bucket()
+        finally:
+            aim.close()
+        with self._database.write() as session:
+            self._audit.record(session, actor, "backend.create_bucket", aim.name)
+
+    def close(self) -> None:
+        """Let every probe under way end at its next step. Idempotent."""
+        self._closing.set()
+
+    def _aim(self, actor: Actor, target: Draft | str, *, audited: bool = True) -> _Target:
+        saved = isinstance(target, str)
+        actor.require(Permission.TEST if saved else Permission.CONFIGURE)
+        if isinstance(target, str):
+            # Looked at before the driver is built, as what is learnt must not outlive an edit.
+            info = self._backends.get(target)
+            aim = _Target(self._backends.driver(target, label="probe"), target, info.id, info.version)
+        else:
+            aim = _Target(self._backends.draft_driver(target), target.name, None)
+        if audited:
+            with self._database.write() as session:
+                self._audit.record(session, actor, "backend.test", aim.name, saved="yes" if saved else "no")
+        return aim
+
+    def _admit(self, probe_id: str, watched: _Watched) -> None:
+        with self._lock:
+            self._expire()
+            under_way = sum(not w.run.finished for w in self._runs.values())
+            if under_way >= AT_ONCE:
+                raise StowageError(
+                    Kind.THROTTLED,
+                    f"{under_way} connection tests are under way already.",
+                    operation="probe",
+                    remedy="Wait until one of them ends, at most a minute.",
+                )
+            while len(self._runs) >= MOST_KEPT:
+                del self._runs[next(key for key, w in self._runs.items() if w.run.finished)]
+            self._runs[probe_id] = watched
+
+    def _expire(self) -> None:
+        oldest = time.monotonic() - KEPT
+        for key in [key for key, watched in self._runs.items() if watched.begun < oldest]:
+            del self._runs[key]
+
+    def _work(self, aim: _Target, watched: _Watched) -> None:
+        try:
+            for step in self._steps(aim):
+                with self._lock:
+                    watched.run = watched.run.with_step(step)
+        except Exception as error:  # noqa: BLE001  # the boundary of a background job
+            # Without the message: a vendor's text may hold what was sent.
+            frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
+            log.error("A connection test broke off with %s at %s", type(error).__name__, ", ".join(frames))
+            with self._lock:
+                watched.run = _broken_off(watched.run)
+
+    def _steps(self, aim: _Target) -> Iterator[Step]:
+        run = ProbeRun.of(aim.driver)
+        deadline = time.monotonic() + LONGEST
+        try:
+            for seen in probe(aim.driver, stop=self._stopper(deadline), learnt=partial(self._learnt, aim)):
+                step = seen
+                # A test that was cut short is not a test that passed.
+                if step.state == "skipped" and not _failed(run):
+                    if time.monotonic() > deadline:
+                        step = replace(step, state="failed", message=_TOO_LONG, remedy=_TOO_LONG_REMEDY)
+                    elif self._closing.is_set():
+                        step = replace(step, state="failed", message="Stowage was stopped meanwhile.")
+                run = run.with_step(step)
+                if run.finished and aim.backend_id is not None:
+                    self._record(aim.backend_id, run, _proof(aim.driver))
+                yield step
+        finally:
+            aim.close()
+
+    def _learnt(self, aim: _Target, rules: NameRules) -> None:
+        if aim.backend_id is not None:
+            self._names.keep(aim.backend_id, aim.version, rules)
+
+    def _stopper(self, deadline: float) -> Callable[[], bool]:
+        return lambda: self._closing.is_set() or time.monotonic() > deadline
+
+    def _record(self, backend_id: int, run: ProbeRun, proof: tuple[str, ...]) -> None:
+        states = {step.name: step.state for step in run.steps}
+        first = _failed(run)
+        if run.passed and all(states[name] == "passed" for name in proof):
+            self._status.record_test(backend_id, Badge.HEALTHY)
+        elif first is not None:
+            # What still lists can at least be copied from.
+            badge = Badge.DEGRADED if states.get("list") == "passed" else Badge.DOWN
+            self._status.record_test(backend_id, badge, first.message, first.remedy)
+
+
+def _proof(driver: Driver) -> tuple[str, ...]:
+    """The steps that have to pass for a backend to be called healthy."""
+    return ("list",) if isinstance(driver, RefusesWrites) else _PROOF
+
+
+def _failed(run: ProbeRun) -> Step | None:
+    return next((step for step in run.steps if step.state == "failed"), None)
+
+
+def _broken_off(run: ProbeRun) -> ProbeRun:
+    for step in run.steps:
+        if step.state in ("waiting", "running"):
+            first = step.state == "running"
+            ended = replace(
+                step,
+                state="failed" if first else "skipped",
+                message="Something unexpected went wrong here; the log has the details."
+                if first
+                else "Not tried.",
+            )
+            run = run.with_step(ended)
+    return replace(run, finished=True, passed=False)

@@ -1,0 +1,127 @@
+"""What pages, the API and commands ask about backends. There may be thousands: only a few are read whole."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import Session, selectinload
+
+from dashboard.errors import Kind, StowageError
+from dashboard.models.backends import Backend, BackendStatus
+from dashboard.services.audit import printable
+from dashboard.services.backends.drafts import NAME
+from dashboard.services.backends.status import COUNT_IS_STALE, Badge, status_of
+from dashboard.services.backends.values import BackendInfo, Choice, Summary
+from dashboard.services.database import Database, storable
+from dashboard.storage import registry
+from dashboard.storage.presets import label_of
+from dashboard.storage.types import EMPTY
+
+MOST_FALLBACK = 50
+"""Backends in the order of fallback: a read that finds nothing asks them all."""
+MOST_TROUBLED = 20
+
+_ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
+_WRONG = (Badge.DOWN.value, Badge.DEGRADED.value)
+
+
+class BackendQueries:
+    """Thread-safe; every call is one short transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def list(self, *, offset: int = 0, limit: int | None = None) -> tuple[BackendInfo, ...]:
+        """The active one, then the fallback order, then by name; ``limit`` from ``offset``, or all."""
+        query = select(Backend).order_by(*_ORDER).offset(storable(max(0, offset)))
+        return self._infos(query.limit(limit) if limit is not None else query)
+
+    def get(self, name: str) -> BackendInfo:
+        """One backend. Raises ``NOT_FOUND``."""
+        with self._database.read() as session:
+            return info(named(session, name))
+
+    def name_of(self, backend_id: int) -> str | None:
+        """The name of a backend, or None when it was removed."""
+        with self._database.read() as session:
+            return session.scalar(select(Backend.name).where(Backend.id == backend_id))
+
+    def count(self) -> int:
+        """How many there are."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count(Backend.id))) or 0
+
+    def choices(self) -> tuple[Choice, ...]:
+        """All of them in the order of :meth:`list`, as little of each as a list to choose from needs."""
+        columns = (Backend.name, Backend.active, BackendStatus.objects)
+        query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
+        with self._database.read() as session:
+            return tuple(Choice(*row) for row in session.execute(query.order_by(*_ORDER)))
+
+    def summary(self) -> Summary:
+        """What a page says of all backends together."""
+        counting = BackendStatus.counting_at > time.time() - COUNT_IS_STALE
+        unsettled = or_(counting, BackendStatus.badge == Badge.UNKNOWN.value)
+        newest = select(func.max(Backend.id)).where(Backend.active.is_(False))
+        wrong = select(Backend).join(BackendStatus, BackendStatus.backend_id == Backend.id)
+        wrong = wrong.where(BackendStatus.badge.in_(_WRONG)).order_by(
+            (BackendStatus.badge == Badge.DOWN.value).desc(), Backend.name
+        )
+        with self._database.read() as session:
+            return Summary(
+                count=session.scalar(select(func.count(Backend.id))) or 0,
+                active=session.scalar(select(Backend.name).where(Backend.active.is_(True))) or "",
+                newest=session.scalar(select(Backend.name).where(Backend.id == newest.scalar_subquery()))
+                or "",
+                fallback=self._fallback(session),
+                busy=session.scalar(select(BackendStatus.backend_id).where(unsettled).limit(1)) is not None,
+                troubled=session.scalar(select(func.count()).where(BackendStatus.badge.in_(_WRONG))) or 0,
+                worst=tuple(info(row) for row in session.scalars(wrong.limit(MOST_TROUBLED))),
+            )
+
+    def _fallback(self, session: Session) -> tuple[BackendInfo, ...]:
+        query = select(Backend).where(Backend.fallback_position.is_not(None), Backend.active.is_(False))
+        rows = session.scalars(query.order_by(Backend.fallback_position).limit(MOST_FALLBACK))
+        return tuple(info(row) for row in rows)
+
+    def _infos(self, query: Select[Any]) -> tuple[BackendInfo, ...]:
+        eager = query.options(selectinload(Backend.secrets), selectinload(Backend.status))
+        with self._database.read() as session:
+            return tuple(info(row) for row in session.scalars(eager))
+
+
+def named(session: Session, name: str) -> Backend:
+    """The row of a backend. Raises ``NOT_FOUND``."""
+    row = None
+    if NAME.fullmatch(name):
+        row = session.scalar(select(Backend).where(Backend.name == name))
+    if row is None:
+        shown = printable(name)
+        raise StowageError(
+            Kind.NOT_FOUND,
+            f"There is no backend “{shown}”.",
+            operation="backend",
+            subject=shown,
+            remedy="See the list of backends for the names there are.",
+        )
+    return row
+
+
+def info(row: Backend) -> BackendInfo:
+    """A row as shown."""
+    return BackendInfo(
+        id=row.id,
+        name=row.name,
+        driver=row.driver,
+        preset=row.preset,
+        preset_label=label_of(row.preset),
+        summary=registry.summary(row.driver, row.options),
+        options=dict(row.options) or EMPTY,
+        secrets={secret.name: secret.hint for secret in row.secrets},
+        active=row.active,
+        fallback_position=row.fallback_position,
+        version=row.version,
+        status=status_of(row.status),
+    )

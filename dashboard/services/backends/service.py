@@ -1,0 +1,398 @@
+"""Backends: adding, editing, removing, ordering them, and building their drivers.
+
+A secret is sealed in the transaction that stores it and opened only to build a driver.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.jobs.types import JobKind
+from dashboard.migration.types import State
+from dashboard.models.backends import Backend, BackendSecret, BackendStatus
+from dashboard.models.migrations import Migration
+from dashboard.services.audit import AuditLog, redacted
+from dashboard.services.backends.cache_folders import CacheFolders
+from dashboard.services.backends.circuits import Circuits
+from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve, specs
+from dashboard.services.backends.drivers import DriverCache
+from dashboard.services.backends.queries import MOST_FALLBACK, BackendQueries, info, named
+from dashboard.services.backends.status import Badge, Status, forget
+from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
+from dashboard.services.backends.whole import STAND_IN, around, with_what_waits
+from dashboard.services.database import Database
+from dashboard.services.fallback.waiting import refuse_stranding, refuse_waiting
+from dashboard.services.jobs import enqueue
+from dashboard.services.keys import Keys
+from dashboard.services.permissions import Actor, Permission
+from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
+from dashboard.storage import registry
+from dashboard.storage.checks.wrappers import is_read_only
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.local.policy import ANYWHERE, FolderPolicy
+from dashboard.storage.options import SecretForm
+from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
+from dashboard.storage.types import Secret
+
+__all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
+
+HINT = 4
+SHORTEST_HINTED = 16
+"""Shorter secrets get no hint: four characters would be too much of them."""
+
+
+class Backends(BackendQueries):
+    """Thread-safe. ``folders``: which folders of this machine a backend may be.
+    ``caches``: the folder for copies of what is read; without it none are kept."""
+
+    def __init__(
+        self,
+        database: Database,
+        audit: AuditLog,
+        keys: Keys,
+        *,
+        folders: FolderPolicy = ANYWHERE,
+        caches: Path | None = None,
+    ) -> None:
+        super().__init__(database)
+        self._audit = audit
+        self._keys = keys
+        self._folders = folders
+        self._drivers = DriverCache()
+        self._circuits = Circuits(database)
+        self._caches = CacheFolders(caches)
+
+    def add(self, actor: Actor, draft: Draft) -> BackendInfo:
+        """Save a new backend. Raises ``InvalidInput`` naming the field."""
+        actor.require(Permission.CONFIGURE)
+        self._keys.require_open()
+        check_name(draft.name)
+        resolved = resolve(draft, None, self._open, self._folders)
+        with self._database.write() as session:
+            return info(self.insert(session, actor, resolved))
+
+    def insert(self, session: Session, actor: Actor, resolved: Resolved, *, active: bool = False) -> Backend:
+        """Save a checked draft in the caller's writing transaction, and have it looked at soon."""
+        _refuse_taken(session, resolved.name)
+        now = time.time()
+        row = Backend(
+            name=resolved.name,
+            driver=resolved.driver,
+            preset=resolved.preset,
+            options=dict(resolved.options),
+            active=active,
+            created_at=now,
+            updated_at=now,
+            status=BackendStatus(),
+        )
+        session.add(row)
+        # The id comes from here, and the secrets are bound to it.
+        session.flush()
+        self._store_secrets(session, row, resolved)
+        _look_soon(session, row.id)
+        detail = redacted(specs(resolved.preset), {k: v for k, v in resolved.options.items() if v})
+        self._audit.record(
+            session, actor, "backend.add", row.name, preset=row.preset, **_prefixed(detail, resolved.typed)
+        )
+        return row
+
+    def resolve(self, draft: Draft) -> Resolved:
+        """Check a draft as ``add`` or ``edit`` would, without saving. No network call."""
+        stored = self._stored(draft.existing) if draft.existing else None
+        if stored is not None and draft.version not in (None, stored.version):
+            raise _edited_meanwhile(stored.name)
+        return resolve(draft, stored, self._open, self._folders)
+
+    def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
+        """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
+        when somebody else edited it meanwhile or an unfinished migration needs it where it is."""
+        actor.require(Permission.CONFIGURE)
+        self._keys.require_open()
+        check_name(draft.name)
+        resolved = self.resolve(draft)
+        stored = resolved.stored
+        if stored is None:
+            raise InvalidInput("existing", "It was not said which backend to change.")
+        gone = moved(stored, resolved.preset, resolved.options)
+        with self._database.write() as session:
+            row = named(session, stored.name)
+            if row.id != stored.id or row.version != stored.version:
+                raise _edited_meanwhile(stored.name)
+            if resolved.name != stored.name:
+                _refuse_taken(session, resolved.name)
+            if row.active and is_read_only(resolved.options):
+                raise InvalidInput(
+                    "read_only",
+                    "This is the active backend, where new files go; it cannot be read-only.",
+                    remedy="Make another backend the active one first.",
+                )
+            if gone or resolved.name != stored.name:
+                _refuse_in_use(session, row, "moved or renamed")
+            if gone:
+                refuse_waiting(session, row, "moved")
+            refuse_stranding(session, row, stored.options, resolved.options)
+            self._audit_edit(session, actor, stored, resolved, draft.cleared)
+            row.name, row.preset, row.options = resolved.name, resolved.preset, dict(resolved.options)
+            row.version += 1
+            row.updated_at = time.time()
+            for secret in [s for s in row.secrets if s.name in draft.cleared - resolved.typed]:
+                row.secrets.remove(secret)
+            self._store_secrets(session, row, resolved)
+            if gone:
+                # What was seen and counted elsewhere says nothing of the new place.
+                forget(row.status)
+            _look_soon(session, row.id, count=bool(gone))
+            edited = info(row)
+        self._drivers.retire(stored.id, "")
+        self._caches.forget(stored.id)
+        return edited
+
+    def remove(self, actor: Actor, name: str) -> None:
+        """Forget a backend and its secrets; its objects stay where they are. Raises ``CONFLICT`` for the
+        active one and for one that an unfinished migration uses."""
+        actor.require(Permission.CONFIGURE)
+        with self._database.write() as session:
+            row = named(session, name)
+            if row.active:
+                raise StowageError(
+                    Kind.CONFLICT,
+                    f"“{name}” is the active backend and cannot be removed.",
+                    operation="remove backend",
+                    subject=name,
+                    remedy="Make another backend the active one first.",
+                )
+            _refuse_in_use(session, row, "removed")
+            refuse_waiting(session, row, "removed")
+            self._audit.record(session, actor, "backend.remove", name, preset=row.preset)
+            session.delete(row)
+            backend_id = row.id
+        self._drivers.retire(backend_id, "")
+        self._caches.forget(backend_id)
+
+    def fallback_order(self, actor: Actor, names: Sequence[str]) -> None:
+        """Where a read looks next, in this order; backends not named are not asked."""
+        actor.require(Permission.CONFIGURE)
+        if len(set(names)) != len(names):
+            raise InvalidInput("names", "A backend is named twice in the fallback order.")
+        if len(names) > MOST_FALLBACK:
+            raise InvalidInput(
+                "names",
+                f"The fallback order holds at most {MOST_FALLBACK} backends.",
+                remedy="A read that finds nothing asks all of them: leave some out.",
+            )
+        with self._database.write() as session:
+            rows = [named(session, name) for name in names]
+            session.execute(update(Backend).values(fallback_position=None))
+            for position, row in enumerate(rows, start=1):
+                row.fallback_position = position
+            self._audit.record(session, actor, "backend.fallback_order", ", ".join(names))
+
+    def refresh(self, actor: Actor, name: str | None = None) -> None:
+        """Have one backend, or all of them, checked and counted in the background."""
+        actor.require(Permission.TEST)
+        self._keys.require_open()
+        with self._database.write() as session:
+            rows = [named(session, name)] if name is not None else list(session.scalars(select(Backend)))
+            for row in rows:
+                _look_soon(session, row.id)
+                row.status.counting_at = time.time()
+            self._audit.record(session, actor, "backend.refresh", name if name is not None else "all")
+
+    def driver(self, name: str, *, label: str = "") -> Driver:
+        """The backend's driver, kept open for the next caller; do not close it.
+
+        With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
+        speaks to the backend itself: no cache, and no other backend behind it. What waits there for other
+        backends is shown only to those who put it there and send it home.
+        Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
+        """
+        self._keys.require_open()
+        stored = self._stored(name)
+
+        def build() -> Driver:
+            secrets = self._to_be_sent(stored)
+            told = self._caches.told(stored.id, stored.version, reads=not label)
+            options = complete(stored.driver, stored.options)
+            place = registry.build(stored.driver, options, secrets, told=told, folders=self._folders)
+            return around(
+                self._database, self._circuits, stored, place, label=label, driver_of=self._stand_in
+            )
+
+        return self._drivers.get(stored.id, stored.version, label, build)
+
+    def whole(self, name: str, *, label: str) -> Driver:
+        """The backend's driver for looking at all it has: what waits to be sent home to it is there too.
+        The rest as :meth:`driver` with a label."""
+        home = self.driver(name, label=label)
+        return with_what_waits(self._database, self._stored(name), home, self._stand_in)
+
+    def _stand_in(self, name: str) -> Driver:
+        return self.driver(name, label=STAND_IN)
+
+    def release(self, label: str) -> None:
+        """Close the drivers opened under a label. Idempotent."""
+        self._drivers.release(label)
+
+    def draft_driver(self, draft: Draft) -> Driver:
+        """A driver for something not saved yet. The caller closes it. Raises as ``add`` and ``edit`` do."""
+        self._keys.require_open()
+        resolved = self.resolve(draft)
+        return registry.build(resolved.driver, resolved.options, resolved.secrets, folders=self._folders)
+
+    def close(self) -> None:
+        """Close every driver. Idempotent."""
+        self._drivers.close()
+
+    def _to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
+        """The secrets for a driver, each only if its options send it where it was entered for."""
+        names = frozenset(name for name in stored.tokens if not sent_nowhere(stored.options, name))
+        secrets = self._open(stored, names)
+        for name in sorted(names):
+            if differing(from_text(stored.sent_to[name]), stored.driver, stored.options, name):
+                raise _sent_elsewhere(stored.name)
+        for option in required(stored.driver):
+            if option.name not in secrets:
+                raise _sent_elsewhere(stored.name)
+        return secrets
+
+    def _open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
+        try:
+            return self._opened(stored, names)
+        except StowageError as error:
+            if error.kind is not Kind.SEALED:
+                raise
+        # A rotation sealed them again between our read and now; the row says it with the new key.
+        again = self._stored(stored.name)
+        if again.version != stored.version:
+            raise _edited_meanwhile(stored.name)
+        return self._opened(again, names)
+
+    def _opened(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
+        return {
+            name: self._keys.open(token, place_of_secret(stored.id, name, stored.sent_to[name]))
+            for name, token in stored.tokens.items()
+            if name in names
+        }
+
+    def _stored(self, name: str) -> Stored:
+        stored = self._read(name)
+        if not all(stored.sent_to.values()):
+            # Stored by an earlier version, and the key was away when this one started.
+            self._keys.bind()
+            stored = self._read(name)
+        return stored
+
+    def _read(self, name: str) -> Stored:
+        with self._database.read() as session:
+            row = named(session, name)
+            return Stored(
+                row.id,
+                row.name,
+                row.driver,
+                row.preset,
+                dict(row.options),
+                row.version,
+                tokens={secret.name: secret.sealed for secret in row.secrets},
+                sent_to={secret.name: secret.sent_to for secret in row.secrets},
+            )
+
+    def _store_secrets(self, session: Session, row: Backend, resolved: Resolved) -> None:
+        present = {secret.name: secret for secret in row.secrets}
+        made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
+        for name in resolved.typed:
+            secret = resolved.secrets[name]
+            sent_to = to_text(recipient(row.driver, resolved.options, name))
+            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name, sent_to))
+            # Of a password that a person chose, or a pasted file, the end is no hint to show.
+            hint = _hint(secret) if name in made else ""
+            if name in present:
+                present[name].sealed, present[name].hint, present[name].sent_to = sealed, hint, sent_to
+            else:
+                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint, sent_to=sent_to))
+
+    def _audit_edit(
+        self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
+    ) -> None:
+        names = changes(stored, resolved.options)
+        detail = redacted(
+            specs(resolved.preset),
+            {n: f"{stored.options.get(n, '')} → {resolved.options.get(n, '')}" for n in names},
+        )
+        extra = {"renamed_to": resolved.name} if resolved.name != stored.name else {}
+        self._audit.record(
+            session,
+            actor,
+            "backend.edit",
+            stored.name,
+            **extra,
+            **_prefixed(detail, resolved.typed | cleared),
+        )
+
+
+def _look_soon(session: Session, backend_id: int, *, count: bool = True) -> None:
+    enqueue(session, JobKind.CHECK, backend_id)
+    if count:
+        enqueue(session, JobKind.COUNT, backend_id)
+
+
+def _refuse_taken(session: Session, name: str) -> None:
+    if session.scalar(select(Backend.id).where(Backend.name == name)) is not None:
+        raise InvalidInput("name", f"There is already a backend “{name}”.", remedy="Choose another name.")
+
+
+def _refuse_in_use(session: Session, row: Backend, deed: str) -> None:
+    final = [state.value for state in State if state.final]
+    migration = session.scalar(
+        select(Migration.id)
+        .where(or_(Migration.source_id == row.id, Migration.destination_id == row.id))
+        .where(Migration.state.not_in(final))
+        .limit(1)
+    )
+    if migration is not None:
+        raise StowageError(
+            Kind.CONFLICT,
+            f"“{row.name}” cannot be {deed}: migration {migration} uses it and is not finished.",
+            operation="change backend",
+            subject=row.name,
+            remedy="Wait for the migration to finish, or cancel it.",
+        )
+
+
+def _edited_meanwhile(name: str) -> StowageError:
+    return StowageError(
+        Kind.CONFLICT,
+        f"Somebody else changed “{name}” meanwhile.",
+        operation="edit backend",
+        subject=name,
+        remedy="Open the form again and repeat the change.",
+    )
+
+
+def _sent_elsewhere(name: str) -> StowageError:
+    return StowageError(
+        Kind.DAMAGED,
+        f"The address of “{name}”, or a secret of it, was changed outside Stowage: nothing secret is sent.",
+        operation="open secret",
+        subject=name,
+        remedy="Edit the backend, look at its address and enter its secrets again.",
+        retryable=False,
+    )
+
+
+def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, str]:
+    """Option names as audit fields: apart from the audit log's own, and secrets only as names."""
+    fields = {f"option.{name}": value for name, value in detail.items()}
+    if secrets:
+        fields["secrets"] = ", ".join(sorted(secrets))
+    return fields
+
+
+def _hint(secret: Secret) -> str:
+    plain = secret.reveal()
+    return plain[-HINT:] if len(plain) >= SHORTEST_HINTED else ""

@@ -1,0 +1,105 @@
+"""Rows of waiting objects: what is written in them, and who holds them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import fields
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
+from dashboard.services.processes import is_alive
+from dashboard.storage.paths import key_text
+from dashboard.storage.types import Attributes
+from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting
+
+READABLE = ("waiting", "sending", "settling")
+"""The states in which it is what readers of its key get."""
+LEASE = 300.0
+"""Seconds for which a writer is believed to be at work when its process cannot be asked after."""
+LATEST = 86_400.0
+"""Seconds after which nothing arrives any more of what a process tried that was killed."""
+MOST_ATTEMPTS = 64
+
+
+def waiting_of(row: WaitingObject) -> Waiting:
+    """A row as the wrapper knows it."""
+    return Waiting(
+        number=row.id,
+        key=key_text(row.key),
+        stand_in=row.stand_in_id,
+        stored_key=key_text(row.stored_key),
+        size=row.size,
+        md5=row.md5,
+        since=row.since,
+        attributes=attributes_from(row.attributes),
+        attempts=attempts_from(row.attempts),
+        create_only=row.create_only,
+    )
+
+
+def attributes_text(attributes: Attributes) -> str:
+    """Attributes as JSON."""
+    found = {each.name: getattr(attributes, each.name) for each in fields(attributes)}
+    return json.dumps({**found, "metadata": dict(attributes.metadata)})
+
+
+def attributes_from(text: str | None) -> Attributes | None:
+    """The way back."""
+    return Attributes(**json.loads(text)) if text is not None else None
+
+
+def attempts_text(attempts: Iterable[Attempt]) -> str:
+    """One line each: MD5, size, time, and ``late`` where it may have arrived later. The newest win."""
+    newest: dict[tuple[str, int, bool], Attempt] = {}
+    for each in sorted(attempts, key=lambda each: each.at):
+        newest.pop((each.md5, each.size, each.late), None)
+        newest[each.md5, each.size, each.late] = each
+    kept = list(newest.values())[-MOST_ATTEMPTS:]
+    return "\n".join(f"{each.md5} {each.size} {each.at:.3f}{' late' if each.late else ''}" for each in kept)
+
+
+def attempts_from(text: str) -> tuple[Attempt, ...]:
+    """The way back."""
+    found = (line.split() for line in text.splitlines())
+    return tuple(Attempt(md5, int(size), float(at), late == ["late"]) for md5, size, at, *late in found)
+
+
+def is_unsettled(row: WaitingObject) -> bool:
+    """Whether something older may still arrive at home under its key."""
+    return row.state in ("sending", "settling") or any(each.late for each in attempts_from(row.attempts))
+
+
+def is_held(session: Session, home_id: int, key: bytes) -> bool:
+    """Whether some writer may be replacing this key at home."""
+    query = select(WaitingHold).where(WaitingHold.home_id == home_id, WaitingHold.key == key)
+    return any(_counts(hold) for hold in session.scalars(query))
+
+
+def left_by_the_dead(session: Session, home_id: int, key: bytes) -> list[WaitingTry]:
+    """Contents of this key that were on their way home when their process ended; of one that cannot be
+    asked after, once the lease is over."""
+    query = select(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.key == key)
+    return [each for each in session.scalars(query) if not _lives(each)]
+
+
+def drop_what_the_dead_left(session: Session, home_id: int) -> None:
+    """Remove the holds of writers that were killed, and what they tried too long ago to arrive any more."""
+    for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
+        if not _counts(hold):
+            session.delete(hold)
+    long_ago = time.time() - LATEST
+    session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < long_ago))
+
+
+def _lives(attempt: WaitingTry) -> bool:
+    alive = is_alive(attempt.owner)
+    return alive if alive is not None else attempt.at + LEASE > time.time()
+
+
+def _counts(hold: WaitingHold) -> bool:
+    alive = is_alive(hold.owner)
+    return alive if alive is not None else hold.until > time.time()

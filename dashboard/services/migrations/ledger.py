@@ -1,0 +1,399 @@
+"""The ledger of one migration in ``work.db``: what the engine writes to.
+
+One transaction per call, begun with the write lock held; the fence is compared inside it. A lock of this
+process queues its own writers first, because SQLite's busy back-off is unfair and would starve one.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dashboard.migration.ledger import (
+    Claimed,
+    FencedOut,
+    Finished,
+    Live,
+    Planned,
+    Settled,
+    Unswept,
+    Verdict,
+    add_up,
+    deleted_delta,
+    planned_delta,
+    replanned_delta,
+    state_delta,
+)
+from dashboard.migration.types import Action, Counters, ObjectState
+from dashboard.models.work import counters, listing, live, names, objects
+from dashboard.services.migrations.ledger_engine import create_work_tables, patient_transaction, writer
+from dashboard.services.migrations.ledger_folders import forget_folders
+from dashboard.services.migrations.ledger_groups import count_failures
+from dashboard.services.migrations.ledger_names import hold_names
+from dashboard.services.migrations.ledger_queries import keys_in_parts, read_counters
+from dashboard.services.migrations.ledger_rows import (
+    HAND_BACK,
+    JUDGE,
+    REPLAN,
+    SEE,
+    SEE_OWN_KEY,
+    SETTLE,
+    entry_values,
+    hand_back_values,
+    may_change,
+    own_keys_among,
+    plan_values,
+    seen_values,
+    settle_values,
+    take_out_failures,
+    verdict_values,
+)
+from dashboard.storage.types import Entry
+
+__all__ = ["SqlLedger", "create_work_tables"]
+
+MOST = 2**62
+"""The highest count of bytes: twice this would be more than an integer column holds."""
+
+
+class SqlLedger:
+    """The ledger over an engine for ``work.db``.
+
+    ``fence``: the run's number when the job runner hands them out; it must grow from run to run of one
+    migration. Without one, ``begin`` takes the next number itself.
+    """
+
+    def __init__(self, engine: Engine, migration_id: int, *, fence: int | None = None) -> None:
+        self._reader = engine
+        self._writer = writer(engine)
+        self._id = migration_id
+        self._asked = fence
+        self._fence = -1
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def _write(self, delta: Mapping[str, int] | None = None) -> Iterator[Connection]:
+        """A transaction whose first statement checks the fence and applies ``delta``."""
+        with self._lock, patient_transaction(self._writer) as connection:
+            self._count(connection, delta or {})
+            yield connection
+
+    def _count(self, connection: Connection, delta: Mapping[str, int]) -> None:
+        # Sums that no column could hold stay at the most: whoever lists them is wrong about them.
+        values: dict[str, Any] = {
+            name: func.min(counters.c[name] + max(-MOST, min(n, MOST)), MOST)
+            for name, n in delta.items()
+            if n
+        }
+        mine = (counters.c.migration_id == self._id) & (counters.c.fence == self._fence)
+        changed = connection.execute(update(counters).where(mine).values(values or {"fence": self._fence}))
+        if changed.rowcount != 1:
+            raise FencedOut
+
+    # ---- taking over
+
+    def begin(self) -> Counters:
+        """See ``Ledger.begin``."""
+        with self._lock, patient_transaction(self._writer) as connection:
+            connection.execute(upsert(counters).values(migration_id=self._id).on_conflict_do_nothing())
+            mine = counters.c.migration_id == self._id
+            stored = connection.scalar(select(counters.c.fence).where(mine)) or 0
+            if self._fence < 0:
+                self._fence = stored + 1 if self._asked is None else self._asked
+            if self._fence < stored:
+                raise FencedOut
+            connection.execute(update(counters).where(mine).values(fence=self._fence))
+            unnamed = mine & (counters.c.token == "")
+            connection.execute(update(counters).where(unnamed).values(token=secrets.token_hex(16)))
+            connection.execute(
+                update(objects)
+                .where(self._in(ObjectState.IN_FLIGHT))
+                .values(state=ObjectState.PENDING.value, interrupted=1)
+            )
+        return self.counters()
+
+    def token(self) -> str:
+        """See ``Ledger.token``."""
+        query = select(counters.c.token).where(counters.c.migration_id == self._id)
+        with self._reader.connect() as connection:
+            return str(connection.scalar(query) or "")
+
+    def unswept(self, limit: int) -> Sequence[Unswept]:
+        """See ``Ledger.unswept``."""
+        c = objects.c
+        query = (
+            select(c.id, c.key, c.action, c.destination_key, c.started_at)
+            .where(c.migration_id == self._id, c.interrupted == 1)
+            .order_by(c.id)
+            .limit(limit)
+        )
+        with self._reader.connect() as connection:
+            return [
+                Unswept(r.id, r.key, Action(r.action), r.destination_key, r.started_at or 0.0)
+                for r in connection.execute(query)
+            ]
+
+    def swept(self, ids: Sequence[int]) -> None:
+        """See ``Ledger.swept``."""
+        with self._write() as connection:
+            connection.execute(update(objects).where(objects.c.id.in_(ids)).values(interrupted=2))
+
+    # ---- planning
+
+    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
+        """See ``Ledger.record``."""
+        planned = {row.key: row for row in rows}
+        if not planned:
+            return 0
+        with self._write() as connection:
+            known = {row.key: row for row in connection.execute(self._by_key(list(planned)))}
+            new = [row for key, row in planned.items() if key not in known and not again]
+            stale = [(known[key], row) for key, row in planned.items() if key in known]
+            stale = [(old, row) for old, row in stale if may_change(old, row, again=again)]
+            if again:
+                # What came there since the plan that people saw is not theirs to replace.
+                stale = [(old, replace(row, found=old.found)) for old, row in stale]
+            delta: dict[str, int] = {}
+            for old, row in stale:
+                add_up(delta, replanned_delta(Action(old.action), ObjectState(old.state), old.size, row))
+            for row in new:
+                add_up(delta, planned_delta(row))
+            if new:
+                connection.execute(
+                    insert(objects), [{"migration_id": self._id, **plan_values(row)} for row in new]
+                )
+            failed_before = [(old.kind, old.reason) for old, _ in stale if old.state == ObjectState.FAILED]
+            take_out_failures(connection, self._id, Counter(failed_before))
+            if stale:
+                connection.execute(REPLAN, [{"b_id": old.id, **plan_values(row)} for old, row in stale])
+            if delta:
+                self._count(connection, delta)
+            failed = [row for row in [*new, *(row for _, row in stale)] if row.state is ObjectState.FAILED]
+            count_failures(connection, self._id, [(row.key, row.why) for row in failed if row.why])
+        return len(new)
+
+    def _by_key(self, keys: Sequence[str]) -> Select[Any]:
+        c = objects.c
+        plan = (c.id, c.key, c.size, c.modified, c.etag, c.found, c.state, c.action, c.kind, c.reason)
+        return select(*plan, c.attempts, c.interrupted).where(c.migration_id == self._id, c.key.in_(keys))
+
+    def forget_folders(self) -> None:
+        """See ``Ledger.forget_folders``."""
+        with self._write() as connection:
+            forget_folders(connection, self._id)
+
+    def markers(self) -> Sequence[str]:
+        """See ``Ledger.markers``."""
+        query = select(counters.c.markers).where(counters.c.migration_id == self._id)
+        with self._reader.connect() as connection:
+            return tuple(json.loads(connection.scalar(query) or "[]"))
+
+    def keep_markers(self, keys: Sequence[str]) -> None:
+        """See ``Ledger.keep_markers``."""
+        mine = counters.c.migration_id == self._id
+        with self._write() as connection:
+            connection.execute(update(counters).where(mine).values(markers=json.dumps(list(keys))))
+
+    def listing_done(self) -> None:
+        """See ``Ledger.listing_done``."""
+        with self._write() as connection:
+            connection.execute(
+                update(counters).where(counters.c.migration_id == self._id).values(listing_final=True)
+            )
+
+    def clear_listing(self) -> None:
+        """See ``Ledger.clear_listing``."""
+        self._clear(listing, listing.c.key)
+
+    def _clear(self, table: Table, key: ColumnElement[Any]) -> None:
+        # In pieces, so that other writers get their turn.
+        keys = select(key).where(table.c.migration_id == self._id).limit(5000)
+        gone = 1
+        while gone:
+            with self._write() as connection:
+                mine = (table.c.migration_id == self._id) & key.in_(keys)
+                gone = connection.execute(delete(table).where(mine)).rowcount
+
+    def keep_listing(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.keep_listing``."""
+        if not entries:
+            return
+        with self._write() as connection:
+            connection.execute(
+                insert(listing).prefix_with("OR REPLACE"),
+                [{"migration_id": self._id, **entry_values(entry)} for entry in entries],
+            )
+
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """See ``Ledger.look_up``."""
+        c = listing.c
+        query = select(c.key, c.size, c.modified, c.etag).where(c.migration_id == self._id, c.key.in_(keys))
+        with self._reader.connect() as connection:
+            return {row.key: Entry(*row) for row in connection.execute(query)}
+
+    def clear_names(self) -> None:
+        """See ``Ledger.clear_names``."""
+        self._clear(names, names.c.folded)
+
+    def hold_names(self, pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """See ``Ledger.hold_names``."""
+        if not pairs:
+            return {}
+        with self._write() as connection:
+            return hold_names(connection, self._id, pairs)
+
+    # ---- copying
+
+    def claim(self, limit: int, now: float) -> Sequence[Claimed]:
+        """See ``Ledger.claim``."""
+        c = objects.c
+        oldest = select(c.id).where(self._in(ObjectState.PENDING)).order_by(c.id).limit(limit)
+        take = (
+            update(objects)
+            .where(c.id.in_(oldest.scalar_subquery()))
+            .values(
+                state=ObjectState.IN_FLIGHT.value,
+                # What an earlier run may have written is as old as that run's beginning with it.
+                started_at=case(
+                    ((c.interrupted > 0) | (c.source_version != ""), func.coalesce(c.started_at, now)),
+                    else_=now,
+                ),
+            )
+            .returning(
+                c.id,
+                c.key,
+                c.size,
+                c.action,
+                c.modified,
+                c.etag,
+                c.attempts,
+                c.interrupted > 0,
+                c.source_version != "",
+                c.destination_key,
+                c.started_at,
+                c.found,
+            )
+        )
+        with self._write() as connection:
+            rows = connection.execute(take).all()
+        claimed = [
+            Claimed(r[0], r[1], r[2], Action(r[3]), r[4], r[5], r[6], bool(r[7]), bool(r[8]), *r[9:])
+            for r in rows
+        ]
+        return sorted(claimed, key=lambda row: row.id)
+
+    def settle(self, results: Sequence[Settled]) -> None:
+        """See ``Ledger.settle``."""
+        if not results:
+            return
+        delta: dict[str, int] = {}
+        for r in results:
+            add_up(delta, state_delta(ObjectState.IN_FLIGHT, r.state, r.listed, r.size))
+        with self._write(delta) as connection:
+            back = [hand_back_values(r) for r in results if r.state is ObjectState.PENDING]
+            done = [settle_values(r) for r in results if r.state is not ObjectState.PENDING]
+            for statement, parameters in ((HAND_BACK, back), (SETTLE, done)):
+                # An empty list would run the statement once, without parameters.
+                if parameters and connection.execute(statement, parameters).rowcount != len(parameters):
+                    raise FencedOut
+            failed = [(r.key, r.why) for r in results if r.state is ObjectState.FAILED and r.why]
+            count_failures(connection, self._id, failed)
+
+    # ---- closing
+
+    def see(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.see``."""
+        if not entries:
+            return
+        values = [seen_values(entry, self._id, self._fence) for entry in entries]
+        with self._write() as connection:
+            connection.execute(SEE, values)
+            own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
+            if own:
+                connection.execute(SEE_OWN_KEY, [each for each in values if each["b_key"] in own])
+
+    def finished(
+        self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
+    ) -> Sequence[Finished]:
+        """See ``Ledger.finished``."""
+        c = objects.c
+        query = select(
+            c.id,
+            c.key,
+            c.size,
+            c.state,
+            c.modified,
+            c.etag,
+            c.destination_key,
+            c.destination_etag,
+            c.source_version,
+            func.abs(c.seen) == self._fence,
+        ).where(self._in(state), c.id > after, c.deleted.is_(False))
+        if unseen:
+            query = query.where(c.seen != self._fence)
+        with self._reader.connect() as connection:
+            rows = connection.execute(query.order_by(c.id).limit(limit)).all()
+        return [
+            Finished(r[0], r[1], r[2], ObjectState(r[3]), r[4], r[5], r[6], r[7], r[8], bool(r[9]))
+            for r in rows
+        ]
+
+    def judge(self, verdicts: Sequence[Verdict]) -> None:
+        """See ``Ledger.judge``."""
+        if not verdicts:
+            return
+        delta: dict[str, int] = {}
+        for v in verdicts:
+            add_up(delta, state_delta(v.row.state, v.state, v.row.size, v.row.size))
+            if v.deleted:
+                add_up(delta, deleted_delta(v.row.size))
+        with self._write(delta) as connection:
+            changed = connection.execute(JUDGE, [verdict_values(v) for v in verdicts])
+            if changed.rowcount != len(verdicts):
+                raise FencedOut
+            failed = [(v.row.key, v.why) for v in verdicts if v.state is ObjectState.FAILED and v.why]
+            count_failures(connection, self._id, failed)
+
+    # ---- watching
+
+    def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
+        """See ``Ledger.in_parts``."""
+        return keys_in_parts(self._reader, self._id, keys)
+
+    def counters(self) -> Counters:
+        """See ``Ledger.counters``."""
+        return read_counters(self._reader, self._id)
+
+    def publish(self, live_now: Live) -> None:
+        """See ``Ledger.publish``."""
+        status = {"at": live_now.at, "status": json.dumps(asdict(live_now))}
+        with self._write() as connection:
+            connection.execute(
+                upsert(live)
+                .values(migration_id=self._id, **status)
+                .on_conflict_do_update(index_elements=["migration_id"], set_=status)
+            )
+
+    def _in(self, state: ObjectState) -> ColumnElement[bool]:
+        return (objects.c.migration_id == self._id) & (objects.c.state == state.value)

@@ -1,0 +1,197 @@
+"""What pages, the API and commands ask of ledgers, and the changes people make to them.
+
+Everything a poll calls reads one row, or a handful, by primary key or index.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, select, update
+
+from dashboard.migration.ledger import ANYTHING, IN_PARTS, Live
+from dashboard.migration.types import (
+    Action,
+    Counters,
+    FailureGroup,
+    InFlight,
+    LedgerRow,
+    ObjectState,
+)
+from dashboard.models.work import counters, failure_groups, listing, live, names, objects
+from dashboard.services.migrations.ledger_engine import writer
+from dashboard.services.migrations.ledger_folders import list_again
+from dashboard.services.migrations.ledger_rows import take_out_failures
+
+CHUNK = 2000
+"""Rows that one transaction of a long change touches."""
+PAUSE = 0.003
+"""Seconds between two of them, so that other writers get their turn."""
+
+_COUNTER_NAMES = tuple(Counters.__dataclass_fields__)
+_ROW_COLUMNS = tuple(objects.c[name] for name in LedgerRow.__dataclass_fields__)
+
+
+def read_counters(engine: Engine, migration_id: int) -> Counters:
+    """The exact totals of a migration; zeros when it has no ledger yet."""
+    query = select(*(counters.c[name] for name in _COUNTER_NAMES)).where(
+        counters.c.migration_id == migration_id
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    return Counters(**row._mapping) if row else Counters()
+
+
+def keys_in_parts(engine: Engine, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
+    """See ``Ledger.in_parts``."""
+    c = objects.c
+    query = select(c.key).where(
+        c.migration_id == migration_id,
+        c.key.in_(keys),
+        c.size >= IN_PARTS,
+        c.state != ObjectState.SKIPPED.value,
+    )
+    with engine.connect() as connection:
+        return frozenset(connection.scalars(query))
+
+
+class LedgerQueries:
+    """All ledgers of ``work.db``. Thread-safe; every call is its own short transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def counters(self, migration_id: int) -> Counters:
+        """The exact totals; zeros when there is no ledger yet."""
+        return read_counters(self._engine, migration_id)
+
+    def in_parts(self, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
+        """See ``Ledger.in_parts``."""
+        return keys_in_parts(self._engine, migration_id, keys)
+
+    def live(self, migration_id: int) -> Live:
+        """What the run last said is happening; see ``Live.at`` for when that was."""
+        with self._engine.connect() as connection:
+            text = connection.scalar(select(live.c.status).where(live.c.migration_id == migration_id))
+        if text is None:
+            return Live()
+        status = json.loads(text)
+        in_flight = tuple(InFlight(**one) for one in status.pop("in_flight"))
+        eta = status.pop("eta")
+        return Live(in_flight=in_flight, eta=tuple(eta) if eta else None, **status)
+
+    def failures(self, migration_id: int, *, limit: int = 100) -> tuple[FailureGroup, ...]:
+        """Failed objects grouped by reason, the largest group first."""
+        c = failure_groups.c
+        query = (
+            select(c.kind, c.reason, c.remedy, c.example, c.objects)
+            .where(c.migration_id == migration_id)
+            .order_by(c.objects.desc(), c.kind, c.reason)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return tuple(FailureGroup(*row) for row in connection.execute(query))
+
+    def rows(
+        self,
+        migration_id: int,
+        *,
+        state: ObjectState | None = None,
+        kind: str = "",
+        reason: str = "",
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> tuple[LedgerRow, ...]:
+        """A page of rows by id. Without a state, all of them."""
+        c = objects.c
+        wanted: list[ColumnElement[bool]] = [c.migration_id == migration_id, c.id > after_id]
+        if state is not None:
+            wanted.append(c.state == state.value)
+        if kind:
+            wanted.append(c.kind == kind)
+        if reason:
+            wanted.append(c.reason == reason)
+        query = select(*_ROW_COLUMNS).where(*wanted).order_by(c.id).limit(limit)
+        with self._engine.connect() as connection:
+            return tuple(_ledger_row(row) for row in connection.execute(query))
+
+    def pages(self, migration_id: int, *, size: int = CHUNK) -> Iterator[tuple[LedgerRow, ...]]:
+        """All rows, page by page; no transaction stays open between two pages."""
+        after = 0
+        while page := self.rows(migration_id, after_id=after, limit=size):
+            yield page
+            after = page[-1].id
+
+    def retry_failed(self, migration_id: int) -> int:
+        """Hand all failed rows back to the next run; returns how many. In chunks, each with its counters,
+        so it can be interrupted and called again. Not while a run of this migration is at work. Where folders
+        could not be read, the next run lists the source anew."""
+        with writer(self._engine).begin() as connection:
+            list_again(connection, migration_id)
+        return self._in_chunks(_retry_some, migration_id)
+
+    def forget(self, migration_id: int) -> None:
+        """Remove everything about a migration, in chunks. Idempotent."""
+        self._in_chunks(_forget_some, objects, objects.c.id, migration_id)
+        self._in_chunks(_forget_some, listing, listing.c.key, migration_id)
+        self._in_chunks(_forget_some, names, names.c.folded, migration_id)
+        with writer(self._engine).begin() as connection:
+            for table in (failure_groups, live, counters):
+                connection.execute(delete(table).where(table.c.migration_id == migration_id))
+
+    def _in_chunks(self, change: Callable[..., int], *arguments: Any) -> int:
+        """Repeat a change, one transaction each time, until it finds nothing more to do."""
+        total = 0
+        while True:
+            with writer(self._engine).begin() as connection:
+                done = change(connection, *arguments)
+            if not done:
+                return total
+            total += done
+            time.sleep(PAUSE)
+
+
+def _ledger_row(row: Row[Any]) -> LedgerRow:
+    values = dict(row._mapping)
+    values["state"] = ObjectState(values["state"])
+    values["action"] = Action(values["action"])
+    return LedgerRow(**values)
+
+
+def _retry_some(connection: Connection, migration_id: int) -> int:
+    c = objects.c
+    page = (
+        select(c.id)
+        .where(c.migration_id == migration_id, c.state == ObjectState.FAILED.value)
+        .order_by(c.id)
+        .limit(CHUNK)
+    )
+    ids = connection.scalars(page).all()
+    if not ids:
+        connection.execute(delete(failure_groups).where(failure_groups.c.migration_id == migration_id))
+        return 0
+    some = c.id.in_(ids)
+    size = connection.scalar(select(func.coalesce(func.sum(c.size), 0)).where(some)) or 0
+    groups = connection.execute(select(c.kind, c.reason, func.count()).where(some).group_by(c.kind, c.reason))
+    take_out_failures(connection, migration_id, {(kind, reason): n for kind, reason, n in groups})
+    connection.execute(
+        update(objects)
+        .where(some)
+        .values(state=ObjectState.PENDING.value, attempts=0, kind="", reason="", remedy="", found=ANYTHING)
+    )
+    connection.execute(
+        update(counters)
+        .where(counters.c.migration_id == migration_id)
+        .values(failed=counters.c.failed - len(ids), failed_bytes=counters.c.failed_bytes - size)
+    )
+    return len(ids)
+
+
+def _forget_some(connection: Connection, table: Table, key: Any, migration_id: int) -> int:
+    some = select(key).where(table.c.migration_id == migration_id).limit(CHUNK)
+    return connection.execute(
+        delete(table).where(table.c.migration_id == migration_id, key.in_(some.scalar_subquery()))
+    ).rowcount

@@ -1,0 +1,82 @@
+"""A migration's row, counters and live figures, put together for pages, the API and the terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboard.jobs.types import JobKind, JobState
+from dashboard.migration.ledger import Live
+from dashboard.migration.types import Control, Counters, Outcome, Progress, State
+from dashboard.models.migrations import Job, Migration
+from dashboard.models.work import counters
+from dashboard.services.database import Database
+from dashboard.services.migrations.spec import from_json
+
+WAITS_AFTER = 3.0
+"""Seconds in the queue after which a migration is said to be waiting."""
+STALE = 15.0
+"""Seconds after which live figures are those of a run that is no more."""
+
+
+def waits(session: Session, row: Migration) -> bool:
+    """Whether the migration has been in the queue for a while, taken up by no runner."""
+    if not State(row.state).active:
+        return False
+    patient_until = time.time() - WAITS_AFTER
+    job = session.scalar(
+        select(Job)
+        .where(Job.kind == JobKind.MIGRATION, Job.subject_id == row.id)
+        .order_by(Job.id.desc())
+        .limit(1)
+    )
+    if job is None:
+        return False
+    if job.state == JobState.RUNNING:
+        return (job.lease_until or 0.0) < patient_until
+    return job.state == JobState.QUEUED and max(job.created_at, job.not_before) < patient_until
+
+
+def counters_of(database: Database, ids: Sequence[int]) -> Mapping[int, Counters]:
+    """The totals of many migrations in one query; those without a ledger are left out."""
+    names = tuple(Counters.__dataclass_fields__)
+    query = select(counters.c.migration_id, *(counters.c[name] for name in names)).where(
+        counters.c.migration_id.in_(ids)
+    )
+    with database.work_read() as connection:
+        rows = connection.execute(query).all()
+    return {row[0]: Counters(**dict(zip(names, row[1:], strict=True))) for row in rows}
+
+
+def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
+    """The one value that shows a migration. ``live`` counts only while it is fresh."""
+    state = State(row.state)
+    at_work = state.active and not waiting and live.at + STALE > time.time()
+    message, remedy = row.message, row.remedy
+    if waiting and not message:
+        message = "Waiting for a runner to take it up."
+        remedy = "One is there while “stowage run” is; it does two migrations at a time."
+    return Progress(
+        id=row.id,
+        source=row.source,
+        destination=row.destination,
+        spec=from_json(row.spec),
+        state=state,
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        counters=totals,
+        in_flight=live.in_flight if at_work else (),
+        rate_bytes=live.rate_bytes if at_work else 0.0,
+        rate_objects=live.rate_objects if at_work else 0.0,
+        elapsed=row.elapsed,
+        eta=live.eta if at_work else None,
+        stopping=state.active and row.control != Control.RUN,
+        message=message,
+        remedy=remedy,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,264 @@
+"""Migrations as people handle them: created, approved, paused, resumed, cancelled, retried, watched.
+
+Nothing here moves a byte. What people want goes into the row's ``control``; the runner reads it, and
+``work.py`` writes what became of it. Where no runner is at work, a wish is granted at
+once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dashboard.jobs.types import JobKind
+from dashboard.migration.ledger import Live
+from dashboard.migration.types import (
+    Control,
+    Counters,
+    FailureGroup,
+    LedgerRow,
+    ObjectState,
+    Progress,
+    Spec,
+    State,
+)
+from dashboard.models.migrations import Migration
+from dashboard.services.audit import AuditLog
+from dashboard.services.database import Database, storable
+from dashboard.services.jobs import at_work, enqueue, unqueue
+from dashboard.services.migrations.ledger import SqlLedger
+from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.migrations.places import refuse_overlap, refuse_read_only
+from dashboard.services.migrations.progress import assemble, counters_of, waits
+from dashboard.services.migrations.report import csv_lines
+from dashboard.services.migrations.rows import (
+    find,
+    find_backend,
+    go_on,
+    refuse_twin,
+    refused,
+)
+from dashboard.services.migrations.spec import check_spec, command_line, from_json, to_json
+from dashboard.services.permissions import Actor, Permission
+
+MOST_ROWS = 1000
+MOST_MIGRATIONS = 200
+
+
+class Migrations:
+    """Thread-safe. Every change is one transaction with its audit row; a repeated one is no error."""
+
+    def __init__(self, database: Database, audit: AuditLog) -> None:
+        self._database = database
+        self._audit = audit
+        self._ledgers = LedgerQueries(database.work)
+
+    # ---- wishes
+
+    def create(
+        self, actor: Actor, source: str, destination: str, spec: Spec, *, approve: bool = False
+    ) -> int:
+        """Begin to plan a migration; its id. With ``approve`` copying starts once all is listed,
+        otherwise it stops when everything is listed and waits. Raises ``InvalidInput`` naming the field."""
+        actor.require(Permission.MIGRATE)
+        check_spec(spec)
+        now = time.time()
+        with self._database.write() as session:
+            here = find_backend(session, source, "source")
+            there = find_backend(session, destination, "destination")
+            refuse_overlap((here.driver, here.options), (there.driver, there.options), spec.prefix)
+            refuse_read_only(here.options, there.options, spec)
+            row = Migration(
+                source=here.name,
+                source_id=here.id,
+                destination=there.name,
+                destination_id=there.id,
+                spec=to_json(spec),
+                state=State.PLANNING.value,
+                control=Control.RUN.value,
+                approved_at=now if approve else None,
+                approved_by=actor.name if approve else "",
+                created_by=actor.name,
+                created_at=now,
+            )
+            session.add(row)
+            session.flush()
+            if approve:
+                refuse_twin(session, row)
+            self._audit.record(
+                session,
+                actor,
+                "migration.create",
+                str(row.id),
+                command=command_line(source, destination, spec),
+                approved="yes" if approve else "no",
+            )
+            enqueue(session, JobKind.MIGRATION, row.id)
+            return row.id
+
+    def approve(self, actor: Actor, migration_id: int) -> None:
+        """Let copying begin; while planning goes on, once that is done."""
+        with self._wish(actor, migration_id) as (session, row, state):
+            if row.approved_at is not None and not state.final:
+                return
+            if state.final or row.control == Control.CANCEL:
+                raise refused(row, "can no longer be started")
+            row.approved_at, row.approved_by = time.time(), actor.name
+            refuse_twin(session, row)
+            self._audit.record(session, actor, "migration.approve", str(row.id))
+            if state is State.READY:
+                go_on(session, row)
+
+    def pause(self, actor: Actor, migration_id: int) -> None:
+        """Stop soon, keeping everything. Objects in flight finish or are dropped cleanly."""
+        with self._wish(actor, migration_id) as (session, row, state):
+            if state is State.PAUSED:
+                return
+            if not state.active or row.control == Control.CANCEL:
+                raise refused(row, "cannot be paused")
+            if row.control != Control.PAUSE:
+                row.control = Control.PAUSE.value
+                self._audit.record(session, actor, "migration.pause", str(row.id))
+            self._grant_if_idle(session, row, State.PAUSED)
+
+    def resume(self, actor: Actor, migration_id: int) -> None:
+        """Go on where it stopped; also after it failed as a whole."""
+        with self._wish(actor, migration_id) as (session, row, state):
+            if state.active and row.control == Control.RUN:
+                return
+            if row.control == Control.CANCEL or not (state.active or state in (State.PAUSED, State.FAILED)):
+                raise refused(row, "cannot go on")
+            self._audit.record(session, actor, "migration.resume", str(row.id))
+            go_on(session, row)
+
+    def cancel(self, actor: Actor, migration_id: int) -> None:
+        """Stop for good. What was copied stays; nothing half-written does."""
+        with self._wish(actor, migration_id) as (session, row, state):
+            if state is State.CANCELLED:
+                return
+            if state.final:
+                raise refused(row, "can no longer be cancelled")
+            if row.control != Control.CANCEL:
+                row.control = Control.CANCEL.value
+                self._audit.record(session, actor, "migration.cancel", str(row.id))
+            self._grant_if_idle(session, row, State.CANCELLED)
+
+    def retry_failed(self, actor: Actor, migration_id: int) -> int:
+        """Try the failed objects once more; how many. Raises ``CONFLICT`` when there are none."""
+        actor.require(Permission.MIGRATE)
+        with self._database.read() as session:
+            left = self._check_retry(session, find(session, migration_id))
+        # The ledger first: a crash in between leaves rows pending, and asking again goes on from there.
+        self._ledgers.retry_failed(migration_id)
+        with self._wish(actor, migration_id) as (session, row, _):
+            self._check_retry(session, row, known=left)
+            self._audit.record(session, actor, "migration.retry", str(row.id), objects=left)
+            go_on(session, row)
+            return left
+
+    # ---- watching
+
+    def progress(self, migration_id: int) -> Progress:
+        """How it stands. Cheap enough for polling. Raises ``NOT_FOUND``."""
+        with self._database.read() as session:
+            row = find(session, migration_id)
+            waiting = waits(session, row)
+        return assemble(row, self._ledgers.counters(row.id), self._live(row), waiting)
+
+    def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
+        """The newest migrations, or those older than ``before_id``."""
+        query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MOST_MIGRATIONS)))
+        if before_id is not None:
+            query = query.where(Migration.id < storable(before_id))
+        with self._database.read() as session:
+            rows = [(row, waits(session, row)) for row in session.scalars(query)]
+        totals = counters_of(self._database, [row.id for row, _ in rows])
+        return tuple(
+            assemble(row, totals.get(row.id, Counters()), self._live(row), waiting) for row, waiting in rows
+        )
+
+    def failures(self, migration_id: int) -> tuple[FailureGroup, ...]:
+        """The failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""
+        self._known(migration_id)
+        return self._ledgers.failures(migration_id)
+
+    def rows(
+        self,
+        migration_id: int,
+        *,
+        state: ObjectState | None = None,
+        kind: str = "",
+        reason: str = "",
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> tuple[LedgerRow, ...]:
+        """A page of the ledger by id. Raises ``NOT_FOUND``."""
+        self._known(migration_id)
+        limit = max(1, min(limit, MOST_ROWS))
+        return self._ledgers.rows(
+            migration_id, state=state, kind=kind, reason=reason, after_id=storable(after_id), limit=limit
+        )
+
+    def report(self, migration_id: int) -> Iterator[str]:
+        """The whole ledger as CSV lines, header first. Raises ``NOT_FOUND`` at once, not when consumed."""
+        self._known(migration_id)
+        return csv_lines(self._ledgers.pages(migration_id))
+
+    def command(self, migration_id: int) -> str:
+        """The command line that asks for the same migration. Raises ``NOT_FOUND``."""
+        row = self._known(migration_id)
+        return command_line(row.source, row.destination, from_json(row.spec))
+
+    # ---- inside
+
+    @contextmanager
+    def _wish(self, actor: Actor, migration_id: int) -> Iterator[tuple[Session, Migration, State]]:
+        actor.require(Permission.MIGRATE)
+        with self._database.write() as session:
+            row = find(session, migration_id)
+            yield session, row, State(row.state)
+
+    def _grant_if_idle(self, session: Session, row: Migration, state: State) -> None:
+        if at_work(session, JobKind.MIGRATION, row.id):
+            return
+        row.state = state.value
+        if state.final:
+            row.finished_at = time.time()
+        unqueue(session, JobKind.MIGRATION, row.id)
+        if self._left_behind(row.id):
+            # A runner died in the middle: the next one removes what it left at the destination.
+            enqueue(session, JobKind.MIGRATION, row.id)
+
+    def _left_behind(self, migration_id: int) -> bool:
+        if self._ledgers.rows(migration_id, state=ObjectState.IN_FLIGHT, limit=1):
+            return True
+        ledger = SqlLedger(self._database.work, migration_id)
+        return bool(ledger.unswept(1) or ledger.markers())
+
+    def _check_retry(self, session: Session, row: Migration, known: int = 0) -> int:
+        state = State(row.state)
+        if row.spec["dry_run"]:
+            raise refused(row, "was a dry run and has nothing to try again")
+        if state not in (State.FINISHED, State.FAILED, State.PAUSED):
+            again = "Start a new migration; what is there already will be skipped."
+            wait = "Wait until it has finished, or pause it first."
+            raise refused(
+                row, "cannot try its failed objects again", again if state is State.CANCELLED else wait
+            )
+        counters = self._ledgers.counters(row.id)
+        # Folders that could not be read are not counted any more once they are to be listed anew.
+        objects = max(known, counters.failed + counters.found - counters.done)
+        if not objects:
+            raise refused(row, "has no failed objects")
+        return objects
+
+    def _known(self, migration_id: int) -> Migration:
+        with self._database.read() as session:
+            return find(session, migration_id)
+
+    def _live(self, row: Migration) -> Live:
+        return self._ledgers.live(row.id) if State(row.state).active else Live()

@@ -1,0 +1,271 @@
+"""A migration as a job: the engine's world (drivers, ledger) tied to the rows people see."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from dashboard.errors import Kind, StowageError
+from dashboard.jobs.types import DONE, Job, JobContext, JobKind, Verdict
+from dashboard.migration.ledger import FencedOut
+from dashboard.migration.types import Control, Outcome, State
+from dashboard.models.backends import Backend
+from dashboard.models.migrations import Migration
+from dashboard.services.audit import AuditLog
+from dashboard.services.backends.name_rules import BackendNameRules
+from dashboard.services.backends.service import Backends
+from dashboard.services.database import Database, translated
+from dashboard.services.jobs import enqueue, holds
+from dashboard.services.migrations.ledger import SqlLedger
+from dashboard.services.migrations.ledger_engine import BUSY_SECONDS
+from dashboard.services.migrations.places import path
+from dashboard.services.migrations.spec import from_json
+from dashboard.services.permissions import Actor, Role
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+RUNNER = Actor("runner", Role.OPERATOR, "runner")
+ASK_EVERY = 0.2
+"""Seconds for which what people want is remembered."""
+NOTE_EVERY = 1.0
+"""Seconds between two notes of how long a migration has been running."""
+
+
+class MigrationWork:
+    """The handler of migration jobs. Idempotent: a job that was cut short goes on where it was."""
+
+    def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, most_workers: int) -> None:
+        self._database = database
+        self._audit = audit
+        self._backends = backends
+        self._most_workers = most_workers
+        self._names = BackendNameRules(database)
+
+    def run(self, context: JobContext) -> Verdict:
+        """Run it until it is final, paused, ready for approval, or the runner goes down."""
+        with self._database.read() as session:
+            row = session.get(Migration, context.job.subject_id)
+        if row is None:
+            return DONE
+        label = f"migration-{row.id}"
+        stragglers = False
+        try:
+            verdict = self._run(context, row, label)
+            stragglers = verdict.restart
+        except FencedOut:
+            # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
+            return Verdict(requeue=True)
+        except DatabaseError as error:
+            log.exception("The ledger of migration %d cannot be used", row.id)
+            raise _unwritten(row.id, translated(error)) from error
+        finally:
+            if not stragglers:
+                self._backends.release(label)
+        return verdict
+
+    def failed(self, job: Job, error: StowageError) -> None:
+        """The job ended with an error: so did the migration. It can be resumed."""
+        with self._database.write() as session:
+            row = session.get(Migration, job.subject_id)
+            if row is None or not State(row.state).active or not holds(session, job):
+                return
+            row.state, row.message, row.remedy = State.FAILED.value, error.reason, error.remedy
+            row.control, row.finished_at = Control.RUN.value, time.time()
+            self._audit.record(
+                session, RUNNER, "migration.fail", str(row.id), outcome="failed", reason=error.reason
+            )
+
+    def _run(self, context: JobContext, row: Migration, label: str) -> Verdict:
+        # Pages and short commands start without loading the engine.
+        from dashboard.migration.run import MigrationJob, run
+
+        ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job))
+        if not State(row.state).active:
+            if State(row.state) is not State.FINISHED:
+                # Stopped while no runner was at work, or with threads that hung: clear up after them.
+                ledger.begin()
+                source = self._driver(row.source_id, row.source, label)
+                destination = self._driver(row.destination_id, row.destination, label)
+                self._tidy(context, row, ledger, source, destination)
+            return Verdict(requeue=context.should_stop())
+        spec = from_json(row.spec)
+        spec = replace(spec, workers=min(spec.workers, self._most_workers))
+        # Before the driver is built: what it learns is not kept for what was edited meanwhile.
+        version = self._version(row.destination_id)
+        source = self._driver(row.source_id, row.source, label)
+        destination = self._driver(row.destination_id, row.destination, label)
+        watch = _Watch(self._database, self._audit, context, row.elapsed)
+        paths = (self._path(row.source_id), self._path(row.destination_id))
+        rules = partial(self._names.of, row.destination_id, version, destination, may_write=not spec.dry_run)
+        job = MigrationJob(row.id, spec, watch.approved, row.source, paths, rules)
+        result = run(job, source, destination, ledger, watch.control, on_state=watch.on_state)
+        if result.state is State.CANCELLED and not result.stragglers:
+            self._tidy(context, row, ledger, source, destination)
+        # With threads still hanging, the job comes once more in a fresh process, to clear up.
+        stragglers = result.stragglers > 0
+        return Verdict(requeue=watch.unfinished or stragglers, restart=stragglers)
+
+    def _tidy(
+        self, context: JobContext, row: Migration, ledger: SqlLedger, source: Driver, destination: Driver
+    ) -> None:
+        from dashboard.migration.leftovers import tidy
+
+        try:
+            tidy(destination, ledger, row.source, source=source, stop=context.stop)
+        except StorageError as error:
+            log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
+
+    def _version(self, backend_id: int | None) -> int:
+        with self._database.read() as session:
+            backend = session.get(Backend, backend_id) if backend_id is not None else None
+            return backend.version if backend else 0
+
+    def _path(self, backend_id: int | None) -> str:
+        with self._database.read() as session:
+            backend = session.get(Backend, backend_id) if backend_id is not None else None
+            return path(backend.driver, backend.options) if backend else ""
+
+    def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
+        current = self._backends.name_of(backend_id) if backend_id is not None else None
+        if current is None:
+            raise StowageError(
+                Kind.NOT_FOUND,
+                f"The backend “{name}” was removed.",
+                operation="migration",
+                subject=name,
+                remedy="Add it again and start a new migration; what is there already will be skipped.",
+            )
+        return self._backends.whole(current, label=label)
+
+
+class _Watch:
+    """What people want, told to the engine; what the engine says, told to people. Thread-safe reads."""
+
+    def __init__(self, database: Database, audit: AuditLog, context: JobContext, elapsed: float) -> None:
+        self._database = database
+        self._audit = audit
+        self._context = context
+        self._id = context.job.subject_id
+        self._elapsed = elapsed
+        self._began = time.monotonic()
+        self._asked_at = self._noted_at = float("-inf")
+        self._control = Control.RUN
+        self._approved = False
+        self.unfinished = False
+        """Whether the engine was stopped by other than a person's wish, so that the job has to go on."""
+
+    def control(self) -> Control:
+        """What people want now. A runner that goes down pauses; the row does not say so."""
+        self._ask()
+        return Control.PAUSE if self._context.should_stop() else self._control
+
+    def approved(self) -> bool:
+        """Whether copying may begin."""
+        self._ask()
+        return self._approved
+
+    def on_state(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
+        """Record a state in one fenced transaction, with its audit row and what follows from it. Waits for
+        a database that is busy."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._record(state, outcome, message, remedy)
+                return
+            except StowageError as error:
+                if error.operation != "database" or not error.retryable or time.monotonic() >= deadline:
+                    raise
+
+    def _record(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
+        with self._database.write() as session:
+            if not holds(session, self._context.job):
+                raise FencedOut
+            row = session.get(Migration, self._id)
+            if row is None:
+                raise FencedOut
+            row.elapsed = self._seconds()
+            # People may have changed their mind, or given their leave, while the engine came to rest.
+            if (state is State.PAUSED and row.control != Control.PAUSE) or (
+                state is State.READY and row.approved_at is not None
+            ):
+                self.unfinished = True
+                return
+            if row.started_at is None:
+                row.started_at = time.time()
+                self._audit.record(session, RUNNER, "migration.start", str(row.id))
+            row.state, row.outcome = state.value, outcome.value if outcome else None
+            row.message, row.remedy = message, remedy
+            if state.final:
+                self._close(session, row, state)
+
+    def _close(self, session: Session, row: Migration, state: State) -> None:
+        row.finished_at = time.time()
+        # A pause that came too late must not stop a retry before it has begun.
+        row.control = (Control.CANCEL if state is State.CANCELLED else Control.RUN).value
+        action = {State.FINISHED: "finish", State.CANCELLED: "stop", State.FAILED: "fail"}[state]
+        detail = {"outcome": row.outcome} if row.outcome else {"reason": row.message}
+        self._audit.record(
+            session,
+            RUNNER,
+            f"migration.{action}",
+            str(row.id),
+            outcome="failed" if state is State.FAILED else "done",
+            result=next(iter(detail.values())),
+        )
+        for backend_id in (row.source_id, row.destination_id):
+            if backend_id is not None:
+                enqueue(session, JobKind.CHECK, backend_id)
+                enqueue(session, JobKind.COUNT, backend_id)
+
+    def _ask(self) -> None:
+        now = time.monotonic()
+        if now - self._asked_at < ASK_EVERY:
+            return
+        self._asked_at = now
+        try:
+            with self._database.read() as session:
+                row = session.get(Migration, self._id)
+            if row is not None:
+                self._control, self._approved = Control(row.control), row.approved_at is not None
+            if now - self._noted_at >= NOTE_EVERY:
+                self._noted_at = now
+                self._note()
+        except StowageError as error:
+            # The last answer stands; a busy database is no reason to stop a migration.
+            log.warning("Migration %d could not look at its row: %s", self._id, error)
+
+    def _note(self) -> None:
+        with self._database.write() as session:
+            row = session.get(Migration, self._id)
+            if row is not None and holds(session, self._context.job):
+                row.elapsed = self._seconds()
+
+    def _seconds(self) -> float:
+        return self._elapsed + time.monotonic() - self._began
+
+
+def _unwritten(migration_id: int, why: StowageError) -> StowageError:
+    busy = why.kind is Kind.TIMEOUT
+    return StowageError(
+        why.kind,
+        "Another program has the ledger of this migration (work.db) locked."
+        if busy
+        else f"The ledger of this migration could not be written. {why.reason}",
+        operation="migration",
+        subject=str(migration_id),
+        remedy="End that program, such as a backup or a database browser, then resume the migration."
+        if busy
+        else f"{why.remedy} Then resume the migration.",
+    )
+
+
+def _fence(job: Job) -> int:
+    """A number that grows with every claim of every job of a migration: ids grow, claims are counted."""
+    return (job.id << 20) + job.fence

@@ -1,0 +1,322 @@
+"""People and their sessions. A session lives on the server: ending it ends it everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.models.accounts import SignInSession, User
+from dashboard.services.audit import AuditLog
+from dashboard.services.database import Database
+from dashboard.services.keys import Keys
+from dashboard.services.people import throttle
+from dashboard.services.people.passwords import (
+    LONGEST,
+    USERNAME,
+    Passwords,
+    check_password,
+    check_username,
+    wrapped,
+)
+from dashboard.services.permissions import Actor, Permission, Role
+from dashboard.storage.types import Secret
+
+log = logging.getLogger(__name__)
+
+IDLE = 12 * 3600.0
+LIFETIME = 7 * 86400.0
+SEEN_EVERY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """A person as shown. Times in seconds since the epoch."""
+
+    id: int
+    username: str
+    role: Role
+    created_at: float
+    last_sign_in: float | None
+    disabled: bool
+
+
+class Accounts:
+    """Signs people in and out and keeps their accounts. Thread-safe."""
+
+    def __init__(
+        self, database: Database, audit: AuditLog, keys: Keys, passwords: Passwords | None = None
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._keys = keys
+        self._passwords = passwords or Passwords()
+
+    def session_secret(self) -> bytes:
+        """What signs cookies and form tokens; the same in every process unless the console is sealed."""
+        return self._keys.session_secret()
+
+    def sign_in(self, username: str, password: Secret | str, address: str) -> str:
+        """Begin a session and return its token, which is stored nowhere.
+
+        Raises ``FORBIDDEN`` with one sentence for an unknown, disabled or mistaken person, and
+        ``THROTTLED`` after too many failures, or when too many people are signing in at this moment.
+        """
+        username = username.strip().lower()
+        secret = wrapped(password)
+        with self._database.read() as session:
+            known = _signed_in_from(session, username, address)
+            throttle.refuse_blocked(session, username, address, known=known)
+        # Who is sent away here has not tried anything yet, so nothing is counted before.
+        with self._passwords.turn(address):
+            with self._database.write() as session:
+                throttle.count_attempt(session, username, address, known=known)
+                user = _find(session, username)
+                stored = user.password_hash if user else None
+            # Hashing takes a tenth of a second: not while the write lock is held.
+            right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= LONGEST
+            outdated = right and self._passwords.outdated(stored or "")
+            fresh_hash = self._passwords.hash(secret) if outdated else None
+        token = secrets.token_urlsafe(32)
+        with self._database.write() as session:
+            user = _find(session, username)
+            if user and right and not user.disabled and user.password_hash == stored:
+                self._begin_session(session, user, token, address, fresh_hash)
+                return token
+            self._note_refusal(session, user, address)
+        raise StowageError(
+            Kind.FORBIDDEN,
+            "The username or the password is wrong.",
+            operation="sign in",
+            remedy="Check both; an administrator can set a new password.",
+        )
+
+    def resume(self, token: str) -> UserInfo | None:
+        """The person a token belongs to, or None when its session is over. Keeps the session alive."""
+        now = time.time()
+        with self._database.read() as session:
+            found = session.execute(
+                select(SignInSession, User)
+                .join(User, User.id == SignInSession.user_id)
+                .where(SignInSession.token_hash == _digest(token))
+            ).one_or_none()
+            if found is None:
+                return None
+            row, user = found
+            if user.disabled or row.expires_at <= now or row.last_seen + IDLE <= now:
+                return None
+            info, row_id, stale = _info(user), row.id, row.last_seen + SEEN_EVERY <= now
+        if stale:
+            self._touch(row_id, now)
+        return info
+
+    def sign_out(self, token: str) -> None:
+        """End every session of the person whose token this is. Idempotent."""
+        with self._database.write() as session:
+            row = session.scalar(select(SignInSession).where(SignInSession.token_hash == _digest(token)))
+            user = session.get(User, row.user_id) if row else None
+            if row is None or user is None:
+                return
+            actor = Actor(user.username, Role(user.role), "web", row.address)
+            _end_sessions(session, user)
+            self._audit.record(session, actor, "sign_out", user.username)
+
+    def list(self) -> tuple[UserInfo, ...]:
+        """Everybody, by name."""
+        with self._database.read() as session:
+            return tuple(_info(user) for user in session.scalars(select(User).order_by(User.username)))
+
+    def add(self, actor: Actor, username: str, password: Secret | str, role: Role) -> UserInfo:
+        """Make an account. Raises ``InvalidInput`` for a name that is taken or a weak password."""
+        actor.require(Permission.USERS)
+        username = username.strip().lower()
+        stored = self.checked_hash(username, wrapped(password))
+        with self._database.write() as session:
+            if _find(session, username):
+                raise InvalidInput(
+                    "username", f"There is already a user “{username}”.", remedy="Choose another name."
+                )
+            user = new_user(session, username, stored, role)
+            self._audit.record(session, actor, "user.add", username, role=role.value)
+            return _info(user)
+
+    def checked_hash(self, username: str, password: Secret) -> str:
+        """The hash of a password for a new or existing person. Raises ``InvalidInput``."""
+        check_username(username)
+        check_password(password, username)
+        return self._passwords.hash(password)
+
+    def set_password(self, actor: Actor, username: str, password: Secret | str) -> None:
+        """Give somebody a new password and end all their sessions."""
+        actor.require(Permission.USERS)
+        stored = self.checked_hash(username, wrapped(password))
+        with self._database.write() as session:
+            self._store_password(session, actor, _get(session, username), stored)
+
+    def change_own_password(self, actor: Actor, current: Secret | str, new: Secret | str) -> str:
+        """Change the actor's own password; all their sessions end, and the token of a new one is returned.
+
+        Wrong guesses are throttled, apart from those of people who are not signed in.
+        """
+        actor.require(Permission.OWN_ACCOUNT)
+        with self._database.write() as session:
+            throttle.count_own(session, actor.name, actor.address)
+            before = _get(session, actor.name).password_hash
+        if not self._passwords.verify(before, wrapped(current)):
+            raise InvalidInput("current", "The current password is wrong.")
+        stored = self.checked_hash(actor.name, wrapped(new))
+        with self._database.write() as session:
+            user = _get(session, actor.name)
+            if user.password_hash != before:
+                raise StowageError(
+                    Kind.CONFLICT, "The password was changed meanwhile.", remedy="Sign in with the new one."
+                )
+            self._store_password(session, actor, user, stored)
+            token = secrets.token_urlsafe(32)
+            self._begin_session(session, user, token, actor.address, None)
+            return token
+
+    def set_role(self, actor: Actor, username: str, role: Role) -> None:
+        """Change what somebody may do, at once. The last administrator stays one."""
+        actor.require(Permission.USERS)
+        with self._database.write() as session:
+            user = _get(session, username)
+            if role is not Role.ADMIN:
+                _refuse_last_admin(session, user, "made something else")
+            self._audit.record(session, actor, "user.role", username, before=user.role, after=role.value)
+            user.role = role.value
+
+    def set_disabled(self, actor: Actor, username: str, disabled: bool) -> None:
+        """Shut somebody out, ending their sessions, or let them in again. Not the last administrator."""
+        actor.require(Permission.USERS)
+        with self._database.write() as session:
+            user = _get(session, username)
+            if disabled:
+                _refuse_last_admin(session, user, "disabled")
+                _end_sessions(session, user)
+            user.disabled = disabled
+            self._audit.record(session, actor, "user.disable" if disabled else "user.enable", username)
+
+    def _begin_session(
+        self, session: Session, user: User, token: str, address: str, fresh_hash: str | None
+    ) -> None:
+        now = time.time()
+        throttle.forgive(session, user.username, address)
+        session.execute(
+            delete(SignInSession).where(
+                (SignInSession.expires_at <= now) | (SignInSession.last_seen <= now - IDLE)
+            )
+        )
+        session.add(
+            SignInSession(
+                token_hash=_digest(token),
+                user_id=user.id,
+                created_at=now,
+                last_seen=now,
+                expires_at=now + LIFETIME,
+                address=address[:64],
+            )
+        )
+        user.last_sign_in = now
+        if fresh_hash:
+            user.password_hash = fresh_hash
+        self._audit.record(
+            session, Actor(user.username, Role(user.role), "web", address), "sign_in", user.username
+        )
+
+    def _note_refusal(self, session: Session, user: User | None, address: str) -> None:
+        # An unknown name is not written down: it may be a password typed into the wrong field.
+        name = user.username if user else "(unknown)"
+        self._audit.record(
+            session, Actor(name, Role.VIEWER, "web", address), "sign_in", name, outcome="refused"
+        )
+
+    def _store_password(self, session: Session, actor: Actor, user: User, stored: str) -> None:
+        user.password_hash = stored
+        _end_sessions(session, user)
+        throttle.forget_user(session, user.username)
+        self._audit.record(session, actor, "user.password", user.username)
+
+    def _touch(self, session_id: int, now: float) -> None:
+        try:
+            with self._database.write() as session:
+                row = session.get(SignInSession, session_id)
+                if row is not None:
+                    row.last_seen = now
+        except StowageError as error:
+            # A full disk must not keep an administrator from looking at the console.
+            log.warning("The time of a visit was not noted: %s", error.reason)
+
+
+def new_user(session: Session, username: str, password_hash: str, role: Role) -> User:
+    """Insert a person in the caller's transaction."""
+    user = User(username=username, password_hash=password_hash, role=role.value, created_at=time.time())
+    session.add(user)
+    session.flush()
+    return user
+
+
+def anybody(session: Session) -> bool:
+    """Whether there is any account at all."""
+    return session.scalar(select(User.id).limit(1)) is not None
+
+
+def _find(session: Session, username: str) -> User | None:
+    # Nobody has another kind of name, and some kinds no database takes as text.
+    if not USERNAME.fullmatch(username):
+        return None
+    return session.scalar(select(User).where(User.username == username))
+
+
+def _signed_in_from(session: Session, username: str, address: str) -> bool:
+    """Whether this person has a session from this address, or its network."""
+    user = _find(session, username)
+    if user is None:
+        return False
+    sessions = select(SignInSession.address).where(
+        SignInSession.user_id == user.id, SignInSession.expires_at > time.time()
+    )
+    return throttle.block(address) in {throttle.block(each) for each in session.scalars(sessions)}
+
+
+def _get(session: Session, username: str) -> User:
+    user = _find(session, username)
+    if user is None:
+        raise StowageError(
+            Kind.NOT_FOUND, "There is no such user.", operation="user", remedy="See: stowage user list."
+        )
+    return user
+
+
+def _refuse_last_admin(session: Session, user: User, deed: str) -> None:
+    others = session.scalar(
+        select(func.count()).where(User.role == Role.ADMIN.value, ~User.disabled, User.id != user.id)
+    )
+    if user.role == Role.ADMIN.value and not user.disabled and not others:
+        raise StowageError(
+            Kind.CONFLICT,
+            f"“{user.username}” is the last administrator and cannot be {deed}.",
+            operation="user",
+            subject=user.username,
+            remedy="Make somebody else an administrator first.",
+        )
+
+
+def _end_sessions(session: Session, user: User) -> None:
+    session.execute(delete(SignInSession).where(SignInSession.user_id == user.id))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _info(user: User) -> UserInfo:
+    return UserInfo(
+        user.id, user.username, Role(user.role), user.created_at, user.last_sign_in, user.disabled
+    )

@@ -1,0 +1,194 @@
+"""The requests of Azure's SDK over our own connections, where every answer is bounded.
+
+The SDK reads whatever a server sends, inflates it and makes a tree of it. Of its two answers that matter only
+one is of any length, the content of a blob, and it asks for that in parts of at most 8 MiB: so every answer
+is read whole here, checked, and handed on from memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ProtocolError
+
+from dashboard.storage.drivers.azure.place import IDLE_SECONDS, Place
+from dashboard.storage.errors import Damaged
+from dashboard.storage.net.answers import Unreadable, expect_few
+from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.exchange import Broken, Exchange
+from dashboard.storage.net.ranges import part_of
+from dashboard.storage.net.server import Answer, explained, whole
+
+_MOST_BLOCKS = 200_000
+"""Elements in a list of blocks, of which a blob has up to 50,000."""
+_LONGEST_BATCH = 1024 * 1024
+_MOST_PARTS = 2000
+_BEFORE_THE_REQUEST = frozenset(
+    {"dns", "refused", "unroutable", "connect_timeout", "expired", "hostname", "self_signed"}
+    | {"unknown_issuer", "tls"}
+)
+_RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
+_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+
+
+class Adapter(BaseAdapter):
+    """What a session of requests sends through. Thread-safe; goes to one server and nowhere else."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        # As requests spells it: names that are not ASCII, for one, are encoded.
+        parts = urlsplit(requests.Request("GET", place.endpoint).prepare().url or "")
+        self._server = (parts.scheme, parts.netloc.lower())
+        self._host = parts.netloc
+        context = trust(tls_verify=place.tls_verify, authority=place.ca_certificate) if place.tls else None
+        self._exchange = Exchange(*place.server, context)
+
+    def send(  # noqa: PLR0917 - requests calls it so
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """See ``BaseAdapter``. Raises the exceptions of requests, with the trouble's name as ``trouble``."""
+        url, method = request.url or "", request.method or ""
+        parts = urlsplit(url)
+        if (parts.scheme, parts.netloc.lower()) != self._server:
+            raise requests.exceptions.InvalidURL("a request to another server")
+        body = _bytes(request.body)
+        headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+        sent = {name: value for name, value in headers.items() if name not in _OURS}
+        sent |= {"host": self._host, "accept-encoding": "identity"}
+        if body or method in ("PUT", "POST", "PATCH"):
+            sent["content-length"] = str(len(body))
+        idle = timeout[1] if isinstance(timeout, tuple) and timeout[1] else IDLE_SECONDS
+        try:
+            response = self._exchange.ask(method, request.path_url, sent, body, idle=float(idle))
+            if response.status >= 400:
+                answer = explained(response)
+            elif method == "GET" and not {"comp", "restype"} & parse_qs(parts.query).keys():
+                answer = whole(response, encoded=True)
+                _check_part(answer, headers.get("x-ms-range") or headers.get("range", ""))
+            else:
+                answer = whole(response)
+                _check(answer, parse_qs(parts.query).get("comp", [""])[0])
+        except Broken as error:
+            raise _as_requests_says(error.trouble) from error
+        except Unreadable as error:
+            raise _as_requests_says("unreadable") from error
+        return _response(request, answer)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        self._exchange.close()
+
+
+class _Read:
+    """A body that is here already, as the SDK reads it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.enforce_content_length = True
+
+    def stream(self, amt: int = 0, decode_content: bool | None = None) -> Iterator[bytes]:
+        """All of it."""
+        yield self._body
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    release_conn = close
+
+
+def _check_part(answer: Answer, asked: str) -> None:
+    """Raise :class:`Broken` where another part of a blob came than was asked for: the SDK does not look."""
+    wanted = _RANGE.fullmatch(asked)
+    if answer.status != 206 or wanted is None:
+        return
+    start, last = int(wanted[1]), int(wanted[2])
+    total = answer.headers.get("content-range", "").rpartition("/")[2]
+    if not answer.body and total.isdecimal() and start >= int(total):
+        # Azurite's way to say that nothing is there.
+        return
+    try:
+        part_of(206, answer.headers, iter([answer.body]), key="", start=start, length=last - start + 1)
+    except Damaged as error:
+        raise Broken("cut") from error
+
+
+def _check(answer: Answer, what: str) -> None:
+    """Raise ``Unreadable`` for a document that would fill the memory once the SDK has parsed it."""
+    if what == "list":
+        return
+    if what == "batch":
+        if len(answer.body) > _LONGEST_BATCH or answer.body.count(b"\n--") > _MOST_PARTS:
+            raise Unreadable("the answer is too long")
+    else:
+        expect_few(answer.body, _MOST_BLOCKS if what == "blocklist" else None)
+
+
+def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+    response = requests.Response()
+    response.status_code = answer.status
+    response.headers = CaseInsensitiveDict(answer.headers)
+    response.reason = HTTPStatus(answer.status).phrase if answer.status in _PHRASES else ""
+    response.request = request
+    response.url = request.url or ""
+    response.encoding = "utf-8"
+    response.raw = _Read(answer.body)
+    held: Any = response
+    held._content = answer.body
+    held._content_consumed = True
+    return response
+
+
+_PHRASES = frozenset(map(int, HTTPStatus))
+
+
+def _as_requests_says(trouble: str) -> requests.RequestException:
+    """The SDK repeats what cannot have arrived, and only that."""
+    error: Any
+    if trouble in _BEFORE_THE_REQUEST:
+        error = requests.ConnectionError(trouble)
+    elif trouble in ("timeout", "slow"):
+        error = requests.ReadTimeout(trouble)
+    else:
+        error = requests.ConnectionError(ProtocolError(trouble))
+    error.trouble = trouble
+    return error  # type: ignore[no-any-return]
+
+
+def trouble_of(error: BaseException | None) -> str:
+    """The name of what went wrong with a request of this adapter, empty where nothing of it is known."""
+    while error is not None:
+        if isinstance(error, Broken):
+            return error.trouble
+        found = getattr(error, "trouble", "")
+        if isinstance(found, str) and found:
+            return found
+        error = getattr(error, "inner_exception", None) or error.__cause__
+    return ""
+
+
+def _bytes(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    read = getattr(body, "read", None)
+    return bytes(read()) if read is not None else b"".join(body)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

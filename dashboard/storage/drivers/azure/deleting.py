@@ -1,0 +1,57 @@
+"""Many blobs deleted with one request, which holds a request for each.
+https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.azure.client import Client
+from dashboard.storage.drivers.azure.errors import translate
+from dashboard.storage.drivers.azure.place import Place, check
+from dashboard.storage.drivers.common.many import delete_together
+from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+
+AT_ONCE = 256
+_SAME_FOR_ALL = frozenset({403, 409, 429, 500, 503})
+
+
+class DeletesManyOnAzure:
+    """``DeletesMany`` for a driver that has these parts."""
+
+    _place: Place
+    _client: Client
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
+        """See ``DeletesMany``: 256 with each request. Where some of them fail, which ones is found out by
+        deleting those 256 one after the other."""
+        return delete_together(
+            keys,
+            at_once=AT_ONCE,
+            check=lambda key: check(key, self._place.prefix + key),
+            together=self._together,
+            alone=self._client.delete,
+        )
+
+    def _together(self, keys: list[str]) -> dict[str, StorageError]:
+        try:
+            told = self._client.delete_together(keys)
+        except PlaceMissing as error:
+            # Of the batch's own address, which not every server has.
+            raise self._one_by_one() from error
+        except StorageError as error:
+            if error.kind is Kind.DENIED:
+                # Of the batch; each blob may be another matter.
+                raise self._one_by_one() from error
+            raise
+        # Azure promises no order and its SDK drops the numbers: what is not true of all is true of nobody.
+        outcomes = set(told) if len(told) == len(keys) else set()
+        if outcomes == {None}:
+            return {}
+        failure = next(iter(outcomes)) if len(outcomes) == 1 else None
+        if failure is not None and failure.status in _SAME_FOR_ALL:
+            return {key: translate(failure, self._client.scene("delete", key)) for key in keys}
+        raise self._one_by_one()
+
+    def _one_by_one(self) -> Unsupported:
+        return Unsupported("delete", f"{self._place.host} deletes one blob after the other.")

@@ -1,0 +1,281 @@
+"""Azure Blob Storage: one container, signed in with an account key or a SAS token.
+
+A configured prefix is a plain string before every key. Only what Azure keeps exactly is a key; metadata
+whose names Azure does not take is escaped. Archived blobs are listed but cannot be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.azure.client import Body, Client
+from dashboard.storage.drivers.azure.deleting import DeletesManyOnAzure
+from dashboard.storage.drivers.azure.labels import LabelsAzureBlobs
+from dashboard.storage.drivers.azure.place import Place, check
+from dashboard.storage.drivers.azure.settings import ChecksAzureSettings
+from dashboard.storage.drivers.azure.writing import AzureWriting, Blocks
+from dashboard.storage.drivers.common.unchanged import delete_unchanged
+from dashboard.storage.errors import (
+    Changed,
+    NotFound,
+    PlaceMissing,
+    StorageError,
+    Unsupported,
+)
+from dashboard.storage.net.answers import joined, no_more_than
+from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.resuming import PARALLEL_READS
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_COPY_SECONDS = 900.0
+
+
+class AzureReading:
+    """A read of one version of one blob."""
+
+    def __init__(self, body: Body) -> None:
+        self.info = body.info
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        return no_more_than(self.info.key, self.info.size, self._body.pieces())
+
+    def read_all(self) -> bytes:
+        """See ``Reading.read_all``."""
+        return joined(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is open between two pieces."""
+
+
+class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
+    """A container, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "azure"
+    ordered = True
+    lacking: Mapping[str, str] = MappingProxyType(
+        # Azurite keeps none, so reading them could not be tested against a real server.
+        {"versions": "shows no older states; those that an account keeps are restored in the portal."}
+    )
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = Client(place)
+        self._blocks = Blocks(self._client)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"AzureDriver({self._place.endpoint}/{self._place.container}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Up to 1,024 characters, prefix included; no part ends in a dot; no backslash."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> AzureReading:
+        """See ``Driver``. ``version`` is the ETag; the service refuses a read of any other."""
+        self.check_key(key)
+        return AzureReading(self._client.open(key, if_version))
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        self.check_key(key)
+        check_range(start, length)
+        if length == 0:
+            return nothing_of(self.stat, key, None, if_version)
+        try:
+            return self._client.part(key, start, length, if_version)
+        except PastEnd:
+            return nothing_of(self.stat, key, start, if_version)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> AzureWriting:
+        """See ``Driver``. Up to 8 MiB go in one request."""
+        self.check_key(key)
+        put = partial(self._put, key, attributes=attributes, create_only=create_only)
+        return AzureWriting(
+            self._blocks, key, size=size, attributes=attributes, create_only=create_only, put=put
+        )
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. The receipt compares the content's MD5 with the one the service computed."""
+        self.check_key(key)
+        return self._put(key, data, attributes=attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
+        md5 = hashlib.md5(data, usedforsecurity=False)
+        etag, stored = self._client.put(key, data, md5.digest(), attributes, create_only=create_only)
+        return Written(
+            key, len(data), md5.hexdigest(), etag, expected_checksum=md5.hexdigest(), stored_checksum=stored
+        )
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``. ``md5`` is what whoever wrote a large blob told the service to keep."""
+        self.check_key(key)
+        return self._client.head(key)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. What an older service sends of the keys before ``start_after`` is skipped.
+
+        Whether Azure sorts letters beyond U+FFFF where UTF-8 does is not documented (its emulator does
+        not), so it is not asked to begin at a key where that would matter.
+        """
+        own = self._place.prefix
+        after = key_bytes(start_after)
+        begin = own + start_after if start_after and max(start_after) < "\ud800" else ""
+        for entry in self._client.list(own + prefix, begin):
+            key = entry.key.removeprefix(own)
+            if key and (not after or key_bytes(key) > after):
+                yield Entry(key, entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        try:
+            self._client.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag, and the service compares it: no gap."""
+        self.check_key(key)
+        delete_unchanged(lambda: self._client.delete(key, only=version), lambda: self._client.head(key))
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``. Nothing to do: Azure offers no way to drop blocks that were not committed, does
+        not list them as objects, and removes them itself after a week."""
+        return 0
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._blocks.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same account, signed in with its key. A SAS token would have to be
+        sent as part of the source's address, which Azure keeps beside the copy."""
+        if not isinstance(source, AzureDriver):
+            return False
+        here, there = self._place, source._place
+        return here.credential.account_key is not None and (here.endpoint, here.credential) == (
+            there.endpoint,
+            there.credential,
+        )
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. The receipt compares the MD5s kept beside both blobs."""
+        if not isinstance(source, AzureDriver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share an account and its key.")
+        self.check_key(to)
+        before = source._client.head(key, "copy")
+        if if_version is not None and before.etag != if_version:
+            raise Changed(key, operation="copy")
+        full = source._place.prefix + key
+        status = self._client.begin_copy(source._client, key, full, before.etag or "", to)
+        self._wait_for(status, to)
+        after = self._client.head(to, "copy")
+        return Written(
+            key=to,
+            size=after.size,
+            md5=after.md5 or "",
+            etag=after.etag,
+            expected_checksum=before.md5,
+            stored_checksum=after.md5,
+        )
+
+    def _wait_for(self, status: str, to: str) -> None:
+        deadline = time.monotonic() + _COPY_SECONDS
+        while status == "pending" and time.monotonic() < deadline:
+            time.sleep(0.5)
+            status = self._client.copy_status(to)
+        if status != "success":
+            # What is there is not whole.
+            self.delete(to)
+            raise StorageError(
+                Kind.TIMEOUT if status == "pending" else Kind.UNREACHABLE,
+                f"{self._place.host} did not finish copying to “{to}”.",
+                operation="copy",
+                subject=to,
+                remedy="Try again.",
+            )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._client.look("list")
+        except PlaceMissing:
+            return False
+        except StorageError as error:
+            # A token that may not list still learns that there is something it may not list.
+            if error.kind is not Kind.DENIED:
+                raise
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``. The container is private."""
+        self._client.create_container()
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._place.server, self._place.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing container, or one that may not be listed, is no fault of the key."""
+        try:
+            self._client.look("authenticate", patient=False)
+        except StorageError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
+                raise
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return trust(tls_verify=self._place.tls_verify, authority=self._place.ca_certificate)

@@ -1,0 +1,146 @@
+"""What the Azure driver can be told, checked without loading the vendor's SDK.
+
+One secret field takes whichever of the three a person has: two fields would let a new SAS token and the
+old account key be saved together, with nobody knowing which is used.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, server_url
+from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.types import Secret
+
+AZURE_OPTIONS = (
+    Option(
+        "account",
+        "Storage account",
+        required=True,
+        placeholder="mystorageaccount",
+        guards_secret=True,
+        hint="Its name, 3 to 24 small letters and digits; the first part of the account's address.",
+    ),
+    Option("container", "Container", required=True, placeholder="media"),
+    Option(
+        "credential",
+        "Account key, SAS token or connection string",
+        OptionType.SECRET,
+        required=True,
+        hint="Paste whichever you have; Stowage tells them apart.",
+    ),
+    Option(
+        "prefix",
+        "Folder inside the container",
+        advanced=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    ),
+    Option(
+        "access_tier",
+        "Access tier",
+        OptionType.CHOICE,
+        advanced=True,
+        default="default",
+        choices=(
+            ("default", "As the account says"),
+            ("Hot", "Hot"),
+            ("Cool", "Cool"),
+            ("Cold", "Cold"),
+        ),
+        hint="Given to every object Stowage writes. No Archive: its objects cannot be read back.",
+    ),
+    Option(
+        "endpoint",
+        "Endpoint",
+        OptionType.URL,
+        advanced=True,
+        guards_secret=True,
+        placeholder="https://mystorageaccount.blob.core.usgovcloudapi.net",
+        hint="Blank for public Azure. For other clouds, Azure Stack and Azurite: the blob service's address.",
+    ),
+    *TLS_OPTIONS,
+)
+
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")
+_CONTAINER = re.compile(r"(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})\Z")
+
+
+def check_azure(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise Azure options. Raises ``InvalidInput`` naming the option.
+    https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+    """
+    checked = dict(values)
+    if not _ACCOUNT.match(values["account"]):
+        raise InvalidInput("account", "A storage account's name has 3 to 24 small letters and digits.")
+    if not _CONTAINER.match(values["container"]) or len(values["container"]) > 63:
+        raise InvalidInput(
+            "container",
+            "A container's name has 3 to 63 small letters, digits and single hyphens, "
+            "and begins and ends with a letter or digit.",
+        )
+    if values["endpoint"]:
+        checked["endpoint"] = server_url(values["endpoint"], f"/{values['account']}")
+    checked["prefix"] = folder(values["prefix"])
+    checked["ca_certificate"] = certificates(values["ca_certificate"])
+    return checked
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Exactly one of the two is set."""
+
+    account_key: Secret | None = None
+    sas_token: Secret | None = None
+
+
+def read_credential(account: str, secret: Secret) -> Credential:
+    """Which of the three kinds of secret this is. Raises ``InvalidInput`` without repeating it."""
+    text = secret.reveal()
+    if ";" in text and "=" in text.partition(";")[0]:
+        return _from_connection_string(account, text)
+    token = text.partition("?")[2] if "?" in text else text
+    if "sig" in parse_qs(token):
+        return Credential(sas_token=Secret(token))
+    return Credential(account_key=_key(text))
+
+
+def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Refuse a secret that cannot be one of the three."""
+    read_credential(values["account"], secrets["credential"])
+
+
+def _from_connection_string(account: str, text: str) -> Credential:
+    pairs = (part.partition("=") for part in text.split(";") if part)
+    fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    named = fields.get("accountname", account)
+    if named != account:
+        raise InvalidInput("account", f"The connection string is for the account “{named}”, not “{account}”.")
+    key, token = fields.get("accountkey", ""), fields.get("sharedaccesssignature", "")
+    if bool(key) == bool(token):
+        raise InvalidInput(
+            "credential",
+            "The connection string holds no account key and no SAS token, or both.",
+            remedy="Copy it again from the account's page “Access keys”.",
+        )
+    return Credential(account_key=_key(key)) if key else Credential(sas_token=Secret(token.lstrip("?")))
+
+
+def _key(text: str) -> Secret:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) < 16:
+        raise InvalidInput(
+            "credential",
+            "This is neither an account key, nor a SAS token, nor a connection string.",
+            remedy="Copy it again from the account's page “Access keys” or “Shared access signature”.",
+        )
+    return Secret(text)

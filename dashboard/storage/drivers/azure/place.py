@@ -1,0 +1,131 @@
+"""Where an Azure driver works and as whom; which keys it can hold; metadata in Azure's spelling."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import quote, unquote, urlsplit
+
+from dashboard.storage.drivers.azure.options import Credential, read_credential
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes, Secret
+
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 90.0
+
+_LONGEST_KEY = 1024
+_MOST_SEGMENTS = 254
+_ESCAPED = "stowage_"
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_PLAIN_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A container (or a prefix of it) of a storage account, with credentials. Prints no secret."""
+
+    account: str
+    container: str
+    credential: Credential
+    endpoint: str
+    prefix: str = ""
+    access_tier: str = ""
+    tls_verify: bool = True
+    ca_certificate: str = ""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Read checked options."""
+        account, tier = options["account"], options.get("access_tier", "")
+        return cls(
+            account=account,
+            container=options["container"],
+            credential=read_credential(account, secrets["credential"]),
+            endpoint=options.get("endpoint") or f"https://{account}.blob.core.windows.net",
+            prefix=options.get("prefix", ""),
+            access_tier="" if tier == "default" else tier,
+            tls_verify=options.get("tls_verify", "true") != "false",
+            ca_certificate=options.get("ca_certificate", ""),
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the endpoint speaks TLS."""
+        return self.endpoint.startswith("https:")
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.endpoint)
+        return parts.hostname or "", parts.port or (443 if self.tls else 80)
+
+    @property
+    def host(self) -> str:
+        """Host as people write it."""
+        return urlsplit(self.endpoint).netloc
+
+
+def check(key: str, full: str) -> None:
+    """Raise ``InvalidKey`` for what Azure cannot hold exactly.
+
+    https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+    Ends of parts that are dots are cut off, a backslash becomes a slash, control characters are refused.
+    """
+    raw = key_bytes(key)
+    if not raw:
+        raise InvalidKey(key, "The key is empty.")
+    if problem := _problem(full):
+        raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: {problem}.")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: it is not UTF-8.") from None
+
+
+def _problem(full: str) -> str:
+    if len(full) > _LONGEST_KEY:
+        return f"it has {len(full):,} characters and names there end at {_LONGEST_KEY:,}"
+    if full.count("/") >= _MOST_SEGMENTS:
+        return f"it has more than {_MOST_SEGMENTS} parts"
+    if any(part.endswith(".") for part in full.split("/")):
+        return "a part of it ends with a dot, which is cut off there"
+    if "\\" in full:
+        return "it holds a backslash, which becomes a slash there"
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\ufffe\uffff" for c in full):
+        return "it holds control characters"
+    return ""
+
+
+def to_azure(metadata: Mapping[str, str]) -> dict[str, str]:
+    """User metadata in names and values that Azure takes: identifiers and printable ASCII. Others are
+    escaped, so that :func:`from_azure` finds them again."""
+    spelt = {}
+    for name, value in metadata.items():
+        if _IDENTIFIER.match(name) and _PLAIN_VALUE.match(value) and not name.startswith(_ESCAPED):
+            spelt[name] = value
+        else:
+            # An empty value would not survive as a header.
+            spelt[_ESCAPED + name.encode().hex()] = "=" + quote(value, safe=" ")
+    return spelt
+
+
+def from_azure(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The inverse of :func:`to_azure`."""
+    plain = {}
+    for name, value in metadata.items():
+        escaped = name.lower().startswith(_ESCAPED) and value.startswith("=")
+        try:
+            original = bytes.fromhex(name[len(_ESCAPED) :]).decode() if escaped else name
+        except ValueError:
+            original, escaped = name, False
+        plain[original] = unquote(value[1:]) if escaped else value
+    return plain
+
+
+def header_safe(attributes: Attributes | None, name: str) -> str | None:
+    """One attribute if a header can hold it, else None: what a backend cannot hold is dropped."""
+    value: str | None = getattr(attributes, name) if attributes else None
+    return value if value and _PLAIN_VALUE.match(value) else None

@@ -1,0 +1,93 @@
+"""Many objects deleted with few requests: what is the same for every service that takes them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.troubles import pause
+
+_HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
+_PASSING = frozenset({Kind.THROTTLED, Kind.UNREACHABLE})
+_ROUNDS = 4
+
+
+def delete_together(
+    keys: Iterable[str],
+    *,
+    at_once: int,
+    check: Callable[[str], None],
+    together: Callable[[list[str]], Mapping[str, StorageError]],
+    alone: Callable[[str], None],
+    fits: Callable[[str], bool] = lambda _: True,
+) -> dict[str, StorageError]:
+    """The keys that are still there and why, see ``DeletesMany``.
+
+    ``together`` sends at most ``at_once`` keys in one request and says which are still there; ``Unsupported``
+    from it means that the server has no such request. ``alone`` deletes one key, for that case and for those
+    that do not ``fit`` into such a request. ``check`` raises ``InvalidKey``.
+    """
+    failed: dict[str, StorageError] = {}
+    left = iter(keys)
+    while batch := list(islice(left, at_once)):
+        valid = []
+        for key in batch:
+            try:
+                check(key)
+            except InvalidKey as error:
+                failed[key] = error
+            else:
+                valid.append(key)
+        fitting = list(dict.fromkeys(key for key in valid if fits(key)))
+        failed |= _in_rounds(fitting, together, alone) if fitting else {}
+        failed |= one_by_one((key for key in valid if not fits(key)), alone)
+    return failed
+
+
+def one_by_one(keys: Iterable[str], alone: Callable[[str], None]) -> dict[str, StorageError]:
+    """The keys that are still there after each was deleted by itself; missing ones are success."""
+    failed = {}
+    for key in keys:
+        try:
+            alone(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            continue
+        except StorageError as error:
+            if error.kind in _HOPELESS:
+                raise
+            failed[key] = error
+    return failed
+
+
+def _in_rounds(
+    keys: list[str],
+    together: Callable[[list[str]], Mapping[str, StorageError]],
+    alone: Callable[[str], None],
+) -> dict[str, StorageError]:
+    """Those that a busy server put off are sent again, a few times."""
+    failed: dict[str, StorageError] = {}
+    left = keys
+    for attempt in range(1, _ROUNDS + 1):
+        try:
+            told = together(left)
+        except PlaceMissing:
+            raise
+        except StorageError as error:
+            if error.kind in _HOPELESS:
+                raise
+            if error.kind is Kind.UNSUPPORTED:
+                return failed | one_by_one(left, alone)
+            return failed | dict.fromkeys(left, error)
+        failed |= told
+        left = [key for key, error in told.items() if error.kind in _PASSING]
+        if not left:
+            break
+        if attempt < _ROUNDS:
+            for key in left:
+                del failed[key]
+            pause(attempt)
+    return failed

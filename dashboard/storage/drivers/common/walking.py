@@ -1,0 +1,324 @@
+"""Listing a tree of folders in UTF-8 byte order, in memory that does not grow with it.
+
+One folder at a time is read whole and closed before anything is yielded. A folder ``a`` sorts as
+``a/``, after ``a-b`` and before ``a0``, as its keys do. Folders of more than ``RUN`` names are sorted
+in runs that go to a temporary file and are merged from there.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from operator import length_hint
+from typing import IO, TypeVar
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.troubles import pause
+from dashboard.storage.paths import key_text
+from dashboard.storage.types import Entry
+
+T = TypeVar("T")
+
+RUN = 8192
+"""Names of one folder that are sorted in memory at once."""
+MOST_RUNS = 1024
+"""Runs that lie in the temporary file at once: 8 million names."""
+MOST_BYTES = 1 << 30
+"""Of the temporary file."""
+LONGEST_PATH = 4096
+"""Bytes of a path beyond which no file system goes: a server that does has folders without end."""
+LONGEST_NAME = 1024
+"""Bytes of a name beyond which no file system goes, nor a bucket that is served like one."""
+MOST_LISTED = 10_000_000
+"""Names that a folder may have."""
+MOST_GATHERED = 32 << 20
+"""Bytes that a list of names may take."""
+
+_ATTEMPTS = 3
+_PASSING = frozenset({Kind.UNREACHABLE, Kind.THROTTLED, Kind.DAMAGED})
+_BLOCK = 32 * 1024
+_SMALLEST_BLOCK = 4096
+_BLOCKS = 2 << 20
+"""Bytes of the temporary file that are in memory at once, while blocks can be made smaller."""
+_SLASH = b"/"[0]
+
+Row = tuple[bytes, int, int, bytes]
+"""Sort name (a folder's ends in a slash), size in bytes, modified in ns or ``UNKNOWN``, ETag or nothing."""
+UNKNOWN = -(1 << 62)
+"""The time of a file whose server does not tell it."""
+
+Sort = Callable[[Iterable[Row]], Iterator[Row]]
+"""Reads all rows at once and gives them back in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which part of a tree is asked for."""
+
+    prefix: bytes
+    start_after: bytes
+
+    @property
+    def base(self) -> bytes:
+        """The deepest folder that holds all of it: empty, or ending in a slash."""
+        base, cut, _ = self.prefix.rpartition(b"/")
+        return base + cut
+
+    def folder(self, full: bytes) -> bool:
+        """Whether something wanted may lie below this folder; ``full`` ends in a slash."""
+        below = full.startswith(self.prefix) or self.prefix.startswith(full)
+        return below and (full > self.start_after or self.start_after.startswith(full))
+
+    def whole(self, path: bytes) -> bool:
+        """Whether everything below this folder is wanted; ``path`` is empty or ends in a slash."""
+        return path.startswith(self.prefix) and (not self.start_after or path > self.start_after)
+
+    def file(self, full: bytes) -> bool:
+        """Whether this file is wanted."""
+        return full.startswith(self.prefix) and full > self.start_after
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """What becomes of folders that cannot be read, see ``ListsReadable``. ``kinds``: failures that concern
+    one folder and not the place; those of them that may pass are raised, except of kind ``damaged``, which
+    stands for a disk's."""
+
+    unreadable: Callable[[str, StorageError], None]
+    enters: Callable[[str], bool]
+    kinds: frozenset[Kind] = frozenset({Kind.DENIED})
+
+    def read(self, path: bytes, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+        """A folder's rows; none where it is not entered or cannot be read."""
+        folder = key_text(path)
+        if not self.enters(folder):
+            return iter(())
+        try:
+            return read()
+        except StorageError as error:
+            if error.kind not in self.kinds or (error.retryable and error.kind is not Kind.DAMAGED):
+                raise
+            self.unreadable(folder, error)
+            return iter(())
+
+
+def walk_folders(
+    rows_of: Callable[[bytes, Sort], Iterator[Row]],
+    base: bytes,
+    *,
+    longest: int | None = None,
+    spared: Spared | None = None,
+) -> Iterator[Entry]:
+    """Entries in order, from the folder ``base`` down. ``rows_of`` reads one folder (a path that is empty
+    or ends in a slash), hands its wanted rows to the ``Sort`` it is given and returns what that returns.
+    Raises for a name that comes twice, for more names than fit, and for a path of more than ``longest``
+    bytes. ``spared``: what becomes of folders that cannot be read, but for the root itself."""
+
+    def inner_rows(path: bytes) -> Iterator[Row]:
+        if spared is None or not path:
+            return rows_of(path, spill.ordered)
+        return spared.read(path, lambda: rows_of(path, spill.ordered))
+
+    with ExitStack() as stack:
+        spill = _Spill(stack)
+        open_folders = [(base, inner_rows(base))]
+        while open_folders:
+            path, rows = open_folders[-1]
+            for name, size, modified, etag in rows:
+                full = path + name
+                if name[-1] == _SLASH:
+                    if longest is not None and len(full) > longest:
+                        raise _endless(full)
+                    if sum(length_hint(each) for _, each in open_folders) > 2 * RUN:
+                        open_folders[-1] = path, spill.stored(rows)
+                    open_folders.append((full, inner_rows(full)))
+                    break
+                # As key_text does, without another call for every file there is.
+                key = full.decode("utf-8", "surrogateescape")
+                yield Entry(
+                    key,
+                    size,
+                    None if modified == UNKNOWN else modified / 1e9,
+                    etag.decode() if etag else None,
+                )
+            else:
+                open_folders.pop()
+
+
+def try_again(read: Callable[[], T]) -> T:
+    """What it returns; it is called again a few times where an answer was not all there. Of a folder: an
+    answer that ends early or makes no sense is no listing, and the next one may be."""
+    for attempt in range(1, _ATTEMPTS):
+        try:
+            return read()
+        except StorageError as error:
+            if error.kind not in _PASSING:
+                raise
+        pause(attempt)
+    return read()
+
+
+def bounded(names: Iterable[T]) -> Iterator[T]:
+    """What a server says of one folder, unless it never ends; also where most of it is of no interest."""
+    for number, name in enumerate(names):
+        if number >= MOST_LISTED:
+            raise _too_many()
+        yield name
+
+
+def gather(names: Iterable[bytes]) -> list[bytes]:
+    """All names of a folder, of which there may be no more than fit in memory."""
+    gathered: list[bytes] = []
+    size = 0
+    for name in names:
+        size += len(name) + 64
+        if size > MOST_GATHERED:
+            raise _too_many()
+        gathered.append(name)
+    return gathered
+
+
+def check_name(name: bytes) -> None:
+    """Raise for a name in a listing that is longer than any: thousands of them are held in memory."""
+    if len(name) > LONGEST_NAME:
+        shown = key_text(name[:60])
+        raise StorageError(
+            Kind.UNSUPPORTED,
+            f"“{shown}…” is listed with a name that is longer than on any file system.",
+            operation="list",
+            subject=shown,
+            remedy="Ask whoever runs the server what is there.",
+        )
+
+
+def _endless(path: bytes) -> StorageError:
+    shown = key_text(path[:60])
+    return StorageError(
+        Kind.UNSUPPORTED,
+        f"The folders below “{shown}…” lie deeper in each other than on any file system: they go round in a "
+        "circle.",
+        operation="list",
+        subject=shown,
+        remedy="Look for a folder on the server that leads back into itself.",
+    )
+
+
+def _too_many() -> StorageError:
+    return StorageError(
+        Kind.UNSUPPORTED,
+        "A folder lists more names than can be sorted here, or goes on without end.",
+        operation="list",
+        remedy="If it is really that large, copy it in parts, each with a prefix of its own.",
+    )
+
+
+def _twice(name: bytes) -> StorageError:
+    shown = key_text(name)
+    return StorageError(
+        Kind.DAMAGED,
+        f"“{shown}” is listed twice in one folder, so the listing cannot be trusted.",
+        operation="list",
+        subject=shown,
+        remedy="Try again when nobody changes the folder; if it stays so, look into the server's log.",
+    )
+
+
+class _Spill:
+    """Sorts rows; what does not fit goes to one temporary file, shared by the folders of a walk and
+    used like a stack: the deepest folder's part is cut off when it is done."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._file: IO[bytes] | None = None
+        self._end = 0
+        self._parts = 0
+
+    def ordered(self, rows: Iterable[Row]) -> Iterator[Row]:
+        start, parts = self._end, []
+        rows = iter(rows)
+        try:
+            run = list(islice(rows, RUN))
+            while len(run) == RUN:
+                parts.append(self._store(run))
+                run.clear()  # before the next ones come, so that one run is in memory
+                run.extend(islice(rows, RUN))
+            if parts and run:
+                parts.append(self._store(run))
+        except BaseException:
+            self._cut(start, len(parts))
+            raise
+        if parts:
+            return self._merged(parts, start)
+        run.sort()
+        for one, other in pairwise(run):
+            if one[0] == other[0]:
+                raise _twice(one[0])
+        return iter(run)
+
+    def stored(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rest of a folder, out of memory until those below it are done."""
+        start = self._end
+        parts = []
+        while run := list(islice(rows, RUN)):
+            parts.append(self._store(run))
+        return self._merged(parts, start)
+
+    def _merged(self, parts: list[tuple[int, int]], start: int) -> Iterator[Row]:
+        last = b""
+        for row in heapq.merge(*(self._load(*part) for part in parts)):
+            if row[0] == last:
+                raise _twice(last)
+            last = row[0]
+            yield row
+        self._cut(start, len(parts))
+
+    def _cut(self, start: int, parts: int) -> None:
+        self._parts -= parts
+        if self._file is not None:
+            self._file.truncate(start)
+            self._end = start
+
+    def _store(self, run: list[Row]) -> tuple[int, int]:
+        run.sort()
+        if self._parts >= MOST_RUNS or self._end > MOST_BYTES:
+            raise _too_many()
+        try:
+            if self._file is None:
+                # A file without a name: nothing is left of it, whatever happens.
+                spill = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # the walk's stack closes it
+                self._file = self._stack.enter_context(spill)
+            data = memoryview(b"".join(b"%s\0%d\0%d\0%s\0" % row for row in run))
+            start = self._end
+            while data:
+                written = os.pwrite(self._file.fileno(), data, self._end)
+                self._end += written
+                data = data[written:]
+        except OSError as error:
+            raise StorageError(
+                Kind.FULL,
+                "The folder for temporary files is full or cannot be written, so a large folder "
+                "could not be sorted.",
+                operation="list",
+                remedy=f"Free some space in “{tempfile.gettempdir()}”, or set TMPDIR to another folder.",
+            ) from error
+        self._parts += 1
+        return start, self._end
+
+    def _load(self, at: int, end: int) -> Iterator[Row]:
+        assert self._file is not None
+        rest = b""
+        size = min(_BLOCK, max(_SMALLEST_BLOCK, _BLOCKS // self._parts))
+        while at < end:
+            block = os.pread(self._file.fileno(), min(size, end - at), at)
+            at += len(block)
+            *fields, rest = (rest + block).split(b"\0")
+            whole = len(fields) - len(fields) % 4
+            for i in range(0, whole, 4):
+                yield fields[i], int(fields[i + 1]), int(fields[i + 2]), fields[i + 3]
+            rest = b"".join(field + b"\0" for field in fields[whole:]) + rest

@@ -1,0 +1,82 @@
+"""Files on a server over FTP, with TLS or without. https://www.rfc-editor.org/rfc/rfc959
+
+A write goes to a temporary name and is then renamed; where the server does not rename over an existing
+file, that one steps aside for a moment. FTP cannot create a file only where there is none, so
+``create_only`` raises ``Unsupported``. What a server calls done is all there is to know of durability.
+Links are what the server makes of them: those it shows as such are no objects. See ``_served_driver``
+for what a file server cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from dashboard.storage.drivers.ftp.line import Account, open_line
+from dashboard.storage.drivers.ftp.session import FtpSession
+from dashboard.storage.drivers.served.connections import Pool
+from dashboard.storage.drivers.served.driver import ServedDriver
+from dashboard.storage.drivers.served.operations import Session
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.types import Secret
+
+
+class FtpDriver(ServedDriver):
+    """Objects as files below one folder of an FTP server. Thread-safe."""
+
+    name = "ftp"
+    refusal = "FTP cannot create a file only where there is none."
+
+    def __init__(self, account: Account, root: str, connections: int) -> None:
+        self._account = account
+        self._root = root
+        pool: Pool[Session] = Pool(self._connect, connections)
+        super().__init__(pool, root or "home folder")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """From checked options."""
+        account = Account(
+            host=options["host"],
+            port=int(options["port"]),
+            user=options["user"],
+            password=secrets.get("password", Secret("")),
+            tls=options["tls"],
+            tls_verify=options["tls_verify"] == "true",
+            ca_certificate=options["ca_certificate"],
+            encoding=options["encoding"],
+        )
+        return cls(account, options["root"], int(options["connections"]))
+
+    def _connect(self) -> FtpSession:
+        line = open_line(self._account)
+        try:
+            return FtpSession(line, self._root)
+        except BaseException:
+            line.hang_up()
+            raise
+
+    def check_key(self, key: str) -> None:
+        """As every file server, and nothing that would end a command or that servers trim."""
+        super().check_key(key)
+        if "\r" in key or "\n" in key:
+            raise InvalidKey(key, f"FTP cannot carry “{key}”: it holds a line break.")
+        if key.endswith((" ", "\t")):
+            raise InvalidKey(key, f"FTP servers cut off the space at the end of “{key}”.")
+        encoding = self._account.encoding
+        try:
+            raw = key.encode(encoding)
+            # 255 begins a command of Telnet, on which FTP stands.
+            exact = raw.decode(encoding) == key and not {0xFF, 0x0A, 0x0D} & set(raw)
+        except UnicodeError:
+            exact = False
+        if not exact:
+            raise InvalidKey(key, f"“{key}” cannot be written in the server's encoding, {encoding}.")
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host and port; TLS is begun by the driver itself, explicit or not."""
+        return self._account.host, self._account.port, False
+
+    def encryption(self) -> str:
+        """TLS, or nothing."""
+        return "" if self._account.tls == "none" else "TLS"

@@ -1,0 +1,147 @@
+"""From a server's reply code to words. https://www.rfc-editor.org/rfc/rfc959#section-4.2"""
+
+from __future__ import annotations
+
+import ftplib
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.served.operations import says
+from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.paths import key_bytes
+
+_VERBS = {"write": "written", "look at": "looked at", "list": "listed", "delete": "deleted", "read": "read"}
+_DENIED = ("denied", "permission", "not allowed", "read-only", "privilege", "forbidden")
+_FULL_DISK = (
+    "no space",
+    "disk full",
+    "disk is full",
+    "not enough space",
+    "insufficient storage",
+    # vsftpd and Pure-FTPd say no more than this.
+    "writing to local file",
+    "error during write to file",
+)
+_CROWDED = ("too many", "maximum", "limit", "no more connections")
+_FULL = "Free some space on the server, or raise the quota, then try again."
+
+_Why = tuple[Kind, str, str, bool | None]
+
+_CODES: dict[int, _Why] = {
+    425: (
+        Kind.UNREACHABLE,
+        "the server could not open the connection for the data",
+        "Look at the passive ports in the server's firewall.",
+        None,
+    ),
+    426: (
+        Kind.UNREACHABLE,
+        "the connection for the data was cut",
+        "Try again; if it goes on, look into the server's log.",
+        None,
+    ),
+    450: (Kind.THROTTLED, "the server says that it is not available now", "Try again later.", None),
+    452: (Kind.FULL, "the server's disk is full", _FULL, None),
+    552: (Kind.FULL, "the quota on the server is used up", _FULL, None),
+    522: (
+        Kind.DENIED,
+        "the server wants another encryption of the data connection",
+        "Look into the server's settings for TLS.",
+        None,
+    ),
+    530: (Kind.BAD_CREDENTIALS, "the server signed us off", "Test the connection.", None),
+    **dict.fromkeys(
+        (500, 501, 502, 504),
+        (Kind.UNSUPPORTED, "the server does not know how", "Ask whoever runs the server.", None),
+    ),
+    **dict.fromkeys(
+        (550, 551, 553),
+        (
+            Kind.DENIED,
+            "the server does not allow it",
+            "Give this user access to the folder and everything in it.",
+            None,
+        ),
+    ),
+}
+# No code is kept for it: it is told from the server's words.
+_TOO_LARGE: _Why = (
+    Kind.TOO_LARGE,
+    "the server takes no file this large",
+    "Keep large files on another server.",
+    None,
+)
+# ProFTPD's words for a full disk.
+_FAILING: _Why = (
+    Kind.FULL,
+    "the server's disk takes nothing more: it is full, or failing",
+    "Free some space on the server; if there is enough, look into its log.",
+    None,
+)
+_BAD_NAME = ("prohibited file name", "file name not allowed", "invalid file name", "illegal file name")
+"""Pure-FTPd, the words of RFC 959 itself, and others. Most servers call anything 553."""
+_UNKNOWN: _Why = (
+    Kind.DENIED,
+    "the server refused without saying why",
+    "Look into the server's log; it may be busy, or out of space.",
+    True,
+)
+
+
+def code_of(error: ftplib.Error) -> int:
+    """The three digits of a reply."""
+    head = str(error)[:3]
+    return int(head) if head.isdigit() else 0
+
+
+def denied(error: ftplib.Error, path: bytes) -> bool:
+    """Whether a 550 says more than that something is missing."""
+    return says(str(error), _DENIED, path)
+
+
+def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError:
+    """The storage error for a refused command. The server's own text is looked at and never shown."""
+    code, text, names = code_of(error), str(error), key_bytes(subject)
+    if code == 553 and says(text, _BAD_NAME, names):
+        return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
+    kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
+    if says(text, ("quota",), names):
+        kind, why, remedy, retryable = _CODES[552]
+    elif says(text, _FULL_DISK, names):
+        kind, why, remedy, retryable = _CODES[452]
+    elif says(text, ("file too large",), names):
+        kind, why, remedy, retryable = _TOO_LARGE
+    elif operation == "write" and says(text, ("input/output error",), names):
+        kind, why, remedy, retryable = _FAILING
+    elif code == 421 or (code == 530 and says(text, _CROWDED, names)):
+        kind, why, remedy, retryable = (
+            Kind.THROTTLED,
+            "the server takes no more connections",
+            "Allow fewer connections under Advanced.",
+            None,
+        )
+    return StorageError(
+        kind,
+        f"“{subject}” could not be {_VERBS.get(operation, operation)}: {why}.",
+        operation=operation,
+        subject=subject,
+        remedy=remedy,
+        retryable=retryable,
+    )
+
+
+def not_signed_in(error: ftplib.Error, user: str, host: str) -> StorageError:
+    """Why the server did not let us in."""
+    code, text = code_of(error), str(error).lower()
+    if code == 421 or any(word in text for word in _CROWDED):
+        kind, reason = Kind.THROTTLED, f"“{host}” takes no more connections for now."
+        remedy = "Allow fewer connections under Advanced, or wait."
+    elif "tls" in text or "ssl" in text or "secure" in text or "encrypt" in text:
+        kind, reason = Kind.BAD_CREDENTIALS, f"“{host}” wants an encrypted connection."
+        remedy = "Choose TLS under “Encryption”."
+    elif code in (332, 430, 530, 532, 331):
+        kind, reason = Kind.BAD_CREDENTIALS, f"The server refused the user name “{user}” or the password."
+        remedy = "Check them, then try again."
+    else:
+        kind, reason = Kind.UNREACHABLE, f"“{host}” broke off while we signed in."
+        remedy = "Try again; if it goes on, look into the server's log."
+    return StorageError(kind, reason, operation="authenticate", subject=host, remedy=remedy)

@@ -1,0 +1,84 @@
+"""What FTP servers say of files, in the forms they say it.
+
+MLST facts: https://www.rfc-editor.org/rfc/rfc3659#section-7; LIST has no standard, and its times are in
+no known time zone, so they are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from time import gmtime, strftime
+
+from dashboard.storage.drivers.served.operations import Found
+
+_UNIX = re.compile(
+    rb"(?P<kind>[-dlbcpsD])[-rwxsStTlL]{9}[.+@]?\s+\d+\s+(?:\S+\s+){1,2}?(?P<size>\d{1,18})\s+"
+    rb"(?:[A-Za-z]{3}\s+\d{1,2}|\d{1,2}\s+[A-Za-z]{3}|\d{4}-\d\d-\d\d)\s+(?:\d{1,2}:\d\d(?::\d\d)?|\d{4}) "
+    rb"(?P<name>.+)",
+    re.DOTALL,
+)
+_DOS = re.compile(
+    rb"\d\d-\d\d-\d{2,4}\s+\d\d:\d\d(?:[AaPp][Mm])?\s+(?:(?P<folder><DIR>)(?: {10}|\s+)|(?P<size>\d{1,18})\s)"
+    rb"(?P<name>.+)",
+    re.DOTALL,
+)
+_SIZE = re.compile(r"[0-9]{1,18}")
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d+)?\Z")
+
+
+def time_of(text: str) -> float | None:
+    """Seconds since the epoch from ``YYYYMMDDHHMMSS[.sss]``, UTC."""
+    match = _TIME.match(text.strip())
+    if match is None:
+        return None
+    *parts, fraction = match.groups()
+    year, month, day, hour, minute, second = map(int, parts)
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31):
+        return None
+    return timegm((year, month, day, hour, minute, second)) + float(fraction or 0)
+
+
+def time_text(modified: float) -> str:
+    """The reverse, in whole seconds."""
+    return strftime("%Y%m%d%H%M%S", gmtime(modified))
+
+
+def facts(line: bytes) -> tuple[bytes, Found] | None:
+    """A name and what is said of it, from one line of MLSD or MLST. None where it does not say what it is, or
+    of a file how large."""
+    told, space, name = line.partition(b" ")
+    if not space:
+        return None
+    pairs = (fact.partition("=") for fact in told.decode("latin-1").split(";") if fact)
+    known = {key.lower(): value for key, _, value in pairs}
+    kind = known.get("type", "").lower()
+    size = size_of(known.get("size", ""))
+    if not kind or (kind == "file" and size is None):
+        return None
+    return name, Found(
+        "file" if kind == "file" else "folder" if kind in ("dir", "cdir", "pdir") else "other",
+        size or 0,
+        time_of(known.get("modify", "")),
+        known.get("unique", ""),
+    )
+
+
+def size_of(text: str) -> int | None:
+    """A number of bytes, or None for what is none."""
+    return int(text) if _SIZE.fullmatch(text) else None
+
+
+def listed(line: bytes) -> tuple[bytes, Found] | None:
+    """The same from one line of LIST, as Unix and Windows servers write it."""
+    if match := _UNIX.fullmatch(line):
+        kind = match["kind"]
+        what = (
+            Found("file", int(match["size"]))
+            if kind == b"-"
+            else Found("folder" if kind == b"d" else "other")
+        )
+        return match["name"], what
+    if match := _DOS.fullmatch(line):
+        return match["name"], Found("folder") if match["folder"] else Found("file", int(match["size"]))
+    return None

@@ -1,0 +1,61 @@
+"""What an FTP server says on the control connection, line by line and within bounds."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from socket import socket
+
+from dashboard.storage.net.patience import Patience
+
+_RECEIVE = 8192
+_PIECE = 64 * 1024
+_LONGEST_LINE = 64 * 1024
+
+
+class Replies:
+    """The lines that come over a connection. In place of ``socket.makefile``, which reads ahead without
+    telling that something waits: a reply that nobody asked for would be taken for the next one."""
+
+    def __init__(self, sock: socket, encoding: str) -> None:
+        self._sock = sock
+        self._encoding = encoding
+        self._buffer = b""
+        self._patience = Patience()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether more has come than was read."""
+        pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        return bool(self._buffer) or pending > 0
+
+    def begin(self) -> None:
+        """A new reply is waited for from now on."""
+        self._patience.renew()
+
+    def readline(self, longest: int) -> str:
+        """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
+        while b"\n" not in self._buffer and len(self._buffer) < longest:
+            more = self._patience.receive(self._sock.recv, _RECEIVE)
+            if not more:
+                break
+            self._buffer += more
+        end = self._buffer.find(b"\n") + 1 or len(self._buffer)
+        end = min(end, longest)
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        return line.decode(self._encoding)
+
+
+def lines_of(data: socket) -> Iterator[bytes]:
+    """What comes over a connection for data, line by line with their ends; without one where it was cut, or
+    is longer than any name. Raises ``OSError``."""
+    patience = Patience()
+    rest = b""
+    while more := patience.receive(data.recv, _PIECE):
+        *lines, rest = (rest + more).split(b"\n")
+        for line in lines:
+            yield line + b"\n" if len(line) < _LONGEST_LINE else line
+        if len(rest) > _LONGEST_LINE:
+            break
+    if rest:
+        yield rest

@@ -1,0 +1,153 @@
+"""Signed requests to Google Cloud Storage over our own connections, and what their answers mean.
+
+https://cloud.google.com/storage/docs/json_api/v1. Not obstore, which speaks the XML API: its answers invent a
+Cache-Control and tell no MD5 of a write. Not Google's SDK, which goes wherever a name or a redirect leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from dashboard.storage.drivers.gcs.errors import Failure, Scene, translate
+from dashboard.storage.drivers.gcs.place import Place
+from dashboard.storage.drivers.gcs.tokens import KeyTokens, SignInFailure, tokens_of
+from dashboard.storage.net.answers import json_object
+from dashboard.storage.net.exchange import Answering, Broken
+from dashboard.storage.net.server import (
+    IDLE_SECONDS,
+    Answer,
+    Body,
+    HttpServer,
+    Incoming,
+    explained,
+    whole,
+)
+from dashboard.storage.net.troubles import patiently
+
+ATTEMPTS = 4
+T = TypeVar("T")
+
+
+class Client:
+    """The requests of one place. Thread-safe; connects on first use."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.tokens = tokens_of(place)
+        self.server = HttpServer(place.endpoint, tls_verify=place.tls_verify, authority=place.ca_certificate)
+
+    def scene(self, operation: str, key: str = "") -> Scene:
+        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        account = self.place.account
+        who = account.email if account else "The identity of this machine"
+        return Scene(operation, key, self.place.bucket, self.server.host, who)
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        scene: Scene,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        """A request that may be repeated, its answer read whole. Raises the translated error."""
+        return patiently(
+            lambda: self.ask(method, target, scene, headers=headers, body=body, idle=idle),
+            attempts,
+        )
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        scene: Scene,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        accept: tuple[int, ...] = (),
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        """One request, once. Statuses of 300 and more raise unless they are in ``accept``."""
+        response = self.open(method, target, scene, headers=headers, body=body, accept=accept, idle=idle)
+        return self._telling(lambda: whole(response), scene)
+
+    def document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
+        """The JSON object an answer holds."""
+        with readable(scene):
+            return json_object(answer.body)
+
+    def signature(self, text: bytes, scene: Scene) -> bytes:
+        """With the service account's key."""
+        assert isinstance(self.tokens, KeyTokens)
+        tokens = self.tokens
+        return self._telling(lambda: tokens.sign(text), scene)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        self.tokens.close()
+        self.server.close()
+
+    def incoming(self, response: Answering, scene: Scene) -> Incoming:
+        """The body of an open answer; what goes wrong with it is translated."""
+        return Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
+
+    def open(
+        self,
+        method: str,
+        target: str,
+        scene: Scene,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        accept: tuple[int, ...] = (),
+        idle: float = IDLE_SECONDS,
+    ) -> Answering:
+        """One request, once; the caller reads the answer. Raises as :meth:`ask` does."""
+
+        def asked(token: str) -> Answering:
+            sent = {**(headers or {}), "authorization": f"Bearer {token}"}
+            return self.server.open(method, target, headers=sent, body=body, idle=idle)
+
+        token = self._telling(self.tokens.token, scene)
+        response = self._telling(lambda: asked(token), scene)
+        if response.status == 401:
+            # It may have been withdrawn before its time.
+            response.close()
+            self.tokens.forget(token)
+            token = self._telling(self.tokens.token, scene)
+            response = self._telling(lambda: asked(token), scene)
+        if response.status < 300 or response.status in accept:
+            return response
+        raise translate(failure_in(explained(response)), scene)
+
+    def _telling(self, call: Callable[[], T], scene: Scene) -> T:
+        try:
+            return call()
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), scene) from error
+        except SignInFailure as error:
+            raise translate(error.failure, scene) from error
+
+
+@contextmanager
+def readable(scene: Scene) -> Iterator[None]:
+    """Around the reading of an answer: what is not of the expected form raises."""
+    try:
+        yield
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        raise translate(Failure(trouble="unreadable"), scene) from error
+
+
+def failure_in(answer: Answer) -> Failure:
+    """The neutral words of an error answer; some are plain text."""
+    try:
+        told = json_object(answer.body)["error"]
+        reasons = [str(each.get("reason", "")) for each in told.get("errors", ())]
+        return Failure(answer.status, next(iter(reasons), ""), str(told.get("message", "")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Failure(answer.status, "", answer.body[:2000].decode(errors="replace"))

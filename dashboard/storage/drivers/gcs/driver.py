@@ -1,0 +1,255 @@
+"""Google Cloud Storage: one bucket, signed in with a service account key or this machine's identity.
+
+A configured prefix is a plain string before every key. The version of an object is its generation, and its
+ETag too, so that every read is of exactly what was listed. Content stored compressed is moved as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.common.pieces import Senders
+from dashboard.storage.drivers.common.unchanged import delete_unchanged
+from dashboard.storage.drivers.gcs.acl import OpensGcsObjects
+from dashboard.storage.drivers.gcs.client import Client
+from dashboard.storage.drivers.gcs.deleting import DeletesManyOnGcs
+from dashboard.storage.drivers.gcs.links import LinksGcsObjects
+from dashboard.storage.drivers.gcs.objects import Objects
+from dashboard.storage.drivers.gcs.place import Place, check
+from dashboard.storage.drivers.gcs.reading import GcsReading
+from dashboard.storage.drivers.gcs.settings import ChecksGcsSettings
+from dashboard.storage.drivers.gcs.versions import KeepsGcsHistory
+from dashboard.storage.drivers.gcs.writing import GcsWriting
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.resuming import PARALLEL_READS
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_SIGN_IN_SECONDS = 15.0
+
+
+class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesManyOnGcs, OpensGcsObjects):
+    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "gcs"
+    ordered = True
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = Client(place)
+        self._objects = Objects(self._client)
+        self._senders = Senders("gcs-piece")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"GcsDriver({self._place.endpoint}/{self._place.bucket}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Up to 1,024 bytes, prefix included, without line breaks."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> GcsReading:
+        """See ``Driver``. ``version`` is the generation."""
+        self.check_key(key)
+        held = self._objects.head(key, "read", generation=if_version)
+        if held.info.size == 0:
+            return GcsReading(held, None)
+        try:
+            return GcsReading(held, self._objects.open(key, held.info.version or ""))
+        except PlaceMissing:
+            raise
+        except NotFound as error:
+            # It was there a moment ago.
+            raise Changed(key) from error
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        self.check_key(key)
+        check_range(start, length)
+        if length == 0:
+            return nothing_of(self.stat, key, None, if_version)
+        try:
+            return self._objects.part(key, start, length, if_version)
+        except PastEnd:
+            return nothing_of(self.stat, key, start, if_version)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> GcsWriting:
+        """See ``Driver``. Up to 8 MiB go in one request."""
+        self.check_key(key)
+        put = partial(self._put, key, attributes=attributes, create_only=create_only)
+        return GcsWriting(
+            self._objects,
+            self._senders,
+            key,
+            size=size,
+            attributes=attributes,
+            create_only=create_only,
+            put=put,
+        )
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. Google compares both checksums before anything is visible."""
+        self.check_key(key)
+        return self._put(key, data, attributes=attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
+        md5 = hashlib.md5(data, usedforsecurity=False)
+        info = self._objects.put(key, data, md5.digest(), attributes, create_only=create_only).info
+        return Written(
+            key,
+            len(data),
+            md5.hexdigest(),
+            info.etag,
+            expected_checksum=md5.hexdigest(),
+            stored_checksum=info.md5,
+        )
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``. A composite object has no ``md5``."""
+        self.check_key(key)
+        return self._objects.head(key).info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
+        own, after = self._place.prefix, key_bytes(start_after)
+        begin = own + start_after if start_after else ""
+        for entry in self._objects.list(own + prefix, begin):
+            key = entry.key.removeprefix(own)
+            if key and (not after or key_bytes(key) > after):
+                yield Entry(key, entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        try:
+            self._objects.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the generation, and Google compares it: no gap."""
+        self.check_key(key)
+        delete_unchanged(
+            lambda: self._objects.delete(key, generation=version), lambda: self._objects.head(key)
+        )
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``. Nothing to do: Google shows resumable uploads to nobody but their owner, never
+        lists them, and drops them itself after a week."""
+        return 0
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._senders.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same endpoint and the same identity."""
+        if not isinstance(source, GcsDriver):
+            return False
+        here, there = self._place, source._place
+        return (here.endpoint, here.account) == (there.endpoint, there.account)
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. The receipt compares the checksums Google keeps of both objects."""
+        if not isinstance(source, GcsDriver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share an endpoint and an identity.")
+        self.check_key(to)
+        before = source._objects.head(key, "copy", generation=if_version)
+        info = before.info
+        after = self._objects.rewrite(source._objects, key, info.version or "", to, info.attributes)
+        by_md5 = info.md5 is not None and after.info.md5 is not None
+        return Written(
+            key=to,
+            size=after.info.size,
+            md5=after.info.md5 or "",
+            etag=after.info.etag,
+            expected_checksum=info.md5 if by_md5 else before.crc32c,
+            stored_checksum=after.info.md5 if by_md5 else after.crc32c,
+        )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._objects.look("list")
+        except PlaceMissing:
+            return False
+        except StorageError as error:
+            # A key that may not list still learns that there is something it may not list.
+            if error.kind is not Kind.DENIED:
+                raise
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``. The bucket is private, with access by roles only."""
+        try:
+            self._objects.create_bucket()
+        except StorageError as error:
+            # "There already" may mean "and is yours": then it can be listed.
+            if error.kind is not Kind.CONFLICT or not self._may_list():
+                raise
+
+    def _may_list(self) -> bool:
+        try:
+            self._objects.look("list")
+        except StorageError:
+            return False
+        return True
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._client.server.address, self._client.server.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        try:
+            self._objects.look("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
+        except StorageError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
+                raise
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return self._client.server.tls_context()

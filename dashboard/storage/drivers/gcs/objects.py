@@ -1,0 +1,352 @@
+"""The objects of one bucket, in the words of Google's JSON API.
+
+https://cloud.google.com/storage/docs/json_api/v1
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, readable
+from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
+from dashboard.storage.drivers.gcs.errors import Failure, Scene, translate
+from dashboard.storage.errors import Exists, StorageError
+from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.ranges import PastEnd, part_of, range_header
+from dashboard.storage.net.server import IDLE_SECONDS, Answer, Incoming
+from dashboard.storage.net.troubles import incomplete, patiently, rows_of
+from dashboard.storage.types import Attributes, Entry, ObjectInfo
+
+_PAGE = 1000
+_MOST_IDLE_STEPS = 100
+"""Steps of a copy that do not get on."""
+_FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
+_JSON = {"content-type": "application/json; charset=utf-8"}
+# Without it Google unpacks what was stored compressed: https://cloud.google.com/storage/docs/transcoding
+_AS_STORED = {"accept-encoding": "gzip"}
+_NAMES = {
+    "contentType": "content_type",
+    "cacheControl": "cache_control",
+    "contentDisposition": "content_disposition",
+    "contentEncoding": "content_encoding",
+    "contentLanguage": "content_language",
+}
+# These become headers: of every answer with the object, and the first of our own requests.
+_PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
+
+
+_Row = tuple[Entry, bool]
+"""What is listed, and whether it is an older generation."""
+_LISTING = "storage#objects"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What Google says it holds: the object, and its CRC-32C, which even composite objects have."""
+
+    info: ObjectInfo
+    crc32c: str
+    storage_class: str
+
+
+class Objects:
+    """Thread-safe. Keys are those that callers of the driver use."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._prefix = client.place.prefix
+        self._all = f"b/{quote(client.place.bucket, safe='')}/o"
+
+    def head(
+        self,
+        key: str,
+        operation: str = "stat",
+        *,
+        generation: str | None = None,
+        exactly: str | None = None,
+    ) -> Held:
+        """Describe an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one;
+        ``exactly`` that generation may be an older one.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/get"""
+        scene = self.client.scene(operation, key)
+        query = {"ifGenerationMatch": generation} if generation is not None else {}
+        query |= {"generation": exactly} if exactly is not None else {}
+        answer = self.client.send("GET", self._path("/storage/v1/", key, query), scene)
+        return self.held(key, answer, scene)
+
+    def open(self, key: str, generation: str) -> Incoming:
+        """The bytes of one generation, as they are stored. The request is made before this returns."""
+        scene = self.client.scene("read", key)
+        target = self._path("/download/storage/v1/", key, {"alt": "media", "generation": generation})
+        response = patiently(lambda: self.client.open("GET", target, scene, headers=_AS_STORED), ATTEMPTS)
+        return self.client.incoming(response, scene)
+
+    def part(self, key: str, start: int, length: int, generation: str | None) -> bytes:
+        """Some bytes of an object, as they are stored. Raises ``PastEnd`` and as ``head`` does."""
+        scene = self.client.scene("read", key)
+        query = {"alt": "media"} | ({"ifGenerationMatch": generation} if generation is not None else {})
+        target = self._path("/download/storage/v1/", key, query)
+        headers = _AS_STORED | range_header(start, length)
+
+        def once() -> bytes:
+            response = self.client.open("GET", target, scene, headers=headers, accept=(416,))
+            with closing(self.client.incoming(response, scene)) as body:
+                if body.status == 416:
+                    raise PastEnd(key)
+                return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
+
+        return patiently(once, ATTEMPTS)
+
+    def put(
+        self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
+    ) -> Held:
+        """Write in one request; Google refuses it when what arrived has other checksums.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/insert"""
+        scene = self.client.scene("write", key)
+        crc = Crc32c()
+        crc.update(data)
+        resource = self.resource(key, attributes) | {"md5Hash": md5_text(md5), "crc32c": crc.text()}
+        mark = secrets.token_hex(16)
+        head = f"--{mark}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n{json.dumps(resource)}\r\n"
+        kind = f"content-type: {resource['contentType']}\r\n\r\n"
+        body = [f"{head}--{mark}\r\n{kind}".encode(), data, f"\r\n--{mark}--\r\n".encode()]
+        headers = {"content-type": f"multipart/related; boundary={mark}"}
+        target = self._upload("multipart", create_only)
+        broken = False
+
+        def attempt() -> Answer:
+            nonlocal broken
+            try:
+                return self.client.ask("POST", target, scene, headers=headers, body=body)
+            except StorageError as error:
+                broken = broken or error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
+                raise
+
+        try:
+            return self.held(key, patiently(attempt, ATTEMPTS), scene)
+        except Exists:
+            # The earlier request may have arrived and only its answer been lost.
+            found = self.head(key) if broken else None
+            if found is None or found.info.md5 != md5.hex() or not _has(found.info, attributes):
+                raise
+            return found
+
+    def delete(self, key: str, *, generation: str | None = None) -> None:
+        """Remove an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one."""
+        query = {"ifGenerationMatch": generation} if generation is not None else {}
+        self.client.send("DELETE", self._path("/storage/v1/", key, query), self.client.scene("delete", key))
+
+    def target(self, key: str) -> str:
+        """The path of an object's description."""
+        return self._path("/storage/v1/", key, {})
+
+    def list(self, prefix: str, start_offset: str) -> Iterator[Entry]:
+        """Objects by full name, page by page, beginning with ``start_offset``.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
+        scene = self.client.scene("list")
+        query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
+        query |= {"startOffset": start_offset} if start_offset else {}
+        for entry, _ in self._rows(query, scene):
+            yield entry
+
+    def _rows(self, query: Mapping[str, str], scene: Scene) -> Iterator[_Row]:
+        """Every row of a listing. Raises ``StorageError`` where Google does not say plainly that this was
+        all, after asking for the page in question again."""
+
+        def ask(token: str) -> bytes:
+            page = {"maxResults": str(_PAGE), **query, **({"pageToken": token} if token else {})}
+            return self.client.send("GET", self._listing(page), scene).body
+
+        def failed(error: Unreadable, first: bool) -> StorageError:
+            if first and isinstance(error, Foreign):
+                return translate(Failure(trouble="unreadable"), scene)
+            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.bucket)
+
+        return rows_of(ask, _page_in, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
+
+    def keeps_generations(self) -> bool:
+        """Whether the bucket keeps what is replaced or deleted.
+        https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
+        scene = self.client.scene("settings")
+        target = f"/storage/v1/{self._all.removesuffix('/o')}?fields=versioning"
+        said = self.client.document(self.client.send("GET", target, scene), scene)
+        with readable(scene):
+            return bool(said.get("versioning", {}).get("enabled"))
+
+    def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
+        """Every generation by full name, and whether it is an older one."""
+        scene = self.client.scene("versions")
+        fields = _FIELDS.replace("generation", "generation,timeDeleted")
+        query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
+        return self._rows(query, scene)
+
+    def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
+        """Ask for one name: the cheapest request that needs no right on the bucket itself."""
+        target = self._listing({"maxResults": "1", "fields": "kind,nextPageToken"})
+        scene = self.client.scene(operation)
+        # A web page at this address says 200 to everybody.
+        said = self.client.document(
+            self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene
+        )
+        if said.get("kind") != _LISTING:
+            raise translate(Failure(trouble="unreadable"), scene)
+
+    def create_bucket(self) -> None:
+        """Make the bucket: private, with uniform access.
+        https://cloud.google.com/storage/docs/json_api/v1/buckets/insert"""
+        scene, place = self.client.scene("create bucket"), self.client.place
+        if not place.project:
+            raise translate(Failure(400, "project"), scene)
+        resource: dict[str, Any] = {
+            "name": place.bucket,
+            "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
+        }
+        if place.location:
+            resource["location"] = place.location
+        target = f"/storage/v1/b?{urlencode({'project': place.project})}"
+        self.client.ask("POST", target, scene, headers=_JSON, body=json.dumps(resource).encode())
+
+    def rewrite(
+        self,
+        source: Objects,
+        key: str,
+        generation: str,
+        to: str,
+        attributes: Attributes,
+        *,
+        operation: str = "copy",
+        older: bool = False,
+        storage_class: str = "",
+    ) -> Held:
+        """Have Google copy one generation of an object, in as many steps as it wants; ``older`` allows one
+        that is not the present one. Onto itself it replaces nothing else.
+        https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite"""
+        scene = self.client.scene(operation, key)
+        kept = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
+        there = self._path("", to, {})
+        # Without a body everything is kept; a storage class can only be named beside all the rest.
+        wanted = storage_class or self.client.place.storage_class
+        resource = self.resource(to, attributes) | {"storageClass": wanted} if wanted else None
+        body = json.dumps(resource).encode() if resource else b""
+        query = {"sourceGeneration" if older else "ifSourceGenerationMatch": generation}
+        query |= {"ifGenerationMatch": generation} if storage_class else {}
+        done, still = -1, 0
+        while still < _MOST_IDLE_STEPS:
+            target = f"/storage/v1/{kept}/rewriteTo/{there}?{urlencode(query)}"
+            said = self.client.document(
+                self.client.send("POST", target, scene, headers=_JSON if body else {}, body=body), scene
+            )
+            if said.get("done"):
+                return self._held(to, said.get("resource"), scene)
+            query["rewriteToken"] = str(said.get("rewriteToken", ""))
+            with readable(scene):
+                so_far = size_in(said.get("totalBytesRewritten", "0"))
+            done, still = max(done, so_far), still + 1 if so_far <= done else 0
+        raise translate(Failure(trouble="unreadable"), scene)
+
+    # Uploads in pieces
+
+    def begin(self, key: str, attributes: Attributes | None, *, create_only: bool) -> str:
+        """Start an upload and return the target its pieces go to.
+        https://cloud.google.com/storage/docs/performing-resumable-uploads"""
+        scene = self.client.scene("write", key)
+        resource = self.resource(key, attributes)
+        body = json.dumps(resource).encode()
+        headers = {**_JSON, "x-upload-content-type": resource["contentType"]}
+        answer = self.client.send(
+            "POST", self._upload("resumable", create_only), scene, headers=headers, body=body
+        )
+        # Only where on this server it is: nobody is sent elsewhere with a token.
+        parts = urlsplit(answer.headers.get("location", ""))
+        if not parts.path.startswith("/") or not parts.query:
+            raise translate(Failure(trouble="unreadable"), scene)
+        return f"{parts.path}?{parts.query}"
+
+    def drop(self, target: str, scene: Scene) -> None:
+        """Throw an upload away. May raise ``StorageError``."""
+        self.client.ask("DELETE", target, scene, body=b"", accept=(404, 410, 499), idle=10.0)
+
+    def held(self, key: str, answer: Answer, scene: Scene) -> Held:
+        """The object an answer describes."""
+        return self._held(key, self.client.document(answer, scene), scene)
+
+    def resource(self, key: str, attributes: Attributes | None) -> dict[str, Any]:
+        """What an object is to have, in Google's words."""
+        found: dict[str, Any] = {"name": self._prefix + key, "contentType": "application/octet-stream"}
+        if attributes is not None:
+            for theirs, ours in _NAMES.items():
+                value = getattr(attributes, ours)
+                if value and _PRINTABLE.match(value):
+                    found[theirs] = value
+            if attributes.metadata:
+                found["metadata"] = dict(attributes.metadata)
+        if self.client.place.storage_class:
+            found["storageClass"] = self.client.place.storage_class
+        return found
+
+    def _path(self, base: str, key: str, query: Mapping[str, str]) -> str:
+        name = quote(self._prefix + key, safe="~")
+        return f"{base}{self._all}/{name}" + (f"?{urlencode(query)}" if query else "")
+
+    def _listing(self, query: Mapping[str, str]) -> str:
+        return f"/storage/v1/{self._all}?{urlencode(query)}"
+
+    def _upload(self, kind: str, create_only: bool) -> str:
+        query = {"uploadType": kind} | ({"ifGenerationMatch": "0"} if create_only else {})
+        return f"/upload/storage/v1/{self._all}?{urlencode(query)}"
+
+    def _held(self, key: str, found: Any, scene: Scene) -> Held:
+        with readable(scene):
+            if found["name"] != self._prefix + key:
+                raise ValueError("another object")
+            generation = str(found["generation"])
+            info = ObjectInfo(
+                key=key,
+                size=size_in(found["size"]),
+                modified=_moment(found["updated"]),
+                etag=generation,
+                version=generation,
+                md5=md5_hex(found.get("md5Hash", "")),
+                attributes=Attributes(
+                    **{ours: found.get(theirs) or None for theirs, ours in _NAMES.items()},
+                    metadata=dict(found.get("metadata") or {}),
+                ),
+            )
+            return Held(info, str(found["crc32c"]), str(found.get("storageClass", "")))
+
+
+def _has(info: ObjectInfo, attributes: Attributes | None) -> bool:
+    """Whether an object has the metadata that was to go with it; without, somebody else wrote the same."""
+    return dict(info.attributes.metadata) == dict(attributes.metadata if attributes else {})
+
+
+def _page_in(body: bytes) -> tuple[list[_Row], str]:
+    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
+    said = json_object(body)
+    if said.get("kind") != _LISTING:
+        raise Foreign("the answer is no listing")
+    items, token = said.get("items", []), said.get("nextPageToken", "")
+    # The token is left out on the last page, never empty or of another kind.
+    if not isinstance(items, list) or not isinstance(token, str) or ("nextPageToken" in said and not token):
+        raise Unreadable("a page does not say whether more follows")
+    try:
+        return [(_entry(item), "timeDeleted" in item) for item in items], token
+    except (ValueError, OverflowError, KeyError, TypeError) as error:
+        raise Unreadable("a row makes no sense") from error
+
+
+def _entry(item: Any) -> Entry:
+    return entry_in(item["name"], item["size"], _moment(item["updated"]), str(item["generation"]))
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,193 @@
+"""What the Google Cloud Storage driver can be told, checked without loading any vendor SDK."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, server_url
+from dashboard.storage.options import Option, OptionType, Preset, SecretForm
+from dashboard.storage.types import Secret
+
+GOOGLE = "https://storage.googleapis.com"
+
+GCS_OPTIONS = (
+    Option("bucket", "Bucket", required=True, placeholder="my-bucket"),
+    Option(
+        "credential",
+        "Service account key",
+        OptionType.SECRET,
+        form=SecretForm.TEXT,
+        placeholder='{ "type": "service_account", … }',
+        hint="The whole JSON file that the console gave you once.",
+    ),
+    Option(
+        "prefix",
+        "Folder inside the bucket",
+        advanced=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    ),
+    Option(
+        "sign_in",
+        "Sign in with",
+        OptionType.CHOICE,
+        advanced=True,
+        default="key",
+        choices=(("key", "The service account key"), ("ambient", "The identity of this machine")),
+        guards_secret=True,
+        hint="The identity of this machine is what Google gave the VM, pod or service that Stowage runs in, "
+        "or the file GOOGLE_APPLICATION_CREDENTIALS names. It cannot sign links.",
+    ),
+    Option(
+        "storage_class",
+        "Storage class",
+        OptionType.CHOICE,
+        advanced=True,
+        default="default",
+        choices=(
+            ("default", "As the bucket says"),
+            ("STANDARD", "Standard"),
+            ("NEARLINE", "Nearline"),
+            ("COLDLINE", "Coldline"),
+            ("ARCHIVE", "Archive"),
+        ),
+        hint="Given to every object Stowage writes. The cold ones cost more to read and to delete early.",
+    ),
+    Option(
+        "location",
+        "Location of a new bucket",
+        advanced=True,
+        placeholder="europe-west3",
+        hint="Only used when a bucket is created from here; blank lets Google choose, which means the US.",
+    ),
+    Option(
+        "project",
+        "Project of a new bucket",
+        advanced=True,
+        placeholder="my-project-123456",
+        hint="Only used when a bucket is created from here; blank takes the service account's own.",
+    ),
+    Option(
+        "endpoint",
+        "Endpoint",
+        OptionType.URL,
+        advanced=True,
+        guards_secret=True,
+        placeholder="https://storage-example.p.googleapis.com",
+        hint="Blank for public Google Cloud. For Private Service Connect, regional endpoints and emulators.",
+    ),
+    *TLS_OPTIONS,
+)
+
+_BUCKET = re.compile(r"[a-z0-9]([a-z0-9_.-]{1,220}[a-z0-9])\Z")
+_PROJECT = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\Z|\d{6,20}\Z")
+_LOCATION = re.compile(r"[A-Za-z0-9-]{2,40}\Z")
+_EMAIL = re.compile(r"[A-Za-z0-9._-]{1,128}@[A-Za-z0-9.-]{1,253}\Z")
+_TOKEN_ADDRESSES = frozenset(
+    {
+        "https://oauth2.googleapis.com/token",
+        "https://accounts.google.com/o/oauth2/token",
+        "https://www.googleapis.com/oauth2/v4/token",
+    }
+)
+_AGAIN = "Paste the whole JSON file of a key made under IAM & Admin, Service accounts, Keys."
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """What a pasted key file says. ``token_address`` has been checked."""
+
+    email: str
+    private_key: Secret
+    key_id: str
+    project: str
+    token_address: str
+
+
+def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise the options. Raises ``InvalidInput`` naming the option.
+    https://cloud.google.com/storage/docs/buckets#naming"""
+    checked = dict(values)
+    bucket = values["bucket"]
+    if not _BUCKET.match(bucket) or any(len(part) > 63 for part in bucket.split(".")) or ".." in bucket:
+        raise InvalidInput(
+            "bucket",
+            f"“{bucket}” is not a bucket name: use 3 to 63 small letters, digits, “-”, “_” and “.”, "
+            "beginning and ending with a letter or digit.",
+        )
+    if values["endpoint"]:
+        checked["endpoint"] = server_url(values["endpoint"])
+    if values["sign_in"] == "ambient" and not _is_google(checked["endpoint"] or GOOGLE):
+        raise InvalidInput(
+            "endpoint",
+            "The identity of this machine is only ever shown to Google.",
+            remedy="Use a service account key for this endpoint, or an endpoint under googleapis.com.",
+        )
+    if values["project"] and not _PROJECT.match(values["project"]):
+        raise InvalidInput("project", "A project is named by its ID, such as “my-project-123456”.")
+    if values["location"] and not _LOCATION.match(values["location"]):
+        raise InvalidInput("location", "Locations look like “EU”, “US” or “europe-west3”.")
+    checked["prefix"] = folder(values["prefix"])
+    checked["ca_certificate"] = certificates(values["ca_certificate"])
+    return checked
+
+
+def check_key(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Refuse a sign-in that cannot work: no key, or one that is not a service account's."""
+    if values["sign_in"] == "ambient":
+        return
+    secret = secrets.get("credential")
+    if not secret:
+        raise InvalidInput("credential", "“Service account key” is missing.", remedy=_AGAIN)
+    read_key(secret, values["endpoint"])
+
+
+def read_key(secret: Secret, endpoint: str) -> ServiceAccount:
+    """What the pasted text holds. Raises ``InvalidInput`` for the field ``credential`` without repeating it.
+
+    The file says where the key's signature is to be sent; only Google itself is believed, or the very
+    endpoint a person typed.
+    """
+    try:
+        found = json.loads(secret.reveal())
+    except (ValueError, RecursionError):
+        raise _unusable("This is not JSON.") from None
+    if not isinstance(found, dict):
+        raise _unusable("This is not a service account key.")
+    kind = found.get("type")
+    if kind != "service_account":
+        known = {"authorized_user": "a user's sign-in", "external_account": "a federated identity's settings"}
+        raise _unusable(f"This is {known.get(str(kind), 'something else')}, not a service account key.")
+    if found.get("universe_domain", "googleapis.com") != "googleapis.com":
+        raise _unusable("This key is for a sovereign cloud, which Stowage does not know.")
+    text = {name: found.get(name, "") for name in ("client_email", "private_key", "private_key_id")}
+    if not all(isinstance(value, str) for value in text.values()) or not _EMAIL.match(text["client_email"]):
+        raise _unusable("This service account key has no usable “client_email”.")
+    if not text["private_key"].startswith("-----BEGIN "):
+        raise _unusable("This service account key has no usable “private_key”.")
+    address = found.get("token_uri", "https://oauth2.googleapis.com/token")
+    believed = {*_TOKEN_ADDRESSES, f"{endpoint}/token"} if endpoint else _TOKEN_ADDRESSES
+    if not isinstance(address, str) or address not in believed:
+        raise _unusable("The “token_uri” of this key is not an address of Google's.")
+    project = found.get("project_id", "")
+    return ServiceAccount(
+        email=text["client_email"],
+        private_key=Secret(text["private_key"]),
+        key_id=text["private_key_id"],
+        project=project if isinstance(project, str) else "",
+        token_address=address,
+    )
+
+
+def _is_google(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    return endpoint.startswith("https://") and host.endswith(".googleapis.com")
+
+
+def _unusable(reason: str) -> InvalidInput:
+    return InvalidInput("credential", reason, remedy=_AGAIN)

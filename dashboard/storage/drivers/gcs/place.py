@@ -1,0 +1,76 @@
+"""Where a Google Cloud Storage driver works and as whom; which keys it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from dashboard.storage.drivers.gcs.options import GOOGLE, ServiceAccount, read_key
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Secret
+
+_LONGEST_KEY = 1024
+_RESERVED = ".well-known/acme-challenge/"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A bucket, or a prefix of it, and who signs in: no ``account`` means the machine's own identity.
+    Prints no secret."""
+
+    bucket: str
+    account: ServiceAccount | None
+    endpoint: str = GOOGLE
+    prefix: str = ""
+    storage_class: str = ""
+    location: str = ""
+    project: str = ""
+    tls_verify: bool = True
+    ca_certificate: str = ""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Read checked options."""
+        endpoint, kind = options.get("endpoint", ""), options.get("storage_class", "")
+        ambient = options.get("sign_in") == "ambient"
+        account = None if ambient else read_key(secrets["credential"], endpoint)
+        return cls(
+            bucket=options["bucket"],
+            account=account,
+            endpoint=endpoint or GOOGLE,
+            prefix=options.get("prefix", ""),
+            storage_class="" if kind == "default" else kind,
+            location=options.get("location", ""),
+            project=options.get("project", "") or (account.project if account else ""),
+            tls_verify=options.get("tls_verify", "true") != "false",
+            ca_certificate=options.get("ca_certificate", ""),
+        )
+
+
+def check(key: str, full: str) -> None:
+    """Raise ``InvalidKey`` for a name Google Cloud Storage cannot hold.
+    https://cloud.google.com/storage/docs/objects#naming"""
+    if not key_bytes(key):
+        raise InvalidKey(key, "The key is empty.")
+    try:
+        length = len(full.encode())
+    except UnicodeEncodeError:
+        raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: it is not UTF-8.") from None
+    if problem := _problem(full, length):
+        raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: {problem}.")
+
+
+def _problem(full: str, length: int) -> str:
+    if length > _LONGEST_KEY:
+        return f"it is {length:,} bytes long and names there end at {_LONGEST_KEY:,}"
+    if "\n" in full or "\r" in full:
+        return "it holds a line break"
+    if "\0" in full:
+        return "it holds a NUL, which no web address can"
+    if full in (".", ".."):
+        return "a name of one or two dots is not allowed there"
+    if full.startswith(_RESERVED):
+        return f"names that begin with “{_RESERVED}” are not allowed there"
+    return ""

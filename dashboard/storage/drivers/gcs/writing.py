@@ -1,0 +1,177 @@
+"""Writes to Google Cloud Storage: small ones in one request, large ones in a resumable upload.
+
+https://cloud.google.com/storage/docs/performing-resumable-uploads. Pieces go one after the other, the next
+being filled meanwhile. Google keeps what arrived of a broken one, so only the rest is sent again, and it
+compares the checksum of the whole, sent with the last piece, before anything is visible.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import SMALL
+from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders
+from dashboard.storage.drivers.gcs.client import ATTEMPTS
+from dashboard.storage.drivers.gcs.digests import Crc32c
+from dashboard.storage.drivers.gcs.errors import Failure, translate
+from dashboard.storage.drivers.gcs.objects import Held, Objects
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.server import Answer
+from dashboard.storage.net.troubles import patiently
+from dashboard.storage.types import Attributes, Written
+
+PIECE = SMALL
+"""A multiple of 256 KiB, as Google wants it."""
+_INCOMPLETE = 308
+_RANGE = re.compile(r"bytes=0-(\d+)\Z")
+
+
+class Upload:
+    """A resumable upload on its way. Used by one thread at a time."""
+
+    def __init__(self, objects: Objects, key: str, target: str) -> None:
+        self._objects = objects
+        self._client = objects.client
+        self._key = key
+        self._target = target
+        self._scene = self._client.scene("write", key)
+        self._arrived = 0
+
+    def send(self, data: memoryview) -> None:
+        """The next piece, which is not the last one."""
+        self._through(data, "")
+
+    def finish(self, data: memoryview, crc32c: str) -> Held:
+        """The last piece; the object is visible then. Raises ``Exists`` for a create-only write."""
+        answer = self._through(data, crc32c)
+        if answer is None:
+            raise translate(Failure(trouble="unreadable"), self._scene)
+        return self._objects.held(self._key, answer, self._scene)
+
+    def drop(self) -> None:
+        """Throw it away. Never raises."""
+        with suppress(StorageError):
+            self._objects.drop(self._target, self._scene)
+
+    def _through(self, data: memoryview, crc32c: str) -> Answer | None:
+        """Send until all of it has arrived; with a checksum it is the last, and its answer is returned."""
+        start = self._arrived
+        total = str(start + len(data)) if crc32c else "*"
+        headers = {"x-goog-hash": f"crc32c={crc32c}"} if crc32c else {}
+        trusted = True
+
+        def attempt() -> Answer | None:
+            nonlocal trusted
+            # After trouble nobody knows how far it came.
+            answer = self._put(b"", f"bytes */{total}", headers) if not trusted else None
+            trusted = False
+            if answer is None or answer.status == _INCOMPLETE:
+                if answer is not None:
+                    self._arrived = self._reached(answer, start, len(data))
+                answer = self._rest(data, start, total, headers)
+            trusted = True
+            return answer if answer.status != _INCOMPLETE else None
+
+        return patiently(attempt, ATTEMPTS)
+
+    def _rest(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Answer:
+        """Send what has not arrived yet, in as many requests as the server takes it in."""
+        end = start + len(data)
+        while True:
+            before = self._arrived
+            left = data[before - start :]
+            span = f"{before}-{end - 1}" if left else "*"
+            answer = self._put(left, f"bytes {span}/{total}", headers)
+            if answer.status != _INCOMPLETE:
+                return answer
+            self._arrived = self._reached(answer, start, len(data))
+            if self._arrived == end and total == "*":
+                return answer
+            if self._arrived == before:
+                raise translate(Failure(trouble="reset"), self._scene)
+
+    def _put(self, data: bytes | memoryview, span: str, headers: dict[str, str]) -> Answer:
+        try:
+            return self._client.ask(
+                "PUT",
+                self._target,
+                self._scene,
+                headers={**headers, "content-range": span},
+                body=[data] if data else b"",
+                accept=(_INCOMPLETE,),
+            )
+        except StorageError as error:
+            if error.kind is Kind.NOT_FOUND:
+                raise translate(Failure(410), self._scene) from error
+            raise
+
+    def _reached(self, answer: Answer, start: int, length: int) -> int:
+        match = _RANGE.match(answer.headers.get("range", ""))
+        reached = int(match.group(1)) + 1 if match else 0
+        if not start <= reached <= start + length:
+            # Bytes that are not at hand any more would have to be sent again.
+            raise translate(Failure(410), self._scene)
+        return reached
+
+
+class GcsWriting(PiecedWriting[None]):
+    """See ``Writing``."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        senders: Senders,
+        key: str,
+        *,
+        size: int | None,
+        attributes: Attributes | None,
+        create_only: bool,
+        put: Callable[[bytes], Written],
+    ) -> None:
+        super().__init__(senders, key, PIECE, put)
+        self._objects = objects
+        self._attributes = attributes
+        self._create_only = create_only
+        self._size_known = size or 0
+        self._crc32c = Crc32c()
+        self._upload: Upload | None = None
+
+    def without_md5(self) -> None:
+        """See ``ProvesByParts``: the CRC-32C proves the whole."""
+        if self._size == 0 and self._size_known > PIECE:
+            self._md5 = None
+
+    def _feed(self, chunk: bytes) -> None:
+        self._crc32c.update(chunk)
+
+    def _begin(self) -> None:
+        target = self._objects.begin(self._key, self._attributes, create_only=self._create_only)
+        self._upload = Upload(self._objects, self._key, target)
+
+    def _send(self, number: int, data: memoryview) -> None:
+        assert self._upload is not None
+        self._upload.send(data)
+
+    def _complete(self) -> Written:
+        assert self._upload is not None
+        crc32c = self._crc32c.text()
+        held = self._upload.finish(memoryview(self._buffer), crc32c)
+        info = held.info
+        self._check_size(info.size)
+        md5 = self._md5_hex()
+        by_md5 = bool(md5 and info.md5)
+        return Written(
+            key=self._key,
+            size=self._size,
+            md5=md5,
+            etag=info.etag,
+            expected_checksum=md5 if by_md5 else crc32c,
+            stored_checksum=info.md5 if by_md5 else held.crc32c,
+        )
+
+    def _drop(self) -> None:
+        if self._upload is not None:
+            self._upload.drop()

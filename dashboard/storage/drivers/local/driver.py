@@ -1,0 +1,341 @@
+"""A folder on a disk, with the promises of the driver protocol.
+
+Names that differ only in case or spelling are two keys, also on a disk that takes them for one: there the
+second raises kind ``conflict``. What a disk cannot hold: object attributes are dropped on write and the
+content type is guessed from the name on the way out; keys that are not exactly a path raise ``InvalidKey``.
+Symbolic links and special files are no objects: they are neither listed, read, replaced nor deleted. The
+version of an object is its inode, both its times (of change and of modification) and its size.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.walking import Spared
+from dashboard.storage.drivers.local.errors import translate
+from dashboard.storage.drivers.local.listing import BROKEN, walk
+from dashboard.storage.drivers.local.nameless import put_new
+from dashboard.storage.drivers.local.policy import FolderPolicy
+from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_folder
+from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
+from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy
+from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
+from dashboard.storage.net.ranges import check_range, whole_part
+from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 20
+
+
+def _describe(key: str, info: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(
+        key=key,
+        size=info.st_size,
+        modified=info.st_mtime_ns / 1e9,
+        version=version_of(info),
+        attributes=Attributes(content_type=guessed_type(key)),
+        settled=is_settled(info),
+    )
+
+
+class LocalReading:
+    """One open read. Tells when the file was changed, replaced or deleted before its end."""
+
+    def __init__(self, key: str, fd: int, info: os.stat_result) -> None:
+        self._fd = fd
+        self.info = _describe(key, info)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of at most 1 MiB."""
+        key, size, done = self.info.key, self.info.size, 0
+        try:
+            while done < size:
+                chunk = os.read(self._fd, min(_CHUNK, size - done))
+                if not chunk:
+                    break
+                done += len(chunk)
+                yield chunk
+            after = os.fstat(self._fd)
+        except OSError as error:
+            raise translate(error, "read", key) from error
+        # No name left: it was deleted, or another file was renamed over it.
+        if version_of(after) != self.info.version or after.st_nlink == 0:
+            raise Changed(key)
+        if done != size:
+            raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
+
+    def read_all(self) -> bytes:
+        """The whole content."""
+        return b"".join(self.chunks())
+
+    def part(self, start: int, length: int) -> bytes:
+        """Some of the content; see ``ReadsRanges``."""
+        end = min(start + length, self.info.size)
+        found = bytearray()
+        try:
+            while start + len(found) < end:
+                chunk = os.pread(self._fd, min(_CHUNK, end - start - len(found)), start + len(found))
+                if not chunk:
+                    break
+                found += chunk
+            after = os.fstat(self._fd)
+        except OSError as error:
+            raise translate(error, "read", self.info.key) from error
+        if version_of(after) != self.info.version:
+            raise Changed(self.info.key)
+        return whole_part(self.info.key, bytes(found), max(0, end - start))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __del__(self) -> None:
+        self.__exit__(None, None, None)
+
+
+class LocalDriver:
+    """Objects as files below one root folder. Thread-safe; holds no descriptor between calls."""
+
+    name = "local"
+    ordered = True
+
+    def __init__(self, root: str | bytes, public_url: str = "", *, mounted: bool = False) -> None:
+        self._tree = Tree(os.fsencode(root), mounted=mounted)
+        self._public_url = public_url
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """From checked options; there are no secrets."""
+        root = options["root"].encode("utf-8", "surrogateescape")
+        return cls(root, options.get("public_url", ""), mounted=options.get("mounted") == "true")
+
+    def keep_to(self, policy: FolderPolicy) -> None:
+        """See ``UsesFolders``. Looked at whenever the root is opened."""
+        self._tree.policy = policy
+
+    def check_key(self, key: str) -> None:
+        """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
+        split_key(key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> LocalReading:
+        """Open a file. A missing root raises ``PlaceMissing``."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "read")
+            try:
+                self._tree.names.require(parent, name)
+                fd = os.open(name, _READ, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            # ENXIO: a socket or a pipe nobody reads.
+            if error.errno in ABSENT or error.errno == errno.ENXIO:
+                raise NotFound(key) from error
+            raise translate(error, "read", key) from error
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(fd)
+            raise NotFound(key)
+        try:
+            self._tree.policy.refuse_own_file(info, key, "read")
+        except StorageError:
+            os.close(fd)
+            raise
+        if if_version is not None and if_version != version_of(info):
+            os.close(fd)
+            raise Changed(key)
+        return LocalReading(key, fd, info)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        check_range(start, length)
+        with self.read(key, if_version=if_version) as reading:
+            return reading.part(start, length)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> LocalWriting:
+        """Durable once committed. With ``size``, a commit after another number of bytes raises
+        ``Damaged``. A file where a folder is needed, or the reverse, raises kind ``conflict``."""
+        return LocalWriting(self._tree, key, size=size, create_only=create_only)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """As ``write``."""
+        if create_only and (written := put_new(self._tree, key, data)):
+            return written
+        with self.write(key, size=len(data), create_only=create_only) as writing:
+            writing.write(data)
+            return writing.commit()
+
+    def stat(self, key: str) -> ObjectInfo:
+        """From the file's inode; nothing is read."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "stat")
+            try:
+                self._tree.names.require(parent, name)
+                info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise NotFound(key, operation="stat") from error
+            raise translate(error, "stat", key) from error
+        if not stat.S_ISREG(info.st_mode):
+            raise NotFound(key, operation="stat")
+        return _describe(key, info)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
+        return walk(self._tree, key_bytes(prefix), key_bytes(start_after))
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``."""
+        spared = Spared(unreadable, enters, BROKEN)
+        return walk(self._tree, key_bytes(prefix), key_bytes(start_after), spared)
+
+    def delete(self, key: str) -> None:
+        """Also removes the folders this leaves empty, but never the root. After a power cut a deleted
+        file may be there again."""
+        *folders, name = split_key(key)
+        try:
+            parent = self._tree.open_folder(folders, "delete")
+            try:
+                self._tree.names.require(parent, name)
+                if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+                    return
+                os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            if error.errno in ABSENT:
+                return
+            raise translate(error, "delete", key) from error
+        self._tree.prune(folders)
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. A program that has the file open for writing counts as a change."""
+        delete_unchanged(self._tree, key, version)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """Looks in the root's ``.stowage-tmp`` and in that of each key's folder."""
+        return sweep(self._tree, keys, since)
+
+    # KeepsFolders
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Durable. Deleting the last object in it removes it."""
+        folders = split_key(folder)
+        try:
+            os.close(self._tree.make_folder(folders, folder))
+        except OSError as error:
+            raise translate(error, "write", folder) from error
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``. Symbolic links are no folders."""
+        path = split_key(folder) if folder else []
+        try:
+            names = self._tree.inner_folders(path)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise translate(error, "list", folder) from error
+            names = []
+        return map(key_text, names)
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
+        path = split_key(folder)
+        for name in self.folders(folder):
+            self.remove_folder(f"{folder}/{name}")
+        self._tree.prune(path)
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``. Raises ``Unsupported`` where no public address is set."""
+        self.check_key(key)
+        if not self._public_url:
+            raise Unsupported("url", "No public address is set for this folder, so its files have none.")
+        return self._public_url + quote(key_bytes(key), safe="/~")
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """Raises ``Unsupported``."""
+        self.check_key(key)
+        raise Unsupported("temporary url", "Nobody signs addresses of files on a disk.")
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """Whether the root folder is there. Raises kind ``conflict`` when it is a file, ``unreachable`` when
+        a share is to be mounted there and none is."""
+        try:
+            found = os.stat(self._tree.root)
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError as error:
+            raise self._a_file() from error
+        except OSError as error:
+            raise translate(error, "stat", self._tree.shown) from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise self._a_file()
+        self._tree.check_mounted(found, "stat")
+        return True
+
+    def create_bucket(self) -> None:
+        """Make the root folder and those above it."""
+        if self.bucket_exists():
+            return
+        self._tree.check_above("create bucket")
+        try:
+            os.makedirs(self._tree.root, exist_ok=True)
+            above = os.open(os.path.dirname(self._tree.root.rstrip(b"/")) or b"/", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync_folder(above)
+            finally:
+                os.close(above)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise self._a_file() from error
+        except OSError as error:
+            raise translate(error, "create bucket", self._tree.shown) from error
+
+    def _a_file(self) -> StorageError:
+        return StorageError(
+            Kind.CONFLICT,
+            f"“{self._tree.shown}” is a file or lies below one.",
+            operation="create bucket",
+            subject=self._tree.shown,
+            remedy="Choose another folder.",
+        )
+
+    def close(self) -> None:
+        """Removes ``.stowage-tmp`` if nothing is in it."""
+        tidy(self._tree)

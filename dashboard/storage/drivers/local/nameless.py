@@ -1,0 +1,108 @@
+"""New small files that have no name before they are whole (``O_TMPFILE``, Linux open(2)).
+
+Fewer calls than a temporary name, and a killed program leaves nothing behind. It only works for a key
+that is free: nothing replaces a name that is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.local.errors import translate
+from dashboard.storage.drivers.local.tree import Tree, in_the_way, split_key, sync_folder
+from dashboard.storage.errors import Exists, StorageError
+from dashboard.storage.types import Written
+
+_NAMELESS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+_CANNOT = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+_UNLINKABLE = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})
+_TRIES = 50
+
+
+def put_new(tree: Tree, key: str, data: bytes) -> Written | None:
+    """Store ``data`` under a free key: atomic, durable, ``Exists`` when it is taken. None where this disk
+    or system has no nameless files; nothing was written then."""
+    if not tree.nameless:
+        return None
+    folders = split_key(key)
+    name = folders.pop()
+    try:
+        held = _put(tree, folders, name, data, key=key)
+    except OSError as error:
+        tree.prune(folders)
+        raise translate(error, "write", key) from error
+    except StorageError:
+        tree.prune(folders)
+        raise
+    if held is None:
+        tree.nameless = False
+        return None
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    stored = digest if held == len(data) else None
+    return Written(key, len(data), digest, expected_checksum=digest, stored_checksum=stored)
+
+
+def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str) -> int | None:
+    """The size of the new file; again when its folder was removed in that moment."""
+    for _ in range(_TRIES):
+        parent = tree.make_folder(folders, key)
+        try:
+            file = _open(parent)
+            if file is None:
+                return None
+            try:
+                return _fill(file, parent, name, data, key)
+            except Exists:
+                tree.names.refuse(parent, name, key)
+                raise
+            except FileNotFoundError:
+                if not os.path.exists(f"/proc/self/fd/{file}"):
+                    return None
+            except OSError as error:
+                if error.errno in _UNLINKABLE:
+                    return None
+                raise
+            finally:
+                os.close(file)
+        finally:
+            os.close(parent)
+    raise StorageError(
+        Kind.CONFLICT,
+        f"The folder of “{key}” is removed by someone else again and again.",
+        operation="write",
+        subject=key,
+        remedy="Try again.",
+        retryable=True,
+    )
+
+
+def _open(parent: int) -> int | None:
+    if not _NAMELESS:
+        return None
+    try:
+        return os.open(b".", _NAMELESS, 0o666, dir_fd=parent)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return None
+        raise
+
+
+def _fill(file: int, parent: int, name: bytes, data: bytes, key: str) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+    os.fsync(file)
+    held = os.fstat(file).st_size
+    try:
+        os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=parent, follow_symlinks=True)
+    except FileExistsError as error:
+        # A link, folder or device is no object that could be there already.
+        if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise in_the_way(key, key) from error
+        raise Exists(key) from error
+    sync_folder(parent)
+    return held

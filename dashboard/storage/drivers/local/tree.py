@@ -1,0 +1,271 @@
+"""Walking from the root folder to a file without ever leaving the root.
+
+Every step is ``openat`` with ``O_NOFOLLOW`` from the folder before, so neither ``..`` nor a symbolic
+link, not even one put there between two calls, leads outside. The root's own path may hold links:
+it is the administrator's choice. File descriptors are not kept between calls: a folder that was
+moved away, or a share that was unmounted, must not be written into.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from threading import Lock
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.local.names import ExactNames
+from dashboard.storage.drivers.local.policy import ANYWHERE, Identity, own_file
+from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.paths import key_bytes, key_text
+
+TEMPORARY = b".stowage-tmp"
+"""The folder of unfinished writes: in the root, and in folders on another file system than the root."""
+
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What a walk answers where a folder is missing or is a file or link: nothing of ours is there."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_SEGMENT = 255
+_REMEMBERED = 20_000
+
+
+def split_key(key: str) -> list[bytes]:
+    """The folders and the file name of a key. Raises ``InvalidKey`` where a disk cannot hold it exactly."""
+    raw = key_bytes(key)
+    if not raw:
+        raise InvalidKey(key, "The key is empty.")
+    if b"\0" in raw:
+        raise InvalidKey(key, "The key holds a NUL character, which no file name can.")
+    segments = raw.split(b"/")
+    for segment in segments:
+        if problem := _problem(segment):
+            raise InvalidKey(key, f"A disk cannot hold “{key}” exactly: {problem}.")
+    return segments
+
+
+def _problem(segment: bytes) -> str:
+    if not segment:
+        return "it begins or ends with “/” or holds “//”"
+    if segment in (b".", b".."):
+        return f"“{segment.decode()}” means a folder and is not a name"
+    if segment.lower() == TEMPORARY:
+        return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes"
+    if len(segment) > _LONGEST_SEGMENT:
+        return f"a part between slashes is {len(segment)} bytes long and file names end at {_LONGEST_SEGMENT}"
+    return ""
+
+
+class Tree:
+    """A root folder, and which folders below it are known to survive a power cut. Thread-safe."""
+
+    def __init__(self, root: bytes, *, mounted: bool = False) -> None:
+        self.root = root
+        self.shown = key_text(root)
+        self._mounted = mounted
+        self.policy = ANYWHERE
+        self._allowed = ""
+        self._own: tuple[float, frozenset[Identity]] = (0.0, frozenset())
+        self.names = ExactNames()
+        self.nameless = True
+        """Whether this disk may have files without a name; false once it said that it has not."""
+        self._lock = Lock()
+        self._durable: set[bytes] = set()
+        self._removals = 0
+
+    def open_root(self, operation: str) -> int:
+        """A descriptor of the root. Raises ``PlaceMissing``, and kind ``unreachable`` where a share is to
+        be mounted and none is."""
+        try:
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            there = "is not there" if error.errno == errno.ENOENT else "is not a folder"
+            raise PlaceMissing(
+                self.shown,
+                f"The folder “{self.shown}” {there}.",
+                operation=operation,
+                remedy="Create it, or mount the disk or share it belongs to.",
+            ) from error
+        try:
+            found = os.fstat(fd)
+            self.check_mounted(found, operation)
+            self._check_policy(fd, found, operation)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
+        """Every time, because another folder may be there by now; quickly where it is the one of before."""
+        if self.policy.own or self.policy.allowed:
+            allowed = self._allowed
+            if not allowed or not _is_at(fd, allowed):
+                self._allowed = self.policy.check_open(fd, self.shown, operation)
+            self._refuse_own_folder(found, self.shown, operation)
+
+    def _refuse_own_folder(self, found: os.stat_result, shown: str, operation: str) -> None:
+        """A folder of the console's own that was moved to below the root since."""
+        looked, own = self._own
+        now = time.monotonic()
+        if now - looked > 1.0:
+            own = self.policy.own_folders()
+            self._own = (now, own)
+        if (found.st_dev, found.st_ino) in own:
+            raise own_file(shown, operation)
+
+    def check_mounted(self, found: os.stat_result, operation: str) -> None:
+        """Raise where only a mounted share will do and this folder is of the system's own disk: what is
+        written there would lie below the share, unseen, when it is mounted again."""
+        if self._mounted and found.st_dev == os.stat("/").st_dev:
+            raise StorageError(
+                Kind.UNREACHABLE,
+                f"Nothing is mounted at “{self.shown}”.",
+                operation=operation,
+                subject=self.shown,
+                remedy="Mount the share, then try again.",
+            )
+
+    def check_above(self, operation: str) -> None:
+        """As :meth:`check_mounted`, of the nearest folder that is there while the root is not."""
+        above = os.path.dirname(self.root.rstrip(b"/"))
+        while above.strip(b"/") and not os.path.isdir(above):
+            above = os.path.dirname(above)
+        self.check_mounted(os.stat(above or b"/"), operation)
+
+    def open_folder(self, folders: list[bytes], operation: str) -> int:
+        """A descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` where there is none."""
+        fd = self.open_root(operation)
+        for name in folders:
+            try:
+                self.names.require(fd, name)
+                inner = self._open_inner(name, fd, operation)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def _open_inner(self, name: bytes, parent: int, operation: str) -> int:
+        inner = os.open(name, _FOLDER, dir_fd=parent)
+        if self.policy.own:
+            try:
+                self._refuse_own_folder(os.fstat(inner), key_text(name), operation)
+            except BaseException:
+                os.close(inner)
+                raise
+        return inner
+
+    def inner_folders(self, folders: list[bytes]) -> list[bytes]:
+        """The names of the folders in a folder, without links and without our own temporary one. Raises
+        ``OSError`` from ``ABSENT`` where there is none."""
+        fd = self.open_folder(folders, "list")
+        try:
+            with os.scandir(fd) as found:
+                names = [os.fsencode(each.name) for each in found if each.is_dir(follow_symlinks=False)]
+        finally:
+            os.close(fd)
+        return [name for name in names if name != TEMPORARY]
+
+    def make_folder(self, folders: list[bytes], key: str) -> int:
+        """As :meth:`open_folder`, creating what is missing, and durably: after a power cut every folder
+        on the way is still there. ``key`` is what the folder is needed for."""
+        path = b"/".join(folders)
+        with self._lock:
+            removals, durable = self._removals, path in self._durable
+        fd = self._make(folders, key, durable=durable)
+        if durable and removals != self._removals:
+            # It may have been removed and made again by a thread that has not synced it yet.
+            os.close(fd)
+            fd = self._make(folders, key, durable=False)
+        return fd
+
+    def _make(self, folders: list[bytes], key: str, *, durable: bool) -> int:
+        removals = self._removals
+        fd = self.open_root("write")
+        for depth in range(len(folders)):
+            try:
+                inner, created = self._enter(fd, folders, depth, key)
+                # Not only our own: one that another thread has just made may not be on disk yet.
+                if created or not durable:
+                    self._make_durable(fd, b"/".join(folders[: depth + 1]), removals, created=created)
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    def _make_durable(self, parent: int, path: bytes, removals: int, *, created: bool) -> None:
+        with self._lock:
+            if not created and path in self._durable and self._removals == removals:
+                return
+        sync_folder(parent)
+        with self._lock:
+            if self._removals == removals:
+                if len(self._durable) >= _REMEMBERED:
+                    self._durable.clear()
+                self._durable.add(path)
+
+    def _enter(self, fd: int, folders: list[bytes], depth: int, key: str) -> tuple[int, bool]:
+        name, created = folders[depth], False
+        self.names.refuse(fd, name, key)
+        try:
+            return self._open_inner(name, fd, "write"), False
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise
+            if error.errno != errno.ENOENT:
+                raise in_the_way(key, key_text(b"/".join(folders[: depth + 1]))) from error
+        try:
+            os.mkdir(name, dir_fd=fd)
+            created = True
+        except FileExistsError:
+            self.names.refuse(fd, name, key)
+        return self._open_inner(name, fd, "write"), created
+
+    def prune(self, folders: list[bytes]) -> None:
+        """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
+        Never the root. A write that loses its folder to this makes it again."""
+        for depth in range(len(folders), 0, -1):
+            try:
+                fd = self.open_folder(folders[: depth - 1], "delete")
+            except (OSError, StorageError):
+                return
+            try:
+                self.names.require(fd, folders[depth - 1])
+                with self._lock:
+                    os.rmdir(folders[depth - 1], dir_fd=fd)
+                    self._removals += 1
+                    self._durable.clear()
+            except OSError:
+                return
+            finally:
+                os.close(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}") == path
+    except OSError:
+        return False
+
+
+def sync_folder(fd: int) -> None:
+    """Bring a folder's names to disk. Some network file systems cannot and need not."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def in_the_way(key: str, path: str) -> StorageError:
+    """A disk cannot hold both an object ``a`` and an object ``a/b``."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{key}” needs a folder “{path}”, but something else of that name is there."
+        if path != key
+        else f"“{key}” cannot be written: a folder, link or device of that name is there.",
+        operation="write",
+        subject=key,
+        remedy="A disk cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )

@@ -1,0 +1,72 @@
+"""What tells one state of a file from the next, and deleting a file only in the state that was read."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import time
+
+from dashboard.storage.drivers.local.errors import translate
+from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key
+from dashboard.storage.errors import Changed
+
+_SETTLING = 2.0
+"""Seconds one write to a file may take."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def version_of(info: os.stat_result) -> str:
+    """Changes with every write, also in place with the time set back afterwards: a program can choose the
+    time of modification, but not the time of status change. That one also moves when a file is renamed,
+    gets another name or other permissions. Kernels before Linux 6.13 count it in ticks of up to 10 ms, and
+    two writes within one tick look the same there."""
+    return f"{info.st_ino:x}-{info.st_ctime_ns:x}-{info.st_mtime_ns:x}-{info.st_size:x}"
+
+
+def is_settled(info: os.stat_result) -> bool:
+    """Whether the last change is old enough to be over: the time of change is set when a write *begins*, and
+    whoever reads while it goes on sees a mixture under the version that stays."""
+    return time.time() - info.st_ctime > _SETTLING
+
+
+def delete_unchanged(tree: Tree, key: str, version: str) -> None:
+    """See ``DeletesUnchanged``. Where the system grants a lease on the file (Linux, own files, local file
+    systems), nobody has it open for writing, or begins to, until it is gone. What is left without a lease,
+    and for a file renamed over this one, are the microseconds between two system calls."""
+    *folders, name = split_key(key)
+    try:
+        parent = tree.open_folder(folders, "delete")
+        try:
+            tree.names.require(parent, name)
+            file = os.open(name, _READ, dir_fd=parent)
+            try:
+                if _is_written_to(file) or version_of(os.fstat(file)) != version:
+                    raise Changed(key, operation="delete")
+                if version_of(os.stat(name, dir_fd=parent, follow_symlinks=False)) != version:
+                    raise Changed(key, operation="delete")
+                os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(file)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return
+        raise translate(error, "delete", key) from error
+    tree.prune(folders)
+
+
+def _is_written_to(file: int) -> bool:
+    """Whether some program is known to have the file open for writing. If not, and the system grants it,
+    whoever wants to open it for writing waits until ``file`` is closed. See Linux fcntl(2), F_SETLEASE."""
+    try:
+        # The signal that somebody waits would otherwise be SIGIO, which ends this process.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except AttributeError:
+        return False
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False

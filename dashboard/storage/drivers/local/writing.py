@@ -1,0 +1,286 @@
+"""Writes that are seen whole or not at all: temporary file, fsync, rename, fsync of the folder.
+
+Temporary files live in ``.stowage-tmp`` in the root, or, where a folder is another file system (a
+mount, a btrfs subvolume), in a ``.stowage-tmp`` of that folder. Their names hold a hash of the key and
+the time the write began, so that leftovers of a killed program are found again by key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.local.errors import translate
+from dashboard.storage.drivers.local.tree import (
+    ABSENT,
+    TEMPORARY,
+    Tree,
+    in_the_way,
+    split_key,
+    sync_folder,
+)
+from dashboard.storage.errors import Damaged, Exists, InvalidKey, StorageError, Unsupported
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Written
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIES = 50
+_BLOCK = 1 << 20
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key_bytes(key)).hexdigest()[:32].encode()
+
+
+class LocalWriting:
+    """One open write. Not for use from two threads at once."""
+
+    def __init__(self, tree: Tree, key: str, *, size: int | None, create_only: bool) -> None:
+        self._tree = tree
+        self._key = key
+        self._segments = split_key(key)
+        self._expected = size
+        self._create_only = create_only
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        began = int(time.time() * 1000)
+        self._name = b"%s.%x.%s" % (_hash(key), began, secrets.token_hex(6).encode())
+        self._closed = False
+        self._named = True
+        try:
+            root = tree.open_root("write")
+            try:
+                self._folder, self._file = _create(root, self._name)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise translate(error, "write", key) from error
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises ``StorageError`` of kind ``full`` and others."""
+        try:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            raise translate(error, "write", self._key) from error
+        self._md5.update(chunk)
+        self._size += len(chunk)
+
+    def commit(self) -> Written:
+        """Sync, move into place, sync the folder. ``stored_checksum`` says that the file system holds
+        as many bytes as were handed over; a byte-for-byte proof is a read-back."""
+        key, digest = self._key, self._md5.hexdigest()
+        if self._expected is not None and self._size != self._expected:
+            raise Damaged(
+                key,
+                f"“{key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
+                operation="write",
+            )
+        try:
+            os.fsync(self._file)
+            held = os.fstat(self._file).st_size
+            self._place()
+        except OSError as error:
+            raise translate(error, "write", key) from error
+        finally:
+            self._drop()
+        stored = digest if held == self._size else None
+        return Written(key=key, size=self._size, md5=digest, expected_checksum=digest, stored_checksum=stored)
+
+    def _place(self) -> None:
+        """Give the temporary file its name; again when a folder was removed in that moment."""
+        for attempt in range(_TRIES):
+            try:
+                parent = self._tree.make_folder(self._segments[:-1], self._key)
+                try:
+                    with self._tree.names.replacing(parent, self._segments[-1]):
+                        self._refuse_strangers(parent)
+                        self._move(parent)
+                        self._tree.names.learn(parent, self._segments[-1])
+                    sync_folder(parent)
+                    return
+                finally:
+                    os.close(parent)
+            except FileNotFoundError as error:
+                if os.fstat(self._file).st_nlink == 0 or attempt == _TRIES - 1:
+                    raise StorageError(
+                        Kind.CONFLICT,
+                        f"The unfinished file of “{self._key}” was removed by someone else.",
+                        operation="write",
+                        subject=self._key,
+                        remedy="Try again.",
+                        retryable=True,
+                    ) from error
+
+    def _refuse_strangers(self, parent: int) -> None:
+        """A link, folder or device is not ours to replace; ``rename`` itself would replace a link."""
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(self._segments[-1], dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode):
+                raise in_the_way(self._key, self._key)
+            self._tree.names.refuse(parent, self._segments[-1], self._key)
+
+    def _move(self, parent: int) -> None:
+        try:
+            self._rename(parent)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
+                raise in_the_way(self._key, self._key) from error
+            if error.errno != errno.EXDEV:
+                raise
+            self._cross(parent)
+            self._rename(parent)
+
+    def _rename(self, parent: int) -> None:
+        name = self._segments[-1]
+        if not self._create_only:
+            os.rename(self._name, name, src_dir_fd=self._folder, dst_dir_fd=parent)
+            self._named = False
+            return
+        try:
+            os.link(self._name, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False)
+        except FileExistsError as error:
+            self._tree.names.refuse(parent, name, self._key)
+            raise Exists(self._key) from error
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise Unsupported(
+                    "write", "This disk's file system cannot create a file only where there is none."
+                ) from error
+            raise
+
+    def _cross(self, parent: int) -> None:
+        """The target folder is on another file system: carry the bytes into a temporary file there."""
+        folder, file = _create(parent, self._name)
+        try:
+            os.lseek(self._file, 0, os.SEEK_SET)
+            while block := os.read(self._file, _BLOCK):
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(file, view) :]
+            os.fsync(file)
+        except BaseException:
+            _remove(folder, self._name)
+            os.close(folder)
+            os.close(file)
+            raise
+        self._drop()
+        self._folder, self._file, self._closed = folder, file, False
+
+    def _drop(self) -> None:
+        """Remove the temporary name, if it is still there, and free the descriptors. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._named:
+            _remove(self._folder, self._name)
+        os.close(self._file)
+        os.close(self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._drop()
+
+
+def _create(parent: int, name: bytes) -> tuple[int, int]:
+    """A new file in the parent's folder of unfinished writes: descriptors of that folder and of the file."""
+    for attempt in range(_TRIES):
+        try:
+            folder = _open_temporary(parent)
+            try:
+                return folder, os.open(name, _CREATE, 0o666, dir_fd=folder)
+            except OSError:
+                os.close(folder)
+                raise
+        except FileNotFoundError:
+            # Another program may tidy the empty folder away between any two of these calls.
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(attempt * 0.0002)
+    raise AssertionError("unreachable")
+
+
+def _open_temporary(parent: int) -> int:
+    try:
+        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(TEMPORARY, 0o700, dir_fd=parent)
+        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+
+
+def _remove(folder: int, name: bytes) -> bool:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        return False
+    return True
+
+
+def tidy(tree: Tree) -> None:
+    """Remove the root's folder of unfinished writes if it is empty."""
+    with contextlib.suppress(OSError, StorageError):
+        root = tree.open_root("sweep")
+        try:
+            os.rmdir(TEMPORARY, dir_fd=root)
+        finally:
+            os.close(root)
+
+
+def sweep(tree: Tree, keys: Iterable[str], since: float) -> int:
+    """Remove the temporary files of writes to these keys begun at or after ``since``; how many."""
+    wanted: dict[bytes, set[bytes]] = {b"": set()}
+    for key in keys:
+        with contextlib.suppress(InvalidKey):
+            mark = _hash(key)
+            *folders, _ = split_key(key)
+            wanted[b""].add(mark)
+            wanted.setdefault(b"/".join(folders), set()).add(mark)
+    return sum(_sweep_folder(tree, path, marks, int(since * 1000)) for path, marks in wanted.items())
+
+
+def _sweep_folder(tree: Tree, path: bytes, marks: set[bytes], since: int) -> int:
+    """Those in one folder's ``.stowage-tmp``, which it removes when nothing is left in it."""
+    removed = 0
+    try:
+        parent = tree.open_folder(path.split(b"/") if path else [], "sweep")
+        try:
+            folder = os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+            try:
+                for name in map(os.fsencode, os.listdir(folder)):
+                    mark, _, rest = name.partition(b".")
+                    if mark in marks and _began(rest) >= since and _remove(folder, name):
+                        removed += 1
+            finally:
+                os.close(folder)
+            with contextlib.suppress(OSError):
+                os.rmdir(TEMPORARY, dir_fd=parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise translate(error, "sweep", tree.shown) from error
+    return removed
+
+
+def _began(rest: bytes) -> int:
+    """Milliseconds since the epoch from a temporary name, or -1 for a name that is not one of ours."""
+    try:
+        return int(rest.partition(b".")[0], 16)
+    except ValueError:
+        return -1

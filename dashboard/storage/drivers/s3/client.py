@@ -1,0 +1,241 @@
+"""Signed S3 requests over our own connections: exact keys, no redirects, bounded time.
+
+Every request of the driver goes through here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from dashboard.storage.drivers.s3.errors import Failure, Scene, about_encryption, translate
+from dashboard.storage.drivers.s3.place import IDLE_SECONDS, Place
+from dashboard.storage.drivers.s3.signing import Signer
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.answers import Unreadable, xml_root
+from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.exchange import Answering, Body, Broken, Exchange
+from dashboard.storage.net.server import explained, whole
+from dashboard.storage.net.troubles import patiently
+from dashboard.storage.types import EMPTY
+
+ATTEMPTS = 4
+LONGEST_LINK = 7 * 24 * 3600
+"""Seconds a signed address can be good for."""
+
+
+class _LinkSigner(S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
+    """Signs addresses as botocore does, whose own method writes them into the debug log."""
+
+    def add_auth(self, request: AWSRequest) -> None:
+        request.context["timestamp"] = datetime.now(UTC).strftime(SIGV4_TIMESTAMP)
+        itself: Any = self
+        itself._modify_request_before_signing(request)
+        text = self.string_to_sign(request, self.canonical_request(request))
+        itself._inject_signature_to_request(request, self.signature(text, request))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer, read whole. Header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag without its quotes."""
+        return unquoted(self.headers.get("etag"))
+
+
+def unquoted(etag: str | None) -> str | None:
+    """An ETag without its quotes, None when there is none."""
+    return (etag or "").strip('"') or None
+
+
+def digest_header(body: bytes) -> dict[str, str]:
+    """The header that lets the server notice a damaged body; requests with a document must have it."""
+    return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
+
+
+class SignedClient:
+    """The requests of one place. Thread-safe; connects on first use."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.software = ""
+        """What the server last called itself."""
+        self._lock = threading.Lock()
+        self._opened: Exchange | None = None
+        host, port = place.server
+        self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
+        self._signer = Signer(place, self.host)
+        self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
+
+    def scene(self, operation: str, key: str = "") -> Scene:
+        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        place = self.place
+        return Scene(operation, key, place.bucket, self.host, place.region, bool(place.own_key))
+
+    def send(
+        self,
+        method: str,
+        scene: Scene,
+        *,
+        key: str = "",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        length: int | None = None,
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        """One request, its answer read whole; tried again on 5xx and a broken connection.
+
+        ``key`` is the full key in the bucket. A body that is not ``bytes`` needs its ``length`` and
+        must bear iterating twice. Raises the translated ``StorageError``.
+        """
+
+        def once() -> Answer:
+            response = self.open(
+                method, scene, key=key, query=query, headers=headers, body=body, length=length, idle=idle
+            )
+            return self._read_whole(response, scene)
+
+        return patiently(once, attempts)
+
+    def open(
+        self,
+        method: str,
+        scene: Scene,
+        *,
+        key: str = "",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        length: int | None = None,
+        idle: float = IDLE_SECONDS,
+    ) -> Answering:
+        """One request, once; the caller reads or closes a successful answer. Raises ``StorageError``."""
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        if length is not None:
+            sent["content-length"] = str(length)
+        elif body or method in ("PUT", "POST"):
+            assert isinstance(body, bytes)
+            sent["content-length"] = str(len(body))
+        target, signed = self._signed(method, key, query or {}, sent)
+        try:
+            response = self._exchange.ask(method, target, signed, body, idle=idle)
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), scene) from error
+        self.software = response.headers.get("server", self.software)
+        if response.status >= 300:
+            raise translate(_failure(response), scene)
+        return response
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The settings its connections are made with. No network call."""
+        return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+
+    @property
+    def _exchange(self) -> Exchange:
+        if self._opened is None:
+            with self._lock:
+                if self._opened is None:
+                    self._opened = Exchange(
+                        *self.place.server, self.tls_context() if self.place.tls else None
+                    )
+        return self._opened
+
+    def _signed(
+        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """Request target and headers."""
+        target = self._target(key, query)
+        signed = self._signer.signed(method, target, headers)
+        signed.setdefault("accept-encoding", "identity")
+        signed["user-agent"] = "stowage"
+        return target, signed
+
+    def presigned(
+        self, full: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
+    ) -> str:
+        """The address of a request that needs no credentials until it expires, only the same headers.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+        url = self._origin + self._target(full, {})
+        request = AWSRequest(method=method, url=url, headers=dict(headers))
+        _LinkSigner(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
+        return str(request.url)
+
+    def _target(self, key: str, query: Mapping[str, str]) -> str:
+        path = "".join(self._path)
+        target = f"{path}/{quote(key, safe='/~')}" if key else path or "/"
+        if query:
+            pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in query.items())
+            target += "?" + "&".join(f"{name}={value}" for name, value in pairs)
+        return target
+
+    @property
+    def _origin(self) -> str:
+        return f"{self.place.endpoint.partition('://')[0]}://{self.host}"
+
+    def _credentials(self) -> Credentials:
+        place = self.place
+        return Credentials(
+            place.access_key_id, place.secret_access_key.reveal(), place.session_token.reveal() or None
+        )
+
+    def _read_whole(self, response: Answering, scene: Scene) -> Answer:
+        try:
+            answer = whole(response)
+        except Broken as error:
+            raise translate(Failure(trouble=error.trouble), scene) from error
+        return Answer(answer.status, answer.headers, answer.body)
+
+
+def _failure(response: Answering) -> Failure:
+    answer = explained(response)
+    return failure_in(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
+
+
+def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+    """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
+    try:
+        return xml_root(body)
+    except Unreadable as error:
+        raise unreadable(scene) from error
+
+
+def unreadable(scene: Scene) -> StorageError:
+    """The error for an answer that makes no sense."""
+    return translate(Failure(trouble="unreadable"), scene)
+
+
+def failure_in(status: int, body: bytes, region: str = "") -> Failure:
+    """The neutral words of an S3 error document.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
+    try:
+        root = xml_root(body)
+    except Unreadable:
+        return Failure(status, "", region)
+    code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
+    return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)

@@ -1,0 +1,377 @@
+"""Amazon S3 and everything that speaks its protocol.
+
+A configured prefix is a plain string before every key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Self
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.s3 import acl, listing
+from dashboard.storage.drivers.s3.client import LONGEST_LINK, SignedClient, parsed, unreadable
+from dashboard.storage.drivers.s3.create import CreateOnly
+from dashboard.storage.drivers.s3.deleting import DeletesManyOnS3
+from dashboard.storage.drivers.s3.keys import check, plain
+from dashboard.storage.drivers.s3.labels import LabelsS3Objects
+from dashboard.storage.drivers.s3.objects import Objects
+from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.drivers.s3.reading import S3Reading
+from dashboard.storage.drivers.s3.settings import ChecksS3Settings
+from dashboard.storage.drivers.s3.upload import S3Writing, Target, Uploads
+from dashboard.storage.drivers.s3.versions import KeepsS3Versions
+from dashboard.storage.errors import OtherKey, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.resuming import PARALLEL_READS
+from dashboard.storage.object_powers import SignedUpload
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
+
+SIGN_IN_SECONDS = 15.0
+"""Seconds a server may keep a sign-in waiting; somebody is looking at the page."""
+_SLACK = 2.0
+"""Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
+
+
+class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settings):
+    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "s3"
+    ordered = True
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = SignedClient(place)
+        self._uploads = Uploads(self._client)
+        self._objects = Objects(place, self._client, self._uploads)
+        self._creates = CreateOnly()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"S3Driver({self._place.bucket_url}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. S3 takes any text of up to 1024 bytes, prefix included."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> S3Reading:
+        """See ``Driver``. ``version`` is the ETag; the server refuses a read of any other."""
+        self.check_key(key)
+        return self._objects.read(key, if_version)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        self.check_key(key)
+        check_range(start, length)
+        if length == 0:
+            return nothing_of(self.stat, key, None, if_version)
+        try:
+            return self._objects.read_range(key, start, length, if_version)
+        except PastEnd:
+            return nothing_of(self.stat, key, start, if_version)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> S3Writing:
+        """See ``Driver``. Up to one part (8 MiB; 16 MiB without ``size``) goes in one request."""
+        self.check_key(key)
+        target = Target(
+            uploads=self._uploads,
+            scene=self._client.scene("write", key),
+            full=self._place.prefix + key,
+            attributes=attributes,
+            put=partial(self.put, key, attributes=attributes, create_only=create_only),
+            head=partial(self._objects.head, key),
+            before=partial(self._before_parts, key),
+            guard=partial(self._guard, key, create_only),
+        )
+        return S3Writing(target, size)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. The receipt compares the content's MD5 with the ETag.
+
+        ``create_only`` is atomic where the server honours If-None-Match, which is found out with the
+        first such write; elsewhere a look goes before the write.
+        """
+        self.check_key(key)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        send = partial(self._objects.put, key, data, attributes)
+        if create_only:
+            etag = self._creates.put(send, partial(self._objects.exists, key), key, len(data))
+        else:
+            etag = send(create_only=False)
+        return self._objects.receipt(key, len(data), md5, etag)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``."""
+        self.check_key(key)
+        return self._objects.head(key, explain=True).info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
+        own = self._place.prefix
+        after = own + start_after if start_after else ""
+        for entry in listing.entries(
+            self._client, self._client.scene("list"), own + prefix, start_after=after
+        ):
+            if not own:
+                yield entry
+            elif entry.key.startswith(own) and entry.key != own:
+                yield Entry(entry.key.removeprefix(own), entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        self._objects.delete(key)
+
+    def keeps_metadata(self) -> bool:
+        """See ``KeepsMetadata``."""
+        return True
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag: the object is looked at, and the deletion
+        carries If-Match, so that there is no gap on servers that honour it (AWS does).
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
+        self.check_key(key)
+        self._objects.delete(key, only=version)
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``: drops unfinished uploads in parts."""
+        wanted = {self._place.prefix + key for key in keys}
+        if not wanted:
+            return 0
+        scene = self._client.scene("sweep")
+        swept = 0
+        try:
+            for upload in listing.unfinished(self._client, scene, _common(wanted)):
+                if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
+                    self._uploads.drop(scene, upload.key, upload.upload_id)
+                    swept += 1
+        except PlaceMissing:
+            # rclone says so of a bucket in which nothing is unfinished.
+            if not self.bucket_exists():
+                raise
+        return swept
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._uploads.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same server and the same credentials."""
+        return isinstance(source, S3Driver) and source._place.same_account == self._place.same_account
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. An object above 5 GiB is refused as unsupported, and the caller streams.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        if not isinstance(source, S3Driver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share a server and credentials.")
+        self.check_key(to)
+        version = if_version or source._objects.head(key).info.etag or ""
+        path = quote(f"{source._place.bucket}/{source._place.prefix}{key}", safe="/~")
+        headers = {
+            "x-amz-copy-source": path,
+            "x-amz-copy-source-if-match": f'"{version}"',
+            "x-amz-metadata-directive": "COPY",
+            **source._place.source_headers(),
+            **self._place.write_headers(),
+        }
+        scene = self._client.scene("copy", key)
+        with source._objects.explained(key, scene):
+            self._objects.copy(to, headers, scene)
+        after = self._objects.head(to)
+        etag = after.info.etag
+        comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
+        if comparable and etag != version:
+            # The source's ETag may be no MD5, which a request for the copy does not show.
+            comparable = not source._objects.head(key).opaque
+        return Written(
+            key=to,
+            size=after.info.size,
+            md5=after.info.md5 or "",
+            etag=etag,
+            expected_checksum=version,
+            stored_checksum=etag if comparable else None,
+        )
+
+    # ReadsInParallel
+
+    def parallel_reads(self) -> int:
+        """See ``ReadsInParallel``."""
+        return PARALLEL_READS
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+        except PlaceMissing:
+            return False
+        except StorageError as error:
+            # A key that may not list still learns that there is something it may not list.
+            if error.kind is not Kind.DENIED:
+                raise
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
+        scene = self._client.scene("create bucket")
+        body = b""
+        if self._place.on_aws and self._place.region != "us-east-1":
+            root = ElementTree.Element("CreateBucketConfiguration")
+            ElementTree.SubElement(root, "LocationConstraint").text = self._place.region
+            body = ElementTree.tostring(root)
+        try:
+            self._client.send("PUT", scene, body=body)
+        except StorageError as error:
+            # "Exists already" may mean "and is yours": then it can be listed.
+            if error.kind is not Kind.CONFLICT or not self._may_list():
+                raise
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._place.server, self._place.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        try:
+            scene = self._client.scene("authenticate")
+            query = {"list-type": "2", "max-keys": "1"}
+            answer = self._client.send("GET", scene, query=query, attempts=1, idle=SIGN_IN_SECONDS)
+            # A web page at this address says 200 to everybody.
+            if parsed(answer.body, scene).tag != "ListBucketResult":
+                raise unreadable(scene)
+        except StorageError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
+                raise
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return self._client.tls_context()
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``. Only of use when the bucket is public. ``Unsupported`` with SSE-C."""
+        self._refuse_for_browsers("url")
+        self.check_key(key)
+        return f"{self._place.bucket_url}/{quote(self._place.prefix + key, safe='/~')}"
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """See ``Links``: a signed GET, good for at most seven days. ``Unsupported`` with SSE-C."""
+        self._refuse_for_browsers("temporary url")
+        self.check_key(key)
+        return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
+
+    # SetsVisibility
+
+    def visibility(self, key: str) -> Visibility:
+        """See ``SetsVisibility``: by the object's ACL; a bucket policy may allow more."""
+        self.check_key(key)
+        return acl.visibility(self._client, key, self._place.prefix + key)
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
+        ``Unsupported``; so is making public what only a key opens."""
+        if visibility is Visibility.PUBLIC:
+            self._refuse_for_browsers("set visibility")
+        self.check_key(key)
+        self.stat(key)
+        acl.set_visibility(self._client, key, self._place.prefix + key, visibility)
+
+    # SignsUploads
+
+    def upload_url(
+        self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
+    ) -> SignedUpload:
+        """See ``SignsUploads``: good for at most seven days. With the storage class and the encryption that
+        every object of this backend is given; ``Unsupported`` with SSE-C, whose key must not get about."""
+        self._refuse_for_browsers("upload url")
+        self.check_key(key)
+        if not plain(self._place.prefix + key):
+            raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
+        good_for = min(max(seconds, 1), LONGEST_LINK)
+        headers = self._place.write_headers()
+        if content_type:
+            headers["content-type"] = content_type
+        if size is not None:
+            headers["content-length"] = str(size)
+        url = self._client.presigned(self._place.prefix + key, good_for, method="PUT", headers=headers)
+        return SignedUpload("PUT", url, headers, time.time() + good_for)
+
+    # OpensWithKey
+
+    def look_at_one(self) -> str:
+        """See ``OpensWithKey``: a HEAD of the first object."""
+        try:
+            entry = next(self.list(), None)
+            if entry is None:
+                return ""
+            self._objects.head(entry.key)
+        except OtherKey:
+            raise
+        except StorageError:
+            return ""
+        return f"“{entry.key}” can be read{' with your own key' if self._place.own_key else ''}."
+
+    # How
+
+    def _refuse_for_browsers(self, operation: str) -> None:
+        if self._place.own_key:
+            raise Unsupported(
+                operation,
+                "Objects here open only with your own key (SSE-C), which no browser has or may have.",
+            )
+
+    def _before_parts(self, key: str) -> None:
+        self._objects.expect_use_of_key(key)
+        self._objects.foresee_bending(key)
+
+    @contextmanager
+    def _guard(self, key: str, create_only: bool) -> Iterator[bool]:
+        """Around the moment an upload in parts becomes an object."""
+        with self._objects.unbent(key):
+            yield create_only and self._creates.may_create(partial(self._objects.exists, key), key)
+
+    def _may_list(self) -> bool:
+        try:
+            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+        except StorageError:
+            return False
+        return True
+
+
+def _common(keys: set[str]) -> str:
+    """The longest string all of them begin with."""
+    first, last = min(keys), max(keys)
+    return next((first[:i] for i, letter in enumerate(first) if last[i : i + 1] != letter), first)

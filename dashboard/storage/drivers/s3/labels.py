@@ -1,0 +1,110 @@
+"""What S3 keeps about an object besides its content: tags and the storage class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed
+from dashboard.storage.drivers.s3.errors import NothingConfigured
+from dashboard.storage.drivers.s3.objects import Objects
+from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.errors import NotFound, Unsupported
+
+TIERS = (
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "REDUCED_REDUNDANCY",
+    "EXPRESS_ONEZONE",
+)
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html#API_CopyObject_RequestSyntax"""
+_MOST_TAGS, _LONGEST_NAME, _LONGEST_VALUE = 10, 128, 256
+
+
+class LabelsS3Objects:
+    """``HoldsTags`` and ``HasTiers`` for a driver that has these parts."""
+
+    _place: Place
+    _client: SignedClient
+    _objects: Objects
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        """See ``HoldsTags``.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
+        scene = self._client.scene("tags", key)
+        try:
+            answer = self._client.send("GET", scene, key=self._place.prefix + key, query={"tagging": ""})
+        except NothingConfigured:
+            return {}
+        root = parsed(answer.body, scene)
+        return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """See ``HoldsTags``: at most ten, names of 128 and values of 256 characters.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
+        _check(tags)
+        scene, full = self._client.scene("tags", key), self._place.prefix + key
+        if not tags:
+            self._objects.head(key)
+            self._client.send("DELETE", scene, key=full, query={"tagging": ""})
+            return
+        root = ElementTree.Element("Tagging")
+        listed = ElementTree.SubElement(root, "TagSet")
+        for name, value in tags.items():
+            item = ElementTree.SubElement(listed, "Tag")
+            ElementTree.SubElement(item, "Key").text = name
+            ElementTree.SubElement(item, "Value").text = value
+        body = ElementTree.tostring(root, encoding="utf-8")
+        self._client.send(
+            "PUT", scene, key=full, query={"tagging": ""}, headers=digest_header(body), body=body
+        )
+
+    def tier(self, key: str) -> str:
+        """See ``HasTiers``."""
+        scene = self._client.scene("stat", key)
+        headers = self._place.key_headers()
+        answer = self._client.send("HEAD", scene, key=self._place.prefix + key, headers=headers)
+        # The header is left out for the standard class.
+        return answer.headers.get("x-amz-storage-class") or "STANDARD"
+
+    def set_tier(self, key: str, tier: str) -> None:
+        """See ``HasTiers``: a copy onto itself on the server, so objects above 5 GiB are refused as
+        unsupported; a lifecycle rule moves those."""
+        if tier not in TIERS:
+            raise Unsupported("tier", f"“{tier}” is no storage class of S3.")
+        if self.tier(key) == tier:
+            return
+        head = self._objects.head(key)
+        full = self._place.prefix + key
+        headers = {
+            **self._place.write_headers(),
+            "x-amz-copy-source": quote(f"{self._place.bucket}/{full}", safe="/~"),
+            "x-amz-copy-source-if-match": f'"{head.info.etag}"',
+            "x-amz-metadata-directive": "COPY",
+            "x-amz-storage-class": tier,
+            **self._place.source_headers(),
+        }
+        try:
+            self._objects.copy(key, headers, self._client.scene("tier", key))
+        except NotFound as error:
+            raise NotFound(key, operation="tier") from error
+
+
+def _check(tags: Mapping[str, str]) -> None:
+    if len(tags) > _MOST_TAGS:
+        raise InvalidInput("tags", f"An object on S3 holds at most {_MOST_TAGS} tags.")
+    for name, value in tags.items():
+        if not name or len(name) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
+            raise InvalidInput(
+                "tags",
+                f"The name of a tag has 1 to {_LONGEST_NAME} characters, its value at most {_LONGEST_VALUE}.",
+            )
+        if not (name + value).isprintable():
+            raise InvalidInput("tags", f"The tag “{name}” holds characters that cannot be shown.")

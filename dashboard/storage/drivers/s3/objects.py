@@ -1,0 +1,303 @@
+"""One object at a time.
+
+Servers differ in what they promise, so nothing is believed that can be checked: ETags are compared,
+odd keys are looked for in the listing after they were written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from email.utils import parsedate_to_datetime
+from functools import partial
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.s3 import listing as s3_listing
+from dashboard.storage.drivers.s3.client import (
+    ATTEMPTS,
+    Answer,
+    SignedClient,
+    digest_header,
+    failure_in,
+    parsed,
+    unquoted,
+)
+from dashboard.storage.drivers.s3.errors import Failure, Scene, translate
+from dashboard.storage.drivers.s3.keys import (
+    bent,
+    from_headers,
+    plain,
+    to_headers,
+)
+from dashboard.storage.drivers.s3.own_key import OwnKey
+from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.drivers.s3.reading import HttpSource, S3Reading
+from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
+from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.ranges import part_of, range_header
+from dashboard.storage.net.troubles import patiently
+from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
+
+COPY_SECONDS = 900.0
+"""The server copies in silence."""
+_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_UNSAID = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
+
+
+class Objects:
+    """The objects of one place, by the keys callers of the driver use. Thread-safe."""
+
+    def __init__(self, place: Place, client: SignedClient, uploads: Uploads) -> None:
+        self._place = place
+        self._client = client
+        self._own_key = OwnKey(client, uploads)
+
+    def read(self, key: str, if_version: str | None) -> S3Reading:
+        """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
+        scene = self._client.scene("read", key)
+        reading = patiently(lambda: self._read(key, if_version, scene), ATTEMPTS)
+        # A server that ignores If-Match is caught here.
+        if if_version is not None and reading.info.version != if_version:
+            reading.close()
+            raise Changed(key)
+        return reading
+
+    def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
+        """A part of one version, or of whatever is there. Raises ``PastEnd``."""
+        scene = self._client.scene("read", key)
+        headers = range_header(start, length) | self._place.key_headers()
+        if if_version is not None:
+            headers["if-match"] = f'"{if_version}"'
+
+        def once() -> bytes:
+            response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
+            answer = response.headers
+            source = HttpSource(response, scene)
+            try:
+                if if_version is not None and unquoted(answer.get("etag")) != if_version:
+                    raise Changed(key)
+                return part_of(response.status, answer, source.chunks(), key=key, start=start, length=length)
+            finally:
+                source.close()
+
+        with self.explained(key, scene):
+            return patiently(once, ATTEMPTS)
+
+    def explained(self, key: str, scene: Scene) -> AbstractContextManager[None]:
+        """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
+        return self._own_key.explained(scene, self._place.prefix + key)
+
+    def delete(self, key: str, *, only: str | None = None) -> None:
+        """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
+        try:
+            if only is None:
+                self._delete(key)
+                return
+            # Not every server heeds the condition.
+            if self.head(key, explain=True).info.version != only:
+                raise Changed(key, operation="delete")
+            try:
+                self._delete(key, {"if-match": f'"{only}"'})
+            except StorageError as error:
+                if error.kind is not Kind.UNSUPPORTED:
+                    raise
+                # And some refuse what they do not know.
+                self._delete(key)
+        except StorageError as error:
+            if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
+                raise
+
+    def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
+        scene = self._client.scene("delete", key)
+        self._client.send("DELETE", scene, key=self._place.prefix + key, headers=headers)
+
+    def read_old(self, key: str, version: str) -> S3Reading:
+        """Open the state of an object that has this version id."""
+        scene = self._client.scene("read", key)
+        return patiently(lambda: self._read(key, None, scene, {"versionId": version}), ATTEMPTS)
+
+    def copy(self, to: str, headers: Mapping[str, str], scene: Scene) -> None:
+        """Let the server copy what the headers name to a key of this place.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        self.expect_use_of_key(to)
+        with self.unbent(to):
+            answer = self._client.send(
+                "PUT", scene, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
+            )
+            _check_copied(answer, scene)
+
+    def _read(
+        self, key: str, if_version: str | None, scene: Scene, query: Mapping[str, str] = EMPTY
+    ) -> S3Reading:
+        full, headers = self._place.prefix + key, self._place.key_headers()
+        if if_version is not None:
+            headers["if-match"] = f'"{if_version}"'
+        with self.explained(key, scene):
+            response = self._client.open("GET", scene, key=full, query=query, headers=headers)
+        answer = response.headers
+        source = HttpSource(response, scene)
+        try:
+            info = self._described(key, answer, scene).info
+            return S3Reading(info, source, partial(self._part_size, info, query))
+        except StorageError:
+            source.close()
+            raise
+
+    def head(self, key: str, *, explain: bool = False) -> Head:
+        """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""
+        scene = self._client.scene("stat", key)
+        full, headers = self._place.prefix + key, self._place.key_headers()
+        with self.explained(key, scene):
+            try:
+                answer = self._client.send("HEAD", scene, key=full, headers=headers)
+            except StorageError as error:
+                # An answer to HEAD has no body to say why; one byte of the object does.
+                if error.kind in _UNSAID or (explain and error.kind is Kind.NOT_FOUND):
+                    headers["range"] = "bytes=0-0"
+                    patiently(
+                        lambda: self._client.open("GET", scene, key=full, headers=headers).close(), ATTEMPTS
+                    )
+                raise
+        return self._described(key, answer.headers, scene)
+
+    def _described(self, key: str, headers: Mapping[str, str], scene: Scene) -> Head:
+        etag = unquoted(headers.get("etag"))
+        if etag and "content-length" not in headers:
+            # Without a length nobody could tell whether all of the body came.
+            raise translate(Failure(trouble="cut"), scene)
+        try:
+            size = int(headers["content-length"])
+            modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
+        except (KeyError, ValueError) as error:
+            raise translate(Failure(trouble="unreadable"), scene) from error
+        opaque = (
+            headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+            or SEALED in headers
+            or not self._place.etags_are_md5
+        )
+        info = ObjectInfo(
+            key=key,
+            size=size,
+            modified=modified,
+            etag=etag,
+            version=etag,
+            md5=None if opaque else self._md5_in(etag),
+            attributes=from_headers(headers),
+        )
+        return Head(info, opaque)
+
+    def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
+        """Bytes of one part an object was uploaded in. None where the server does not tell, and where the
+        ETag is not made of the parts' MD5s.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, ``partNumber``"""
+        scene = self._client.scene("stat", info.key)
+        full, headers = self._place.prefix + info.key, self._place.key_headers()
+        try:
+            query = {**query, "partNumber": str(number)}
+            answer = self._client.send("HEAD", scene, key=full, query=query, headers=headers)
+        except StorageError as error:
+            if error.retryable:
+                raise
+            return None
+        head = self._described(info.key, answer.headers, scene)
+        parts = answer.headers.get("x-amz-mp-parts-count", "")
+        if head.opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
+            return None
+        return head.info.size
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is taken."""
+        try:
+            self.head(key)
+        except NotFound:
+            return False
+        return True
+
+    def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
+        """Write in one request, through whichever client keeps key and attributes; returns the ETag."""
+        self.expect_use_of_key(key)
+        with self.unbent(key):
+            return self._put(key, data, attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
+        full = self._place.prefix + key
+        scene = self._client.scene("write", key)
+        headers = {**to_headers(attributes), **self._place.write_headers()}
+        if not self._place.etags_are_md5:
+            # What the answer cannot prove the server shall compare.
+            headers |= digest_header(data)
+        if create_only:
+            headers["if-none-match"] = "*"
+        return self._client.send("PUT", scene, key=full, headers=headers, body=data).etag
+
+    def expect_use_of_key(self, key: str) -> None:
+        """Before a write: raise ``Unsupported`` where the server does not use the customer's key."""
+        self._own_key.expect_use(self._client.scene("write", key), self._place.prefix + key)
+
+    @contextmanager
+    def unbent(self, key: str) -> Iterator[None]:
+        """Around a write: nothing stays under another name, and nothing that has the bent name is
+        overwritten. Ordinary keys cost nothing."""
+        before = self.foresee_bending(key)
+        yield
+        if before is not False:
+            return
+        after = self._seen(key)
+        if (after is not None and self._double(key) == after) or not self._is_listed(key):
+            self.delete(key)
+            raise self._bent(key)
+
+    def foresee_bending(self, key: str) -> bool | None:
+        """Raise ``InvalidKey`` where it can be known before a write; else whether an odd key is taken,
+        None for ordinary keys."""
+        if plain(self._place.prefix + key):
+            return None
+        before, double = self._seen(key), self._double(key)
+        if not key.strip("/") and self._client.software.startswith("SeaweedFS"):
+            # It would put such an object where nothing can delete it.
+            raise self._bent(key)
+        if before is not None and (before == double or not self._is_listed(key)):
+            raise self._bent(key)
+        return before is not None
+
+    def _seen(self, key: str) -> tuple[str | None, float | None] | None:
+        try:
+            info = self.head(key).info
+        except NotFound:
+            return None
+        return info.etag, info.modified
+
+    def _double(self, key: str) -> tuple[str | None, float | None] | None:
+        """What lies where a server that treats keys as paths would put this key, if that is elsewhere."""
+        prefix = self._place.prefix
+        other = bent(prefix + key)
+        if other == prefix + key or not other.startswith(prefix) or other == prefix:
+            return None
+        return self._seen(other.removeprefix(prefix))
+
+    def _is_listed(self, key: str) -> bool:
+        full = self._place.prefix + key
+        scene = self._client.scene("list", key)
+        found = next(s3_listing.entries(self._client, scene, full, page=1), None)
+        return found is not None and found.key == full
+
+    def _bent(self, key: str) -> InvalidKey:
+        return InvalidKey(key, f"{self._client.host} stores “{key}” under a different key.")
+
+    def receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
+        """What is known of a write in one request."""
+        stored = self._md5_in(etag)
+        if stored is not None and stored != md5 and self.head(key).opaque:
+            # The bucket may encrypt with KMS by itself.
+            stored = None
+        return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
+
+    def _md5_in(self, etag: str | None) -> str | None:
+        return etag if etag and self._place.etags_are_md5 and _MD5.match(etag) else None
+
+
+def _check_copied(answer: Answer, scene: Scene) -> None:
+    """A copy can fail after the status 200 is out."""
+    if parsed(answer.body, scene).tag == "Error":
+        raise translate(failure_in(500, answer.body), scene)

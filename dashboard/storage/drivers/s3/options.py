@@ -1,0 +1,232 @@
+"""What the S3 driver can be told, checked without loading any vendor SDK.
+
+Booleans are ``true`` and ``false``. Everything that decides where a request goes guards the secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, sealing_key, server_url
+from dashboard.storage.checks.wrappers import CDN_DOMAIN
+from dashboard.storage.net.addresses import literal
+from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.types import Secret
+
+_T = OptionType
+SSE = "sse"
+OWN_KEY = "SSE-C"
+"""The choice of ``sse`` by which the customer's key goes with every request."""
+SSE_CUSTOMER_KEY = "sse_customer_key"
+_OWN_KEY_LABEL = "Your own key (SSE-C)"
+
+S3_OPTIONS = (
+    Option(
+        "endpoint",
+        "Endpoint",
+        _T.URL,
+        required=True,
+        placeholder="https://s3.example.com",
+        guards_secret=True,
+        hint="The server's address, without a bucket name.",
+    ),
+    Option(
+        "region",
+        "Region",
+        required=True,
+        default="us-east-1",
+        guards_secret=True,
+        hint="Signatures are made for it; servers without regions usually take “us-east-1”.",
+    ),
+    Option("bucket", "Bucket", required=True, placeholder="my-bucket"),
+    Option("access_key_id", "Access key ID", required=True),
+    Option("secret_access_key", "Secret access key", _T.SECRET, required=True),
+    Option(
+        "session_token",
+        "Session token",
+        _T.SECRET,
+        advanced=True,
+        hint="Only for temporary credentials, which stop working when they expire.",
+    ),
+    Option(
+        "prefix",
+        "Folder inside the bucket",
+        advanced=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    ),
+    Option(
+        "path_style",
+        "Path-style addresses",
+        _T.BOOLEAN,
+        advanced=True,
+        default="true",
+        guards_secret=True,
+        hint="The bucket goes into the path (host/bucket) and not into the host name (bucket.host).",
+    ),
+    *TLS_OPTIONS,
+    Option(
+        "storage_class",
+        "Storage class",
+        advanced=True,
+        placeholder="STANDARD",
+        hint="Given to every object Stowage writes; blank leaves it to the bucket.",
+    ),
+    Option(
+        SSE,
+        "Server-side encryption",
+        _T.CHOICE,
+        advanced=True,
+        default="none",
+        choices=(
+            ("none", "As the bucket says"),
+            ("AES256", "AES-256 (SSE-S3)"),
+            ("aws:kms", "KMS key (SSE-KMS)"),
+            (OWN_KEY, _OWN_KEY_LABEL),
+        ),
+    ),
+    Option(
+        "sse_kms_key_id",
+        "KMS key",
+        advanced=True,
+        hint="Key ID or ARN, for SSE-KMS; blank takes the account's default key.",
+    ),
+    Option(
+        SSE_CUSTOMER_KEY,
+        "Key for SSE-C",
+        _T.SECRET,
+        advanced=True,
+        seals_objects=True,
+        hint="32 bytes in base64, sent with every request and kept by no provider. Keep a copy outside "
+        "Stowage: without this key everything stored with it is lost. It cannot be shown or replaced "
+        "later, and does not open what was stored without it, so begin with an empty place.",
+    ),
+)
+
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_DNS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
+_LOOSE_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]\Z")
+_KEY_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
+_STORAGE_CLASS = re.compile(r"[A-Z0-9_-]{1,64}\Z")
+_KMS_KEY = re.compile(r"[A-Za-z0-9:/_+=,.@-]{1,2048}\Z")
+
+
+def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise S3 options, without a network call. Raises ``InvalidInput`` naming the option."""
+    pattern = preset.defaults.get("endpoint", "")
+    checked = dict(values)
+    checked["endpoint"] = server_url(values["endpoint"], urlsplit(pattern).path)
+    if not _REGION.match(values["region"]):
+        raise InvalidInput("region", f"“{values['region']}” is not a region; regions look like “us-east-1”.")
+    # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
+    dots = "." in values["bucket"] and checked["endpoint"].startswith("https:")
+    # There is nothing below an IP address.
+    if dots or literal(urlsplit(checked["endpoint"]).hostname or "") is not None:
+        checked["path_style"] = "true"
+    _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
+    if not _KEY_ID.match(values["access_key_id"]):
+        raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
+    checked["prefix"] = folder(values["prefix"])
+    checked["ca_certificate"] = certificates(values["ca_certificate"])
+    if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
+        raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
+    if values["sse_kms_key_id"]:
+        _check_kms_key(values["sse_kms_key_id"], values[SSE])
+    if uses_own_key(values):
+        _check_way_of_own_key(checked)
+    return checked
+
+
+def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Raise ``InvalidInput`` unless there is a key of 32 bytes where one is used, and none elsewhere."""
+    key = secrets.get(SSE_CUSTOMER_KEY)
+    if not uses_own_key(values):
+        if key:
+            # Whoever enters a key believes that things are encrypted with it.
+            raise InvalidInput(
+                SSE_CUSTOMER_KEY,
+                f"A key for SSE-C is only used with server-side encryption “{_OWN_KEY_LABEL}”.",
+                remedy=f"Choose “{_OWN_KEY_LABEL}”, or leave the key out.",
+            )
+    elif key:
+        sealing_key(SSE_CUSTOMER_KEY, key)
+    else:
+        raise InvalidInput(
+            SSE_CUSTOMER_KEY,
+            "To encrypt with a key of your own that key is needed.",
+            remedy="Make a new one beside the field or with: stowage backend new-key. Keep a copy of it.",
+        )
+
+
+def uses_own_key(options: Mapping[str, str]) -> bool:
+    """Whether a backend with these stored options sends the customer's key (SSE-C)."""
+    return options.get(SSE) == OWN_KEY
+
+
+def refuse_without_own_key(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise ``InvalidInput`` for a change after which the customer's key would not be sent any more."""
+    if uses_own_key(before) and not uses_own_key(after):
+        raise InvalidInput(
+            SSE,
+            "What is encrypted with your own key could not be read without it.",
+            remedy="Add a new backend without SSE-C and migrate to it.",
+        )
+
+
+def _check_way_of_own_key(values: Mapping[str, str]) -> None:
+    """The key itself is sent, so S3 demands TLS for it; here a private address will do.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""
+    parts = urlsplit(values["endpoint"])
+    host = parts.hostname or ""
+    address = literal(host)
+    near = host == "localhost" or (address is not None and address.is_private)
+    if not near and parts.scheme != "https":
+        raise InvalidInput(
+            "endpoint",
+            "With SSE-C the key itself is sent, so the endpoint must begin with https://.",
+            remedy="Use https://, or the server's private address if the network between is yours.",
+        )
+    if not near and values["tls_verify"] == "false":
+        raise InvalidInput(
+            "tls_verify",
+            "With SSE-C the key itself is sent, so the server's certificate must be checked.",
+            remedy="Paste the authority that signed it under “Certificate authority”.",
+        )
+    if values.get(CDN_DOMAIN):
+        raise InvalidInput(CDN_DOMAIN, "A CDN cannot read what is encrypted with your own key.")
+
+
+def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
+    """AWS's naming rules where the bucket becomes part of a host name, looser ones elsewhere.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+    field = "bucket"
+    if "/" in bucket or "://" in bucket:
+        raise InvalidInput(
+            field,
+            "A bucket name holds no “/”.",
+            remedy="Folders go into “Folder inside the bucket” under Advanced.",
+        )
+    if len(bucket) < 3:
+        raise InvalidInput(field, "A bucket name has at least 3 characters.")
+    rule = _DNS_BUCKET if virtual_host else _LOOSE_BUCKET
+    if not rule.match(bucket) or ".." in bucket:
+        letters = (
+            "small letters, digits, dots and hyphens" if virtual_host else "letters, digits, “.”, “-” and “_”"
+        )
+        raise InvalidInput(
+            field,
+            f"“{bucket}” is not a bucket name: use {letters}, beginning and ending with a letter or digit.",
+        )
+    if re.fullmatch(r"\d+\.\d+\.\d+\.\d+", bucket):
+        raise InvalidInput(field, "A bucket name must not look like an IP address.")
+
+
+def _check_kms_key(key: str, sse: str) -> None:
+    field = "sse_kms_key_id"
+    if sse != "aws:kms":
+        raise InvalidInput(field, "A KMS key is only used with server-side encryption “KMS key (SSE-KMS)”.")
+    if not _KMS_KEY.match(key):
+        raise InvalidInput(field, "The KMS key is a key ID, an alias or an ARN.")

@@ -1,0 +1,131 @@
+"""Where an S3 driver works and as whom: its options, read once, with every secret wrapped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import quote, urlsplit
+
+from dashboard.storage.checks.options import sealing_key
+from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
+from dashboard.storage.types import Secret
+
+IDLE_SECONDS = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One bucket (or a prefix of it) on one endpoint, with credentials. Prints no secret."""
+
+    endpoint: str
+    bucket: str
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret = field(default_factory=lambda: Secret(""))
+    region: str = "us-east-1"
+    prefix: str = ""
+    path_style: bool = True
+    tls_verify: bool = True
+    ca_certificate: str = ""
+    storage_class: str = ""
+    sse: str = ""
+    sse_kms_key_id: str = ""
+    own_key: Secret = field(default_factory=lambda: Secret(""))
+    """The customer's key that every object is stored with, in base64; empty without SSE-C."""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Read checked options; missing ones take the defaults above."""
+        sse, own_key = options.get(SSE, ""), Secret("")
+        if sse == OWN_KEY:
+            own_key = secrets.get(SSE_CUSTOMER_KEY) or own_key
+            # Nothing may ever be written in clear for want of a key.
+            sealing_key(SSE_CUSTOMER_KEY, own_key)
+        return cls(
+            endpoint=options["endpoint"].rstrip("/"),
+            bucket=options["bucket"],
+            access_key_id=options["access_key_id"],
+            secret_access_key=secrets["secret_access_key"],
+            session_token=secrets.get("session_token") or Secret(""),
+            region=options.get("region") or "us-east-1",
+            prefix=options.get("prefix", ""),
+            path_style=options.get("path_style", "true") != "false",
+            tls_verify=options.get("tls_verify", "true") != "false",
+            ca_certificate=options.get("ca_certificate", ""),
+            storage_class=options.get("storage_class", ""),
+            sse="" if sse in ("none", OWN_KEY) else sse,
+            sse_kms_key_id=options.get("sse_kms_key_id", ""),
+            own_key=own_key,
+        )
+
+    @property
+    def tls(self) -> bool:
+        """Whether the endpoint speaks TLS."""
+        return self.endpoint.startswith("https:")
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Host and port that requests for the bucket go to."""
+        parts = urlsplit(self.endpoint)
+        host = parts.hostname or ""
+        return (
+            host if self.path_style else f"{self.bucket}.{host}",
+            parts.port or (443 if self.tls else 80),
+        )
+
+    @property
+    def bucket_url(self) -> str:
+        """Scheme, host and path of the bucket, without a slash at the end."""
+        if self.path_style:
+            return f"{self.endpoint}/{quote(self.bucket)}"
+        scheme, _, rest = self.endpoint.partition("://")
+        return f"{scheme}://{self.bucket}.{rest}"
+
+    @property
+    def on_aws(self) -> bool:
+        """Whether the endpoint is Amazon's own."""
+        return (urlsplit(self.endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    @property
+    def same_account(self) -> tuple[object, ...]:
+        """Equal for two places between which the server itself can copy."""
+        return (self.endpoint, self.region, self.access_key_id, self.secret_access_key, self.session_token)
+
+    @property
+    def etags_are_md5(self) -> bool:
+        """Whether a plain ETag may be the content's MD5; with SSE-KMS and SSE-C it never is.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html"""
+        return not self.sse.startswith("aws:kms") and not self.own_key
+
+    def write_headers(self) -> dict[str, str]:
+        """What every new object is given: storage class and encryption."""
+        headers: dict[str, str] = {}
+        if self.storage_class:
+            headers["x-amz-storage-class"] = self.storage_class
+        if self.sse:
+            headers["x-amz-server-side-encryption"] = self.sse
+        if self.sse.startswith("aws:kms") and self.sse_kms_key_id:
+            headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.sse_kms_key_id
+        return headers | self.key_headers()
+
+    def key_headers(self) -> dict[str, str]:
+        """What every request for content, and every HEAD, says of the customer's key, if there is one.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html"""
+        return self._key_headers("x-amz-server-side-encryption-customer")
+
+    def source_headers(self) -> dict[str, str]:
+        """What a copy on the server needs to say of the key that an object of this place was stored with."""
+        return self._key_headers("x-amz-copy-source-server-side-encryption-customer")
+
+    def _key_headers(self, name: str) -> dict[str, str]:
+        if not self.own_key:
+            return {}
+        key = sealing_key(SSE_CUSTOMER_KEY, self.own_key)
+        return {
+            f"{name}-algorithm": "AES256",
+            f"{name}-key": base64.b64encode(key).decode(),
+            f"{name}-key-md5": base64.b64encode(hashlib.md5(key, usedforsecurity=False).digest()).decode(),
+        }

@@ -1,0 +1,68 @@
+"""Uploads in parts that were begun and are neither completed nor aborted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.s3 import listing as s3_listing
+from dashboard.storage.drivers.s3.client import SignedClient
+from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.places.findings import (
+    LEFTOVERS,
+    MOST_LEFTOVERS,
+    is_leftover,
+    leftovers_finding,
+    unseen,
+)
+from dashboard.storage.places.powers import Finding, UnfinishedUpload
+
+
+class KeepsS3Unfinished:
+    """``KeepsUnfinished`` for a driver that has these parts."""
+
+    _place: Place
+    _client: SignedClient
+
+    def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
+        """See ``KeepsUnfinished``."""
+        own = self._place.prefix
+        scene = self._client.scene("sweep")
+        for each in s3_listing.unfinished(self._client, scene, own + prefix):
+            # A server that does not heed the prefix must not have others' uploads aborted.
+            if each.key.startswith(own + prefix):
+                yield UnfinishedUpload(each.key.removeprefix(own), each.upload_id, each.initiated)
+
+    def abort(self, upload: UnfinishedUpload) -> None:
+        """See ``KeepsUnfinished``.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
+        scene = self._client.scene("sweep", upload.key)
+        try:
+            self._client.send(
+                "DELETE", scene, key=self._place.prefix + upload.key, query={"uploadId": upload.id}
+            )
+        except StorageError as error:
+            if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
+                raise
+
+    def leftovers_finding(self) -> Finding | None:
+        """What of that lies there; None where the server does not tell."""
+        try:
+            found = list(islice(self.unfinished(), MOST_LEFTOVERS))
+        except StorageError as error:
+            if error.kind is Kind.DENIED:
+                return unseen(LEFTOVERS, "Whether unfinished uploads lie in it", error)
+            # Servers without such a list answer with all sorts of errors; the rest of the page stands.
+            return None
+        return leftovers_finding([each.begun for each in found], time.time())
+
+    def abort_leftovers(self) -> None:
+        """Those that are old enough, whoever began them."""
+        now = time.time()
+        old = (each for each in self.unfinished() if is_leftover(each.begun, now))
+        # Taken first: a listing under which its entries vanish may lose its way.
+        for upload in list(islice(old, MOST_LEFTOVERS)):
+            self.abort(upload)

@@ -1,0 +1,277 @@
+"""The driver protocol over a pool of sessions; SFTP and FTP differ only in theirs.
+
+What a file server cannot hold: object attributes are dropped on write and the content type is guessed
+from the name on the way out; keys that are not exactly a path raise ``InvalidKey``. Links and special
+files are no objects. Whether an object changed is told by size and time, which servers count in
+seconds: of two changes by others within one second that keep the size, the second is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.walking import Spared
+from dashboard.storage.drivers.served.connections import Lease, Pool
+from dashboard.storage.drivers.served.operations import Absent, Found, Session, Source, Taken, split_key
+from dashboard.storage.drivers.served.tree import Tree
+from dashboard.storage.drivers.served.writing import ServedWriting
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.ranges import check_range
+from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+
+
+def _describe(key: str, found: Found) -> ObjectInfo:
+    return ObjectInfo(
+        key=key,
+        size=found.size,
+        modified=found.modified,
+        version=found.version,
+        attributes=Attributes(content_type=guessed_type(key)),
+    )
+
+
+class _Nothing:
+    """A part of no bytes."""
+
+    longer = False
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        return iter(())
+
+    def close(self) -> None:
+        """There is nothing to stop."""
+
+
+class ServedReading:
+    """One open read; holds a connection until it is left. Looks at its end whether the file is still
+    the one that was opened."""
+
+    def __init__(
+        self,
+        key: str,
+        path: bytes,
+        found: Found,
+        lease: Lease[Session],
+        source: Source,
+        *,
+        size: int,
+        to_end: bool,
+    ) -> None:
+        self.info = _describe(key, found)
+        self._size = size
+        self._to_end = to_end
+        self._path = path
+        self._lease = lease
+        self._source = source
+
+    def chunks(self) -> Iterator[bytes]:
+        """Pieces of at most 1 MiB."""
+        key, size, done = self.info.key, self._size, 0
+        for chunk in self._source.chunks(size):
+            done += len(chunk)
+            yield chunk
+        self._source.close()
+        after = self._lease.session.look(self._path)
+        if after is None or after.kind != "file" or after.version != self.info.version:
+            raise Changed(key)
+        if done != size:
+            raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
+        if self._to_end and self._source.longer:
+            raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but more arrived.")
+
+    def read_all(self) -> bytes:
+        """All of it."""
+        return b"".join(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.close()
+        self._lease.release()
+
+    def __del__(self) -> None:
+        self.__exit__(None, None, None)
+
+
+class ServedDriver:
+    """Objects as files below one folder of a server. Thread-safe."""
+
+    name = ""
+    ordered = True
+    refusal = ""
+    """Why this server cannot create a file only where there is none."""
+
+    def __init__(self, pool: Pool[Session], shown: str) -> None:
+        self._pool = pool
+        self._tree = Tree(pool, shown)
+
+    def check_key(self, key: str) -> None:
+        """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes or like our
+        names for unfinished writes."""
+        split_key(key)
+
+    def creates_only(self) -> bool:
+        """Whether ``create_only`` is kept; where not it raises ``Unsupported``. Connects if need be."""
+        return self._pool.run(lambda session: session.creates_only())
+
+    def most_connections(self) -> int:
+        """As set; a copy within the backend uses one more for each thread."""
+        return self._pool.limit
+
+    def read(self, key: str, *, if_version: str | None = None) -> ServedReading:
+        """Open a file. A missing root raises ``PlaceMissing``."""
+        return self._open(key, 0, None, if_version)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        check_range(start, length)
+        with self._open(key, start, length, if_version) as reading:
+            return reading.read_all()
+
+    def _open(self, key: str, start: int, length: int | None, if_version: str | None) -> ServedReading:
+        """A part, or from ``start`` to the end; where that is nothing, nothing is asked for."""
+        self.check_key(key)
+
+        def opened(session: Session) -> tuple[bytes, Found, Source, int]:
+            path, found = self._tree.find(session, key, "read")
+            if if_version is not None and if_version != found.version:
+                raise Changed(key)
+            left = max(0, found.size - start)
+            size = left if length is None else min(length, left)
+            try:
+                source: Source = session.source(path, start) if size or length is None else _Nothing()
+            except Absent as error:
+                raise NotFound(key) from error
+            return path, found, source, size
+
+        lease, (path, found, source, size) = self._pool.hold(opened)
+        to_end = start + size >= found.size
+        return ServedReading(key, path, found, lease, source, size=size, to_end=to_end)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> ServedWriting:
+        """Atomic where the server renames over an existing file, else that file is missing for a moment.
+        ``create_only`` raises ``Unsupported`` where :meth:`creates_only` says no. With ``size``, a commit
+        after another number of bytes raises ``Damaged``. A file where a folder is needed, or the reverse,
+        raises kind ``conflict``."""
+        self.check_key(key)
+        return ServedWriting(self._tree, key, size=size, create_only=create_only, refusal=self.refusal)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """As ``write``."""
+        with self.write(key, size=len(data), create_only=create_only) as writing:
+            writing.write(data)
+            return writing.commit()
+
+    def stat(self, key: str) -> ObjectInfo:
+        """From what the server says of the file; nothing is read."""
+        self.check_key(key)
+        return _describe(key, self._pool.run(lambda session: self._tree.find(session, key, "stat"))[1])
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
+        return self._tree.walk(key_bytes(prefix), key_bytes(start_after))
+
+    def list_readable(
+        self,
+        prefix: str = "",
+        *,
+        start_after: str = "",
+        unreadable: Callable[[str, StorageError], None],
+        enters: Callable[[str], bool] = lambda folder: True,
+    ) -> Iterator[Entry]:
+        """See ``ListsReadable``. A server that shows a folder as empty to who may not read it is believed."""
+        return self._tree.walk(key_bytes(prefix), key_bytes(start_after), Spared(unreadable, enters))
+
+    def delete(self, key: str) -> None:
+        """Also removes the folders this leaves empty, but never the root."""
+        self.check_key(key)
+        self._pool.run(lambda session: self._tree.remove(session, key))
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """Looks in each key's folder."""
+        return self._tree.sweep(keys, since)
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Deleting the last object in it removes it."""
+        self.check_key(folder)
+        folders = split_key(folder)
+        self._pool.run(lambda session: self._tree.make_folder(session, folders, folder))
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``. Symbolic links are no folders where the server tells them apart."""
+        if folder:
+            self.check_key(folder)
+        path = split_key(folder) if folder else []
+        return map(key_text, self._pool.run(lambda session: self._tree.inner_folders(session, path)))
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
+        self.check_key(folder)
+        path = split_key(folder)
+        self._pool.run(lambda session: self._tree.remove_folder(session, path))
+
+    def bucket_exists(self) -> bool:
+        """Whether the root folder is there. Raises kind ``conflict`` when it is a file."""
+        return self._pool.run(self._root_exists)
+
+    def create_bucket(self) -> None:
+        """Make the root folder and those above it."""
+        self._pool.run(self._create_root)
+
+    def _root_exists(self, session: Session) -> bool:
+        try:
+            self._tree.require_root(session, "stat")
+        except PlaceMissing as error:
+            found = session.look(session.root)
+            if found is not None and found.kind == "file":
+                raise self._a_file() from error
+            return False
+        return True
+
+    def _create_root(self, session: Session) -> None:
+        parts = session.root.strip(b"/").split(b"/")
+        lead = b"/" if session.root.startswith(b"/") else b""
+        for depth in range(len(parts), -1, -1):
+            found = session.look(lead + b"/".join(parts[:depth])) if depth else Found("folder")
+            if found is not None and found.kind == "file":
+                raise self._a_file()
+            if found is not None:
+                break
+        for more in range(depth + 1, len(parts) + 1):
+            with suppress(Taken):
+                session.make_folder(lead + b"/".join(parts[:more]))
+
+    def _a_file(self) -> StorageError:
+        return StorageError(
+            Kind.CONFLICT,
+            f"“{self._tree.shown}” is a file on the server or lies below one.",
+            operation="create bucket",
+            subject=self._tree.shown,
+            remedy="Choose another folder.",
+        )
+
+    def authenticate(self) -> None:
+        """Sign in on a connection of its own, or find one that is signed in."""
+        self._pool.lease(fresh=True).release()
+
+    def close(self) -> None:
+        """Sign off."""
+        self._pool.close()

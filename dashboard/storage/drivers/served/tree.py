@@ -1,0 +1,262 @@
+"""The root folder on a server and what lies below it, over a pool of connections.
+
+Symbolic links: a file that is a link is no object, and folders that are links are not entered, so
+that nothing outside the root is read or written. Neither SFTP nor FTP can open a path without
+following links in one step, so a link put there between the look and the call is followed; looks at
+folders are believed for ``TRUST_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+
+from dashboard.storage.drivers.common.walking import (
+    LONGEST_PATH,
+    UNKNOWN,
+    Row,
+    Sort,
+    Spared,
+    Wanted,
+    check_name,
+    gather,
+    try_again,
+    walk_folders,
+)
+from dashboard.storage.drivers.served.connections import Pool
+from dashboard.storage.drivers.served.operations import (
+    Absent,
+    Found,
+    Session,
+    Taken,
+    in_the_way,
+    is_aside,
+    is_name,
+    join,
+    left_behind,
+    mark,
+    no_name,
+    split_key,
+)
+from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.paths import key_text
+from dashboard.storage.types import Entry
+
+TRUST_SECONDS = 10.0
+_REMEMBERED = 10_000
+_TRIES = 20
+
+
+class Tree:
+    """Folders and files below a root. Thread-safe."""
+
+    def __init__(self, pool: Pool[Session], shown: str) -> None:
+        self.pool = pool
+        self.shown = shown
+        self._lock = threading.Lock()
+        self._trusted: dict[bytes, float] = {}
+
+    # ---- folders
+
+    def folder(self, session: Session, folders: list[bytes]) -> bytes:
+        """The path of a folder that is not reached through a link. ``Absent``."""
+        path = join(session.root, *folders)
+        if not folders or self._recently(path):
+            return path
+        if session.real(path) != path:
+            raise Absent
+        self._trust(path)
+        return path
+
+    def make_folder(self, session: Session, folders: list[bytes], key: str) -> bytes:
+        """As :meth:`folder`, creating what is missing. Raises ``PlaceMissing`` and kind ``conflict``."""
+        self.require_root(session, "write")
+        for depth in range(1, len(folders) + 1):
+            path = join(session.root, *folders[:depth])
+            for _ in range(_TRIES):
+                found = session.look(path)
+                if found is not None and found.kind != "folder":
+                    raise in_the_way(key, key_text(b"/".join(folders[:depth])))
+                if found is not None:
+                    break
+                with suppress(Taken):
+                    session.make_folder(path)
+        return self.folder(session, folders)
+
+    def inner_folders(self, session: Session, folders: list[bytes]) -> list[bytes]:
+        """The names of the folders directly in one; none where it is missing or reached through a link.
+        Raises ``PlaceMissing``."""
+        try:
+            at = self.folder(session, folders)
+            with closing(session.scan(at)) as names:
+                return gather(name for name, found in names if found.kind == "folder" and is_name(name))
+        except Absent:
+            self.require_root(session, "list")
+            return []
+
+    def remove_folder(self, session: Session, folders: list[bytes]) -> None:
+        """Remove a folder and those below it as far as they are empty, and then as :meth:`prune`."""
+        for name in self.inner_folders(session, folders):
+            self.remove_folder(session, [*folders, name])
+        with suppress(Absent):
+            self.folder(session, folders)
+            self.prune(session, folders)
+
+    def forget(self, folders: list[bytes], root: bytes) -> None:
+        """A folder turned out to be gone."""
+        with self._lock:
+            for depth in range(len(folders) + 1):
+                self._trusted.pop(join(root, *folders[:depth]), None)
+
+    def prune(self, session: Session, folders: list[bytes]) -> None:
+        """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
+        Never the root. A write that loses its folder to this makes it again."""
+        with suppress(StorageError):
+            for depth in range(len(folders), 0, -1):
+                if not session.remove_folder(join(session.root, *folders[:depth])):
+                    return
+                self.forget(folders[:depth], session.root)
+
+    def require_root(self, session: Session, operation: str) -> None:
+        """Raise ``PlaceMissing`` when the root is not there or is a file."""
+        if self._recently(session.root):
+            return
+        found = session.look(session.root)
+        if found is None or found.kind == "file":
+            there = "is not there" if found is None else "is not a folder"
+            raise PlaceMissing(
+                self.shown,
+                f"The folder “{self.shown}” {there} on the server.",
+                operation=operation,
+                remedy="Create it, or correct the folder in the backend's form.",
+            )
+        self._trust(session.root)
+
+    def _recently(self, path: bytes) -> bool:
+        with self._lock:
+            return self._trusted.get(path, 0.0) > time.monotonic()
+
+    def _trust(self, path: bytes) -> None:
+        with self._lock:
+            if len(self._trusted) >= _REMEMBERED:
+                self._trusted.clear()
+            self._trusted[path] = time.monotonic() + TRUST_SECONDS
+
+    # ---- files
+
+    def find(self, session: Session, key: str, operation: str) -> tuple[bytes, Found]:
+        """The path of an object and what it is. Raises ``NotFound`` and ``PlaceMissing``."""
+        *folders, name = split_key(key)
+        with suppress(Absent):
+            path = join(self.folder(session, folders), name)
+            found = session.look(path)
+            if found is not None and found.kind == "file":
+                return path, found
+        self.require_root(session, operation)
+        raise NotFound(key, operation=operation)
+
+    def remove(self, session: Session, key: str) -> None:
+        """Remove an object and the folders this leaves empty; nothing where there is none."""
+        try:
+            path, _ = self.find(session, key, "delete")
+            session.remove(path)
+        except PlaceMissing:
+            raise
+        except (NotFound, Absent):
+            return
+        self.prune(session, split_key(key)[:-1])
+
+    # ---- listings
+
+    def walk(self, prefix: bytes, start_after: bytes, spared: Spared | None = None) -> Iterator[Entry]:
+        """Entries of files in UTF-8 byte order, as ``Driver.list`` promises."""
+        wanted = Wanted(prefix, start_after)
+        base = wanted.base.split(b"/")[:-1]
+        if not all(is_name(name) for name in base) or b"\0" in prefix:
+            self.pool.run(lambda session: self.require_root(session, "list"))
+            return
+
+        def rows(path: bytes, ordered: Sort) -> Iterator[Row]:
+            return self.pool.run(lambda session: self._rows(session, path, wanted, ordered))
+
+        yield from walk_folders(
+            lambda path, ordered: try_again(lambda: rows(path, ordered)),
+            wanted.base,
+            longest=LONGEST_PATH,
+            spared=spared,
+        )
+
+    def _rows(self, session: Session, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Row]:
+        """One folder's rows in order. A folder that vanished has none."""
+        folders = path.split(b"/")[:-1]
+        try:
+            # Folders found by the walk itself are no links: the listing says so of each name.
+            at = self.folder(session, folders) if path == wanted.base else join(session.root, *folders)
+            with closing(session.scan(at)) as names:
+                return ordered(_wanted_rows(names, path, wanted))
+        except InvalidKey:
+            # What nobody can ask for is not there; but a folder that was listed is.
+            if path != wanted.base:
+                raise
+        except Absent:
+            pass
+        self.require_root(session, "list")
+        return iter(())
+
+    # ---- leftovers
+
+    def sweep(self, keys: Iterable[str], since: float) -> int:
+        """Remove the unfinished writes to these keys begun at or after ``since``; how many. Several folders
+        at once, because each costs a few round trips."""
+        wanted: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
+        for key in keys:
+            with suppress(InvalidKey):
+                *folders, name = split_key(key)
+                wanted.setdefault(tuple(folders), {})[mark(key)] = name
+        if not wanted:
+            return 0
+        with ThreadPoolExecutor(min(self.pool.limit, len(wanted))) as threads:
+            return sum(
+                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), wanted.items())
+            )
+
+    def _sweep_folder(self, folders: list[bytes], marks: Mapping[bytes, bytes], since: float) -> int:
+        return self.pool.run(lambda session: self._sweep(session, folders, marks, since))
+
+    def _sweep(
+        self, session: Session, folders: list[bytes], marks: Mapping[bytes, bytes], since: float
+    ) -> int:
+        removed = 0
+        with suppress(Absent):
+            at = self.folder(session, folders)
+            with closing(session.scan(at)) as names:
+                left = gather(name for name, _ in names if left_behind(name, marks, since))
+            for name in left:
+                with suppress(Absent):
+                    target = join(at, marks[name.split(b".")[2]])
+                    if is_aside(name) and session.look(target) is None:
+                        # Killed between two renamings: this is the object.
+                        session.rename(join(at, name), target)
+                    else:
+                        session.remove(join(at, name))
+                    removed += 1
+        if removed:
+            self.prune(session, folders)
+        return removed
+
+
+def _wanted_rows(names: Iterator[tuple[bytes, Found]], path: bytes, wanted: Wanted) -> Iterator[Row]:
+    for name, found in names:
+        if b"/" in name or b"\0" in name or not name:
+            raise no_name(path, name)
+        check_name(name)
+        if not is_name(name):
+            continue
+        if found.kind == "folder" and wanted.folder(path + name + b"/"):
+            yield name + b"/", 0, 0, b""
+        elif found.kind == "file" and wanted.file(path + name):
+            modified = UNKNOWN if found.modified is None else round(found.modified * 1e9)
+            yield name, found.size, modified, b""

@@ -1,0 +1,171 @@
+"""Writes to a file server that are seen whole or not at all: a temporary file beside the target, which
+gets its name when it is complete. Its name holds a hash of the key and the time the write began, so
+that leftovers of a killed program are found again by key."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.served.operations import (
+    Absent,
+    Found,
+    Session,
+    Sink,
+    Taken,
+    in_the_way,
+    join,
+    split_key,
+    temporary_name,
+)
+from dashboard.storage.drivers.served.tree import Tree
+from dashboard.storage.errors import Damaged, Exists, StorageError, Unsupported
+from dashboard.storage.types import Written
+
+_TRIES = 20
+_FUTURE = 3600.0
+"""Seconds a new file may be older than the one it replaces before the clocks are not believed."""
+
+
+class ServedWriting:
+    """One open write; holds a connection until it ends. Not for use from two threads at once."""
+
+    def __init__(self, tree: Tree, key: str, *, size: int | None, create_only: bool, refusal: str) -> None:
+        self._tree = tree
+        self._key = key
+        *self._folders, self._name = split_key(key)
+        self._expected = size
+        self._create_only = create_only
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        self._temporary = temporary_name(key)
+        self._made = False
+        self._named = False
+        self._done = False
+        self._lease, (self._folder, self._sink) = tree.pool.hold(lambda session: self._open(session, refusal))
+
+    def _open(self, session: Session, refusal: str) -> tuple[bytes, Sink]:
+        if self._create_only and not session.creates_only():
+            raise Unsupported("write", refusal)
+        for attempt in range(_TRIES):
+            try:
+                if attempt == 0:
+                    self._tree.require_root(session, "write")
+                    folder = self._tree.folder(session, self._folders)
+                else:
+                    self._made = bool(self._folders)
+                    folder = self._tree.make_folder(session, self._folders, self._key)
+                sink = session.create(join(folder, self._temporary), join(folder, self._name))
+            except Absent:
+                # No folder yet, or someone removed it in this moment; or not even the root is there.
+                self._tree.forget(self._folders, session.root)
+                continue
+            self._named = True
+            return folder, sink
+        raise self._folder_gone()
+
+    def write(self, chunk: bytes) -> None:
+        """Append. Raises ``StorageError`` of kind ``full`` and others."""
+        self._sink.write(chunk)
+        self._md5.update(chunk)
+        self._size += len(chunk)
+
+    def commit(self) -> Written:
+        """Have the server write everything out, compare the size it then tells, and give the file its
+        name. There is no ``stored_checksum``: only reading it back proves what the server holds."""
+        key = self._key
+        try:
+            if self._expected is not None and self._size != self._expected:
+                raise Damaged(
+                    key,
+                    f"“{key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
+                    operation="write",
+                )
+            held = self._sink.finish()
+            if held.size != self._size:
+                raise Damaged(
+                    key,
+                    f"Of the {self._size:,} bytes of “{key}” the server holds {held.size:,}.",
+                    operation="write",
+                )
+            self._place(self._lease.session, held)
+        except Absent as error:
+            raise self._folder_gone() from error
+        finally:
+            self._drop()
+        digest = self._md5.hexdigest()
+        return Written(key=key, size=self._size, md5=digest, expected_checksum=digest)
+
+    def _place(self, session: Session, held: Found) -> None:
+        temporary, target = join(self._folder, self._temporary), join(self._folder, self._name)
+        if self._create_only:
+            try:
+                session.link(temporary, target)
+            except Taken as error:
+                raise Exists(self._key) from error
+            return
+        old = session.look(target)
+        if old is not None and old.kind != "file":
+            raise in_the_way(self._key, self._key)
+        if old is not None and (later := _later(old, held)):
+            session.touch(temporary, later)
+        session.rename(temporary, target)
+        self._named = False
+
+    def _folder_gone(self) -> StorageError:
+        return StorageError(
+            Kind.CONFLICT,
+            f"The folder or the unfinished file of “{self._key}” was removed by someone else.",
+            operation="write",
+            subject=self._key,
+            remedy="Try again.",
+            retryable=True,
+        )
+
+    def _drop(self) -> None:
+        """Remove the temporary name, if it is still there, and give the connection back. Idempotent."""
+        if self._done:
+            return
+        self._done = True
+        if self._named:
+            # It may have failed because a folder that was there is not there any more.
+            self._tree.forget(self._folders, self._lease.session.root)
+        self._sink.abort()
+        session = self._lease.session
+        if self._named and not session.broken:
+            self._clean(session)
+        self._lease.release()
+        if self._named:
+            # The line is lost: the leftover is removed over another one, or by a later sweep.
+            with suppress(StorageError):
+                self._tree.pool.run(self._clean)
+
+    def _clean(self, session: Session) -> None:
+        with suppress(StorageError, Absent):
+            try:
+                session.remove(join(self._folder, self._temporary))
+            finally:
+                self._named = self._named and session.broken
+            if self._made:
+                self._tree.prune(session, self._folders)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._drop()
+
+
+def _later(old: Found, new: Found) -> float | None:
+    """The time a new file needs so that it can be told from the one it replaces. Servers count whole
+    seconds, and two writes of the same size may fall into one."""
+    if old.size != new.size or old.modified is None or new.modified is None:
+        return None
+    if old.identity != new.identity or not 0 <= old.modified - new.modified < _FUTURE:
+        return None
+    return old.modified + 1

@@ -1,0 +1,65 @@
+"""Files on a server over SFTP.
+
+Writing is atomic with ``posix-rename@openssh.com``, which OpenSSH and most others have; without it an
+existing object is missing for the moment between its removal and the renaming. ``create_only`` needs
+``hardlink@openssh.com`` and raises ``Unsupported`` without. Files are synced to the server's disk where
+it offers ``fsync@openssh.com``. See ``_served_driver`` for what a file server cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from dashboard.storage.drivers.served.connections import Pool
+from dashboard.storage.drivers.served.driver import ServedDriver
+from dashboard.storage.drivers.served.operations import Session
+from dashboard.storage.drivers.sftp import ssh
+from dashboard.storage.drivers.sftp.session import SftpSession
+from dashboard.storage.drivers.sftp.wire import Wire
+from dashboard.storage.types import Secret
+
+_NONE = Secret("")
+
+
+class SftpDriver(ServedDriver):
+    """Objects as files below one folder of an SFTP server. Thread-safe."""
+
+    name = "sftp"
+    refusal = "This server cannot create a file only where there is none (no hardlink@openssh.com)."
+
+    def __init__(self, account: ssh.Account, root: str, connections: int) -> None:
+        self._account = account
+        self._root = root
+        pool: Pool[Session] = Pool(self._connect, connections)
+        super().__init__(pool, root or "home folder")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """From checked options."""
+        account = ssh.Account(
+            host=options["host"],
+            port=int(options["port"]),
+            user=options["user"],
+            password=secrets.get("password", _NONE),
+            private_key=ssh.PrivateKey(secrets.get("private_key", _NONE), secrets.get("passphrase", _NONE)),
+            host_keys=tuple(options["host_key"].split()),
+        )
+        return cls(account, options["root"], int(options["connections"]))
+
+    def _connect(self) -> SftpSession:
+        line = ssh.open_line(self._account)
+        try:
+            wire = Wire(line.channel, self._account.host)
+            return SftpSession(wire, self._root, alive=line.alive, hang_up=line.hang_up)
+        except BaseException:
+            line.hang_up()
+            raise
+
+    def address(self) -> tuple[str, int, bool]:
+        """Host and port; SSH brings its own encryption."""
+        return self._account.host, self._account.port, False
+
+    def encryption(self) -> str:
+        """Always."""
+        return "SSH"

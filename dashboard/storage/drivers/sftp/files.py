@@ -1,0 +1,168 @@
+"""Files on their way over SFTP, and what the server says of them."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
+from dashboard.storage.drivers.served.operations import Found
+from dashboard.storage.drivers.sftp.wire import Ask, Attrs, Refusal, Status, Wire, string
+from dashboard.storage.errors import StorageError
+
+WINDOW = 4 << 20
+"""Bytes asked for, or sent, before the first answer is waited for."""
+_CHUNK = 1 << 20
+_DRAIN = 1 << 20
+"""Unread bytes on their way to us beyond which a new connection is cheaper than waiting for them."""
+
+
+class _Session(Protocol):
+    broken: bool
+
+    def working(self, operation: str, path: bytes) -> AbstractContextManager[None]: ...
+
+    def sync(self, handle: bytes) -> None: ...
+
+
+class SftpSource:
+    """A file being read, with a window of requests on their way."""
+
+    longer = False
+
+    def __init__(self, session: _Session, wire: Wire, handle: bytes, path: bytes, start: int) -> None:
+        self._session = session
+        self._wire = wire
+        self._handle = handle
+        self._path = path
+        self._start = start
+        self._pending: deque[tuple[int, int, int]] = deque()
+        self._closed = False
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """Pieces of about 1 MiB."""
+        gathered: list[bytes] = []
+        length = 0
+        with self._session.working("read", self._path):
+            for piece in self._pieces(size):
+                gathered.append(piece)
+                length += len(piece)
+                if length >= _CHUNK:
+                    yield b"".join(gathered)
+                    gathered, length = [], 0
+        if gathered:
+            yield b"".join(gathered)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        asked, step = 0, self._wire.read_size
+        while True:
+            while asked < size and len(self._pending) * step < WINDOW:
+                want = min(step, size - asked)
+                self._pending.append((self._ask(asked, want), asked, want))
+                asked += want
+            if not self._pending:
+                return
+            request, offset, want = self._pending[0]
+            try:
+                data = self._wire.answer(request)[1].string()
+            except Refusal as refusal:
+                if refusal.code != Status.EOF:
+                    raise
+                return
+            finally:
+                self._pending.popleft()
+            if not data:
+                return
+            if len(data) > want:
+                raise self._wire.misfit()
+            if len(data) < want:
+                # The server gives less at a time: ask for the rest, and for less from now on.
+                rest = offset + len(data)
+                self._pending.appendleft((self._ask(rest, want - len(data)), rest, want - len(data)))
+                step = max(4096, len(data))
+            yield data
+
+    def _ask(self, offset: int, want: int) -> int:
+        return self._wire.ask(Ask.READ, string(self._handle), struct.pack(">QI", self._start + offset, want))
+
+    def close(self) -> None:
+        """Without waiting for the answer."""
+        if self._closed:
+            return
+        self._closed = True
+        if sum(want for _, _, want in self._pending) > _DRAIN:
+            self._session.broken = True
+        _let_go(self._session, self._wire, [request for request, _, _ in self._pending], self._handle)
+
+
+class SftpSink:
+    """A file being written, with a window of writes on their way; every answer is looked at."""
+
+    def __init__(self, session: _Session, wire: Wire, handle: bytes, target: bytes) -> None:
+        self._session = session
+        self._wire = wire
+        self._handle = handle
+        self._path = target
+        self._pending: deque[int] = deque()
+        self._offset = 0
+        self._closed = False
+
+    def write(self, chunk: bytes) -> None:
+        """In pieces the server takes."""
+        step = self._wire.write_size
+        view = memoryview(chunk)
+        with self._session.working("write", self._path):
+            for start in range(0, len(view), step):
+                piece = view[start : start + step]
+                where = struct.pack(">QI", self._offset, len(piece))
+                self._pending.append(self._wire.ask(Ask.WRITE, string(self._handle), where, bytes(piece)))
+                self._offset += len(piece)
+                while len(self._pending) * step > WINDOW:
+                    self._settle()
+
+    def _settle(self) -> None:
+        self._wire.patience.renew()
+        self._wire.answer(self._pending.popleft())
+
+    def finish(self) -> Found:
+        """Every write answered, synced, closed."""
+        with self._session.working("write", self._path):
+            while self._pending:
+                self._settle()
+            self._session.sync(self._handle)
+            held = found_of(self._wire.call(Ask.FSTAT, string(self._handle)).attrs())
+            self._closed = True
+            self._wire.call(Ask.CLOSE, string(self._handle))
+        return held
+
+    def abort(self) -> None:
+        """Without waiting for the answers."""
+        if not self._closed:
+            self._closed = True
+            _let_go(self._session, self._wire, list(self._pending), self._handle)
+
+
+def _let_go(session: _Session, wire: Wire, requests: list[int], handle: bytes) -> None:
+    if session.broken:
+        return
+    for request in requests:
+        wire.forget(request)
+    try:
+        wire.forget(wire.ask(Ask.CLOSE, string(handle)))
+    except StorageError:
+        session.broken = True
+
+
+def found_of(attrs: Attrs, longname: bytes = b"") -> Found:
+    kind: Literal["file", "folder", "other"] = "file"
+    if attrs.mode is not None and stat.S_IFMT(attrs.mode):
+        kind = "file" if stat.S_ISREG(attrs.mode) else "folder" if stat.S_ISDIR(attrs.mode) else "other"
+    elif longname:
+        # Some servers leave the type out of the mode and tell it only in the line for people.
+        kind = "folder" if longname.startswith(b"d") else "other" if longname[:1] in b"lbcps" else "file"
+    if kind == "file" and attrs.size is None:
+        raise struct.error("a file without a size")
+    return Found(kind, attrs.size or 0, None if attrs.modified is None else float(attrs.modified))

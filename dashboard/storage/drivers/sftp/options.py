@@ -1,0 +1,104 @@
+"""What the SFTP driver can be told, checked without loading any vendor SDK."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.drivers.served.options import (
+    MOST_CONNECTIONS,
+    checked_host,
+    checked_number,
+    checked_root,
+    checked_user,
+    connections_option,
+    host_option,
+    port_option,
+    root_option,
+)
+from dashboard.storage.options import Option, OptionType, Preset, SecretForm
+
+SFTP_OPTIONS = (
+    host_option(),
+    port_option("22"),
+    Option("user", "User", required=True),
+    Option(
+        "password",
+        "Password",
+        OptionType.SECRET,
+        form=SecretForm.PASSWORD,
+        hint="Blank if you sign in with a private key.",
+    ),
+    Option(
+        "private_key",
+        "Private key",
+        OptionType.SECRET,
+        form=SecretForm.TEXT,
+        placeholder="-----BEGIN OPENSSH PRIVATE KEY-----",
+        hint="The whole file, from the first dashes to the last.",
+    ),
+    Option(
+        "passphrase",
+        "Passphrase",
+        OptionType.SECRET,
+        form=SecretForm.PASSWORD,
+        hint="Of the private key, if it has one.",
+    ),
+    Option(
+        "host_key",
+        "Host key",
+        guards_secret=True,
+        placeholder="SHA256:…",
+        hint="The server's fingerprint. Leave it blank and test the connection: the test shows the one the "
+        "server offers, and nothing secret is sent before you have entered it here.",
+    ),
+    root_option(),
+    connections_option(8),
+)
+
+_FINGERPRINT = re.compile(r"SHA256:([A-Za-z0-9+/]{43})=?(?![A-Za-z0-9+/=])")
+_PUBLIC_KEY = re.compile(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+\s+(AAAA[A-Za-z0-9+/]{20,}={0,2})")
+
+
+def check_sftp(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise SFTP options, without a network call. Raises ``InvalidInput`` naming the option."""
+    return {
+        **values,
+        "host": checked_host(values["host"]),
+        "port": checked_number("port", "The port", values["port"], 65535),
+        "user": checked_user(values["user"]),
+        "root": checked_root(values["root"]),
+        "host_key": _host_key(values["host_key"]),
+        "connections": checked_number(
+            "connections", "The number of connections", values["connections"], MOST_CONNECTIONS
+        ),
+    }
+
+
+def fingerprint(public_key: bytes) -> str:
+    """``SHA256:…`` of a public key in its wire form, as ``ssh-keygen -l`` prints it."""
+    digest = base64.b64encode(hashlib.sha256(public_key).digest()).decode().rstrip("=")
+    return f"SHA256:{digest}"
+
+
+def _host_key(text: str) -> str:
+    """Fingerprints with spaces between, from what ssh-keygen or ssh-keyscan print."""
+    if not text:
+        return ""
+    found = [f"SHA256:{digest}" for digest in _FINGERPRINT.findall(text)]
+    for encoded in _PUBLIC_KEY.findall(text):
+        try:
+            found.append(fingerprint(base64.b64decode(encoded, validate=True)))
+        except binascii.Error:
+            continue
+    if not found:
+        raise InvalidInput(
+            "host_key",
+            "That is not the fingerprint of a host key; it looks like “SHA256:” and 43 letters and digits.",
+            remedy="Leave it blank and test the connection to see the server's.",
+        )
+    return " ".join(dict.fromkeys(found))

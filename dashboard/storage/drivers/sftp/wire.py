@@ -1,0 +1,328 @@
+"""The SSH File Transfer Protocol, version 3, over an open channel; requests may overlap.
+
+https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02 and, for the extensions,
+https://github.com/openssh/openssh-portable/blob/master/PROTOCOL
+
+paramiko's own client is not used for this: it drops the answers to pipelined writes, so that a full
+disk passes for success; it reads ahead without bounds; and one name that is not UTF-8 ends a listing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.patience import Patience, TooSlow
+
+TIMEOUT_SECONDS = 60.0
+"""How long the server may stay silent while something is asked of it."""
+_LARGEST = 1 << 20
+"""Bytes of a packet beyond which the other side does not speak SFTP."""
+_RECEIVE = 1 << 18
+
+
+class Ask(IntEnum):
+    """Packets we send."""
+
+    INIT = 1
+    OPEN = 3
+    CLOSE = 4
+    READ = 5
+    WRITE = 6
+    LSTAT = 7
+    FSTAT = 8
+    SETSTAT = 9
+    OPENDIR = 11
+    READDIR = 12
+    REMOVE = 13
+    MKDIR = 14
+    RMDIR = 15
+    REALPATH = 16
+    RENAME = 18
+    EXTENDED = 200
+
+
+class Answer(IntEnum):
+    """Packets we get."""
+
+    VERSION = 2
+    STATUS = 101
+    HANDLE = 102
+    DATA = 103
+    NAME = 104
+    ATTRS = 105
+    EXTENDED = 201
+
+
+_FITTING = {
+    Ask.OPEN: {Answer.HANDLE},
+    Ask.READ: {Answer.DATA},
+    Ask.LSTAT: {Answer.ATTRS},
+    Ask.FSTAT: {Answer.ATTRS},
+    Ask.OPENDIR: {Answer.HANDLE},
+    Ask.READDIR: {Answer.NAME},
+    Ask.REALPATH: {Answer.NAME},
+    Ask.EXTENDED: {Answer.EXTENDED, Answer.STATUS},
+}
+"""Which answers a request may have besides a refusal; of all others a status."""
+_STATUS = {Answer.STATUS}
+
+
+class Status(IntEnum):
+    """Codes of a status answer; those above 8 come from servers of newer versions."""
+
+    OK = 0
+    EOF = 1
+    NO_SUCH_FILE = 2
+    PERMISSION_DENIED = 3
+    FAILURE = 4
+    BAD_MESSAGE = 5
+    NO_CONNECTION = 6
+    CONNECTION_LOST = 7
+    UNSUPPORTED = 8
+    NO_SUCH_PATH = 10
+    EXISTS = 11
+    READ_ONLY = 12
+    NO_SPACE = 14
+    QUOTA = 15
+
+
+class Refusal(Exception):
+    """The server answered with a status other than OK. Never leaves the driver."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+
+class Channel(Protocol):
+    """The byte stream below; raises ``OSError``, of which ``TimeoutError`` is one."""
+
+    def sendall(self, data: bytes, /) -> None: ...
+
+    def recv(self, nbytes: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attrs:
+    """What the server says of a file; None for what it leaves out."""
+
+    size: int | None
+    mode: int | None
+    modified: int | None
+
+
+class Fields:
+    """Reads the fields of an answer one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether anything is left."""
+        return self._at < len(self._data)
+
+    def number(self) -> int:
+        """32 bits."""
+        self._at += 4
+        return int(struct.unpack_from(">I", self._data, self._at - 4)[0])
+
+    def large(self) -> int:
+        """64 bits."""
+        self._at += 8
+        return int(struct.unpack_from(">Q", self._data, self._at - 8)[0])
+
+    def string(self) -> bytes:
+        """Bytes after their length."""
+        length = self.number()
+        start, self._at = self._at, self._at + length
+        if self._at > len(self._data):
+            raise struct.error("a string ends after its packet")
+        return self._data[start : self._at]
+
+    def attrs(self) -> Attrs:
+        """Section 5 of the draft."""
+        flags = self.number()
+        size = self.large() if flags & 1 else None
+        if flags & 2:
+            self.large()
+        mode = self.number() if flags & 4 else None
+        modified = None
+        if flags & 8:
+            self.number()
+            modified = self.number()
+        if flags & 0x80000000:
+            for _ in range(2 * self.number()):
+                self.string()
+        return Attrs(size, mode, modified)
+
+
+def _reasonable(limit: int) -> int:
+    """Bytes to move in one request, where the server names a limit (0: none)."""
+    return max(1024, min(limit or 1 << 18, (1 << 18) - 1024))
+
+
+def string(data: bytes) -> bytes:
+    """Bytes with their length before them."""
+    return struct.pack(">I", len(data)) + data
+
+
+class Wire:
+    """Requests and their answers. For one thread at a time. ``broken`` after anything that leaves the
+    stream in a state nobody knows."""
+
+    def __init__(self, channel: Channel, host: str) -> None:
+        self._channel = channel
+        self._host = host
+        self._buffer = bytearray()
+        self._next = 0
+        self.patience = Patience()
+        self._asked: dict[int, Ask] = {}
+        self._answers: dict[int, tuple[int, Fields]] = {}
+        self._unwanted: set[int] = set()
+        self.broken = False
+        try:
+            self.extensions = self._greet()
+            self.read_size, self.write_size = self._limits()
+        except struct.error as error:
+            raise self.misfit() from error
+
+    def ask(self, what: Ask, *parts: bytes) -> int:
+        """Send a request; its answer is taken with :meth:`answer` or given up with :meth:`forget`."""
+        self._next = (self._next + 1) & 0xFFFFFFFF
+        self._send(b"".join([struct.pack(">BI", what, self._next), *parts]))
+        self._asked[self._next] = what
+        return self._next
+
+    def answer(self, request: int) -> tuple[int, Fields]:
+        """The answer to a request. Raises ``Refusal`` for a status other than OK, and ``StorageError`` for an
+        answer to something else."""
+        try:
+            while request not in self._answers:
+                self._take_answer()
+            kind, body = self._answers.pop(request)
+            if kind == Answer.STATUS and (code := body.number()) != Status.OK:
+                del self._asked[request]
+                raise Refusal(code, body.string().decode("utf-8", "replace") if body.more else "")
+        except struct.error as error:
+            raise self.misfit() from error
+        if kind not in _FITTING.get(self._asked.pop(request), _STATUS):
+            raise self.misfit()
+        return kind, body
+
+    def _take_answer(self) -> None:
+        kind, body = self._packet()
+        number = body.number()
+        if number in self._unwanted:
+            self._unwanted.discard(number)
+        elif number in self._asked and number not in self._answers:
+            self._answers[number] = (kind, body)
+        else:
+            raise self.misfit()
+
+    def call(self, what: Ask, *parts: bytes) -> Fields:
+        """Ask and wait."""
+        self.patience.renew()
+        return self.answer(self.ask(what, *parts))[1]
+
+    def forget(self, request: int) -> None:
+        """The answer to this request is not wanted any more."""
+        if self._answers.pop(request, None) is None:
+            self._unwanted.add(request)
+        self._asked.pop(request, None)
+
+    def lost(self, error: BaseException | None = None) -> StorageError:
+        """The line is gone: mark it and say so."""
+        self.broken = True
+        if isinstance(error, TooSlow):
+            kind, what = Kind.TIMEOUT, "answered so slowly that the answer would not have ended"
+        elif isinstance(error, TimeoutError):
+            kind, what = Kind.TIMEOUT, f"did not answer for {TIMEOUT_SECONDS:.0f} seconds"
+        else:
+            kind, what = Kind.UNREACHABLE, "closed the connection in the middle of its work"
+        return StorageError(
+            kind,
+            f"“{self._host}” {what}.",
+            operation="connect",
+            subject=self._host,
+            remedy="Check the server and the network between, then try again.",
+        )
+
+    def misfit(self) -> StorageError:
+        """An answer that does not fit what was asked; what follows it cannot be trusted either."""
+        self.broken = True
+        return StorageError(
+            Kind.UNREACHABLE,
+            f"“{self._host}” breaks the rules of SFTP: an answer does not fit its question.",
+            operation="connect",
+            subject=self._host,
+            remedy="Try again; if it stays so, ask whoever runs the server.",
+        )
+
+    def _greet(self) -> dict[bytes, bytes]:
+        self._send(struct.pack(">BI", Ask.INIT, 3))
+        kind, body = self._packet()
+        if kind != Answer.VERSION:
+            raise self._nonsense()
+        body.number()
+        found = {}
+        while body.more:
+            name = body.string()
+            found[name] = body.string()
+        return found
+
+    def _limits(self) -> tuple[int, int]:
+        """How much one request may move: what the server says, else what every server takes."""
+        if b"limits@openssh.com" not in self.extensions:
+            return 32768, 32768
+        try:
+            body = self.call(Ask.EXTENDED, string(b"limits@openssh.com"))
+        except Refusal:
+            return 32768, 32768
+        body.large()
+        read, write = body.large(), body.large()
+        return _reasonable(read), _reasonable(write)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._channel.sendall(struct.pack(">I", len(data)) + data)
+        except (OSError, EOFError) as error:
+            raise self.lost(error) from error
+
+    def _packet(self) -> tuple[int, Fields]:
+        (length,) = struct.unpack(">I", self._take(4))
+        if not 1 <= length <= _LARGEST:
+            raise self._nonsense()
+        data = self._take(length)
+        return data[0], Fields(data[1:])
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            try:
+                data = self.patience.receive(self._channel.recv, _RECEIVE)
+            except (OSError, EOFError) as error:
+                raise self.lost(error) from error
+            if not data:
+                raise self.lost()
+            self._buffer += data
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _nonsense(self) -> StorageError:
+        self.broken = True
+        return StorageError(
+            Kind.UNREACHABLE,
+            f"“{self._host}” answered with something that is not SFTP.",
+            operation="connect",
+            subject=self._host,
+            remedy="Look for commands in the server's shell start files that print text at sign-in.",
+            retryable=False,
+        )

@@ -1,0 +1,339 @@
+"""The requests of one Vercel Blob store.
+
+Vercel publishes no reference of the protocol, only its client: these are the requests
+of ``@vercel/blob`` 2.8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from dashboard.storage.drivers.vercel_blob.errors import Failure, Scene, translate
+from dashboard.storage.drivers.vercel_blob.place import Place
+from dashboard.storage.errors import Changed, NotFound, StorageError
+from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.ranges import range_header
+from dashboard.storage.net.server import (
+    IDLE_SECONDS,
+    Answer,
+    Body,
+    HttpServer,
+    Incoming,
+    explained,
+    whole,
+)
+from dashboard.storage.net.troubles import incomplete, patiently, rows_of
+from dashboard.storage.types import Attributes, Entry, ObjectInfo
+
+ATTEMPTS = 4
+_API_VERSION = "12"
+_PAGE = 1000
+_USUAL_AGE = 30 * 24 * 3600
+"""Seconds in caches where nothing else was said."""
+_LEAST_AGE = 60
+_MAX_AGE = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})\s*(?:,|\Z)")
+_JSON = {"content-type": "application/json"}
+
+
+class Client:
+    """Thread-safe; connects on first use."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        parts = urlsplit(place.api)
+        self.api = HttpServer(f"{parts.scheme}://{parts.netloc}")
+        self._base = parts.path
+        self._blobs = HttpServer(place.blobs)
+
+    def scene(self, operation: str, key: str = "") -> Scene:
+        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        return Scene(operation, key, self.place.store, self.place.access, self.api.host)
+
+    # Objects
+
+    def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str:
+        """Write in one request; returns the ETag."""
+        scene = self.scene("write", key)
+        headers = self._put_headers(attributes, create_only=create_only)
+        # Asked twice, it would meet what it wrote the first time.
+        attempts = 1 if create_only else ATTEMPTS
+        said = self._send("PUT", "", scene, self._named(key), headers=headers, body=data, attempts=attempts)
+        return self._made(key, said, scene)
+
+    def head(self, key: str, operation: str = "stat") -> tuple[ObjectInfo, str]:
+        """Describe a blob, and the path its bytes are at. Raises ``NotFound``."""
+        scene = self.scene(operation, key)
+        full = self.place.prefix + key
+        said = self._send("GET", "", scene, {"url": full})
+        with _readable(scene):
+            if said["pathname"] != full:
+                raise NotFound(key, operation=operation)
+            parts = urlsplit(said["url"])
+            # Bytes are only taken, and the token only shown, where this store's blobs are.
+            if f"{parts.scheme}://{parts.netloc}".lower() != self.place.blobs.lower():
+                raise ValueError("another server")
+            if unquote(parts.path) != f"/{full}":
+                raise ValueError("another blob")
+            etag = _plain(said["etag"])
+            info = ObjectInfo(
+                key=key,
+                size=size_in(said["size"]),
+                modified=_moment(said["uploadedAt"]),
+                etag=etag,
+                version=etag,
+                attributes=Attributes(
+                    content_type=said.get("contentType") or None,
+                    cache_control=_kept_age(said.get("cacheControl") or ""),
+                ),
+            )
+            return info, parts.path
+
+    def open(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
+        """The bytes of this version, or a part of them. The network that delivers them may hold an older
+        version for a minute; then ``Changed``."""
+        scene = self.scene("read", info.key)
+        private = self.place.access == "private"
+        headers = {"authorization": f"Bearer {self.place.token.reveal()}"} if private else {}
+        if part is not None:
+            headers |= range_header(*part)
+
+        def once() -> Incoming:
+            with _told(scene):
+                response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
+            if response.status >= 300:
+                raise translate(_failure(explained(response)), scene)
+            body = Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
+            found = _plain(body.headers.get("etag", ""))
+            if found and found != info.etag:
+                body.close()
+                raise Changed(info.key)
+            return body
+
+        return patiently(once, ATTEMPTS)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Blobs by full name, page by page."""
+        scene = self.scene("list")
+
+        def ask(cursor: str) -> bytes:
+            query = {"limit": str(_PAGE)} | ({"prefix": prefix} if prefix else {})
+            return self._asked("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
+
+        def failed(error: Unreadable, first: bool) -> StorageError:
+            if first and isinstance(error, Foreign):
+                return translate(Failure(trouble="unreadable"), scene)
+            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.store)
+
+        return rows_of(ask, _page_in, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
+
+    def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
+        """The cheapest request there is."""
+        scene = self.scene(operation)
+        said = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
+        # A web page at this address says 200 to everybody.
+        if not isinstance(said.get("blobs"), list):
+            raise translate(Failure(trouble="unreadable"), scene)
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; a missing one is fine."""
+        body = json.dumps({"urls": [self.place.prefix + key]}).encode()
+        self._send("POST", "/delete", self.scene("delete", key), {}, headers=_JSON, body=body)
+
+    def copy(self, source: str, key: str, to: str, attributes: Attributes) -> str:
+        """Have Vercel copy a blob of the same store by its full name; returns the copy's ETag."""
+        scene = self.scene("copy", key)
+        query = {**self._named(to), "fromUrl": source}
+        headers = self._put_headers(attributes, create_only=False)
+        return self._made(to, self._send("PUT", "", scene, query, headers=headers), scene)
+
+    # Uploads in parts
+
+    def begin(self, key: str, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
+        """Start an upload and return the headers that name it."""
+        scene = self.scene("write", key)
+        headers = self._put_headers(attributes, create_only=create_only)
+        said = self._send(
+            "POST", "/mpu", scene, self._named(key), headers={**headers, "x-mpu-action": "create"}
+        )
+        with _readable(scene):
+            return {
+                **headers,
+                "x-mpu-upload-id": _header(said["uploadId"]),
+                "x-mpu-key": quote(said["key"], safe=""),
+            }
+
+    def part(self, key: str, upload: Mapping[str, str], number: int, data: memoryview) -> str:
+        """Send a part; returns what names it."""
+        scene = self.scene("write", key)
+        headers = {**upload, "x-mpu-action": "upload", "x-mpu-part-number": str(number)}
+        said = self._send("POST", "/mpu", scene, self._named(key), headers=headers, body=[data])
+        with _readable(scene):
+            return str(said["etag"])
+
+    def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
+        """Make the parts the blob; returns its ETag."""
+        scene = self.scene("write", key)
+        headers = {**upload, **_JSON, "x-mpu-action": "complete"}
+        named = [{"partNumber": number, "etag": etag} for number, etag in enumerate(parts, 1)]
+        body = json.dumps(named).encode()
+        said = self._send("POST", "/mpu", scene, self._named(key), headers=headers, body=body, attempts=1)
+        return self._made(key, said, scene)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        self.api.close()
+        self._blobs.close()
+
+    # Requests
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        scene: Scene,
+        query: Mapping[str, str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> dict[str, Any]:
+        """One request to the API and the JSON object it is answered with. Raises ``StorageError``."""
+        answer = self._asked(
+            method, path, scene, query, headers=headers, body=body, attempts=attempts, idle=idle
+        )
+        with _readable(scene):
+            return json_object(answer.body or b"{}")
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        scene: Scene,
+        query: Mapping[str, str],
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = b"",
+        attempts: int = ATTEMPTS,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        target = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        sent = {
+            **(headers or {}),
+            "authorization": f"Bearer {self.place.token.reveal()}",
+            "x-api-version": _API_VERSION,
+            "x-vercel-blob-store-id": self.place.store,
+        }
+
+        def once() -> Answer:
+            with _told(scene):
+                response = self.api.open(
+                    method, target or "/", headers=sent, body=None if method == "GET" else body, idle=idle
+                )
+                if response.status < 300:
+                    return whole(response)
+            raise translate(_failure(explained(response)), scene)
+
+        return patiently(once, attempts)
+
+    def _named(self, key: str) -> dict[str, str]:
+        return {"pathname": self.place.prefix + key}
+
+    def _put_headers(self, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
+        headers = {
+            "x-vercel-blob-access": self.place.access,
+            "x-add-random-suffix": "0",
+            "x-allow-overwrite": "0" if create_only else "1",
+            # Without it Vercel makes one of the name.
+            "x-content-type": "application/octet-stream",
+        }
+        if attributes is not None:
+            if attributes.content_type and _header_safe(attributes.content_type):
+                headers["x-content-type"] = attributes.content_type
+            match = _MAX_AGE.search(attributes.cache_control or "")
+            if match and int(match.group(1)) >= _LEAST_AGE:
+                headers["x-cache-control-max-age"] = match.group(1)
+        return headers
+
+    def _made(self, key: str, said: Mapping[str, Any], scene: Scene) -> str:
+        with _readable(scene):
+            if said["pathname"] != self.place.prefix + key:
+                raise ValueError("stored under another name")
+            return _plain(said["etag"])
+
+
+@contextmanager
+def _told(scene: Scene) -> Iterator[None]:
+    try:
+        yield
+    except Broken as error:
+        raise translate(Failure(trouble=error.trouble), scene) from error
+
+
+@contextmanager
+def _readable(scene: Scene) -> Iterator[None]:
+    """Around the reading of an answer: what is not of the expected form raises."""
+    try:
+        yield
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        raise translate(Failure(trouble="unreadable"), scene) from error
+
+
+def _failure(answer: Answer) -> Failure:
+    try:
+        told = json_object(answer.body)["error"]
+        return Failure(answer.status, str(told.get("code", "")), str(told.get("message", "")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Failure(answer.status)
+
+
+def _page_in(body: bytes) -> tuple[list[Entry], str]:
+    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
+    said = json_object(body)
+    blobs, more, cursor = said.get("blobs"), said.get("hasMore"), said.get("cursor")
+    if not isinstance(blobs, list):
+        raise Foreign("the answer is no listing")
+    if not isinstance(more, bool):
+        raise Unreadable("a page does not say whether more follows")
+    if more and not (isinstance(cursor, str) and cursor):
+        raise Unreadable("more follows, but the answer does not say from where")
+    try:
+        return [_entry(blob) for blob in blobs], str(cursor) if more else ""
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable("a row makes no sense") from error
+
+
+def _entry(blob: Any) -> Entry:
+    return entry_in(blob["pathname"], blob["size"], _moment(blob["uploadedAt"]), _plain(blob["etag"]))
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _plain(etag: str) -> str:
+    """Without quotes and without the mark of an answer that was compressed on its way."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _kept_age(cache_control: str) -> str | None:
+    """The age somebody asked for; Vercel gives one to every blob."""
+    match = _MAX_AGE.search(cache_control)
+    return f"max-age={match.group(1)}" if match and int(match.group(1)) != _USUAL_AGE else None
+
+
+def _header_safe(text: str) -> bool:
+    return text == text.strip() and all(32 <= ord(c) < 127 for c in text)
+
+
+def _header(text: str) -> str:
+    if not _header_safe(text):
+        raise ValueError("not a header")
+    return text

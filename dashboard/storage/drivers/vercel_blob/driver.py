@@ -1,0 +1,311 @@
+"""Vercel Blob: one store, signed in with its read-write token.
+
+What a store cannot hold: user metadata and every header but the content type and how long caches may keep a
+blob; keys that are not exactly a path. It tells no checksum, so nothing written proves itself, and nothing
+dropped half way can be listed. A store is made in Vercel's dashboard, not through its API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from dashboard.storage.driver import SMALL, Driver
+from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, piece_size
+from dashboard.storage.drivers.vercel_blob.client import Client
+from dashboard.storage.drivers.vercel_blob.place import Place, check
+from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.net.answers import joined, no_more_than
+from dashboard.storage.net.ranges import check_range, part_of
+from dashboard.storage.net.server import Incoming
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+
+MOST_PARTS = 10_000
+UNKNOWN_PART = 16 * 1024 * 1024
+"""Part size when nobody knows how much will come."""
+_SIGN_IN_SECONDS = 15.0
+
+
+class VercelReading:
+    """A read of one version of one blob."""
+
+    def __init__(self, info: ObjectInfo, body: Incoming | None) -> None:
+        self.info = info
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        pieces = self._body.pieces() if self._body is not None else iter(())
+        return no_more_than(self.info.key, self.info.size, pieces)
+
+    def read_all(self) -> bytes:
+        """See ``Reading.read_all``."""
+        return joined(self.chunks())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._body is not None:
+            self._body.close()
+
+
+class VercelWriting(PiecedWriting[str]):
+    """An open write, see ``Writing``. Vercel names no way to drop the parts of an upload that is never
+    completed; nothing of them is visible."""
+
+    at_once = 2
+
+    def __init__(
+        self,
+        client: Client,
+        senders: Senders,
+        key: str,
+        *,
+        size: int | None,
+        attributes: Attributes | None,
+        create_only: bool,
+        put: Callable[[bytes], Written],
+    ) -> None:
+        part = UNKNOWN_PART if size is None else piece_size(size, least=SMALL, most=MOST_PARTS)
+        super().__init__(senders, key, part, put)
+        self._client = client
+        self._attributes = attributes
+        self._create_only = create_only
+        self._upload: Mapping[str, str] = {}
+
+    def _begin(self) -> None:
+        self._upload = self._client.begin(self._key, self._attributes, create_only=self._create_only)
+
+    def _send(self, number: int, data: memoryview) -> str:
+        if number > MOST_PARTS:
+            raise Unsupported("write", f"“{self._key}” is longer than announced and has too many parts.")
+        return self._client.part(self._key, self._upload, number, data)
+
+    def _complete(self) -> Written:
+        self._dispatch()
+        self._land_all()
+        etag = self._client.complete(self._key, self._upload, self._landed)
+        self._check_size(self._client.head(self._key)[0].size)
+        return Written(self._key, self._size, self._md5_hex(), etag)
+
+    def _drop(self) -> None:
+        """There is no request for it."""
+
+
+class VercelBlobDriver:
+    """A store, or the part of one under a prefix. Safe to use from many threads."""
+
+    name = "vercel_blob"
+    ordered = False
+    """Vercel does not say in which order it lists."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = Client(place)
+        self._senders = Senders("vercel-part")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Build from checked options. No network call."""
+        return cls(Place.from_options(options, secrets))
+
+    def __repr__(self) -> str:
+        return f"VercelBlobDriver({self._place.store}/{self._place.prefix})"
+
+    # Driver
+
+    def check_key(self, key: str) -> None:
+        """See ``Driver``. Paths of up to 950 characters, prefix included."""
+        check(key, self._place.prefix + key)
+
+    def read(self, key: str, *, if_version: str | None = None) -> VercelReading:
+        """See ``Driver``. ``version`` is the ETag, and what is delivered is compared with it: for up to a
+        minute after a public blob was replaced this may raise ``Changed``."""
+        self.check_key(key)
+        info, path = self._found(key, if_version)
+        return VercelReading(info, self._opened(info, path) if info.size else None)
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``. Every part is preceded by a look at the blob."""
+        self.check_key(key)
+        check_range(start, length)
+        info, path = self._found(key, if_version)
+        length = min(length, info.size - start)
+        if length <= 0:
+            return b""
+        with closing(self._opened(info, path, (start, length))) as body:
+            return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> VercelWriting:
+        """See ``Driver``. Up to 8 MiB go in one request where the size is known."""
+        self.check_key(key)
+        put = partial(self._put, key, attributes=attributes, create_only=create_only)
+        return VercelWriting(
+            self._client,
+            self._senders,
+            key,
+            size=size,
+            attributes=attributes,
+            create_only=create_only,
+            put=put,
+        )
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. The receipt proves nothing."""
+        self.check_key(key)
+        return self._put(key, data, attributes=attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
+        etag = self._client.put(key, data, attributes, create_only=create_only)
+        return Written(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), etag)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``."""
+        self.check_key(key)
+        return self._client.head(key)[0]
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. Vercel's marks for folders are no objects."""
+        if start_after:
+            raise Unsupported(
+                "list", "Vercel Blob does not list in order, so no listing goes on after a key."
+            )
+        own = self._place.prefix
+        for entry in self._client.list(own + prefix):
+            key = entry.key.removeprefix(own)
+            if key and not key.endswith("/"):
+                yield Entry(key, entry.size, entry.modified, entry.etag)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``."""
+        self.check_key(key)
+        try:
+            self._client.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. ``version`` is the ETag. Vercel deletes without a condition: what is
+        written between the look and the deletion, one request later, is deleted."""
+        self.check_key(key)
+        try:
+            if self._client.head(key, "delete")[0].version != version:
+                raise Changed(key, operation="delete")
+            self._client.delete(key)
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return
+
+    def sweep(self, keys: Iterable[str], *, since: float) -> int:
+        """See ``Driver``. Nothing to do: Vercel neither lists nor drops uploads that were not completed."""
+        return 0
+
+    def close(self) -> None:
+        """See ``Driver``."""
+        self._senders.close()
+        self._client.close()
+
+    # CopiesWithin
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``: the same store."""
+        if not isinstance(source, VercelBlobDriver):
+            return False
+        here, there = self._place, source._place
+        return (here.api, here.token, here.access) == (there.api, there.token, there.access)
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. Proves nothing. The blob is looked at before and after."""
+        if not isinstance(source, VercelBlobDriver) or not self.can_copy_from(source):
+            raise Unsupported("copy", "The two backends do not share a store.")
+        self.check_key(to)
+        before = source._client.head(key, "copy")[0]
+        if if_version is not None and before.version != if_version:
+            raise Changed(key, operation="copy")
+        etag = self._client.copy(source._place.prefix + key, key, to, before.attributes)
+        after = self._client.head(to, "copy")[0]
+        if source._client.head(key, "copy")[0].version != before.version or after.size != before.size:
+            self.delete(to)
+            raise Changed(key, operation="copy")
+        return Written(key=to, size=after.size, md5="", etag=etag)
+
+    # CreatesBuckets
+
+    def bucket_exists(self) -> bool:
+        """See ``CreatesBuckets``."""
+        try:
+            self._client.look("list")
+        except PlaceMissing:
+            return False
+        return True
+
+    def create_bucket(self) -> None:
+        """See ``CreatesBuckets``. Raises ``Unsupported`` where there is no store."""
+        if not self.bucket_exists():
+            raise Unsupported("create bucket", "A store is made in the Vercel dashboard, under Storage.")
+
+    # Connects
+
+    def address(self) -> tuple[str, int, bool]:
+        """See ``Connects``."""
+        return (*self._client.api.address, self._client.api.tls)
+
+    def authenticate(self) -> None:
+        """See ``Connects``. The token names the store, so a missing store is a wrong token."""
+        self._client.look("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
+
+    # SecuresConnections
+
+    def tls_context(self) -> ssl.SSLContext:
+        """See ``SecuresConnections``."""
+        return self._client.api.tls_context()
+
+    # Links
+
+    def url(self, key: str) -> str:
+        """See ``Links``. Raises ``Unsupported`` for a private store."""
+        self.check_key(key)
+        if self._place.access == "private":
+            raise Unsupported("url", "The blobs of a private store have no public address.")
+        return f"{self._place.blobs}/{quote(self._place.prefix + key, safe='/~')}"
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """Raises ``Unsupported``."""
+        self.check_key(key)
+        raise Unsupported("temporary url", "Stowage does not sign links to Vercel Blob.")
+
+    # How
+
+    def _found(self, key: str, if_version: str | None) -> tuple[ObjectInfo, str]:
+        info, path = self._client.head(key, "read")
+        if if_version is not None and info.version != if_version:
+            raise Changed(key)
+        return info, path
+
+    def _opened(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
+        try:
+            return self._client.open(info, path, part)
+        except NotFound as error:
+            # It was there a moment ago.
+            raise Changed(info.key) from error

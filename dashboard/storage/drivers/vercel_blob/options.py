@@ -1,0 +1,96 @@
+"""What the Vercel Blob driver can be told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.checks.options import folder, server_url
+from dashboard.storage.options import Option, OptionType, Preset
+from dashboard.storage.types import Secret
+
+API_PATH = "/api/blob"
+
+VERCEL_OPTIONS = (
+    Option(
+        "store",
+        "Store ID",
+        required=True,
+        placeholder="store_AbCdEfGhIjKlMnOp",
+        guards_secret=True,
+        hint="On the page of the store under Storage, Settings.",
+    ),
+    Option(
+        "token",
+        "Read-write token",
+        OptionType.SECRET,
+        required=True,
+        placeholder="vercel_blob_rw_…",
+        hint="BLOB_READ_WRITE_TOKEN of a project that the store is connected to.",
+    ),
+    Option(
+        "access",
+        "Access of the store",
+        OptionType.CHOICE,
+        required=True,
+        default="public",
+        choices=(("public", "Public"), ("private", "Private")),
+        hint="As the store was made. Whoever knows the address of a public blob can read it.",
+    ),
+    Option(
+        "prefix",
+        "Folder inside the store",
+        advanced=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    ),
+    Option(
+        "endpoint",
+        "Endpoint",
+        OptionType.URL,
+        advanced=True,
+        guards_secret=True,
+        placeholder="https://vercel.com/api/blob",
+        hint="Blank for Vercel itself; for a stand-in, the address of its API, which also serves the blobs.",
+    ),
+)
+
+_STORE = re.compile(r"[A-Za-z0-9]{1,63}\Z")
+_TOKEN = re.compile(r"vercel_blob_rw_([A-Za-z0-9]{1,63})_[A-Za-z0-9]{8,256}\Z")
+
+
+def check_vercel(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
+    """Normalise the options. Raises ``InvalidInput`` naming the option."""
+    checked = dict(values)
+    checked["store"] = values["store"].removeprefix("store_")
+    if not _STORE.match(checked["store"]):
+        raise InvalidInput("store", "A store's ID is “store_” and letters and digits.")
+    if values["endpoint"]:
+        checked["endpoint"] = server_url(values["endpoint"], API_PATH)
+    checked["prefix"] = folder(values["prefix"])
+    return checked
+
+
+def check_token(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+    """Refuse what cannot be a read-write token, such as one for the account, and one of another store."""
+    store = store_of(secrets["token"])
+    if store.lower() != values["store"].lower():
+        raise InvalidInput(
+            "store",
+            f"The token is for the store “store_{store}”, not “store_{values['store']}”.",
+            remedy="Copy both from the same store.",
+        )
+
+
+def store_of(token: Secret) -> str:
+    """The store a read-write token belongs to. Raises ``InvalidInput`` without repeating the token."""
+    match = _TOKEN.match(token.reveal())
+    if match is None:
+        raise InvalidInput(
+            "token",
+            "This is not a read-write token of a Vercel Blob store.",
+            remedy="It begins with “vercel_blob_rw_” and stands in the project's environment variables as "
+            "BLOB_READ_WRITE_TOKEN.",
+        )
+    return match.group(1)

@@ -1,0 +1,78 @@
+"""Where a Vercel Blob driver works; which keys it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from dashboard.storage.drivers.vercel_blob.options import API_PATH, store_of
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.types import Secret
+
+_LONGEST = 950
+"""UTF-16 units, as the SDK counts. https://vercel.com/docs/vercel-blob"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A store, or a prefix of it. Prints no secret."""
+
+    token: Secret
+    store: str
+    access: str
+    prefix: str
+    api: str
+    """Where requests go: origin and path."""
+    blobs: str
+    """The origin that serves the bytes."""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Read checked options."""
+        token, access = secrets["token"], options.get("access", "public")
+        store, endpoint = store_of(token), options.get("endpoint", "")
+        parts = urlsplit(endpoint)
+        return cls(
+            token=token,
+            store=store,
+            access=access,
+            prefix=options.get("prefix", ""),
+            api=endpoint or f"https://vercel.com{API_PATH}",
+            blobs=f"{parts.scheme}://{parts.netloc}"
+            if endpoint
+            else f"https://{store.lower()}.{access}.blob.vercel-storage.com",
+        )
+
+
+def check(key: str, full: str) -> None:
+    """Raise ``InvalidKey`` for what a store does not hold exactly.
+
+    ``//`` is refused by Vercel. What a browser changes in an address before it asks for it could be stored
+    and never be found again: dots as parts, backslashes, control characters. A name that ends in ``/`` is
+    Vercel's own mark for a folder.
+    """
+    if not key_bytes(key):
+        raise InvalidKey(key, "The key is empty.")
+    try:
+        length = len(full.encode("utf-16-le")) // 2
+    except UnicodeEncodeError:
+        raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: it is not UTF-8.") from None
+    if problem := _problem(full, length):
+        raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: {problem}.")
+
+
+def _problem(full: str, length: int) -> str:
+    if length > _LONGEST:
+        return f"it has {length:,} characters and names there end at {_LONGEST}"
+    if full.startswith("/") or full.endswith("/") or "//" in full:
+        return "it begins or ends with “/”, or holds “//”"
+    if any(part in (".", "..") for part in full.split("/")):
+        return "it holds “.” or “..” as a part"
+    if "\\" in full:
+        return "it holds a backslash"
+    if full != full.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in full):
+        return "it begins or ends with a space, or holds control characters"
+    return ""

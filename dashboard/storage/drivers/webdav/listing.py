@@ -1,0 +1,154 @@
+"""Walking the folders of a WebDAV server in UTF-8 byte order.
+
+One folder at a time is asked for and read to its end before anything of it is yielded, so no
+connection waits for the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.common.walking import (
+    LONGEST_PATH,
+    UNKNOWN,
+    Row,
+    Spared,
+    Wanted,
+    check_name,
+    try_again,
+    walk_folders,
+)
+from dashboard.storage.drivers.webdav.client import Client
+from dashboard.storage.drivers.webdav.errors import (
+    Scene,
+    elsewhere,
+    on_the_wire,
+    place_missing,
+    translate,
+    without_size,
+)
+from dashboard.storage.drivers.webdav.place import check, is_temporary
+from dashboard.storage.drivers.webdav.xml import Resource
+from dashboard.storage.errors import InvalidKey, NotFound, StorageError
+from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.types import Entry
+
+_GONE = (404, 410)
+_LONGEST_ETAG = 1024
+
+
+def walk(
+    client: Client,
+    prefix: str,
+    start_after: str,
+    *,
+    anywhere: bool = False,
+    spared: Spared | None = None,
+) -> Iterator[Entry]:
+    """Entries in order, as ``Driver.list`` promises. Raises ``PlaceMissing``. ``anywhere``: also below a
+    folder whose name no key can have."""
+    base, slash, _ = prefix.rpartition("/")
+    if not anywhere and (not _may_hold_anything(base) or (slash and not base)):
+        require_place(client, "list")
+        return
+    wanted = Wanted(key_bytes(prefix), key_bytes(start_after))
+    yield from walk_folders(
+        lambda path, ordered: try_again(lambda: ordered(_rows(client, path, wanted))),
+        wanted.base,
+        longest=LONGEST_PATH,
+        spared=spared,
+    )
+
+
+def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
+    """What of one folder may be listed. A folder that vanished has nothing."""
+    folder = key_text(path)
+    for resource in members(client, folder, "list"):
+        name = resource.path[-1]
+        if is_temporary(name):
+            continue
+        raw = key_bytes(name)
+        check_name(raw)
+        if resource.folder:
+            if wanted.folder(path + raw + b"/"):
+                yield raw + b"/", 0, 0, b""
+        elif wanted.file(path + raw):
+            size = size_of(resource, client.scene("list", folder + name))
+            modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
+            etag = (plain_etag(resource.etag) or "").encode("utf-8", "replace")
+            etag = etag if len(etag) <= _LONGEST_ETAG else b""
+            yield raw, size, modified, etag
+
+
+def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
+    """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
+    ``PlaceMissing`` when the place itself is gone. The folder itself has to be among what the server tells,
+    or nobody knows what it told of."""
+    scene = client.scene(operation, folder)
+    own = (*client.place.root, *folder.split("/")[:-1])
+    itself = False
+    try:
+        for resource in client.properties(client.place.path(folder), scene, depth="1", attempts=2):
+            if resource.host not in ("", client.place.address[0].lower()):
+                raise elsewhere(scene)
+            if resource.path == own:
+                if resource.status != 200:
+                    raise translate(resource.status, scene)
+                itself = True
+            elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
+                raise elsewhere(scene)
+            elif resource.status == 200:
+                yield resource
+            elif resource.status not in _GONE:
+                raise translate(resource.status, client.scene(operation, folder + resource.path[-1]))
+        if not itself:
+            raise on_the_wire("unreadable", scene)
+    except NotFound as error:
+        if not folder:
+            raise place_missing(client.scene(operation)) from error
+        require_place(client, operation)
+    except StorageError as error:
+        # Apache and lighttpd refuse a file's name with a slash after it in words of their own.
+        odd = error.kind in (Kind.INVALID_KEY, Kind.DENIED)
+        if not odd or not folder or not _is_file(client, folder[:-1], operation):
+            raise
+
+
+def _is_file(client: Client, key: str, operation: str) -> bool:
+    try:
+        return not client.look(key, client.scene(operation, key)).folder
+    except StorageError:
+        return False
+
+
+def _is_name(name: str) -> bool:
+    return name not in (".", "..") and "/" not in name and "\0" not in name
+
+
+def size_of(resource: Resource, scene: Scene) -> int:
+    """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
+    if resource.size < 0:
+        raise without_size(scene)
+    return resource.size
+
+
+def _may_hold_anything(folder: str) -> bool:
+    try:
+        if folder:
+            check(folder)
+    except InvalidKey:
+        return False
+    return True
+
+
+def require_place(client: Client, operation: str) -> None:
+    """Raise ``PlaceMissing`` unless the folder the driver works in is there."""
+    client.look("", client.scene(operation))
+
+
+def plain_etag(etag: str) -> str | None:
+    """An ETag without quotes; a weak one keeps its mark, since it may not be used in conditions."""
+    if etag.startswith("W/"):
+        return f"W/{etag[2:].strip(chr(34))}"
+    return etag.strip('"') or None

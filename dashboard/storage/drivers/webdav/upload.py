@@ -1,0 +1,71 @@
+"""Uploads to a WebDAV server that are handed over piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.webdav.errors import Scene, on_the_wire, translate
+from dashboard.storage.drivers.webdav.place import IDLE_SECONDS
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.server import Answer, HttpServer, explained, whole
+
+
+class Upload:
+    """A PUT on its way. Nothing else may use its connection; leaving it unfinished breaks it off."""
+
+    def __init__(
+        self, server: HttpServer, path: str, scene: Scene, headers: Mapping[str, str], size: int | None
+    ) -> None:
+        self._scene = scene
+        self._chunked = size is None
+        length = {"transfer-encoding": "chunked"} if size is None else {"content-length": str(size)}
+        with self._sending():
+            self._body = server.begin("PUT", path, headers={**headers, **length}, idle=IDLE_SECONDS)
+
+    def send(self, chunk: bytes) -> None:
+        """The next bytes; not empty."""
+        with self._sending():
+            if self._chunked:
+                chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+            self._body.send(chunk)
+
+    def finish(self) -> Answer:
+        """After the last byte: the server's answer. Raises the translated error."""
+        with self._sending():
+            if self._chunked:
+                self._body.send(b"0\r\n\r\n")
+        return self._answer()
+
+    def break_off(self) -> None:
+        """Leave it unfinished, and give the server a moment to notice before its leftover is deleted."""
+        self._body.break_off()
+
+    def _answer(self) -> Answer:
+        try:
+            response = self._body.answer()
+            answer = explained(response) if response.status >= 300 else whole(response)
+        except Broken as error:
+            raise on_the_wire(error.trouble, self._scene) from error
+        if answer.status >= 300:
+            raise translate(answer.status, self._scene)
+        return answer
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
+        try:
+            yield
+        except Broken as error:
+            if error.trouble == "reset":
+                # A server that refuses an upload may say why and hang up before it has seen all of it.
+                self._raise_refusal()
+            raise on_the_wire(error.trouble, self._scene) from error
+
+    def _raise_refusal(self) -> None:
+        try:
+            self._answer()
+        except StorageError as refused:
+            if refused.kind not in (Kind.UNREACHABLE, Kind.TIMEOUT):
+                raise

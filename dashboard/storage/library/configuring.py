@@ -1,0 +1,169 @@
+"""From what a program writes down to a driver: one call, one mapping, one file.
+
+Secrets become :class:`Secret` the moment they are seen. In a mapping or file a secret may be named and
+not written: ``{"file": "/run/secrets/key"}`` or ``{"env": "MEDIA_KEY"}``. The tables of drivers and
+presets are loaded when the first backend is described, so that importing the library stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.driver import Driver
+from dashboard.storage.types import EMPTY, Secret
+
+Value = str | bool | int | os.PathLike[str] | Secret
+"""What an option may be given as. Numbers and booleans are what they are in text."""
+
+_NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
+_LARGEST = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A backend as somebody wrote it down: a preset or a driver, its options, its secrets. Prints no
+    secret."""
+
+    kind: str
+    options: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: _NO_SECRETS)
+
+    def check(self) -> None:
+        """Raise ``InvalidInput`` naming the option that cannot be used, or would be of no effect without a
+        console. Loads no driver."""
+        from dashboard.storage.checks.wrappers import refuse_without_console
+
+        refuse_without_console(self._checked()[1], self.secrets)
+
+    def build(self) -> Driver:
+        """Make the driver. No network call. Raises as :meth:`check`."""
+        from dashboard.storage.registry import build
+
+        self.check()
+        driver, options = self._checked()
+        return build(driver, options, self.secrets)
+
+    def _checked(self) -> tuple[str, Mapping[str, str]]:
+        """The driver's name and all of its options."""
+        from dashboard.storage.presets import PRESETS
+        from dashboard.storage.registry import check_options
+
+        if self.kind in PRESETS:
+            return PRESETS[self.kind].driver, check_options(self.kind, self.options, self.secrets)
+        # Drivers without a preset, such as “memory”, take no options.
+        for name in (*self.options, *self.secrets):
+            raise InvalidInput(name, f"“{self.kind}” has no option “{name}”.")
+        return self.kind, {}
+
+
+def describe(kind: str, options: Mapping[str, object]) -> Described:
+    """Sort options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
+    from dashboard.storage.presets import PRESETS
+    from dashboard.storage.registry import DRIVERS, driver_type
+
+    if kind not in PRESETS and kind not in DRIVERS:
+        known = ", ".join(dict.fromkeys((*PRESETS, *DRIVERS)))
+        raise InvalidInput("driver", f"There is no driver or preset “{kind}”.", remedy=f"Known: {known}.")
+    preset = PRESETS.get(kind)
+    driver = driver_type(preset.driver if preset is not None else kind)
+    hidden = {option.name for option in driver.options if option.secret}
+    plain: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    for name, value in options.items():
+        if name in hidden or isinstance(value, Secret):
+            secrets[name] = value if isinstance(value, Secret) else Secret(_text(name, value))
+        else:
+            plain[name] = _text(name, value)
+    return Described(kind, MappingProxyType(plain), MappingProxyType(secrets))
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, os.PathLike) and isinstance(path := os.fspath(value), str):
+        return path
+    # Not shown: it may be a secret in the wrong clothes.
+    raise InvalidInput(name, f"“{name}” is neither text, a number nor true or false.")
+
+
+def described_in(
+    tree: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[str, Mapping[str, Described]]:
+    """The default backend's name and every backend of a mapping. Raises ``InvalidInput``.
+
+    The form: ``{"default": "media", "backends": {"media": {"driver": "local", "root": "/srv/media"}}}``;
+    ``driver`` names a driver or a preset. Without ``default`` the first backend is it. ``environ`` is where
+    ``{"env": NAME}`` is looked up.
+    """
+    backends = tree.get("backends")
+    if not isinstance(backends, Mapping) or not backends:
+        raise InvalidInput("backends", "No backends are described.", remedy="Add a table [backends.media].")
+    for name in tree:
+        if name not in ("default", "backends"):
+            raise InvalidInput(str(name), f"“{name}” means nothing here.", remedy="Known: default, backends.")
+    found = {str(name): _described(str(name), table, environ) for name, table in backends.items()}
+    default = tree.get("default", next(iter(found)))
+    if not isinstance(default, str) or default not in found:
+        raise InvalidInput(
+            "default",
+            f"The default “{default}” is none of the backends.",
+            remedy=f"Known: {', '.join(found)}.",
+        )
+    return default, found
+
+
+def toml(path: str | Path) -> Mapping[str, object]:
+    """The tree of a TOML file. Raises ``InvalidInput`` where it cannot be read or is no TOML."""
+    import tomllib
+
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput("path", f"“{path}” cannot be read.", remedy="Check the path.") from error
+    except ValueError as error:
+        raise InvalidInput("path", f"“{path}” is not a TOML file.", remedy="See https://toml.io.") from error
+
+
+def _described(name: str, table: object, environ: Mapping[str, str]) -> Described:
+    if not isinstance(table, Mapping) or not isinstance(table.get("driver"), str):
+        raise InvalidInput(
+            f"backends.{name}",
+            f"“{name}” does not say its driver.",
+            remedy='Write driver = "local", or another.',
+        )
+    options = {
+        str(key): _looked_up(str(key), value, environ) for key, value in table.items() if key != "driver"
+    }
+    return describe(table["driver"], options)
+
+
+def _looked_up(name: str, value: object, environ: Mapping[str, str]) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    match dict(value):
+        case {"env": str(variable), **rest} if not rest:
+            if not environ.get(variable):
+                raise InvalidInput(name, f"The environment variable {variable} is empty or not set.")
+            return environ[variable]
+        case {"file": str(path), **rest} if not rest:
+            return text_of(name, path)
+    raise InvalidInput(name, f"“{name}” is a table.", remedy='A table is {env = "NAME"} or {file = "PATH"}.')
+
+
+def text_of(name: str, path: str) -> str:
+    """The text of a file that an option names, without the line break at its end. Raises ``InvalidInput``
+    for the option."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(_LARGEST).rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(name, f"“{path}” cannot be read as text.", remedy="Check the path.") from error

@@ -1,0 +1,255 @@
+"""A backend out of the environment variables that other programs already use.
+
+What a secret belongs to is never guessed: key, secret and endpoint come from variables of one family, so no
+key is sent to another's server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.library.configuring import Described, describe, text_of
+from dashboard.storage.library.environment_variables import (
+    BOUND,
+    FAMILIES,
+    KINDS,
+    REQUIRED,
+    SECRETS,
+    SELECTORS,
+    VARIABLES,
+    Variable,
+)
+from dashboard.storage.presets import PRESETS
+
+_S3_FAMILIES = ("S3_COMPATIBLE", "S3", "AWS")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the environment describes. ``used``: option to variable; ``ignored``: understood variables that
+    are set and were not needed."""
+
+    described: Described
+    used: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+
+def described_by(environ: Mapping[str, str]) -> Found:
+    """The backend the variables describe. Raises ``InvalidInput`` naming the variable that is missing,
+    contradicts another or makes no sense. Values are not checked further here. Where a variable names a file
+    with a key, that file is read."""
+    given = {variable: environ[variable.name].strip() for variable in VARIABLES if environ.get(variable.name)}
+    kind = _selected(environ, given)
+    chosen = _local(given) if kind == "local" else _server(kind, given)
+    values = {option: given[variable] for option, variable in chosen.items()}
+    with naming_variables({option: variable.name for option, variable in chosen.items()}):
+        preset, options = _as_preset(kind, values)
+    used = {
+        option.removesuffix("_file"): variable.name
+        for option, variable in chosen.items()
+        if _matters(option, values, options)
+    }
+    ignored = tuple(variable.name for variable in given if variable.name not in used.values())
+    return Found(describe(preset, options), MappingProxyType(used), ignored)
+
+
+def _matters(option: str, values: Mapping[str, str], options: Mapping[str, str]) -> bool:
+    """Whether what was set had any effect."""
+    match option:
+        case "secure":
+            return "://" not in values.get("endpoint", "://")
+        case "path_style":
+            return "path_style" in options
+        case "address":
+            return "public_url" in options or ("cdn_domain" in options and "cdn_domain" not in values)
+    return True
+
+
+@contextmanager
+def naming_variables(used: Mapping[str, str]) -> Iterator[None]:
+    """An option that cannot be used is called by the variable it came from."""
+    try:
+        yield
+    except InvalidInput as error:
+        variable = used.get(error.subject)
+        if variable is None:
+            raise
+        raise InvalidInput(variable, f"{variable}: {error.reason}", remedy=error.remedy) from error
+
+
+def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> str:
+    """The kind that was named, or the only one that is described."""
+    for selector in SELECTORS:
+        if named := environ.get(selector, "").strip().lower():
+            kind = KINDS.get(named, named)
+            if kind not in PRESETS and kind not in FAMILIES:
+                known = ", ".join(dict.fromkeys((*KINDS.values(), *PRESETS)))
+                raise InvalidInput(
+                    selector,
+                    f"{selector} is “{named}”, which is no kind of storage.",
+                    remedy=f"Known: {known}.",
+                )
+            return kind
+    families = [name for name in dict.fromkeys(v.family for v in given) if _is_described(name, given)]
+    if len(families) > 1:
+        described = " and ".join(f"{family}_*" for family in families)
+        raise InvalidInput(
+            SELECTORS[0],
+            f"The variables {described} describe different backends.",
+            remedy=f"Set {SELECTORS[0]} to {', '.join(FAMILIES)}.",
+        )
+    if families:
+        return {family: kind for kind, (family, *_) in FAMILIES.items()}.get(families[0], "s3")
+    if any(variable.option == "root" and variable.family == "MEDIA" for variable in given):
+        return "local"
+    raise InvalidInput(
+        SELECTORS[0],
+        "The environment describes no backend.",
+        remedy="Set MEDIA_ROOT, or the AWS_*, S3_*, S3_COMPATIBLE_*, MINIO_*, AZURE_*, GCS_* or SFTP_* "
+        "variables.",
+    )
+
+
+def _is_described(family: str, given: Mapping[Variable, str]) -> bool:
+    """Whether variables of this family alone say that there is a backend."""
+    chosen = _of_family(family, given)
+    # Many machines have a key of Google's for something else.
+    return _secret(chosen) is not None and (family != "GCS" or "bucket" in chosen)
+
+
+def _secret(chosen: Mapping[str, Variable]) -> Variable | None:
+    return next((chosen[option] for option in SECRETS if option in chosen), None)
+
+
+def _local(given: Mapping[Variable, str]) -> dict[str, Variable]:
+    chosen = _of_family("MEDIA", given)
+    if "root" not in chosen:
+        raise InvalidInput(
+            "MEDIA_ROOT", "MEDIA_ROOT is not set.", remedy="It names the folder with the files."
+        )
+    return chosen
+
+
+def _server(kind: str, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    order = FAMILIES.get(kind, _S3_FAMILIES)
+    with_secret = [name for name in order if _secret(_of_family(name, given)) is not None]
+    if not with_secret:
+        names = [v.name for v in VARIABLES if v.family == order[0] and v.option in SECRETS]
+        usual = f"{order[0]}_SECRET_ACCESS_KEY"
+        raise InvalidInput(
+            usual if usual in names else names[0],
+            f"No key is set for “{kind}”.",
+            remedy=f"Set the {' or '.join(f'{name}_*' for name in order)} variables.",
+        )
+    own = _of_family(with_secret[0], given)
+    secret = _secret(own)
+    chosen = {o: v for o, v in own.items() if o in BOUND and (o not in SECRETS or v is secret)}
+    for family in (with_secret[0], *order, "MEDIA"):
+        for option, variable in _of_family(family, given).items():
+            if option not in BOUND and not (family == "MEDIA" and option == "root"):
+                chosen.setdefault(option, variable)
+    _check_strangers(kind, chosen, given, order, with_secret)
+    _check_required(kind, chosen, with_secret[0], given)
+    return chosen
+
+
+def _check_strangers(
+    kind: str,
+    chosen: Mapping[str, Variable],
+    given: Mapping[Variable, str],
+    order: tuple[str, ...],
+    with_secret: list[str],
+) -> None:
+    """A server that was named without a key of its own was meant for the key of another family, perhaps. One
+    that has its own is another backend, described beside this one."""
+    if kind not in ("s3", "s3_compatible") or "endpoint" in chosen:
+        return
+    for variable in given:
+        if variable.option == "endpoint" and variable.family in order and variable.family not in with_secret:
+            raise InvalidInput(
+                variable.name,
+                f"{variable.name} names a server, but the key is in {with_secret[0]}_* variables.",
+                remedy="Key, secret and endpoint must be variables of one family, so that no key is sent to "
+                "another's server.",
+            )
+
+
+def _check_required(
+    kind: str, chosen: Mapping[str, Variable], family: str, given: Mapping[Variable, str]
+) -> None:
+    for option in REQUIRED.get(kind, ("access_key_id", "bucket")):
+        if option in chosen or (option == "account" and _account(given[chosen["credential"]])):
+            continue
+        names = [v.name for v in VARIABLES if v.family == family and v.option == option]
+        raise InvalidInput(names[0], f"{names[0]} is not set.", remedy=f"Understood: {', '.join(names)}.")
+
+
+def _account(connection_string: str) -> str:
+    """The account that a connection string of Azure names."""
+    parts = (part.partition("=") for part in connection_string.split(";"))
+    return next((value for name, _, value in parts if name.strip() == "AccountName"), "")
+
+
+def _of_family(family: str, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    chosen: dict[str, Variable] = {}
+    for variable in given:
+        if variable.family == family:
+            chosen.setdefault(variable.option, variable)
+    return chosen
+
+
+def _as_preset(kind: str, found: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """In the words of the preset: what other programs write in their own way is written in ours."""
+    options = {name: value for name, value in found.items() if name not in ("secure", "address")}
+    if kind == "local":
+        return kind, {"root": options["root"], **_public_url(found)}
+    for name in [name for name in options if name.endswith("_file")]:
+        options[name.removesuffix("_file")] = text_of(name, options.pop(name))
+    if kind == "azure":
+        options.setdefault("account", _account(options["credential"]))
+    if kind not in ("azure", "gcs", "sftp"):
+        kind = _s3_preset(kind, found, options)
+    if kind != "sftp" and "cdn_domain" not in options and (domain := _domain(found.get("address", ""))):
+        options["cdn_domain"] = domain
+    return kind, options
+
+
+def _s3_preset(kind: str, found: Mapping[str, str], options: dict[str, str]) -> str:
+    """The preset, and in ``options`` the address of the server and how buckets are addressed there."""
+    if kind == "aws" and "endpoint" in options:
+        kind = "s3"
+    elif kind == "s3" and "endpoint" not in options:
+        kind = "aws"
+    elif kind == "s3_compatible":
+        kind = "s3"
+    if "endpoint" in options and "://" not in options["endpoint"]:
+        plain = found.get("secure", "true").lower() in ("false", "0", "no", "off")
+        options["endpoint"] = f"{'http' if plain else 'https'}://{options['endpoint']}"
+    style = options.get("path_style", "").lower()
+    if style in ("path", "virtual", "auto"):
+        del options["path_style"]
+        if style != "auto":
+            options["path_style"] = "true" if style == "path" else "false"
+    if kind in ("aws", "minio") and "path_style" in PRESETS[kind].defaults:
+        # What the provider needs is known; a variable that says otherwise was meant for another client.
+        options.pop("path_style", None)
+    return kind
+
+
+def _domain(address: str) -> str:
+    """The host of a media address that is a bare https:// one; any other is no CDN domain."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return parts.netloc if parts.scheme == "https" and parts.path in ("", "/") and not parts.query else ""
+
+
+def _public_url(options: Mapping[str, str]) -> dict[str, str]:
+    address = options.get("address", "")
+    return {"public_url": address} if address else {}

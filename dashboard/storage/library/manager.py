@@ -1,0 +1,211 @@
+"""Backends by name, for application code; knows nothing of where their settings are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Self
+
+from dashboard.errors import InvalidInput
+from dashboard.storage.driver import Driver
+from dashboard.storage.library.backend import Backend, LazyBackend, LiveBackend
+from dashboard.storage.library.configuring import Described, Value, describe, described_in, toml
+from dashboard.storage.library.fakes import FakeBackend
+from dashboard.storage.library.operations import Operations
+from dashboard.storage.types import EMPTY
+
+Resolve = Callable[[str], Driver]
+
+
+class Storage(Operations):
+    """Every backend a program has, built when it is first asked for and kept. Thread-safe.
+
+    ::
+
+        storage = Storage()
+        storage.configure("media", "local", root="/srv/media")
+        storage.put("hello.txt", "Hello")
+        storage.backend("media").get("hello.txt")
+
+    What :class:`Backend` does, a ``Storage`` does with its default backend: the one named ``default``, or
+    the first that was configured. ``resolve`` turns other names into drivers and raises ``StowageError``
+    for those it does not know. With ``keep`` off it is asked before every call and owns the drivers: for
+    settings that change while the program runs; ``names`` tells those it knows. ``on_close`` is called
+    once, by :meth:`close`.
+    """
+
+    def __init__(
+        self,
+        resolve: Resolve | None = None,
+        *,
+        default: str | Callable[[], str] = "",
+        keep: bool = True,
+        names: Callable[[], Iterable[str]] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._resolve = resolve or _unknown
+        self._default = default
+        self._keep = keep
+        self._names = names or tuple
+        self._on_close = on_close
+        self._lock = RLock()
+        self._backends: dict[str, Backend] = {}
+        self._described: dict[str, Described] = {}
+        self._identity = os.urandom(16).hex()
+        self._fakes: dict[str, list[FakeBackend]] = {}
+
+    @classmethod
+    def from_mapping(cls, tree: Mapping[str, object], *, environ: Mapping[str, str] = EMPTY) -> Self:
+        """From ``{"default": ..., "backends": {name: {"driver": ..., option: value}}}``. ``environ`` is
+        where ``{"env": NAME}`` is looked up. Every backend is checked at once. Raises ``InvalidInput``."""
+        default, backends = described_in(tree, environ)
+        storage = cls(default=default)
+        for name, described in backends.items():
+            described.check()
+            storage._described[name] = described
+        return storage
+
+    @classmethod
+    def from_toml(cls, path: str | Path, *, environ: Mapping[str, str] = EMPTY) -> Self:
+        """From a TOML file of the same form. Raises ``InvalidInput``."""
+        return cls.from_mapping(toml(path), environ=environ)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], *, name: str = "media") -> Self:
+        """One backend, called ``name``, from the variables other programs use, such as ``AWS_*`` or
+        ``MEDIA_ROOT``; docs/library.md lists them. Hand in the process's own. Raises ``InvalidInput`` naming
+        the variable."""
+        from dashboard.storage.library.environment import described_by, naming_variables
+
+        found = described_by(environ)
+        storage = cls(default=name)
+        with naming_variables(found.used):
+            found.described.check()
+        storage._described[name] = found.described
+        return storage
+
+    def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
+        """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options
+        are its own, secrets among them. Raises ``InvalidInput`` naming the option, and changes nothing
+        then. Loads no driver and makes no network call; the first use does."""
+        described = describe(driver, options)
+        described.check()
+        with self._lock:
+            before = self._backends.get(name)
+            self._described[name] = described
+            self._backends[name] = made = self._lazy(name, described)
+            if not self._default:
+                self._default = name
+        if before is not None:
+            before.close()
+        return made
+
+    def backend(self, name: str = "") -> Backend:
+        """The backend of this name, or the default one; the same object every time."""
+        with self._lock:
+            name = name or self._default_name()
+            if fakes := self._fakes_of(name):
+                return fakes[-1]
+            found = self._backends.get(name)
+            if found is None:
+                found = self._backends[name] = self._open(name)
+            return found
+
+    def names(self) -> tuple[str, ...]:
+        """The backends that were configured, and those ``resolve`` is said to know."""
+        with self._lock:
+            return tuple(dict.fromkeys((*self._described, *self._names())))
+
+    disk = backend
+    """The same call under the name other frameworks know it by."""
+
+    @property
+    def driver(self) -> Driver:
+        """The driver of the default backend."""
+        return self.backend().driver
+
+    def fake(self, name: str = "") -> FakeBackend:
+        """Put an empty backend in memory, with assertions for tests, in the place of the one of this name: at
+        once, and until its ``restore()``, the end of a ``with`` block around it, or :meth:`close`. The real
+        one is neither built nor touched, not even by a ``Backend`` that was asked for before."""
+        with self._lock:
+            name = name or self._default_name()
+            fake = FakeBackend(name, self._unfake)
+            self._fakes_of(name).append(fake)
+        return fake
+
+    def _unfake(self, fake: FakeBackend) -> None:
+        with self._lock:
+            fakes = self._fakes_of(fake.name)
+            # By identity: the order in which tests end is theirs.
+            fakes[:] = [each for each in fakes if each is not fake]
+
+    def _fakes_of(self, name: str) -> list[FakeBackend]:
+        """The same list every time: backends that were handed out look into it."""
+        return self._fakes.setdefault(name, [])
+
+    def forget(self, name: str) -> None:
+        """Close the backend and build it anew when it is next asked for: its settings changed."""
+        with self._lock:
+            found = self._backends.pop(name, None)
+        if found is not None:
+            found.close()
+
+    def close(self) -> None:
+        """Close every backend. Idempotent."""
+        with self._lock:
+            backends, self._backends = list(self._backends.values()), {}
+            for fakes in self._fakes.values():
+                fakes.clear()
+            on_close, self._on_close = self._on_close, None
+        for each in backends:
+            each.close()
+        if on_close is not None:
+            on_close()
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """What tells these backends from others, for programs that name their results after what they were
+        made from (https://docs.dask.org/en/stable/custom-collections.html#implementing-deterministic-hashing).
+        The same in every process where all backends were configured with the same options. No secret."""
+        with self._lock:
+            described = dict(self._described)
+        if self._resolve is not _unknown or any(each.kind == "memory" for each in described.values()):
+            return ("stowage", self._identity)
+        plain = [(name, each.kind, *sorted(each.options.items())) for name, each in sorted(described.items())]
+        return ("stowage", self._default if isinstance(self._default, str) else "", *plain)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, name: str) -> Backend:
+        if name in self._described:
+            return self._lazy(name, self._described[name])
+        fakes = self._fakes_of(name)
+        if self._keep:
+            return Backend(name, self._resolve(name), fakes=fakes)
+        # Asked once here, so that a name nobody knows is told at once.
+        self._resolve(name)
+        return LiveBackend(name, self._resolve, fakes=fakes)
+
+    def _lazy(self, name: str, described: Described) -> LazyBackend:
+        return LazyBackend(name, described.build, fakes=self._fakes_of(name))
+
+    def _default_name(self) -> str:
+        name = self._default() if callable(self._default) else self._default
+        if not name:
+            raise InvalidInput(
+                "backend", "No backend is the default one.", remedy="Name one, or configure one first."
+            )
+        return name
+
+
+def _unknown(name: str) -> Driver:
+    raise InvalidInput("backend", f"There is no backend “{name}”.", remedy="Configure it first.")

@@ -1,0 +1,205 @@
+"""Requests to one HTTP server: no redirects, bounded time, only where the address policy allows."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.answers import LONGEST, joined
+from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.exchange import Answering, Broken, Exchange
+from dashboard.storage.net.troubles import trouble_in
+
+IDLE_SECONDS = 90.0
+_FAREWELL_SECONDS = 2.0
+_FAREWELL_PIECES = 16
+_LONGEST_EXPLANATION = 64 * 1024
+_WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
+
+Body = bytes | Sequence[bytes | memoryview]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, read whole. Header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpServer:
+    """One server and the connections to it. Thread-safe; connects on first use.
+
+    Statuses are the caller's business: a redirect, too, is returned and never followed.
+    """
+
+    def __init__(self, origin: str, *, tls_verify: bool = True, authority: str = "") -> None:
+        parts = urlsplit(origin)
+        self.tls = parts.scheme == "https"
+        self.host = parts.netloc
+        """As people write it."""
+        self.address = (parts.hostname or "", parts.port or (443 if self.tls else 80))
+        self._trust = (tls_verify, authority)
+        self._lock = threading.Lock()
+        self._exchange: Exchange | None = None
+
+    def open(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        idle: float = IDLE_SECONDS,
+    ) -> Answering:
+        """One request, once. ``target`` is the encoded path and query. The caller reads the answer to its end
+        or closes it. Raises :class:`Broken`, and ``StorageError`` for a forbidden address."""
+        sent = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity", **headers}
+        if body is not None or method in _WITH_BODIES:
+            parts = [body] if isinstance(body, bytes) else body or ()
+            sent["content-length"] = str(sum(len(part) for part in parts))
+        return self._connections().ask(method, target, sent, body or b"", idle=idle)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        idle: float = IDLE_SECONDS,
+    ) -> Answer:
+        """As :meth:`open`, its answer read whole."""
+        return whole(self.open(method, target, headers=headers, body=body, idle=idle))
+
+    def begin(
+        self, method: str, target: str, *, headers: Mapping[str, str], idle: float = IDLE_SECONDS
+    ) -> Outgoing:
+        """A request whose body is handed over piece by piece; ``headers`` say how long it is or that it comes
+        in chunks, which the caller makes. Raises as :meth:`open` does."""
+        sent = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity", **headers}
+        connections = self._connections()
+        line = connections.begin(method, target, sent, idle=idle)
+        return Outgoing(line.sock, lambda: connections.answer(line, method))
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The settings its connections are made with. No network call."""
+        tls_verify, authority = self._trust
+        return trust(tls_verify=tls_verify, authority=authority)
+
+    def close(self) -> None:
+        """Free the connections. Idempotent."""
+        with self._lock:
+            if self._exchange is not None:
+                self._exchange.close()
+
+    def _connections(self) -> Exchange:
+        with self._lock:
+            if self._exchange is None:
+                self._exchange = Exchange(*self.address, self.tls_context() if self.tls else None)
+            return self._exchange
+
+
+class Outgoing:
+    """A request whose head has gone out, on a connection of its own. Used by one thread."""
+
+    def __init__(self, sock: socket.socket, answer: Callable[[], Answering]) -> None:
+        self._sock = sock
+        self._answer = answer
+
+    def send(self, data: bytes) -> None:
+        """More of the body. Raises :class:`Broken`; where the server stopped listening its trouble is
+        ``reset``, and there may be an answer that says why."""
+        try:
+            self._sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+            raise Broken("reset") from error
+        except OSError as error:
+            self._sock.close()
+            raise Broken(trouble_in(repr(error))) from error
+
+    def answer(self) -> Answering:
+        """The answer, once the body is complete. Raises :class:`Broken`."""
+        try:
+            return self._answer()
+        except OSError as error:
+            self._sock.close()
+            raise Broken(trouble_in(repr(error))) from error
+        except Broken:
+            self._sock.close()
+            raise
+
+    def break_off(self) -> None:
+        """Leave it unfinished, and give the server a moment to notice. Idempotent."""
+        with suppress(OSError):
+            self._sock.settimeout(_FAREWELL_SECONDS)
+            self._sock.shutdown(socket.SHUT_WR)
+            for _ in range(_FAREWELL_PIECES):
+                if not self._sock.recv(64 * 1024):
+                    break
+        self._sock.close()
+
+
+def whole(response: Answering, *, encoded: bool = False) -> Answer:
+    """Read an open answer to its end and free its connection. One that is longer than a document can be, or
+    encoded though nobody asked for that, is cut off and raises :class:`Broken`. With ``encoded`` it may be:
+    it is the content of an object."""
+    # Without a body it tells of the object, as with HEAD.
+    plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
+
+    def pieces() -> Iterator[bytes]:
+        size = 0
+        for piece in response.pieces():
+            size += len(piece)
+            if not plain:
+                raise Broken("unreadable")
+            if size > LONGEST:
+                raise Broken("endless")
+            yield piece
+
+    try:
+        return Answer(response.status, response.headers, joined(pieces()))
+    finally:
+        response.close()
+
+
+def explained(response: Answering) -> Answer:
+    """A refusal, with the beginning of what it says about itself: of one that never ends the status is
+    enough. Frees the connection."""
+    body = b""
+    try:
+        while len(body) < _LONGEST_EXPLANATION and (piece := response.read()):
+            body += piece
+    except Broken:
+        body = b""
+    finally:
+        response.close()
+    return Answer(response.status, response.headers, body)
+
+
+class Incoming:
+    """The body of an open answer. Closing it frees the connection, read to its end or not."""
+
+    def __init__(self, response: Answering, failed: Callable[[Broken], StorageError]) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._response = response
+        self._failed = failed
+
+    def pieces(self) -> Iterator[bytes]:
+        """What arrives, in pieces of at most 256 KiB. Consumed once; raises what ``failed`` makes of it."""
+        try:
+            yield from self._response.pieces()
+        except Broken as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Idempotent; a connection that was read to its end serves again."""
+        self._response.close()

@@ -1,0 +1,244 @@
+"""What a place does with names, learnt by looking: which it takes for one, and which it changes or hides.
+
+Servers say nothing of it. Some fold capital and small letters, or the two spellings of an accented letter;
+some turn control characters into others, cut off dots and spaces, or leave dotfiles out of their listings. A
+few test objects with such names and one listing of them tell.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import unicodedata
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver, KeepsFolders
+from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.places.markers import CONTENT, new_name
+
+LAGS = 1.0
+"""Seconds after which a listing that lacks something is asked for once more."""
+
+_CASES = "case", "CASE"
+_NFC, _NFD = "\u00e9", "e\u0301"
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """A sort of names that not every server keeps. ``example`` is tried; ``has`` is asked of each part of a
+    key between slashes."""
+
+    sort: str
+    what: str
+    example: str
+    has: Callable[[str], bool]
+
+
+_ODD = {
+    odd.sort: odd
+    for odd in (
+        _Odd("control", "control characters", "a\x01b", lambda p: any(c < " " or c == "\x7f" for c in p)),
+        _Odd("backslash", "a backslash", "a\\b", lambda p: "\\" in p),
+        _Odd("windows", 'one of : * ? " < > |', 'a:*?"<>|b', lambda p: not set(':*?"<>|').isdisjoint(p)),
+        _Odd("last-dot", "a dot at the end", "dot.", lambda p: p.endswith(".")),
+        _Odd("last-space", "a space at the end", "space ", lambda p: p.endswith(" ")),
+        _Odd("first-dot", "a dot at the beginning", ".dot", lambda p: p.startswith(".")),
+        _Odd("composed", "accented letters as one sign", "\u00fc", lambda p: not _is(p, "NFD")),
+        _Odd("decomposed", "accents as signs of their own", "o\u0308", lambda p: not _is(p, "NFC")),
+    )
+}
+_HIDDEN = _ODD["first-dot"]
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """``one_case``: “A” and “a” are one name; ``one_spelling``: so are both spellings of “é”. ``lost``: sorts
+    of names that it does not list as they were written. By default a place that keeps every name."""
+
+    one_case: bool = False
+    one_spelling: bool = False
+    lost: tuple[str, ...] = ()
+
+    @property
+    def folds(self) -> bool:
+        """Whether different names can be one."""
+        return self.one_case or self.one_spelling
+
+    def folded(self, name: str) -> str:
+        """A text that is the same for all names that are one; for folders as well as for whole keys."""
+        if self.one_spelling and not name.isascii():
+            name = unicodedata.normalize("NFC", name)
+        if self.one_case:
+            name = name.lower() if name.isascii() else "".join(map(_small, name))
+        return name
+
+    def refusal(self, key: str) -> str:
+        """Why the place does not keep this key, as a sentence; empty where nothing speaks against it."""
+        for sort in self.lost:
+            odd = _ODD.get(sort)
+            if odd is not None and any(map(odd.has, key.split("/"))):
+                return f"The place does not keep a name that has {odd.what}: it changes or hides it."
+        return ""
+
+    def check(self, key: str) -> None:
+        """Raise ``InvalidKey`` for a key that would not be kept."""
+        if self.lost and (reason := self.refusal(key)):
+            raise InvalidKey(key, reason)
+
+    def findings(self) -> tuple[str, ...]:
+        """What there is to say of the place, as sentences; none where it keeps every name."""
+        told = []
+        if self.one_case:
+            told.append("Names that differ only in capital and small letters are one here.")
+        if self.one_spelling:
+            told.append("Both spellings of an accented letter are one here.")
+        lost = [_ODD[sort].what for sort in self.lost if sort in _ODD]
+        if lost:
+            told.append(f"Names are changed or hidden that have {', or '.join(lost)}.")
+        if _HIDDEN.sort in self.lost:
+            told.append("Those with a dot at the beginning are not listed, so they are not copied from here.")
+        return tuple(told)
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps([self.one_case, self.one_spelling, list(self.lost)])
+
+    @classmethod
+    def from_json(cls, text: str) -> NameRules:
+        """The inverse of :meth:`to_json`."""
+        one_case, one_spelling, lost = json.loads(text)
+        return cls(bool(one_case), bool(one_spelling), tuple(lost))
+
+
+def learn(driver: Driver) -> NameRules:
+    """Try the place with test objects, which are removed again.
+
+    Names that it refuses aloud need no rule. Raises ``StorageError`` where nothing can be written, listed or
+    deleted.
+    """
+    return _Lesson(driver).rules()
+
+
+class _Lesson:
+    """One run of ``learn``, in a folder of its own, whose name is a marker's."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._folder = new_name(0, time.time()) + "/"
+        self._kept: set[str] = set()
+        self._refused: set[str] = set()
+        self._taken: set[str] = set()
+        self._listed: set[str] = set()
+
+    def rules(self) -> NameRules:
+        try:
+            self._write("plain")
+            # Where nothing can be deleted, no more is written.
+            self._driver.delete(self._folder + "plain")
+            self._kept.clear()
+            for first, second in (_CASES, (_NFC, _NFD)):
+                self._write(first)
+                if self._answers(second):
+                    self._taken.add(second)
+                else:
+                    self._write(second)
+            for odd in _ODD.values():
+                self._write(odd.example)
+            self._look()
+            lost = self._kept - self._listed | self._refused
+            return NameRules(
+                self._one(*_CASES),
+                self._one(_NFC, _NFD),
+                tuple(odd.sort for odd in _ODD.values() if odd.example in lost),
+            )
+        finally:
+            self._tidy()
+
+    def _write(self, name: str) -> None:
+        key = self._folder + name
+        try:
+            self._driver.check_key(key)
+            _twice(lambda: self._driver.put(key, CONTENT))
+        except PlaceMissing:
+            raise
+        except StorageError as error:
+            # Of an odd name any error is a refusal: some servers break off for what they do not like.
+            if name == "plain":
+                raise
+            if error.kind is Kind.CONFLICT:
+                self._taken.add(name)
+            elif name == _HIDDEN.example and isinstance(error, InvalidKey):
+                # The driver has found out what the server does; people must hear of what is there already.
+                self._refused.add(name)
+        else:
+            self._kept.add(name)
+
+    def _answers(self, name: str) -> bool:
+        """Whether there is an object with a name that was not written."""
+        try:
+            _twice(lambda: self._driver.stat(self._folder + name))
+        except PlaceMissing:
+            raise
+        except StorageError:
+            return False
+        return True
+
+    def _look(self) -> None:
+        try:
+            self._list()
+        except PlaceMissing:
+            raise
+        except StorageError:
+            # Some servers take a control character and then break their own listing by it.
+            control = _ODD["control"].example
+            if control not in self._kept:
+                raise
+            self._driver.delete(self._folder + control)
+            self._list()
+
+    def _list(self) -> None:
+        for wait in (0.0, LAGS):
+            time.sleep(wait)
+            self._listed = {entry.key.removeprefix(self._folder) for entry in self._driver.list(self._folder)}
+            if self._kept <= self._listed:
+                return
+
+    def _one(self, first: str, second: str) -> bool:
+        """Whether two names are one: the place answered to the second when only the first was there, or does
+        not list both."""
+        if first not in self._kept:
+            return False
+        return second in self._taken or (second in self._kept and not {first, second} <= self._listed)
+
+    def _tidy(self) -> None:
+        for name in sorted(self._kept | self._listed):
+            with suppress(StorageError):
+                self._driver.delete(self._folder + name)
+        if isinstance(self._driver, KeepsFolders):
+            with suppress(StorageError):
+                self._driver.remove_folder(self._folder.rstrip("/"))
+
+
+def _twice(call: Callable[[], object]) -> None:
+    """Again after an error that may pass."""
+    try:
+        call()
+    except StorageError as error:
+        if not error.retryable:
+            raise
+        call()
+
+
+def _is(text: str, form: Literal["NFC", "NFD"]) -> bool:
+    return text.isascii() or unicodedata.normalize(form, text) == text
+
+
+def _small(char: str) -> str:
+    """As servers fold case: one sign for one sign."""
+    large = char.upper()
+    small = (large if len(large) == 1 else char).lower()
+    return small if len(small) == 1 else char

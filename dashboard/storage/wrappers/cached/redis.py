@@ -1,0 +1,133 @@
+"""Copies in a Redis server, for several machines with one cache; the only file that knows its client.
+
+The server's own ``maxmemory`` policy bounds them; besides, each goes after a day without a new copy. A server
+that does not answer is left alone, and a thread asks now and then whether it is back: reads and writes go to
+the backend as if there were no cache.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import threading
+from contextlib import suppress
+from typing import BinaryIO
+
+import redis
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.connecting import connect, resolve
+from dashboard.storage.types import Secret
+from dashboard.storage.wrappers.cached.shelves import MemorySlip, Slip
+
+log = logging.getLogger(__name__)
+
+LARGEST = 8 * 1024 * 1024
+_DAY = 86_400
+_SECONDS = 2.0
+_LEFT_ALONE = 10.0
+
+
+class _NotAllowed(redis.RedisError):
+    """The name led to an address that nothing may connect to. Not tried again by the client."""
+
+
+class _Connection(redis.Connection):
+    """Asks the name servers and connects as every driver does: the addresses are looked at in between."""
+
+    def _connect(self) -> socket.socket:
+        try:
+            found = connect(self.host, self.port, resolve(self.host, self.port), seconds=_SECONDS)
+        except StorageError as error:
+            refused = _NotAllowed if error.kind is Kind.DENIED else redis.ConnectionError
+            raise refused(error.reason) from error
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        found.settimeout(self.socket_timeout)
+        return found
+
+
+class _TlsConnection(redis.SSLConnection, _Connection):
+    """The same, with TLS on top."""
+
+
+class RedisShelf:
+    """See ``Shelf``. ``prefix`` keeps backends apart."""
+
+    largest = LARGEST
+
+    def __init__(self, url: Secret, prefix: str) -> None:
+        address = url.reveal()
+        self._client = redis.Redis.from_url(
+            address,
+            connection_class=_TlsConnection if address.startswith("rediss:") else _Connection,
+            socket_connect_timeout=_SECONDS,
+            socket_timeout=_SECONDS,
+        )
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        self._silent = False
+        self._closed = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"RedisShelf({self._prefix})"
+
+    def find(self, name: str) -> BinaryIO | None:
+        """See ``Shelf``."""
+        if self._silent:
+            return None
+        try:
+            found = self._client.get(self._prefix + name)
+        except redis.RedisError as error:
+            self._trouble(error)
+            return None
+        return io.BytesIO(found) if isinstance(found, bytes) else None
+
+    def begin(self, name: str, size: int) -> Slip | None:
+        """See ``Shelf``."""
+        return None if self._silent else MemorySlip(self, name)
+
+    def put(self, name: str, data: bytes) -> None:
+        """See ``BlobShelf``."""
+        if self._silent:
+            return
+        try:
+            self._client.set(self._prefix + name, data, ex=_DAY)
+        except redis.RedisError as error:
+            self._trouble(error)
+
+    def drop(self, name: str) -> None:
+        """See ``Shelf``. Nothing is done while the server is left alone: what is left there is older than the
+        object, and every copy of which this process does not know otherwise is compared before it is used."""
+        if self._silent:
+            return
+        try:
+            self._client.delete(self._prefix + name)
+        except redis.RedisError as error:
+            self._trouble(error)
+
+    def close(self) -> None:
+        """See ``Shelf``."""
+        self._closed.set()
+        self._client.close()
+
+    def _trouble(self, error: redis.RedisError) -> None:
+        with self._lock:
+            news, self._silent = not self._silent, True
+        if not news:
+            return
+        if isinstance(error, _NotAllowed):
+            log.warning("The cache in Redis is not used: %s", error)
+        else:
+            # Without its text, which may hold the address and more.
+            log.warning("The cache in Redis does not answer: %s", type(error).__name__)
+        # A daemon, so that no program waits for it when it ends.
+        threading.Thread(target=self._await, name="redis-back", daemon=True).start()
+
+    def _await(self) -> None:
+        while not self._closed.wait(_LEFT_ALONE):
+            with suppress(redis.RedisError):
+                self._client.ping()
+                self._silent = False
+                return

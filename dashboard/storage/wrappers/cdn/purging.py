@@ -1,0 +1,165 @@
+"""Telling a content delivery network that objects changed, so that it forgets its copies.
+
+CloudFront: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html, signed
+as in https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
+Cloudflare: https://developers.cloudflare.com/api/resources/cache/methods/purge/ with an API token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.answers import Unreadable, json_object
+from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.server import HttpServer, explained, whole
+from dashboard.storage.types import Secret
+
+CLOUDFRONT = "https://cloudfront.amazonaws.com"
+CLOUDFLARE = "https://api.cloudflare.com"
+_IDLE = 15.0
+
+
+class Network(Protocol):
+    """A network that can be told. Thread-safe."""
+
+    most: int
+    """How many addresses it takes at once."""
+
+    def purge(self, addresses: Sequence[str]) -> None:
+        """Have these addresses forgotten. Raises ``StorageError``."""
+        ...
+
+    def close(self) -> None:
+        """Free connections."""
+        ...
+
+
+class _Requests:
+    """One service's API over HTTPS: bounded, without redirects, its answers never shown."""
+
+    def __init__(self, endpoint: str, service: str) -> None:
+        self.endpoint = endpoint
+        self._service = service
+        self._server = HttpServer(endpoint)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body of an answer 2xx. Raises ``StorageError``."""
+        try:
+            response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
+            answer = whole(response) if 200 <= response.status < 300 else explained(response)
+        except Broken as error:
+            reason = f"{self._service} does not answer."
+            raise _failure(Kind.UNREACHABLE, reason, "Look at its status page.") from error
+        if 200 <= answer.status < 300:
+            return answer.body
+        if answer.status in (401, 403):
+            reason = f"{self._service} refuses the credentials for purging."
+            raise _failure(Kind.BAD_CREDENTIALS, reason, "Check the key or token and what it may do.")
+        if answer.status == 404:
+            reason = f"{self._service} knows no such distribution or zone."
+            raise _failure(Kind.NOT_FOUND, reason, "Check the distribution or zone ID.")
+        if answer.status == 429 or b"TooManyInvalidations" in answer.body:
+            reason = f"{self._service} is being told of too much at once."
+            raise _failure(Kind.THROTTLED, reason, "Addresses expire by their own time.")
+        reason = f"{self._service} answered with status {answer.status}."
+        raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the ID and key here.")
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class CloudFront:
+    """Invalidations of one distribution."""
+
+    most = 1000
+
+    def __init__(self, distribution: str, key_id: str, secret: Secret, *, endpoint: str = CLOUDFRONT) -> None:
+        self._path = f"/2020-05-31/distribution/{distribution}/invalidation"
+        self._key_id = key_id
+        self._secret = secret
+        self._requests = _Requests(endpoint, "CloudFront")
+
+    def purge(self, addresses: Sequence[str]) -> None:
+        """See ``Network``."""
+        # What is asked for with another reference is another invalidation; with the same it is the same.
+        paths = "".join(f"<Path>{escape(urlsplit(each).path)}</Path>" for each in addresses)
+        body = (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<InvalidationBatch xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">'
+            f"<Paths><Quantity>{len(addresses)}</Quantity><Items>{paths}</Items></Paths>"
+            f"<CallerReference>stowage-{secrets.token_hex(12)}</CallerReference></InvalidationBatch>"
+        ).encode()
+        self._requests.post(self._path, self._signed(body, time.time()), body)
+
+    def close(self) -> None:
+        """See ``Network``."""
+        self._requests.close()
+
+    def _signed(self, body: bytes, now: float) -> dict[str, str]:
+        """The headers of a request with AWS Signature Version 4. CloudFront is in every region and signs for
+        us-east-1."""
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        headers = {
+            "content-type": "text/xml",
+            "host": urlsplit(self._requests.endpoint).netloc,
+            "x-amz-date": moment,
+        }
+        names = ";".join(headers)
+        digest = hashlib.sha256(body).hexdigest()
+        told = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        request = f"POST\n{self._path}\n\n{told}\n{names}\n{digest}"
+        scope = f"{moment[:8]}/us-east-1/cloudfront/aws4_request"
+        summary = hashlib.sha256(request.encode()).hexdigest()
+        key = f"AWS4{self._secret.reveal()}".encode()
+        for part in scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        signature = hmac.new(key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{summary}".encode(), "sha256")
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._key_id}/{scope}, SignedHeaders={names}, "
+            f"Signature={signature.hexdigest()}"
+        )
+        return headers
+
+
+class Cloudflare:
+    """Purges of single files of one zone."""
+
+    most = 30
+
+    def __init__(self, zone: str, token: Secret, *, endpoint: str = CLOUDFLARE) -> None:
+        self._path = f"/client/v4/zones/{zone}/purge_cache"
+        self._token = token
+        self._requests = _Requests(endpoint, "Cloudflare")
+
+    def purge(self, addresses: Sequence[str]) -> None:
+        """See ``Network``."""
+        headers = {
+            "authorization": f"Bearer {self._token.reveal()}",
+            "content-type": "application/json",
+        }
+        body = json.dumps({"files": list(addresses)}).encode()
+        try:
+            answer = json_object(self._requests.post(self._path, headers, body))
+        except Unreadable:
+            answer = {}
+        if answer.get("success") is not True:
+            reason = "Cloudflare did not say that it forgot the addresses."
+            raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the zone ID here.")
+
+    def close(self) -> None:
+        """See ``Network``."""
+        self._requests.close()
+
+
+def _failure(kind: Kind, reason: str, remedy: str) -> StorageError:
+    return StorageError(kind, reason, operation="purge", remedy=remedy)

@@ -1,0 +1,302 @@
+"""Objects that are stored smaller: those with chosen endings, as zstd frames any zstd program can unpack.
+
+A compressed object's stored size says nothing of its content's, so listing and describing one reads the
+first 32 bytes of it: one more request for each object with a chosen ending, several at a time. Objects that
+were there before, or come from another program, are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import MappingProxyType
+from typing import ClassVar, Self
+
+from dashboard.storage.checks.wrappers import COMPRESS, endings
+from dashboard.storage.driver import (
+    CopiesWithin,
+    CreatesBuckets,
+    DeletesUnchanged,
+    Driver,
+    KeepsFolders,
+    KeepsMetadata,
+    Links,
+    LooksBeforeCreating,
+    Reading,
+    ReadsInParallel,
+    ReadsRanges,
+    RefusesWrites,
+    SetsVisibility,
+    Writing,
+)
+from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.net.ranges import check_range
+from dashboard.storage.object_powers import KeepsVersions, SignsUploads
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
+from dashboard.storage.wrappers.common.recoding import (
+    entry_of_content,
+    marked,
+    receipt_of_content,
+    unmarked,
+)
+from dashboard.storage.wrappers.compressed.format import END, HEAD, Head
+from dashboard.storage.wrappers.compressed.streams import (
+    MARK,
+    AwaitingWriting,
+    CompressedReading,
+    PackingWriting,
+)
+from dashboard.storage.wrappers.compressed.zstd import pack
+from dashboard.storage.wrapping import BESIDE_CONTENT, CONNECTION, Wrapper, as_stored
+
+LARGEST = 64 * 1024**3
+"""Content above this is stored as it is: the stored size cannot be told beforehand, and backends that take
+uploads in parts need it for large ones."""
+_AT_ONCE = 8
+_AHEAD = 64
+
+
+class _Packing(Wrapper):
+    """What the wrapper and its powers share."""
+
+    def __init__(self, inner: Driver, chosen: frozenset[str]) -> None:
+        super().__init__(inner)
+        self._chosen = chosen
+
+    def packs(self, key: str) -> bool:
+        """Whether objects of this name are compressed."""
+        name = key.rpartition("/")[2].lower()
+        return "*" in self._chosen or ("." in name and name.rpartition(".")[2] in self._chosen)
+
+
+class _Copies(_Packing):
+    """Between places that compress the same endings a copy of the stored bytes is a copy of the object."""
+
+    def can_copy_from(self, source: Driver) -> bool:
+        """See ``CopiesWithin``."""
+        assert isinstance(self.inner, CopiesWithin)
+        same = isinstance(source, _Packing) and source._chosen == self._chosen
+        return same and self.inner.can_copy_from(_below(source))
+
+    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
+        """See ``CopiesWithin``. Raises ``Unsupported`` where only one of the two names is compressed."""
+        assert isinstance(self.inner, CopiesWithin)
+        packs = self.packs(key)
+        if packs != self.packs(to):
+            raise Unsupported("copy", "Under the other name it is stored in another form.")
+        version = unmarked(if_version, MARK) if packs else if_version
+        done = self.inner.copy_from(_below(source), key, to, if_version=version)
+        if not packs:
+            return done
+        return Written(
+            key=done.key,
+            size=self.stat(to).size,
+            md5="",
+            etag=marked(done.etag, MARK),
+            expected_checksum=done.expected_checksum,
+            stored_checksum=done.stored_checksum,
+        )
+
+
+class _DeletesUnchanged(_Packing):
+    """The version of the stored bytes is that of the content."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        self.inner.delete_unchanged(key, version.removeprefix(MARK) if self.packs(key) else version)
+
+
+class _ReadsParts(_Packing):
+    """Parts of what is stored as it is; of what is compressed, everything up to the part is unpacked."""
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        assert isinstance(self.inner, ReadsRanges)
+        if not self.packs(key):
+            return self.inner.read_range(key, start, length, if_version=if_version)
+        check_range(start, length)
+        found = bytearray()
+        with self.read(key, if_version=if_version) as reading:
+            if not length:
+                return b""
+            if start >= reading.info.size:
+                self._prove_end(key, reading)
+                return b""
+            for piece in reading.chunks():
+                found += memoryview(piece)[start : start + length - len(found)]
+                start = max(0, start - len(piece))
+                if len(found) == length:
+                    break
+        return bytes(found)
+
+    def _prove_end(self, key: str, reading: Reading) -> None:
+        """Raise ``Damaged`` where the size that was taken for the content's is only what is left of it."""
+        assert isinstance(self.inner, ReadsRanges)
+        assert isinstance(reading, CompressedReading)
+        if reading.size_is_told:
+            return
+        at = max(0, reading.stored.size - len(END))
+        if self.inner.read_range(key, at, len(END), if_version=reading.stored.version) != END:
+            raise Damaged(key, f"“{key}” is damaged: its end is missing.")
+
+
+class _LinksToSome(_Packing):
+    """Addresses of what is stored as it is."""
+
+    def url(self, key: str) -> str:
+        """See ``Links``."""
+        return self._links("url", key).url(key)
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """See ``Links``."""
+        return self._links("temporary url", key).temporary_url(key, seconds=seconds)
+
+    def _links(self, operation: str, key: str) -> Links:
+        assert isinstance(self.inner, Links)
+        if self.packs(key):
+            raise Unsupported(operation, f"“{key}” is stored compressed: its address would show that form.")
+        return self.inner
+
+
+class Compressed(_Packing):
+    """Compresses what has a chosen ending on the way in, and whatever is compressed on the way out."""
+
+    forwards = (
+        CONNECTION
+        | BESIDE_CONTENT
+        | {
+            CreatesBuckets,
+            KeepsFolders,
+            KeepsMetadata,
+            LooksBeforeCreating,
+            RefusesWrites,
+            SetsVisibility,
+            SignsUploads,
+        }
+    )
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {
+            CopiesWithin: _Copies,
+            DeletesUnchanged: _DeletesUnchanged,
+            ReadsRanges: _ReadsParts,
+            Links: _LinksToSome,
+        }
+    )
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {
+            KeepsVersions: "Older states would be shown in the form they are stored in.",
+            ReadsInParallel: "What is compressed is unpacked from its beginning.",
+        }
+    )
+
+    @classmethod
+    def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
+        """Around a driver, with the endings among its options."""
+        return cls(inner, endings(options[COMPRESS]))
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        """See ``Driver``."""
+        if not self.packs(key):
+            return self.inner.read(key, if_version=if_version)
+        reading = self.inner.read(key, if_version=unmarked(if_version, MARK))
+        try:
+            return CompressedReading(reading)
+        except BaseException:
+            reading.__exit__(None, None, None)
+            raise
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``Driver``. Without ``size`` only up to 8 MiB are compressed; with it, commits of another
+        number of bytes raise ``Damaged``."""
+        if not self.packs(key):
+            return self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
+        self.check_key(key)
+        if size is None or size > LARGEST:
+            return AwaitingWriting(
+                partial(self.put, key, attributes=attributes, create_only=create_only),
+                partial(self.inner.write, key, attributes=attributes, create_only=create_only),
+            )
+        writing = self.inner.write(key, attributes=attributes, create_only=create_only)
+        return PackingWriting(writing, key, size)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``. What compression would not make smaller is stored as it is."""
+        if not self.packs(key):
+            return self.inner.put(key, data, attributes=attributes, create_only=create_only)
+        stored = Head(True, len(data)).encode() + pack(data) + END
+        if len(stored) >= HEAD + len(data) + len(END):
+            stored = Head(False, len(data)).encode() + data + END
+        written = self.inner.put(key, stored, attributes=attributes, create_only=create_only)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return receipt_of_content(written, len(data), md5, MARK)
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``. Reads the object's beginning where its name has a chosen ending."""
+        if not self.packs(key):
+            return self.inner.stat(key)
+        with self.read(key) as reading:
+            return reading.info
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``. Reads the beginnings of objects with chosen endings, eight at a time."""
+        listing = self.inner.list(prefix, start_after=start_after)
+        waiting: deque[Entry | Future[Entry | None]] = deque()
+        with ThreadPoolExecutor(_AT_ONCE, "compressed-list") as pool:
+            try:
+                for entry in listing:
+                    waiting.append(pool.submit(self._entry, entry) if self.packs(entry.key) else entry)
+                    if len(waiting) > _AHEAD:
+                        yield from _ended(waiting.popleft())
+                while waiting:
+                    yield from _ended(waiting.popleft())
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _entry(self, entry: Entry) -> Entry | None:
+        if entry.size < HEAD:
+            return entry_of_content(entry, entry.size, MARK)
+        try:
+            head = Head.parse(self._beginning(entry))
+        except PlaceMissing:
+            raise
+        except NotFound:
+            return None
+        return entry_of_content(entry, head.content_size(entry.size) if head else entry.size, MARK)
+
+    def _beginning(self, entry: Entry) -> bytes:
+        if isinstance(self.inner, ReadsRanges):
+            try:
+                return self.inner.read_range(entry.key, 0, HEAD, if_version=entry.etag)
+            except Changed:
+                # Listed a moment too early: whoever copies it will be told that it changed.
+                return self.inner.read_range(entry.key, 0, HEAD)
+        found = b""
+        with self.inner.read(entry.key) as reading:
+            for piece in reading.chunks():
+                found += piece
+                if len(found) >= HEAD:
+                    break
+        return found[:HEAD]
+
+
+def _below(source: Driver) -> Driver:
+    return as_stored(source.inner) if isinstance(source, _Packing) else source
+
+
+def _ended(entry: Entry | Future[Entry | None]) -> Iterator[Entry]:
+    found = entry.result() if isinstance(entry, Future) else entry
+    if found is not None:
+        yield found

@@ -1,0 +1,233 @@
+"""A backend for which others stand in: reads that find nothing look there, and writes that fail go there.
+
+A write that home cannot take is put into a folder of its own in the first backend that takes it, and noted
+in a durable book before and after; only then is it acknowledged. Reads, descriptions and listings show what
+waits as if it were at home. Sending it home is not done here.
+
+What cannot be promised while home is away is refused: deleting, and writing only where nothing is, unless
+nobody else can have the name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import ClassVar
+
+from dashboard.storage.copying import read_back
+from dashboard.storage.driver import (
+    CopiesWithin,
+    CreatesBuckets,
+    DeletesUnchanged,
+    Driver,
+    KeepsFolders,
+    KeepsMetadata,
+    Links,
+    LooksBeforeCreating,
+    Reading,
+    ReadsInParallel,
+    ReadsRanges,
+    RefusesWrites,
+    SetsVisibility,
+    Writing,
+)
+from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, StorageError
+from dashboard.storage.naming import UniqueKey
+from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.paths import key_bytes
+from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+from dashboard.storage.wrappers.fallback import powers
+from dashboard.storage.wrappers.fallback.home import Falling
+from dashboard.storage.wrappers.fallback.reading import WaitingReading, info_of, token_of
+from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Content, Unsettled, is_away
+from dashboard.storage.wrappers.fallback.writing import FallbackWriting
+from dashboard.storage.wrapping import CONNECTION
+
+
+class Fallback(Falling):
+    """A backend with others behind it. Thread-safe. Closing it leaves the others open."""
+
+    forwards = CONNECTION | {
+        ChecksSettings,
+        KeepsUnfinished,
+        CreatesBuckets,
+        KeepsMetadata,
+        LooksBeforeCreating,
+        RefusesWrites,
+    }
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {
+            DeletesMany: powers.DeletesManyAtHome,
+            HasTiers: powers.TierAtHome,
+            HoldsTags: powers.TagsAtHome,
+            KeepsFolders: powers.FoldersOfBoth,
+            KeepsVersions: powers.VersionsAtHome,
+            Links: powers.LinksToHome,
+            ReadsRanges: powers.ReadsParts,
+            SetsVisibility: powers.VisibilityAtHome,
+            SignsUploads: powers.UploadsToHome,
+        }
+    )
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {
+            CopiesWithin: "What is to be copied may be waiting in another backend.",
+            DeletesUnchanged: "What is to be deleted may be waiting in another backend.",
+            ReadsInParallel: "What is elsewhere is read from its beginning for every part.",
+        }
+    )
+
+    def read(self, key: str, *, if_version: str | None = None) -> Reading:
+        """See ``Driver``. Of a chosen version only home, or what waits, is asked."""
+        self.check_key(key)
+        if (found := self._book.newest(key)) is not None:
+            if if_version is not None and if_version != token_of(found):
+                raise Changed(key)
+            with suppress(NotFound):
+                return WaitingReading(self._stand_ins.driver(found.stand_in).read(found.stored_key), found)
+            # It was sent home between the two.
+        return self.look(
+            key, lambda driver: driver.read(key, if_version=if_version), elsewhere=if_version is None
+        )
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See ``Driver``."""
+        self.check_key(key)
+        if (found := self._book.newest(key)) is not None:
+            with suppress(NotFound):
+                return info_of(self._stand_ins.driver(found.stand_in).stat(found.stored_key), found)
+        return self.look(key, lambda driver: driver.stat(key))
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        """See ``Driver``: what is at home and what waits, not what others hold. Raises while home is away."""
+        # Before home is listed: what goes home meanwhile is not missed.
+        waiting = {
+            each.key: Entry(each.key, each.size, each.since, token_of(each))
+            for each in self._book.under(prefix)
+            if key_bytes(each.key) > key_bytes(start_after)
+        }
+        told: set[str] = set()
+        left = iter(waiting)
+        following = next(left, None)
+        for entry in self.inner.list(prefix, start_after=start_after):
+            if self.ordered and following is not None:
+                here = key_bytes(entry.key)
+                while following is not None and key_bytes(following) < here:
+                    if following not in told:
+                        told.add(following)
+                        yield waiting[following]
+                    following = next(left, None)
+            if entry.key not in waiting:
+                yield entry
+            elif entry.key not in told:
+                told.add(entry.key)
+                yield waiting[entry.key]
+        yield from (entry for key, entry in waiting.items() if key not in told)
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``Driver``. Up to 1 GiB is held until the commit, in case home goes away meanwhile."""
+        self.check_key(key)
+        if create_only:
+            self._refuse_taken(key)
+            if self.alone or not isinstance(key, UniqueKey):
+                return self.inner.write(key, size=size, attributes=attributes, create_only=True)
+        return FallbackWriting(self, key, attributes, size, create_only=create_only)
+
+    def put(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
+        """See ``Driver``."""
+        self.check_key(key)
+        if create_only:
+            self._refuse_taken(key)
+            if self.alone or not isinstance(key, UniqueKey):
+                return self.inner.put(key, data, attributes=attributes, create_only=True)
+        with self.tries.trying(key, lambda: (_md5(data), len(data))):
+            return self._put(key, data, attributes, create_only=create_only)
+
+    def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> Written:
+        try:
+            with self.replacing(key) as succeeded:
+                written = self.inner.put(key, data, attributes=attributes, create_only=create_only)
+                succeeded()
+            self.recent.note(key, written.md5, len(data))
+            return written
+        except StorageError as error:
+            if not (is_away(error) or isinstance(error, Unsettled)):
+                raise
+            trouble = error
+        found = _md5(data), len(data)
+        self.recent.note(key, *found, trouble)
+
+        def send(driver: Driver, stored_key: str) -> Written:
+            return driver.put(stored_key, data, attributes=attributes)
+
+        return self.stand_in(key, send, found, attributes, trouble, create_only=create_only)
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``. Only home can delete: raises while it is away."""
+        self.check_key(key)
+        with self.replacing(key) as succeeded:
+            self.inner.delete(key)
+            succeeded()
+
+    def keeps_while_away(self) -> bool:
+        """See ``KeepsWhileAway``."""
+        return not self.alone
+
+    def stand_in(
+        self,
+        key: str,
+        send: Callable[[Driver, str], Written],
+        found: tuple[str, int],
+        attributes: Attributes | None,
+        trouble: StorageError,
+        *,
+        create_only: bool,
+    ) -> Written:
+        """Have the first backend that can take an object, of this MD5 and size, keep it; raises ``trouble``
+        if none can."""
+        if self.alone:
+            raise trouble
+        md5, size = found
+        content = Content(size, md5, attributes or Attributes(), self.recent.of(key), create_only)
+        for stand_in, driver in self._stand_ins.in_order(writing=True):
+            stored_key = _place_for(driver, key)
+            number = self._book.begin(key, stand_in, stored_key, content)
+            try:
+                written = send(driver, stored_key)
+                if not written.proven and read_back(driver, stored_key, stop=lambda: False) != md5:
+                    continue
+            except StorageError:
+                # What it may have left there is noted, and removed in time.
+                continue
+            self._book.kept(number)
+            return Written(key, size, md5)
+        raise trouble
+
+    def _refuse_taken(self, key: str) -> None:
+        if (found := self._book.newest(key)) is not None:
+            raise Exists(found.key)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _place_for(driver: Driver, key: str) -> str:
+    """A new key in the waiting folder, ending in the object's own where that backend can hold it."""
+    place = FOLDER + secrets.token_hex(12)
+    with suppress(InvalidKey):
+        driver.check_key(f"{place}/{key}")
+        return f"{place}/{key}"
+    return place

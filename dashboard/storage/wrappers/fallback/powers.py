@@ -1,0 +1,179 @@
+"""The powers of a backend for which others stand in: each looks at what waits before it asks home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from dashboard.storage.driver import KeepsFolders, Links, ReadsRanges, SetsVisibility
+from dashboard.storage.errors import NotFound, StorageError
+from dashboard.storage.net.ranges import check_range
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignedUpload,
+    SignsUploads,
+)
+from dashboard.storage.types import Visibility, Written
+from dashboard.storage.wrappers.common.versions import ForwardsVersions
+from dashboard.storage.wrappers.fallback.home import Falling
+from dashboard.storage.wrappers.fallback.standing_in import Hold, Unsettled, is_away
+
+
+class DeletesManyAtHome(Falling):
+    """Many objects go at once, and what waits for them."""
+
+    def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
+        """See ``DeletesMany``. What is on its way home is not deleted, and said so."""
+        assert isinstance(self.inner, DeletesMany)
+        held: dict[str, Hold | None] = {}
+        unsettled: dict[str, StorageError] = {}
+        failed: Mapping[str, StorageError] | None = None
+        try:
+            for key in keys:
+                try:
+                    held[key] = self._book.hold(key)
+                except Unsettled as error:
+                    unsettled[key] = error
+            failed = self.inner.delete_many(list(held))
+            return {**failed, **unsettled}
+        finally:
+            for key, hold in held.items():
+                if hold is not None and (failed is None or key in failed):
+                    self._book.release(hold)
+                elif hold is not None:
+                    self._book.forget(hold)
+
+
+class ReadsParts(Falling):
+    """Parts of what is at home or waits; of what others have, everything up to the part is read."""
+
+    def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
+        """See ``ReadsRanges``."""
+        assert isinstance(self.inner, ReadsRanges)
+        check_range(start, length)
+        if self._book.newest(key) is None:
+            try:
+                return self.inner.read_range(key, start, length, if_version=if_version)
+            except StorageError as error:
+                if if_version is not None or not (isinstance(error, NotFound) or is_away(error)):
+                    raise
+        found = bytearray()
+        with self.read(key, if_version=if_version) as reading:
+            for piece in reading.chunks():
+                found += memoryview(piece)[start : start + length - len(found)]
+                start = max(0, start - len(piece))
+                if len(found) == length:
+                    break
+        return bytes(found)
+
+
+class FoldersOfBoth(Falling):
+    """Folders at home, and those that will be there once what waits is."""
+
+    def make_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``."""
+        assert isinstance(self.inner, KeepsFolders)
+        self.inner.make_folder(folder)
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ``KeepsFolders``."""
+        assert isinstance(self.inner, KeepsFolders)
+        prefix = f"{folder}/" if folder else ""
+        below = (each.key.removeprefix(prefix).split("/") for each in self._book.under(prefix))
+        waiting = {names[0] for names in below if len(names) > 1}
+        for name in self.inner.folders(folder):
+            waiting.discard(name)
+            yield name
+        yield from sorted(waiting)
+
+    def remove_folder(self, folder: str) -> None:
+        """See ``KeepsFolders``. One in which something waits is made again when that goes home."""
+        assert isinstance(self.inner, KeepsFolders)
+        self.inner.remove_folder(folder)
+
+
+class LinksToHome(Falling):
+    """Addresses lead home, so none that expires is made of what is not there yet."""
+
+    def url(self, key: str) -> str:
+        """See ``Links``."""
+        assert isinstance(self.inner, Links)
+        return self.inner.url(key)
+
+    def temporary_url(self, key: str, *, seconds: int) -> str:
+        """See ``Links``. Raises a retryable error for what waits: the address would lead to older content."""
+        assert isinstance(self.inner, Links)
+        self.refuse_waiting(key, "temporary url")
+        return self.inner.temporary_url(key, seconds=seconds)
+
+
+class TagsAtHome(Falling):
+    """Tags of what is at home."""
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        """See ``HoldsTags``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, HoldsTags)
+        self.refuse_waiting(key, "tags")
+        return self.inner.tags(key)
+
+    def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
+        """See ``HoldsTags``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, HoldsTags)
+        self.refuse_waiting(key, "tags")
+        self.inner.set_tags(key, tags)
+
+
+class TierAtHome(Falling):
+    """The tier of what is at home."""
+
+    def tier(self, key: str) -> str:
+        """See ``HasTiers``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, HasTiers)
+        self.refuse_waiting(key, "tier")
+        return self.inner.tier(key)
+
+    def set_tier(self, key: str, tier: str) -> None:
+        """See ``HasTiers``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, HasTiers)
+        self.refuse_waiting(key, "tier")
+        self.inner.set_tier(key, tier)
+
+
+class VisibilityAtHome(Falling):
+    """Who may read what is at home."""
+
+    def visibility(self, key: str) -> Visibility:
+        """See ``SetsVisibility``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, SetsVisibility)
+        self.refuse_waiting(key, "visibility")
+        return self.inner.visibility(key)
+
+    def set_visibility(self, key: str, visibility: Visibility) -> None:
+        """See ``SetsVisibility``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, SetsVisibility)
+        self.refuse_waiting(key, "set visibility")
+        self.inner.set_visibility(key, visibility)
+
+
+class VersionsAtHome(ForwardsVersions, Falling):
+    """Older states are those at home; what waits is not one yet, and is not replaced by one."""
+
+    def restore_version(self, key: str, version: str) -> Written:
+        """See ``KeepsVersions``. Raises a retryable error for what waits."""
+        assert isinstance(self.inner, KeepsVersions)
+        self.refuse_waiting(key, "restore")
+        return self.inner.restore_version(key, version)
+
+
+class UploadsToHome(Falling):
+    """Uploads go straight home."""
+
+    def upload_url(
+        self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
+    ) -> SignedUpload:
+        """See ``SignsUploads``. Raises a retryable error for what waits: it would be read, not the upload."""
+        assert isinstance(self.inner, SignsUploads)
+        self.refuse_waiting(key, "upload url")
+        return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)

@@ -1,0 +1,84 @@
+"""A backend with all it has: what is at home, and what waits to be sent there. Nobody stands in for it.
+
+For looking at a backend as a whole: counting, comparing, migrating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import ClassVar, Self
+
+from dashboard.storage.driver import DeletesUnchanged, Writing
+from dashboard.storage.types import Attributes, Written
+from dashboard.storage.wrappers.fallback.driver import Fallback
+from dashboard.storage.wrappers.fallback.home import Falling, Replacing
+
+
+class _Replaces:
+    """A write at home whose commit ends the waiting of what waited for its key."""
+
+    def __init__(self, inner: Writing, replacing: Replacing) -> None:
+        self._inner = inner
+        self._replacing = replacing
+
+    def write(self, chunk: bytes) -> None:
+        """See ``Writing``."""
+        self._inner.write(chunk)
+
+    def commit(self) -> Written:
+        """See ``Writing``."""
+        with self._replacing as succeeded:
+            written = self._inner.commit()
+            succeeded()
+            return written
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+
+class _DeletesKnown(Falling):
+    """Deletes what was read at home."""
+
+    def delete_unchanged(self, key: str, version: str) -> None:
+        """See ``DeletesUnchanged``. Raises kind ``conflict`` for what waits."""
+        assert isinstance(self.inner, DeletesUnchanged)
+        self.refuse_waiting(key, "delete", retryable=False)
+        self.inner.delete_unchanged(key, version)
+
+
+class WithWaiting(Fallback):
+    """See above. What waits is deleted only once it is at home: that home has nothing newer is known then."""
+
+    alone = True
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
+        {**Fallback.adapts, DeletesUnchanged: _DeletesKnown}
+    )
+    withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
+        {power: why for power, why in Fallback.withholds.items() if power is not DeletesUnchanged}
+    )
+
+    def write(
+        self,
+        key: str,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing:
+        """See ``Driver``."""
+        self.check_key(key)
+        if create_only:
+            return super().write(key, size=size, attributes=attributes, create_only=True)
+        return _Replaces(self.inner.write(key, size=size, attributes=attributes), self.replacing(key))
+
+    def delete(self, key: str) -> None:
+        """See ``Driver``. Raises kind ``conflict`` for what waits."""
+        self.refuse_waiting(key, "delete", retryable=False)
+        self.inner.delete(key)

@@ -1,0 +1,262 @@
+"""What Azure can do beyond storing: settings of the account, many deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import urllib3
+from azure.storage.blob import (
+    AccountSasPermissions,
+    BlobServiceClient,
+    CorsRule,
+    ResourceTypes,
+    generate_account_sas,
+)
+
+from dashboard.errors import InvalidInput, Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.azure.driver import AzureDriver
+from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.library.backend import Backend
+from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.faults import FaultProxy
+from tests.storage.conftest import azure_on
+from tests.storage.objects import keys_of
+
+HERE = "https://www.example.org"
+
+
+@pytest.fixture
+def container(azurite: Azurite) -> str:
+    return azurite.new_container()
+
+
+@pytest.fixture
+def place(azurite: Azurite, container: str) -> Iterator[AzureDriver]:
+    driver = opened(azure_on(azurite, container, azurite.key))
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def service(azurite: Azurite) -> Iterator[BlobServiceClient]:
+    """The vendor's own client of the account, whose rules are gone afterwards."""
+    credential = {"account_name": ACCOUNT, "account_key": azurite.key}
+    with BlobServiceClient(azurite.endpoint, credential=credential) as client:
+        client.set_service_properties(cors=[])
+        yield client
+        client.set_service_properties(cors=[])
+
+
+@pytest.fixture
+def proxy(azurite: Azurite) -> Iterator[FaultProxy]:
+    with FaultProxy(azurite.endpoint.removesuffix(f"/{ACCOUNT}")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def watched(azurite: Azurite, container: str, proxy: FaultProxy) -> Iterator[AzureDriver]:
+    """A driver that talks through the fault proxy."""
+    driver = opened(azure_on(azurite, container, azurite.key, endpoint=f"{proxy.endpoint}/{ACCOUNT}"))
+    yield driver
+    driver.close()
+
+
+def opened(driver: Driver) -> AzureDriver:
+    assert isinstance(driver, AzureDriver)
+    return driver
+
+
+def rules(service: BlobServiceClient) -> list[tuple[str, str]]:
+    return [(rule.allowed_origins, rule.allowed_methods) for rule in service.get_service_properties()["cors"]]
+
+
+def account_token(azurite: Azurite, kinds: ResourceTypes, permission: str) -> str:
+    return generate_account_sas(
+        ACCOUNT,
+        azurite.key,
+        kinds,
+        AccountSasPermissions.from_string(permission),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+
+
+# Settings of the account
+
+
+def test_a_browser_may_upload_once_it_is_fixed_and_not_before(
+    place: AzureDriver, service: BlobServiceClient
+) -> None:
+    upload = place.upload_url("folder/a.txt", seconds=60, content_type="text/plain")
+    asks = {
+        "Origin": HERE,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": ",".join(upload.headers),
+    }
+    assert urllib3.request("OPTIONS", upload.url, headers=asks, retries=False).status == 403
+    cors, unfinished = place.findings(HERE)
+    assert cors.sentence == f"Browser uploads will fail: no CORS rule for {HERE}."
+    assert f"all containers of the account “{ACCOUNT}”" in cors.remedy
+    assert unfinished.good
+    assert "Azure itself" in unfinished.sentence
+    assert "lifecycle" in unfinished.remedy
+    for _ in range(2):
+        place.fix("cors", HERE)
+    assert rules(service) == [(HERE, "GET,HEAD,PUT")]
+    allowed = urllib3.request("OPTIONS", upload.url, headers=asks, retries=False)
+    assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (200, HERE)
+    assert all(each.good for each in place.findings(HERE))
+    assert not place.findings("https://other.example.org")[0].good
+
+
+def test_fixing_keeps_what_is_there(place: AzureDriver, service: BlobServiceClient) -> None:
+    theirs = CorsRule(["https://other.example.org"], ["GET", "PUT"], max_age_in_seconds=60)
+    strict = CorsRule(["*"], ["PUT", "GET"], allowed_headers=["content-*", "x-theirs"])
+    service.set_service_properties(cors=[theirs, strict], target_version="2023-11-03")
+    assert place.findings(HERE)[0].sentence == (
+        f"Browser uploads that send x-ms-blob-type will fail: the CORS rule for {HERE} does not allow that."
+    )
+    place.fix("cors", HERE)
+    assert rules(service) == [("https://other.example.org", "GET,PUT"), (HERE, "PUT"), ("*", "PUT,GET")]
+    after = service.get_service_properties()
+    assert after["cors"][0].max_age_in_seconds == 60
+    assert after["cors"][2].allowed_headers == "content-*,x-theirs"
+    assert after["target_version"] == "2023-11-03"
+    assert place.findings(HERE)[0].good
+
+
+def test_a_sixth_rule_is_not_offered(place: AzureDriver, service: BlobServiceClient) -> None:
+    service.set_service_properties(cors=[CorsRule([f"https://{n}.example.org"], ["GET"]) for n in range(5)])
+    cors = place.findings(HERE)[0]
+    assert not cors.fixable
+    assert "takes no more" in cors.remedy
+    with pytest.raises(StorageError) as caught:
+        place.fix("cors", HERE)
+    assert caught.value.kind is Kind.CONFLICT
+    assert len(rules(service)) == 5
+
+
+def test_a_token_for_a_container_is_told_that_it_cannot_see_the_account(
+    azurite: Azurite, container: str
+) -> None:
+    inner = ResourceTypes(container=True, object=True)
+    for token in (azurite.sas(container, "racwdl"), account_token(azurite, inner, "rwl")):
+        driver = opened(azure_on(azurite, container, token))
+        cors = driver.findings(HERE)[0]
+        assert "could not be seen" in cors.sentence
+        assert "whole account" in cors.sentence
+        assert "account's key" in cors.remedy
+        assert not cors.good
+        assert not cors.fixable
+        with pytest.raises(StorageError) as caught:
+            driver.fix("cors", HERE)
+        assert caught.value.kind is Kind.DENIED
+
+
+def test_a_token_for_the_service_sees_it_and_changes_it_where_it_may(
+    azurite: Azurite, container: str, service: BlobServiceClient
+) -> None:
+    everything = ResourceTypes(service=True, container=True, object=True)
+    looks = opened(azure_on(azurite, container, account_token(azurite, everything, "r")))
+    assert looks.findings(HERE)[0].fixable
+    with pytest.raises(StorageError) as caught:
+        looks.fix("cors", HERE)
+    assert caught.value.kind is Kind.DENIED
+    assert "Write, on the service" in caught.value.remedy
+    writes = opened(azure_on(azurite, container, account_token(azurite, everything, "rw")))
+    writes.fix("cors", HERE)
+    assert looks.findings(HERE)[0].good
+
+
+def test_a_look_that_nobody_answers_is_an_error_and_an_unknown_finding_is_not_fixed(
+    watched: AzureDriver, proxy: FaultProxy
+) -> None:
+    proxy.reset(key="comp=properties", times=None)
+    with pytest.raises(StorageError) as caught:
+        watched.findings(HERE)
+    assert caught.value.kind is Kind.UNREACHABLE
+    for name in ("weather", "unfinished-uploads"):
+        with pytest.raises(InvalidInput):
+            watched.fix(name, HERE)
+
+
+# Many at once
+
+
+def batches(proxy: FaultProxy) -> int:
+    return sum("comp=batch" in target for _, target in proxy.seen)
+
+
+def test_more_than_256_go_in_several_requests(watched: AzureDriver, proxy: FaultProxy) -> None:
+    odd = ["ü & <x>.txt", "a//b", "a%2Fb", " spaces ", "#?", "+plus", "a\u2028b", "deep/er/x"]
+    keys = [*odd, *(f"k{number:03}" for number in range(255))]
+    for key in [*keys[:20], "kept"]:
+        watched.put(key, b"x")
+    proxy.clear()
+    assert watched.delete_many(iter([*keys, odd[0]])) == {}
+    assert [method for method, _ in proxy.seen] == ["POST", "POST"]
+    assert batches(proxy) == 2
+    assert keys_of(watched) == ["kept"]
+    assert watched.delete_many([]) == {}
+
+
+def test_a_token_for_the_container_deletes_many_and_a_weaker_one_is_refused(
+    azurite: Azurite, container: str, place: AzureDriver
+) -> None:
+    for key in ("a", "b"):
+        place.put(key, b"x")
+    reads = opened(azure_on(azurite, container, azurite.sas(container, "rl")))
+    failed = reads.delete_many(["a", "b", "dot."])
+    assert {key: error.kind for key, error in failed.items()} == {
+        "a": Kind.DENIED,
+        "b": Kind.DENIED,
+        "dot.": Kind.INVALID_KEY,
+    }
+    assert "permission Delete" in failed["a"].remedy
+    assert keys_of(place) == ["a", "b"]
+    deletes = opened(azure_on(azurite, container, azurite.sas(container, "racwdl")))
+    assert deletes.delete_many(["a", "b", "c"]) == {}
+    assert keys_of(place) == []
+
+
+def test_what_cannot_be_deleted_is_told_by_key_and_the_others_go(
+    azurite: Azurite, container: str, place: AzureDriver
+) -> None:
+    for key in ("a", "held", "b"):
+        place.put(key, b"x")
+    lease = azurite.client(container).get_blob_client("held").acquire_lease(lease_duration=-1)
+    failed = place.delete_many(["a", "held", "b"])
+    assert {key: error.kind for key, error in failed.items()} == {"held": Kind.CONFLICT}
+    assert "“held”" in failed["held"].reason
+    assert keys_of(place) == ["held"]
+    lease.break_lease(0)
+
+
+def test_a_server_without_batches_deletes_one_by_one(watched: AzureDriver, proxy: FaultProxy) -> None:
+    for status in (404, 403, 400):
+        for key in ("a", "b"):
+            watched.put(key, b"x")
+        proxy.answer(status, "nonsense", key="comp=batch")
+        assert watched.delete_many(["a", "b", "c"]) == {}
+        assert keys_of(watched) == []
+
+
+def test_an_answer_that_is_no_batch_claims_nothing(watched: AzureDriver, proxy: FaultProxy) -> None:
+    watched.put("a", b"x")
+    proxy.answer(202, "nonsense", key="comp=batch", times=None)
+    failed = watched.delete_many(["a"])
+    assert failed["a"].kind is Kind.UNREACHABLE
+    assert keys_of(watched) == ["a"]
+
+
+def test_no_container_is_not_many_failures(azurite: Azurite) -> None:
+    with pytest.raises(PlaceMissing):
+        opened(azure_on(azurite, "no-such-container", azurite.key)).delete_many(["a", "b"])
+
+
+def test_azure_may_keep_versions_that_this_driver_does_not_show(place: AzureDriver) -> None:
+    with pytest.raises(Unsupported) as caught:
+        Backend("b", place).versions()
+    assert "portal" in caught.value.reason

@@ -1,0 +1,207 @@
+"""What servers say is bounded and checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from dashboard.storage.errors import Damaged
+from dashboard.storage.net import answers
+from dashboard.storage.net.answers import (
+    LONGEST,
+    Foreign,
+    Pages,
+    Unreadable,
+    entry_in,
+    joined,
+    json_object,
+    no_more_than,
+    size_in,
+    xml_root,
+)
+from dashboard.storage.types import Entry
+
+MIB = 1024 * 1024
+
+
+def peak(call: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+JUST_LET_THROUGH = {
+    "elements with attributes": b"<r>" + b'<a b="c"/>' * 99_000 + b"</r>",
+    "attributes of one element": b"<r " + b" ".join(b'a%d="xyz"' % n for n in range(99_000)) + b"/>",
+    "namespaces": b'<r xmlns:n="%b">%b</r>' % (b"u" * 90, b"".join(b"<n:a%d/>" % n for n in range(99_000))),
+    "text": b"<r>" + b"x" * (LONGEST - 7) + b"</r>",
+    "lists": b'{"a":[' + b",".join([b"[]"] * 245_000) + b"]}",
+    "fields": b"{" + b",".join(b'"%05d":1' % n for n in range(160_000)) + b"}",
+    "numbers": b'{"a":[' + b",".join(b"%d.5" % n for n in range(490_000)) + b"]}",
+    "wide text": json.dumps({"a": "\U0001f600" + "x" * (MIB * 5)}, ensure_ascii=False).encode(),
+}
+
+
+@pytest.mark.parametrize("body", JUST_LET_THROUGH.values(), ids=JUST_LET_THROUGH)
+def test_what_is_let_through_stays_small_in_memory(body: bytes) -> None:
+    assert len(body) <= LONGEST
+    assert peak(lambda: (xml_root if body[:1] == b"<" else json_object)(body)) < 56 * MIB
+
+
+REFUSED = {
+    "too many elements": b"<r>" + b"<a/>" * 100_001 + b"</r>",
+    "too many attributes": b"<r " + b" ".join(b"a%d='x'" % n for n in range(100_001)) + b"/>",
+    "a long namespace": b'<r xmlns:n = "' + b"u" * 400 + b'"><n:a/></r>',
+    "a long namespace of its own": b"<r><b xmlns='" + b"u" * 400 + b"'><a/></b></r>",
+    "too many bytes": b"<r>" + b"x" * LONGEST + b"</r>",
+    "a document type": b"<!DOCTYPE r [<!ENTITY a 'b'>]><r>&a;</r>",
+    "too many lists": b'{"a":[' + b"[]," * 300_000 + b"1]}",
+    "too much JSON": b'{"a":"' + b"x" * LONGEST + b'"}',
+}
+
+
+@pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
+def test_what_would_fill_the_memory_is_not_even_parsed(body: bytes) -> None:
+    with pytest.raises(Unreadable) as caught:
+        (xml_root if body[:1] == b"<" else json_object)(body)
+    assert not isinstance(caught.value, Foreign)
+
+
+# The last three take an unlucky search longer than anybody waits.
+FOREIGN = {
+    "nothing": b"",
+    "a web page": b"<html><p></html>",
+    "a list": b"[]",
+    "half an object": b'{"a":',
+    "depth": b"[" * 100_000,
+    "UTF-16": b"\xff\xfe<\0r\0",
+    "prefixes": b"<r " + b"xmlns:" * 200_000 + b"/>",
+    "a prefix": b"<r xmlns:" + b"xmlns" * 200_000 + b"/>",
+    "spaces": b"<r " + (b"xmlns" + b" " * 5000) * 200 + b"/>",
+}
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+def test_what_is_of_another_kind_is_told_apart(body: bytes) -> None:
+    for read in (xml_root, json_object):
+        with pytest.raises(Foreign):
+            read(body)
+
+
+def test_a_page_of_the_longest_names_is_read() -> None:
+    row = "<Contents><Key>%s</Key><LastModified>2026-11-21T09:30:05.000Z</LastModified>"
+    row += "<ETag>&quot;%s&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><Size>1</Size>"
+    row += "<Owner><ID>%s</ID></Owner></Contents>"
+    name, tag = "%3D" * 1024, "d" * 32
+    assert len(xml_root(f"<R>{(row % (name, tag, tag * 2)) * 1000}</R>".encode())) == 1000
+    names = [{"name": "=" * 1024, "size": "1", "updated": "2026", "generation": "1" * 16}] * 1000
+    assert len(json_object(json.dumps({"items": names}).encode())["items"]) == 1000
+
+
+@pytest.mark.parametrize("value", ["0", "17", 17, str(2**62)])
+def test_sizes(value: object) -> None:
+    assert size_in(value) == int(str(value))
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", -1, "", None, True, 1.5, "1.0", "1e3", " 1", "٣", str(2**63), 2**70, [1]]
+)
+def test_what_is_no_size(value: object) -> None:
+    with pytest.raises(Unreadable):
+        size_in(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "etag"),
+    [("", 1, "e"), (None, 1, "e"), ("x" * 5000, 1, "e"), ("a", -1, "e"), ("a", 1, "e" * 2000)],
+)
+def test_rows_that_no_server_can_mean(key: object, size: object, etag: object) -> None:
+    with pytest.raises(Unreadable):
+        entry_in(key, size, None, etag)
+    assert entry_in("a", "1", 2.0, "") == Entry("a", 1, 2.0, None)
+
+
+def taken(*pages: tuple[list[str], str]) -> None:
+    seen = Pages()
+    for keys, token in pages:
+        seen.take(keys, token)
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [(["a", "b"], "1"), (["c"], "")],
+        [(["a"], "1"), ([], "2"), (["b"], "")],
+        # As AWS orders, and as servers do that keep folders: a/x before a-b.
+        [(["a-b"], "1"), (["a/x"], "2"), (["a0"], "")],
+        [(["a/x"], "1"), (["a-b"], "2"), (["a0"], "")],
+        # By time of modification, as some do: there never was an order to keep.
+        [(["z", "c"], "1"), (["x", "a"], "2"), (["b", "y"], "")],
+    ],
+)
+def test_listings_as_servers_really_make_them(pages: list[tuple[list[str], str]]) -> None:
+    taken(*pages)
+
+
+def test_one_key_may_be_on_several_pages_where_something_else_tells_its_rows_apart() -> None:
+    seen = Pages()
+    seen.take(["a", "a"], "1", first="a 3")
+    seen.take(["a"], "", first="a 1")
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [(["b", "c"], "1"), (["a"], "")],
+        [(["a/y"], "1"), (["a/x"], "")],
+        [(["a"], "1"), (["b"], "1")],
+        [(["a"], "1"), (["b"], "2"), (["c"], "3"), (["d"], "1")],
+        [(["z", "a"], "1"), (["c", "b"], "2"), (["z", "a"], "3")],
+        [([], str(number)) for number in range(2000)],
+    ],
+)
+def test_listings_that_lead_nowhere(pages: list[tuple[list[str], str]]) -> None:
+    with pytest.raises(Unreadable):
+        taken(*pages)
+
+
+def test_a_circle_is_noticed_behind_more_tokens_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_MOST_KNOWN", 50)
+    seen, asked = Pages(), 0
+
+    def until_refused() -> None:
+        nonlocal asked
+        for asked in range(10_000):
+            seen.take([f"{asked:08}"], str(asked if asked < 300 else 300 + asked % 70))
+
+    with pytest.raises(Unreadable, match="circle"):
+        until_refused()
+    assert asked < 1000
+
+
+def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
+    whole = bytes(MIB)
+    assert joined(iter([])) == b""
+    assert joined([whole]) is whole
+    assert joined([b"ab", b"c", b"de"]) == b"abcde"
+    assert peak(lambda: joined(whole[at : at + 2] for at in range(0, MIB, 2))) < 4 * MIB
+
+
+def test_content_ends_at_its_size() -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"12345"
+
+    arrived = []
+    with pytest.raises(Damaged, match="more arrived"):
+        arrived.extend(no_more_than("a", 12, endless()))
+    assert b"".join(arrived) == b"1234512345"
+    assert b"".join(no_more_than("a", 5, iter([b"12", b"345"]))) == b"12345"
+    with pytest.raises(Damaged, match="4 arrived"):
+        list(no_more_than("a", 5, iter([b"12", b"34"])))

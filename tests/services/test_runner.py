@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +52,8 @@ def await_copied(services: Services, number: int, objects: int) -> Progress:
 
 def leftovers(root: Path, expected: int) -> list[Path]:
     """Files there are beyond the expected number; all of them when they do not fit."""
-    files = [path for path in root.rglob("*") if path.is_file()]
+    # The runner may be removing its empty working folder at this moment, which os.walk passes over.
+    files = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
     return [] if len(files) == expected else files
 
 

@@ -23,10 +23,10 @@ from django.core.files.storage import Storage as DjangoStorage
 from django.utils.module_loading import import_string
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import KeepsFolders
 from dashboard.storage.drivers.common.content_types import guessed_type
 from dashboard.storage.errors import Exists, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
+from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
 from dashboard.storage.library.open_files import ObjectWriter, open_file
 from dashboard.storage.library.operations import Operations
@@ -193,12 +193,7 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
             return self.backend.exists(plain) or self._is_directory(plain)
 
     def _is_directory(self, name: str) -> bool:
-        if next(self.backend.list(f"{name}/"), None) is not None:
-            return True
-        backend = self.backend
-        return isinstance(backend.driver, KeepsFolders) and name in backend.directories(
-            posixpath.dirname(name)
-        )
+        return Folders(self.backend.driver).has(name)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
         """The names of the directories and of the files directly in a directory."""

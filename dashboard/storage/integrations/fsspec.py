@@ -21,6 +21,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import KeepsFolders
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.library.backend import Backend
+from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
 from dashboard.storage.types import Entry
 
@@ -107,7 +108,7 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             try:
                 seen = backend.stat(key)
             except NotFound:
-                if not _is_directory(backend, key):
+                if not Folders(backend.driver).has(key):
                     raise
                 return _directory(f"{name}/{key}")
             entry = Entry(key, seen.size, seen.modified, seen.etag)
@@ -320,12 +321,6 @@ def _keep_parent(backend: Backend, key: str) -> None:
 
 def _keeps_folders(backend: Backend) -> bool:
     return isinstance(backend.driver, KeepsFolders)
-
-
-def _is_directory(backend: Backend, key: str) -> bool:
-    if next(backend.list(f"{key}/"), None) is not None:
-        return True
-    return key in backend.directories(key.rpartition("/")[0])
 
 
 def _directory(name: str) -> dict[str, Any]:

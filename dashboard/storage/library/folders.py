@@ -39,6 +39,14 @@ class Folders:
                     seen.add(found)
                     yield found
 
+    def has(self, directory: str) -> bool:
+        """Whether there is such a directory: something lies below it, or it is kept without."""
+        path = _named(directory)
+        if next(self._driver.list(f"{path}/"), None) is not None:
+            return True
+        above, _, name = path.rpartition("/")
+        return isinstance(self._driver, KeepsFolders) and name in self._driver.folders(above)
+
     def make(self, directory: str) -> None:
         """See ``Operations.make_directory``."""
         path = _named(directory)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.drivers.local.policy import below, overlap
 from dashboard.storage.options import Option, OptionType, Preset
 
 LOCAL_OPTIONS = (
@@ -98,13 +99,13 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
             remedy="Choose a folder made for these files.",
         )
     for system in _NOT_FOR_FILES:
-        if _same_or_below(real, system):
+        if below(real, system):
             raise InvalidInput(
                 field, f"“{system}” belongs to the operating system and holds no files to keep."
             )
     for forbidden in forbidden_roots:
         other = os.path.realpath(forbidden)
-        if _same_or_below(real, other) or _same_or_below(other, real):
+        if overlap(real, other):
             raise InvalidInput(
                 field,
                 f"“{root}” holds Stowage's own database or key.",
@@ -122,7 +123,3 @@ def _refuse_a_file(field: str, root: str) -> None:
         return
     if not stat.S_ISDIR(mode):
         raise InvalidInput(field, f"“{root}” is not a folder.")
-
-
-def _same_or_below(path: str, ancestor: str) -> bool:
-    return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")

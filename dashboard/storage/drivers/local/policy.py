@@ -35,13 +35,11 @@ class FolderPolicy:
         if refused := self._refusal(os.path.realpath(path), path):
             raise InvalidInput(field, refused[0], remedy=refused[1])
 
-    def check_open(self, folder: int, shown: str, operation: str) -> str:
-        """As :meth:`check`, for an open folder, whatever path led to it; returns where it really is. Raises
+    def check_open(self, real: str, shown: str, operation: str) -> None:
+        """As :meth:`check`, for an open folder that really is at ``real``, whatever path led to it. Raises
         kind ``denied``."""
-        real = _where(folder, shown)
         if refused := self._refusal(real, shown):
             raise _denied(*refused, operation, shown)
-        return real
 
     def own_folders(self) -> frozenset[Identity]:
         """The folders that the console's own files are in."""
@@ -56,12 +54,12 @@ class FolderPolicy:
 
     def _refusal(self, real: str, shown: str) -> tuple[str, str] | None:
         for path in self.own:
-            if _overlap(real, os.path.realpath(path)):
+            if overlap(real, os.path.realpath(path)):
                 return f"“{shown}” holds Stowage's own database or key, or is inside of them.", _CHOOSE
         for path in self.system:
-            if _overlap(real, os.path.realpath(path)):
+            if overlap(real, os.path.realpath(path)):
                 return f"“{shown}” belongs to the system or to a program: “{path}” is there.", _CHOOSE
-        if self.allowed and not any(_below(real, os.path.realpath(path)) for path in self.allowed):
+        if self.allowed and not any(below(real, os.path.realpath(path)) for path in self.allowed):
             return (
                 f"“{shown}” is not in a folder that backends may use.",
                 f"Choose one in {' or '.join(f'“{path}”' for path in self.allowed)}, or add it to "
@@ -92,7 +90,8 @@ def _denied(reason: str, remedy: str, operation: str, subject: str) -> StorageEr
     return StorageError(Kind.DENIED, reason, operation=operation, subject=subject, remedy=remedy)
 
 
-def _where(folder: int, path: str) -> str:
+def where(folder: int, path: str) -> str:
+    """Where an open folder really is; ``path`` is what led to it."""
     try:
         return os.readlink(f"/proc/self/fd/{folder}")
     except OSError:
@@ -111,9 +110,11 @@ def _identities(paths: set[str]) -> frozenset[Identity]:
     return frozenset(found)
 
 
-def _overlap(one: str, other: str) -> bool:
-    return _below(one, other) or _below(other, one)
+def overlap(one: str, other: str) -> bool:
+    """Whether one of two real paths is the other, or inside it."""
+    return below(one, other) or below(other, one)
 
 
-def _below(path: str, ancestor: str) -> bool:
+def below(path: str, ancestor: str) -> bool:
+    """Whether a real path is this folder or inside it."""
     return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")

@@ -15,7 +15,7 @@ from threading import Lock
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.names import ExactNames
-from dashboard.storage.drivers.local.policy import ANYWHERE, Identity, own_file
+from dashboard.storage.drivers.local.policy import ANYWHERE, Identity, own_file, where
 from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
@@ -100,9 +100,10 @@ class Tree:
     def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
         """Every time, because another folder may be there by now; quickly where it is the one of before."""
         if self.policy.own or self.policy.allowed:
-            allowed = self._allowed
-            if not allowed or not _is_at(fd, allowed):
-                self._allowed = self.policy.check_open(fd, self.shown, operation)
+            real = where(fd, self.shown)
+            if real != self._allowed:
+                self.policy.check_open(real, self.shown, operation)
+                self._allowed = real
             self._refuse_own_folder(found, self.shown, operation)
 
     def _refuse_own_folder(self, found: os.stat_result, shown: str, operation: str) -> None:
@@ -240,13 +241,6 @@ class Tree:
                 return
             finally:
                 os.close(fd)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}") == path
-    except OSError:
-        return False
 
 
 def sync_folder(fd: int) -> None:

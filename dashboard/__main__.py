@@ -1,4 +1,4 @@
-"""``stowage`` and ``python -m dashboard``: the composition root handed to the command line.
+"""``stowage`` and ``python -m dashboard``: the command line, handed what it may not import.
 
 The web and database parts load when a command needs them, so that ``stowage --help`` is quick.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dashboard.errors import StowageError
-from dashboard.services.composition import Composition
 from dashboard.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -24,16 +23,17 @@ def main() -> None:
         _child(arguments[0], arguments[1:])
         return
     from dashboard.cli import stowage
+    from dashboard.cli.frame import Program
 
-    stowage(obj=Composition(_open_services, _serve))
+    stowage(obj=Program(_open_services, _serve))
 
 
 def _child(name: str, arguments: list[str]) -> None:
     # Without the command line's own imports: it has to be back at work quickly after a crash.
-    from dashboard.app import run_child, run_web
+    from dashboard.children import run_runner, run_web
 
     try:
-        (run_web if name == "web" else run_child)(arguments)
+        (run_web if name == "web" else run_runner)(arguments)
     except (StowageError, SettingsError) as error:
         sys.exit(str(error))
 

@@ -14,8 +14,8 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
+from dashboard.children import FAILED, GREETING, READY, command, exit_in_order
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.child import Supervisor
 from dashboard.services import logs
@@ -24,11 +24,6 @@ from dashboard.settings import Settings
 PACKAGE = Path(__file__).resolve().parent
 FILES = 4096
 """Open files that web server and runner may have, where the system allows as many."""
-
-READY = "stowage web: ready"
-GREETING = "stowage web: say "
-FAILED = "stowage web: failed "
-"""How the web server's lines for its parent begin; all others are log lines."""
 
 
 class _News:
@@ -54,8 +49,10 @@ class _News:
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """See ``Composition.serve``. To be called on the main thread.
+    """Everything ``stowage run`` does; returns after SIGTERM or SIGINT. To be called on the main thread.
 
+    ``announce`` is called with each line a person is to read (the address, the setup code). Raises
+    ``StowageError`` with a sentence, such as for a port that is in use.
     A child that dies is started again. The listening sockets belong to this process: meanwhile the port is
     kept, and newcomers wait.
     """
@@ -68,14 +65,14 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     web = Supervisor(
         news.take,
         # Greeting makes a new setup code: only until one was told.
-        command=lambda: _command("web", settings, *bound, *(() if news.heard.is_set() else ("--greet",))),
+        command=lambda: command("web", settings, *bound, *(() if news.heard.is_set() else ("--greet",))),
         cwd=PACKAGE.parent,
         name="web server",
         pass_fds=numbers,
     )
-    runner = Supervisor(_relay, command=_command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
+    runner = Supervisor(_relay, command=command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+        signal.signal(number, exit_in_order)
     try:
         web.start()
         _await(web, news)
@@ -93,19 +90,6 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         other.join()
         for each in sockets:
             each.close()
-
-
-def to_parent(beginning: str, text: str = "") -> None:
-    """Say something to the process that watches this one."""
-    print(beginning + text, flush=True)  # noqa: T201
-
-
-def leave(*_: object) -> NoReturn:
-    """End this process in good order; a handler of signals."""
-    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(0)
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
@@ -162,19 +146,6 @@ def _refused(settings: Settings, error: OSError) -> StowageError:
     else:
         reason, remedy = "is not an address of this machine", "Try --host 127.0.0.1, or 0.0.0.0 for all."
     return StowageError(Kind.CONFLICT, f"{where} {reason}.", operation="listen", subject=where, remedy=remedy)
-
-
-def _command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
-    """How a child of this process is started, with the same settings."""
-    return (
-        *(sys.executable, "-m", "dashboard", name, *more),
-        *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
-        *("--host", settings.host, "--port", str(settings.port)),
-        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
-        *("--secure-cookies", str(int(settings.secure_cookies))),
-        *("--trusted-proxies", str(settings.trusted_proxies)),
-        *("--hosts", ",".join(settings.hosts)),
-    )
 
 
 def _relay(line: str) -> None:

@@ -7,6 +7,7 @@ import pwd
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -20,18 +21,26 @@ from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Overrides, Settings, SettingsError
 
 if TYPE_CHECKING:
-    from dashboard.services.composition import Composition
     from dashboard.services.services import Services
 
 DONE, WITH_ERRORS, WRONG_USE = 0, 1, 2
 """The exit codes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What commands use of the floors above them, which they may not import: ``app.open_services`` and
+    ``serving.serve``. The outermost group takes it as ``obj``."""
+
+    open_services: Callable[[Settings], Services]
+    serve: Callable[[Settings, Callable[[str], None]], None]
+
+
 class Invocation:
     """One run of the command: where it prints, who acts, and the services, opened on first use."""
 
-    def __init__(self, composition: Composition, *, as_json: bool = False) -> None:
-        self.composition = composition
+    def __init__(self, program: Program, *, as_json: bool = False) -> None:
+        self.program = program
         self.out = Output(as_json)
         self.instance: Path | None = None
         self.debug = False
@@ -50,7 +59,7 @@ class Invocation:
         settings = self.settings()
         # What the console notes in passing would only be noise between a command's own lines.
         logs.configure("warning" if settings.log_level == "info" else settings.log_level)
-        return self.composition.open_services(settings)
+        return self.program.open_services(settings)
 
     @cached_property
     def actor(self) -> Actor:
@@ -95,7 +104,7 @@ class Frame(Group):
     group_class = Group
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
-        """Run ``sys.argv`` (or ``args``) on the composition given as ``obj``, and exit."""
+        """Run ``sys.argv`` (or ``args``) on the ``Program`` given as ``obj``, and exit."""
         arguments = list(sys.argv[1:] if args is None else args)
         # Errors in the arguments themselves arise before the option has been read.
         invocation = Invocation(extra.pop("obj"), as_json="--json" in arguments)

@@ -28,5 +28,5 @@ def run(invocation: Invocation, host: str | None, port: int | None) -> None:
     if port is not None:
         given["port"] = port
     settings = invocation.settings(**given)
-    invocation.composition.serve(settings, invocation.out.say)
+    invocation.program.serve(settings, invocation.out.say)
     invocation.out.document({"stopped": True})

@@ -1,4 +1,4 @@
-"""Everything the console and the command line may ask for, put together by ``dashboard.app``."""
+"""Everything the console and the command line may ask for, put together in one place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
+from dashboard.services.backends.checks import Checks
+from dashboard.services.backends.local_folders import folder_policy
 from dashboard.services.backends.place_settings import PlaceSettings
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.service import Backends
 from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
-from dashboard.services.foundation import lay
 from dashboard.services.homecoming import Homecoming
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
@@ -19,9 +20,11 @@ from dashboard.services.migrations.leftovers import Leftovers
 from dashboard.services.migrations.service import Migrations
 from dashboard.services.migrations.work import MigrationWork
 from dashboard.services.people.accounts import Accounts
+from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
 from dashboard.services.runner import Runner
 from dashboard.settings import Settings
+from dashboard.vault.keyring import KeyFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Services:
     keys: Keys
     backends: Backends
     status: StatusBoard
+    checks: Checks
     activation: Activation
     probes: Probes
     place_settings: PlaceSettings
@@ -50,37 +54,52 @@ class Services:
         self.database.close()
 
 
-def compose(settings: Settings, database: Database) -> Services:
-    """Put all services together over an open database; on the very first run this makes the key."""
-    base = lay(settings, database)
-    activation = Activation(database, base.audit, base.backends)
-    migrations = Migrations(database, base.audit)
-    work = MigrationWork(database, base.audit, base.backends, most_workers=settings.max_workers)
-    homecoming = Homecoming(database, base.audit, base.backends)
-    runner = Runner(
-        settings.instance,
-        jobs=Jobs(database),
-        keys=base.keys,
-        checks=base.checks,
-        migrations=migrations,
-        work=work,
-        activation=activation,
-        homecoming=homecoming,
-        leftovers=Leftovers(database, base.backends, base.keys),
-    )
+def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
+    """Put all services together over an open database whose tables are there; on the very first run this
+    makes the key. A missing or foreign key is no error here: see ``keys.state``."""
+    audit = AuditLog(database)
+    keys = Keys(database, KeyFile(settings.key_file), audit)
+    keys.prepare()
+    accounts = Accounts(database, audit, keys, passwords)
+    caches = settings.instance / "cache"
+    backends = Backends(database, audit, keys, folders=folder_policy(settings), caches=caches)
+    status = StatusBoard(database)
+    checks = Checks(backends, status, keys)
+    activation = Activation(database, audit, backends)
+    migrations = Migrations(database, audit)
+    homecoming = Homecoming(database, audit, backends)
     return Services(
         settings=settings,
         database=database,
-        setup=base.setup,
-        accounts=base.accounts,
-        audit=base.audit,
-        keys=base.keys,
-        backends=base.backends,
-        status=base.status,
+        setup=Setup(
+            settings,
+            database=database,
+            audit=audit,
+            keys=keys,
+            accounts=accounts,
+            backends=backends,
+            checks=checks,
+        ),
+        accounts=accounts,
+        audit=audit,
+        keys=keys,
+        backends=backends,
+        status=status,
+        checks=checks,
         activation=activation,
-        probes=base.probes,
-        place_settings=base.place_settings,
+        probes=Probes(database, audit, backends, status),
+        place_settings=PlaceSettings(database, audit, backends),
         migrations=migrations,
         homecoming=homecoming,
-        runner=runner,
+        runner=Runner(
+            settings.instance,
+            jobs=Jobs(database),
+            keys=keys,
+            checks=checks,
+            migrations=migrations,
+            work=MigrationWork(database, audit, backends, most_workers=settings.max_workers),
+            activation=activation,
+            homecoming=homecoming,
+            leftovers=Leftovers(database, backends, keys),
+        ),
     )

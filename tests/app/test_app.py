@@ -1,4 +1,4 @@
-"""The composition root: one application from settings, nothing started, nothing assumed."""
+"""The program root: one application from settings, nothing started, nothing assumed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from flask import Flask, request
 
 from dashboard.app import create_app, open_services, open_storage
+from dashboard.cli.frame import Program
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.service import Draft
-from dashboard.services.composition import Composition
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 
@@ -76,8 +76,8 @@ def test_a_folder_that_cannot_be_used_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_the_command_line_gets_everything_through_one_value(tmp_path: Path) -> None:
-    composition = Composition(open_services, lambda _settings, _announce: None)
-    services = composition.open_services(settings(tmp_path))
+    program = Program(open_services, lambda _settings, _announce: None)
+    services = program.open_services(settings(tmp_path))
     services.close()
     services.close()
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from dashboard.app import open_services
 from dashboard.cli import stowage
-from dashboard.services.composition import Composition
+from dashboard.cli.frame import Program
 from dashboard.serving import serve
 
 PASSWORD = "a long enough pass phrase"
@@ -47,7 +47,7 @@ def command_line(instance: Path) -> Cli:
                 stowage,
                 ["--instance", str(instance), *arguments],
                 input=input,
-                obj=Composition(open_services, serve),
+                obj=Program(open_services, serve),
             )
         return Answer(result.exit_code, result.stdout, result.stderr)
 

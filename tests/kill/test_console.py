@@ -57,7 +57,7 @@ def test_it_ends_cleanly_on_sigterm_and_takes_the_runner_along(console: ConsoleP
 SLOW = """
 import sys, time
 from pathlib import Path
-from dashboard import app
+from dashboard import children, web
 from dashboard.settings import Settings
 
 def page():
@@ -65,8 +65,12 @@ def page():
     time.sleep(1)
     return "x" * 8_000_000
 
-app._dress = lambda slow, settings, services: slow.add_url_rule("/", view_func=page)
-app.run_web(["--instance", sys.argv[1], "--sockets", sys.argv[2]])
+def register(app, services):
+    app.extensions[web.context.EXTENSION] = services
+    app.add_url_rule("/", view_func=page)
+
+web.register = register
+children.run_web(["--instance", sys.argv[1], "--sockets", sys.argv[2]])
 """
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from dashboard.services.database import Database, prepare_instance
-from dashboard.services.foundation import Foundation, lay
 from dashboard.services.people.passwords import Passwords
 from dashboard.services.permissions import Actor, Role
+from dashboard.services.services import Services, compose
 from dashboard.settings import Settings
 from tests.services.database_file import opened
 
@@ -31,7 +31,7 @@ class Console:
 
     settings: Settings
     database: Database
-    services: Foundation
+    services: Services
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def started(folder: Path, *, hasher: PasswordHasher = QUICK) -> Iterator[Console
     settings = Settings.from_env({}, instance=folder)
     prepare_instance(settings)
     with opened(folder) as database:
-        services = lay(settings, database, passwords=Passwords(hasher))
+        services = compose(settings, database, passwords=Passwords(hasher))
         try:
             yield Console(settings, database, services)
         finally:

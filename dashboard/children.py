@@ -1,0 +1,165 @@
+"""The two processes that ``stowage run`` watches, web server and runner: how they are started, what they do,
+and what the web server tells its parent."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dashboard.errors import StowageError
+from dashboard.jobs.child import when_parent_dies
+from dashboard.services import logs
+from dashboard.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboard.services.services import Services
+
+READY = "stowage web: ready"
+GREETING = "stowage web: say "
+FAILED = "stowage web: failed "
+"""How the web server's lines for its parent begin; all others are log lines."""
+EXIT_WITHIN = 8.0
+"""Seconds after which a runner whose parent died ends itself the hard way."""
+
+
+def command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
+    """How a child is started, with the same settings. ``_parser`` reads it."""
+    return (
+        *(sys.executable, "-m", "dashboard", name, *more),
+        *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
+        *("--host", settings.host, "--port", str(settings.port)),
+        *("--max-workers", str(settings.max_workers), "--log-level", settings.log_level),
+        *("--secure-cookies", str(int(settings.secure_cookies))),
+        *("--trusted-proxies", str(settings.trusted_proxies)),
+        *("--hosts", ",".join(settings.hosts)),
+    )
+
+
+def run_web(arguments: Sequence[str]) -> None:
+    """The web server's process: ``python -m dashboard web``. Ends on SIGTERM, or with its parent.
+
+    With ``--greet`` it tells its parent what a person is to read, or why it cannot start.
+    """
+    parser = _parser("web", "Serve pages on sockets that the parent has bound.")
+    parser.add_argument("--sockets", required=True)
+    parser.add_argument("--greet", action="store_true")
+    given = _given(parser, arguments)
+    sockets = [socket.socket(fileno=int(number)) for number in given.pop("sockets").split(",")]
+    greet = given.pop("greet")
+    settings = Settings.from_env(**given)
+    faulthandler.enable()
+    logs.configure(settings.log_level)
+    signal.signal(signal.SIGTERM, exit_in_order)
+    # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # At once: until it is gone nobody else can have the port.
+    when_parent_dies(lambda: os._exit(1))
+    # The parent, which imports this module too, needs neither web framework nor database.
+    from dashboard.app import create_app
+
+    try:
+        app = create_app(settings)
+    except StowageError as error:
+        if not greet:
+            raise
+        _tell_parent(FAILED, json.dumps(error.as_dict()))
+        # The parent ends this process; going by itself would look like a crash.
+        signal.pause()
+        return
+    from dashboard.web import context, server
+
+    with app.app_context():
+        services = context.services()
+    if greet:
+        for line in _greeting(settings, services, sockets[0].getsockname()[1]):
+            _tell_parent(GREETING, line)
+    try:
+        server.run(app, sockets, behind_proxy=settings.trusted_proxies > 0, ready=lambda: _tell_parent(READY))
+    finally:
+        services.close()
+
+
+def run_runner(arguments: Sequence[str]) -> NoReturn:
+    """The runner's process: ``python -m dashboard runner``. Ends when told to by SIGTERM.
+
+    With ``--supervised`` it also ends when standard input does, because then its parent has died.
+    """
+    parser = _parser("runner", "Run jobs until stopped.")
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    given = _given(parser, arguments)
+    supervised = given.pop("supervised")
+    faulthandler.enable()
+    settings = Settings.from_env(**given)
+    logs.configure(settings.log_level, name="runner")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else lambda *_: stop.set())
+    if supervised:
+        when_parent_dies(lambda: _stop_or_exit(stop))
+    from dashboard.app import open_services
+
+    code = open_services(settings).runner.run_forever(stop)
+    logging.shutdown()
+    # Threads that are blocked in the network would keep a polite exit waiting for minutes; all that
+    # matters is in the databases.
+    os._exit(code)
+
+
+def exit_in_order(*_: object) -> NoReturn:
+    """End this process in good order; a handler of signals."""
+    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def _tell_parent(beginning: str, text: str = "") -> None:
+    print(beginning + text, flush=True)  # noqa: T201
+
+
+def _greeting(settings: Settings, services: Services, port: int) -> list[str]:
+    """What a person is told once the console is there."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lines = [f"Stowage is at http://{host}:{port}"]
+    state = services.keys.state()
+    if state.sealed:
+        lines.append(f"The console is sealed: {state.reason} {state.remedy}")
+    elif services.setup.needed():
+        lines.append(f"Setup code: {services.setup.issue_code()} (asked for once, on the first page)")
+    return lines
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The arguments of :func:`command`. They win over the environment."""
+    parser = argparse.ArgumentParser(prog=f"stowage {name}", description=description)
+    for option in ("--instance", "--key-file"):
+        parser.add_argument(option, type=Path)
+    for option in ("--port", "--max-workers", "--trusted-proxies"):
+        parser.add_argument(option, type=int)
+    for option in ("--host", "--log-level"):
+        parser.add_argument(option)
+    parser.add_argument("--secure-cookies", type=lambda text: text == "1")
+    parser.add_argument("--hosts", type=lambda text: tuple(text.split(",")) if text else ())
+    return parser
+
+
+def _given(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+
+
+def _stop_or_exit(stop: threading.Event) -> None:
+    stop.set()
+    last_resort = threading.Timer(EXIT_WITHIN, os._exit, (1,))
+    last_resort.daemon = True
+    last_resort.start()

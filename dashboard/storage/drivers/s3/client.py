@@ -11,18 +11,12 @@ import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from dashboard.storage.drivers.s3.errors import Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers.s3.place import IDLE_SECONDS, Place
-from dashboard.storage.drivers.s3.signing import Signer
+from dashboard.storage.drivers.s3.signing import Signer, presigned
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import Unreadable, xml_root
 from dashboard.storage.net.connecting import trust
@@ -34,17 +28,6 @@ from dashboard.storage.types import EMPTY
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
-
-
-class _LinkSigner(S3SigV4QueryAuth):  # type: ignore[misc, unused-ignore]  # botocore has no types of its own
-    """Signs addresses as botocore does, whose own method writes them into the debug log."""
-
-    def add_auth(self, request: AWSRequest) -> None:
-        request.context["timestamp"] = datetime.now(UTC).strftime(SIGV4_TIMESTAMP)
-        itself: Any = self
-        itself._modify_request_before_signing(request)
-        text = self.string_to_sign(request, self.canonical_request(request))
-        itself._inject_signature_to_request(request, self.signature(text, request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +164,7 @@ class SignedClient:
     ) -> str:
         """The address of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-        url = self._origin + self._target(full, {})
-        request = AWSRequest(method=method, url=url, headers=dict(headers))
-        _LinkSigner(self._credentials(), "s3", self.place.region, expires=seconds).add_auth(request)
-        return str(request.url)
+        return presigned(self.place, method, self._origin + self._target(full, {}), headers, seconds)
 
     def _target(self, key: str, query: Mapping[str, str]) -> str:
         path = "".join(self._path)
@@ -197,12 +177,6 @@ class SignedClient:
     @property
     def _origin(self) -> str:
         return f"{self.place.endpoint.partition('://')[0]}://{self.host}"
-
-    def _credentials(self) -> Credentials:
-        place = self.place
-        return Credentials(
-            place.access_key_id, place.secret_access_key.reveal(), place.session_token.reveal() or None
-        )
 
     def _read_whole(self, response: Answering, scene: Scene) -> Answer:
         try:

@@ -2,20 +2,25 @@
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. What the body holds is not
 signed; Content-MD5 and ETags vouch for it. A test compares every signature with botocore's own, which takes
-four times as long and writes all headers, so session tokens and customers' keys, into the debug log.
+four times as long and writes all headers, so session tokens and customers' keys, into the debug log. Links,
+which are made one at a time, are botocore's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from dashboard.storage.drivers.s3.place import Place
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _NOT_SIGNED = frozenset({"expect", "transfer-encoding", "user-agent"})
+_OURS: ContextVar[bool] = ContextVar("handles Stowage's secrets", default=False)
 
 
 class Signer:
@@ -64,3 +69,36 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._key = (day, key)
         return key
+
+
+def presigned(place: Place, method: str, url: str, headers: Mapping[str, str], seconds: int) -> str:
+    """The address of a request that needs no credentials for so long; it must be sent with these headers.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+    # Slow to load, and few programs make links.
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    token = place.session_token.reveal() or None
+    keys = Credentials(place.access_key_id, place.secret_access_key.reveal(), token)
+    request = AWSRequest(method=method, url=url, headers=dict(headers))
+    with unlogged(("botocore.auth",)):
+        S3SigV4QueryAuth(keys, "s3", place.region, expires=seconds).add_auth(request)
+    return str(request.url)
+
+
+@contextmanager
+def unlogged(names: Iterable[str]) -> Iterator[None]:
+    """Keep what these loggers of botocore say for debugging inside the block, in this thread, out of every
+    log: tokens and keys are in it."""
+    for name in names:
+        logging.getLogger(name).addFilter(_may_be_logged)
+    before = _OURS.set(True)
+    try:
+        yield
+    finally:
+        _OURS.reset(before)
+
+
+def _may_be_logged(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not _OURS.get()

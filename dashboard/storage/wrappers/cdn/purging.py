@@ -1,17 +1,13 @@
 """Telling a content delivery network that objects changed, so that it forgets its copies.
 
-CloudFront: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html, signed
-as in https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
+CloudFront: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html.
 Cloudflare: https://developers.cloudflare.com/api/resources/cache/methods/purge/ with an API token.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -99,36 +95,24 @@ class CloudFront:
             f"<Paths><Quantity>{len(addresses)}</Quantity><Items>{paths}</Items></Paths>"
             f"<CallerReference>stowage-{secrets.token_hex(12)}</CallerReference></InvalidationBatch>"
         ).encode()
-        self._requests.post(self._path, self._signed(body, time.time()), body)
+        self._requests.post(self._path, self._signed(body), body)
 
     def close(self) -> None:
         """See ``Network``."""
         self._requests.close()
 
-    def _signed(self, body: bytes, now: float) -> dict[str, str]:
-        """The headers of a request with AWS Signature Version 4. CloudFront is in every region and signs for
-        us-east-1."""
-        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        headers = {
-            "content-type": "text/xml",
-            "host": urlsplit(self._requests.endpoint).netloc,
-            "x-amz-date": moment,
-        }
-        names = ";".join(headers)
-        digest = hashlib.sha256(body).hexdigest()
-        told = "".join(f"{name}:{value}\n" for name, value in headers.items())
-        request = f"POST\n{self._path}\n\n{told}\n{names}\n{digest}"
-        scope = f"{moment[:8]}/us-east-1/cloudfront/aws4_request"
-        summary = hashlib.sha256(request.encode()).hexdigest()
-        key = f"AWS4{self._secret.reveal()}".encode()
-        for part in scope.split("/"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        signature = hmac.new(key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{summary}".encode(), "sha256")
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._key_id}/{scope}, SignedHeaders={names}, "
-            f"Signature={signature.hexdigest()}"
-        )
-        return headers
+    def _signed(self, body: bytes) -> dict[str, str]:
+        """The headers of a request. CloudFront is in every region and signs for us-east-1."""
+        # Slow to load, and few programs purge.
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        headers = {"content-type": "text/xml"}
+        request = AWSRequest("POST", self._requests.endpoint + self._path, headers=headers, data=body)
+        keys = Credentials(self._key_id, self._secret.reveal())
+        SigV4Auth(keys, "cloudfront", "us-east-1").add_auth(request)
+        return dict(request.headers)
 
 
 class Cloudflare:

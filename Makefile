@@ -30,11 +30,11 @@ test:  ## install what the tests need and run them all
 contract:  ## run the conformance suite over every backend and write docs/backends.md
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/install-azurite
-	@$(PY) -m tests.storage.matrix
+	@$(PY) -m tests.storage.contract.matrix
 
 hostile:  ## tell every lie to every driver and write docs/hostile-servers.md
 	@$(ENSURE) requirements-dev.lock
-	@$(PY) -m tests.storage.lies
+	@$(PY) -m tests.storage.hostile.lies
 
 lint:  ## check style and formatting
 	@$(ENSURE) requirements-dev.lock

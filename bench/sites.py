@@ -71,7 +71,7 @@ def _webdav() -> Iterator[Site]:
 
 @contextmanager
 def _gcs() -> Iterator[Site]:
-    from tests.servers.gcs import GoogleStorage
+    from tests.servers.gcs.server import GoogleStorage
 
     with GoogleStorage() as server:
         options = {"bucket": server.new_bucket(), "endpoint": server.endpoint}

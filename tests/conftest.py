@@ -8,12 +8,12 @@ from contextlib import ExitStack
 import pytest
 
 from tests.servers import azurite as azurite_server
-from tests.servers import interop
 from tests.servers.azurite import Azurite
 from tests.servers.faults import FaultProxy
-from tests.servers.foreign import ForeignServer
+from tests.servers.foreign import catalogue
+from tests.servers.foreign.server import ForeignServer
 from tests.servers.ftp import FtpServer
-from tests.servers.gcs import GoogleStorage
+from tests.servers.gcs.server import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import SftpServer
@@ -75,15 +75,15 @@ def webdav_server() -> Iterator[WebDAV]:
 
 @pytest.fixture(scope="session")
 def foreign_server() -> Iterator[Callable[[str], ForeignServer]]:
-    """A server of ``tests.servers.interop.SERVERS``, by name: ``driver()``, ``files``; started once."""
+    """One of ``catalogue.SERVERS``, by name: ``driver()``, ``files``; started once."""
     started: dict[str, ForeignServer] = {}
     with ExitStack() as until_the_end:
 
         def one(name: str) -> ForeignServer:
-            if reason := interop.why_not(name):
+            if reason := catalogue.why_not(name):
                 pytest.skip(reason)
             if name not in started:
-                started[name] = until_the_end.enter_context(interop.SERVERS[name]())
+                started[name] = until_the_end.enter_context(catalogue.SERVERS[name]())
             return started[name]
 
         yield one

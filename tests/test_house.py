@@ -15,6 +15,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dashboard"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = ROOT / "tests"
+FOLDERS_OF_TESTS = {
+    "app",  # dashboard/app.py and what starts it
+    "bench",
+    "browser",
+    "docs",
+    "kill",
+    "migration/with_servers",
+    "packaging",
+    "servers",
+    "storage/contract",
+    "storage/hostile",
+    "storage/interop",
+}
+"""What tests the whole, or is no part of the package; see docs/architecture.md."""
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 80
@@ -69,8 +84,14 @@ def test_a_file_stays_readable(path: Path) -> None:
 
 
 def test_a_folder_holds_only_so_many_modules() -> None:
-    counts = Counter(name_of(path.parent) for path in MODULES if path.name != "__init__.py")
+    modules = [*MODULES, *TESTS.rglob("*.py")]
+    counts = Counter(str(path.parent) for path in modules if path.name != "__init__.py")
     assert {folder: count for folder, count in counts.items() if count > MOST_MODULES} == {}
+
+
+def test_the_folders_of_the_tests_are_those_of_the_package() -> None:
+    folders = {str(path.parent.relative_to(TESTS)) for path in TESTS.rglob("test_*.py")}
+    assert sorted(folder for folder in folders - FOLDERS_OF_TESTS if not (PACKAGE / folder).is_dir()) == []
 
 
 def test_every_import_keeps_the_contracts() -> None:

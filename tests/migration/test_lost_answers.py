@@ -16,9 +16,9 @@ from dashboard.storage.drivers.s3.driver import S3Driver
 from tests.migration.across import migrate
 from tests.migration.ledgers import SqlBook
 from tests.migration.rehearsal import LARGE, Fault, Rehearsal, contents, some_objects
+from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.conftest import s3_on
 
 MOVE = Spec(workers=4, delete_source=True)
 

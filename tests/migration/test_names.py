@@ -24,7 +24,7 @@ from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.whole import WholeReading
 from tests.migration.ledgers import Book, SqlBook
-from tests.servers import rclone
+from tests.servers.foreign import rclone
 
 FOLDED = NameRules(one_case=True, one_spelling=True)
 E_COMPOSED, E_DECOMPOSED = "\u00e9", "e\u0301"

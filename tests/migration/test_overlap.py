@@ -20,14 +20,14 @@ from dashboard.storage.types import Entry
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import MemoryBook
 from tests.migration.rehearsal import Rehearsal, contents, leftovers, some_objects
-from tests.servers import rclone
+from tests.servers.drivers import ftp_on, new_folder, s3_on, sftp_on, webdav_at
 from tests.servers.faults import FaultProxy
-from tests.servers.foreign import ForeignServer
+from tests.servers.foreign import rclone
+from tests.servers.foreign.server import ForeignServer
 from tests.servers.ftp import FtpServer
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import READER, SftpServer
 from tests.servers.webdav import WebDAV
-from tests.storage.conftest import ftp_on, new_folder, s3_on, sftp_on, webdav_at
 
 At = Callable[[str], Driver]
 """A driver for a folder below a shared one."""

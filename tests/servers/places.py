@@ -20,11 +20,12 @@ import pytest
 from dashboard.storage.drivers.local import options as local_options
 from dashboard.storage.presets import PRESETS
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.drivers import new_folder
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD
 from tests.servers.ftp import READER as FTP_READER
 from tests.servers.ftp import USER as FTP_USER
 from tests.servers.ftp import FtpServer
-from tests.servers.gcs import GoogleStorage
+from tests.servers.gcs.server import GoogleStorage
 from tests.servers.processes import free_ports
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
@@ -99,7 +100,7 @@ def sftp(request: pytest.FixtureRequest) -> Place:
     pasted = key.export_private_key(
         "openssh", passphrase=PASSPHRASE, rounds=24, ignore_few_rounds=True
     ).decode()
-    root, missing, nobody = _new_folder(server.root), _missing(), _nobody()
+    root, missing, nobody = new_folder(server.root), _missing(), _nobody()
     other: WebDAV = request.getfixturevalue("webdav_server")
     return Place(
         "sftp",
@@ -144,7 +145,7 @@ def ftps(request: pytest.FixtureRequest) -> Place:
             "host": "127.0.0.1",
             "port": str(server.port),
             "user": FTP_USER,
-            "root": _new_folder(server.root),
+            "root": new_folder(server.root),
             "ca_certificate": server.authority_pem,
         },
         {"password": FTP_PASSWORD},
@@ -442,10 +443,3 @@ PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
     "s3": _s3("s3"),
 }
 """Every provider by its name."""
-
-
-def _new_folder(root: Path) -> str:
-    """An empty folder below a server's root."""
-    name = f"place-{secrets.token_hex(4)}"
-    (root / name).mkdir()
-    return name

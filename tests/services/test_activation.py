@@ -12,8 +12,8 @@ from dashboard.services.activation import Comparison
 from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.storage.types import Secret
-from tests.servers.liar import Answer, HttpLiar
-from tests.servers.liar_dialects import S3Dialect
+from tests.servers.liars.dialects import S3Dialect
+from tests.servers.liars.http import Answer, HttpLiar
 from tests.servers.s3 import Identity, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed, fill, running

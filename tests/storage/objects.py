@@ -52,6 +52,10 @@ def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str
     return keys if driver.ordered else sorted(keys)
 
 
+REFUSED = "raises Unsupported"
+"""The property of a test report that says why a driver does not do what the test is about."""
+
+
 class Refused(Exception):
     """Ends a test that has seen all there is to see, and passed: ``Unsupported``, with this reason."""
 

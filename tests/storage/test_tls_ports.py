@@ -12,9 +12,9 @@ import trustme
 
 from dashboard.storage.driver import Connects, Driver
 from dashboard.storage.errors import StorageError
-from tests.servers.liar import Liar
-from tests.servers.liar_dialects import AzureDialect, GcsDialect, S3Dialect, VercelDialect
-from tests.storage.conftest import webdav_at
+from tests.servers.drivers import webdav_at
+from tests.servers.liars.dialects import AzureDialect, GcsDialect, S3Dialect, VercelDialect
+from tests.servers.liars.http import Liar
 
 EXPLAINS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 5\r\n\r\nHTTPS"
 RECORD = b"\x16"

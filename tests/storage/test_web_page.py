@@ -14,7 +14,7 @@ from dashboard.storage.driver import CreatesBuckets, Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.gcs import GoogleStorage
+from tests.servers.gcs.server import GoogleStorage
 from tests.storage.probing import failed_step, run
 
 PAGE = b"<html><body>Welcome!</body></html>"

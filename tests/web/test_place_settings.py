@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.servers.gcs import GoogleStorage
+from tests.servers.gcs.server import GoogleStorage
 from tests.servers.moto import MotoS3
 from tests.web.conftest import Browser, Console
 

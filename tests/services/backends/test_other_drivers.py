@@ -11,17 +11,17 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends.service import Draft
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.drivers import new_folder
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD
 from tests.servers.ftp import USER as FTP_USER
 from tests.servers.ftp import FtpServer
-from tests.servers.gcs import GoogleStorage
+from tests.servers.gcs.server import GoogleStorage
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
 from tests.services.console import ADMIN, Console
-from tests.storage.conftest import new_folder
 
 
 def used(console: Console, draft: Draft, moved: dict[str, str]) -> None:

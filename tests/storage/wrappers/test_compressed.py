@@ -20,7 +20,7 @@ from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.compressed.driver import Compressed
 from dashboard.storage.wrappers.compressed.format import END, HEAD, Head
 from dashboard.storage.wrappers.compressed.zstd import pack
-from tests.storage.conftest import ftp_on, new_folder, sftp_on
+from tests.servers.drivers import ftp_on, new_folder, sftp_on
 from tests.storage.objects import content_of, get, keys_of, md5, stream
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

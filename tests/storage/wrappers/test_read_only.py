@@ -17,7 +17,7 @@ from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.read_only import ReadOnly
-from tests.storage.conftest import DRIVERS
+from tests.storage.contract.table import DRIVERS
 from tests.storage.objects import content_of, get, keys_of
 from tests.storage.probing import run, states, step_of
 

@@ -28,11 +28,11 @@ from dashboard.storage.net.troubles import few_attempts
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.drivers import azure_on
 from tests.servers.faults import FaultProxy
-from tests.servers.liar import HttpLiar
-from tests.servers.liar_dialects import CONTENT, AzureDialect
+from tests.servers.liars.dialects import CONTENT, AzureDialect
+from tests.servers.liars.http import HttpLiar
 from tests.servers.processes import free_ports
-from tests.storage.conftest import azure_on
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
 

@@ -21,8 +21,8 @@ from dashboard.storage.drivers.azure.driver import AzureDriver
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from tests.servers.azurite import ACCOUNT, Azurite
+from tests.servers.drivers import azure_on
 from tests.servers.faults import FaultProxy
-from tests.storage.conftest import azure_on
 from tests.storage.objects import keys_of
 
 HERE = "https://www.example.org"

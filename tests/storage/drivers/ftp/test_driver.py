@@ -25,9 +25,9 @@ from dashboard.storage.errors import Damaged, InvalidKey, NotFound, PlaceMissing
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
+from tests.servers.drivers import ftp_on
 from tests.servers.ftp import PASSWORD, READER, USER, FtpServer
 from tests.servers.processes import free_ports
-from tests.storage.conftest import ftp_on
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
 

@@ -17,8 +17,8 @@ from dashboard.storage.drivers.ftp import line as ftp_line
 from dashboard.storage.errors import Damaged, NotFound, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.ftp_liar import DONE, FOLDER, FtpScript
-from tests.servers.liar import Liar
+from tests.servers.liars.ftp import DONE, FOLDER, FtpScript
+from tests.servers.liars.http import Liar
 from tests.storage.objects import get
 
 

@@ -30,12 +30,12 @@ from dashboard.storage.errors import (
 )
 from dashboard.storage.registry import build, check_options, guarding, summary
 from dashboard.storage.types import Attributes, Secret, Written
+from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
-from tests.servers.gcs import GoogleStorage
-from tests.servers.liar import Answer as LiarAnswer
-from tests.servers.liar import HttpLiar, Request, Said
+from tests.servers.gcs.server import GoogleStorage
+from tests.servers.liars.http import Answer as LiarAnswer
+from tests.servers.liars.http import HttpLiar, Request, Said
 from tests.servers.processes import free_ports
-from tests.storage.conftest import gcs_on
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
 
@@ -203,7 +203,7 @@ def test_a_token_that_was_withdrawn_is_replaced(objects: Driver, google: GoogleS
 def test_a_wrong_clock_is_named(objects: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time
     monkeypatch.setattr("dashboard.storage.drivers.gcs.tokens.time.time", lambda: now() - 7200)
-    monkeypatch.setattr("tests.servers.gcs_rules.time", type("clock", (), {"time": staticmethod(now)}))
+    monkeypatch.setattr("tests.servers.gcs.rules.time", type("clock", (), {"time": staticmethod(now)}))
     error = fails(objects.stat, "a")
     assert error.kind is Kind.BAD_CREDENTIALS
     assert "clock" in error.remedy

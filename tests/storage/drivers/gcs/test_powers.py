@@ -14,9 +14,9 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.gcs.driver import GcsDriver
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.types import Visibility
+from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
-from tests.servers.gcs import GoogleStorage
-from tests.storage.conftest import gcs_on
+from tests.servers.gcs.server import GoogleStorage
 from tests.storage.objects import get, keys_of
 
 HERE = "https://www.example.org"

@@ -16,8 +16,8 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import Exists, NotFound, StorageError
+from tests.storage.drivers.local.small_disks import run_on
 from tests.storage.objects import get, keys_of, stream
-from tests.storage.small_disks import run_on
 
 Folding = Callable[[bytes], bytes]
 

@@ -25,7 +25,7 @@ from dashboard.storage.errors import (
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.registry import check_options
-from tests.storage.disk import TMP, get, keys_of, open_descriptors
+from tests.storage.drivers.local.disk import TMP, get, keys_of, open_descriptors
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import (
     StorageError,
 )
-from tests.storage.disk import TMP, keys_of
+from tests.storage.drivers.local.disk import TMP, keys_of
 
 
 @pytest.fixture

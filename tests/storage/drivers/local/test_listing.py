@@ -15,7 +15,7 @@ from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.local import listing as local_listing
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.paths import key_bytes
-from tests.storage.disk import get, keys_of, open_descriptors
+from tests.storage.drivers.local.disk import get, keys_of, open_descriptors
 
 
 @pytest.fixture

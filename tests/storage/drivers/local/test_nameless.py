@@ -13,7 +13,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import Exists, StorageError
-from tests.storage.disk import TMP, get, keys_of, open_descriptors
+from tests.storage.drivers.local.disk import TMP, get, keys_of, open_descriptors
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has nameless files")
 

@@ -22,7 +22,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from tests.storage.disk import TMP, get, keys_of
+from tests.storage.drivers.local.disk import TMP, get, keys_of
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from dashboard.storage.errors import Changed, Damaged, Exists, OtherKey, Storage
 from dashboard.storage.presets import PRESETS
 from dashboard.storage.registry import check_options, options_of
 from dashboard.storage.types import Attributes, Entry, Secret, Visibility
+from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.conftest import s3_on
 from tests.storage.probing import run, states, step_of
 
 MIB = 1024 * 1024

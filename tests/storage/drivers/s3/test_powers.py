@@ -15,10 +15,10 @@ from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.types import Attributes, Secret
+from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.conftest import s3_on
 
 HERE = "https://console.example.org"
 

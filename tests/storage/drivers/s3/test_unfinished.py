@@ -9,9 +9,9 @@ import pytest
 from dashboard.storage.places.findings import DAYS, LEFTOVERS
 from dashboard.storage.places.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.wrappers.read_only import ReadOnly
+from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
-from tests.storage.conftest import s3_on
 
 SITE = "https://www.example.com"
 

@@ -22,8 +22,8 @@ from dashboard.storage.drivers.sftp.wire import Answer, Ask, Status, string
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.liar import Liar
-from tests.servers.sftp_liar import (
+from tests.servers.liars.http import Liar
+from tests.servers.liars.sftp import (
     FOLDER,
     LiedToDriver,
     Packets,

@@ -13,10 +13,10 @@ from dashboard.storage.errors import Changed, Exists, InvalidKey, PlaceMissing, 
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options, guarding, summary
 from dashboard.storage.types import Attributes, Secret
+from tests.servers.drivers import vercel_at
 from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
 from tests.servers.vercel_blob import SUFFIX, VercelBlob
-from tests.storage.conftest import vercel_at
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states
 

@@ -20,10 +20,10 @@ from dashboard.storage.drivers.webdav.xml import Unreadable, resources
 from dashboard.storage.errors import Changed, Damaged, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Secret
+from tests.servers.drivers import webdav_at
 from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
 from tests.servers.webdav import READER, READER_PASSWORD, WebDAV
-from tests.storage.conftest import webdav_at
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
 

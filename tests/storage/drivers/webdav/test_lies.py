@@ -14,8 +14,8 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.webdav import xml as webdav_xml
 from dashboard.storage.errors import StorageError
-from tests.servers.liar import Answer, HttpLiar, Said
-from tests.storage.conftest import webdav_at
+from tests.servers.drivers import webdav_at
+from tests.servers.liars.http import Answer, HttpLiar, Said
 from tests.storage.objects import get
 
 XML = {"Content-Type": "application/xml"}

@@ -9,8 +9,8 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, Driver, KeepsFolders, ReadsRanges
 from dashboard.storage.errors import Changed, InvalidKey, StorageError, Unsupported
+from tests.servers.drivers import webdav_at
 from tests.servers.odd_dav import OddDAV
-from tests.storage.conftest import webdav_at
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import run, step_of
 

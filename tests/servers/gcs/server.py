@@ -1,0 +1,352 @@
+"""Google Cloud Storage as its public documentation describes it, in threads of this process.
+
+No emulator in a package registry speaks enough of it, so this one is written from
+https://cloud.google.com/storage/docs/json_api/v1 (objects, buckets, resumable uploads, rewrites, errors),
+https://cloud.google.com/storage/docs/authentication/signatures (signed links) and
+https://developers.google.com/identity/protocols/oauth2/service-account (tokens). Signatures are checked with
+``cryptography``, checksums are compared, and every precondition is kept.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.servers.gcs.buckets import BucketRequests
+from tests.servers.gcs.rules import (
+    GRANT,
+    Refusal,
+    checked_claims,
+    checked_link,
+    error_body,
+    picked,
+    resource_of,
+)
+from tests.servers.gcs.uploads import Session, UploadRequests
+
+PROJECT = "stowage-tests-1"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object and its content."""
+
+    resource: dict[str, Any]
+    data: bytes
+
+
+class GoogleStorage:
+    """A server for as long as a ``with`` block lasts. ``writer`` may do everything, ``reader`` only read."""
+
+    def __enter__(self) -> Self:
+        self.lock = threading.RLock()
+        self.buckets: dict[str, dict[bytes, Stored]] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        """Each bucket's description."""
+        self.grants: dict[tuple[str, bytes], dict[str, str]] = {}
+        """Who may do what with an object besides those who may anyway."""
+        self.older: dict[str, dict[tuple[bytes, str], Stored]] = {}
+        """What buckets that keep versions have kept."""
+        self.sessions: dict[str, Session] = {}
+        self.tokens: dict[str, str] = {}
+        self.generations = count(int(time.time() * 1_000_000))
+        self.takes: list[int] = []
+        """How many bytes of the next pieces are kept; all, where nothing is said."""
+        self.busy = 0
+        """How many calls of the next batches are put off."""
+        self.rewrite_step = 4 << 20
+        self.asked: list[tuple[str, str]] = []
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"google": self}))
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.accounts: dict[str, rsa.RSAPublicKey] = {}
+        self.writer, self.reader = self.new_key("writer"), self.new_key("reader")
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def new_key(self, name: str) -> str:
+        """The JSON file of a service account's only key, as the console hands it out."""
+        # Short, because reading a key of the usual length takes a tenth of a second.
+        private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+        email = f"{name}@{PROJECT}.iam.gserviceaccount.com"
+        self.accounts[email] = private.public_key()
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        found = {
+            "type": "service_account",
+            "project_id": PROJECT,
+            "private_key_id": secrets.token_hex(20),
+            "private_key": pem.decode(),
+            "client_email": email,
+            "client_id": "1" * 21,
+            "token_uri": f"{self.endpoint}/token",
+            "universe_domain": "googleapis.com",
+        }
+        return json.dumps(found, indent=2) + "\n"
+
+    def new_bucket(self, *, versioned: bool = False, **access: Any) -> str:
+        """An empty bucket under a fresh name; ``access`` is its ``iamConfiguration``."""
+        name = f"bucket-{next(_numbers)}"
+        self.make(name, {"iamConfiguration": access})
+        if versioned:
+            self.older[name] = {}
+        return name
+
+    def make(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """An empty bucket of this name."""
+        self.buckets[name] = {}
+        self.settings[name] = {"kind": "storage#bucket", **given, "name": name, "metageneration": "1"}
+        return self.settings[name]
+
+    def keep(self, bucket: str, name: bytes) -> None:
+        """The present state of an object becomes an older one, where the bucket keeps those."""
+        stored = self.buckets[bucket].pop(name, None)
+        if stored is not None and bucket in self.older:
+            resource = {**stored.resource, "timeDeleted": stored.resource["updated"]}
+            self.older[bucket][name, resource["generation"]] = Stored(resource, stored.data)
+
+    def store(self, bucket: str, given: dict[str, Any], data: bytes, *, composite: bool = False) -> Any:
+        """Make an object, whatever was there."""
+        generation = str(next(self.generations))
+        resource = resource_of(bucket, given, data, generation, composite=composite)
+        name = resource["name"].encode()
+        self.keep(bucket, name)
+        self.grants.pop((bucket, name), None)
+        self.buckets[bucket][name] = Stored(resource, data)
+        return resource
+
+    def flip(self, bucket: str, name: str) -> None:
+        """Damage what is stored, so that it does not match its checksums any more."""
+        stored = self.buckets[bucket][name.encode()]
+        data = bytes([stored.data[0] ^ 1]) + stored.data[1:]
+        self.buckets[bucket][name.encode()] = Stored(stored.resource, data)
+
+    def unfinished(self) -> int:
+        """Resumable uploads neither finished nor dropped."""
+        return sum(session.done is None for session in self.sessions.values())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may break off."""
+
+
+class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+    google: GoogleStorage
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the test's output readable."""
+
+    def _serve(self) -> None:
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, _, query = self.path.partition("?")
+        self.google.asked.append((self.command, self.path))
+        self.query = dict(parse_qsl(query, keep_blank_values=True))
+        try:
+            with self.google.lock:
+                self._route([unquote(part, errors="strict") for part in path.split("/")[1:]])
+        except Refusal as refusal:
+            self._send(refusal.status, error_body(refusal), {})
+        self.wfile.flush()
+
+    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
+
+    def _route(self, path: list[str]) -> None:
+        command = self.command
+        if path == ["token"] and command == "POST":
+            return self._token()
+        if path[:1] not in (["storage"], ["download"], ["upload"], ["batch"]):
+            return self._by_link(path)
+        self.email = self.google.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), "")
+        if not self.email:
+            raise Refusal(401, "authError", "Invalid Credentials")
+        if path == ["batch", "storage", "v1"] and command == "POST":
+            return self._batch()
+        self._check_right(path)
+        match path:
+            case ["storage", "v1", "b"] if command == "POST":
+                self._make_bucket()
+            case ["storage", "v1", "b", bucket]:
+                self._bucket(bucket)
+                self._settings(bucket)
+            case ["storage", "v1", "b", bucket, "o", name, "acl", *entity]:
+                self._found(bucket, name)
+                self._grants(bucket, name.encode(), *entity)
+            case ["storage", "v1", "b", bucket, "o"] if command == "GET":
+                self._list(bucket)
+            case ["storage", "v1", "b", bucket, "o", name, "rewriteTo", "b", other, "o", to]:
+                self._rewrite(bucket, name, other, to)
+            case ["storage", "v1", "b", bucket, "o", name] if command == "GET":
+                self._json(self._found(bucket, name).resource)
+            case ["download", "storage", "v1", "b", bucket, "o", name] if self.query.get("alt") == "media":
+                self._media(self._found(bucket, name))
+            case ["storage", "v1", "b", bucket, "o", name] if command == "DELETE":
+                self._found(bucket, name)
+                self.google.keep(bucket, name.encode())
+                self._send(204, b"", {})
+            case ["upload", "storage", "v1", "b", bucket, "o"]:
+                self._upload(bucket)
+            case _:
+                raise Refusal(404, "notFound", "Not Found")
+        return None
+
+    def _token(self) -> None:
+        form = dict(parse_qsl(self.body.decode()))
+        try:
+            if form.get("grant_type") != GRANT:
+                raise Refusal(400, "unsupported_grant_type", "Invalid grant_type")
+            email = checked_claims(form.get("assertion", ""), self.google.accounts)
+        except Refusal as refusal:
+            body = {"error": refusal.reason, "error_description": refusal.message}
+            return self._send(refusal.status, json.dumps(body).encode(), _JSON)
+        token = "ya29." + secrets.token_urlsafe(24)
+        self.google.tokens[token] = email
+        return self._json({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
+
+    def _bucket(self, name: str) -> dict[bytes, Stored]:
+        try:
+            return self.google.buckets[name]
+        except KeyError:
+            raise Refusal(404, "notFound", "The specified bucket does not exist.") from None
+
+    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> Stored:
+        found = self._bucket(bucket).get(name.encode())
+        wanted = self.query.get("generation", self.query.get("sourceGeneration"))
+        found = self.google.older.get(bucket, {}).get((name.encode(), wanted or ""), found)
+        if found is None or (wanted is not None and found.resource["generation"] != wanted):
+            raise Refusal(404, "notFound", f"No such object: {bucket}/{name}")
+        if self.query.get(condition, found.resource["generation"]) != found.resource["generation"]:
+            raise Refusal.precondition()
+        return found
+
+    def _make_bucket(self) -> None:
+        given = json.loads(self.body)
+        if self.query.get("project") != PROJECT:
+            raise Refusal(400, "invalid", "Unknown project id: " + self.query.get("project", ""))
+        if given["name"] in self.google.buckets:
+            message = "Your previous request to create the named bucket succeeded and you already own it."
+            raise Refusal(409, "conflict", message)
+        self._json(self.google.make(given["name"], given))
+
+    def _list(self, bucket: str) -> None:
+        prefix, start = self.query.get("prefix", "").encode(), self.query.get("startOffset", "").encode()
+        after = bytes.fromhex(self.query.get("pageToken", ""))
+        names = sorted(self._bucket(bucket))
+        names = [n for n in names if n.startswith(prefix) and n >= start and (not after or n > after)]
+        most = min(int(self.query.get("maxResults", "1000")), 1000)
+        page: dict[str, Any] = {"kind": "storage#objects"}
+        if self.query.get("versions") == "true":
+            older = self.google.older.get(bucket, {})
+            kept = [*older.values(), *self.google.buckets[bucket].values()]
+            states = [each.resource for each in kept if each.resource["name"].encode().startswith(prefix)]
+            states.sort(key=lambda each: (each["name"].encode(), int(each["generation"])))
+            page["items"] = states
+        elif names:
+            page["items"] = [self.google.buckets[bucket][name].resource for name in names[:most]]
+        if len(names) > most:
+            page["nextPageToken"] = names[most - 1].hex()
+        self._json(picked(page, self.query.get("fields", "")))
+
+    def _media(self, stored: Stored) -> None:
+        resource, data = stored.resource, stored.data
+        headers = {
+            "Content-Type": resource["contentType"],
+            "Cache-Control": resource.get("cacheControl", "private, max-age=0"),
+            "X-Goog-Generation": resource["generation"],
+            "X-Goog-Stored-Content-Length": resource["size"],
+            "X-Goog-Hash": f"crc32c={resource['crc32c']}",
+        }
+        if resource.get("contentEncoding") == "gzip" and "gzip" not in self.headers.get(
+            "Accept-Encoding", ""
+        ):
+            data = gzip.decompress(data)
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if span is None:
+            return self._send(200, data, headers)
+        first, last = int(span[1]), min(int(span[2]), len(data) - 1)
+        if first > last:
+            raise Refusal(416, "requestedRangeNotSatisfiable", "Request range not satisfiable")
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+        return self._send(206, data[first : last + 1], headers)
+
+    def _rewrite(self, bucket: str, name: str, other: str, to: str) -> None:
+        source = self._found(bucket, name, "ifSourceGenerationMatch")
+        there = self._bucket(other).get(to.encode())
+        wanted = self.query.get("ifGenerationMatch")
+        if wanted is not None and (there is None or there.resource["generation"] != wanted):
+            raise Refusal.precondition()
+        size = len(source.data)
+        so_far = int(self.query.get("rewriteToken", "at 0").removeprefix("at ")) + self.google.rewrite_step
+        done = str(min(so_far, size))
+        progress = {"kind": "storage#rewriteResponse", "objectSize": str(size), "totalBytesRewritten": done}
+        if so_far < size:
+            return self._json(progress | {"done": False, "rewriteToken": f"at {so_far}"})
+        given = json.loads(self.body) if self.body else source.resource
+        made = self.google.store(
+            other, {**given, "name": to}, source.data, composite="md5Hash" not in source.resource
+        )
+        return self._json(progress | {"done": True, "resource": made})
+
+    def _by_link(self, path: list[str]) -> None:
+        bucket, name = path[0], "/".join(path[1:])
+        everybodys = "allUsers" in self.google.grants.get((bucket, name.encode()), {})
+        asked = self.command, self.path, self.headers, self.query
+        if (self.command != "GET" or not everybodys) and not checked_link(*asked, self.google.accounts):
+            return self._send(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {})
+        if self.command == "PUT":
+            least, _, most = self.headers.get("x-goog-content-length-range", "0,999999999").partition(",")
+            if not int(least) <= len(self.body) <= int(most):
+                return self._send(400, b"<Error><Code>EntityTooLarge</Code></Error>", {})
+            given = {"name": name, "contentType": self.headers.get("Content-Type", "")}
+            self.google.store(bucket, given, self.body)
+            return self._send(200, b"", {})
+        found = self.google.buckets.get(bucket, {}).get(name.encode())
+        if found is None:
+            return self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", {})
+        return self._media(found)
+
+    def _json(self, found: Any) -> None:
+        self._send(200, json.dumps(found).encode(), _JSON)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        if self.inner is not None:
+            self.inner.append((status, body))
+            return
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+_JSON = {"Content-Type": "application/json; charset=UTF-8"}

@@ -1,0 +1,212 @@
+"""What a place does with names is learnt by looking, and said of each key before it is written."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dashboard.errors import Kind
+from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.memory import MemoryDriver
+from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.places.markers import STEM
+from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.probe import probe
+from dashboard.storage.types import Entry, ObjectInfo, Written
+from tests.servers.drivers import s3_on
+from tests.servers.foreign import rclone
+from tests.servers.seaweedfs import SeaweedFS
+
+
+class Changing(MemoryDriver):
+    """Keeps objects under another name than it was given, and answers to both."""
+
+    def __init__(self, changed: Callable[[str], str], *, hidden: Callable[[str], bool]) -> None:
+        super().__init__()
+        self.changed = changed
+        self.hides = hidden
+        self.failing: Callable[[str], bool] = lambda key: False
+
+    def put(self, key: str, data: bytes, **more: Any) -> Written:
+        if self.failing(key):
+            raise StorageError(Kind.UNREACHABLE, "The server broke off.")
+        return super().put(self.changed(key), data, **more)
+
+    def stat(self, key: str) -> ObjectInfo:
+        return super().stat(self.changed(key))
+
+    def delete(self, key: str) -> None:
+        super().delete(self.changed(key))
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        listing = super().list(prefix, start_after=start_after)
+        return (entry for entry in listing if not self.hides(entry.key.rpartition("/")[2]))
+
+
+def same(name: str) -> str:
+    return name
+
+
+def nothing(name: str) -> bool:
+    return False
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.storage.places.name_rules.LAGS", 0.0)
+
+
+def composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def decomposed(name: str) -> str:
+    return unicodedata.normalize("NFD", name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "hidden", "rules"),
+    [
+        (same, nothing, NameRules()),
+        (str.lower, nothing, NameRules(one_case=True)),
+        (composed, nothing, NameRules(one_spelling=True, lost=("decomposed",))),
+        (decomposed, nothing, NameRules(one_spelling=True, lost=("composed",))),
+        (lambda k: k.replace("\x01", "_"), nothing, NameRules(lost=("control",))),
+        (lambda k: k.replace("\\", "/"), nothing, NameRules(lost=("backslash",))),
+        (lambda k: k.replace(":", "_").replace("?", "_"), nothing, NameRules(lost=("windows",))),
+        (lambda k: k.rstrip(". "), nothing, NameRules(lost=("last-dot", "last-space"))),
+        (same, lambda name: name.startswith("."), NameRules(lost=("first-dot",))),
+    ],
+)  # fmt: skip
+def test_each_way_with_names_is_learnt_and_nothing_is_left(
+    changed: Callable[[str], str], hidden: Callable[[str], bool], rules: NameRules
+) -> None:
+    place = Changing(changed, hidden=hidden)
+    assert learn(place) == rules
+    place.hides = nothing
+    assert list(place.list()) == []
+    assert NameRules.from_json(rules.to_json()) == rules
+    assert bool(rules.findings()) == (rules != NameRules())
+
+
+@pytest.fixture(scope="module", params=[rclone.OverWebDAV, rclone.OverSFTP, rclone.OverFTP, rclone.OverS3])
+def folding(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """``rclone serve``, told to take capital and small letters for one."""
+
+    class Server(request.param):  # type: ignore[name-defined,misc]
+        def command(self) -> list[str]:
+            return [*super().command(), "--vfs-case-insensitive"]
+
+    if why_not := Server.why_not():
+        pytest.skip(why_not)
+    with Server() as server:
+        driver = server.driver()
+        yield driver
+        driver.close()
+
+
+def test_a_real_server_that_folds_names_is_seen_through(folding: Driver) -> None:
+    rules = learn(folding)
+    assert rules.one_spelling
+    # Its S3 looks names up exactly.
+    assert rules.one_case or folding.name == "s3"
+    assert list(folding.list()) == []
+
+
+def test_seaweedfs_is_seen_to_change_a_backslash(seaweedfs: SeaweedFS, shared_bucket: str) -> None:
+    place = s3_on(seaweedfs, shared_bucket, "names/")
+    assert "backslash" in learn(place).lost
+    assert list(place.list()) == []
+    place.close()
+
+
+def test_a_server_that_breaks_off_for_an_odd_name_refuses_it_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Changing(same, hidden=nothing)
+    place.failing = lambda key: "\x01" in key
+    assert learn(place) == NameRules()
+    place.failing = lambda key: STEM in key
+    with pytest.raises(StorageError, match="broke off"):
+        learn(place)
+
+
+def test_a_listing_that_an_odd_name_breaks_is_a_reason_to_refuse_it() -> None:
+    class Broken(MemoryDriver):
+        def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+            for entry in super().list(prefix, start_after=start_after):
+                if "\x01" in entry.key:
+                    raise StorageError(Kind.DAMAGED, "The listing is no XML.")
+                yield entry
+
+    place = Broken()
+    assert learn(place) == NameRules(lost=("control",))
+    assert list(place.list()) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "rules"),
+    [
+        ("Photo.JPG", "photo.jpg", NameRules(one_case=True)),
+        ("\u00c9t\u00e9", "\u00e9t\u00e9", NameRules(one_case=True)),
+        ("\u017f", "S", NameRules(one_case=True)),
+        ("\u00e9", "e\u0301", NameRules(one_spelling=True)),
+        ("\u00c9", "e\u0301", NameRules(one_case=True, one_spelling=True)),
+    ],
+)
+def test_names_that_are_one_have_one_folded_form(one: str, other: str, rules: NameRules) -> None:
+    assert rules.folded(one) == rules.folded(other)
+    assert NameRules().folded(one) != NameRules().folded(other)
+
+
+def test_what_is_not_one_is_not_folded() -> None:
+    rules = NameRules(one_case=True, one_spelling=True)
+    names = ["stra\u00dfe", "strasse", "\ufb01n", "fin", "a_b", "a b"]
+    assert len({rules.folded(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("sort", "refused", "kept"),
+    [
+        ("control", ["a\x01", "a/\x7fb/c", "x\n"], ["a b"]),
+        ("backslash", ["a\\b"], ["a/b"]),
+        ("windows", ["a:b", 'say "x"'], ["a.b"]),
+        ("last-dot", ["a.", "a./b"], [".a", "a.b"]),
+        ("last-space", ["a ", "a /b"], [" a", "a b"]),
+        ("first-dot", [".a", "x/.git/config"], ["a.", "x/y.z"]),
+        ("composed", ["\u00fc", "a/\u00e9"], ["u\u0308", "plain"]),
+        ("decomposed", ["o\u0308"], ["\u00f6", "plain"]),
+    ],
+)
+def test_a_key_that_would_not_be_kept_is_refused_with_a_reason(
+    sort: str, refused: list[str], kept: list[str]
+) -> None:
+    rules = NameRules(lost=(sort,))
+    for key in refused:
+        with pytest.raises(InvalidKey, match="does not keep a name that has"):
+            rules.check(key)
+        NameRules().check(key)
+    for key in kept:
+        rules.check(key)
+
+
+def test_where_nothing_can_be_deleted_little_is_written() -> None:
+    class WriteOnly(MemoryDriver):
+        def delete(self, key: str) -> None:
+            raise StorageError(Kind.DENIED, "Nothing may be deleted.")
+
+    place = WriteOnly()
+    with pytest.raises(StorageError, match="deleted"):
+        learn(place)
+    assert len(list(place.list())) == 1
+
+
+def test_a_probe_tells_what_a_place_does_with_names_and_does_not_fail_for_it() -> None:
+    told: list[NameRules] = []
+    steps = {step.name: step for step in probe(Changing(str.lower, hidden=nothing), learnt=told.append)}
+    assert steps["names"].state == "passed"
+    assert "capital and small letters are one" in steps["names"].message
+    assert told == [NameRules(one_case=True)]
+    exact = {step.name: step for step in probe(MemoryDriver())}
+    assert exact["names"].message == "Every name is kept as it is."

@@ -32,7 +32,7 @@ from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
-from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import ObjectInfo
 

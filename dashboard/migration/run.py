@@ -31,7 +31,7 @@ from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.places.name_rules import NameRules
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
-from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.types import Entry, ObjectInfo
 
 Stop = Callable[[], bool]

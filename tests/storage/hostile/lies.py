@@ -158,7 +158,7 @@ def tell(subject: Subject, lie: str) -> Cell:
 def in_a_hurry() -> Iterator[None]:
     """Nothing is waited for between two tries, and patience with slow answers ends soon."""
     with (
-        mock.patch("dashboard.storage.net.troubles.pause"),
+        mock.patch("dashboard.storage.net.retrying.pause"),
         mock.patch("dashboard.storage.net.resuming._PAUSE", 0.0),
         mock.patch("dashboard.storage.net.patience.PATIENCE", 0.2),
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),

@@ -42,7 +42,8 @@ from dashboard.storage.drivers.azure.wire import (
 from dashboard.storage.errors import StorageError, Unsupported
 from dashboard.storage.net.answers import Foreign, Unreadable
 from dashboard.storage.net.ranges import whole_part
-from dashboard.storage.net.troubles import incomplete, patiently, rows_of
+from dashboard.storage.net.retrying import patiently, rows_of
+from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4

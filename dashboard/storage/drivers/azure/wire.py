@@ -19,7 +19,8 @@ from dashboard.storage.drivers.azure.adapter import Adapter, trouble_of
 from dashboard.storage.drivers.azure.errors import Failure, Scene, translate
 from dashboard.storage.drivers.azure.place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.net.answers import Unreadable, xml_root
-from dashboard.storage.net.troubles import at_most, trouble_in
+from dashboard.storage.net.retrying import at_most
+from dashboard.storage.net.troubles import trouble_in
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
-from dashboard.storage.net.troubles import pause
+from dashboard.storage.net.retrying import pause
 
 _HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
 _PASSING = frozenset({Kind.THROTTLED, Kind.UNREACHABLE})

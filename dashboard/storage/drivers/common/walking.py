@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.troubles import pause
+from dashboard.storage.net.retrying import pause
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 

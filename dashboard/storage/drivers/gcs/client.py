@@ -15,6 +15,7 @@ from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.drivers.gcs.tokens import KeyTokens, SignInFailure, tokens_of
 from dashboard.storage.net.answers import json_object
 from dashboard.storage.net.exchange import Answering, Broken
+from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import (
     IDLE_SECONDS,
     Answer,
@@ -24,7 +25,6 @@ from dashboard.storage.net.server import (
     explained,
     whole,
 )
-from dashboard.storage.net.troubles import patiently
 
 ATTEMPTS = 4
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from dashboard.storage.drivers.gcs.errors import Scene, translate
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
-from dashboard.storage.net.troubles import patiently
 
 AT_ONCE = 100
 _LONGEST = 1024 * 1024

@@ -22,8 +22,9 @@ from dashboard.storage.drivers.gcs.errors import Failure, Scene, translate
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.net.ranges import PastEnd, part_of, range_header
+from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, Incoming
-from dashboard.storage.net.troubles import incomplete, patiently, rows_of
+from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 _PAGE = 1000

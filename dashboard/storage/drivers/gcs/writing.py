@@ -19,8 +19,8 @@ from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import Failure, translate
 from dashboard.storage.drivers.gcs.objects import Held, Objects
 from dashboard.storage.errors import StorageError
+from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
-from dashboard.storage.net.troubles import patiently
 from dashboard.storage.types import Attributes, Written
 
 PIECE = SMALL

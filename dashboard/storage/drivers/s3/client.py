@@ -21,8 +21,8 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import Unreadable, xml_root
 from dashboard.storage.net.connecting import trust
 from dashboard.storage.net.exchange import Answering, Body, Broken, Exchange
+from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import explained, whole
-from dashboard.storage.net.troubles import patiently
 from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4

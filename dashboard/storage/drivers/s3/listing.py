@@ -20,7 +20,8 @@ from dashboard.storage.drivers.s3.client import ATTEMPTS, SignedClient, unquoted
 from dashboard.storage.drivers.s3.errors import Scene
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.answers import Foreign, Pages, Unreadable, entry_in, xml_root
-from dashboard.storage.net.troubles import incomplete, read_patiently
+from dashboard.storage.net.retrying import read_patiently
+from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Entry
 
 T = TypeVar("T")

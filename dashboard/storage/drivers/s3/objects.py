@@ -36,7 +36,7 @@ from dashboard.storage.drivers.s3.reading import HttpSource, S3Reading
 from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.net.ranges import part_of, range_header
-from dashboard.storage.net.troubles import patiently
+from dashboard.storage.net.retrying import patiently
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0

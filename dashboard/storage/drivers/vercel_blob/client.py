@@ -20,6 +20,7 @@ from dashboard.storage.errors import Changed, NotFound, StorageError
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.ranges import range_header
+from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import (
     IDLE_SECONDS,
     Answer,
@@ -29,7 +30,7 @@ from dashboard.storage.net.server import (
     explained,
     whole,
 )
-from dashboard.storage.net.troubles import incomplete, patiently, rows_of
+from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4

@@ -29,8 +29,8 @@ from dashboard.storage.drivers.webdav.xml import QUERY, Resource, Unreadable, de
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.exchange import Answering, Broken
 from dashboard.storage.net.ranges import part_of, range_header
+from dashboard.storage.net.retrying import patiently, pause
 from dashboard.storage.net.server import Answer, HttpServer, explained, whole
-from dashboard.storage.net.troubles import patiently, pause
 
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)

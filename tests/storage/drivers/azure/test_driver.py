@@ -24,7 +24,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.net.troubles import few_attempts
+from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.azurite import ACCOUNT, Azurite

@@ -144,7 +144,7 @@ def everything(kind: str, client: Any) -> list[Any]:
 def test_a_listing_is_all_there_is_only_where_the_server_says_so(
     kind: str, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.storage.net.troubles.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
     root, row, marker = LISTINGS[kind]
     client = Answers(
         f"<{root}>{MORE}{row}{marker}</{root}>", THEN[then].format(root=root, row=row, marker=marker)
@@ -159,7 +159,7 @@ def test_a_listing_is_all_there_is_only_where_the_server_says_so(
 
 @pytest.mark.parametrize("broken", ["half a page", "half an answer", "half the first answer"])
 def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.storage.net.troubles.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
 
     class Flaky(Pages):
         broke = False

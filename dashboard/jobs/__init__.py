@@ -1,1 +1,1 @@
-"""Background work: what a job is, who may run it, and the process that does. Pure: no database, no web."""
+"""Background jobs: job values, leases, the runner's loop and its child process. Pure: no database, no web."""

@@ -1,4 +1,4 @@
-"""The parent's side of a child process: start it, watch it, start it again, stop it."""
+"""Supervising a child process: start it, restart it when it exits, stop it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from dashboard.jobs.types import RESTART_CODE
 
 log = logging.getLogger(__name__)
 
-STEADY = 60.0
+STABLE_SECONDS = 60.0
 """Seconds after which a child counts as healthy and the backoff starts over."""
 FIRST_DELAY = 0.1
-LONGEST_DELAY = 30.0
-LONGEST_AFTER_KILL = 1.0
-"""Seconds; a child that was killed (by the system, short of memory) had no fault that time would mend."""
-STOP_WITHIN = 7.0
-"""Seconds a child gets to stop by itself: its own grace and a little to spare."""
+MAX_DELAY = 30.0
+MAX_DELAY_AFTER_KILL = 1.0
+"""Seconds. A child that was killed, for example when memory ran out, need not wait longer than this."""
+STOP_SECONDS = 7.0
+"""Seconds a child has to stop after SIGTERM: its own shutdown time and a little to spare."""
 
 
 class Supervisor:
     """Keeps one child process running between :meth:`start` and :meth:`stop`.
 
-    The child holds the other end of a pipe as its standard input: when this process dies, however it
-    dies, the child reads the end of it and stops. What the child prints is handed to ``on_line`` a line
-    at a time, so that it can be redacted before it is logged. ``command`` may be a function, asked at each
-    start. ``name`` is what the log calls it, and
-    ``pass_fds`` are the descriptors that every child inherits.
+    The child's standard input is a pipe from this process: when this process dies, for whatever reason, the
+    child reads end of file and stops. Each line that the child prints is passed to ``on_line``, so that it
+    can be redacted before it is logged. ``command`` may be a function, called at each start. ``name`` is used
+    in log messages; ``pass_fds`` are the file descriptors that every child inherits.
     """
 
     def __init__(
@@ -41,14 +40,14 @@ class Supervisor:
         *,
         command: Sequence[str] | Callable[[], Sequence[str]],
         cwd: Path | None = None,
-        stop_within: float = STOP_WITHIN,
+        stop_seconds: float = STOP_SECONDS,
         name: str = "runner",
         pass_fds: Sequence[int] = (),
     ) -> None:
         self._on_line = on_line
         self._command = command
         self._cwd = cwd
-        self._stop_within = stop_within
+        self._stop_seconds = stop_seconds
         self._name = name
         self._pass_fds = tuple(pass_fds)
         self._last_exit: int | None = None
@@ -66,7 +65,7 @@ class Supervisor:
 
     @property
     def last_exit(self) -> int | None:
-        """How the latest child that ended did so: its exit code, or minus a signal's number."""
+        """The exit code of the last child that ended, or minus the number of the signal that ended it."""
         return self._last_exit
 
     def start(self) -> None:
@@ -76,22 +75,23 @@ class Supervisor:
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask the child to stop, wait a few seconds, then make it. Idempotent."""
+        """Send SIGTERM, wait ``stop_seconds``, then kill. Idempotent."""
         with self._lock:
             self._stopping.set()
             child = self._child
         if child is not None and child.poll() is None:
             child.terminate()
             try:
-                child.wait(self._stop_within)
+                child.wait(self._stop_seconds)
             except subprocess.TimeoutExpired:
                 log.warning(
-                    "The %s did not stop in time: ending it; its work goes on at the next start", self._name
+                    "The %s did not stop in time and is killed; its work resumes at the next start",
+                    self._name,
                 )
                 child.kill()
                 child.wait()
         if self._thread is not None:
-            self._thread.join(self._stop_within)
+            self._thread.join(self._stop_seconds)
 
     def _watch(self) -> None:
         delay = FIRST_DELAY
@@ -105,13 +105,13 @@ class Supervisor:
             self._last_exit = code
             if self._stopping.is_set():
                 return
-            if code == RESTART_CODE or time.monotonic() - started >= STEADY:
+            if code == RESTART_CODE or time.monotonic() - started >= STABLE_SECONDS:
                 delay = FIRST_DELAY
-            pause = min(delay, LONGEST_AFTER_KILL) if code < 0 else delay
-            log.warning("The %s ended (%s); starting it again in %.1f s", self._name, _ending(code), pause)
+            pause = min(delay, MAX_DELAY_AFTER_KILL) if code < 0 else delay
+            log.warning("The %s ended (%s); restarting it in %.1f s", self._name, _describe_exit(code), pause)
             if self._stopping.wait(pause):
                 return
-            delay = min(LONGEST_DELAY, delay * 2)
+            delay = min(MAX_DELAY, delay * 2)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
@@ -135,19 +135,19 @@ class Supervisor:
                 self._on_line(line.decode("utf-8", "replace").rstrip())
 
 
-def when_parent_dies(act: Callable[[], None]) -> None:
-    """Call ``act`` once from a thread when standard input ends. For the child of a :class:`Supervisor`."""
+def when_parent_dies(callback: Callable[[], None]) -> None:
+    """Call ``callback`` from a thread when standard input ends. For the child of a :class:`Supervisor`."""
 
     def watch() -> None:
-        # os.read rather than sys.stdin: its lock would block the interpreter's exit.
+        # Not sys.stdin: its lock would block the interpreter's exit.
         while os.read(0, 4096):
             pass
-        act()
+        callback()
 
     Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def _ending(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "signal 9, which the system also sends when memory runs out"
+        return "signal 9, which the system also sends when it runs out of memory"
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""The lock that makes one process the runner of an instance folder."""
+"""The lock that ensures an instance folder has one runner at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 class RunnerLock:
-    """An exclusive ``flock``. The kernel frees it when the holder dies, however it dies."""
+    """An exclusive ``flock``. The kernel releases it when the holder dies, for whatever reason."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free. Idempotent; never waits."""
+        """Acquire the lock if it is free. Never waits. Idempotent."""
         if self._file is not None:
             return True
         file = self._open()
@@ -31,7 +31,7 @@ class RunnerLock:
         return True
 
     def release(self) -> None:
-        """Give it back. Idempotent."""
+        """Release the lock. Idempotent."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -42,7 +42,7 @@ class RunnerLock:
             return True
         file = self._open()
         try:
-            # Shared, so that two askers never see each other; a runner that starts just now retries.
+            # Shared, so that two processes that check never see each other; a starting runner retries.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -51,7 +51,7 @@ class RunnerLock:
         return False
 
     def holder(self) -> int | None:
-        """The process id of the last runner, for messages."""
+        """Return the process id of the last runner, for messages."""
         with contextlib.suppress(OSError, ValueError):
             return int(self._path.read_text(encoding="ascii"))
         return None

@@ -1,4 +1,4 @@
-"""The runner's loop: claims jobs, runs each in a thread, keeps its leases, and lets go in time."""
+"""The runner's loop: claims jobs, runs each in a thread, renews their leases, and stops in time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dashboard.jobs.types import (
     Job,
     JobContext,
     JobKind,
+    JobResult,
     JobStore,
     Lane,
-    Verdict,
 )
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ class _Running:
 
 
 class RunnerLoop:
-    """Runs jobs until told to stop.
+    """Runs jobs until it is stopped.
 
-    ``ready`` says whether work may be done at all (a sealed console makes no network call). Jobs that
-    are still at work ``GRACE`` seconds after the stop are left to their threads: the caller is
-    expected to end the process, and the next runner takes them up. ``ended`` is told of each
-    job, on the job's own thread, before another one is begun.
+    While ``ready()`` is false no job is claimed (a sealed console makes no network calls). Jobs still
+    running ``grace`` seconds after the stop are abandoned in their threads: the caller is expected to end
+    the process, and the next runner claims those jobs again. ``ended`` is called with each finished job, on
+    the job's own thread, before the next job starts.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class RunnerLoop:
         self._lock = Lock()
 
     def run(self, stop: Event) -> int:
-        """Work until ``stop`` is set; the exit code: 0, or ``RESTART_CODE`` to be started afresh."""
+        """Run jobs until ``stop`` is set. Returns the exit code: 0, or ``RESTART_CODE`` to be restarted."""
         renew_at = tick_at = 0.0
         while not (stop.is_set() or self._restart.is_set()):
             now = time.monotonic()
@@ -94,32 +94,32 @@ class RunnerLoop:
                 log.warning("The job table cannot be used just now: %s", error)
             self._wake.wait(self._poll)
             self._wake.clear()
-        return self._wind_down()
+        return self._shut_down()
 
     def nudge(self) -> None:
-        """Look for work, or at ``stop``, now instead of at the next poll."""
+        """Check for jobs, and for ``stop``, now instead of at the next poll."""
         self._wake.set()
 
     def idle(self) -> bool:
-        """Whether no job is at work."""
+        """Return whether no job is running."""
         with self._lock:
             return not self._running
 
     def _claim(self) -> None:
         for lane in self._lanes:
-            while self._free(lane):
+            while self._has_free_thread(lane):
                 job = self._store.claim(lane.kinds, self._owner, self._lease)
                 if job is None:
                     break
                 self._start(lane, job)
 
-    def _free(self, lane: Lane) -> bool:
+    def _has_free_thread(self, lane: Lane) -> bool:
         with self._lock:
             return sum(r.lane is lane for r in self._running.values()) < lane.threads
 
     def _start(self, lane: Lane, job: Job) -> None:
         context = JobContext(job, self._stop_jobs)
-        # Daemon threads: one blocked in the network must not keep a stopping process alive.
+        # A daemon thread: one blocked in a network call must not keep a stopping process alive.
         thread = Thread(target=self._work, args=(context,), name=f"{job.kind}-{job.id}", daemon=True)
         with self._lock:
             self._running[job.id] = _Running(lane, context, thread)
@@ -129,23 +129,23 @@ class RunnerLoop:
         with self._lock:
             running = [r for r in self._running.values() if r.thread.is_alive()]
         for one in running:
-            if not one.context.lost:
-                one.context.renewed(self._store.renew(one.context.job, self._lease))
+            if not one.context.lease_lost:
+                one.context.on_renewal(self._store.renew(one.context.job, self._lease))
 
     def _work(self, context: JobContext) -> None:
         job = context.job
         try:
-            self._settle(context, self._attempt(context))
+            self._record(context, self._attempt(context))
         except StowageError as error:
-            # The lease runs out and the job is taken up again, which every handler allows for.
-            log.warning("Job %d (%s) could not be settled: %s", job.id, job.kind, error)
+            # The lease expires and the job runs again, which every handler allows for.
+            log.warning("The result of job %d (%s) could not be recorded: %s", job.id, job.kind, error)
         finally:
             with self._lock:
                 self._running.pop(job.id, None)
             self._ended(job)
             self._wake.set()
 
-    def _attempt(self, context: JobContext) -> Verdict | StowageError:
+    def _attempt(self, context: JobContext) -> JobResult | StowageError:
         job = context.job
         try:
             return self._handlers[job.kind].run(context)
@@ -156,15 +156,15 @@ class RunnerLoop:
             log.exception("Job %d (%s) failed unexpectedly", job.id, job.kind)
             return StowageError(
                 Kind.INTERNAL,
-                "Something went wrong inside Stowage while this was being done.",
+                "Something went wrong inside Stowage while this was running.",
                 operation=job.kind,
-                remedy="The log of the console tells what; trying again does no harm.",
+                remedy="Check the console's log for details; it is safe to try again.",
             )
 
-    def _settle(self, context: JobContext, result: Verdict | StowageError) -> None:
+    def _record(self, context: JobContext, result: JobResult | StowageError) -> None:
         job = context.job
         if isinstance(result, StowageError):
-            # The subject first: a crash in between then repeats the job instead of leaving it behind.
+            # The subject first: a crash in between then repeats the job instead of losing its failure.
             self._handlers[job.kind].failed(job, result)
             self._store.finish(job, result.reason)
             return
@@ -173,10 +173,10 @@ class RunnerLoop:
         else:
             self._store.finish(job)
         if result.restart:
-            log.warning("Job %d left threads blocked in the network: starting a fresh runner", job.id)
+            log.warning("Job %d left threads blocked in network calls: restarting the runner", job.id)
             self._restart.set()
 
-    def _wind_down(self) -> int:
+    def _shut_down(self) -> int:
         self._stop_jobs.set()
         deadline = time.monotonic() + self._grace
         with self._lock:

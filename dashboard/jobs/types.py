@@ -1,4 +1,4 @@
-"""What a job is, and what a store of jobs promises. Times are seconds since the epoch."""
+"""Job values, and the protocol of a job store. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Protocol
 from dashboard.errors import StowageError
 
 LEASE = 30.0
-"""Seconds a claim holds without being renewed."""
+"""Seconds until a claim expires unless it is renewed."""
 RENEW_EVERY = 5.0
-"""Seconds between renewals: several may fail before a lease is lost."""
+"""Seconds between renewals: several may fail before the lease is lost."""
 RESTART_CODE = 75
-"""Exit code of a runner that wants to be started again (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a runner that asks to be restarted (EX_TEMPFAIL of sysexits.h)."""
 
 
 class JobKind(StrEnum):
-    """What a job does; ``subject_id`` of a migration job is a migration, of the others a backend."""
+    """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others."""
 
     MIGRATION = "migration"
     COUNT = "count"
@@ -30,7 +30,7 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -40,7 +40,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed job. ``fence`` rises with every claim: a write with an older one is refused."""
+    """A claimed job. ``fence`` increases with every claim; writes with an older fence are refused."""
 
     id: int
     kind: JobKind
@@ -51,47 +51,47 @@ class Job:
 
 
 class JobStore(Protocol):
-    """Jobs as rows. Every method is one short transaction and safe to call from many threads.
+    """Durable jobs. Every method is one short transaction. Thread-safe.
 
-    Methods raise a retryable ``StowageError`` while the store cannot be used (locked, disk full).
+    Methods raise a retryable ``StowageError`` while the store cannot be used (database locked, disk full).
     """
 
     def claim(self, kinds: frozenset[JobKind], owner: str, lease: float) -> Job | None:
-        """Take the oldest job that is due and either queued or left behind by an expired lease.
+        """Claim the oldest job that is due and either queued or under an expired lease.
 
-        Atomic: of several callers one gets it. Never takes a job while another one of the same kind
-        and subject runs under a live lease.
+        Atomic: only one of several callers gets it. Never claims a job while another job of the same kind
+        and subject runs under a valid lease.
         """
         ...
 
     def renew(self, job: Job, lease: float) -> Job | None:
-        """The job with a new deadline, or None when it was taken over: stop working on it."""
+        """Return the job with a new deadline, or None if another runner has claimed it: then stop."""
         ...
 
     def finish(self, job: Job, error: str = "") -> bool:
-        """Mark it done, or failed with a sentence. False, and no change, when it was taken over."""
+        """Mark the job done, or failed with ``error``. Changes nothing and returns False if reclaimed."""
         ...
 
     def requeue(self, job: Job, delay: float = 0.0) -> bool:
-        """Put it back, due in ``delay`` seconds. False, and no change, when it was taken over."""
+        """Requeue the job, due in ``delay`` seconds. Changes nothing and returns False if reclaimed."""
         ...
 
     def expire_all(self) -> int:
-        """Let every lease run out now. Only for a caller who knows to be the only runner."""
+        """Expire every lease now. Only for a caller that is certainly the only runner."""
         ...
 
     def tick(self) -> int:
-        """Enqueue what the schedule says is due, each turn once however many callers tick."""
+        """Enqueue the scheduled jobs that are due, each exactly once however many runners call this."""
         ...
 
 
 class JobContext:
-    """What a running job knows of its runner. Thread-safe."""
+    """A running job's view of its runner: whether to stop, whether its lease is valid. Thread-safe."""
 
     def __init__(self, job: Job, stop: Event) -> None:
         self._job = job
         self._stop = stop
-        self._lost = Event()
+        self._lease_lost = Event()
         self._deadline = time.monotonic() + max(0.0, job.lease_until - time.time())
 
     @property
@@ -101,63 +101,63 @@ class JobContext:
 
     @property
     def stop(self) -> Event:
-        """Set when the runner goes down; says nothing of the lease."""
+        """Set when the runner shuts down. Independent of the lease."""
         return self._stop
 
     @property
-    def lost(self) -> bool:
-        """Whether the lease is gone, so that someone else may be at work: write nothing more."""
-        # The deadline covers a process that was suspended and woke up after its lease had run out.
-        return self._lost.is_set() or time.monotonic() >= self._deadline
+    def lease_lost(self) -> bool:
+        """Whether the lease has expired, so that another runner may have the job: write nothing more."""
+        # The deadline covers a process that was suspended until after its lease had expired.
+        return self._lease_lost.is_set() or time.monotonic() >= self._deadline
 
     def should_stop(self) -> bool:
-        """Whether to drop the work soon: the runner is going down, or the lease is lost."""
-        return self._stop.is_set() or self.lost
+        """Return whether to stop soon: the runner is shutting down, or the lease is lost."""
+        return self._stop.is_set() or self.lease_lost
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but wake up at once when the runner is going down; whether to stop."""
+        """Sleep, waking up at once when the runner shuts down. Returns whether to stop."""
         self._stop.wait(seconds)
         return self.should_stop()
 
-    def renewed(self, job: Job | None) -> None:
-        """Take note of a renewal, or of its refusal."""
+    def on_renewal(self, job: Job | None) -> None:
+        """Record a renewed lease, or with None that it was refused."""
         if job is None:
-            self._lost.set()
+            self._lease_lost.set()
         else:
             self._deadline = time.monotonic() + max(0.0, job.lease_until - time.time())
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a handler left its job.
+class JobResult:
+    """How a job ended.
 
-    ``requeue``: not finished, to be taken up again (it was told to stop). ``restart``: threads are
-    still blocked in the network, so this process wants to be replaced.
+    ``requeue``: it is not finished and must run again (it was stopped). ``restart``: threads are still
+    blocked in network calls, so this process should be replaced.
     """
 
     requeue: bool = False
     restart: bool = False
 
 
-DONE = Verdict()
+DONE = JobResult()
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How one kind of job is done. Must be idempotent: after a crash the job runs again.
+    """Runs one kind of job. Must be idempotent: after a crash the job runs again.
 
-    ``run`` does the work and asks ``should_stop`` often. ``failed`` is told when ``run`` raised, to
-    record the sentence with the subject: it checks that the claim is still the current one, and may be
-    called for a subject that is gone.
+    ``run`` does the work and calls ``should_stop`` often. ``failed`` is called if ``run`` raised, to record
+    the error with the subject: it must check that the claim is still current, and may be called for a
+    subject that has been deleted.
     """
 
-    run: Callable[[JobContext], Verdict]
+    run: Callable[[JobContext], JobResult]
     failed: Callable[[Job, StowageError], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Kinds of jobs that share a bounded number of threads, so that short ones never wait for long ones."""
+    """Kinds of jobs that share a fixed number of threads, so that short jobs never wait for long ones."""
 
     kinds: frozenset[JobKind]
     threads: int

@@ -35,10 +35,10 @@ from dashboard.services.sealed_rows import (
 from dashboard.storage.types import Secret
 from dashboard.vault import keys as vault_keys
 from dashboard.vault import tokens
-from dashboard.vault.cipher import DoesNotOpen
-from dashboard.vault.keyring import KeyFile, KeyFileRefused, Signature
+from dashboard.vault.cipher import UnsealError
+from dashboard.vault.keyring import KeyFile, KeyFileError, Signature
 from dashboard.vault.keys import Key, Keyring
-from dashboard.vault.tokens import Place
+from dashboard.vault.tokens import Binding
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Keys:
         with self._database.write() as session:
             self._bind(session)
 
-    def seal(self, session: Session, secret: Secret, place: Place) -> str:
+    def seal(self, session: Session, secret: Secret, place: Binding) -> str:
         """Seal a value for a place, inside the writing transaction that stores it."""
         state = self._judge(session)
         ring = self._file.read() if not state.sealed else None
@@ -128,7 +128,7 @@ class Keys:
             raise _sealed(state)
         return tokens.seal(ring.current, secret.reveal(), place)
 
-    def open(self, token: str, place: Place) -> Secret:
+    def open(self, token: str, place: Binding) -> Secret:
         """Open a stored value. Raises ``SEALED`` without the key, ``DAMAGED`` if it was moved or altered.
 
         A rotation may have replaced ``token`` since it was read: on ``SEALED``, read it once more.
@@ -139,7 +139,7 @@ class Keys:
             if key is None:
                 raise _sealed(self.state())
             return Secret(tokens.unseal(key, token, place))
-        except DoesNotOpen:
+        except UnsealError:
             raise StowageError(
                 Kind.DAMAGED,
                 "A stored secret was moved or altered and does not open.",
@@ -236,7 +236,7 @@ class Keys:
         path = self._file.path
         try:
             ring = self._file.read()
-        except KeyFileRefused as error:
+        except KeyFileError as error:
             return KeyState(True, error.reason, error.remedy, "")
         if ring is None:
             return KeyState(
@@ -283,7 +283,7 @@ class Keys:
                 try:
                     row.sealed = resealed(ring, row)
                     rows += 1
-                except DoesNotOpen:
+                except UnsealError:
                     broken += 1
         return rows, broken
 
@@ -310,7 +310,7 @@ class Keys:
     def _readable(self) -> Keyring | None:
         try:
             return self._file.read()
-        except KeyFileRefused:
+        except KeyFileError:
             return None
 
     def _forget_state(self) -> None:

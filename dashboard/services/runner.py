@@ -11,7 +11,7 @@ from pathlib import Path
 from dashboard.errors import StowageError
 from dashboard.jobs.lock import RunnerLock
 from dashboard.jobs.loop import RunnerLoop
-from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, Verdict
+from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
@@ -136,22 +136,22 @@ class Runner:
             JobKind.SEND_HOME: Handler(self._send_home, _only_logged),
         }
 
-    def _check(self, context: JobContext) -> Verdict:
+    def _check(self, context: JobContext) -> JobResult:
         well = self._checks.check_backend(context.job.subject_id)
         self._homecoming.after_check(context.job.subject_id, well=well)
         return DONE
 
-    def _send_home(self, context: JobContext) -> Verdict:
-        return Verdict(requeue=not self._homecoming.send(context.job.subject_id, context.should_stop))
+    def _send_home(self, context: JobContext) -> JobResult:
+        return JobResult(requeue=not self._homecoming.send(context.job.subject_id, context.should_stop))
 
-    def _count(self, context: JobContext) -> Verdict:
+    def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
         if finished:
             self._leftovers.sweep(context.job.subject_id)
-        return Verdict(requeue=not finished)
+        return JobResult(requeue=not finished)
 
-    def _compare(self, context: JobContext) -> Verdict:
-        return Verdict(requeue=not self._activation.run(context.job, context.should_stop))
+    def _compare(self, context: JobContext) -> JobResult:
+        return JobResult(requeue=not self._activation.run(context.job, context.should_stop))
 
 
 def _only_logged(job: Job, error: StowageError) -> None:

@@ -13,9 +13,9 @@ from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.journal import Setting
 from dashboard.storage.recipients import recipient
 from dashboard.vault import tokens
-from dashboard.vault.cipher import DoesNotOpen
+from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring
-from dashboard.vault.tokens import Place
+from dashboard.vault.tokens import Binding
 
 Sealed = BackendSecret | Setting
 
@@ -23,15 +23,15 @@ BOUND = "secrets_bound"
 """The setting that says: every secret of a backend is bound to its recipient, and no other is opened."""
 
 
-def place_of_secret(backend_id: int, name: str, sent_to: str) -> Place:
+def place_of_secret(backend_id: int, name: str, sent_to: str) -> Binding:
     """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged, and
     ``sent_to`` is the row's own note of the recipient, which cannot be exchanged either."""
-    return Place("backend_secrets", "sealed", f"{backend_id}/{name}", sent_to)
+    return Binding("backend_secrets", "sealed", f"{backend_id}/{name}", sent_to)
 
 
-def place_of_setting(key: str) -> Place:
+def place_of_setting(key: str) -> Binding:
     """Where a setting stands; it is sent to nobody."""
-    return Place("settings", "sealed", key)
+    return Binding("settings", "sealed", key)
 
 
 def to_text(sent_to: Mapping[str, str]) -> str:
@@ -51,7 +51,7 @@ def sealed_rows(session: Session) -> Iterator[Sealed]:
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
 
 
-def place_of(row: Sealed) -> Place:
+def place_of(row: Sealed) -> Binding:
     """Where a row's value stands."""
     if isinstance(row, BackendSecret):
         return place_of_secret(row.backend_id, row.name, row.sent_to)
@@ -79,12 +79,12 @@ def key_id(token: str) -> str:
     """Which key sealed it; empty for what was never sealed."""
     try:
         return tokens.key_id_of(token)
-    except DoesNotOpen:
+    except UnsealError:
         return ""
 
 
 def resealed(ring: Keyring, row: Sealed) -> str:
-    """A row's value sealed with the current key, for the same place. Raises ``DoesNotOpen``."""
+    """A row's value sealed with the current key, for the same place. Raises ``UnsealError``."""
     return tokens.seal(ring.current, _plain(ring, row.sealed or "", place_of(row)), place_of(row))
 
 
@@ -94,7 +94,7 @@ def opens_something(session: Session, key: Key) -> bool:
         for place in (place_of(row), replace(place_of(row), recipient=None)):
             try:
                 tokens.unseal(key, row.sealed or "", place)
-            except DoesNotOpen:
+            except UnsealError:
                 continue
             return True
     return False
@@ -114,15 +114,15 @@ def bind(session: Session, ring: Keyring) -> None:
         backend = session.get_one(Backend, row.backend_id)
         try:
             plain = _plain(ring, row.sealed, replace(place_of(row), recipient=None))
-        except DoesNotOpen:
+        except UnsealError:
             continue
         row.sent_to = to_text(recipient(backend.driver, backend.options, row.name))
         row.sealed = tokens.seal(ring.current, plain, place_of(row))
     session.merge(Setting(key=BOUND, sealed=tokens.seal(ring.current, BOUND, place_of_setting(BOUND))))
 
 
-def _plain(ring: Keyring, token: str, place: Place) -> str:
+def _plain(ring: Keyring, token: str, place: Binding) -> str:
     key = ring.find(key_id(token))
     if key is None:
-        raise DoesNotOpen
+        raise UnsealError
     return tokens.unseal(key, token, place)

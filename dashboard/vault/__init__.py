@@ -1,1 +1,1 @@
-"""Sealing of secrets: keys, the cipher, the text form of a sealed value. Never logs."""
+"""Sealing secrets: the key file, the cipher and the text form of a sealed value. Never logs."""

@@ -1,8 +1,8 @@
-"""The key file: who may read it, how it is written, and when it is read again.
+"""The key file: its permissions, its format, and how it is written safely.
 
-The file holds one key a line, the current one first. It is made once, with a link that fails if it is
-there already, and changed only by writing a new file beside it and renaming, so a crash leaves the old
-one or the new one. Writers must exclude each other; the console does it with the database's write lock.
+The file holds one key per line, the current key first. It is created once, by a link that fails if the file
+exists, and changed only by writing a new file and renaming it, so a crash leaves either the old file or the
+new one. Writers must exclude each other; the console uses the database's write lock for that.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from dashboard.vault.keys import Key, Keyring
 _HEADER = (
     "# Stowage key file. Without it the stored secrets cannot be opened: keep a copy, share it with nobody."
 )
-_LARGEST = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 Signature = tuple[int, int, int, int]
 
 
-class KeyFileRefused(StowageError):
-    """The key file is there and cannot be used; the sentence says why."""
+class KeyFileError(StowageError):
+    """The key file exists but cannot be used; ``reason`` says why."""
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
         super().__init__(Kind.SEALED, reason, operation="read key", subject=str(path), remedy=remedy)
 
 
 class KeyFile:
-    """One key file. Thread-safe: reads are cached until the file changes."""
+    """One key file. Reads are cached until the file changes. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,15 +44,15 @@ class KeyFile:
         self._cached: tuple[Signature, Keyring] | None = None
 
     def signature(self) -> Signature | None:
-        """Changes whenever the file does; None when it is missing."""
+        """Return a value that changes whenever the file does; None if the file is missing."""
         try:
-            found = os.stat(self.path, follow_symlinks=False)
+            status = os.stat(self.path, follow_symlinks=False)
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def read(self) -> Keyring | None:
-        """The keys, or None when there is no file. Raises :class:`KeyFileRefused`."""
+        """Return the keys, or None if there is no file. Raises :class:`KeyFileError`."""
         with self._lock:
             signature = self.signature()
             if self._cached is not None and self._cached[0] == signature:
@@ -61,68 +61,68 @@ class KeyFile:
             text = _read_checked(self.path)
             if text is None:
                 return None
-            ring = _parsed(self.path, text)
+            keyring = _parse(self.path, text)
             if signature is not None:
-                self._cached = (signature, ring)
-            return ring
+                self._cached = (signature, keyring)
+            return keyring
 
-    def create(self, ring: Keyring) -> None:
-        """Write the file for the first time, durably, mode 0400. Raises CONFLICT if it exists."""
-        fresh = self._write_beside(ring)
+    def create(self, keyring: Keyring) -> None:
+        """Create the file durably, with mode 0400. Raises kind ``conflict`` if it exists."""
+        temporary = self._write_temporary(keyring)
         try:
-            os.link(fresh, self.path)
+            os.link(temporary, self.path)
         except FileExistsError as error:
             raise StowageError(
                 Kind.CONFLICT, f"There is already a key file at {self.path}.", operation="write key"
             ) from error
         except OSError as error:
-            raise _not_writable(self.path, error) from error
+            raise _write_error(self.path, error) from error
         finally:
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         _sync_folder(self.path.parent)
 
-    def replace(self, ring: Keyring) -> None:
-        """Put other keys in its place, atomically and durably."""
-        fresh = self._write_beside(ring)
+    def replace(self, keyring: Keyring) -> None:
+        """Replace the keys, atomically and durably."""
+        temporary = self._write_temporary(keyring)
         try:
-            os.replace(fresh, self.path)
+            os.replace(temporary, self.path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
-            raise _not_writable(self.path, error) from error
+            temporary.unlink(missing_ok=True)
+            raise _write_error(self.path, error) from error
         _sync_folder(self.path.parent)
 
     def set_aside(self) -> Path | None:
-        """Rename a file that does not help, so that it is not lost; returns where it went."""
+        """Rename a key file that is of no use here instead of deleting it; returns its new path."""
         aside = self.path.with_name(f"{self.path.name}.old-{time.time_ns()}")
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _not_writable(self.path, error) from error
+            raise _write_error(self.path, error) from error
         _sync_folder(self.path.parent)
         return aside
 
-    def _write_beside(self, ring: Keyring) -> Path:
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        lines = (_HEADER, *(f"v1 {key.id} {_encoded(key)}" for key in (ring.current, *ring.older)), "")
+    def _write_temporary(self, keyring: Keyring) -> Path:
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        lines = (_HEADER, *(f"v1 {key.id} {_encode(key)}" for key in (keyring.current, *keyring.older)), "")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh.unlink(missing_ok=True)
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+            temporary.unlink(missing_ok=True)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 os.fchmod(handle, 0o400)
                 file.write("\n".join(lines))
                 file.flush()
                 os.fsync(handle)
         except OSError as error:
-            raise _not_writable(self.path, error) from error
-        return fresh
+            raise _write_error(self.path, error) from error
+        return temporary
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a file's owner or mode is not good enough."""
+class _Rejection:
+    """Why a key file's type, owner or mode is not acceptable."""
 
     reason: str
     remedy: str
@@ -135,56 +135,58 @@ def _read_checked(path: Path) -> str | None:
         return None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise KeyFileRefused(
+            raise KeyFileError(
                 path,
                 f"The key file {path} is a symbolic link.",
-                "Put the key file itself there, or set STOWAGE_KEY_FILE to the file that the link points to.",
+                "Replace the link with the key file itself, or set STOWAGE_KEY_FILE to the link's target.",
             ) from error
-        raise KeyFileRefused(
+        raise KeyFileError(
             path,
             f"The key file {path} cannot be read: {error.strerror}.",
             "Make the user that runs Stowage its owner, with mode 0400.",
         ) from error
     try:
-        # The open file is judged, not the name: the name could change in between.
-        refusal = _refusal(path, os.fstat(handle))
-        if refusal is not None:
-            raise KeyFileRefused(path, refusal.reason, refusal.remedy)
-        return os.read(handle, _LARGEST).decode("ascii", "replace")
+        # Check the open file, not the path: the path could be replaced in between.
+        rejection = _reject(path, os.fstat(handle))
+        if rejection is not None:
+            raise KeyFileError(path, rejection.reason, rejection.remedy)
+        return os.read(handle, _MAX_BYTES).decode("ascii", "replace")
     finally:
         os.close(handle)
 
 
-def _refusal(path: Path, found: os.stat_result) -> Refusal | None:
-    if not stat.S_ISREG(found.st_mode):
-        return Refusal(f"The key file {path} is not a regular file.", "Put the key file itself there.")
-    if found.st_uid not in (os.geteuid(), 0):
-        return Refusal(
+def _reject(path: Path, status: os.stat_result) -> _Rejection | None:
+    if not stat.S_ISREG(status.st_mode):
+        return _Rejection(
+            f"The key file {path} is not a regular file.", "Put the key file itself at this path."
+        )
+    if status.st_uid not in (os.geteuid(), 0):
+        return _Rejection(
             f"The key file {path} belongs to another user.", "Make the user that runs Stowage its owner."
         )
-    if found.st_mode & 0o077:
-        return Refusal(
-            f"The key file {path} can be read by others (mode {stat.S_IMODE(found.st_mode):04o}).",
+    if status.st_mode & 0o077:
+        return _Rejection(
+            f"The key file {path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}).",
             f"Run: chmod 400 {path}. If others may have read it, then run: stowage keys rotate.",
         )
     return None
 
 
-def _parsed(path: Path, text: str) -> Keyring:
+def _parse(path: Path, text: str) -> Keyring:
     keys: list[Key] = []
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        key = _line(line)
+        key = _parse_line(line)
         if key is None:
-            raise _damaged(path)
+            raise _damaged_error(path)
         keys.append(key)
     if not keys:
-        raise _damaged(path)
+        raise _damaged_error(path)
     return Keyring(keys[0], tuple(keys[1:]))
 
 
-def _line(line: str) -> Key | None:
+def _parse_line(line: str) -> Key | None:
     fields = line.split()
     if len(fields) != 3 or fields[0] != "v1":
         return None
@@ -195,19 +197,19 @@ def _line(line: str) -> Key | None:
     return key if key.id == fields[1] else None
 
 
-def _encoded(key: Key) -> str:
+def _encode(key: Key) -> str:
     return base64.urlsafe_b64encode(key.material).decode()
 
 
-def _damaged(path: Path) -> KeyFileRefused:
-    return KeyFileRefused(
+def _damaged_error(path: Path) -> KeyFileError:
+    return KeyFileError(
         path,
         f"The key file {path} is damaged.",
         "Put back a copy of it, or run: stowage keys restore, with the recovery key.",
     )
 
 
-def _not_writable(path: Path, error: OSError) -> StowageError:
+def _write_error(path: Path, error: OSError) -> StowageError:
     return StowageError(
         Kind.DENIED,
         f"The key file {path} cannot be written: {error.strerror}.",

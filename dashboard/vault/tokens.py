@@ -1,6 +1,6 @@
-"""A sealed value as text: ``version.key_id.nonce.ciphertext``, tied to the one place it may stand in.
+"""The text form of a sealed value, ``version.key_id.nonce.ciphertext``, bound to the row it belongs to.
 
-Version ``v2`` is for values that are sent to somebody, and is tied to the recipient as well.
+Version ``v2`` is for values that are sent to a server; it is bound to that recipient as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import binascii
 from dataclasses import dataclass
 
 from dashboard.vault import cipher
-from dashboard.vault.cipher import DoesNotOpen
+from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key
 
 VERSION = "v1"
@@ -18,10 +18,10 @@ WITH_RECIPIENT = "v2"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a sealed value stands. A ciphertext moved to another place does not open.
+class Binding:
+    """What a sealed value is bound to: copied to any other row, column or recipient it cannot be unsealed.
 
-    ``recipient``: to whom the value may be sent, in any notation; None for a value that stays here.
+    ``recipient``: where the value may be sent, as any stable text; None if it never leaves the console.
     """
 
     table: str
@@ -31,49 +31,49 @@ class Place:
 
     @property
     def version(self) -> str:
-        """Of values that stand here."""
+        """The token version that this binding uses."""
         return VERSION if self.recipient is None else WITH_RECIPIENT
 
-    def associated(self, key_id: str) -> bytes:
-        """The associated data. Every part carries its length, so no two places look the same."""
+    def associated_data(self, key_id: str) -> bytes:
+        """The AEAD's associated data. Each part carries its length, so no two bindings encode alike."""
         recipient = () if self.recipient is None else (self.recipient,)
         parts = (self.version, self.table, self.column, self.row, key_id, *recipient)
         return b"".join(len(part).to_bytes(4, "big") + part for part in (p.encode() for p in parts))
 
 
-def seal(key: Key, plain: str, place: Place) -> str:
-    """Seal a value for one place. Two calls never give the same text."""
-    nonce, ciphertext = cipher.seal(key.material, plain.encode(), place.associated(key.id))
-    return ".".join((place.version, key.id, _text(nonce), _text(ciphertext)))
+def seal(key: Key, plain: str, binding: Binding) -> str:
+    """Seal a value. Two calls never return the same text."""
+    nonce, ciphertext = cipher.seal(key.material, plain.encode(), binding.associated_data(key.id))
+    return ".".join((binding.version, key.id, _encode(nonce), _encode(ciphertext)))
 
 
-def unseal(key: Key, token: str, place: Place) -> str:
-    """Open a value. Raises :class:`DoesNotOpen` if it was altered, moved or sealed with another key."""
-    version, key_id, nonce, ciphertext = _parts(token)
-    if version != place.version or key_id != key.id:
-        raise DoesNotOpen
-    plain = cipher.unseal(key.material, _bytes(nonce), _bytes(ciphertext), place.associated(key.id))
+def unseal(key: Key, token: str, binding: Binding) -> str:
+    """Unseal a value. Raises :class:`UnsealError` if it was altered, moved or sealed with another key."""
+    version, key_id, nonce, ciphertext = _split(token)
+    if version != binding.version or key_id != key.id:
+        raise UnsealError
+    plain = cipher.unseal(key.material, _decode(nonce), _decode(ciphertext), binding.associated_data(key.id))
     return plain.decode()
 
 
 def key_id_of(token: str) -> str:
-    """Which key sealed it. Raises :class:`DoesNotOpen` if this is no sealed value."""
-    return _parts(token)[1]
+    """Return the id of the key that sealed it. Raises :class:`UnsealError` if it is not a sealed value."""
+    return _split(token)[1]
 
 
-def _parts(token: str) -> tuple[str, str, str, str]:
+def _split(token: str) -> tuple[str, str, str, str]:
     parts = token.split(".")
     if len(parts) != 4:
-        raise DoesNotOpen
+        raise UnsealError
     return parts[0], parts[1], parts[2], parts[3]
 
 
-def _text(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _bytes(text: str) -> bytes:
+def _decode(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DoesNotOpen from error
+        raise UnsealError from error

@@ -21,8 +21,8 @@ from dashboard.jobs.types import (
     Job,
     JobContext,
     JobKind,
+    JobResult,
     Lane,
-    Verdict,
 )
 from dashboard.models.migrations import Job as JobRow
 from dashboard.services.database import Database
@@ -30,7 +30,7 @@ from dashboard.services.jobs import Jobs, enqueue
 from tests.servers.s3 import wait_until
 from tests.services.database_file import opened
 
-Work = Callable[[JobContext], Verdict]
+Work = Callable[[JobContext], JobResult]
 
 
 @pytest.fixture
@@ -91,16 +91,16 @@ def running(
         thread.join()
 
 
-def until_stopped(context: JobContext) -> Verdict:
+def until_stopped(context: JobContext) -> JobResult:
     while not context.wait(0.01):
         pass
-    return Verdict(requeue=True)
+    return JobResult(requeue=True)
 
 
 def test_a_queued_job_is_done_soon(database: Database) -> None:
     seen: list[Job] = []
 
-    def work(context: JobContext) -> Verdict:
+    def work(context: JobContext) -> JobResult:
         seen.append(context.job)
         return DONE
 
@@ -114,7 +114,7 @@ def test_a_queued_job_is_done_soon(database: Database) -> None:
 def test_a_crash_in_a_job_is_a_safe_sentence_and_harms_no_other(database: Database) -> None:
     told: list[tuple[int, StowageError]] = []
 
-    def work(context: JobContext) -> Verdict:
+    def work(context: JobContext) -> JobResult:
         if context.job.subject_id == 1:
             raise ZeroDivisionError("secret=hunter2")
         if context.job.subject_id == 2:
@@ -135,7 +135,7 @@ def test_a_crash_in_a_job_is_a_safe_sentence_and_harms_no_other(database: Databa
 def test_lanes_are_bounded_and_short_jobs_do_not_wait_for_long_ones(database: Database) -> None:
     at_work, most, lock, release = 0, 0, threading.Lock(), threading.Event()
 
-    def long(context: JobContext) -> Verdict:
+    def long(context: JobContext) -> JobResult:
         nonlocal at_work, most
         with lock:
             at_work += 1
@@ -170,7 +170,7 @@ def test_stopping_puts_unfinished_work_back(database: Database) -> None:
 def test_stopping_does_not_wait_for_a_blocked_thread(database: Database) -> None:
     release = threading.Event()
 
-    def deaf(context: JobContext) -> Verdict:
+    def deaf(context: JobContext) -> JobResult:
         release.wait(30)
         return DONE
 
@@ -186,7 +186,7 @@ def test_stopping_does_not_wait_for_a_blocked_thread(database: Database) -> None
 
 def test_blocked_threads_ask_for_a_fresh_process(database: Database) -> None:
     work: dict[JobKind, Work] = {
-        JobKind.MIGRATION: lambda _: Verdict(requeue=True, restart=True),
+        JobKind.MIGRATION: lambda _: JobResult(requeue=True, restart=True),
         JobKind.COUNT: until_stopped,
     }
     with running(database, work) as (_, code):
@@ -221,8 +221,8 @@ def test_leases_are_renewed_while_work_goes_on(database: Database) -> None:
 def test_of_two_runners_the_stale_one_is_told_and_changes_nothing(database: Database) -> None:
     noticed, release = threading.Event(), threading.Event()
 
-    def work(context: JobContext) -> Verdict:
-        while not context.lost:
+    def work(context: JobContext) -> JobResult:
+        while not context.lease_lost:
             time.sleep(0.01)
         noticed.set()
         release.wait(10)
@@ -247,4 +247,4 @@ def test_a_runner_that_slept_through_its_lease_stops_by_itself() -> None:
     context = JobContext(asleep, threading.Event())
     assert not context.should_stop()
     wait_until(context.should_stop, seconds=2, what="lease known to be gone")
-    assert context.lost
+    assert context.lease_lost

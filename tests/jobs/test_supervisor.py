@@ -40,8 +40,8 @@ time.sleep(60)
 
 
 @contextmanager
-def supervised(script: str, lines: list[str], stop_within: float = 5.0) -> Iterator[Supervisor]:
-    supervisor = Supervisor(lines.append, command=[sys.executable, "-c", script], stop_within=stop_within)
+def supervised(script: str, lines: list[str], stop_seconds: float = 5.0) -> Iterator[Supervisor]:
+    supervisor = Supervisor(lines.append, command=[sys.executable, "-c", script], stop_seconds=stop_seconds)
     supervisor.start()
     try:
         wait_until(lambda: bool(lines), seconds=10, what="child speaking")
@@ -79,7 +79,7 @@ def test_stopping_is_polite() -> None:
 
 def test_a_child_that_does_not_listen_is_killed() -> None:
     lines: list[str] = []
-    with supervised(STUBBORN, lines, stop_within=0.2) as supervisor:
+    with supervised(STUBBORN, lines, stop_seconds=0.2) as supervisor:
         pid = supervisor.pid
         assert pid
         supervisor.stop()

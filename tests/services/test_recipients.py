@@ -21,7 +21,7 @@ from dashboard.storage.types import Secret
 from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
 from dashboard.vault.keys import to_recovery
-from dashboard.vault.tokens import Place
+from dashboard.vault.tokens import Binding
 from tests.services.console import ADMIN, Console, started
 
 
@@ -105,8 +105,8 @@ def to_version_before(console: Console) -> None:
     assert ring
     with console.database.write() as session:
         for row in session.scalars(select(BackendSecret)):
-            here = Place("backend_secrets", "sealed", f"{row.backend_id}/{row.name}", row.sent_to)
-            before = Place("backend_secrets", "sealed", f"{row.backend_id}/{row.name}")
+            here = Binding("backend_secrets", "sealed", f"{row.backend_id}/{row.name}", row.sent_to)
+            before = Binding("backend_secrets", "sealed", f"{row.backend_id}/{row.name}")
             row.sealed = tokens.seal(ring.current, tokens.unseal(ring.current, row.sealed, here), before)
             row.sent_to = ""
         session.execute(delete(Setting).where(Setting.key == BOUND))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from dashboard.errors import InvalidInput
 from dashboard.vault import tokens
-from dashboard.vault.cipher import DoesNotOpen
+from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring, from_recovery, to_recovery
-from dashboard.vault.tokens import Place
+from dashboard.vault.tokens import Binding
 
 KEY = Key(bytes(range(32)))
-HERE = Place("backend_secrets", "sealed", "1/secret_access_key")
+HERE = Binding("backend_secrets", "sealed", "1/secret_access_key")
 
 
 def test_a_sealed_value_opens_again() -> None:
@@ -32,14 +32,14 @@ def test_the_text_names_version_and_key_and_never_repeats() -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        Place("backend_secrets", "sealed", "2/secret_access_key"),
-        Place("backend_secrets", "sealed", "1/session_token"),
-        Place("backend_secrets", "hint", "1/secret_access_key"),
-        Place("settings", "sealed", "1/secret_access_key"),
+        Binding("backend_secrets", "sealed", "2/secret_access_key"),
+        Binding("backend_secrets", "sealed", "1/session_token"),
+        Binding("backend_secrets", "hint", "1/secret_access_key"),
+        Binding("settings", "sealed", "1/secret_access_key"),
     ],
 )
-def test_a_value_moved_to_another_place_does_not_open(elsewhere: Place) -> None:
-    with pytest.raises(DoesNotOpen):
+def test_a_value_moved_to_another_place_does_not_open(elsewhere: Binding) -> None:
+    with pytest.raises(UnsealError):
         tokens.unseal(KEY, tokens.seal(KEY, "sesame", HERE), elsewhere)
 
 
@@ -47,7 +47,7 @@ def test_another_key_does_not_open_even_under_the_right_name() -> None:
     other = Key.new()
     parts = tokens.seal(other, "sesame", HERE).split(".")
     parts[1] = KEY.id
-    with pytest.raises(DoesNotOpen):
+    with pytest.raises(UnsealError):
         tokens.unseal(KEY, ".".join(parts), HERE)
 
 
@@ -60,7 +60,7 @@ def test_no_character_can_be_changed() -> None:
                 continue
             try:
                 opened = tokens.unseal(KEY, changed, HERE)
-            except DoesNotOpen:
+            except UnsealError:
                 continue
             # The unused low bits of a last base64 letter are the only slack.
             assert opened == "sesame"
@@ -69,13 +69,13 @@ def test_no_character_can_be_changed() -> None:
 
 @given(st.text())
 def test_text_that_was_never_sealed_does_not_open(text: str) -> None:
-    with pytest.raises(DoesNotOpen):
+    with pytest.raises(UnsealError):
         tokens.unseal(KEY, text, HERE)
 
 
 @given(st.lists(st.text(), min_size=3, max_size=3), st.lists(st.text(), min_size=3, max_size=3))
 def test_two_places_never_look_the_same(one: list[str], other: list[str]) -> None:
-    same = Place(*one).associated(KEY.id) == Place(*other).associated(KEY.id)
+    same = Binding(*one).associated_data(KEY.id) == Binding(*other).associated_data(KEY.id)
     assert same == (one == other)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
-from dashboard.jobs.types import DONE, Job, JobContext, JobKind, Verdict
+from dashboard.jobs.types import DONE, Job, JobContext, JobKind, JobResult
 from dashboard.migration.ledger import FencedOut
 from dashboard.migration.types import Control, Outcome, State
 from dashboard.models.backends import Backend
@@ -48,7 +48,7 @@ class MigrationWork:
         self._most_workers = most_workers
         self._names = BackendNameRules(database)
 
-    def run(self, context: JobContext) -> Verdict:
+    def run(self, context: JobContext) -> JobResult:
         """Run it until it is final, paused, ready for approval, or the runner goes down."""
         with self._database.read() as session:
             row = session.get(Migration, context.job.subject_id)
@@ -61,7 +61,7 @@ class MigrationWork:
             stragglers = verdict.restart
         except FencedOut:
             # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
-            return Verdict(requeue=True)
+            return JobResult(requeue=True)
         except DatabaseError as error:
             log.exception("The ledger of migration %d cannot be used", row.id)
             raise _unwritten(row.id, translated(error)) from error
@@ -82,7 +82,7 @@ class MigrationWork:
                 session, RUNNER, "migration.fail", str(row.id), outcome="failed", reason=error.reason
             )
 
-    def _run(self, context: JobContext, row: Migration, label: str) -> Verdict:
+    def _run(self, context: JobContext, row: Migration, label: str) -> JobResult:
         # Pages and short commands start without loading the engine.
         from dashboard.migration.run import MigrationJob, run
 
@@ -94,7 +94,7 @@ class MigrationWork:
                 source = self._driver(row.source_id, row.source, label)
                 destination = self._driver(row.destination_id, row.destination, label)
                 self._tidy(context, row, ledger, source, destination)
-            return Verdict(requeue=context.should_stop())
+            return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
         spec = replace(spec, workers=min(spec.workers, self._most_workers))
         # Before the driver is built: what it learns is not kept for what was edited meanwhile.
@@ -110,7 +110,7 @@ class MigrationWork:
             self._tidy(context, row, ledger, source, destination)
         # With threads still hanging, the job comes once more in a fresh process, to clear up.
         stragglers = result.stragglers > 0
-        return Verdict(requeue=watch.unfinished or stragglers, restart=stragglers)
+        return JobResult(requeue=watch.unfinished or stragglers, restart=stragglers)
 
     def _tidy(
         self, context: JobContext, row: Migration, ledger: SqlLedger, source: Driver, destination: Driver

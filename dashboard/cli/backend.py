@@ -77,8 +77,7 @@ def show(invocation: Invocation, name: str) -> None:
 @pass_invocation
 def presets(invocation: Invocation, preset: str | None) -> None:
     """List the providers, or the options and secrets of one PRESET."""
-    from dashboard.storage.presets import PRESETS, find_preset
-    from dashboard.storage.registry import options_of
+    from dashboard.storage.registry import PRESETS, find_preset, options_of
 
     out = invocation.out
     if preset is None:

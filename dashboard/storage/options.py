@@ -93,3 +93,4 @@ class Preset:
     placeholders: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     extra: tuple[Option, ...] = ()
     choices: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    last: bool = False

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -40,33 +40,10 @@ class OwnDriver:
     preset: Preset
 
 
-class Extended(Mapping[str, T]):
-    """What Stowage itself has by name, and after that what installed packages add. Its own always wins."""
-
-    def __init__(self, built_in: Mapping[str, T], of: Callable[[OwnDriver], T]) -> None:
-        self.built_in = built_in
-        self._of = of
-
-    def __getitem__(self, name: str) -> T:
-        if name in self.built_in:
-            return self.built_in[name]
-        found = find(name)
-        if found is None:
-            raise KeyError(name)
-        return self._of(found)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.built_in
-        yield from (name for name in sorted(_offers()) if name not in self.built_in)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 @cache
-def find(name: str) -> OwnDriver | None:
-    """The driver that an installed package offers under this name; None where there is none. Never raises:
-    in place of one that cannot be used stands one that says why and does nothing."""
+def find(name: str) -> DriverType | None:
+    """The driver that an installed package offers under this name, its preset in its type; None where there
+    is none. Never raises: in place of one that cannot be used stands one that says why and does nothing."""
     offers = _offers().get(name, ())
     if not offers:
         return None
@@ -86,7 +63,12 @@ def find(name: str) -> OwnDriver | None:
     if problem:
         return _broken(name, f"The driver “{name}” of {packages} cannot be used: {problem}.")
     assert isinstance(loaded, OwnDriver)
-    return loaded
+    return replace(loaded.type, presets=(loaded.preset,))
+
+
+def offered() -> tuple[str, ...]:
+    """The names of all drivers that installed packages offer. Imports none of them."""
+    return tuple(sorted(_offers()))
 
 
 @cache
@@ -138,11 +120,9 @@ def _problem(name: str, loaded: object) -> str:
     return next((reason for good, reason in checks if not good), "")
 
 
-def _broken(name: str, reason: str) -> OwnDriver:
-    help_text = f"{reason}\n{REMEDY}"
-    return OwnDriver(
-        DriverType(name, "", (), unusable=reason), Preset(name, f"{name} (cannot be used)", name, help_text)
-    )
+def _broken(name: str, reason: str) -> DriverType:
+    preset = Preset(name, f"{name} (cannot be used)", name, f"{reason}\n{REMEDY}")
+    return DriverType(name, "", (), unusable=reason, presets=(preset,))
 
 
 def built(name: str, make: Callable[[], Driver]) -> Driver:
@@ -156,3 +136,13 @@ def built(name: str, make: Callable[[], Driver]) -> Driver:
         _log.warning("the driver %s could not be made", name, exc_info=True)
         reason = f"The driver “{name}” could not be made ({type(error).__name__})."
         raise InvalidInput("driver", reason, remedy=REMEDY) from error
+
+
+def described(name: str, describe: Callable[[], T], default: T) -> T:
+    """What another package's driver says of a backend's options; the default when that fails."""
+    try:
+        return describe()
+    # A stranger's code may end in anything.
+    except Exception:  # noqa: BLE001
+        _log.warning("the driver %s cannot describe its options", name, exc_info=True)
+        return default

@@ -31,6 +31,7 @@ from dashboard.storage.net.bounded import Stopped, bounded
 from dashboard.storage.net.connecting import connect, resolve, shake_hands
 from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.places.readable import list_readable
+from dashboard.storage.registry import noun_of
 from dashboard.storage.types import Entry
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
@@ -75,7 +76,7 @@ class ProbeRun:
     def of(cls, driver: Driver) -> Self:
         """Every step this driver will be taken through, waiting."""
         steps = tuple(Step(stage.name, stage.label) for stage in _Probe(driver).stages())
-        return cls(steps, _place_of(driver))
+        return cls(steps, noun_of(driver.name))
 
     def with_step(self, step: Step) -> ProbeRun:
         """The run after this step's change."""
@@ -88,14 +89,6 @@ class ProbeRun:
             passed=finished and all(each.state != "failed" for each in steps),
             can_create_bucket=any(each.can_create_bucket for each in steps),
         )
-
-
-def _place_of(driver: Driver) -> str:
-    named = {"azure": "container", "vercel_blob": "store"}
-    if driver.name in named:
-        return named[driver.name]
-    folders = isinstance(driver, ServesFolders) or not isinstance(driver, Connects)
-    return "folder" if folders or driver.name == "webdav" else "bucket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +159,7 @@ class _Probe:
 
     def __init__(self, driver: Driver, learnt: Callable[[NameRules], None] = lambda rules: None) -> None:
         self.driver = driver
+        self.noun = noun_of(driver.name)
         self._learnt = learnt
         self.bucket_missing = False
         self._key = CANARY + secrets.token_hex(8)
@@ -191,9 +185,7 @@ class _Probe:
                 _Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
             ]
         if isinstance(self.driver, CreatesBuckets):
-            stages.append(
-                _Stage("bucket", f"Find the {_place_of(self.driver)}", self._bucket, CALL_SECONDS, fatal=True)
-            )
+            stages.append(_Stage("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
         if isinstance(self.driver, OpensWithKey):
             stages.append(_Stage("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
         return (
@@ -243,7 +235,7 @@ class _Probe:
             # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
             if error.kind is not Kind.DENIED:
                 raise
-            return f"The sign-in is right; it may not look beyond its {_place_of(self.driver)}."
+            return f"The sign-in is right; it may not look beyond its {self.noun}."
         return "Signed in."
 
     def _bucket(self) -> str:
@@ -256,14 +248,13 @@ class _Probe:
             raise _Skip("This sign-in may not ask; the next steps show what it may do.") from error
         if not there:
             self.bucket_missing = True
-            what = _place_of(self.driver)
             raise StorageError(
                 Kind.NOT_FOUND,
                 self._said_missing(),
                 operation="probe",
-                remedy=f"Create it here, or check the {what}'s name."
+                remedy=f"Create it here, or check the {self.noun}'s name."
                 if self.can_create_bucket
-                else f"Check the {what}'s name.",
+                else f"Check the {self.noun}'s name.",
             )
         return "It is there."
 
@@ -274,7 +265,7 @@ class _Probe:
         except StorageError as error:
             if isinstance(error, PlaceMissing):
                 return error.reason
-        return f"The {_place_of(self.driver)} does not exist."
+        return f"The {self.noun} does not exist."
 
     def _look(self) -> str:
         assert isinstance(self.driver, OpensWithKey)

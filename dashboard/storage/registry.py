@@ -1,4 +1,4 @@
-"""Which drivers exist, what each can be told, and how one is built.
+"""Which drivers and presets exist, what each can be told, and how a driver is built.
 
 Drivers are named by dotted path and imported when the first one is built, so that importing
 ``dashboard.storage`` loads no vendor SDK.
@@ -6,104 +6,130 @@ Drivers are named by dotted path and imported when the first one is built, so th
 
 from __future__ import annotations
 
+import json
 import re
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
-from dashboard.storage.driver_types import DriverType
-from dashboard.storage.drivers.azure.options import AZURE_OPTIONS, check_azure, check_credential
-from dashboard.storage.drivers.ftp.options import FTP_OPTIONS, check_ftp
-from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key
-from dashboard.storage.drivers.local.options import LOCAL_OPTIONS, check_local
+from dashboard.storage.driver_types import DriverType, Location, Options
 from dashboard.storage.drivers.local.policy import FolderPolicy, UsesFolders
-from dashboard.storage.drivers.s3.options import S3_OPTIONS, check_s3, check_s3_secrets
-from dashboard.storage.drivers.sftp.options import SFTP_OPTIONS, check_sftp
-from dashboard.storage.drivers.vercel_blob.options import VERCEL_OPTIONS, check_token, check_vercel
-from dashboard.storage.drivers.webdav.options import WEBDAV_OPTIONS, check_webdav
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
-from dashboard.storage.own_drivers import REMEDY, Extended, built
-from dashboard.storage.presets import PRESETS, find_preset
+from dashboard.storage.own_drivers import REMEDY, built, described, find, offered
 from dashboard.storage.types import Secret
 
 _LONGEST = 16 * 1024
 
+T = TypeVar("T")
 
-def _wrapped(kind: DriverType) -> DriverType:
+BUILT_IN = {
+    "local": "dashboard.storage.drivers.local.type:LOCAL",
+    "memory": "dashboard.storage.drivers.memory:MEMORY",
+    "s3": "dashboard.storage.drivers.s3.type:S3",
+    "azure": "dashboard.storage.drivers.azure.type:AZURE",
+    "gcs": "dashboard.storage.drivers.gcs.type:GCS",
+    "vercel_blob": "dashboard.storage.drivers.vercel_blob.type:VERCEL_BLOB",
+    "webdav": "dashboard.storage.drivers.webdav.type:WEBDAV",
+    "sftp": "dashboard.storage.drivers.sftp.type:SFTP",
+    "ftp": "dashboard.storage.drivers.ftp.type:FTP",
+}
+"""Where the type of each driver is, in the order of their cards. A new driver is a package and a row here."""
+
+
+class _Drivers(Mapping[str, DriverType]):
+    """Stowage's own, and after those what installed packages add. Its own always win."""
+
+    def __getitem__(self, name: str) -> DriverType:
+        if name in BUILT_IN:
+            return _built_in(BUILT_IN[name])
+        found = find(name)
+        if found is None:
+            raise KeyError(name)
+        return _with_wrappers(found)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from BUILT_IN
+        yield from (name for name in offered() if name not in BUILT_IN)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Presets(Mapping[str, Preset]):
+    """Those of Stowage's own drivers, and after those one of each installed package's driver, of its name."""
+
+    def __getitem__(self, name: str) -> Preset:
+        presets = _built_in_presets(tuple(BUILT_IN.values()))
+        if name in presets:
+            return presets[name]
+        if name in BUILT_IN or (found := find(name)) is None:
+            raise KeyError(name)
+        return found.presets[0]
+
+    def __iter__(self) -> Iterator[str]:
+        presets = _built_in_presets(tuple(BUILT_IN.values()))
+        yield from presets
+        yield from (name for name in offered() if name not in presets and name not in BUILT_IN)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+DRIVERS: Mapping[str, DriverType] = _Drivers()
+"""Every driver by name, those of other packages last."""
+PRESETS: Mapping[str, Preset] = _Presets()
+"""Every preset by name, in the order the cards are shown; those of other packages last."""
+
+
+@cache
+def _built_in(path: str) -> DriverType:
+    kind = _at(path)
+    assert isinstance(kind, DriverType)
+    return _with_wrappers(kind)
+
+
+@cache
+def _built_in_presets(paths: tuple[str, ...]) -> Mapping[str, Preset]:
+    presets = [preset for path in paths for preset in _built_in(path).presets]
+    return {preset.name: preset for preset in sorted(presets, key=lambda preset: preset.last)}
+
+
+def _with_wrappers(kind: DriverType) -> DriverType:
     """What every driver can be told beside its own options."""
     return replace(kind, options=(*kind.options, *WRAPPER_OPTIONS))
 
 
-DRIVERS: Extended[DriverType] = Extended(
-    {
-        kind.name: _wrapped(kind)
-        for kind in (
-            DriverType(
-                "local",
-                "dashboard.storage.drivers.local.driver:LocalDriver.from_options",
-                LOCAL_OPTIONS,
-                check_local,
-            ),
-            # No preset leads to it: neither the runner nor a restarted console would see its objects.
-            DriverType(
-                "memory",
-                "dashboard.storage.drivers.memory:MemoryDriver.from_options",
-                (),
-            ),
-            DriverType(
-                "s3",
-                "dashboard.storage.drivers.s3.driver:S3Driver.from_options",
-                S3_OPTIONS,
-                check_s3,
-                check_s3_secrets,
-            ),
-            DriverType(
-                "azure",
-                "dashboard.storage.drivers.azure.driver:AzureDriver.from_options",
-                AZURE_OPTIONS,
-                check_azure,
-                check_credential,
-            ),
-            DriverType(
-                "gcs",
-                "dashboard.storage.drivers.gcs.driver:GcsDriver.from_options",
-                GCS_OPTIONS,
-                check_gcs,
-                check_key,
-            ),
-            DriverType(
-                "vercel_blob",
-                "dashboard.storage.drivers.vercel_blob.driver:VercelBlobDriver.from_options",
-                VERCEL_OPTIONS,
-                check_vercel,
-                check_token,
-            ),
-            DriverType(
-                "webdav",
-                "dashboard.storage.drivers.webdav.driver:WebDAVDriver.from_options",
-                WEBDAV_OPTIONS,
-                check_webdav,
-            ),
-            DriverType(
-                "sftp",
-                "dashboard.storage.drivers.sftp.driver:SftpDriver.from_options",
-                SFTP_OPTIONS,
-                check_sftp,
-            ),
-            DriverType(
-                "ftp", "dashboard.storage.drivers.ftp.driver:FtpDriver.from_options", FTP_OPTIONS, check_ftp
-            ),
-        )
-    },
-    lambda own: _wrapped(own.type),
-)
-"""Every driver by name, those of other packages last."""
+@cache
+def _at(path: str) -> Any:
+    """What a dotted path leads to; it has no static type."""
+    module, _, names = path.partition(":")
+    target: object = import_module(module)
+    for name in names.split("."):
+        target = getattr(target, name)
+    return target
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of this name. Raises ``InvalidInput`` for the field ``preset``."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InvalidInput(
+            "preset", f"There is no kind of backend called “{name}”.", remedy=f"Known: {', '.join(PRESETS)}."
+        ) from None
+
+
+def label_of(name: str) -> str:
+    """How a saved backend's kind is called; by its bare name where the package that brought it is gone."""
+    preset = PRESETS.get(name)
+    return preset.label if preset is not None else name
 
 
 def driver_type(name: str) -> DriverType:
@@ -131,26 +157,18 @@ def build(
     kind = driver_type(driver)
     if kind.unusable:
         raise InvalidInput("driver", kind.unusable, remedy=REMEDY)
-    if driver in DRIVERS.built_in:
-        made = _factory(kind.factory)(options, secrets)
+    made: Driver
+    if driver in BUILT_IN:
+        made = _at(kind.factory)(options, secrets)
     else:
-        made = built(driver, lambda: _factory(kind.factory)(options, secrets))
+        made = built(driver, lambda: _at(kind.factory)(options, secrets))
     if folders is not None and isinstance(made, UsesFolders):
         made.keep_to(folders)
     everything = {**options, **told}
     for wrapper in WRAPPERS:
         if wrapper.wanted(everything, secrets):
-            made = _factory(wrapper.factory)(made, everything, secrets)
+            made = _at(wrapper.factory)(made, everything, secrets)
     return made
-
-
-@cache
-def _factory(path: str) -> Callable[..., Driver]:
-    module, _, names = path.partition(":")
-    target: object = import_module(module)
-    for name in names.split("."):
-        target = getattr(target, name)
-    return target  # type: ignore[return-value]  # a dotted path has no static type
 
 
 @cache
@@ -319,27 +337,39 @@ def guarding(preset: str) -> frozenset[str]:
     return frozenset(option.name for option in _all(find_preset(preset)) if option.guards_secret)
 
 
-def summary(driver: str, options: Mapping[str, str]) -> str:
-    """One line that tells backends apart, such as a folder or a bucket and its host. No secret."""
-    if driver == "local":
-        return options.get("root", "")
-    if driver in ("ftp", "sftp"):
-        return f"{options.get('root') or 'home folder'} of {options.get('user', '')} on {options['host']}"
-    address = options.get("endpoint", "").partition("://")[2]
-    if driver == "webdav":
-        return f"{address}/{options.get('prefix', '')}".rstrip("/")
-    host = address.partition("/")[0]
-    if driver == "azure":
-        host = options.get("account", "")
-    bucket = options.get("bucket") or options.get("container") or options.get("store", "")
-    if driver not in DRIVERS.built_in:
-        return _telling(driver, options)
-    place = "/".join(part for part in (bucket, options.get("prefix", "").rstrip("/")) if part)
-    return f"{place} on {host}" if host else place
-
-
-def _telling(driver: str, options: Mapping[str, str]) -> str:
-    """Of a driver Stowage does not know: what a person had to fill in."""
+def summary(driver: str, options: Options) -> str:
+    """One line that tells backends apart, such as a folder or a bucket and its host. No secret; empty where
+    the driver is no longer installed."""
     kind = DRIVERS.get(driver)
-    names = [option.name for option in kind.options if option.required] if kind is not None else []
-    return " ".join(options[name] for name in names if options.get(name))
+    if kind is None:
+        return ""
+    required = (options.get(option.name) for option in kind.options if option.required)
+    return _described(kind, kind.summary, options, " ".join(value for value in required if value))
+
+
+def location(driver: str, options: Options) -> Location:
+    """Where the objects of a saved backend are. Makes no network call."""
+    not_a_place = {"prefix", *(option.name for option in WRAPPER_OPTIONS)}
+    values = sorted((name, value) for name, value in options.items() if name not in not_a_place)
+    unknown = Location(json.dumps(values), options.get("prefix", ""))
+    kind = DRIVERS.get(driver)
+    return _described(kind, kind.location, options, unknown) if kind is not None else unknown
+
+
+def noun_of(driver: str) -> str:
+    """What holds the objects of this driver, in the words of the provider: bucket, container, folder."""
+    kind = DRIVERS.get(driver)
+    return kind.noun if kind is not None else "place"
+
+
+def _described(
+    kind: DriverType,
+    describe: Callable[[Mapping[str, str]], T] | None,
+    options: Mapping[str, str],
+    default: T,
+) -> T:
+    if describe is None:
+        return default
+    if kind.name in BUILT_IN:
+        return describe(options)
+    return described(kind.name, partial(describe, options), default)

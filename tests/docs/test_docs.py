@@ -13,7 +13,7 @@ import pytest
 
 from dashboard.cli import stowage
 from dashboard.settings import Settings
-from dashboard.storage.presets import PRESETS
+from dashboard.storage.registry import PRESETS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "instance" / "README.md"])

@@ -31,8 +31,7 @@ import dashboard
 from dashboard.app import create_app
 from dashboard.settings import Settings
 from dashboard.storage.options import OptionType
-from dashboard.storage.presets import PRESETS
-from dashboard.storage.registry import options_of
+from dashboard.storage.registry import PRESETS, options_of
 from dashboard.web.context import EXTENSION
 
 EXTRAS = {

@@ -18,7 +18,7 @@ import asyncssh
 import pytest
 
 from dashboard.storage.drivers.local import options as local_options
-from dashboard.storage.presets import PRESETS
+from dashboard.storage.registry import PRESETS
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.drivers import new_folder
 from tests.servers.ftp import PASSWORD as FTP_PASSWORD

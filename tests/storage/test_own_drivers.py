@@ -9,8 +9,17 @@ import pytest
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.own_drivers import look_again
-from dashboard.storage.presets import PRESETS, find_preset, label_of
-from dashboard.storage.registry import DRIVERS, build, check_options, options_of, options_shown, summary
+from dashboard.storage.registry import (
+    DRIVERS,
+    PRESETS,
+    build,
+    check_options,
+    find_preset,
+    label_of,
+    options_of,
+    options_shown,
+    summary,
+)
 from tests.storage import shelf
 
 Install = Callable[..., None]

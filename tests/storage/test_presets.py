@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.presets import PRESETS, find_preset
-from dashboard.storage.registry import DRIVERS, check_options, guarding, options_of
+from dashboard.storage.registry import DRIVERS, PRESETS, check_options, find_preset, guarding, options_of
 from dashboard.storage.types import Secret
 
 KEYS = {"access_key_id": "AK", "bucket": "my-bucket"}

@@ -11,8 +11,7 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.checks.wrappers import new_encryption_key
-from dashboard.storage.presets import PRESETS
-from dashboard.storage.registry import options_of
+from dashboard.storage.registry import PRESETS, options_of
 from tests.web.conftest import ADMIN, SECRET, Browser, Console, add_bucket, set_up
 
 

@@ -18,8 +18,7 @@ import pytest
 
 from dashboard.migration.types import Outcome, State
 from dashboard.storage.options import OptionType
-from dashboard.storage.presets import PRESETS
-from dashboard.storage.registry import options_of
+from dashboard.storage.registry import PRESETS, options_of
 from tests.servers.places import PLACES, TROUBLES, Place, Trouble
 from tests.services.composed import add_local
 from tests.web.conftest import Browser, Console

@@ -17,7 +17,7 @@ import pytest
 from dashboard.migration.types import Spec
 from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
-from dashboard.storage.presets import PRESETS
+from dashboard.storage.registry import PRESETS
 from tests.services.console import ADMIN
 from tests.web.conftest import SECRET, Browser, Console, add_bucket
 

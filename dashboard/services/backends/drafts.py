@@ -11,10 +11,9 @@ from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import refuse_unreadable
 from dashboard.storage.drivers.local.policy import FolderPolicy
-from dashboard.storage.drivers.s3.options import refuse_without_own_key
 from dashboard.storage.options import Option, OptionType
-from dashboard.storage.presets import find_preset
 from dashboard.storage.recipients import differing, sent_nowhere
+from dashboard.storage.registry import find_preset
 from dashboard.storage.types import Secret
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -55,7 +54,9 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: 
     kept &= {option.name for option in specs(draft.preset)}
     if stored is not None:
         _refuse_another_key(stored, draft.preset, typed, open_secrets)
-        refuse_without_own_key(stored.options, draft.options)
+        check_edit = registry.driver_type(stored.driver).check_edit
+        if check_edit is not None:
+            check_edit(stored.options, draft.options)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))

@@ -16,7 +16,7 @@ from dashboard.services.backends.status import COUNT_IS_STALE, Badge, status_of
 from dashboard.services.backends.values import BackendInfo, Choice, Summary
 from dashboard.services.database import Database, storable
 from dashboard.storage import registry
-from dashboard.storage.presets import label_of
+from dashboard.storage.registry import label_of
 from dashboard.storage.types import EMPTY
 
 MOST_FALLBACK = 50

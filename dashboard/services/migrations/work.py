@@ -23,11 +23,11 @@ from dashboard.services.database import Database, translated
 from dashboard.services.jobs import enqueue, holds
 from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_engine import BUSY_SECONDS
-from dashboard.services.migrations.places import path
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.registry import location
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class MigrationWork:
     def _path(self, backend_id: int | None) -> str:
         with self._database.read() as session:
             backend = session.get(Backend, backend_id) if backend_id is not None else None
-            return path(backend.driver, backend.options) if backend else ""
+            return location(backend.driver, backend.options).path if backend else ""
 
     def _driver(self, backend_id: int | None, name: str, label: str) -> Driver:
         current = self._backends.name_of(backend_id) if backend_id is not None else None

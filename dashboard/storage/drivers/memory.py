@@ -15,6 +15,7 @@ from itertools import count
 from typing import Self
 
 from dashboard.storage.driver import Driver
+from dashboard.storage.driver_types import DriverType
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.paths import key_bytes
@@ -153,3 +154,9 @@ class MemoryDriver:
         if found is None:
             raise NotFound(key, operation=operation)
         return found
+
+
+# Without a preset: neither the runner nor a restarted console would see its objects.
+MEMORY = DriverType(
+    "memory", "dashboard.storage.drivers.memory:MemoryDriver.from_options", (), in_process=True
+)

@@ -50,8 +50,7 @@ class Described:
 
     def _checked(self) -> tuple[str, Mapping[str, str]]:
         """The driver's name and all of its options."""
-        from dashboard.storage.presets import PRESETS
-        from dashboard.storage.registry import check_options
+        from dashboard.storage.registry import PRESETS, check_options
 
         if self.kind in PRESETS:
             return PRESETS[self.kind].driver, check_options(self.kind, self.options, self.secrets)
@@ -63,8 +62,7 @@ class Described:
 
 def describe(kind: str, options: Mapping[str, object]) -> Described:
     """Sort options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
-    from dashboard.storage.presets import PRESETS
-    from dashboard.storage.registry import DRIVERS, driver_type
+    from dashboard.storage.registry import DRIVERS, PRESETS, driver_type
 
     if kind not in PRESETS and kind not in DRIVERS:
         known = ", ".join(dict.fromkeys((*PRESETS, *DRIVERS)))

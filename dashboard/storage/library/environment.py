@@ -24,7 +24,7 @@ from dashboard.storage.library.environment_variables import (
     VARIABLES,
     Variable,
 )
-from dashboard.storage.presets import PRESETS
+from dashboard.storage.registry import PRESETS
 
 _S3_FAMILIES = ("S3_COMPATIBLE", "S3", "AWS")
 

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
-from dashboard.storage.presets import find_preset
+from dashboard.storage.registry import find_preset
 from dashboard.web.admin import fields
 from dashboard.web.admin.frame import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services

@@ -15,8 +15,7 @@ from werkzeug.datastructures import MultiDict
 from dashboard.errors import StowageError
 from dashboard.services.backends.service import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
-from dashboard.storage.presets import PRESETS, find_preset
-from dashboard.storage.registry import options_of, options_shown
+from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of, options_shown
 from dashboard.storage.types import Secret
 from dashboard.web.numbers import whole
 from dashboard.web.resend import SECRET_PREFIX
@@ -71,6 +70,15 @@ class Fold:
         """What it says it holds."""
         shown = ", ".join(_inside(f.option.label) for f in self.fields[:4])
         return shown + (", …" if len(self.fields) > 4 else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A provider to choose. ``icon``: a symbol of ``static/icons.svg``."""
+
+    name: str
+    label: str
+    icon: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +219,9 @@ def _worded(option: Option, value: str) -> str:
     return dict(option.choices).get(value, value)
 
 
-def providers() -> tuple[Preset, ...]:
+def providers() -> tuple[Card, ...]:
     """The provider cards, in their order."""
-    return tuple(PRESETS.values())
+    return tuple(Card(each.name, each.label, driver_type(each.driver).icon) for each in PRESETS.values())
 
 
 def suggested_name(preset: str, taken: frozenset[str]) -> str:

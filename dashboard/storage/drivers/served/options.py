@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.driver_types import Location, Options
+from dashboard.storage.drivers.common.locations import one_host
 from dashboard.storage.net.addresses import host_refusal, literal
 from dashboard.storage.options import Option
 
@@ -100,3 +102,17 @@ def checked_user(text: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in text):
         raise InvalidInput("user", "The user name holds control characters.")
     return text
+
+
+def summary(options: Options) -> str:
+    """``folder of user on host``."""
+    root = options.get("root") or "home folder"
+    return f"{root} of {options.get('user', '')} on {options.get('host', '')}"
+
+
+def location(options: Options) -> Location:
+    """Two users may each see files of their own. Where a relative folder begins, only the server knows."""
+    root = options.get("root", "")
+    server = f"{options.get('user', '')}@{one_host(options.get('host', ''))}:{options.get('port', '')}"
+    folder = root.strip("/")
+    return Location(server if root.startswith("/") else f"{server}~", f"{folder}/" if folder else "")

@@ -25,8 +25,7 @@ from dashboard.storage.drivers.s3 import objects as s3_objects
 from dashboard.storage.drivers.s3.client import digest_header
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, Damaged, Exists, OtherKey, StorageError, Unsupported
-from dashboard.storage.presets import PRESETS
-from dashboard.storage.registry import check_options, options_of
+from dashboard.storage.registry import PRESETS, check_options, options_of
 from dashboard.storage.types import Attributes, Entry, Secret, Visibility
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy

@@ -1,10 +1,16 @@
-"""Named providers: default options and help in the provider's own words. No code path depends on them."""
+"""What the rest of the program knows about S3, and the providers that speak it in their own words."""
 
 from __future__ import annotations
 
-from dashboard.errors import InvalidInput
+from dashboard.storage.driver_types import DriverType
+from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
+from dashboard.storage.drivers.s3.options import (
+    S3_OPTIONS,
+    check_s3,
+    check_s3_secrets,
+    refuse_without_own_key,
+)
 from dashboard.storage.options import Option, OptionType, Preset
-from dashboard.storage.own_drivers import Extended
 
 # Public providers have public certificates; a switch that turns checking off would only do harm.
 _PUBLIC = frozenset({"endpoint", "tls_verify", "ca_certificate"})
@@ -13,29 +19,7 @@ _NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
 _NO_KMS = frozenset({"sse_kms_key_id"})
 _OWN_KEY_ONLY = {"sse": frozenset({"none", "SSE-C"})}
 
-_LIST = (
-    Preset(
-        name="local",
-        label="Local disk",
-        driver="local",
-        help="A folder on the machine Stowage runs on.\n"
-        "The user that runs Stowage must be able to read and write it.",
-    ),
-    Preset(
-        name="share",
-        label="Mounted network share",
-        driver="local",
-        help="A share of a NAS or file server (NFS, SMB) that this machine has mounted, for example through "
-        "/etc/fstab. Mount it first and give the folder it is mounted at, or one below. While it is not "
-        "mounted, Stowage leaves the empty folder alone.\n"
-        "The user that runs Stowage must be able to read and write it: mount SMB with that user's uid.\n"
-        "Shares of Windows and macOS take “A” and “a” for one name: of two such files the second is reported "
-        "as failed and never written over the first.\n"
-        "Where the server can be reached by SFTP or WebDAV, that works without mounting anything.",
-        defaults={"mounted": "true"},
-        labels={"root": "Folder it is mounted at"},
-        placeholders={"root": "/mnt/nas/files"},
-    ),
+PRESETS = (
     Preset(
         name="aws",
         label="AWS S3",
@@ -218,104 +202,26 @@ _LIST = (
         placeholders={"access_key_id": "GOOG1E…"},
     ),
     Preset(
-        name="azure",
-        label="Azure Blob Storage",
-        driver="azure",
-        help="Storage account: its name, in the portal under Storage accounts.\n"
-        "Key or connection string: the account's page, Security + networking, Access keys.\n"
-        "A SAS token (Shared access signature) is safer: for the blob service, containers and objects, with "
-        "the permissions Read, Write, Delete, List and Create.",
-        help_url="https://learn.microsoft.com/azure/storage/common/storage-account-keys-manage",
-    ),
-    Preset(
-        name="gcs",
-        label="Google Cloud Storage",
-        driver="gcs",
-        help="Service account: Google Cloud console, IAM & Admin, Service accounts, Create service account.\n"
-        "Its key: on the account's page under Keys, Add key, Create new key, JSON. The file is downloaded "
-        "once; paste all of it.\n"
-        "Rights: on the bucket's page under Permissions, Grant access, to the service account's address, "
-        "with the role Storage Object User.\n"
-        "To create buckets from here it also needs Storage Admin on the project.",
-        help_url="https://cloud.google.com/iam/docs/keys-create-delete",
-    ),
-    Preset(
-        name="vercel_blob",
-        label="Vercel Blob",
-        driver="vercel_blob",
-        help="Token: in the Vercel dashboard open the project the store is connected to, Settings, "
-        "Environment Variables, and copy BLOB_READ_WRITE_TOKEN. It is for one store.\n"
-        "Store ID and access: on the page of the store under Storage.\n"
-        "Vercel Blob holds no user metadata and tells no checksum: what is written there is read back to be "
-        "verified.",
-        help_url="https://vercel.com/docs/vercel-blob/using-blob-sdk",
-    ),
-    Preset(
-        name="nextcloud",
-        label="Nextcloud",
-        driver="webdav",
-        help="WebDAV address: in Nextcloud under Files, Files settings (bottom left), WebDAV; it looks like "
-        "https://cloud.example.com/remote.php/dav/files/ada.\n"
-        "Password: make an app password for Stowage under Personal settings, Security, Devices & sessions. "
-        "Your own password works only without two-factor sign-in.\n"
-        "ownCloud works the same way.",
-        help_url="https://docs.nextcloud.com/server/latest/user_manual/en/files/access_webdav.html",
-        labels={"password": "App password"},
-        placeholders={"endpoint": "https://cloud.example.com/remote.php/dav/files/ada", "prefix": "Photos/"},
-    ),
-    Preset(
-        name="webdav",
-        label="WebDAV",
-        driver="webdav",
-        help="Any WebDAV server: Apache, nginx, a NAS, a provider's “network drive”.\n"
-        "The address is the one a file manager would connect to, with its whole path.",
-    ),
-    Preset(
-        name="sftp",
-        label="SFTP",
-        driver="sftp",
-        help="Host, user and folder as for ssh or any SFTP program; port 22 unless you were told another.\n"
-        "Sign in with a password, a private key, or both where the server wants both.\n"
-        "Host key: leave it blank and test the connection. The test shows the server's fingerprint; compare "
-        "it with what “ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub” prints on the server, then copy it.",
-        help_url="https://man.openbsd.org/ssh#VERIFYING_HOST_KEYS",
-        placeholders={"host": "sftp.example.com"},
-    ),
-    Preset(
-        name="ftp",
-        label="FTP and FTPS",
-        driver="ftp",
-        help="Host, user and password as for any FTP program.\n"
-        "Keep the encryption on if the server has it: without it the password and every file can be read "
-        "on the way.\n"
-        "If signing in works and listing does not, the server's passive ports are closed in a firewall.",
-        placeholders={"host": "ftp.example.com", "root": "/htdocs"},
-    ),
-    Preset(
         name="s3",
         label="Any S3-compatible",
         driver="s3",
+        last=True,
         help="Any server that speaks the S3 API: SeaweedFS, Ceph, Garage, OVHcloud, IONOS and "
         "others.\n"
         "Endpoint, region and keys are in the provider's pages about S3, often called “S3 credentials”.",
     ),
 )
 
-PRESETS: Extended[Preset] = Extended({preset.name: preset for preset in _LIST}, lambda own: own.preset)
-"""Every preset by name, in the order the cards are shown; those of other packages last."""
 
-
-def find_preset(name: str) -> Preset:
-    """The preset of this name. Raises ``InvalidInput`` for the field ``preset``."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise InvalidInput(
-            "preset", f"There is no kind of backend called “{name}”.", remedy=f"Known: {', '.join(PRESETS)}."
-        ) from None
-
-
-def label_of(name: str) -> str:
-    """How a saved backend's kind is called; by its bare name where the package that brought it is gone."""
-    preset = PRESETS.get(name)
-    return preset.label if preset is not None else name
+S3 = DriverType(
+    "s3",
+    "dashboard.storage.drivers.s3.driver:S3Driver.from_options",
+    S3_OPTIONS,
+    check_s3,
+    check_s3_secrets,
+    presets=PRESETS,
+    noun="bucket",
+    summary=bucket_summary,
+    location=bucket_location,
+    check_edit=refuse_without_own_key,
+)

@@ -1,0 +1,43 @@
+"""What the rest of the program knows about Azure Blob Storage."""
+
+from __future__ import annotations
+
+from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.drivers.azure.options import AZURE_OPTIONS, check_azure, check_credential
+from dashboard.storage.drivers.common.locations import place_on, server_of
+from dashboard.storage.options import Preset
+
+
+def _summary(options: Options) -> str:
+    return place_on(options.get("container", ""), options.get("prefix", ""), options.get("account", ""))
+
+
+def _location(options: Options) -> Location:
+    server = f"{server_of(options.get('endpoint', ''))}/{options.get('account', '')}"
+    return Location(server, f"{options.get('container', '')}/{options.get('prefix', '')}")
+
+
+PRESETS = (
+    Preset(
+        name="azure",
+        label="Azure Blob Storage",
+        driver="azure",
+        help="Storage account: its name, in the portal under Storage accounts.\n"
+        "Key or connection string: the account's page, Security + networking, Access keys.\n"
+        "A SAS token (Shared access signature) is safer: for the blob service, containers and objects, with "
+        "the permissions Read, Write, Delete, List and Create.",
+        help_url="https://learn.microsoft.com/azure/storage/common/storage-account-keys-manage",
+    ),
+)
+
+AZURE = DriverType(
+    "azure",
+    "dashboard.storage.drivers.azure.driver:AzureDriver.from_options",
+    AZURE_OPTIONS,
+    check_azure,
+    check_credential,
+    presets=PRESETS,
+    noun="container",
+    summary=_summary,
+    location=_location,
+)

@@ -1,0 +1,33 @@
+"""What the rest of the program knows about FTP and FTPS."""
+
+from __future__ import annotations
+
+from dashboard.storage.driver_types import DriverType
+from dashboard.storage.drivers.ftp.options import FTP_OPTIONS, check_ftp
+from dashboard.storage.drivers.served.options import location, summary
+from dashboard.storage.options import Preset
+
+PRESETS = (
+    Preset(
+        name="ftp",
+        label="FTP and FTPS",
+        driver="ftp",
+        help="Host, user and password as for any FTP program.\n"
+        "Keep the encryption on if the server has it: without it the password and every file can be read "
+        "on the way.\n"
+        "If signing in works and listing does not, the server's passive ports are closed in a firewall.",
+        placeholders={"host": "ftp.example.com", "root": "/htdocs"},
+    ),
+)
+
+FTP = DriverType(
+    "ftp",
+    "dashboard.storage.drivers.ftp.driver:FtpDriver.from_options",
+    FTP_OPTIONS,
+    check_ftp,
+    presets=PRESETS,
+    noun="folder",
+    icon="server",
+    summary=summary,
+    location=location,
+)

@@ -1,0 +1,35 @@
+"""What the rest of the program knows about Google Cloud Storage."""
+
+from __future__ import annotations
+
+from dashboard.storage.driver_types import DriverType
+from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
+from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key
+from dashboard.storage.options import Preset
+
+PRESETS = (
+    Preset(
+        name="gcs",
+        label="Google Cloud Storage",
+        driver="gcs",
+        help="Service account: Google Cloud console, IAM & Admin, Service accounts, Create service account.\n"
+        "Its key: on the account's page under Keys, Add key, Create new key, JSON. The file is downloaded "
+        "once; paste all of it.\n"
+        "Rights: on the bucket's page under Permissions, Grant access, to the service account's address, "
+        "with the role Storage Object User.\n"
+        "To create buckets from here it also needs Storage Admin on the project.",
+        help_url="https://cloud.google.com/iam/docs/keys-create-delete",
+    ),
+)
+
+GCS = DriverType(
+    "gcs",
+    "dashboard.storage.drivers.gcs.driver:GcsDriver.from_options",
+    GCS_OPTIONS,
+    check_gcs,
+    check_key,
+    presets=PRESETS,
+    noun="bucket",
+    summary=bucket_summary,
+    location=bucket_location,
+)

@@ -1,0 +1,59 @@
+"""What the rest of the program knows about WebDAV."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from dashboard.storage.driver_types import DriverType, Location, Options
+from dashboard.storage.drivers.common.locations import server_of
+from dashboard.storage.drivers.webdav.options import WEBDAV_OPTIONS, check_webdav
+from dashboard.storage.options import Preset
+
+
+def _summary(options: Options) -> str:
+    address = options.get("endpoint", "").partition("://")[2]
+    return f"{address}/{options.get('prefix', '')}".rstrip("/")
+
+
+def _location(options: Options) -> Location:
+    endpoint = options.get("endpoint", "")
+    # Two users of one address may each see files of their own.
+    server = f"{options.get('username', '')}@{server_of(endpoint)}"
+    folder = unquote(urlsplit(endpoint).path).strip("/")
+    return Location(server, f"{folder}/{options.get('prefix', '')}".lstrip("/"))
+
+
+PRESETS = (
+    Preset(
+        name="nextcloud",
+        label="Nextcloud",
+        driver="webdav",
+        help="WebDAV address: in Nextcloud under Files, Files settings (bottom left), WebDAV; it looks like "
+        "https://cloud.example.com/remote.php/dav/files/ada.\n"
+        "Password: make an app password for Stowage under Personal settings, Security, Devices & sessions. "
+        "Your own password works only without two-factor sign-in.\n"
+        "ownCloud works the same way.",
+        help_url="https://docs.nextcloud.com/server/latest/user_manual/en/files/access_webdav.html",
+        labels={"password": "App password"},
+        placeholders={"endpoint": "https://cloud.example.com/remote.php/dav/files/ada", "prefix": "Photos/"},
+    ),
+    Preset(
+        name="webdav",
+        label="WebDAV",
+        driver="webdav",
+        help="Any WebDAV server: Apache, nginx, a NAS, a provider's “network drive”.\n"
+        "The address is the one a file manager would connect to, with its whole path.",
+    ),
+)
+
+WEBDAV = DriverType(
+    "webdav",
+    "dashboard.storage.drivers.webdav.driver:WebDAVDriver.from_options",
+    WEBDAV_OPTIONS,
+    check_webdav,
+    presets=PRESETS,
+    noun="folder",
+    icon="server",
+    summary=_summary,
+    location=_location,
+)

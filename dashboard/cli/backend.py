@@ -9,7 +9,7 @@ import click
 from dashboard.cli import values, wording
 from dashboard.cli.backend_looks import describe, run_test
 from dashboard.cli.frame import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
-from dashboard.cli.waiting import confirmed
+from dashboard.cli.values import YES, confirmed
 
 if TYPE_CHECKING:
     from dashboard.services.backends.service import BackendInfo, Draft
@@ -31,7 +31,6 @@ SECRET = click.option(
 TEST = click.option(
     "--test", is_flag=True, help="Test the connection first, and save only if everything passes."
 )
-YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group(cls=Group)
@@ -221,10 +220,10 @@ def waiting(invocation: Invocation, dismiss: str | None) -> None:
 
     What was overtaken is kept where it waited, also after it was dismissed.
     """
-    homecoming, out = invocation.services.homecoming, invocation.out
+    write_back, out = invocation.services.write_back, invocation.out
     if dismiss is not None:
-        homecoming.dismiss(invocation.actor, dismiss)
-    every = homecoming.summary()
+        write_back.dismiss(invocation.actor, dismiss)
+    every = write_back.summary()
     out.document({"waiting": every})
     out.table(
         ("home", "kept in", ">waiting", ">overtaken", ">lost"),

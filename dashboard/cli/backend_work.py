@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.cli import waiting, wording
-from dashboard.cli.backend import YES
+from dashboard.cli import wording
 from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.cli.values import YES, confirmed
 
 if TYPE_CHECKING:
     from dashboard.services.activation import Comparison
@@ -24,7 +24,7 @@ def count(invocation: Invocation, name: str) -> int:
     backends = invocation.services.backends
     began = time.time()
     backends.refresh(invocation.actor, name)
-    waiting.background(invocation, lambda: _counted(backends.get(name), began))
+    invocation.services.runner.run_until(lambda: _counted(backends.get(name), began))
     info = backends.get(name)
     status = info.status
     invocation.out.document(info)
@@ -59,7 +59,7 @@ def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> 
     if comparison is not None:
         invocation.out.note(comparison.sentence)
     agreed = comparison is None or comparison.complete
-    if not agreed and not waiting.confirmed(f"Make “{name}” the active backend all the same?", yes=yes):
+    if not agreed and not confirmed(f"Make “{name}” the active backend all the same?", yes=yes):
         invocation.out.document({"name": name, "active": False, "comparison": comparison})
         return WITH_ERRORS
     invocation.services.activation.activate(invocation.actor, name)
@@ -111,5 +111,5 @@ def _compared(invocation: Invocation, name: str) -> Comparison:
         known = activation.comparison(name)
         return known is not None and not known.running
 
-    waiting.background(invocation, ended)
+    invocation.services.runner.run_until(ended)
     return activation.compare(invocation.actor, name)

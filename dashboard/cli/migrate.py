@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import following, waiting
-from dashboard.cli.backend import YES
+from dashboard.cli import following
 from dashboard.cli.frame import WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.cli.values import YES, confirmed, require_person
 from dashboard.migration.types import OnConflict, Progress, Spec, State, Verify
 
 DEFAULT = Spec()
@@ -66,7 +66,7 @@ def migrate(
     """
     at_once = yes or dry_run
     if not at_once:
-        waiting.require_person()
+        require_person()
     spec = Spec(
         prefix=prefix,
         include=include,
@@ -99,6 +99,6 @@ def _agreed(invocation: Invocation, progress: Progress) -> bool:
         if value:
             invocation.out.note(f"{name:<10} {value}")
     try:
-        return waiting.confirmed("Begin?", yes=False)
+        return confirmed("Begin?", yes=False)
     except click.Abort:
         return False

@@ -1,4 +1,4 @@
-"""What is typed as ``--option`` and ``--secret``, and passwords. A secret never stands in clear in argv."""
+"""What is typed: ``--option``, ``--secret``, passwords, and a yes. A secret never stands in clear in argv."""
 
 from __future__ import annotations
 
@@ -10,15 +10,31 @@ from pathlib import Path
 import click
 
 from dashboard.errors import InvalidInput
+from dashboard.services.one_line import printable
 from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 
 LARGEST_FILE = 64 * 1024
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 HOW = (
     "Give it as --secret {name}=env:VARIABLE or --secret {name}=file:PATH, or as --secret {name} alone "
     "to be asked for it."
 )
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the person agrees. Wrong use where nobody can be asked and ``--yes`` was not given."""
+    if yes:
+        return True
+    require_person()
+    return click.confirm(printable(question), err=True)
+
+
+def require_person() -> None:
+    """Wrong use unless there is a terminal to ask on."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("This asks before it acts, and there is no terminal to ask on: give --yes.")
 
 
 def options_from(given: Iterable[str], known: Iterable[Option]) -> dict[str, str]:

@@ -26,7 +26,7 @@ class JobKind(StrEnum):
     COUNT = "count"
     CHECK = "check"
     COMPARE = "compare"
-    SEND_HOME = "send_home"
+    WRITE_BACK = "send_home"
 
 
 class JobState(StrEnum):
@@ -167,5 +167,5 @@ LANES = (
     Lane(frozenset({JobKind.MIGRATION}), 2),
     Lane(frozenset({JobKind.CHECK}), 2),
     Lane(frozenset({JobKind.COUNT, JobKind.COMPARE}), 2),
-    Lane(frozenset({JobKind.SEND_HOME}), 2),
+    Lane(frozenset({JobKind.WRITE_BACK}), 2),
 )

@@ -1,4 +1,4 @@
-"""The runner as a service: who is one, and being one."""
+"""The runner: the one process of an instance that does jobs, and waiting for what it does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobRes
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
-from dashboard.services.homecoming import Homecoming
+from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.leftovers import Leftovers
@@ -26,7 +26,7 @@ LOCK_FILE = "runner.lock"
 TRY_AGAIN = 0.2
 """Seconds between two attempts to become the runner."""
 LOOK = 0.25
-"""Seconds between two looks at a migration that a command waits for."""
+"""Seconds between two looks at what a command waits for."""
 
 
 class Runner:
@@ -42,7 +42,7 @@ class Runner:
         migrations: Migrations,
         work: MigrationWork,
         activation: Activation,
-        homecoming: Homecoming,
+        write_back: WriteBack,
         leftovers: Leftovers,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
@@ -52,7 +52,7 @@ class Runner:
         self._migrations = migrations
         self._work = work
         self._activation = activation
-        self._homecoming = homecoming
+        self._write_back = write_back
         self._leftovers = leftovers
         self._loop: RunnerLoop | None = None
 
@@ -75,45 +75,61 @@ class Runner:
         finally:
             lock.release()
 
-    def run_job_until_final(self, migration_id: int, on_progress: Callable[[Progress], None]) -> Progress:
-        """Wait until a migration is final, paused, or ready and waiting for approval.
+    def run_until(
+        self, finished: Callable[[], bool], *, last: Callable[[Job], bool] = lambda job: False
+    ) -> None:
+        """Wait until ``finished``, which is asked about four times a second, on this thread; what it raises
+        (``KeyboardInterrupt`` too) ends the waiting.
 
-        While nobody else is the runner, this process is; a console that runs jobs keeps doing so and is
-        only watched. ``on_progress`` is called about four times a second, on this thread; what it raises
-        (``KeyboardInterrupt`` too) ends the waiting, and the migration goes on when a runner is there.
-        Raises ``SEALED``, and ``NOT_FOUND``.
+        While nobody else is the runner, this process is; another one keeps doing jobs and is only watched.
+        After a job that is the ``last`` no other is begun here.
         """
-        self._keys.require_open()
-        stop, news = threading.Event(), threading.Event()
+        stop, ended = threading.Event(), threading.Event()
         thread: threading.Thread | None = None
 
-        def ended(job: Job) -> None:
-            if job.kind is JobKind.MIGRATION and job.subject_id == migration_id:
-                # What is queued behind it would only keep the person who waits; the next runner does it.
+        def note(job: Job) -> None:
+            if last(job):
                 stop.set()
-            news.set()
+            ended.set()
 
         try:
-            while True:
-                progress = self._migrations.progress(migration_id)
-                on_progress(progress)
-                if progress.state.final or progress.state in (State.READY, State.PAUSED):
-                    return progress
+            while not finished():
                 # Not while another one is: it would only wait for the lock, and its owner may want to end.
                 if (thread is None or not thread.is_alive()) and not self.alive():
                     stop.clear()
                     thread = threading.Thread(
-                        target=self.run_forever, args=(stop, ended), name="runner", daemon=True
+                        target=self.run_forever, args=(stop, note), name="runner", daemon=True
                     )
                     thread.start()
-                news.wait(LOOK)
-                news.clear()
+                ended.wait(LOOK)
+                ended.clear()
         finally:
             stop.set()
             if self._loop is not None:
                 self._loop.nudge()
             if thread is not None:
                 thread.join()
+
+    def run_job_until_final(self, migration_id: int, on_progress: Callable[[Progress], None]) -> Progress:
+        """Wait until a migration is final, paused, or ready and waiting for approval; see :meth:`run_until`.
+
+        ``on_progress`` is called with each look at it; when that raises, the migration goes on as soon as a
+        runner is there. Raises ``SEALED``, and ``NOT_FOUND``.
+        """
+        self._keys.require_open()
+        progress = self._migrations.progress(migration_id)
+
+        def finished() -> bool:
+            nonlocal progress
+            progress = self._migrations.progress(migration_id)
+            on_progress(progress)
+            return progress.state.final or progress.state in (State.READY, State.PAUSED)
+
+        # What is queued behind it would only keep the person who waits; the next runner does it.
+        self.run_until(
+            finished, last=lambda job: job.kind is JobKind.MIGRATION and job.subject_id == migration_id
+        )
+        return progress
 
     def _do_jobs(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
         # Whoever held a lease is dead: this process has the lock.
@@ -133,16 +149,16 @@ class Runner:
             JobKind.CHECK: Handler(self._check, _only_logged),
             JobKind.COUNT: Handler(self._count, _only_logged),
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
-            JobKind.SEND_HOME: Handler(self._send_home, _only_logged),
+            JobKind.WRITE_BACK: Handler(self._run_write_back, _only_logged),
         }
 
     def _check(self, context: JobContext) -> JobResult:
-        well = self._checks.check_backend(context.job.subject_id)
-        self._homecoming.after_check(context.job.subject_id, well=well)
+        if self._checks.check_backend(context.job.subject_id):
+            self._write_back.begin(context.job.subject_id)
         return DONE
 
-    def _send_home(self, context: JobContext) -> JobResult:
-        return JobResult(requeue=not self._homecoming.send(context.job.subject_id, context.should_stop))
+    def _run_write_back(self, context: JobContext) -> JobResult:
+        return JobResult(requeue=not self._write_back.run(context.job.subject_id, context.should_stop))
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

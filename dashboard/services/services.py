@@ -13,7 +13,7 @@ from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.service import Backends
 from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
-from dashboard.services.homecoming import Homecoming
+from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.leftovers import Leftovers
@@ -44,7 +44,7 @@ class Services:
     probes: Probes
     place_settings: PlaceSettings
     migrations: Migrations
-    homecoming: Homecoming
+    write_back: WriteBack
     runner: Runner
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     checks = Checks(backends, status, keys)
     activation = Activation(database, audit, backends)
     migrations = Migrations(database, audit)
-    homecoming = Homecoming(database, audit, backends)
+    write_back = WriteBack(database, audit, backends)
     return Services(
         settings=settings,
         database=database,
@@ -90,7 +90,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         probes=Probes(database, audit, backends, status),
         place_settings=PlaceSettings(database, audit, backends),
         migrations=migrations,
-        homecoming=homecoming,
+        write_back=write_back,
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),
@@ -99,7 +99,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             migrations=migrations,
             work=MigrationWork(database, audit, backends, most_workers=settings.max_workers),
             activation=activation,
-            homecoming=homecoming,
+            write_back=write_back,
             leftovers=Leftovers(database, backends, keys),
         ),
     )

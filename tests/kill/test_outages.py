@@ -79,16 +79,16 @@ from itertools import islice
 from pathlib import Path
 from dashboard.app import open_services
 from dashboard.errors import StowageError
-from dashboard.services import homecoming
+from dashboard.services.fallback import write_back
 from dashboard.settings import Settings
 
-homecoming.SETTLES = 3.0
+write_back.SETTLES = 3.0
 services = open_services(Settings.from_env({}, instance=Path(sys.argv[1])))
 home = services.backends.get("home").id
 while True:
     try:
         list(islice(services.backends.driver("home", label="check").list(), 1))
-        services.homecoming.send(home, lambda: False)
+        services.write_back.run(home, lambda: False)
     except StowageError:
         pass
     time.sleep(0.2)
@@ -269,7 +269,7 @@ def test_outages_stops_and_kills_lose_nothing_that_was_acknowledged(tmp_path: Pa
             trouble.make(SECONDS)
             writers.kill_all()
             wait_until(
-                lambda: not any(each.waiting for each in services.homecoming.summary()),
+                lambda: not any(each.waiting for each in services.write_back.summary()),
                 seconds=120,
                 what="everything at home",
             )
@@ -286,7 +286,7 @@ def test_outages_stops_and_kills_lose_nothing_that_was_acknowledged(tmp_path: Pa
                 trouble.happened["unknown at home"] += 1
             elif number not in allowed or answer["ContentDisposition"] != f'attachment; filename="{number}"':
                 wrong.append(f"{key}: {number} with {answer['ContentDisposition']} after {least}")
-        left = services.homecoming.summary()
+        left = services.write_back.summary()
         print(
             f"\n{dict(writers.said)} {dict(trouble.happened)} keys: {len(writers.acknowledged)}, left: {left}"
         )

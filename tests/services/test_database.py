@@ -19,7 +19,7 @@ from dashboard.models.journal import Setting
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import database as module
 from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
-from dashboard.services.fallback.waiting_rows import waiting_of
+from dashboard.services.fallback.rows import waiting_of
 from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.settings import Settings
 from tests.services.database_file import opened

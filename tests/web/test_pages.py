@@ -227,9 +227,9 @@ def test_the_overview_shows_what_waits_to_be_sent_home(
     assert "1 object waits to be sent home to home." in admin.get("/").text
     (tmp_path / "away").rename(tmp_path / "home")
     (tmp_path / "home" / "a").write_bytes(b"newer")
-    console.services.homecoming.send(console.services.backends.get("home").id, lambda: False)
+    console.services.write_back.run(console.services.backends.get("home").id, lambda: False)
     page = admin.get("/").text
     assert "Objects for home were overtaken: 1." in page
     assert ".stowage-waiting/" in page
-    console.services.homecoming.dismiss(ADMIN, "home")
+    console.services.write_back.dismiss(ADMIN, "home")
     assert "overtaken" not in admin.get("/").text

@@ -27,7 +27,7 @@ from dashboard.services.backends.status import Badge, Status, forget
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.backends.whole import STAND_IN, around, with_what_waits
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting import refuse_stranding, refuse_waiting
+from dashboard.services.fallback.book import refuse_stranding, refuse_waiting
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission

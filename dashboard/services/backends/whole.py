@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dashboard.services.backends.circuits import Circuits
 from dashboard.services.backends.values import Stored
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting import Neighbours, SqlBook, waits_for
+from dashboard.services.fallback.book import Neighbours, SqlBook, waits_for
+from dashboard.services.fallback.write_back import LABEL as WRITE_BACK
 from dashboard.storage.checks.wrappers import has_fallback
 from dashboard.storage.driver import Driver
 from dashboard.storage.wrappers.fallback.guarded import Guarded
 from dashboard.storage.wrappers.fallback.without_waiting import WithoutWaiting
 
 STAND_IN = "stand-in"
-HOMECOMING = "homecoming-"
-"""How the labels of those begin who take objects out of the folder in which they wait, and send them home."""
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -28,7 +27,7 @@ def around(
     behind it. Applications wait for a silent one only once, whether it is home or stands in."""
     if label == STAND_IN:
         return Guarded(place, circuits.of(stored, place))
-    if label.startswith(HOMECOMING):
+    if label.startswith(WRITE_BACK):
         return place
     if label or not has_fallback(stored.options):
         return WithoutWaiting(place)

@@ -51,7 +51,7 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
             summary,
             migrations,
             runner_alive=services().runner.alive(),
-            away=services().homecoming.summary(),
+            away=services().write_back.summary(),
         ),
         "checklist": services().status.checklist(),
         "seconds": BUSY_SECONDS if busy else IDLE_SECONDS,

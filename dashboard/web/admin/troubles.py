@@ -11,7 +11,7 @@ from flask import url_for
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends.service import BackendInfo
 from dashboard.services.backends.values import Summary
-from dashboard.services.homecoming import Away
+from dashboard.services.fallback.write_back import Backlog
 from dashboard.storage.wrappers.fallback.standing_in import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
@@ -33,7 +33,7 @@ def troubles(
     migrations: Sequence[Progress],
     *,
     runner_alive: bool,
-    away: Sequence[Away] = (),
+    away: Sequence[Backlog] = (),
 ) -> tuple[Trouble, ...]:
     """All notices of the overview."""
     found = [_of_backend(backend) for backend in backends.worst]
@@ -77,7 +77,7 @@ def _of_backend(backend: BackendInfo) -> Trouble | None:
     )
 
 
-def _of_away(away: Away) -> list[Trouble]:
+def _of_away(away: Backlog) -> list[Trouble]:
     """What was written elsewhere while a backend was away."""
     home, page = away.home, url_for("backends.show", name=away.home)
     found = []

@@ -1,4 +1,4 @@
-"""One waiting object's way home: whether it may go there, and that it arrived.
+"""Writing one waiting object back to its backend: whether it may go there, and that it arrived.
 
 It goes where home has nothing under its key, something that is older beyond doubt, or something that this
 program put there before. Anything else at home is left alone.
@@ -78,7 +78,7 @@ _WRONG = Ending("lost", "It is not what was written there.")
 
 
 @dataclass(frozen=True, slots=True)
-class WayHome:
+class ObjectWriteBack:
     """Thread-safe. ``stand_in`` gives the driver of the backend an object waits in."""
 
     home: Driver
@@ -86,8 +86,8 @@ class WayHome:
     clock: Clock
     stop: Callable[[], bool] = field(default=lambda: False)
 
-    def send(self, waiting: Waiting) -> Ending:
-        """Bring it home if it may go there. Raises nothing a backend caused."""
+    def write_back(self, waiting: Waiting) -> Ending:
+        """Write it back if it may go there. Raises nothing a backend caused."""
         try:
             driver = self.stand_in(waiting)
             reading = driver.read(waiting.stored_key)
@@ -102,13 +102,13 @@ class WayHome:
             return Ending("waiting", trouble=error, home=False)
 
     def _from(self, waiting: Waiting, reading: Reading, data: bytes | None) -> Ending:
-        """Bring home what is open where it waits; ``data`` is all of it where that is little."""
+        """Write back what is open where it waits; ``data`` is all of it where that is little."""
         if reading.info.size != waiting.size or (data is not None and _md5(data) != waiting.md5):
             return _WRONG
         try:
             there = _found(self.home, waiting.key)
             if self._may_go(waiting, there):
-                return self._brought(waiting, reading, data, create_only=there is None)
+                return self._written_back(waiting, reading, data, create_only=there is None)
             if there is not None and self._md5_of(there, {waiting.size}) == waiting.md5:
                 return _arrived(waiting)
         except Interrupted:
@@ -124,7 +124,7 @@ class WayHome:
             there = _found(self.home, waiting.key)
             if there is None or self._md5_of(there, {waiting.size}) == waiting.md5:
                 return Ending("sent")
-            return self.send(waiting) if self._is_ours(waiting, there) else Ending("sent")
+            return self.write_back(waiting) if self._is_ours(waiting, there) else Ending("sent")
         except Interrupted:
             return Ending("settling")
         except StowageError as error:
@@ -155,7 +155,7 @@ class WayHome:
             return ""
         return there.md5 or read_back(self.home, there.key, stop=self.stop, if_version=there.version)
 
-    def _brought(
+    def _written_back(
         self, waiting: Waiting, reading: Reading, data: bytes | None, *, create_only: bool
     ) -> Ending:
         if create_only and isinstance(self.home, LooksBeforeCreating) and not self.home.creates_only():
@@ -179,11 +179,11 @@ class WayHome:
                     written = writing.commit()
         except Exists as error:
             raise StorageError(
-                error.kind, "Home got an object under its key at this moment.", operation="send home"
+                error.kind, "Home got an object under its key at this moment.", operation="write back"
             ) from error
         if not written.proven and read_back(self.home, waiting.key, stop=self.stop) != waiting.md5:
             raise StorageError(
-                Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="send home"
+                Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="write back"
             )
         return _arrived(waiting)
 

@@ -1,7 +1,7 @@
-"""Sending home what waits elsewhere, once home is back: nothing lost, and nothing newer overwritten.
+"""Writing back what waits elsewhere, once its backend answers again: nothing lost, nothing newer overwritten.
 
-An object is sent when home has nothing under its key, or something that is older beyond doubt. Anything
-else at home is left alone, and what waits is kept where it is and shown.
+An object is written back when its home has nothing under its key, or something that is older beyond doubt.
+Anything else at home is left alone, and what waits is kept where it is and shown.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import Protocol
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, aliased
@@ -22,29 +23,29 @@ from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends.service import Backends
-from dashboard.services.backends.whole import HOMECOMING
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting_rows import (
+from dashboard.services.fallback.rows import (
     READABLE,
     attempts_from,
     attempts_text,
     drop_what_the_dead_left,
+    is_alive,
     is_held,
     waiting_of,
 )
+from dashboard.services.fallback.write_back_object import Ending, ObjectWriteBack, measured
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.processes import is_alive
-from dashboard.services.sending_home import Ending, WayHome, measured
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting, may_arrive_late
 
 log = logging.getLogger(__name__)
 
+LABEL = "write-back-"
+"""How the labels of those drivers begin that take objects out of the folder in which they wait."""
 GIVEN_UP = 3600.0
-"""Seconds after which a write is known to have ended without a word, if its process cannot be asked after."""
+"""Seconds after which a write is taken to have ended, where nobody can tell whether its process is alive."""
 SETTLES = 30.0
 """Seconds after which a server that works again has carried out what reached it while it hung."""
 WORKERS = 8
@@ -54,8 +55,8 @@ _BEFORE = MappingProxyType({"sending": "waiting", "settling": "settling", "sent"
 
 
 @dataclass(frozen=True, slots=True)
-class Away:
-    """What waits to be sent home to one backend. ``overtaken`` and ``lost`` need somebody to look."""
+class Backlog:
+    """What waits to be written back to one backend. ``overtaken`` and ``lost`` need somebody to look."""
 
     home: str
     stand_in: str
@@ -64,15 +65,44 @@ class Away:
     lost: int
 
 
-class Homecoming:
+class HasId(Protocol):
+    """A backend, as little of it as is needed here."""
+
+    @property
+    def id(self) -> int:
+        """Of its row."""
+        ...
+
+
+class OpensBackends(Protocol):
+    """See ``services.backends.service.Backends``, which is built on this package."""
+
+    def get(self, name: str) -> HasId:
+        """One backend."""
+        ...
+
+    def name_of(self, backend_id: int) -> str | None:
+        """None when it was removed."""
+        ...
+
+    def driver(self, name: str, *, label: str = "") -> Driver:
+        """Its driver."""
+        ...
+
+    def release(self, label: str) -> None:
+        """Close the drivers opened under a label."""
+        ...
+
+
+class WriteBack:
     """Thread-safe and idempotent: what is cut short is done again."""
 
-    def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
+    def __init__(self, database: Database, audit: AuditLog, backends: OpensBackends) -> None:
         self._database = database
         self._audit = audit
         self._backends = backends
 
-    def summary(self) -> tuple[Away, ...]:
+    def summary(self) -> tuple[Backlog, ...]:
         """What waits, per home and stand-in, by name."""
         home, stand_in, row = aliased(Backend), aliased(Backend), WaitingObject
         query = (
@@ -85,7 +115,7 @@ class Homecoming:
             counts = {(h, s, state): count for h, s, state, count in session.execute(query)}
         pairs = sorted({(h, s) for h, s, _ in counts})
         found = (
-            Away(
+            Backlog(
                 h,
                 s,
                 sum(counts.get((h, s, state), 0) for state in READABLE),
@@ -110,20 +140,20 @@ class Homecoming:
             self._audit.record(session, actor, "backend.dismiss_waiting", name, objects=len(gone))
         return len(gone)
 
-    def after_check(self, backend_id: int, *, well: bool) -> None:
-        """After a health check: have what waits sent home if home is well, and clear up in any case."""
+    def begin(self, backend_id: int) -> None:
+        """Have a backend's backlog written back in the background, where there is any."""
         with self._database.read() as session:
             some = session.scalar(
                 select(WaitingObject.id)
                 .where(WaitingObject.home_id == backend_id, WaitingObject.state.not_in(("overtaken", "lost")))
                 .limit(1)
             )
-        if some is not None and well:
+        if some is not None:
             with self._database.write() as session:
-                enqueue(session, JobKind.SEND_HOME, backend_id)
+                enqueue(session, JobKind.WRITE_BACK, backend_id)
 
-    def send(self, backend_id: int, should_stop: Callable[[], bool]) -> bool:
-        """Send home everything that waits for a backend, several at a time; False when told to stop before
+    def run(self, backend_id: int, should_stop: Callable[[], bool]) -> bool:
+        """Write back everything that waits for a backend, several at a time; False when told to stop before
         the end.
 
         Trouble with one object leaves it waiting for the next time. Raises nothing a backend caused.
@@ -132,49 +162,48 @@ class Homecoming:
         if name is None:
             return True
         self._recover(backend_id)
-        work = _Work(backend_id, f"{HOMECOMING}{backend_id}")
+        work = _Pass(backend_id, f"{LABEL}{backend_id}")
         try:
-            return self._send(name, work, should_stop)
+            return self._run(name, work, should_stop)
         finally:
             self._backends.release(work.label)
 
-    def _send(self, name: str, work: _Work, should_stop: Callable[[], bool]) -> bool:
+    def _run(self, name: str, work: _Pass, should_stop: Callable[[], bool]) -> bool:
         stand_in = partial(self._stand_in, work)
-        way: WayHome | None = None
-        with ThreadPoolExecutor(WORKERS, "homecoming") as pool:
+        writer: ObjectWriteBack | None = None
+        with ThreadPoolExecutor(WORKERS, "write-back") as pool:
             while not should_stop() and (batch := self._claim(work)):
                 try:
-                    if way is None and any(row.state != "sent" for row in batch):
+                    if writer is None and any(row.state != "sent" for row in batch):
                         home = self._backends.driver(name, label=work.label)
-                        way = WayHome(home, stand_in, measured(home), should_stop)
+                        writer = ObjectWriteBack(home, stand_in, measured(home), should_stop)
                 except StowageError as error:
-                    self._leave(name, error)
+                    _log_trouble(name, error)
                     self._record(batch, [Ending(_BEFORE[row.state]) for row in batch])
                     # The next health check that finds home well begins anew.
                     return True
-                endings = list(pool.map(partial(_ended, way), batch))
+                endings = list(pool.map(partial(_attempt, writer), batch))
                 self._record(batch, endings)
                 done = [row for row, ending in zip(batch, endings, strict=True) if ending.state == "sent"]
-                cleared = list(pool.map(partial(_cleared, stand_in), done))
-                self._forget([row for row, gone in zip(done, cleared, strict=True) if gone])
-                if not self._goes_on(name, work, batch, endings):
+                removed = list(pool.map(partial(_removed, stand_in), done))
+                self._forget([row for row, gone in zip(done, removed, strict=True) if gone])
+                if not self._another_batch(name, work, batch, endings):
                     return True
         return not should_stop()
 
-    def _goes_on(self, name: str, work: _Work, batch: Sequence[_Row], endings: Sequence[Ending]) -> bool:
+    def _another_batch(
+        self, name: str, work: _Pass, batch: Sequence[_Row], endings: Sequence[Ending]
+    ) -> bool:
         """Whether another batch may fare better; backends that are away are passed over."""
         for row, ending in zip(batch, endings, strict=True):
             if ending.trouble is None:
                 continue
-            self._leave(name, ending.trouble)
+            _log_trouble(name, ending.trouble)
             if ending.away and ending.home:
                 return False
             if ending.away:
                 work.away.add(row.waiting.stand_in)
         return True
-
-    def _leave(self, name: str, error: StowageError) -> None:
-        log.warning("An object waits on to be sent home to %s: %s", name, error.reason)
 
     # ---- rows
 
@@ -193,7 +222,7 @@ class Homecoming:
                 if is_alive(each.owner) is False or each.changed_at < long_ago:
                     each.state = "sent"
 
-    def _claim(self, work: _Work) -> list[_Row]:
+    def _claim(self, work: _Pass) -> list[_Row]:
         """The next rows that can be worked on, their states set; empty when there are none left."""
         row = WaitingObject
         while True:
@@ -212,7 +241,7 @@ class Homecoming:
                     return []
                 work.after = found[-1].id
                 batch = [
-                    _Row(each.id, each.state, waiting_of(each)) for each in found if _begins(session, each)
+                    _Row(each.id, each.state, waiting_of(each)) for each in found if _take_up(session, each)
                 ]
             if batch:
                 return batch
@@ -243,13 +272,13 @@ class Homecoming:
                 delete(WaitingObject).where(WaitingObject.id.in_(numbers), WaitingObject.state == "sent")
             )
 
-    def _stand_in(self, work: _Work, waiting: Waiting) -> Driver:
+    def _stand_in(self, work: _Pass, waiting: Waiting) -> Driver:
         name = self._backends.name_of(waiting.stand_in)
         return self._backends.driver(name if name is not None else "", label=work.label)
 
 
 @dataclass(slots=True)
-class _Work:
+class _Pass:
     """How far the rows of a home are gone through. ``label``: of the drivers that are opened for it.
     ``away``: stand-ins that cannot be used now."""
 
@@ -266,7 +295,7 @@ class _Row:
     waiting: Waiting
 
 
-def _begins(session: Session, row: WaitingObject) -> bool:
+def _take_up(session: Session, row: WaitingObject) -> bool:
     """Whether there is something to do for a row now; one that is to be sent is marked so. Of several for a
     key only the newest goes home."""
     later = (
@@ -294,16 +323,20 @@ def _note_attempt(session: Session, row: WaitingObject, *, late: bool) -> None:
         each.attempts = attempts_text([*attempts_from(each.attempts), attempt])
 
 
-def _ended(way: WayHome | None, row: _Row) -> Ending:
+def _attempt(writer: ObjectWriteBack | None, row: _Row) -> Ending:
     if row.state == "sent":
         return Ending("sent")
-    assert way is not None
-    if way.stop():
+    assert writer is not None
+    if writer.stop():
         return Ending(_BEFORE[row.state])
-    return way.settle(row.waiting) if row.state == "settling" else way.send(row.waiting)
+    return writer.settle(row.waiting) if row.state == "settling" else writer.write_back(row.waiting)
 
 
-def _cleared(stand_in: Callable[[Waiting], Driver], row: _Row) -> bool:
+def _log_trouble(name: str, error: StowageError) -> None:
+    log.warning("An object still waits to be written back to %s: %s", name, error.reason)
+
+
+def _removed(stand_in: Callable[[Waiting], Driver], row: _Row) -> bool:
     """Remove what is not needed any more where it waited; whether it is gone."""
     try:
         stand_in(row.waiting).delete(row.waiting.stored_key)

@@ -24,9 +24,9 @@ from dashboard.migration.memory import MemoryLedger
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
-from dashboard.services import homecoming
 from dashboard.services.backends.values import Draft
-from dashboard.services.fallback.waiting import SqlBook
+from dashboard.services.fallback import write_back
+from dashboard.services.fallback.book import SqlBook
 from dashboard.services.services import Services
 from dashboard.storage import Backend
 from dashboard.storage.driver import Driver, KeepsFolders
@@ -71,7 +71,7 @@ class Outage:
 
     def send(self) -> None:
         home = self.services.backends.get("home").id
-        assert self.services.homecoming.send(home, lambda: False)
+        assert self.services.write_back.run(home, lambda: False)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_home_that_hung_does_not_bring_back_older_content(
     outage.send()
     assert get(outage.driver, "a") == b"the second"
     assert outage.at_home("a") == b"the second"
-    assert [each.overtaken for each in outage.services.homecoming.summary()] in ([], [0])
+    assert [each.overtaken for each in outage.services.write_back.summary()] in ([], [0])
 
 
 @pytest.mark.usefixtures("impatient")
@@ -134,14 +134,14 @@ def test_what_arrives_after_everything_went_home_is_sent_over_again(
         outage.driver.delete("a")
     assert caught.value.retryable
     assert get(outage.driver, "a") == b"the third"
-    monkeypatch.setattr(homecoming, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "SETTLES", 0.0)
     outage.send()
     assert outage.at_home("a") == b"the third"
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"the second")
     outage.send()
     outage.send()
     assert outage.at_home("a") == b"the third"
-    assert outage.services.homecoming.summary() == ()
+    assert outage.services.write_back.summary() == ()
     assert [path for path in outage.spare.rglob("*") if path.is_file()] == []
     outage.driver.delete("a")
 
@@ -170,7 +170,7 @@ class Disk:
         self.root.with_name("away").rename(self.root)
 
     def send(self) -> None:
-        assert self.services.homecoming.send(self.id, lambda: False)
+        assert self.services.write_back.run(self.id, lambda: False)
 
     def states(self) -> list[str]:
         with self.services.database.read() as session:
@@ -198,7 +198,7 @@ def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
 HOLDER = """
 import sys
 from dashboard.app import open_services
-from dashboard.services.fallback.waiting import SqlBook
+from dashboard.services.fallback.book import SqlBook
 from dashboard.settings import Settings
 from pathlib import Path
 
@@ -243,7 +243,7 @@ def test_writes_just_before_an_outage_are_not_taken_for_newer(disk: Disk) -> Non
     disk.away(("a", b"after"), ("b", b"after"))
     disk.send()
     assert (disk.root / "a").read_bytes() == (disk.root / "b").read_bytes() == b"after"
-    assert disk.services.homecoming.summary() == ()
+    assert disk.services.write_back.summary() == ()
 
 
 def test_the_same_content_written_by_another_program_later_is_newer(disk: Disk) -> None:
@@ -253,7 +253,7 @@ def test_the_same_content_written_by_another_program_later_is_newer(disk: Disk) 
     os.utime(disk.root / "a", (time.time() + 60,) * 2)
     disk.send()
     assert (disk.root / "a").read_bytes() == b"on"
-    assert disk.services.homecoming.summary()[0].overtaken == 1
+    assert disk.services.write_back.summary()[0].overtaken == 1
 
 
 def test_a_write_while_an_older_content_is_sent_home_waits_its_turn(disk: Disk) -> None:
@@ -580,14 +580,14 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
     assert outage.at_home("a") is None
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
     assert get(outage.driver, "a") == b"acknowledged"
-    monkeypatch.setattr(homecoming, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "SETTLES", 0.0)
     outage.send()
     assert outage.at_home("a") == b"acknowledged"
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
     outage.send()
     outage.send()
     assert outage.at_home("a") == b"acknowledged"
-    assert outage.services.homecoming.summary() == ()
+    assert outage.services.write_back.summary() == ()
     assert _tries(outage.services) == 0
     outage.driver.put("a", b"at home at once")
     assert outage.at_home("a") == b"at home at once"

@@ -17,10 +17,10 @@ from sqlalchemy import update
 from dashboard.app import open_storage
 from dashboard.errors import Kind, StowageError
 from dashboard.models.waiting import WaitingObject
-from dashboard.services import homecoming
 from dashboard.services.backends.values import Draft
-from dashboard.services.homecoming import Away
-from dashboard.services.sending_home import measured
+from dashboard.services.fallback import write_back
+from dashboard.services.fallback.write_back import Backlog
+from dashboard.services.fallback.write_back_object import measured
 from dashboard.services.services import Services
 from dashboard.storage.checks.wrappers import new_encryption_key
 from dashboard.storage.driver import Driver
@@ -56,10 +56,10 @@ class Place:
 
     def send(self) -> None:
         home = self.services.backends.get("home").id
-        assert self.services.homecoming.send(home, lambda: False)
+        assert self.services.write_back.run(home, lambda: False)
 
-    def summary(self) -> tuple[Away, ...]:
-        return self.services.homecoming.summary()
+    def summary(self) -> tuple[Backlog, ...]:
+        return self.services.write_back.summary()
 
     def waiting(self) -> list[Path]:
         return sorted(path for path in (self.spare / FOLDER).rglob("*") if path.is_file())
@@ -90,10 +90,10 @@ def test_what_was_written_meanwhile_comes_home(place: Place) -> None:
     place.leave()
     place.driver.put("a/b ü.txt", b"hello")
     stream(place.driver, "big", content_of(9_000_000))
-    assert place.summary() == (Away("home", "spare", 2, 0, 0),)
+    assert place.summary() == (Backlog("home", "spare", 2, 0, 0),)
     assert get(place.driver, "a/b ü.txt") == b"hello"
     place.send()
-    assert place.summary() == (Away("home", "spare", 2, 0, 0),)
+    assert place.summary() == (Backlog("home", "spare", 2, 0, 0),)
     place.return_()
     assert keys_of(place.driver) == ["a/b ü.txt", "before", "big"]
     assert not (place.root / "big").exists()
@@ -112,7 +112,7 @@ def test_it_survives_a_restart(place: Place, instance: Path) -> None:
     place.return_()
     with composed(instance) as services:
         assert get(services.backends.driver("home"), "a") == b"hello"
-        services.homecoming.send(services.backends.get("home").id, lambda: False)
+        services.write_back.run(services.backends.get("home").id, lambda: False)
         assert (place.root / "a").read_bytes() == b"hello"
 
 
@@ -131,7 +131,7 @@ def test_something_newer_at_home_is_never_overwritten(place: Place) -> None:
     place.send()
     assert (place.root / "a").read_bytes() == b"newer, by another program"
     assert get(place.driver, "a") == b"newer, by another program"
-    assert place.summary() == (Away("home", "spare", 0, 1, 0),)
+    assert place.summary() == (Backlog("home", "spare", 0, 1, 0),)
     [kept] = place.waiting()
     assert kept.read_bytes() == b"waits"
 
@@ -212,7 +212,7 @@ def test_what_is_lost_is_said(place: Place, harm: str) -> None:
     place.return_()
     place.send()
     assert not (place.root / "a").exists()
-    assert place.summary() == (Away("home", "spare", 0, 0, 1),)
+    assert place.summary() == (Backlog("home", "spare", 0, 0, 1),)
 
 
 def test_a_write_that_was_cut_short_is_cleared_away(place: Place) -> None:
@@ -241,7 +241,7 @@ def test_what_a_crash_left_in_the_middle_goes_on(place: Place, monkeypatch: pyte
     assert (place.root / "a").read_bytes() == b"hello"
     # What was under way may arrive once more.
     assert place.summary()[0].waiting == 1
-    monkeypatch.setattr(homecoming, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "SETTLES", 0.0)
     place.send()
     assert place.summary() == ()
 
@@ -268,7 +268,7 @@ def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: Place)
     place.return_()
     (place.root / "a").write_bytes(b"newer")
     place.send()
-    assert place.services.homecoming.dismiss(ADMIN, "home") == 1
+    assert place.services.write_back.dismiss(ADMIN, "home") == 1
     assert place.summary() == ()
     assert len(place.waiting()) == 1
     place.services.backends.remove(ADMIN, "home")
@@ -293,7 +293,7 @@ def test_the_runner_sends_home_once_the_backend_is_back(
         fault_proxy.clear()
         services.backends.refresh(ADMIN, "home")
         with running(services):
-            wait_until(lambda: not services.homecoming.summary(), seconds=30, what="everything at home")
+            wait_until(lambda: not services.write_back.summary(), seconds=30, what="everything at home")
         client = seaweedfs.client()
         stored = {o["Key"]: o["Size"] for o in client.list_objects_v2(Bucket=bucket)["Contents"]}
         assert stored == {"before": 1, "a": 5, "b": 100_000}
@@ -382,6 +382,6 @@ def test_nothing_encrypted_waits_in_clear_and_nothing_where_nothing_is_written(
     for name in ("closed", "spare", "vault", "deep"):
         for path in (tmp_path / name).rglob("*"):
             assert not path.is_file() or b"not for others" not in path.read_bytes()
-    assert place.services.homecoming.send(backends.get("deep").id, lambda: False)
+    assert place.services.write_back.run(backends.get("deep").id, lambda: False)
     assert get(driver, "a") == b"not for others"
     assert place.summary() == ()

@@ -1,17 +1,19 @@
-"""Rows of waiting objects: what is written in them, and who holds them."""
+"""Rows of waiting objects: what is written in them, who holds them, and is that process alive?"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import cache
+from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
-from dashboard.services.processes import is_alive
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting
@@ -23,6 +25,7 @@ LEASE = 300.0
 LATEST = 86_400.0
 """Seconds after which nothing arrives any more of what a process tried that was killed."""
 MOST_ATTEMPTS = 64
+_PROC = Path("/proc")
 
 
 def waiting_of(row: WaitingObject) -> Waiting:
@@ -103,3 +106,44 @@ def _lives(attempt: WaitingTry) -> bool:
 def _counts(hold: WaitingHold) -> bool:
     alive = is_alive(hold.owner)
     return alive if alive is not None else hold.until > time.time()
+
+
+def this_process() -> str:
+    """The machine's start, the namespace of process ids, the id, and when the process began."""
+    return _described(os.getpid())
+
+
+def is_alive(process: str) -> bool | None:
+    """Whether the process that called itself so is alive. None where that cannot be known from here: it
+    runs, or ran, on another machine or in another container, or this system does not say."""
+    machine, _, rest = process.rpartition("/")
+    number, _, began = rest.partition("@")
+    if not machine or machine != _machine():
+        return None
+    return bool(number.isdecimal() and began and _began(int(number)) == began)
+
+
+@cache
+def _described(number: int) -> str:
+    # By process id, because a fork inherits what was cached.
+    return f"{_machine()}/{number}@{_began(number)}"
+
+
+@cache
+def _machine() -> str:
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink(_PROC / 'self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _began(number: int) -> str:
+    """A process's start in ticks since the machine's, which tells two of the same number apart."""
+    try:
+        text = (_PROC / str(number) / "stat").read_text()
+    except OSError:
+        return ""
+    # The name, in brackets, may hold anything.
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,9 +1,10 @@
-"""The book of objects that wait to be sent home, and who stands in for whom."""
+"""The book of objects that wait to be written back to their backend, and which backends stand in for it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -12,7 +13,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.database import Database
-from dashboard.services.fallback.waiting_rows import (
+from dashboard.services.fallback.rows import (
     LEASE,
     READABLE,
     attempts_from,
@@ -20,9 +21,9 @@ from dashboard.services.fallback.waiting_rows import (
     attributes_text,
     is_unsettled,
     left_by_the_dead,
+    this_process,
     waiting_of,
 )
-from dashboard.services.processes import this_process
 from dashboard.storage.checks.wrappers import FALLBACK, READ_ONLY, has_fallback, is_encrypted, is_read_only
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.s3.options import uses_own_key
@@ -48,14 +49,14 @@ class SqlBook:
             owner=this_process(),
             at=time.time(),
         )
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             session.add(row)
             session.flush()
             return row.id
 
     def tried(self, number: int) -> None:
         """See ``Book``."""
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             session.execute(delete(WaitingTry).where(WaitingTry.id == number))
 
     def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
@@ -75,7 +76,7 @@ class SqlBook:
             attributes=attributes_text(content.attributes),
             create_only=content.create_only,
         )
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             row.attempts = attempts_text([*content.attempts, *self._earlier(session, row.key)])
             session.add(row)
             session.flush()
@@ -83,7 +84,7 @@ class SqlBook:
 
     def kept(self, number: int) -> None:
         """See ``Book``."""
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             row = session.get(WaitingObject, number)
             if row is None or row.state != "begun":
                 reason = "The write took too long and was given up."
@@ -92,7 +93,7 @@ class SqlBook:
 
     def newest(self, key: str) -> Waiting | None:
         """See ``Book``."""
-        with _said(), self._database.read() as session:
+        with _as_storage_errors(), self._database.read() as session:
             row = session.scalar(self._of(key).order_by(WaitingObject.id.desc()).limit(1))
             return waiting_of(row) if row is not None else None
 
@@ -109,19 +110,19 @@ class SqlBook:
             .where(WaitingObject.id.in_(newest), WaitingObject.key >= begin)
             .order_by(WaitingObject.key)
         )
-        with _said(), self._database.read() as session:
+        with _as_storage_errors(), self._database.read() as session:
             return [waiting_of(row) for row in session.scalars(query) if row.key.startswith(begin)]
 
     def hold(self, key: str) -> Hold | None:
         """See ``Book``."""
-        with _said(), self._database.read() as session:
+        with _as_storage_errors(), self._database.read() as session:
             # Nearly always nothing waits, and a look does not have to queue for the one writer.
             nothing = session.scalar(self._of(key).limit(1)) is None
             if left_by_the_dead(session, self._home_id, key_bytes(key)):
                 raise Unsettled(key)
             if nothing:
                 return None
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             rows = list(session.scalars(self._of(key)))
             if any(is_unsettled(row) for row in rows):
                 raise Unsettled(key)
@@ -134,12 +135,12 @@ class SqlBook:
 
     def release(self, hold: Hold) -> None:
         """See ``Book``."""
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             session.execute(delete(WaitingHold).where(WaitingHold.id == hold.number))
 
     def forget(self, hold: Hold) -> None:
         """See ``Book``."""
-        with _said(), self._database.write() as session:
+        with _as_storage_errors(), self._database.write() as session:
             session.execute(
                 update(WaitingObject)
                 .where(WaitingObject.id.in_(hold.rows), WaitingObject.state.in_(READABLE))
@@ -191,7 +192,7 @@ class Neighbours:
             .where(Backend.fallback_position.is_not(None), Backend.id != self._home_id)
             .order_by(Backend.fallback_position)
         )
-        with _said(), self._database.read() as session:
+        with _as_storage_errors(), self._database.read() as session:
             found = [(row.id, row.name, self._takes(row.options)) for row in session.scalars(query)]
         for backend_id, name, takes in found:
             if takes or not writing:
@@ -206,13 +207,13 @@ class Neighbours:
 
     def driver(self, stand_in: int) -> Driver:
         """See ``StandIns``."""
-        with _said(), self._database.read() as session:
+        with _as_storage_errors(), self._database.read() as session:
             name = session.scalar(select(Backend.name).where(Backend.id == stand_in))
         if name is None:
             raise StorageError(
                 Kind.UNREACHABLE, "The backend this object waits in was removed.", operation="read"
             )
-        with _said():
+        with _as_storage_errors():
             return self._driver_of(name)
 
 
@@ -270,14 +271,14 @@ def waits_for(session: Session, home_id: int) -> int:
     return session.scalar(rows) or 0
 
 
-class _said:
-    """Trouble with the console's own database, as a driver's caller expects to be told."""
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StowageError) and not isinstance(error, StorageError):
-            raise StorageError(
-                error.kind, error.reason, operation="fallback", remedy=error.remedy, retryable=error.retryable
-            ) from error
+@contextmanager
+def _as_storage_errors() -> Iterator[None]:
+    """Trouble with the console's own database, raised as a driver's caller expects it."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except StowageError as error:
+        raise StorageError(
+            error.kind, error.reason, operation="fallback", remedy=error.remedy, retryable=error.retryable
+        ) from error

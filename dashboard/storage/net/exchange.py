@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.connecting import CONNECT_SECONDS, connect, resolve, speaks_tls
-from dashboard.storage.net.line import Broken, Line
-from dashboard.storage.net.troubles import trouble_in
+from dashboard.storage.net.line import Line
+from dashboard.storage.net.troubles import Broken, trouble_of
 
 __all__ = ["Answering", "Body", "Broken", "Exchange"]
 
@@ -84,7 +84,7 @@ class Answering:
             piece = line.receive(wanted if self._left is None else min(wanted, self._left))
         except OSError as error:
             self.close()
-            raise Broken(_trouble(error)) from error
+            raise Broken(trouble_of(error)) from error
         except Broken:
             self.close()
             raise
@@ -137,7 +137,7 @@ class Answering:
                 raise Broken("unreadable")
         except OSError as error:
             self.close()
-            raise Broken(_trouble(error)) from error
+            raise Broken(trouble_of(error)) from error
         except Broken:
             self.close()
             raise
@@ -186,7 +186,7 @@ class Exchange:
                 raise Broken("plain")
         except OSError as error:
             line.close()
-            raise self._failed(line, _trouble(error)) from error
+            raise self._failed(line, trouble_of(error)) from error
         except Broken as error:
             line.close()
             raise self._failed(line, error.trouble) from error
@@ -217,7 +217,7 @@ class Exchange:
             line.sock.sendall(head)
         except OSError as error:
             line.close()
-            raise Broken(_trouble(error)) from error
+            raise Broken(trouble_of(error)) from error
         return line
 
     def keep(self, line: Line) -> None:
@@ -353,8 +353,7 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 
 def _not_connected(error: BaseException | None) -> str:
-    return "connect_timeout" if isinstance(error, TimeoutError) else _trouble(error)
-
-
-def _trouble(error: BaseException | None) -> str:
-    return trouble_in(f"{type(error).__name__} {error!r} {error}")
+    if isinstance(error, TimeoutError):
+        return "connect_timeout"
+    # Only here it is about TLS that the other side hangs up without a word.
+    return "tls" if isinstance(error, ssl.SSLError) and trouble_of(error) == "reset" else trouble_of(error)

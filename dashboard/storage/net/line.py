@@ -8,17 +8,10 @@ import ssl
 from contextlib import suppress
 
 from dashboard.storage.net.patience import Patience, TooSlow
+from dashboard.storage.net.troubles import Broken
 
 _HEAD_PIECE = 16 * 1024
 """Bytes asked of a connection at a time; a small object comes along with its head."""
-
-
-class Broken(Exception):
-    """An exchange that came to nothing; ``trouble`` is a name that ``wire_error`` knows."""
-
-    def __init__(self, trouble: str) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
 
 
 class Line:

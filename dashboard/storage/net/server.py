@@ -14,7 +14,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import LONGEST, joined
 from dashboard.storage.net.connecting import trust
 from dashboard.storage.net.exchange import Answering, Broken, Exchange
-from dashboard.storage.net.troubles import trouble_in
+from dashboard.storage.net.troubles import trouble_of
 
 IDLE_SECONDS = 90.0
 _FAREWELL_SECONDS = 2.0
@@ -123,7 +123,7 @@ class Outgoing:
             raise Broken("reset") from error
         except OSError as error:
             self._sock.close()
-            raise Broken(trouble_in(repr(error))) from error
+            raise Broken(trouble_of(error)) from error
 
     def answer(self) -> Answering:
         """The answer, once the body is complete. Raises :class:`Broken`."""
@@ -131,7 +131,7 @@ class Outgoing:
             return self._answer()
         except OSError as error:
             self._sock.close()
-            raise Broken(trouble_in(repr(error))) from error
+            raise Broken(trouble_of(error)) from error
         except Broken:
             self._sock.close()
             raise

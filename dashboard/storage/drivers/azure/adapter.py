@@ -167,7 +167,7 @@ def _as_requests_says(trouble: str) -> requests.RequestException:
     return error  # type: ignore[no-any-return]
 
 
-def trouble_of(error: BaseException | None) -> str:
+def known_trouble(error: BaseException | None) -> str:
     """The name of what went wrong with a request of this adapter, empty where nothing of it is known."""
     while error is not None:
         if isinstance(error, Broken):

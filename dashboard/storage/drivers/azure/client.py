@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,7 +28,7 @@ from azure.storage.blob import (
 )
 
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.azure.errors import Failure, Scene, translate
+from dashboard.storage.drivers.azure.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.azure.listing import page_in
 from dashboard.storage.drivers.azure.place import IDLE_SECONDS, Place, from_azure, header_safe, to_azure
 from dashboard.storage.drivers.azure.service import Service
@@ -39,11 +40,11 @@ from dashboard.storage.drivers.azure.wire import (
     refusal,
     session_for,
 )
-from dashboard.storage.errors import StorageError, Unsupported
-from dashboard.storage.net.answers import Foreign, Unreadable
+from dashboard.storage.errors import Unsupported
+from dashboard.storage.net.answers import Unreadable
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import whole_part
 from dashboard.storage.net.retrying import patiently, rows_of
-from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -80,7 +81,7 @@ class Client:
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.place.container, self.place.account, self.place.host)
+        return Scene(operation, key, self.place.container, self.place.host, self.place.account)
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
@@ -183,11 +184,7 @@ class Client:
             page = query | ({"marker": marker} if marker else {})
             return patiently(lambda: self._listed(page, scene), ATTEMPTS)
 
-        def failed(error: Unreadable, first: bool) -> StorageError:
-            if first and isinstance(error, Foreign):
-                return translate(Failure(trouble="unreadable"), scene)
-            return incomplete(str(error), host=scene.host, operation="list", place=scene.container)
-
+        failed = partial(ERRORS.unlisted, scene)
         for entry, folder in rows_of(ask, page_in, lambda row: (row[0].key, ""), failed, ATTEMPTS):
             if not folder:
                 yield entry
@@ -202,7 +199,7 @@ class Client:
             page_in(body)
         except Unreadable as error:
             # A web page at this address says 200 to everybody.
-            raise translate(Failure(trouble="unreadable"), scene) from error
+            raise ERRORS.trouble("unreadable", scene) from error
 
     def _listed(self, query: Mapping[str, str], scene: Scene, *, idle: float = IDLE_SECONDS) -> bytes:
         """A page of a listing as it came, asked for once."""

@@ -10,17 +10,18 @@ from typing import Any
 
 import requests
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, DecodeError, DeserializationError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import LinearRetry
 from urllib3.exceptions import HTTPError
 
-from dashboard.storage.drivers.azure.adapter import Adapter, trouble_of
-from dashboard.storage.drivers.azure.errors import Failure, Scene, translate
+from dashboard.storage.drivers.azure.adapter import Adapter, known_trouble
+from dashboard.storage.drivers.azure.errors import Scene, translate
 from dashboard.storage.drivers.azure.place import CONNECT_SECONDS, IDLE_SECONDS, Place
 from dashboard.storage.net.answers import Unreadable, xml_root
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import at_most
-from dashboard.storage.net.troubles import trouble_in
+from dashboard.storage.net.troubles import trouble_of
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 
@@ -83,7 +84,7 @@ def neutral(scene: Scene) -> Iterator[None]:
 
 
 def failure(error: HttpResponseError) -> Failure:
-    if not error.status_code:
+    if not error.status_code or isinstance(error, DecodeError):
         return _on_the_wire(error)
     code = getattr(error, "error_code", None) or ""
     return _refused(error.status_code, str(getattr(code, "value", code)), str(error))
@@ -107,7 +108,8 @@ def _refused(status: int, code: str, text: str) -> Failure:
 
 
 def _on_the_wire(error: Exception) -> Failure:
-    return Failure(trouble=trouble_of(error) or trouble_in(f"{type(error).__name__} {error!r} {error}"))
+    unreadable = isinstance(error, DecodeError | DeserializationError)
+    return Failure(trouble=known_trouble(error) or ("unreadable" if unreadable else trouble_of(error)))
 
 
 def failed_part(part: Any) -> Failure | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from dashboard.storage.drivers.gcs.client import Client, readable
+from dashboard.storage.drivers.gcs.client import Client
+from dashboard.storage.drivers.gcs.errors import ERRORS
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import NotFound, PlaceMissing
@@ -55,7 +56,7 @@ class OpensGcsObjects:
         scene = self._client.scene(operation, key)
         target = f"{self._list(key)}?fields={quote('items(entity,role)', safe='')}"
         said = self._client.document(self._client.send("GET", target, scene), scene)
-        with readable(scene):
+        with ERRORS.reading(scene):
             listed = {each["entity"] for each in said.get("items") or ()}
         return tuple(who for who in _STRANGERS if who in listed)
 

@@ -6,15 +6,15 @@ Cache-Control and tell no MD5 of a write. Not Google's SDK, which goes wherever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from dashboard.storage.drivers.gcs.errors import Failure, Scene, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, code_of, translate
 from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.drivers.gcs.tokens import KeyTokens, SignInFailure, tokens_of
 from dashboard.storage.net.answers import json_object
 from dashboard.storage.net.exchange import Answering, Broken
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import (
     IDLE_SECONDS,
@@ -78,7 +78,7 @@ class Client:
 
     def document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
         """The JSON object an answer holds."""
-        with readable(scene):
+        with ERRORS.reading(scene):
             return json_object(answer.body)
 
     def signature(self, text: bytes, scene: Scene) -> bytes:
@@ -94,7 +94,7 @@ class Client:
 
     def incoming(self, response: Answering, scene: Scene) -> Incoming:
         """The body of an open answer; what goes wrong with it is translated."""
-        return Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
+        return Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
 
     def open(
         self,
@@ -129,18 +129,9 @@ class Client:
         try:
             return call()
         except Broken as error:
-            raise translate(Failure(trouble=error.trouble), scene) from error
+            raise ERRORS.trouble(error.trouble, scene) from error
         except SignInFailure as error:
             raise translate(error.failure, scene) from error
-
-
-@contextmanager
-def readable(scene: Scene) -> Iterator[None]:
-    """Around the reading of an answer: what is not of the expected form raises."""
-    try:
-        yield
-    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error
 
 
 def failure_in(answer: Answer) -> Failure:
@@ -148,6 +139,7 @@ def failure_in(answer: Answer) -> Failure:
     try:
         told = json_object(answer.body)["error"]
         reasons = [str(each.get("reason", "")) for each in told.get("errors", ())]
-        return Failure(answer.status, next(iter(reasons), ""), str(told.get("message", "")))
+        reason, message = next(iter(reasons), ""), str(told.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Failure(answer.status, "", answer.body[:2000].decode(errors="replace"))
+        reason, message = "", answer.body[:2000].decode(errors="replace")
+    return Failure(answer.status, code_of(answer.status, reason, message))

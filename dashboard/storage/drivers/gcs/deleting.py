@@ -11,8 +11,8 @@ from email.parser import BytesParser
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.many import delete_together
-from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, failure_in, readable
-from dashboard.storage.drivers.gcs.errors import Scene, translate
+from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, failure_in
+from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
@@ -82,7 +82,7 @@ class DeletesManyOnGcs:
     def _answers(self, answer: Answer, scene: Scene) -> dict[int, Answer]:
         """The answers in an answer, by the number of the request."""
         head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
-        with readable(scene):
+        with ERRORS.reading(scene):
             if len(answer.body) > _LONGEST or answer.body.count(b"\n--") > _MOST_PARTS:
                 raise ValueError("too many answers")
             whole = BytesParser().parsebytes(head + answer.body)

@@ -12,19 +12,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, readable
+from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client
 from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
-from dashboard.storage.drivers.gcs.errors import Failure, Scene, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import PastEnd, part_of, range_header
 from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, Incoming
-from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 _PAGE = 1000
@@ -167,11 +168,7 @@ class Objects:
             page = {"maxResults": str(_PAGE), **query, **({"pageToken": token} if token else {})}
             return self.client.send("GET", self._listing(page), scene).body
 
-        def failed(error: Unreadable, first: bool) -> StorageError:
-            if first and isinstance(error, Foreign):
-                return translate(Failure(trouble="unreadable"), scene)
-            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.bucket)
-
+        failed = partial(ERRORS.unlisted, scene)
         return rows_of(ask, _page_in, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
@@ -180,7 +177,7 @@ class Objects:
         scene = self.client.scene("settings")
         target = f"/storage/v1/{self._all.removesuffix('/o')}?fields=versioning"
         said = self.client.document(self.client.send("GET", target, scene), scene)
-        with readable(scene):
+        with ERRORS.reading(scene):
             return bool(said.get("versioning", {}).get("enabled"))
 
     def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
@@ -199,7 +196,7 @@ class Objects:
             self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene
         )
         if said.get("kind") != _LISTING:
-            raise translate(Failure(trouble="unreadable"), scene)
+            raise ERRORS.trouble("unreadable", scene)
 
     def create_bucket(self) -> None:
         """Make the bucket: private, with uniform access.
@@ -249,10 +246,10 @@ class Objects:
             if said.get("done"):
                 return self._held(to, said.get("resource"), scene)
             query["rewriteToken"] = str(said.get("rewriteToken", ""))
-            with readable(scene):
+            with ERRORS.reading(scene):
                 so_far = size_in(said.get("totalBytesRewritten", "0"))
             done, still = max(done, so_far), still + 1 if so_far <= done else 0
-        raise translate(Failure(trouble="unreadable"), scene)
+        raise ERRORS.trouble("unreadable", scene)
 
     # Uploads in pieces
 
@@ -269,7 +266,7 @@ class Objects:
         # Only where on this server it is: nobody is sent elsewhere with a token.
         parts = urlsplit(answer.headers.get("location", ""))
         if not parts.path.startswith("/") or not parts.query:
-            raise translate(Failure(trouble="unreadable"), scene)
+            raise ERRORS.trouble("unreadable", scene)
         return f"{parts.path}?{parts.query}"
 
     def drop(self, target: str, scene: Scene) -> None:
@@ -306,7 +303,7 @@ class Objects:
         return f"/upload/storage/v1/{self._all}?{urlencode(query)}"
 
     def _held(self, key: str, found: Any, scene: Scene) -> Held:
-        with readable(scene):
+        with ERRORS.reading(scene):
             if found["name"] != self._prefix + key:
                 raise ValueError("another object")
             generation = str(found["generation"])

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.gcs.client import Client, readable
-from dashboard.storage.drivers.gcs.errors import Scene
+from dashboard.storage.drivers.gcs.client import Client
+from dashboard.storage.drivers.gcs.errors import ERRORS, Scene
 from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.places.findings import (
@@ -70,7 +70,7 @@ class ChecksGcsSettings:
             held = self._settings(scene)
         except StorageError as error:
             return unseen_cors(error), unseen_unfinished(error)
-        with readable(scene):
+        with ERRORS.reading(scene):
             dropped = any(self._drops_unfinished(rule) for rule in held.lifecycle)
             return (
                 cors_finding(origin, _refused(held.cors, origin)),
@@ -136,7 +136,7 @@ class ChecksGcsSettings:
         target = self._bucket({"fields": "metageneration,cors,lifecycle"})
         answer = self._client.send("GET", target, scene, attempts=1, idle=SETTINGS_SECONDS)
         said = self._client.document(answer, scene)
-        with readable(scene):
+        with ERRORS.reading(scene):
             rules = (said.get("cors") or [], (said.get("lifecycle") or {}).get("rule") or [])
             return Settings(str(said["metageneration"]), *(list(map(dict, each)) for each in rules))
 
@@ -145,7 +145,7 @@ class ChecksGcsSettings:
         for attempt in range(1, _TRIES + 1):
             scene = self._client.scene("settings")
             held = self._settings(scene)
-            with readable(scene):
+            with ERRORS.reading(scene):
                 members = wanted(held)
             if not members:
                 return

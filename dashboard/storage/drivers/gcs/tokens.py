@@ -21,12 +21,13 @@ import urllib3.exceptions
 from google.auth import crypt, jwt, transport
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 
-from dashboard.storage.drivers.gcs.errors import Failure
+from dashboard.storage.drivers.gcs.errors import code_of
 from dashboard.storage.drivers.gcs.options import ServiceAccount
 from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.net.answers import Unreadable, json_object
 from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.server import HttpServer
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -47,7 +48,7 @@ class SignInFailure(Exception):
     """There is no token; ``failure`` says why in neutral words. The vendor's exception is the cause."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.reason or failure.trouble)
+        super().__init__(failure.code or failure.trouble)
         self.failure = failure
 
 
@@ -151,7 +152,9 @@ class KeyTokens:
         host = self._server.host
         if answer.status in (400, 401, 403):
             reason, told = str(said.get("error", "")), str(said.get("error_description", ""))
-            raise SignInFailure(Failure(answer.status, reason or "invalid_grant", told, host=host))
+            raise SignInFailure(
+                Failure(answer.status, code_of(answer.status, reason or "invalid_grant", told), host=host)
+            )
         if answer.status == 429 or answer.status >= 500:
             raise SignInFailure(Failure(answer.status, host=host))
         raise SignInFailure(Failure(trouble="unreadable", host=host))

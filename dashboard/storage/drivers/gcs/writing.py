@@ -16,9 +16,10 @@ from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders
 from dashboard.storage.drivers.gcs.client import ATTEMPTS
 from dashboard.storage.drivers.gcs.digests import Crc32c
-from dashboard.storage.drivers.gcs.errors import Failure, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, translate
 from dashboard.storage.drivers.gcs.objects import Held, Objects
 from dashboard.storage.errors import StorageError
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
 from dashboard.storage.types import Attributes, Written
@@ -48,7 +49,7 @@ class Upload:
         """The last piece; the object is visible then. Raises ``Exists`` for a create-only write."""
         answer = self._through(data, crc32c)
         if answer is None:
-            raise translate(Failure(trouble="unreadable"), self._scene)
+            raise ERRORS.trouble("unreadable", self._scene)
         return self._objects.held(self._key, answer, self._scene)
 
     def drop(self) -> None:
@@ -91,7 +92,7 @@ class Upload:
             if self._arrived == end and total == "*":
                 return answer
             if self._arrived == before:
-                raise translate(Failure(trouble="reset"), self._scene)
+                raise ERRORS.trouble("reset", self._scene)
 
     def _put(self, data: bytes | memoryview, span: str, headers: dict[str, str]) -> Answer:
         try:

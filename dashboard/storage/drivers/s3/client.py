@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.errors import Failure, Scene, about_encryption, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers.s3.place import IDLE_SECONDS, Place
 from dashboard.storage.drivers.s3.signing import Signer, presigned
 from dashboard.storage.errors import StorageError
@@ -123,7 +123,7 @@ class SignedClient:
         try:
             response = self._exchange.ask(method, target, signed, body, idle=idle)
         except Broken as error:
-            raise translate(Failure(trouble=error.trouble), scene) from error
+            raise ERRORS.trouble(error.trouble, scene) from error
         self.software = response.headers.get("server", self.software)
         if response.status >= 300:
             raise translate(_failure(response), scene)
@@ -182,7 +182,7 @@ class SignedClient:
         try:
             answer = whole(response)
         except Broken as error:
-            raise translate(Failure(trouble=error.trouble), scene) from error
+            raise ERRORS.trouble(error.trouble, scene) from error
         return Answer(answer.status, answer.headers, answer.body)
 
 
@@ -201,7 +201,7 @@ def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
 
 def unreadable(scene: Scene) -> StorageError:
     """The error for an answer that makes no sense."""
-    return translate(Failure(trouble="unreadable"), scene)
+    return ERRORS.trouble("unreadable", scene)
 
 
 def failure_in(status: int, body: bytes, region: str = "") -> Failure:
@@ -210,6 +210,6 @@ def failure_in(status: int, body: bytes, region: str = "") -> Failure:
     try:
         root = xml_root(body)
     except Unreadable:
-        return Failure(status, "", region)
+        return Failure(status, region=region)
     code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
-    return Failure(status, code, region or root.findtext("Region") or "", sealed=sealed)
+    return Failure(status, code, region=region or root.findtext("Region") or "", sealed=sealed)

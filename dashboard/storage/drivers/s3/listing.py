@@ -17,11 +17,10 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.s3.client import ATTEMPTS, SignedClient, unquoted, unreadable
-from dashboard.storage.drivers.s3.errors import Scene
+from dashboard.storage.drivers.s3.errors import ERRORS, Scene
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.answers import Foreign, Pages, Unreadable, entry_in, xml_root
 from dashboard.storage.net.retrying import read_patiently
-from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Entry
 
 T = TypeVar("T")
@@ -138,9 +137,7 @@ def whole_listing(scene: Scene) -> Iterator[None]:
     try:
         yield
     except Unreadable as error:
-        raise incomplete(
-            str(error), host=scene.host, operation=scene.operation, place=scene.bucket
-        ) from error
+        raise ERRORS.unlisted(scene, error) from error
 
 
 def _after(query: dict[str, str], token: str) -> dict[str, str]:

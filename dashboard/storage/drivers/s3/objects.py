@@ -23,7 +23,7 @@ from dashboard.storage.drivers.s3.client import (
     parsed,
     unquoted,
 )
-from dashboard.storage.drivers.s3.errors import Failure, Scene, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.s3.keys import (
     bent,
     from_headers,
@@ -165,12 +165,12 @@ class Objects:
         etag = unquoted(headers.get("etag"))
         if etag and "content-length" not in headers:
             # Without a length nobody could tell whether all of the body came.
-            raise translate(Failure(trouble="cut"), scene)
+            raise ERRORS.trouble("cut", scene)
         try:
             size = int(headers["content-length"])
             modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
         except (KeyError, ValueError) as error:
-            raise translate(Failure(trouble="unreadable"), scene) from error
+            raise ERRORS.trouble("unreadable", scene) from error
         opaque = (
             headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
             or SEALED in headers

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.s3.errors import Failure, Scene, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, Scene
 from dashboard.storage.net.answers import joined, no_more_than
 from dashboard.storage.net.exchange import Answering, Broken
 from dashboard.storage.types import ObjectInfo
@@ -24,7 +24,7 @@ class HttpSource:
         try:
             yield from self._response.pieces()
         except Broken as error:
-            raise translate(Failure(trouble=error.trouble), self._scene) from error
+            raise ERRORS.trouble(error.trouble, self._scene) from error
 
     def close(self) -> None:
         """Drop the connection; one with a body left on it cannot serve again."""

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
-from dashboard.storage.drivers.s3.errors import Failure, Scene, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.s3.keys import to_headers
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.types import Attributes, ObjectInfo, Written
@@ -97,7 +97,7 @@ class Uploads:
         answer = self._client.send("POST", scene, key=full, query={"uploads": ""}, headers=headers)
         upload_id: str | None = parsed(answer.body, scene).findtext("UploadId")
         if not upload_id:
-            raise translate(Failure(trouble="unreadable"), scene)
+            raise ERRORS.trouble("unreadable", scene)
         return upload_id
 
     def submit(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Future[Part]:

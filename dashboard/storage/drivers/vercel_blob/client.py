@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from dashboard.storage.drivers.vercel_blob.errors import Failure, Scene, translate
+from dashboard.storage.drivers.vercel_blob.errors import ERRORS, Scene, code_of, translate
 from dashboard.storage.drivers.vercel_blob.place import Place
-from dashboard.storage.errors import Changed, NotFound, StorageError
+from dashboard.storage.errors import Changed, NotFound
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
-from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import range_header
 from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import (
@@ -30,7 +30,6 @@ from dashboard.storage.net.server import (
     explained,
     whole,
 )
-from dashboard.storage.net.troubles import incomplete
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -55,7 +54,7 @@ class Client:
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.place.store, self.place.access, self.api.host)
+        return Scene(operation, key, self.place.store, self.api.host, self.place.access)
 
     # Objects
 
@@ -73,7 +72,7 @@ class Client:
         scene = self.scene(operation, key)
         full = self.place.prefix + key
         said = self._send("GET", "", scene, {"url": full})
-        with _readable(scene):
+        with ERRORS.reading(scene):
             if said["pathname"] != full:
                 raise NotFound(key, operation=operation)
             parts = urlsplit(said["url"])
@@ -106,11 +105,11 @@ class Client:
             headers |= range_header(*part)
 
         def once() -> Incoming:
-            with _told(scene):
+            with ERRORS.asking(scene):
                 response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
             if response.status >= 300:
                 raise translate(_failure(explained(response)), scene)
-            body = Incoming(response, lambda error: translate(Failure(trouble=error.trouble), scene))
+            body = Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
             found = _plain(body.headers.get("etag", ""))
             if found and found != info.etag:
                 body.close()
@@ -127,11 +126,7 @@ class Client:
             query = {"limit": str(_PAGE)} | ({"prefix": prefix} if prefix else {})
             return self._asked("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
 
-        def failed(error: Unreadable, first: bool) -> StorageError:
-            if first and isinstance(error, Foreign):
-                return translate(Failure(trouble="unreadable"), scene)
-            return incomplete(str(error), host=scene.host, operation=scene.operation, place=scene.store)
-
+        failed = partial(ERRORS.unlisted, scene)
         return rows_of(ask, _page_in, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
     def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
@@ -140,7 +135,7 @@ class Client:
         said = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
         # A web page at this address says 200 to everybody.
         if not isinstance(said.get("blobs"), list):
-            raise translate(Failure(trouble="unreadable"), scene)
+            raise ERRORS.trouble("unreadable", scene)
 
     def delete(self, key: str) -> None:
         """Remove a blob; a missing one is fine."""
@@ -163,7 +158,7 @@ class Client:
         said = self._send(
             "POST", "/mpu", scene, self._named(key), headers={**headers, "x-mpu-action": "create"}
         )
-        with _readable(scene):
+        with ERRORS.reading(scene):
             return {
                 **headers,
                 "x-mpu-upload-id": _header(said["uploadId"]),
@@ -175,7 +170,7 @@ class Client:
         scene = self.scene("write", key)
         headers = {**upload, "x-mpu-action": "upload", "x-mpu-part-number": str(number)}
         said = self._send("POST", "/mpu", scene, self._named(key), headers=headers, body=[data])
-        with _readable(scene):
+        with ERRORS.reading(scene):
             return str(said["etag"])
 
     def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
@@ -210,7 +205,7 @@ class Client:
         answer = self._asked(
             method, path, scene, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
-        with _readable(scene):
+        with ERRORS.reading(scene):
             return json_object(answer.body or b"{}")
 
     def _asked(
@@ -234,7 +229,7 @@ class Client:
         }
 
         def once() -> Answer:
-            with _told(scene):
+            with ERRORS.asking(scene):
                 response = self.api.open(
                     method, target or "/", headers=sent, body=None if method == "GET" else body, idle=idle
                 )
@@ -264,35 +259,19 @@ class Client:
         return headers
 
     def _made(self, key: str, said: Mapping[str, Any], scene: Scene) -> str:
-        with _readable(scene):
+        with ERRORS.reading(scene):
             if said["pathname"] != self.place.prefix + key:
                 raise ValueError("stored under another name")
             return _plain(said["etag"])
 
 
-@contextmanager
-def _told(scene: Scene) -> Iterator[None]:
-    try:
-        yield
-    except Broken as error:
-        raise translate(Failure(trouble=error.trouble), scene) from error
-
-
-@contextmanager
-def _readable(scene: Scene) -> Iterator[None]:
-    """Around the reading of an answer: what is not of the expected form raises."""
-    try:
-        yield
-    except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
-        raise translate(Failure(trouble="unreadable"), scene) from error
-
-
 def _failure(answer: Answer) -> Failure:
     try:
         told = json_object(answer.body)["error"]
-        return Failure(answer.status, str(told.get("code", "")), str(told.get("message", "")))
+        code, message = str(told.get("code", "")), str(told.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return Failure(answer.status)
+    return Failure(answer.status, code_of(answer.status, code, message))
 
 
 def _page_in(body: bytes) -> tuple[list[Entry], str]:

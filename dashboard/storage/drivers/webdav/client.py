@@ -8,26 +8,20 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Literal
 from unicodedata import normalize
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.webdav.errors import (
-    Scene,
-    elsewhere,
-    hidden_by,
-    on_the_wire,
-    other_sign_in,
-    translate,
-)
+from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, OTHER_SIGN_IN, hidden_by, translate
 from dashboard.storage.drivers.webdav.place import IDLE_SECONDS, Place
 from dashboard.storage.drivers.webdav.sign_in import SignIn
 from dashboard.storage.drivers.webdav.upload import Upload
-from dashboard.storage.drivers.webdav.xml import QUERY, Resource, Unreadable, decoded_path, resources
+from dashboard.storage.drivers.webdav.xml import QUERY, Resource, decoded_path, resources
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.net.exchange import Answering, Broken
+from dashboard.storage.net.exchange import Answering
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently, pause
 from dashboard.storage.net.server import Answer, HttpServer, explained, whole
@@ -52,7 +46,7 @@ class Client:
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence."""
-        return Scene(operation, key, self.place.host, self.place.shown)
+        return Scene(operation, key, self.place.shown, self.place.host)
 
     def send(
         self,
@@ -73,7 +67,7 @@ class Client:
 
         def once() -> Answer:
             response = self.open(method, path, scene, headers=headers, body=body, accept=accept, idle=idle)
-            with self._reading(scene):
+            with ERRORS.asking(scene):
                 refused = response.status >= 300
                 return _done(explained(response) if refused else whole(response), scene)
 
@@ -122,16 +116,14 @@ class Client:
         for _ in range(_SIGN_INS):
             signed = self._sign_in.headers(method, path)
             sent = {**signed, **(headers or {})}
-            try:
+            with ERRORS.asking(scene):
                 response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
-            except Broken as error:
-                raise on_the_wire(error.trouble, scene) from error
             if response.status != 401:
                 break
             meaning = self._sign_in.refused(signed, response.headers.get("www-authenticate", ""))
             if meaning == "unknown":
                 explained(response)
-                raise other_sign_in(scene)
+                raise ERRORS.of(OTHER_SIGN_IN, scene)
             if meaning == "wrong":
                 break
             explained(response)
@@ -167,9 +159,9 @@ class Client:
             if _leads_to_folder(response, path):
                 yield Resource(decoded_path(path), folder=True)
                 return
-            raise on_the_wire("redirect" if response.status in REDIRECTS else "unreadable", scene)
+            raise ERRORS.trouble("redirect" if response.status in REDIRECTS else "unreadable", scene)
         try:
-            with self._reading(scene):
+            with ERRORS.asking(scene), ERRORS.reading(scene):
                 yield from resources(response.pieces())
         finally:
             response.close()
@@ -199,10 +191,10 @@ class Client:
         told = self.properties(self.place.path(key), scene, depth="0", attempts=attempts, idle=idle)
         for number, resource in enumerate(told):
             if number or not _same(resource.path, tuple(part for part in asked if part)):
-                raise elsewhere(scene)
+                raise ERRORS.of(ELSEWHERE, scene)
             found = resource
         if found is None:
-            raise on_the_wire("unreadable", scene)
+            raise ERRORS.trouble("unreadable", scene)
         if found.status != 200:
             raise translate(found.status, scene)
         return found
@@ -218,7 +210,7 @@ class Client:
 
     def reading(self, response: Answering, scene: Scene) -> Iterator[bytes]:
         """The body of an open GET in pieces."""
-        with self._reading(scene):
+        with ERRORS.asking(scene):
             yield from response.pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
@@ -249,27 +241,16 @@ class Client:
 
     def _ask_how_to_sign_in(self, scene: Scene) -> None:
         def ask() -> str | None:
-            try:
-                headers = {"depth": "0", "content-type": "application/xml; charset=utf-8"}
+            headers = {"depth": "0", "content-type": "application/xml; charset=utf-8"}
+            with ERRORS.asking(scene):
                 response = self._server.open(
                     "PROPFIND", self.place.path(""), headers=headers, body=QUERY, idle=15.0
                 )
-                status, offered = response.status, response.headers.get("www-authenticate", "")
-                explained(response)
-            except Broken as error:
-                raise on_the_wire(error.trouble, scene) from error
+            status, offered = response.status, response.headers.get("www-authenticate", "")
+            explained(response)
             return offered if status == 401 else None
 
         self._sign_in.ask_first(ask)
-
-    @contextmanager
-    def _reading(self, scene: Scene) -> Iterator[None]:
-        try:
-            yield
-        except Unreadable as error:
-            raise on_the_wire("unreadable", scene) from error
-        except Broken as error:
-            raise on_the_wire(error.trouble, scene) from error
 
 
 def _until_free(send: Callable[[], Answer]) -> Answer:

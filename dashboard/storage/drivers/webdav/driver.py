@@ -16,7 +16,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.content_types import guessed_type
 from dashboard.storage.drivers.common.walking import Spared, gather
 from dashboard.storage.drivers.webdav.client import REDIRECTS, Client
-from dashboard.storage.drivers.webdav.errors import Scene, on_the_wire
+from dashboard.storage.drivers.webdav.errors import ERRORS
 from dashboard.storage.drivers.webdav.listing import members, plain_etag, size_of, walk
 from dashboard.storage.drivers.webdav.place import Place, belongs, check, digests, new_temporary
 from dashboard.storage.drivers.webdav.reading import WebDAVReading
@@ -24,6 +24,7 @@ from dashboard.storage.drivers.webdav.writing import WebDAVWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.net.exchange import Answering
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import check_range, whole_part
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -290,7 +291,7 @@ class WebDAVDriver:
         if response.status in REDIRECTS:
             if self._is_folder(key):
                 raise NotFound(key)
-            raise on_the_wire("redirect", scene)
+            raise ERRORS.trouble("redirect", scene)
         headers = response.headers
         length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))
         etag = headers.get("etag", "")

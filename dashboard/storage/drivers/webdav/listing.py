@@ -20,17 +20,11 @@ from dashboard.storage.drivers.common.walking import (
     walk_folders,
 )
 from dashboard.storage.drivers.webdav.client import Client
-from dashboard.storage.drivers.webdav.errors import (
-    Scene,
-    elsewhere,
-    on_the_wire,
-    place_missing,
-    translate,
-    without_size,
-)
+from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, NO_FOLDER, WITHOUT_SIZE, translate
 from dashboard.storage.drivers.webdav.place import check, is_temporary
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import InvalidKey, NotFound, StorageError
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
@@ -91,22 +85,22 @@ def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
     try:
         for resource in client.properties(client.place.path(folder), scene, depth="1", attempts=2):
             if resource.host not in ("", client.place.address[0].lower()):
-                raise elsewhere(scene)
+                raise ERRORS.of(ELSEWHERE, scene)
             if resource.path == own:
                 if resource.status != 200:
                     raise translate(resource.status, scene)
                 itself = True
             elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
-                raise elsewhere(scene)
+                raise ERRORS.of(ELSEWHERE, scene)
             elif resource.status == 200:
                 yield resource
             elif resource.status not in _GONE:
                 raise translate(resource.status, client.scene(operation, folder + resource.path[-1]))
         if not itself:
-            raise on_the_wire("unreadable", scene)
+            raise ERRORS.trouble("unreadable", scene)
     except NotFound as error:
         if not folder:
-            raise place_missing(client.scene(operation)) from error
+            raise ERRORS.of(NO_FOLDER, client.scene(operation)) from error
         require_place(client, operation)
     except StorageError as error:
         # Apache and lighttpd refuse a file's name with a slash after it in words of their own.
@@ -129,7 +123,7 @@ def _is_name(name: str) -> bool:
 def size_of(resource: Resource, scene: Scene) -> int:
     """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
     if resource.size < 0:
-        raise without_size(scene)
+        raise ERRORS.of(WITHOUT_SIZE, scene)
     return resource.size
 
 

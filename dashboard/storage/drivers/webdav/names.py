@@ -16,7 +16,7 @@ from functools import partial
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.webdav.client import PAGES, Client
-from dashboard.storage.drivers.webdav.errors import bent, hides_its_folder, unlisted
+from dashboard.storage.drivers.webdav.errors import DOTS_UNLISTED, ERRORS, HIDES_ITS_FOLDER, OTHER_NAME
 from dashboard.storage.drivers.webdav.listing import members
 from dashboard.storage.drivers.webdav.place import new_temporary
 from dashboard.storage.errors import StorageError, Unsupported
@@ -50,7 +50,7 @@ class Way(Enum):
     HIDES = "hides its folder"
 
 
-_REFUSALS = {Way.NONE: bent, Way.UNLISTED: unlisted, Way.HIDES: hides_its_folder}
+_REFUSALS = {Way.NONE: OTHER_NAME, Way.UNLISTED: DOTS_UNLISTED, Way.HIDES: HIDES_ITS_FOLDER}
 
 
 class Names:
@@ -74,7 +74,7 @@ class Names:
         scene = self._client.scene("write", key)
         for way, refusal in _REFUSALS.items():
             if way in ways:
-                raise refusal(scene)
+                raise ERRORS.of(refusal, scene)
         return Way.PUT not in ways
 
     def _learn_common(self) -> None:

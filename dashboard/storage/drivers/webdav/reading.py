@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.drivers.webdav.client import Client
-from dashboard.storage.drivers.webdav.errors import Scene
 from dashboard.storage.errors import Changed, Damaged
 from dashboard.storage.net.exchange import Answering
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.types import ObjectInfo
 
 _AT_ONCE = 64 * 1024

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.webdav.errors import Scene, on_the_wire, translate
+from dashboard.storage.drivers.webdav.errors import ERRORS, translate
 from dashboard.storage.drivers.webdav.place import IDLE_SECONDS
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.server import Answer, HttpServer, explained, whole
 
 
@@ -48,7 +49,7 @@ class Upload:
             response = self._body.answer()
             answer = explained(response) if response.status >= 300 else whole(response)
         except Broken as error:
-            raise on_the_wire(error.trouble, self._scene) from error
+            raise ERRORS.trouble(error.trouble, self._scene) from error
         if answer.status >= 300:
             raise translate(answer.status, self._scene)
         return answer
@@ -61,7 +62,7 @@ class Upload:
             if error.trouble == "reset":
                 # A server that refuses an upload may say why and hang up before it has seen all of it.
                 self._raise_refusal()
-            raise on_the_wire(error.trouble, self._scene) from error
+            raise ERRORS.trouble(error.trouble, self._scene) from error
 
     def _raise_refusal(self) -> None:
         try:

@@ -21,11 +21,11 @@ from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers.common.walking import gather
 from dashboard.storage.drivers.webdav.client import Client
 from dashboard.storage.drivers.webdav.errors import (
-    Scene,
-    bent,
-    file_in_the_way,
-    folder_in_the_way,
-    place_missing,
+    ERRORS,
+    FILE_IN_THE_WAY,
+    FOLDER_IN_THE_WAY,
+    NO_FOLDER,
+    OTHER_NAME,
     translate,
 )
 from dashboard.storage.drivers.webdav.listing import members, require_place, walk
@@ -34,6 +34,7 @@ from dashboard.storage.drivers.webdav.place import new_temporary
 from dashboard.storage.drivers.webdav.upload import Upload
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.server import Answer
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Written
@@ -143,7 +144,7 @@ class Writer:
             if self._moved(temporary, key, scene, overwrite=True):
                 return
         # The server says there is something, and there is nothing: it looks elsewhere.
-        raise bent(scene)
+        raise ERRORS.of(OTHER_NAME, scene)
 
     def _told_apart_at(self, old: Resource, temporary: str, scene: Scene) -> float | None:
         """The time a file needs so that it can be told from the one it replaces; None where it can be.
@@ -178,7 +179,7 @@ class Writer:
         path = self.client.place.path
         inside = f"{folder}/{source.rpartition('/')[2]}"
         if self.client.transfer("MOVE", path(inside), path(source), scene, overwrite=False) == "taken":
-            raise folder_in_the_way(scene)
+            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
 
     def _may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
         try:
@@ -194,14 +195,14 @@ class Writer:
         """Make way for a file where a folder is, if nothing is in it. It is moved aside before it is
         deleted, so that nothing written into it meanwhile is deleted with it."""
         if self._holds_anything(key):
-            raise folder_in_the_way(scene)
+            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
         aside = new_temporary(key)
         if not self._moved(f"{key}/", f"{aside}/", scene, overwrite=False):
-            raise folder_in_the_way(scene)
+            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
         self._forget(f"{key}/")
         if self._holds_anything(aside):
             self._moved(f"{aside}/", f"{key}/", scene, overwrite=False)
-            raise folder_in_the_way(scene)
+            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
         self.client.send("DELETE", self.client.place.path(f"{aside}/"), scene, accept=(404,))
 
     def _holds_anything(self, folder: str) -> bool:
@@ -231,7 +232,7 @@ class Writer:
         self._make(folder, scene)
         if not self.client.look(folder, scene).folder:
             self._forget(folder)
-            raise file_in_the_way(scene)
+            raise ERRORS.of(FILE_IN_THE_WAY, scene)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and those below it as far as nothing is in them."""
@@ -256,7 +257,7 @@ class Writer:
         if self._ask_for(folder, scene, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
-                raise place_missing(scene)
+                raise ERRORS.of(NO_FOLDER, scene)
             self._make(above, scene)
             self._ask_for(folder, scene, accept=(405,))
         with self._lock:

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_to_bytes, urlsplit
 from xml.parsers import expat
 
+from dashboard.storage.net.answers import Unreadable
 from dashboard.storage.paths import key_text
 
 QUERY = (
@@ -45,10 +46,6 @@ _BELOW = {
 }
 """What an element is, by where it stands; all others are passed over."""
 _UNKNOWN_SIZE = -1
-
-
-class Unreadable(Exception):
-    """The answer is no multi-status document."""
 
 
 @dataclass(frozen=True, slots=True)

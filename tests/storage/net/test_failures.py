@@ -1,0 +1,215 @@
+"""The engine that turns failed requests into errors, through the tables of the drivers."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.azure import errors as azure
+from dashboard.storage.drivers.gcs import errors as gcs
+from dashboard.storage.drivers.s3 import errors as s3
+from dashboard.storage.drivers.vercel_blob import errors as vercel
+from dashboard.storage.drivers.webdav import errors as webdav
+from dashboard.storage.errors import (
+    Changed,
+    Damaged,
+    Exists,
+    InvalidKey,
+    NotFound,
+    PlaceMissing,
+    StorageError,
+)
+from dashboard.storage.net.answers import Foreign, Unreadable
+from dashboard.storage.net.failures import ErrorTable, Failure, Row, Scene
+from dashboard.storage.net.ranges import PastEnd
+from dashboard.storage.net.troubles import TROUBLES, Broken, trouble_of
+
+BARE = ErrorTable[Failure, Scene](
+    speaks="X",
+    no_place=Row(Kind.NOT_FOUND, "There is no place “{place}”."),
+    verbs={"read": ("read from", "Reader")},
+    rules={
+        "Busy": Row(Kind.THROTTLED, "{host} is busy."),
+        409: lambda failure, scene: Row(Kind.CONFLICT, "“{key}” is there.") if scene.key else None,
+        403: Row(Kind.DENIED, "You may not {verb} “{place}”.", "Ask for {permission}."),
+        "4xx": Row(Kind.UNSUPPORTED, "No: {status}{code}."),
+    },
+    same_as={429: "Busy", "Slow": "Busy"},
+)
+
+
+def scene(operation: str = "read", key: str = "k") -> Scene:
+    return Scene(operation, key, "place", "host:1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked", "kind", "reason"),
+    [
+        (Failure(500, "Busy"), scene(), Kind.THROTTLED, "host:1 is busy."),
+        (Failure(400, "Slow"), scene(), Kind.THROTTLED, "host:1 is busy."),
+        (Failure(429), scene("authenticate", ""), Kind.THROTTLED, "host:1 is busy."),
+        (Failure(429, host="b:2"), scene(), Kind.THROTTLED, "b:2 is busy."),
+        (Failure(409), scene(), Kind.CONFLICT, "“k” is there."),
+        (Failure(409, "Odd"), scene(key=""), Kind.UNSUPPORTED, "No: 409 (Odd)."),
+        (Failure(403), scene(), Kind.DENIED, "You may not read from “place”."),
+        (Failure(500), scene(), Kind.UNREACHABLE, "host:1 failed inside (status 500)."),
+        (Failure(408), scene(), Kind.UNSUPPORTED, "No: 408."),
+        (Failure(302), scene(), Kind.UNREACHABLE, TROUBLES["redirect"].reason.format(host="host:1")),
+        (
+            Failure(403),
+            scene("authenticate", ""),
+            Kind.UNREACHABLE,
+            "host:1 answered with something that is not X.",
+        ),
+        (Failure(0, trouble="cut"), scene(), Kind.DAMAGED, "“k” ended before all of it had arrived."),
+        (Failure(0, trouble="cut"), scene(key=""), Kind.DAMAGED, "The answer ended too early."),
+        # A server's own words are shown only where they are a name.
+        (Failure(418, "{key} <b>"), scene(), Kind.UNSUPPORTED, "No: 418."),
+        (Failure(600), scene(), Kind.UNSUPPORTED, "host:1 refused the request with status 600."),
+    ],
+)
+def test_a_failure_is_looked_up_by_code_then_status_then_hundred(
+    failure: Failure, asked: Scene, kind: Kind, reason: str
+) -> None:
+    error = BARE.translate(failure, asked)
+    assert (error.kind, error.reason, error.operation) == (kind, reason, asked.operation)
+    assert error.subject == (asked.key or asked.place)
+
+
+def test_both_sentences_are_filled_in_and_braces_of_a_name_stay_as_they_are() -> None:
+    error = BARE.translate(Failure(403), Scene("read", "{status}", "{place}", "h"))
+    assert (error.reason, error.remedy) == ("You may not read from “{place}”.", "Ask for Reader.")
+    assert error.subject == "{status}"
+
+
+def s3_scene(operation: str = "read", key: str = "k") -> s3.Scene:
+    return s3.Scene(operation, key, "place", "h", "eu-1")
+
+
+EACH: list[tuple[Callable[[int, str, Any], StorageError], Callable[..., Any], str]] = [
+    (lambda status, code, at: s3.translate(s3.Failure(status, code), at), s3_scene, "Some"),
+    (
+        lambda status, code, at: gcs.translate(Failure(status, code), at),
+        lambda operation="read", key="k": gcs.Scene(operation, key, "place", "h", "who"),
+        "some",
+    ),
+    (
+        lambda status, code, at: azure.translate(Failure(status, code), at),
+        lambda operation="read", key="k": azure.Scene(operation, key, "place", "h", "account"),
+        "Some",
+    ),
+    (
+        lambda status, code, at: vercel.translate(Failure(status, code), at),
+        lambda operation="read", key="k": vercel.Scene(operation, key, "place", "h", "private"),
+        "some",
+    ),
+    (lambda status, code, at: webdav.translate(status, at), scene, ""),
+]
+
+
+@pytest.mark.parametrize(("translate", "of", "code"), EACH, ids=["s3", "gcs", "azure", "vercel", "webdav"])
+def test_every_driver_takes_a_bare_status_for_the_same(
+    translate: Callable[[int, str, Any], StorageError], of: Callable[..., Any], code: str
+) -> None:
+    for status, expected in ((404, NotFound), (412, Changed), (416, PastEnd)):
+        error = translate(status, code, of())
+        assert (type(error), error.subject) == (expected, "k")
+    # Vercel tells in words that a name is taken.
+    taken = Changed if isinstance(of(), vercel.Scene) else Exists
+    assert type(translate(412, code, of("write"))) is taken
+    for status in (429, 503):
+        assert translate(status, code, of()).kind is Kind.THROTTLED
+    for status in (500, 599):
+        error = translate(status, code, of())
+        assert (error.kind, error.retryable) == (Kind.UNREACHABLE, True)
+    assert translate(413, code, of("write")).kind is Kind.TOO_LARGE
+    assert translate(401, code, of()).kind is Kind.BAD_CREDENTIALS
+    assert not translate(301, code, of()).retryable
+    assert translate(418, code, of()).kind is Kind.UNSUPPORTED
+
+
+TABLES: list[tuple[ErrorTable[Any, Any], Any]] = [
+    (s3.ERRORS, EACH[0][1]),
+    (gcs.ERRORS, EACH[1][1]),
+    (azure.ERRORS, EACH[2][1]),
+    (vercel.ERRORS, EACH[3][1]),
+    (webdav.ERRORS, EACH[4][1]),
+]
+
+
+@pytest.mark.parametrize(("table", "of"), TABLES, ids=["s3", "gcs", "azure", "vercel", "webdav"])
+def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callable[..., Any]) -> None:
+    names = {**table.rules, **table.same_as}
+    for name in names:
+        failure = Failure(name if isinstance(name, int) else 400, str(name))
+        if table is s3.ERRORS:
+            failure = s3.Failure(failure.status, failure.code)
+        for asked in (of(), of("write"), of("list", "")):
+            error = table.translate(failure, asked)
+            assert "{" not in error.reason + error.remedy
+            assert isinstance(error, PlaceMissing) <= (error.subject == "place")
+    for name in table.same_as.values():
+        assert name in table.rules or name in (404, 412), name
+
+
+def test_a_listing_that_makes_no_sense_is_told_from_another_server() -> None:
+    assert "not list everything: it ends" in BARE.unlisted(scene(), Unreadable("it ends")).reason
+    assert "not list everything" in BARE.unlisted(scene(), Foreign("no XML")).reason
+    assert "that is not X" in BARE.unlisted(scene(), Foreign("no XML"), True).reason
+
+
+def test_what_goes_wrong_on_the_way_or_in_an_answer_raises_its_error() -> None:
+    with pytest.raises(Damaged), BARE.asking(scene()):
+        raise Broken("cut")
+    with pytest.raises(StorageError, match="not X"), BARE.reading(scene()):
+        {}["missing"]  # type: ignore[index]
+    with pytest.raises(KeyError), BARE.asking(scene()):
+        {}["missing"]  # type: ignore[index]
+
+
+def certificate(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (certificate(10), "expired"),
+        (certificate(18), "self_signed"),
+        (certificate(19), "unknown_issuer"),
+        (certificate(20), "unknown_issuer"),
+        (certificate(62), "hostname"),
+        (certificate(64), "hostname"),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "reset"),
+        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "tls"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "dns"),
+        (OSError(errno.ECONNREFUSED, "refused"), "refused"),
+        (OSError(errno.ETIMEDOUT, "timed out"), "timeout"),
+        (TimeoutError("The read operation timed out"), "timeout"),
+        (OSError(errno.EPIPE, "broken pipe"), "reset"),
+        (OSError(errno.ECONNABORTED, "aborted"), "reset"),
+        (OSError(errno.ENETUNREACH, "no network"), "unroutable"),
+        (OSError(errno.EHOSTUNREACH, "no route"), "unroutable"),
+        # What a server says is never looked at.
+        (OSError(errno.EIO, "Connection refused"), "other"),
+        (None, "other"),
+    ],
+    ids=repr,
+)
+def test_a_trouble_is_told_by_type_and_number(error: BaseException | None, name: str) -> None:
+    assert trouble_of(error) == name
+    assert name in TROUBLES
+
+
+def test_an_impossible_key_is_only_blamed_where_there_is_a_key() -> None:
+    at = s3_scene("list", "")
+    assert isinstance(s3.translate(s3.Failure(400, "InvalidURI"), s3_scene()), InvalidKey)
+    assert s3.translate(s3.Failure(400, "InvalidURI"), at).kind is Kind.UNSUPPORTED

@@ -1,4 +1,4 @@
-"""All of Flask: what a request meets from the first guard to the last error handler."""
+"""The web application: everything that imports Flask, from the first guard to the last error handler."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from dashboard.web import (
     health,
     hosts,
     numbers,
+    sessions,
     setup,
     sign_in,
-    visitors,
 )
 from dashboard.web.api import v1
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
 
-LARGEST_FORM = 512 * 1024
-TOKEN_SECONDS = 12 * 3600
-RESEND_SECONDS = 7 * 24 * 3600
+MAX_FORM_BYTES = 512 * 1024
+CSRF_TOKEN_SECONDS = 12 * 3600
+CSRF_RESEND_SECONDS = 7 * 24 * 3600
 
 
 def register(app: Flask, services: Services) -> None:
-    """Put the console on ``app``: routes, guards, error pages, headers. Called once, before serving.
+    """Register routes, guards, error pages and headers on ``app``. Called once, before serving.
 
-    Raises ``guards.UndeclaredRoute`` if any route, ours or not, says nothing about who may use it.
+    Raises ``guards.UndeclaredRoute`` if any route, ours or an extension's, does not declare who may use it.
     """
     app.extensions[context.EXTENSION] = services
     app.config.update(
         SECRET_KEY=services.accounts.session_secret(),
-        MAX_CONTENT_LENGTH=LARGEST_FORM,
-        MAX_FORM_MEMORY_SIZE=LARGEST_FORM,
-        WTF_CSRF_TIME_LIMIT=TOKEN_SECONDS,
-        WTF_CSRF_RESEND_LIMIT=RESEND_SECONDS,
+        MAX_CONTENT_LENGTH=MAX_FORM_BYTES,
+        MAX_FORM_MEMORY_SIZE=MAX_FORM_BYTES,
+        WTF_CSRF_TIME_LIMIT=CSRF_TOKEN_SECONDS,
+        WTF_CSRF_RESEND_LIMIT=CSRF_RESEND_SECONDS,
     )
     app.url_map.strict_slashes = False
     numbers.install(app)
     headers.install(app, secure_cookies=services.settings.secure_cookies)
     hosts.install(app, services.settings.hosts)
     guards.install(app)
-    visitors.install(app)
+    sessions.install(app)
     CSRFProtect(app)
     errors.install(app)
     assets.install(app)
@@ -64,4 +64,4 @@ def register(app: Flask, services: Services) -> None:
     for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, v1.blueprint):
         app.register_blueprint(blueprint)
     admin.install(app)
-    guards.seal(app)
+    guards.verify_routes(app)

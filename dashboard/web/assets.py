@@ -1,4 +1,4 @@
-"""Static files by digest, and the icon sprite."""
+"""Static files with a content digest in their address, and the icon sprite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 
 def install(app: Flask) -> None:
-    """Add a content digest to every static address and the ``icon`` function to every template."""
+    """Add a content digest to every static URL, and the ``icon`` function to every template."""
     folder = Path(app.static_folder or "")
     versions = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -28,7 +28,7 @@ def install(app: Flask) -> None:
 
 
 def icon(name: str) -> Markup:
-    """One symbol of the sprite, for the eye only: the text beside it says the same."""
+    """Return an icon of the sprite. It is hidden from screen readers: the text next to it says the same."""
     sprite = url_for("static", filename="icons.svg")
     return Markup(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>'

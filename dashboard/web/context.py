@@ -1,4 +1,4 @@
-"""What a view needs to know of the request it serves: the services, who is asking, and in which shape."""
+"""The context of a request: the services, the user behind it, and the kind of response it expects."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ EXTENSION = "stowage"
 
 
 def services() -> Services:
-    """The services this application was composed with."""
+    """Return the services of this application."""
     return cast("Services", current_app.extensions[EXTENSION])
 
 
 def actor() -> Actor:
-    """The person behind this request. Only for routes that need a permission."""
+    """Return the user behind this request. Only for routes that require a permission."""
     info = current_user.info
     return Actor(name=info.username, role=info.role, via="web", address=address())
 
 
 def address() -> str:
-    """Where the request comes from, as far as the trusted proxies tell."""
+    """Return the client's address, as reported by trusted proxies if there are any."""
     return request.remote_addr or ""
 
 
 def can(permission: str) -> bool:
-    """Whether the person behind this request holds a permission; False for nobody."""
+    """Return whether the user behind this request has a permission; False if nobody is signed in."""
     if not current_user.is_authenticated:
         return False
     return Permission(permission) in GRANTS[current_user.info.role]
 
 
 def for_api() -> bool:
-    """Whether a program asks, and wants JSON."""
+    """Return whether the client is a program that expects JSON."""
     return request.path.startswith("/api/")
 
 
 def from_htmx() -> bool:
-    """Whether a fragment of a page is wanted instead of the page."""
+    """Return whether htmx asks for a fragment instead of a page."""
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true"

@@ -12,23 +12,23 @@ from flask import Flask, Response, current_app
 
 from dashboard.errors import TooMany
 
-_LONGEST_NAME = 150
+_MAX_NAME_LENGTH = 150
 _EXTENSION = "stowage.downloads"
 
-MOST_AT_ONCE = 4
-MOST_PER_PERSON = 2
+MAX_DOWNLOADS = 4
+MAX_DOWNLOADS_PER_USER = 2
 
 
 def content_disposition(name: str) -> str:
-    """An attachment header for any name: RFC 6266 with RFC 5987 encoding.
+    """Return an attachment header for any file name (RFC 6266, RFC 5987).
 
-    Werkzeug's builder lets line breaks and lone surrogates through to a header error, so this one is
-    ours: whatever the name holds, the result is one line of ASCII.
+    Werkzeug's own helper raises for line breaks and lone surrogates. This one always returns one line of
+    ASCII.
     """
     clean = "".join(
         "_" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c in "/\\" else c for c in name
     )
-    clean = clean.strip(" .")[:_LONGEST_NAME] or "download"
+    clean = clean.strip(" .")[:_MAX_NAME_LENGTH] or "download"
     plain = "".join(c if 32 <= ord(c) < 127 and c not in '"\\%' else "_" for c in clean)
     header = f'attachment; filename="{plain}"'
     if plain != clean:
@@ -37,52 +37,52 @@ def content_disposition(name: str) -> str:
 
 
 class Downloads:
-    """How many long answers are under way. Each keeps a thread of the web server while its reader is slow."""
+    """Limits concurrent downloads, because a slow client occupies a server thread. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
 
-    def begin(self, person: str) -> Callable[[], None]:
-        """Count one more; call what is returned when it has ended. Raises ``THROTTLED``."""
+    def start(self, person: str) -> Callable[[], None]:
+        """Count a download. Call the returned function when it has ended. Raises kind ``throttled``."""
         with self._lock:
             mine, every = self._running[person], self._running.total()
-            if mine >= MOST_PER_PERSON or every >= MOST_AT_ONCE:
+            if mine >= MAX_DOWNLOADS_PER_USER or every >= MAX_DOWNLOADS:
                 raise TooMany(
-                    f"{'You have' if mine >= MOST_PER_PERSON else 'This console has'} "
-                    f"{mine if mine >= MOST_PER_PERSON else every} downloads under way already.",
+                    f"{'You have' if mine >= MAX_DOWNLOADS_PER_USER else 'This console has'} "
+                    f"{mine if mine >= MAX_DOWNLOADS_PER_USER else every} downloads in progress already.",
                     operation="download",
                     remedy="Wait until one has finished, then try again.",
                     retry_after=10,
                 )
             self._running[person] += 1
-        ended = threading.Event()
+        finished = threading.Event()
 
-        def end() -> None:
+        def finish() -> None:
             with self._lock:
-                if not ended.is_set():
-                    ended.set()
+                if not finished.is_set():
+                    finished.set()
                     self._running[person] -= 1
 
-        return end
+        return finish
 
 
 def install(app: Flask) -> None:
-    """Count this application's downloads."""
+    """Limit this application's downloads."""
     app.extensions[_EXTENSION] = Downloads()
 
 
 def long_download(person: str, body: Iterable[str], name: str, mimetype: str) -> Response:
-    """A streamed file to save, one of a bounded number at a time. Raises ``THROTTLED``."""
+    """Stream a file for download, within the limits of :class:`Downloads`. Raises kind ``throttled``."""
     downloads: Downloads = current_app.extensions[_EXTENSION]
-    end = downloads.begin(person)
+    finish = downloads.start(person)
     response = attachment(body, name, mimetype)
-    response.call_on_close(end)
+    response.call_on_close(finish)
     return response
 
 
 def attachment(body: str | Iterable[str], name: str, mimetype: str) -> Response:
-    """A file to save; streamed when ``body`` is an iterable. Never cached."""
+    """Send a file for download; streamed if ``body`` is an iterable. Never cached."""
     response = Response(body, mimetype=mimetype)
     response.headers["Content-Disposition"] = content_disposition(name)
     return response

@@ -1,4 +1,4 @@
-"""Figures, times and hostile text, as people read them. All filters are pure; times are epoch seconds."""
+"""Template filters for numbers, times and untrusted text. All are pure; times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEY_WIDTH = 56
 
 
 def install(app: Flask) -> None:
-    """Make the filters known to every template."""
+    """Register the filters."""
     app.jinja_env.filters.update(
         number=number, size=size, rate=rate, span=span, eta=eta, milliseconds=milliseconds, ago=ago,
         moment=moment, key=key, plural=plural, percent=percent, visible=visible,
@@ -59,12 +59,12 @@ def span(seconds: float | None) -> str:
 
 
 def eta(value: tuple[float, float] | None) -> str:
-    """A range of seconds as people say it: ``20–26 min``, ``50 s – 2 min``; a dash for None."""
+    """A range of durations: ``20–26 min``, ``50 s – 2 min``; a dash for None."""
     return "–" if value is None else figures.between(*value, to="–", dash=" – ")
 
 
 def ago(at: float | None, now: float | None = None) -> Markup:
-    """A past moment as a ``<time>`` element: ``2 min ago``, with the exact time as its title."""
+    """A past time as a ``<time>`` element: ``2 min ago``, with the exact time as its title."""
     if at is None:
         return Markup("never")
     seconds = max(0.0, (time.time() if now is None else now) - at)
@@ -84,7 +84,7 @@ def ago(at: float | None, now: float | None = None) -> Markup:
 
 
 def moment(at: float | None) -> Markup:
-    """A moment to the second, in UTC."""
+    """A time to the second, in UTC."""
     return Markup("–") if at is None else _time(at, _stamp(at))
 
 
@@ -105,10 +105,10 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 
 def visible(text: str) -> str:
-    """The text with everything that a screen would hide, reorder or break replaced by an escape.
+    """Escape every character that a screen would hide, reorder or break a line at.
 
-    Control, format (bidi overrides, zero-width), surrogate, private and separator characters become
-    ``\\x0a`` or ``\\u202e``; so do spaces at either end, which nobody would see.
+    Control, format (bidi overrides, zero-width), surrogate, private-use and separator characters become
+    ``\\x0a`` or ``\\u202e``; so do spaces at either end.
     """
     first, last = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     return "".join(_escaped(c) if _unseen(c) or not first <= i < last else c for i, c in enumerate(text))
@@ -124,11 +124,11 @@ def _escaped(char: str) -> str:
 
 
 def key(text: str, width: int = _KEY_WIDTH) -> Markup:
-    """An object's key: isolated from the text around it, shortened in the middle, whole in the title."""
-    whole = visible(text)
-    shown = whole
-    if len(whole) > width:
+    """An object's key: isolated from the surrounding text, shortened in the middle, in full in the title."""
+    parse_integer = visible(text)
+    shown = parse_integer
+    if len(parse_integer) > width:
         tail = width * 3 // 5
-        shown = f"{whole[: width - tail - 1]}…{whole[-tail:]}"
-    title = Markup(' title="{}"').format(whole) if shown != whole else Markup("")
+        shown = f"{parse_integer[: width - tail - 1]}…{parse_integer[-tail:]}"
+    title = Markup(' title="{}"').format(parse_integer) if shown != parse_integer else Markup("")
     return Markup('<bdi class="key"{}>{}</bdi>').format(title, escape(shown))

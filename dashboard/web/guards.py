@@ -1,7 +1,7 @@
-"""Default-deny: every route says who may use it, and nothing is reached without that answer.
+"""Default-deny access control: every route declares who may use it.
 
-The order of the checks before every request is: has the console been set up, is the visitor signed in,
-does the role hold the permission. A route that declares nothing stops the application from starting.
+Before every request, in this order: has the console been set up, is the user signed in, does the role grant
+the permission. A route that declares nothing prevents the application from starting.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Access(Enum):
-    """Who may use a route that needs no permission."""
+    """Who may use a route that requires no permission."""
 
     ALWAYS = "always"
-    """Anybody at any time: static files and the health check."""
+    """Anyone at any time: static files and the health check."""
     SETUP = "setup"
-    """Anybody, but only until the console has been set up; afterwards the page does not exist."""
-    ENTRANCE = "entrance"
-    """Anybody, once the console has been set up: signing in."""
+    """Anyone, but only until the console has been set up; afterwards the page does not exist."""
+    SIGN_IN = "entrance"
+    """Anyone, once the console has been set up: the sign-in page."""
 
 
 Rule = Access | Permission
@@ -40,11 +40,11 @@ _DECLARED = "stowage_access"
 
 
 class UndeclaredRoute(RuntimeError):
-    """A route was registered that does not say who may use it."""
+    """A registered route does not declare who may use it."""
 
 
 def declare(rule: Rule) -> Callable[[F], F]:
-    """Mark a view function with who may use it."""
+    """Decorate a view function with who may use it."""
 
     def mark(view: F) -> F:
         setattr(view, _DECLARED, rule)
@@ -53,8 +53,8 @@ def declare(rule: Rule) -> Callable[[F], F]:
     return mark
 
 
-def declared(app: Flask, endpoint: str) -> Rule:
-    """Who may use an endpoint. Raises :class:`UndeclaredRoute`."""
+def access_of(app: Flask, endpoint: str) -> Rule:
+    """Return who may use an endpoint. Raises :class:`UndeclaredRoute`."""
     rule = getattr(app.view_functions[endpoint], _DECLARED, None)
     if not isinstance(rule, Access | Permission):
         raise UndeclaredRoute(f"The route “{endpoint}” declares no permission.")
@@ -62,21 +62,24 @@ def declared(app: Flask, endpoint: str) -> Rule:
 
 
 def install(app: Flask) -> None:
-    """Check every request before anything else does."""
+    """Check every request before its view runs."""
     declare(Access.ALWAYS)(app.view_functions["static"])
     app.before_request(_check)
 
 
-def seal(app: Flask) -> None:
-    """Called after the last route is registered. Raises :class:`UndeclaredRoute`."""
+def verify_routes(app: Flask) -> None:
+    """Check that every route declares who may use it. Called after the last one is registered.
+
+    Raises :class:`UndeclaredRoute`.
+    """
     for rule in app.url_map.iter_rules():
-        declared(app, rule.endpoint)
+        access_of(app, rule.endpoint)
 
 
 def local_path(target: str | None, default: str = "/") -> str:
-    """``target`` if it is a path on this very site, else ``default``.
+    """Return ``target`` if it is a path on this site, else ``default``.
 
-    Browsers read ``//host``, ``/\\host`` and paths with embedded tabs as addresses of other sites.
+    Browsers treat ``//host``, ``/\\host`` and paths with embedded tabs as addresses of other sites.
     """
     if not target or not target.startswith("/") or target.startswith("//"):
         return default
@@ -90,14 +93,14 @@ def local_path(target: str | None, default: str = "/") -> str:
 
 
 def _check() -> Response | None:
-    rule = declared(current_app, request.endpoint) if request.endpoint else None
+    rule = access_of(current_app, request.endpoint) if request.endpoint else None
     if rule is Access.ALWAYS:
         return None
     if services().setup.needed():
         return None if rule is Access.SETUP else _to_setup()
     if rule is Access.SETUP:
         abort(404)
-    if rule is None or rule is Access.ENTRANCE:
+    if rule is None or rule is Access.SIGN_IN:
         return None
     if not current_user.is_authenticated:
         return _to_sign_in()
@@ -119,7 +122,7 @@ def _to_setup() -> Response:
             operation="setup",
             remedy="Open it in a browser and enter the code it printed when it started.",
         )
-    return _elsewhere(url_for("setup.show"))
+    return _redirect(url_for("setup.show"))
 
 
 def _to_sign_in() -> Response:
@@ -127,15 +130,15 @@ def _to_sign_in() -> Response:
         raise Unauthorized
     if from_htmx():
         here = urlsplit(request.headers.get("HX-Current-URL", ""))
-        come_back = here.path + (f"?{here.query}" if here.query else "")
+        requested = here.path + (f"?{here.query}" if here.query else "")
     else:
-        come_back = request.full_path.removesuffix("?") if request.method == "GET" else ""
-    after = local_path(come_back, "/")
-    return _elsewhere(url_for("sign_in.show", next=after if after != "/" else None))
+        requested = request.full_path.removesuffix("?") if request.method == "GET" else ""
+    after = local_path(requested, "/")
+    return _redirect(url_for("sign_in.show", next=after if after != "/" else None))
 
 
-def _elsewhere(url: str) -> Response:
-    """A redirect a browser follows; for a fragment, one that htmx follows with the whole page."""
+def _redirect(url: str) -> Response:
+    """Redirect the browser; if htmx asked for a fragment, redirect the whole page."""
     if from_htmx():
         return Response(status=401, headers={"HX-Redirect": url})
     return redirect(url, 303)

@@ -33,7 +33,7 @@ _ONE_YEAR = 31_536_000
 
 
 def install(app: Flask, *, secure_cookies: bool) -> None:
-    """Configure cookies and set the headers on everything, errors and static files included."""
+    """Configure cookies, and set the headers on every response, errors and static files included."""
     app.config.update(
         SESSION_COOKIE_NAME="__Host-stowage" if secure_cookies else "stowage",
         SESSION_COOKIE_HTTPONLY=True,
@@ -53,7 +53,7 @@ def install(app: Flask, *, secure_cookies: bool) -> None:
 
 
 def _caching(response: Response) -> str:
-    """Static addresses carry a digest of their content, so what they name never changes."""
+    """Static URLs carry a digest of the file's content, so they can be cached forever."""
     if request.endpoint != "static" or response.status_code not in (200, 206, 304):
         return "no-store"
     return f"public, max-age={_ONE_YEAR}, immutable" if request.args.get("v") else "no-cache"

@@ -1,4 +1,4 @@
-"""The answer for load balancers and supervisors."""
+"""The health check for load balancers and supervisors."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/healthz")
 @declare(Access.ALWAYS)
 def show() -> Response:
-    """200 while the process serves requests; says nothing else to strangers."""
+    """Return 200 while the process serves requests. Reveals nothing else to anonymous clients."""
     return Response("ok\n", mimetype="text/plain")

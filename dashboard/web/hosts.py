@@ -1,7 +1,7 @@
-"""Which host a request may be for.
+"""Checks the Host header.
 
-A page of somebody else's can make a browser send requests here under a name of its own (DNS rebinding).
-Nothing is built from the name either way, so that no cache can be led to keep an answer with a made-up one.
+Another site can make a browser send requests here under its own name (DNS rebinding). No URL is ever built
+from the header, so no cache can be poisoned with a forged one either.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0
 
 
 def install(app: Flask, hosts: Sequence[str]) -> None:
-    """Refuse, before anything else, requests for other hosts; with no ``hosts`` any that is a host at all."""
-    # Doubled slashes would be mended by a redirect to an address made from the header.
+    """Refuse requests for other hosts before anything else. If ``hosts`` is empty, allow any valid host."""
+    # Werkzeug would fix doubled slashes by a redirect to a URL built from the header.
     app.url_map.merge_slashes = False
 
     @app.before_request
     def check() -> None:
         sent = request.headers.get("Host", "")
-        # Load balancers ask by address, or say none.
+        # Load balancers use an address, or send no Host at all.
         if request.endpoint == "health.show":
             return
         if not _HOST.fullmatch(sent):
-            raise _refused("The request does not say which host it is for, or says it in no usable way.")
-        if hosts and not known(sent, hosts):
-            raise _refused(f"This console does not answer to the name “{printable(sent)}”.")
+            raise _host_error("The request has no valid Host header.")
+        if hosts and not is_allowed(sent, hosts):
+            raise _host_error(f"This console does not answer to the name “{printable(sent)}”.")
 
 
-def known(sent: str, hosts: Sequence[str]) -> bool:
-    """Whether a valid Host header names one of ``hosts``, or this machine by its local name."""
-    found = _HOST.fullmatch(sent)
-    name = found["name"].lower().rstrip(".").strip("[]") if found else ""
+def is_allowed(sent: str, hosts: Sequence[str]) -> bool:
+    """Return whether a valid Host header names one of ``hosts``, or this machine by a local name."""
+    match = _HOST.fullmatch(sent)
+    name = match["name"].lower().rstrip(".").strip("[]") if match else ""
     if name == "localhost" or _is_loopback(name):
         return True
     return any(f".{name}".endswith(host) if host.startswith(".") else name == host for host in hosts)
@@ -51,11 +51,11 @@ def _is_loopback(name: str) -> bool:
         return False
 
 
-def _refused(reason: str) -> StowageError:
+def _host_error(reason: str) -> StowageError:
     return StowageError(
         Kind.INVALID,
         reason,
         operation="request",
         subject="host",
-        remedy="Open it under its usual address. Whoever runs it sets the names it has with STOWAGE_HOSTS.",
+        remedy="Use its usual address. An administrator can allow other names with STOWAGE_HOSTS.",
     )

@@ -1,4 +1,4 @@
-"""Whole numbers out of addresses and forms, never larger than the database can hold."""
+"""Integers in URLs and forms, limited to what the database can store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DIGITS = len(str(LARGEST_NUMBER))
 
 
 class StorableInteger(IntegerConverter):
-    """``<int:id>``: a number that no row can have is an address that does not exist."""
+    """``<int:id>``: a number too large for any row is simply not found."""
 
     regex = f"[0-9]{{1,{_DIGITS}}}"
 
@@ -22,12 +22,12 @@ class StorableInteger(IntegerConverter):
 
 
 def install(app: Flask) -> None:
-    """Bound every number in a path. Called before the first route is registered."""
+    """Limit every number in a path. Called before the first route is registered."""
     app.url_map.converters["int"] = StorableInteger
 
 
-def whole(values: Mapping[str, str], name: str) -> int | None:
-    """A field as a number from 0 to the largest there is; None when it is missing or no such number."""
+def parse_integer(values: Mapping[str, str], name: str) -> int | None:
+    """Parse a non-negative integer, capped at ``LARGEST_NUMBER``; None if it is missing or invalid."""
     text = values.get(name, "")
     if not (text.isascii() and text.isdigit()):
         return None

@@ -1,7 +1,7 @@
-"""The web server: waitress, with connections bounded so that no stranger can use them up.
+"""The web server: waitress, with a limit on connections that idle clients cannot exhaust.
 
-waitress alone stops accepting when its limit is reached, and then a few hundred idle connections keep
-everybody out. Here there is always room for one more: the connection that has been idle longest makes it.
+waitress alone stops accepting at its limit, so a few hundred idle connections would keep everyone out. Here
+a new connection is always accepted: the one that has been idle longest is closed for it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from waitress.task import ThreadedTaskDispatcher
 from dashboard.services.people import throttle
 
 THREADS = 16
-CONNECTIONS = 512
-CONNECTIONS_PER_ADDRESS = 128
-FILES_BESIDES = 200
-"""Descriptors left for databases, backends and files while every connection also sends a static file."""
-LARGEST_REQUEST = 2 * 1024 * 1024
-"""Bytes; a little more than any form may have, so that too large a form still gets our own answer."""
-BUFFER = 1024 * 1024
-"""Bytes of an answer that wait for its reader before the thread that writes it waits too."""
+MAX_CONNECTIONS = 512
+MAX_CONNECTIONS_PER_ADDRESS = 128
+RESERVED_DESCRIPTORS = 200
+"""File descriptors left for databases, backends and files; each connection may also hold a static file."""
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+"""A little more than the largest form, so that a form that is too large still gets our own error page."""
+BUFFER_BYTES = 1024 * 1024
+"""Bytes of a response that are buffered for a slow client before the writing thread blocks."""
 IDLE_SECONDS = 75.0
-"""Longer than the minute for which proxies usually keep a connection, so that they close it first."""
+"""Longer than the minute for which proxies usually keep connections alive, so that they close first."""
 RECEIVE_SECONDS = 60.0
-"""What a request may take to arrive."""
+"""Within which a request must arrive completely."""
 STALLED_SECONDS = 30.0
-LEAST_TAKEN = 64 * 1024
-"""Bytes of its answer that a reader must take in that time: one that sips would keep a thread for ever."""
-LOOK_EVERY = 5
-DRAIN = 2.0
-"""Seconds that finished answers get to reach slow readers when the console stops."""
+MIN_BYTES_BEFORE_STALL = 64 * 1024
+"""Bytes that a client must read within ``STALLED_SECONDS``: a slower one would occupy a thread forever."""
+CLEANUP_SECONDS = 5
+DRAIN_SECONDS = 2.0
+"""Seconds that finished responses have to reach slow clients when the console stops."""
 
 
 def run(
@@ -50,18 +50,18 @@ def run(
     behind_proxy: bool,
     ready: Callable[[], None],
 ) -> None:
-    """Serve on bound sockets until ``SystemExit`` is raised on this thread, then finish what is in flight."""
+    """Serve on bound sockets until ``SystemExit`` is raised on this thread, then finish open requests."""
     connections: dict[int, Any] = {}
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(THREADS)
-    most = connections_allowed() // len(sockets)
+    max_connections = connection_limit() // len(sockets)
     settings = Adjustments(
         sockets=list(sockets),
-        # Never reached: room is made before.
-        connection_limit=2 * CONNECTIONS,
-        cleanup_interval=LOOK_EVERY,
-        outbuf_high_watermark=BUFFER,
-        max_request_body_size=LARGEST_REQUEST,
+        # Never reached: idle connections are closed before.
+        connection_limit=2 * MAX_CONNECTIONS,
+        cleanup_interval=CLEANUP_SECONDS,
+        outbuf_high_watermark=BUFFER_BYTES,
+        max_request_body_size=MAX_REQUEST_BYTES,
         ident="Stowage",
         clear_untrusted_proxy_headers=not behind_proxy,
     )
@@ -76,12 +76,14 @@ def run(
             sockinfo=sockinfo,
             bind_socket=False,
         )
-        listener.most = most
-        # A proxy speaks for everybody from one address.
-        listener.most_per_address = most if behind_proxy else min(most, CONNECTIONS_PER_ADDRESS)
+        listener.max_connections = max_connections
+        # Behind a proxy all clients share one address.
+        listener.max_per_address = (
+            max_connections if behind_proxy else min(max_connections, MAX_CONNECTIONS_PER_ADDRESS)
+        )
     ready()
     try:
-        # select() ends the process at descriptor 1024.
+        # select() fails at descriptor 1024.
         wasyncore.loop(timeout=1, map=connections, use_poll=True)
     except SystemExit:
         dispatcher.shutdown()
@@ -89,47 +91,47 @@ def run(
         wasyncore.close_all(connections)
 
 
-def connections_allowed() -> int:
-    """How many connections this process's file limit has room for."""
+def connection_limit() -> int:
+    """Return how many connections this process's limit on file descriptors allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return CONNECTIONS
-    return max(8, min(CONNECTIONS, (soft - FILES_BESIDES) // 2))
+        return MAX_CONNECTIONS
+    return max(8, min(MAX_CONNECTIONS, (soft - RESERVED_DESCRIPTORS) // 2))
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
-    """One connection, and since when it has been waiting for its peer."""
+    """One connection, and since when it has been waiting for the client."""
 
     receiving_since = 0.0
     sent = 0
     waiting_since: tuple[int, float] | None = None
 
     @cached_property
-    def neighbourhood(self) -> str:
-        """The address of the other side, or for IPv6 the network that one customer has."""
+    def network(self) -> str:
+        """The client's address, or for IPv6 its /64 network, which is one customer's."""
         return throttle.block(str(self.addr[0]))
 
     def received(self, data: bytes) -> Any:
-        """Some of a request has arrived."""
+        """Handle received bytes of a request."""
         if self.request is None:
             self.receiving_since = time.time()
         return super().received(data)
 
     def send(self, data: bytes, do_close: bool = True) -> Any:
-        """Some of an answer leaves, or none if the other side takes nothing."""
+        """Send bytes of a response; none are sent while the client does not read."""
         taken = super().send(data, do_close)
         self.sent += taken or 0
         return taken
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody waits for an answer on it. A request that is only half there counts as idle."""
+    def is_idle(self) -> bool:
+        """Whether no response is pending. A connection with an incomplete request counts as idle."""
         return not self.requests and not self.total_outbufs_len
 
-    def overdue(self, now: float) -> bool:
-        """Whether the other side has kept it waiting for too long."""
+    def is_overdue(self, now: float) -> bool:
+        """Return whether the client has kept the connection waiting for too long."""
         if self.total_outbufs_len:
-            if self.waiting_since is None or self.sent - self.waiting_since[0] >= LEAST_TAKEN:
+            if self.waiting_since is None or self.sent - self.waiting_since[0] >= MIN_BYTES_BEFORE_STALL:
                 self.waiting_since = (self.sent, now)
             return now - self.waiting_since[1] > STALLED_SECONDS
         self.waiting_since = None
@@ -141,43 +143,43 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
-    """A listening socket that always has room for one more connection."""
+    """A listening socket that always accepts one more connection."""
 
     channel_class = _Channel
-    most = CONNECTIONS
-    most_per_address = CONNECTIONS_PER_ADDRESS
+    max_connections = MAX_CONNECTIONS
+    max_per_address = MAX_CONNECTIONS_PER_ADDRESS
 
     def handle_accept(self) -> None:
-        """Take a connection, and give up the one that has been idle longest if there are too many."""
+        """Accept a connection, and close the one that has been idle longest if there are too many."""
         super().handle_accept()
-        counts = Counter(channel.neighbourhood for channel in self.active_channels.values())
-        for neighbourhood, count in counts.most_common():
-            if count <= self.most_per_address and counts.total() <= self.most:
+        counts = Counter(channel.network for channel in self.active_channels.values())
+        for network, count in counts.most_common():
+            if count <= self.max_per_address and counts.total() <= self.max_connections:
                 return
-            if self._give_up_one(neighbourhood):
+            if self._evict_idle(network):
                 return
 
-    def _give_up_one(self, neighbourhood: str) -> bool:
+    def _evict_idle(self, network: str) -> bool:
         every = self.active_channels.values()
-        idle = [channel for channel in every if channel.idle and channel.neighbourhood == neighbourhood]
-        if idle:
-            # Closed at once: a peer that reads nothing never lets the loop get to it.
-            min(idle, key=lambda channel: channel.last_activity).handle_close()
-        return bool(idle)
+        is_idle = [channel for channel in every if channel.is_idle and channel.network == network]
+        if is_idle:
+            # Closed at once: the loop would never get to a client that reads nothing.
+            min(is_idle, key=lambda channel: channel.last_activity).handle_close()
+        return bool(is_idle)
 
     def maintenance(self, now: float) -> None:
-        """Close what its peer has forgotten, an answer that nobody reads included."""
+        """Close overdue connections, those with a response that nobody reads included."""
         for channel in list(self.active_channels.values()):
-            if channel.overdue(now):
+            if channel.is_overdue(now):
                 channel.handle_close()
 
 
 def _drain(connections: dict[int, Any]) -> None:
-    """Send the rest of answers that were finished while the server was already leaving its loop.
+    """Send the rest of the responses that were finished while the server was shutting down.
 
     waitress waits for its threads, but what they wrote beyond the socket's buffer would be lost.
     """
-    deadline = time.monotonic() + DRAIN
+    deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline and any(
         getattr(connection, "total_outbufs_len", 0) for connection in connections.values()
     ):

@@ -1,4 +1,4 @@
-"""The door: signing in and out."""
+"""Signing in and out."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from werkzeug.wrappers import Response
 from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
-from dashboard.web import visitors
-from dashboard.web.errors import STATUS, tell_when
+from dashboard.web import sessions
+from dashboard.web.errors import STATUS, add_retry_after
 from dashboard.web.guards import Access, declare, local_path
 
 blueprint = Blueprint("sign_in", __name__)
 
 
 @blueprint.get("/sign-in")
-@declare(Access.ENTRANCE)
+@declare(Access.SIGN_IN)
 def show() -> Response:
-    """The form; whoever is signed in already is sent on."""
+    """Show the sign-in form; redirect users who are already signed in."""
     after = local_path(request.args.get("next"))
     if current_user.is_authenticated:
         return redirect(after, 303)
-    return make_response(render_template("door/sign_in.html", after=after, username="", error=None))
+    return make_response(render_template("auth/sign_in.html", after=after, username="", error=None))
 
 
 @blueprint.post("/sign-in")
-@declare(Access.ENTRANCE)
+@declare(Access.SIGN_IN)
 def enter() -> Response:
-    """Sign in and go where the visitor wanted to go, if that is on this site."""
+    """Sign in, and redirect to the page the user asked for, if it is on this site."""
     after = local_path(request.form.get("next"))
     username = request.form.get("username", "").strip()[:200]
     try:
-        visitors.enter(username, Secret(request.form.get("password", "")))
+        sessions.sign_in(username, Secret(request.form.get("password", "")))
     except StowageError as error:
         if error.kind in (Kind.INTERNAL, Kind.SEALED):
             raise
         status = STATUS[Kind.THROTTLED] if error.kind is Kind.THROTTLED else 401
-        page = render_template("door/sign_in.html", after=after, username=username, error=error)
-        return tell_when(make_response(page, status), error)
+        page = render_template("auth/sign_in.html", after=after, username=username, error=error)
+        return add_retry_after(make_response(page, status), error)
     return redirect(after, 303)
 
 
 @blueprint.post("/sign-out")
 @declare(Permission.OWN_ACCOUNT)
 def leave() -> Response:
-    """Ends every session of this person."""
-    visitors.leave()
+    """Sign out, ending every session of this user."""
+    sessions.sign_out()
     flash("You are signed out, here and everywhere else.", "done")
     return redirect(url_for("sign_in.show"), 303)

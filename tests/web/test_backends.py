@@ -205,7 +205,7 @@ def counted_statements(console: Console, browser: Browser) -> dict[str, int]:
 def test_making_active_compares_first(admin: Browser, console: Console) -> None:
     assert add_bucket(admin, name="target").status_code == 303
     before = admin.get("/backend/target/activate").text
-    assert "Nothing was compared yet." in before
+    assert "Not compared yet." in before
     assert "Compare first" in before
     assert admin.post("/backend/target/comparison").location == "/backend/target/activate"
     page = admin.get("/backend/target/activate").text

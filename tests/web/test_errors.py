@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dashboard.errors import Kind, StowageError
-from dashboard.web.errors import OWN_PAGE, STATUS
+from dashboard.web.errors import STATUS, STATUS_PAGES
 from tests.web.conftest import Browser, Console
 
 CONFIDENTIAL = "hunter2-in-an-exception"
@@ -19,7 +19,7 @@ def test_every_kind_has_a_status() -> None:
 
 
 def test_every_status_has_a_page(console: Console) -> None:
-    for status in OWN_PAGE:
+    for status in STATUS_PAGES:
         assert console.app.jinja_env.get_template(f"errors/{status}.html")
 
 
@@ -39,9 +39,9 @@ def test_a_failure_has_the_shape_that_was_asked_for(
     assert fragment.status_code == STATUS[kind]
     assert fragment.headers["HX-Retarget"] == "#failures"
     assert 'role="alert"' in fragment.text
-    answer = admin.get("/api/v1/migrations/1")
-    assert answer.status_code == STATUS[kind]
-    assert answer.json["error"]["kind"] == kind.value
+    error_response = admin.get("/api/v1/migrations/1")
+    assert error_response.status_code == STATUS[kind]
+    assert error_response.json["error"]["kind"] == kind.value
 
 
 def test_an_unknown_exception_shows_an_id_and_nothing_else(
@@ -53,13 +53,13 @@ def test_an_unknown_exception_shows_an_id_and_nothing_else(
     monkeypatch.setattr(type(console.services.migrations), "progress", fail)
     with caplog.at_level(logging.ERROR, logger="dashboard.web.errors"):
         page = admin.get("/migrations/1")
-        answer = admin.get("/api/v1/migrations/1")
-    assert page.status_code == answer.status_code == 500
+        error_response = admin.get("/api/v1/migrations/1")
+    assert page.status_code == error_response.status_code == 500
     found = re.search(r"Incident <code>([0-9a-f]{8})</code>", page.text)
     assert found
     assert found[1] in caplog.text
-    assert answer.json["error"]["id"] in caplog.text
-    for text in (page.text, answer.text):
+    assert error_response.json["error"]["id"] in caplog.text
+    for text in (page.text, error_response.text):
         assert CONFIDENTIAL not in text
         assert "ZeroDivisionError" not in text
         assert "Traceback" not in text
@@ -69,7 +69,7 @@ def test_a_wrong_method_names_the_right_one(admin: Browser) -> None:
     response = admin.client.open("/backends/refresh", method="GET")
     assert response.status_code == 405
     assert "POST" in response.headers["Allow"]
-    assert "Not this way" in response.text
+    assert "Method not allowed" in response.text
 
 
 def test_an_unknown_page_leads_back(admin: Browser, console: Console) -> None:

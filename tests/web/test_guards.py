@@ -9,7 +9,7 @@ from flask import Flask
 
 from dashboard.services.permissions import GRANTS, Permission, Role
 from dashboard.web import guards
-from dashboard.web.guards import Access, UndeclaredRoute, declared, local_path
+from dashboard.web.guards import Access, UndeclaredRoute, access_of, local_path
 from tests.web.conftest import Browser, Console
 
 OPEN = {"static", "health.show", "setup.show", "setup.complete", "sign_in.show", "sign_in.enter"}
@@ -28,7 +28,7 @@ def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
 
 def test_every_route_declares_who_may_use_it(console: Console) -> None:
     for endpoint, _, _ in routes(console.app):
-        rule = declared(console.app, endpoint)
+        rule = access_of(console.app, endpoint)
         assert isinstance(rule, Access) == (endpoint in OPEN), endpoint
 
 
@@ -37,13 +37,13 @@ def test_a_route_without_a_declaration_stops_the_application(console: Console) -
     app.add_url_rule("/open", "open", lambda: "everything")
     guards.install(app)
     with pytest.raises(UndeclaredRoute, match="open"):
-        guards.seal(app)
+        guards.verify_routes(app)
 
 
 def test_changes_are_made_by_post_only(console: Console) -> None:
     for endpoint, _, method in routes(console.app):
         assert method in ("GET", "POST"), endpoint
-        rule = declared(console.app, endpoint)
+        rule = access_of(console.app, endpoint)
         if rule in (Permission.MIGRATE, Permission.TEST) and endpoint.partition(".")[2] not in (
             "index",
             "confirm_cancel",
@@ -79,7 +79,7 @@ def test_a_role_gets_exactly_what_the_table_grants(
     browser = signed_in(username)
     granted = GRANTS[{"vera": Role.VIEWER, "otto": Role.OPERATOR}[username]]
     for endpoint, path, method in routes(console.app):
-        rule = declared(console.app, endpoint)
+        rule = access_of(console.app, endpoint)
         if not isinstance(rule, Permission) or endpoint == "sign_in.leave":
             continue
         if rule in granted and method == "POST":

@@ -101,7 +101,7 @@ def test_buttons_do_what_they_say(admin: Browser, console: Console) -> None:
     assert fragment.status_code == 200
     assert 'id="migration"' in fragment.text
     assert 'id="actions" hx-swap-oob="true"' in fragment.text
-    assert "cannot go on" in admin.get(f"/migrations/{number}/cancel").text
+    assert "cannot be resumed" in admin.get(f"/migrations/{number}/cancel").text
     assert admin.post(f"/migrations/{number}/cancel").status_code == 303
     assert console.services.migrations.progress(number).state is State.CANCELLED
     refused = admin.htmx(f"/migrations/{number}/pause", nothing="")
@@ -137,7 +137,7 @@ def test_only_so_many_reports_are_sent_at_once(admin: Browser, viewer: Browser, 
     refused = viewer.get(address)
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) > 0
-    assert "downloads under way already" in refused.text
+    assert "downloads in progress already" in refused.text
     assert admin.get(address).status_code == 200
     for each in unread:
         each.close()

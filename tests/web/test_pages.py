@@ -224,7 +224,7 @@ def test_the_overview_shows_what_waits_to_be_sent_home(
     console.services.backends.fallback_order(ADMIN, ["spare"])
     (tmp_path / "home").rename(tmp_path / "away")
     console.services.backends.driver("home").put("a", b"hello")
-    assert "1 object waits to be sent home to home." in admin.get("/").text
+    assert "1 object is waiting to be written back to home." in admin.get("/").text
     (tmp_path / "away").rename(tmp_path / "home")
     (tmp_path / "home" / "a").write_bytes(b"newer")
     console.services.write_back.run(console.services.backends.get("home").id, lambda: False)

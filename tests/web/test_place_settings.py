@@ -40,8 +40,8 @@ def test_the_page_finds_and_mends(admin: Browser, console: Console, place: dict[
     assert admin.post("/backends/new", name=name, **place).status_code == 303
     assert console.services.place_settings.offered(name)
     page = admin.get(f"/backend/{name}").text
-    assert "Settings of the bucket" in page
-    assert "Settings of the bucket" not in admin.get("/backend/local-disk").text
+    assert "Bucket settings" in page
+    assert "Bucket settings" not in admin.get("/backend/local-disk").text
     panel = admin.htmx(f"/backend/{name}/settings", origin=SITE).text
     assert f"no CORS rule for {SITE}" in panel
     assert len(re.findall("Fix it", panel)) == 2

@@ -32,7 +32,7 @@ def serving(
         raise SystemExit
 
     monkeypatch.setattr(server.wasyncore, "loop", until_told)
-    monkeypatch.setattr(server, "LOOK_EVERY", 0)
+    monkeypatch.setattr(server, "CLEANUP_SECONDS", 0)
     ready = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()
@@ -112,7 +112,7 @@ def test_a_connection_on_which_nothing_comes_is_closed(sent: bytes, monkeypatch:
 
 
 def test_the_connection_idle_for_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS_PER_ADDRESS", 4)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS_PER_ADDRESS", 4)
     with serving(short, monkeypatch) as address:
         first, *others = [socket.create_connection(address, timeout=10) for _ in range(4)]
         for each in others:
@@ -127,6 +127,6 @@ def test_the_connection_idle_for_longest_makes_room(monkeypatch: pytest.MonkeyPa
 
 def test_a_small_limit_of_open_files_leaves_room_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.resource, "getrlimit", lambda _: (1024, 1024))
-    assert server.connections_allowed() == 412
+    assert server.connection_limit() == 412
     monkeypatch.setattr(server.resource, "getrlimit", lambda _: (64, 64))
-    assert server.connections_allowed() == 8
+    assert server.connection_limit() == 8

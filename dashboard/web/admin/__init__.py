@@ -1,4 +1,4 @@
-"""The pages: one Flask-Admin view a file, in Flask-Admin's frame and our own clothes."""
+"""The pages: one Flask-Admin view per file, with templates of our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import Flask
 from flask_admin import Admin
 from flask_admin.theme import Theme
 
-from dashboard.web.admin import chrome
+from dashboard.web.admin import layout
 from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import AuditPages
 from dashboard.web.admin.backend_form import BackendForm
@@ -24,8 +24,8 @@ BASE = "admin/base.html"
 
 
 def install(app: Flask) -> None:
-    """Register every page. The order is the menu's."""
-    # A theme of this name has no folder in Flask-Admin, so none of its Bootstrap templates is reachable.
+    """Register every page. The order here is the order of the menu."""
+    # Flask-Admin has no theme of this name, so none of its Bootstrap templates is reachable.
     theme = Theme(folder="stowage", base_template=BASE)
     admin = Admin(app, name="Stowage", url="/", index_view=Overview(), theme=theme)
     admin.add_views(
@@ -41,4 +41,4 @@ def install(app: Flask) -> None:
         UserPages(),
         KeyPages(),
     )
-    chrome.install(app)
+    layout.install(app)

@@ -1,4 +1,4 @@
-"""Switching the active backend: first what is missing there, then the choice."""
+"""Switching the active backend: shows what is missing there before anything changes."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from flask import request, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 
 
 class ActivationPages(Page):
     """``/backend/<name>/activate``"""
 
-    at = "/"
-    known_as = "activation"
-    under = "Backends"
-    first = "preview"
+    path = "/"
+    endpoint_name = "activation"
+    menu_parent = "Backends"
+    default_view = "preview"
 
     @route("/backend/<name>/activate", Permission.CONFIGURE)
     def preview(self, name: str) -> str:
-        """What is known of the difference to the active backend; offers to migrate what is missing."""
+        """Show how the backend differs from the active one; offer to migrate what is missing."""
         return self._page("admin/activate.html", name)
 
     @route("/backend/<name>/comparison", Permission.CONFIGURE, methods=("POST",))
     def compare(self, name: str) -> Response:
-        """Have the target compared with the active backend, unless that is freshly known."""
+        """Compare the backend with the active one, unless a recent comparison exists."""
         if not services().backends.get(name).active:
             services().activation.compare(actor(), name)
         return see_other(url_for("activation.preview", name=name))
 
     @route("/backend/<name>/comparison", Permission.CONFIGURE)
     def live(self, name: str) -> str:
-        """The comparison as far as it got; asks again until it is finished."""
+        """The comparison so far; the fragment polls until it is finished."""
         return self._page("admin/activate_live.html", name)
 
     def _page(self, template: str, name: str) -> str:
@@ -42,7 +42,7 @@ class ActivationPages(Page):
 
     @route("/backend/<name>/activate", Permission.CONFIGURE, methods=("POST",))
     def activate(self, name: str) -> Response:
-        """Send new files to this backend from now on."""
+        """Make this the backend that new files go to."""
         services().activation.activate(actor(), name)
         flash_done(f"New files now go to {name}.")
         after = "overview.index" if request.form.get("then") == "overview" else "backends.index"

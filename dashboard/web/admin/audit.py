@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import request
 
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.frame import Entry, Page, route
+from dashboard.web.admin.page import MenuItem, Page, route
 from dashboard.web.context import services
-from dashboard.web.numbers import whole
+from dashboard.web.numbers import parse_integer
 
 PAGE = 50
 AREAS = ("backend", "migration", "user", "keys", "setup", "sign_in", "sign_out")
@@ -16,16 +16,16 @@ AREAS = ("backend", "migration", "user", "keys", "setup", "sign_in", "sign_out")
 class AuditPages(Page):
     """``/audit``"""
 
-    at = "/audit"
-    known_as = "audit"
-    entry = Entry("Audit", "audit")
-    needs = Permission.AUDIT
+    path = "/audit"
+    endpoint_name = "audit"
+    menu_item = MenuItem("Audit", "audit")
+    menu_permission = Permission.AUDIT
 
     @route("", Permission.AUDIT)
     def index(self) -> str:
-        """One page of the log, of one kind of action and one person if asked."""
+        """One page of the log, optionally filtered by action and person."""
         action, person = request.args.get("action", "")[:64], request.args.get("actor", "").strip()[:64]
-        before = whole(request.args, "before")
+        before = parse_integer(request.args, "before")
         rows = services().audit.rows(before_id=before, limit=PAGE + 1, action=action, actor=person)
         return str(
             self.render(

@@ -9,26 +9,26 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.registry import find_preset
 from dashboard.web.admin import fields
-from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
-from dashboard.web.numbers import whole
+from dashboard.web.numbers import parse_integer
 
-AT_THE_FORM = frozenset({Kind.INVALID, Kind.CONFLICT, Kind.INVALID_KEY, Kind.NOT_FOUND})
-"""Failures that are shown on the form, with what was typed kept."""
+SHOWN_ON_FORM = frozenset({Kind.INVALID, Kind.CONFLICT, Kind.INVALID_KEY, Kind.NOT_FOUND})
+"""Errors that are shown on the form, which keeps what was typed."""
 
 
 class BackendForm(Page):
     """``/backends/new`` and ``/backend/<name>/edit``"""
 
-    at = "/"
-    known_as = "backend_form"
-    under = "Backends"
-    first = "new"
+    path = "/"
+    endpoint_name = "backend_form"
+    menu_parent = "Backends"
+    default_view = "new"
 
     @route("/backends/new", Permission.CONFIGURE)
     def new(self) -> str:
-        """The provider cards; with ``preset`` also its fields."""
+        """The provider cards; with ``preset``, the fields of that provider."""
         preset = request.args.get("preset", "")
         if not preset:
             return str(self.render("admin/backend_form.html", form=None, providers=fields.providers()))
@@ -37,18 +37,20 @@ class BackendForm(Page):
 
     @route("/backends/new", Permission.CONFIGURE, methods=("POST",))
     def add(self) -> Response:
-        """Save a new backend; what cannot be used is said next to its field."""
+        """Save a new backend; errors are shown next to their fields."""
         draft = fields.draft(request.form)
         try:
             backend = services().backends.add(actor(), draft)
         except StowageError as error:
-            return self._again(error)
+            return self._form_with_error(error)
         flash_done(f"{backend.name} is saved. Its first check is running.")
-        return see_other(url_for("backends.show", name=backend.name, probe=_tested_as_saved(backend.name)))
+        return see_other(
+            url_for("backends.show", name=backend.name, probe=_start_test_if_draft_passed(backend.name))
+        )
 
     @route("/backend/<name>/edit", Permission.CONFIGURE)
     def edit(self, name: str) -> str:
-        """The form of a saved backend; its secrets are not in it."""
+        """The form of a saved backend, without its secrets."""
         backend = services().backends.get(name)
         return self._page(fields.form(backend.preset, backend=backend))
 
@@ -57,28 +59,32 @@ class BackendForm(Page):
         """Save the changes to a backend."""
         draft = fields.draft(request.form)
         if draft.existing != name:
-            raise InvalidInput("existing", "This form belongs to another backend.", remedy="Open it again.")
+            raise InvalidInput(
+                "existing", "This form was opened for another backend.", remedy="Open it again."
+            )
         try:
             backend = services().backends.edit(actor(), draft)
         except StowageError as error:
-            return self._again(error)
+            return self._form_with_error(error)
         flash_done(f"{backend.name} is saved.")
-        return see_other(url_for("backends.show", name=backend.name, probe=_tested_as_saved(backend.name)))
+        return see_other(
+            url_for("backends.show", name=backend.name, probe=_start_test_if_draft_passed(backend.name))
+        )
 
-    def _again(self, error: StowageError) -> Response:
-        """The form with what was typed, secrets excepted, and what is wrong."""
-        if error.kind not in AT_THE_FORM:
+    def _form_with_error(self, error: StowageError) -> Response:
+        """The form with what was typed, except secrets, and the error."""
+        if error.kind not in SHOWN_ON_FORM:
             raise error
-        return make_response(self._page(typed_form(error)), STATUS[error.kind])
+        return make_response(self._page(submitted_form(error)), STATUS[error.kind])
 
     def _page(self, form: fields.Form) -> str:
         return str(self.render("admin/backend_form.html", form=form, providers=fields.providers()))
 
 
-def _tested_as_saved(name: str) -> str | None:
-    """Whoever tested a draft wants to know that what was saved works: test that, and say under which id.
+def _start_test_if_draft_passed(name: str) -> str | None:
+    """Test the saved backend if the draft passed its test, and return the id of the new test.
 
-    The draft's own result is not taken over, for the fields may have changed between test and save.
+    The draft's own result is not reused, because fields may have changed between test and save.
     """
     tested = request.form.get("tested", "")
     try:
@@ -89,8 +95,8 @@ def _tested_as_saved(name: str) -> str | None:
     return None
 
 
-def typed_form(error: StowageError | None = None) -> fields.Form:
-    """The form that the request holds. Raises ``InvalidInput`` or ``NOT_FOUND`` if it names nothing."""
+def submitted_form(error: StowageError | None = None) -> fields.Form:
+    """Rebuild the form from the request. Raises ``InvalidInput`` or kind ``not_found``."""
     preset = request.form.get("preset", "")
     find_preset(preset)
     existing = request.form.get("existing", "")
@@ -99,6 +105,6 @@ def typed_form(error: StowageError | None = None) -> fields.Form:
         name=request.form.get("name", "").strip()[:200],
         values=fields.typed_options(preset, request.form),
         backend=services().backends.get(existing) if existing else None,
-        version=whole(request.form, "version"),
+        version=parse_integer(request.form, "version"),
         error=error,
     )

@@ -1,4 +1,4 @@
-"""The backends: list, order of fallback, and the page of one backend."""
+"""The backends: the list, the fallback order, and the page of one backend."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dashboard.errors import StowageError
 from dashboard.services.backends.probes import ProbeRun
 from dashboard.services.backends.service import BackendInfo
 from dashboard.services.permissions import Permission
+from dashboard.web.admin.command_lines import add_command
 from dashboard.web.admin.fields import shown_options
-from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
-from dashboard.web.admin.shell import add_command
+from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
-from dashboard.web.numbers import whole
+from dashboard.web.numbers import parse_integer
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 PAGE = 50
@@ -25,18 +25,18 @@ PAGE = 50
 class BackendPages(Page):
     """``/backends`` and ``/backend/<name>``"""
 
-    at = "/"
-    known_as = "backends"
-    entry = Entry("Backends", "backends")
+    path = "/"
+    endpoint_name = "backends"
+    menu_item = MenuItem("Backends", "backends")
 
     @route("/backends", Permission.VIEW)
     def index(self) -> str:
-        """All backends, and the order in which reads fall back."""
+        """All backends, and the fallback order."""
         return str(self.render("admin/backends.html", **_page()))
 
     @route("/backends/live", Permission.VIEW)
     def live(self) -> str:
-        """The table of the list, as it is now."""
+        """The current table of backends."""
         return str(self.render("admin/backends_live.html", **_page()))
 
     @route("/backend/<name>", Permission.VIEW)
@@ -57,7 +57,7 @@ class BackendPages(Page):
 
     @route("/backend/<name>/live", Permission.VIEW)
     def live_one(self, name: str) -> str:
-        """The status of one backend, as it is now."""
+        """The current status of one backend."""
         return str(self.render("admin/backend_live.html", **_one(services().backends.get(name), asked=True)))
 
     @route("/backends/refresh", Permission.TEST, methods=("POST",))
@@ -73,37 +73,37 @@ class BackendPages(Page):
         return self._refreshed(name)
 
     def _refreshed(self, name: str | None) -> Response | str:
-        """The live part of whichever page asked, or without a script that page."""
+        """The live part of the page that sent the request, or without JavaScript the page itself."""
         shows = request.form.get("shows", "")
         if shows == "overview":
             return see_other(url_for("overview.live" if from_htmx() else "overview.index"))
         if shows == "backend" and name is not None:
             return see_other(url_for("backends.live_one" if from_htmx() else "backends.show", name=name))
-        page = whole(request.form, "page") or None
+        page = parse_integer(request.form, "page") or None
         return see_other(url_for("backends.live" if from_htmx() else "backends.index", page=page))
 
     @route("/backends/fallback", Permission.CONFIGURE, methods=("POST",))
     def fallback(self) -> Response:
-        """Save the order in which reads fall back."""
+        """Save the fallback order."""
         services().backends.fallback_order(actor(), tuple(request.form.getlist("order")))
-        flash_done("The order of fallback is saved.")
+        flash_done("The fallback order is saved.")
         return see_other(url_for("backends.index", _anchor="fallback"))
 
     @route("/backend/<name>/remove", Permission.CONFIGURE)
     def confirm_remove(self, name: str) -> str:
-        """What removing means, before it happens."""
+        """Explain what removing means, and ask for confirmation."""
         return str(self.render("admin/backend_remove.html", backend=services().backends.get(name)))
 
     @route("/backend/<name>/remove", Permission.CONFIGURE, methods=("POST",))
     def remove(self, name: str) -> Response:
-        """Forget a backend; its objects stay where they are."""
+        """Remove a backend from the console; its objects stay where they are."""
         services().backends.remove(actor(), name)
-        flash_done(f"{name} was removed. Its files were not touched.")
+        flash_done(f"{name} is removed. Its files are untouched.")
         return see_other(url_for("backends.index"))
 
 
 def _run(probe: str) -> ProbeRun | None:
-    """The test that the address names, if it is still remembered."""
+    """Return the connection test with this id, or None if it has expired."""
     try:
         return services().probes.get(actor(), probe) if probe else None
     except StowageError:
@@ -113,7 +113,7 @@ def _run(probe: str) -> ProbeRun | None:
 def _page() -> dict[str, Any]:
     summary = services().backends.summary()
     last = max(1, math.ceil(summary.count / PAGE))
-    page = min(whole(request.args, "page") or 1, last)
+    page = min(parse_integer(request.args, "page") or 1, last)
     backends = services().backends.list(offset=(page - 1) * PAGE, limit=PAGE)
     fallback = summary.fallback
     return {
@@ -144,7 +144,7 @@ def _busy(backend: BackendInfo) -> bool:
 
 
 def _moves(names: list[str]) -> dict[str, dict[str, list[str]]]:
-    """For each name the whole order after moving it up or down, or leaving it out."""
+    """For each backend, the resulting order after moving it up or down, or removing it."""
     moves: dict[str, dict[str, list[str]]] = {}
     for i, name in enumerate(names):
         rest = [n for n in names if n != name]

@@ -1,6 +1,6 @@
-"""The fields of a backend form, out of the option table; and back from a request to a draft.
+"""The fields of a backend form, made from the option table, and parsing the submitted form into a draft.
 
-A secret goes one way: from the request into a ``Secret``. Nothing here puts one into a field.
+Secrets go one way only, from the request into a ``Secret``; nothing here puts one into a field.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dashboard.services.backends.service import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of, options_shown
 from dashboard.storage.types import Secret
-from dashboard.web.numbers import whole
-from dashboard.web.resend import SECRET_PREFIX
+from dashboard.web.expired_form import SECRET_PREFIX
+from dashboard.web.numbers import parse_integer
 
 OPTION_PREFIX = "option."
 CLEAR_PREFIX = "clear."
-_LONGEST_NAME = 200
+_MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
-    """An address that a preset makes of other fields."""
+class EndpointPreview:
+    """Preview of an endpoint that a preset builds from other fields."""
 
     template: str
     text: str
@@ -35,40 +35,41 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field as the template draws it. ``kept``: the end of the stored secret, or None."""
+    """One field as the template draws it. ``stored_hint``: the end of the stored secret, or None."""
 
     option: Option
     id: str
     name: str
     value: str
-    kept: str | None
+    stored_hint: str | None
     error: StowageError | None
-    pattern: Pattern | None
+    preview: EndpointPreview | None
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
-    """Fields that are rarely needed, behind a title."""
+class FieldGroup:
+    """Rarely needed fields, collapsed under a title."""
 
     title: str
     fields: tuple[Field, ...]
 
     @property
-    def used(self) -> bool:
-        """Whether something in it is not as usual."""
+    def in_use(self) -> bool:
+        """Whether a field in it differs from its default."""
         return any(
-            f.kept or (not f.option.secret and f.value not in ("", f.option.default)) for f in self.fields
+            f.stored_hint or (not f.option.secret and f.value not in ("", f.option.default))
+            for f in self.fields
         )
 
     @property
-    def unfolded(self) -> bool:
-        """Whether it must be open: something in it is wrong or not as usual."""
-        return self.used or any(f.error for f in self.fields)
+    def is_open(self) -> bool:
+        """Whether it is shown expanded: a field in it has an error or differs from its default."""
+        return self.in_use or any(f.error for f in self.fields)
 
     @property
     def names(self) -> str:
-        """What it says it holds."""
-        shown = ", ".join(_inside(f.option.label) for f in self.fields[:4])
+        """The labels of its first fields, for the summary."""
+        shown = ", ".join(_in_sentence(f.option.label) for f in self.fields[:4])
         return shown + (", …" if len(self.fields) > 4 else "")
 
 
@@ -83,7 +84,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A whole backend form: which provider, what stands in it, what is wrong with it."""
+    """A backend form: its provider, its fields and its errors."""
 
     preset: Preset
     name: str
@@ -95,23 +96,25 @@ class Form:
 
     @property
     def plain(self) -> tuple[Field, ...]:
-        """The fields everyone fills in."""
+        """The fields that are always shown."""
         return tuple(f for f in self.fields if not f.option.advanced)
 
     @property
-    def advanced(self) -> Fold:
-        """The provider's rare ones."""
-        return Fold("Advanced", tuple(f for f in self.fields if f.option.advanced and not f.option.group))
+    def advanced(self) -> FieldGroup:
+        """The provider's rarely needed fields."""
+        return FieldGroup(
+            "Advanced", tuple(f for f in self.fields if f.option.advanced and not f.option.group)
+        )
 
     @property
-    def extras(self) -> tuple[Fold, ...]:
-        """What Stowage can add to any provider, in the order of the option table."""
+    def extras(self) -> tuple[FieldGroup, ...]:
+        """The options of wrappers, which every provider has, in the order of the option table."""
         groups = dict.fromkeys(f.option.group for f in self.fields if f.option.group)
-        return tuple(Fold(g, tuple(f for f in self.fields if f.option.group == g)) for g in groups)
+        return tuple(FieldGroup(g, tuple(f for f in self.fields if f.option.group == g)) for g in groups)
 
     @property
     def help_lines(self) -> tuple[str, ...]:
-        """“Where do I find these?”, line by line."""
+        """The lines of “Where do I find these?”."""
         return tuple(line for line in self.preset.help.splitlines() if line)
 
 
@@ -124,15 +127,15 @@ def form(
     version: int | None = None,
     error: StowageError | None = None,
 ) -> Form:
-    """The form for a provider, filled with what was typed or with what is stored.
+    """Build the form of a provider, filled with what was typed or what is stored.
 
-    Raises ``InvalidInput`` for an unknown preset.
+    Raises ``InvalidInput`` if the preset is unknown.
     """
     chosen, options = find_preset(preset), options_of(preset)
-    given = dict(values) if values is not None else dict(backend.options if backend else {})
-    filled = {o.name: given.get(o.name, o.default) for o in options if not o.secret}
-    pattern = _pattern(chosen, filled)
-    at = _last_visible(chosen, options) if pattern else ""
+    submitted = dict(values) if values is not None else dict(backend.options if backend else {})
+    filled = {o.name: submitted.get(o.name, o.default) for o in options if not o.secret}
+    preview = _endpoint_preview(chosen, filled)
+    preview_field = _preview_field(chosen, options) if preview else ""
     known = {o.name for o in options}
     fields = tuple(
         Field(
@@ -140,9 +143,9 @@ def form(
             id=f"{'secret' if option.secret else 'option'}-{option.name}",
             name=(SECRET_PREFIX if option.secret else OPTION_PREFIX) + option.name,
             value="" if option.secret else filled[option.name],
-            kept=(backend.secrets.get(option.name) if backend and option.secret else None),
+            stored_hint=(backend.secrets.get(option.name) if backend and option.secret else None),
             error=error if error and error.subject == option.name else None,
-            pattern=pattern if option.name == at else None,
+            preview=preview if option.name == preview_field else None,
         )
         for option in options
     )
@@ -157,41 +160,41 @@ def form(
     )
 
 
-def typed_options(preset: str, typed: MultiDict[str, str]) -> dict[str, str]:
-    """The options in a request, without the secrets; an unticked box is ``false``."""
+def typed_options(preset: str, form: MultiDict[str, str]) -> dict[str, str]:
+    """Read the options of a request, except secrets; an unchecked box is ``false``."""
     found: dict[str, str] = {}
     for option in options_of(preset):
         if option.secret:
             continue
-        given = typed.get(OPTION_PREFIX + option.name)
+        submitted = form.get(OPTION_PREFIX + option.name)
         if option.type is OptionType.BOOLEAN:
-            found[option.name] = "true" if given else "false"
-        elif given is not None:
-            found[option.name] = given
+            found[option.name] = "true" if submitted else "false"
+        elif submitted is not None:
+            found[option.name] = submitted
     return found
 
 
-def draft(typed: MultiDict[str, str]) -> Draft:
-    """A backend as typed. Secrets are wrapped here, in the first line that sees them."""
-    preset = typed.get("preset", "")
+def draft(form: MultiDict[str, str]) -> Draft:
+    """Read a draft of a backend. Secrets are wrapped here, by the first code that sees them."""
+    preset = form.get("preset", "")
     secrets = {
-        option.name: Secret(typed[SECRET_PREFIX + option.name])
+        option.name: Secret(form[SECRET_PREFIX + option.name])
         for option in options_of(preset)
-        if option.secret and typed.get(SECRET_PREFIX + option.name)
+        if option.secret and form.get(SECRET_PREFIX + option.name)
     }
     return Draft(
-        name=typed.get("name", "").strip()[:_LONGEST_NAME],
+        name=form.get("name", "").strip()[:_MAX_NAME_LENGTH],
         preset=preset,
-        options=typed_options(preset, typed),
+        options=typed_options(preset, form),
         secrets=secrets,
-        existing=typed.get("existing") or None,
-        version=whole(typed, "version"),
-        cleared=frozenset(name.removeprefix(CLEAR_PREFIX) for name in typed if name.startswith(CLEAR_PREFIX)),
+        existing=form.get("existing") or None,
+        version=parse_integer(form, "version"),
+        cleared=frozenset(name.removeprefix(CLEAR_PREFIX) for name in form if name.startswith(CLEAR_PREFIX)),
     )
 
 
 def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
-    """What a backend's page lists: every option that was set, and where its secrets end."""
+    """Return label and value of every option that is set; of secrets only the last characters."""
     rows = []
     for option in options_shown(backend.preset):
         if option.secret:
@@ -201,47 +204,47 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
             continue
         value = backend.options.get(option.name, "")
         if value and (not option.advanced or value != option.default):
-            rows.append((option.label, _worded(option, value)))
+            rows.append((option.label, _display_value(option, value)))
     preset = PRESETS.get(backend.preset)
     if preset is not None and "endpoint" in preset.hidden and backend.options.get("endpoint"):
         rows.append(("Endpoint", backend.options["endpoint"]))
     return tuple(rows)
 
 
-def _inside(label: str) -> str:
-    """A label inside a sentence; abbreviations keep their capitals."""
+def _in_sentence(label: str) -> str:
+    """Lowercase the first letter of a label, unless it is an abbreviation."""
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
-def _worded(option: Option, value: str) -> str:
+def _display_value(option: Option, value: str) -> str:
     if option.type is OptionType.BOOLEAN:
         return "yes" if value == "true" else "no"
     return dict(option.choices).get(value, value)
 
 
 def providers() -> tuple[Card, ...]:
-    """The provider cards, in their order."""
+    """Return all providers, in the order of their cards."""
     return tuple(Card(each.name, each.label, driver_type(each.driver).icon) for each in PRESETS.values())
 
 
 def suggested_name(preset: str, taken: frozenset[str]) -> str:
-    """A free name to start with."""
+    """Suggest a name that is not taken."""
     stem = re.sub(r"[^a-z0-9]+", "-", find_preset(preset).name).strip("-")
     return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 1000))) if n not in taken)
 
 
-def _pattern(preset: Preset, filled: Mapping[str, str]) -> Pattern | None:
+def _endpoint_preview(preset: Preset, filled: Mapping[str, str]) -> EndpointPreview | None:
     template = preset.defaults.get("endpoint", "")
     if "endpoint" not in preset.hidden or "{" not in template:
         return None
     names = _names(template)
     choices = {o.name for o in options_of(preset.name) if o.type is OptionType.CHOICE}
     text = template.format_map({n: filled.get(n) or ("" if n in choices else "…") for n in names})
-    return Pattern(template, text)
+    return EndpointPreview(template, text)
 
 
-def _last_visible(preset: Preset, options: tuple[Option, ...]) -> str:
-    """The field under which the address is previewed: the last plain one it is made of."""
+def _preview_field(preset: Preset, options: tuple[Option, ...]) -> str:
+    """The field below which the endpoint is previewed: the last visible one that it is built from."""
     names = _names(preset.defaults.get("endpoint", ""))
     return next((o.name for o in reversed(options) if o.name in names and not o.advanced), "")
 

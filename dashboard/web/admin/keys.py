@@ -1,4 +1,4 @@
-"""The key that seals credentials: its state, a new one, and restoring a lost one."""
+"""The key that seals credentials: its state, rotation, and restoring a lost one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
 
@@ -15,33 +15,33 @@ from dashboard.web.errors import STATUS
 class KeyPages(Page):
     """``/settings/keys``"""
 
-    at = "/settings/keys"
-    known_as = "keys"
-    under = "Settings"
-    needs = Permission.KEYS
+    path = "/settings/keys"
+    endpoint_name = "keys"
+    menu_parent = "Settings"
+    menu_permission = Permission.KEYS
 
     @route("", Permission.KEYS)
     def index(self) -> str:
-        """Which key, and what can be done with it."""
+        """The state of the key, and what can be done with it."""
         return self._page(None)
 
     @route("/rotate", Permission.KEYS, methods=("POST",))
     def rotate(self) -> Response:
-        """Seal everything again with a new key, and show its recovery key this once."""
+        """Seal everything with a new key, and show its recovery key, once."""
         rotation = services().keys.rotate(actor())
-        page = render_template("door/recovery_key.html", recovery_key=rotation.recovery_key, first_time=False)
+        page = render_template("auth/recovery_key.html", recovery_key=rotation.recovery_key, first_time=False)
         return make_response(page)
 
     @route("/restore", Permission.KEYS, methods=("POST",))
     def restore(self) -> Response:
-        """Write a lost key file again, if the recovery key opens what is stored."""
+        """Restore a lost key file, if the recovery key can unseal what is stored."""
         try:
             services().keys.restore(actor(), request.form.get("recovery_key", ""))
         except StowageError as error:
             if error.kind is not Kind.INVALID:
                 raise
             return make_response(self._page(error), STATUS[error.kind])
-        flash_done("The key file is back, and the console is open.")
+        flash_done("The key file is restored, and the console is unsealed.")
         return see_other(url_for("keys.index"))
 
     def _page(self, error: StowageError | None) -> str:

@@ -12,18 +12,18 @@ from werkzeug.wrappers import Response
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.migration.types import OnConflict, Spec, Verify
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.frame import Page, route, see_other
+from dashboard.web.admin.page import Page, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
-from dashboard.web.numbers import whole
+from dashboard.web.numbers import parse_integer
 
-_MOST_PATTERNS = 200
-_LONGEST = 4096
+_MAX_PATTERNS = 200
+_MAX_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One radio button with the sentence that goes with it."""
+class RadioOption:
+    """A radio button, its label and its explanation."""
 
     value: str
     label: str
@@ -31,22 +31,24 @@ class Choice:
 
 
 CONFLICTS = (
-    Choice("skip-same", "Skip what is the same", "Leaves it if it is the same; replaces it if it differs."),
-    Choice("newer", "Replace if ours is newer", "Replaces it only if the source was modified later."),
-    Choice("overwrite", "Replace always", "Copies everything again, whatever is there."),
-    Choice("keep-both", "Keep both", "Writes ours beside it under a free name; the report says which."),
-    Choice("fail", "Stop at it", "Touches nothing that exists; lists the object as failed."),
+    RadioOption("skip-same", "Skip identical", "Leaves identical objects alone and replaces different ones."),
+    RadioOption("newer", "Replace if newer", "Replaces an object only if the source was modified later."),
+    RadioOption("overwrite", "Replace always", "Copies everything again, whatever is there."),
+    RadioOption(
+        "keep-both", "Keep both", "Stores the copy next to it under a free name, which the report shows."
+    ),
+    RadioOption("fail", "Report as failed", "Never replaces an object; reports it as failed."),
 )
 
-PROOFS = (
-    Choice("size", "Size", "Compares sizes. Costs nothing, proves little."),
-    Choice(
+VERIFICATIONS = (
+    RadioOption("size", "Size", "Compares sizes. Costs nothing and proves little."),
+    RadioOption(
         "checksum",
         "Checksum",
         "Compares checksums taken while copying with those that both sides keep. A source without TLS that "
         "keeps none is read twice.",
     ),
-    Choice(
+    RadioOption(
         "readback",
         "Full read-back",
         "Reads every copy back and compares. Costs a second transfer, and what the provider charges for it.",
@@ -55,8 +57,8 @@ PROOFS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What stands in the form, as text."""
+class MigrationForm:
+    """The fields of the form, as text."""
 
     source: str = ""
     destination: str = ""
@@ -70,54 +72,54 @@ class Wish:
     delete_source: bool = False
 
     @property
-    def unusual(self) -> bool:
-        """Whether the fold must be open."""
+    def has_advanced(self) -> bool:
+        """Whether the advanced fields must be shown."""
         return bool(self.include or self.exclude or self.delete_source)
 
 
 class NewMigration(Page):
     """``/migrations/new``"""
 
-    at = "/migrations/new"
-    known_as = "migration_new"
-    under = "Migrations"
+    path = "/migrations/new"
+    endpoint_name = "migration_new"
+    menu_parent = "Migrations"
 
     @route("", Permission.MIGRATE)
     def index(self) -> str:
-        """The form; prefilled from the address, or like an earlier migration."""
-        like = whole(request.args, "like")
-        return self._page(_like(like) if like else _prefilled(request.args), None)
+        """The form, filled from the query string or from an earlier migration."""
+        like = parse_integer(request.args, "like")
+        return self._page(_from_migration(like) if like else _prefilled(request.args), None)
 
     @route("", Permission.MIGRATE, methods=("POST",))
     def create(self) -> Response:
-        """Begin to list; the next page shows what was found before anything is copied."""
-        wish = _typed(request.form)
+        """Create the migration; the next page shows what was found before anything is copied."""
+        form = _read_form(request.form)
         try:
-            spec = _spec(wish)
-            created = services().migrations.create(actor(), wish.source, wish.destination, spec)
+            spec = _spec(form)
+            created = services().migrations.create(actor(), form.source, form.destination, spec)
         except StowageError as error:
             if error.kind not in (Kind.INVALID, Kind.CONFLICT, Kind.NOT_FOUND):
                 raise
-            return make_response(self._page(wish, error), STATUS[error.kind])
+            return make_response(self._page(form, error), STATUS[error.kind])
         return see_other(url_for("migrations.show", id=created))
 
-    def _page(self, wish: Wish, error: StowageError | None) -> str:
+    def _page(self, form: MigrationForm, error: StowageError | None) -> str:
         return str(
             self.render(
                 "admin/migration_new.html",
-                wish=wish,
+                form=form,
                 error=error,
                 field=error.subject if error else "",
                 backends=services().backends.choices(),
                 conflicts=CONFLICTS,
-                proofs=PROOFS,
-                most_workers=services().settings.max_workers,
+                verifications=VERIFICATIONS,
+                max_workers=services().settings.max_workers,
             )
         )
 
 
-def _prefilled(given: Mapping[str, str]) -> Wish:
-    """From the source's page, or from the active backend to the one other there is."""
+def _prefilled(given: Mapping[str, str]) -> MigrationForm:
+    """Default to the active backend as source and, if there is only one other, that as destination."""
     backends = services().backends.choices()
     names = [b.name for b in backends]
     active = next((b.name for b in backends if b.active), "")
@@ -126,13 +128,15 @@ def _prefilled(given: Mapping[str, str]) -> Wish:
     destination = given.get("destination", "")
     if destination not in others:
         destination = others[0] if len(others) == 1 else ""
-    return Wish(source=source, destination=destination, prefix=given.get("prefix", "")[:_LONGEST])
+    return MigrationForm(
+        source=source, destination=destination, prefix=given.get("prefix", "")[:_MAX_CHARACTERS]
+    )
 
 
-def _like(id: int) -> Wish:
+def _from_migration(id: int) -> MigrationForm:
     p = services().migrations.progress(id)
     s = p.spec
-    return Wish(
+    return MigrationForm(
         source=p.source,
         destination=p.destination,
         prefix=s.prefix,
@@ -145,11 +149,11 @@ def _like(id: int) -> Wish:
     )
 
 
-def _typed(form: MultiDict[str, str]) -> Wish:
+def _read_form(form: MultiDict[str, str]) -> MigrationForm:
     def text(name: str) -> str:
-        return form.get(name, "")[:_LONGEST]
+        return form.get(name, "")[:_MAX_CHARACTERS]
 
-    return Wish(
+    return MigrationForm(
         source=text("source"),
         destination=text("destination"),
         # Not stripped: a key may begin or end with a space.
@@ -164,36 +168,36 @@ def _typed(form: MultiDict[str, str]) -> Wish:
     )
 
 
-def _spec(wish: Wish) -> Spec:
-    """Raises ``InvalidInput`` naming the field."""
-    if not wish.source:
+def _spec(form: MigrationForm) -> Spec:
+    """Parse the form. Raises ``InvalidInput`` naming the field."""
+    if not form.source:
         raise InvalidInput("source", "Choose where to copy from.")
-    if not wish.destination:
+    if not form.destination:
         raise InvalidInput("destination", "Choose where to copy to.")
-    if wish.on_conflict not in [choice.value for choice in CONFLICTS]:
-        raise InvalidInput("on_conflict", "Choose what to do with an object that is there already.")
-    if wish.verify not in [choice.value for choice in PROOFS]:
+    if form.on_conflict not in [choice.value for choice in CONFLICTS]:
+        raise InvalidInput("on_conflict", "Choose what to do with an object that already exists.")
+    if form.verify not in [choice.value for choice in VERIFICATIONS]:
         raise InvalidInput("verify", "Choose how copies are verified.")
     most = services().settings.max_workers
-    workers = wish.workers or str(most)
+    workers = form.workers or str(most)
     if not (workers.isascii() and workers.isdigit() and 1 <= int(workers[:6]) <= most):
-        raise InvalidInput("workers", f"Workers are threads: between 1 and {most} of them.")
+        raise InvalidInput("workers", f"The number of workers must be between 1 and {most}.")
     return Spec(
-        prefix=wish.prefix,
-        include=_patterns("include", wish.include),
-        exclude=_patterns("exclude", wish.exclude),
-        on_conflict=OnConflict(wish.on_conflict),
-        verify=Verify(wish.verify),
-        dry_run=wish.dry_run,
-        delete_source=wish.delete_source,
+        prefix=form.prefix,
+        include=_patterns("include", form.include),
+        exclude=_patterns("exclude", form.exclude),
+        on_conflict=OnConflict(form.on_conflict),
+        verify=Verify(form.verify),
+        dry_run=form.dry_run,
+        delete_source=form.delete_source,
         workers=int(workers),
     )
 
 
 def _patterns(field: str, text: str) -> tuple[str, ...]:
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if len(lines) > _MOST_PATTERNS:
+    if len(lines) > _MAX_PATTERNS:
         raise InvalidInput(
-            field, f"That is more than {_MOST_PATTERNS} patterns.", remedy="Use “**” to say more in one."
+            field, f"That is more than {_MAX_PATTERNS} patterns.", remedy="Combine some with “*” or “**”."
         )
     return lines

@@ -1,4 +1,4 @@
-"""Migrations: the list, the page of one from review to result, and its buttons."""
+"""Migrations: the list, the page of one migration from review to result, and its actions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from werkzeug.wrappers import Response
 from dashboard.errors import StowageError
 from dashboard.migration.types import ObjectState, Outcome, Progress, State
 from dashboard.services.permissions import Permission
-from dashboard.web.admin import figures
-from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
+from dashboard.web.admin import progress_view
+from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.downloads import long_download
-from dashboard.web.numbers import whole
+from dashboard.web.numbers import parse_integer
 
 PAGE = 50
 IN_FLIGHT = 4
-"""Objects under way that are shown; more would push the page about."""
+"""Objects in flight that are shown; more would make the page jump."""
 
 
 class MigrationPages(Page):
     """``/migrations`` and ``/migrations/<id>``"""
 
-    at = "/migrations"
-    known_as = "migrations"
-    entry = Entry("Migrations", "migrations")
+    path = "/migrations"
+    endpoint_name = "migrations"
+    menu_item = MenuItem("Migrations", "migrations")
 
     @route("", Permission.VIEW)
     def index(self) -> str:
@@ -35,11 +35,11 @@ class MigrationPages(Page):
 
     @route("/live", Permission.VIEW)
     def live_list(self) -> str:
-        """The table of the list, as it is now."""
+        """The current table of migrations."""
         return self._list("admin/migrations_live.html")
 
     def _list(self, template: str) -> str:
-        before = whole(request.args, "before")
+        before = parse_integer(request.args, "before")
         found = services().migrations.list(limit=PAGE + 1, before_id=before)
         shown = found[:PAGE]
         return str(
@@ -48,20 +48,20 @@ class MigrationPages(Page):
                 migrations=shown,
                 before=before,
                 older=shown[-1].id if len(found) > PAGE else None,
-                busy=any(figures.working(p) for p in shown),
-                figures=figures,
+                busy=any(progress_view.is_active(p) for p in shown),
+                progress_view=progress_view,
             )
         )
 
     @route("/<int:id>", Permission.VIEW)
     def show(self, id: int) -> str:
-        """The review before the start, the progress after it: one address for the whole life."""
+        """The review before approval, the progress after it."""
         facts = self._facts(id)
         return str(self.render("admin/migration.html", command=services().migrations.command(id), **facts))
 
     @route("/<int:id>/live", Permission.VIEW)
     def live(self, id: int) -> str | Response:
-        """The part that changes. Without ``hx-trigger`` in it once nothing changes by itself any more."""
+        """The live part of the page. It stops polling once nothing changes any more."""
         if not from_htmx():
             return see_other(url_for("migrations.show", id=id))
         return self._fragment(id)
@@ -76,41 +76,41 @@ class MigrationPages(Page):
         failures = services().migrations.failures(id) if p.counters.failed else ()
         return {
             "p": p,
-            "word": figures.word(p),
-            "review": not figures.approved(p),
-            "by_bytes": figures.by_bytes(p),
-            "by_objects": figures.by_objects(p),
-            "objects_percent": figures.objects_percent(p),
+            "badge": progress_view.badge(p),
+            "review": not progress_view.is_approved(p),
+            "by_bytes": progress_view.by_bytes(p),
+            "by_objects": progress_view.by_objects(p),
+            "objects_percent": progress_view.objects_percent(p),
             "in_flight": sorted(p.in_flight, key=lambda f: (-f.size, f.key))[:IN_FLIGHT],
             "more_in_flight": max(0, len(p.in_flight) - IN_FLIGHT),
             "failures": failures,
-            "seconds": figures.poll_seconds(p),
-            "sentence": figures.sentence(p),
+            "seconds": progress_view.poll_seconds(p),
+            "sentence": progress_view.sentence(p),
             "shown": f"{p.state.value}-{int(p.stopping)}-{int(p.counters.failed > 0)}",
             "next_step": _next_step(p),
         }
 
     @route("/<int:id>/start", Permission.MIGRATE, methods=("POST",))
     def start(self, id: int) -> Response | str:
-        """What was reviewed may be copied; while listing goes on, copying begins when that is done."""
+        """Approve the migration; if it is still listing, copying starts when the listing is complete."""
         services().migrations.approve(actor(), id)
         return self._controlled(id)
 
     @route("/<int:id>/pause", Permission.MIGRATE, methods=("POST",))
     def pause(self, id: int) -> Response | str:
-        """Stop soon; nothing is lost."""
+        """Pause the migration."""
         services().migrations.pause(actor(), id)
         return self._controlled(id)
 
     @route("/<int:id>/resume", Permission.MIGRATE, methods=("POST",))
     def resume(self, id: int) -> Response | str:
-        """Go on where it was."""
+        """Resume the migration where it stopped."""
         services().migrations.resume(actor(), id)
         return self._controlled(id)
 
     @route("/<int:id>/retry", Permission.MIGRATE, methods=("POST",))
     def retry(self, id: int) -> Response | str:
-        """Try the failed objects again."""
+        """Retry the failed objects."""
         services().migrations.retry_failed(actor(), id)
         return self._controlled(id)
 
@@ -119,22 +119,22 @@ class MigrationPages(Page):
 
     @route("/<int:id>/cancel", Permission.MIGRATE)
     def confirm_cancel(self, id: int) -> str:
-        """What cancelling means, before it happens."""
+        """Explain what cancelling means, and ask for confirmation."""
         return str(self.render("admin/migration_cancel.html", p=services().migrations.progress(id)))
 
     @route("/<int:id>/cancel", Permission.MIGRATE, methods=("POST",))
     def cancel(self, id: int) -> Response:
-        """Stop for good; what was copied stays."""
+        """Cancel the migration; copied objects stay."""
         services().migrations.cancel(actor(), id)
         flash_done("The migration is cancelled. What was copied stays where it is.")
         return see_other(url_for("migrations.show", id=id))
 
     @route("/<int:id>/objects", Permission.VIEW)
     def objects(self, id: int) -> str:
-        """The ledger's rows in one state, page by page."""
+        """Objects of the ledger, optionally in one state, page by page."""
         state = _state(request.args.get("state", ""))
         kind, reason = request.args.get("kind", ""), request.args.get("reason", "")
-        after = whole(request.args, "after") or 0
+        after = parse_integer(request.args, "after") or 0
         rows = services().migrations.rows(
             id, state=state, kind=kind, reason=reason, after_id=after, limit=PAGE + 1
         )
@@ -166,7 +166,7 @@ def _state(text: str) -> ObjectState | None:
 
 
 def _next_step(p: Progress) -> str:
-    """What a finished migration suggests: ``start`` for real, make the target ``activate``, or nothing."""
+    """What a finished migration offers: ``start`` it for real, ``activate`` its destination, or nothing."""
     if p.state is not State.FINISHED:
         return ""
     if p.spec.dry_run:

@@ -1,4 +1,4 @@
-"""The overview: trouble first, then the backends, then what is running."""
+"""The overview: notices first, then the backends, then running migrations."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any
 
 from dashboard.migration.types import Progress
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.figures import by_bytes, by_objects, word, working
-from dashboard.web.admin.frame import Entry, Page, route
+from dashboard.web.admin.notices import notices
+from dashboard.web.admin.page import MenuItem, Page, route
+from dashboard.web.admin.progress_view import badge, by_bytes, by_objects, is_active
 from dashboard.web.admin.recent import recent_migrations
-from dashboard.web.admin.troubles import troubles
 from dashboard.web.context import services
 
 BUSY_SECONDS, IDLE_SECONDS = 2, 15
 CARDS = 30
-"""Backends that are shown; the others are in the list of backends."""
+"""Backends shown here; the list of backends shows all of them."""
 
 
 class Overview(Page):
     """``/``"""
 
-    at = "/"
-    known_as = "overview"
-    entry = Entry("Overview", "overview")
+    path = "/"
+    endpoint_name = "overview"
+    menu_item = MenuItem("Overview", "overview")
 
     @route("/", Permission.VIEW)
     def index(self) -> str:
@@ -41,21 +41,21 @@ class Overview(Page):
 def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
     summary = services().backends.summary()
     running = [p for p in migrations if not p.state.final]
-    # A backend that was just added is checked at once: its badge should not wait for the slow beat.
-    busy = summary.busy or any(working(p) for p in running)
+    # A backend that was just added is checked at once; poll fast, so that its badge appears soon.
+    busy = summary.busy or any(is_active(p) for p in running)
     return {
         "backends": services().backends.list(limit=CARDS),
         "summary": summary,
         "running": running,
-        "troubles": troubles(
+        "notices": notices(
             summary,
             migrations,
             runner_alive=services().runner.alive(),
-            away=services().write_back.summary(),
+            backlogs=services().write_back.summary(),
         ),
         "checklist": services().status.checklist(),
         "seconds": BUSY_SECONDS if busy else IDLE_SECONDS,
-        "word": word,
+        "badge": badge,
         "by_bytes": by_bytes,
         "by_objects": by_objects,
     }

@@ -1,4 +1,4 @@
-"""“Check settings”: what is found of a backend's bucket, each with its remedy and perhaps a button."""
+"""“Check settings”: findings about a backend's bucket, each with a remedy and, where possible, a fix."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from flask import request
 
 from dashboard.errors import StowageError
 from dashboard.services.permissions import Permission
-from dashboard.web.admin.frame import Page, route
+from dashboard.web.admin.page import Page, route
 from dashboard.web.context import actor, from_htmx, services
 
 
 class PlaceSettingsPages(Page):
     """``/backend/<name>/settings``"""
 
-    at = "/"
-    known_as = "place_settings"
-    under = "Backends"
-    first = "show"
+    path = "/"
+    endpoint_name = "place_settings"
+    menu_parent = "Backends"
+    default_view = "show"
 
     @route("/backend/<name>/settings", Permission.VIEW)
     def show(self, name: str) -> str:
-        """The panel, before anything was asked."""
+        """The panel before the first check."""
         return self._panel(name, "")
 
     @route("/backend/<name>/settings", Permission.TEST, methods=("POST",))
     def look(self, name: str) -> str:
-        """What is found just now; the provider is asked, and nothing changed."""
+        """Check the bucket's settings. Changes nothing."""
         return self._panel(name, request.form.get("origin", ""), asked=True)
 
     @route("/backend/<name>/settings/fix", Permission.CONFIGURE, methods=("POST",))
     def fix(self, name: str) -> str:
-        """Mend one finding and look again."""
+        """Fix one finding, and check again."""
         origin = request.form.get("origin", "")
         services().place_settings.fix(actor(), name, request.form.get("finding", ""), origin)
         return self._panel(name, origin, asked=True)

@@ -1,4 +1,4 @@
-"""“Test connection”: starts a probe of what stands in the form or of a saved backend, and shows its steps."""
+"""“Test connection”: starts a probe of the form's draft or of a saved backend, and shows its steps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 from dashboard.errors import StowageError
 from dashboard.services.permissions import Permission
 from dashboard.web.admin import fields
-from dashboard.web.admin.backend_form import AT_THE_FORM, typed_form
-from dashboard.web.admin.frame import Page, flash_done, route, see_other
-from dashboard.web.admin.shell import test_command
+from dashboard.web.admin.backend_form import SHOWN_ON_FORM, submitted_form
+from dashboard.web.admin.command_lines import test_command
+from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.errors import STATUS
 
@@ -18,14 +18,14 @@ from dashboard.web.errors import STATUS
 class ProbePages(Page):
     """``/backends/test`` and ``/probe/<id>``"""
 
-    at = "/"
-    known_as = "probes"
-    under = "Backends"
-    first = "show"
+    path = "/"
+    endpoint_name = "probes"
+    menu_parent = "Backends"
+    default_view = "show"
 
     @route("/probe/<id>", Permission.VIEW)
     def show(self, id: str) -> str:
-        """The steps so far; a fragment that asks again until the probe has finished."""
+        """The steps so far; the fragment polls until the probe has finished."""
         name = request.args.get("name", "")
         run = services().probes.get(actor(), id)
         page = "admin/probe_panel.html" if from_htmx() else "admin/probe.html"
@@ -35,7 +35,7 @@ class ProbePages(Page):
 
     @route("/backends/test", Permission.CONFIGURE, methods=("POST",))
     def test_draft(self) -> Response | str:
-        """Test what stands in the form, saved or not."""
+        """Test the draft in the form."""
         try:
             probe = services().probes.start(actor(), fields.draft(request.form))
         except StowageError as error:
@@ -44,7 +44,7 @@ class ProbePages(Page):
 
     @route("/backends/create-bucket", Permission.CONFIGURE, methods=("POST",))
     def create_for_draft(self) -> Response | str:
-        """Create the bucket that the form names, then test again."""
+        """Create the bucket of the draft, then test it."""
         try:
             draft = fields.draft(request.form)
             services().probes.create_bucket(actor(), draft)
@@ -62,22 +62,24 @@ class ProbePages(Page):
     def create_for_saved(self, name: str) -> Response | str:
         """Create the bucket of a saved backend, then test it."""
         services().probes.create_bucket(actor(), name)
-        flash_done("It was created.")
+        flash_done("Created.")
         return self._started(services().probes.start(actor(), name), name)
 
     def _started(self, probe: str, name: str) -> Response | str:
         if not from_htmx():
             return see_other(url_for("probes.show", id=probe, name=name or None))
         run = services().probes.get(actor(), probe)
-        # Most tests take less than the usual time between two looks.
+        # Most tests finish sooner than the usual polling interval.
         return str(self.render("admin/probe_panel.html", run=run, probe=probe, name=name, begun=True))
 
     def _refused(self, error: StowageError) -> Response:
-        """A draft that cannot even be tried: said in the panel, or without a script on the form."""
+        """Show why a draft cannot be tested, in the panel or, without JavaScript, on the form."""
         if from_htmx():
-            # 200, since the panel is where this belongs and htmx would put an error elsewhere.
+            # Status 200, because htmx would show an error outside the panel.
             return make_response(self.render("admin/probe_panel.html", run=None, error=error))
-        if error.kind not in AT_THE_FORM:
+        if error.kind not in SHOWN_ON_FORM:
             raise error
-        page = self.render("admin/backend_form.html", form=typed_form(error), providers=fields.providers())
+        page = self.render(
+            "admin/backend_form.html", form=submitted_form(error), providers=fields.providers()
+        )
         return make_response(page, STATUS[error.kind])

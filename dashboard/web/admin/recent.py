@@ -1,4 +1,4 @@
-"""The newest migrations, read once per request however many parts of a page ask."""
+"""The newest migrations, queried once per request, however many parts of a page need them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from flask import g
 from dashboard.migration.types import Progress
 from dashboard.web.context import services
 
-RECENT = 20
-"""What is older than this many migrations is neither running nor news."""
+MAX_RECENT = 20
+"""Migrations older than this many are neither running nor of interest."""
 
 
 def recent_migrations() -> tuple[Progress, ...]:
-    """Newest first."""
+    """Return them, newest first."""
     if "stowage_migrations" not in g:
-        g.stowage_migrations = services().migrations.list(limit=RECENT)
-    found: tuple[Progress, ...] = g.stowage_migrations
-    return found
+        g.stowage_migrations = services().migrations.list(limit=MAX_RECENT)
+    recent: tuple[Progress, ...] = g.stowage_migrations
+    return recent

@@ -1,4 +1,4 @@
-"""Settings: one's own password, and what this instance is."""
+"""Settings: the user's own password, and facts about this instance."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dashboard import __version__
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.types import Secret
-from dashboard.web import visitors
-from dashboard.web.admin.frame import Entry, Page, flash_done, route, see_other
+from dashboard.web import sessions
+from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
-from dashboard.web.errors import STATUS, tell_when
+from dashboard.web.errors import STATUS, add_retry_after
 
 _PARTS = ("flask", "flask-admin", "urllib3", "boto3", "cryptography")
 
@@ -23,23 +23,25 @@ _PARTS = ("flask", "flask-admin", "urllib3", "boto3", "cryptography")
 class SettingsPages(Page):
     """``/settings``"""
 
-    at = "/settings"
-    known_as = "settings"
-    entry = Entry("Settings", "settings")
+    path = "/settings"
+    endpoint_name = "settings"
+    menu_item = MenuItem("Settings", "settings")
 
     @route("", Permission.VIEW)
     def index(self) -> str:
-        """Own account and instance."""
+        """The user's account and the instance."""
         return self._page(None)
 
     @route("/password", Permission.OWN_ACCOUNT, methods=("POST",))
     def password(self) -> Response:
-        """Change one's own password. Every session ends; this browser gets a new one."""
+        """Change the user's own password. Ends all sessions; this browser gets a new one."""
         new = Secret(request.form.get("password", ""))
         try:
             if new != Secret(request.form.get("password_again", "")):
                 raise InvalidInput(
-                    "password_again", "The two passwords differ.", remedy="Type the same one twice."
+                    "password_again",
+                    "The two passwords do not match.",
+                    remedy="Enter the same password twice.",
                 )
             token = services().accounts.change_own_password(
                 actor(), Secret(request.form.get("current", "")), new
@@ -47,9 +49,9 @@ class SettingsPages(Page):
         except StowageError as error:
             if error.kind not in (Kind.INVALID, Kind.THROTTLED, Kind.CONFLICT, Kind.FORBIDDEN):
                 raise
-            return tell_when(make_response(self._page(error), STATUS[error.kind]), error)
-        visitors.begin(token)
-        flash_done("Your password is changed, and you are signed out everywhere else.")
+            return add_retry_after(make_response(self._page(error), STATUS[error.kind]), error)
+        sessions.start_session(token)
+        flash_done("Your password has been changed, and you are signed out everywhere else.")
         return see_other(url_for("settings.index"))
 
     def _page(self, error: StowageError | None) -> str:

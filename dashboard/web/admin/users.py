@@ -1,4 +1,4 @@
-"""People: who may sign in, and what they may do."""
+"""Users: who can sign in, and what they may do."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from werkzeug.wrappers import Response
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission, Role
 from dashboard.storage.types import Secret
-from dashboard.web.admin.frame import Page, flash_done, route, see_other
+from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
 
 ROLES = (
-    (Role.VIEWER, "looks, changes nothing"),
+    (Role.VIEWER, "can look at everything, changes nothing"),
     (Role.OPERATOR, "also runs migrations and tests"),
     (Role.ADMIN, "also changes backends, users and keys"),
 )
@@ -22,19 +22,19 @@ ROLES = (
 class UserPages(Page):
     """``/settings/users``"""
 
-    at = "/settings/users"
-    known_as = "users"
-    under = "Settings"
-    needs = Permission.USERS
+    path = "/settings/users"
+    endpoint_name = "users"
+    menu_parent = "Settings"
+    menu_permission = Permission.USERS
 
     @route("", Permission.USERS)
     def index(self) -> str:
-        """Everybody, and the form for one more."""
+        """All users, and the form to add one."""
         return self._page(None)
 
     @route("", Permission.USERS, methods=("POST",))
     def add(self) -> Response:
-        """Let one more person in."""
+        """Add a user."""
         username = request.form.get("username", "").strip().lower()[:200]
         try:
             role = _role(request.form.get("role", ""))
@@ -43,28 +43,30 @@ class UserPages(Page):
             if error.kind not in (Kind.INVALID, Kind.CONFLICT):
                 raise
             return make_response(self._page(error, username), STATUS[error.kind])
-        flash_done(f"{username} may sign in now.")
+        flash_done(f"{username} can sign in now.")
         return see_other(url_for("users.index"))
 
     @route("/<username>/role", Permission.USERS, methods=("POST",))
     def role(self, username: str) -> Response:
-        """Change what somebody may do."""
+        """Change a user's role."""
         role = _role(request.form.get("role", ""))
         services().accounts.set_role(actor(), username, role)
-        flash_done(f"{username} is {role.value} now.")
+        flash_done(f"{username} is now {role.value}.")
         return see_other(url_for("users.index"))
 
     @route("/<username>/disabled", Permission.USERS, methods=("POST",))
     def disabled(self, username: str) -> Response:
-        """Shut somebody out, or let them in again."""
+        """Disable or enable a user."""
         shut_out = request.form.get("disabled") == "true"
         services().accounts.set_disabled(actor(), username, shut_out)
-        flash_done(f"{username} {'is signed out and may not sign in' if shut_out else 'may sign in again'}.")
+        flash_done(
+            f"{username} {'is signed out and can no longer sign in' if shut_out else 'can sign in again'}."
+        )
         return see_other(url_for("users.index"))
 
     @route("/<username>/password", Permission.USERS, methods=("POST",))
     def password(self, username: str) -> Response:
-        """Give somebody a new password."""
+        """Set a user's password."""
         services().accounts.set_password(actor(), username, Secret(request.form.get("password", "")))
         flash_done(f"{username} has a new password and is signed out everywhere.")
         return see_other(url_for("users.index"))

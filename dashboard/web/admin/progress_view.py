@@ -1,4 +1,4 @@
-"""A migration's progress as a page draws it: segments of bars, words for states. Pure."""
+"""A migration's progress as pages show it: segments of bars, badges for states. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from dashboard.migration.types import Outcome, Progress, State
 
-YOUNG = 20.0
-"""Seconds during which a migration's page asks twice as often."""
+FAST_POLL_SECONDS = 20.0
+"""For so many seconds after its start, a migration's page polls twice as often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One part of a bar; ``start`` and ``width`` in percent, as text for an attribute."""
+    """One segment of a bar; ``start`` and ``width`` in percent, as text for an attribute."""
 
     kind: str
     start: str
@@ -20,26 +20,26 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A state as people say it, and the badge's look."""
+class Badge:
+    """The text and the CSS class of a state's badge."""
 
     text: str
-    look: str
+    style: str
 
 
 def segments(total: int, *parts: tuple[str, int]) -> tuple[Segment, ...]:
-    """Parts of a whole, side by side; never longer than the bar even while the total still grows."""
-    whole = max(total, sum(value for _, value in parts), 1)
+    """Lay out parts side by side; never longer than the bar, even while the total still grows."""
+    parse_integer = max(total, sum(value for _, value in parts), 1)
     drawn, start = [], 0.0
     for kind, value in parts:
-        width = 100.0 * value / whole
+        width = 100.0 * value / parse_integer
         drawn.append(Segment(kind, f"{start:.3f}", f"{width:.3f}"))
         start += width
     return tuple(drawn)
 
 
 def by_bytes(p: Progress) -> tuple[Segment, ...]:
-    """The bar by bytes: what arrived, what is under way, what was there already, what failed."""
+    """The bar by bytes: copied, in flight, skipped, failed."""
     c = p.counters
     moving = sum(f.done for f in p.in_flight)
     return segments(
@@ -66,45 +66,45 @@ def objects_percent(p: Progress) -> float:
     return value if c.listing_final else min(value, 99.9)
 
 
-def word(p: Progress) -> Word:
-    """What a badge says of a migration."""
+def badge(p: Progress) -> Badge:
+    """Return the badge of a migration's state."""
     if p.stopping:
-        return Word("Stopping", "warn")
+        return Badge("Stopping", "warn")
     if p.state is State.FINISHED:
         if p.outcome is Outcome.WITH_ERRORS:
-            return Word("Finished with errors", "bad")
+            return Badge("Finished with errors", "bad")
         if p.spec.dry_run:
-            return Word("Dry run finished", "ok")
-        return Word("Finished", "ok")
+            return Badge("Dry run finished", "ok")
+        return Badge("Finished", "ok")
     return {
-        State.PLANNING: Word("Listing", "busy"),
-        State.READY: Word("Ready to start", ""),
-        State.RUNNING: Word("Comparing" if p.spec.dry_run else "Copying", "busy"),
-        State.PAUSED: Word("Paused", "warn"),
-        State.VERIFYING: Word("Verifying", "busy"),
-        State.CANCELLED: Word("Cancelled", ""),
-        State.FAILED: Word("Stopped", "bad"),
+        State.PLANNING: Badge("Listing", "busy"),
+        State.READY: Badge("Ready to start", ""),
+        State.RUNNING: Badge("Comparing" if p.spec.dry_run else "Copying", "busy"),
+        State.PAUSED: Badge("Paused", "warn"),
+        State.VERIFYING: Badge("Verifying", "busy"),
+        State.CANCELLED: Badge("Cancelled", ""),
+        State.FAILED: Badge("Stopped", "bad"),
     }[p.state]
 
 
-def working(p: Progress) -> bool:
-    """Whether something changes by itself."""
+def is_active(p: Progress) -> bool:
+    """Return whether a runner is working on the migration, or about to stop."""
     return p.state in (State.PLANNING, State.RUNNING, State.VERIFYING) or p.stopping
 
 
-def approved(p: Progress) -> bool:
-    """Whether a person has said that it may start; before that the page is a review."""
+def is_approved(p: Progress) -> bool:
+    """Return whether the migration has been approved; before that, the page is a review."""
     return p.state not in (State.PLANNING, State.READY)
 
 
 def poll_seconds(p: Progress) -> int:
-    """How often the page asks; 0 when nothing happens by itself any more."""
+    """Return the page's polling interval in seconds; 0 once nothing changes any more."""
     if p.state.final:
         return 0
-    return 1 if p.elapsed < YOUNG else 2
+    return 1 if p.elapsed < FAST_POLL_SECONDS else 2
 
 
 def sentence(p: Progress) -> str:
-    """For a screen reader, coarse enough not to be read out every two seconds."""
-    text = f"{word(p).text}, {int(p.percent // 10 * 10)} percent"
+    """Text for screen readers, coarse enough not to be announced every two seconds."""
+    text = f"{badge(p).text}, {int(p.percent // 10 * 10)} percent"
     return f"{text}, {p.counters.failed} failed" if p.counters.failed else text

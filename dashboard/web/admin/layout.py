@@ -1,4 +1,4 @@
-"""What stands around every page: the figures in the menu and the word about a sealed console."""
+"""What the layout of every page needs: the counts in the menu, and whether the console is sealed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from flask import Flask
 
 from dashboard.services.keys import KeyState
-from dashboard.web.admin.figures import working
+from dashboard.web.admin.progress_view import is_active
 from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.context import services
 
 
 def install(app: Flask) -> None:
-    """Make them known to the templates, as functions: a page that does not ask costs no query."""
+    """Add them to the templates as functions, so that a page that does not use them costs no query."""
     app.jinja_env.globals.update(menu_count=_menu_count, sealed_state=_sealed_state)
 
 
@@ -21,7 +21,7 @@ def _menu_count(item: Any) -> int:
     if item.name == "Backends":
         return services().backends.count()
     if item.name == "Migrations":
-        return sum(working(p) for p in recent_migrations())
+        return sum(is_active(p) for p in recent_migrations())
     return 0
 
 

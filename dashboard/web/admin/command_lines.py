@@ -1,4 +1,4 @@
-"""The equivalent shell line under an action. Secrets are named by where they come from, never shown."""
+"""The shell commands shown below a page. They refer to secrets as environment variables, never by value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboard.storage.registry import options_shown
 
 
 def add_command(backend: BackendInfo) -> str:
-    """The line that makes this backend on another console."""
+    """Return the command that adds this backend to another console."""
     words = ["stowage", "backend", "add", backend.name, "--preset", backend.preset]
     secrets = []
     for option in options_shown(backend.preset):
@@ -24,5 +24,5 @@ def add_command(backend: BackendInfo) -> str:
 
 
 def test_command(name: str) -> str:
-    """The line that tests a saved backend."""
+    """Return the command that tests a saved backend."""
     return shlex.join(["stowage", "backend", "test", name])

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dashboard.cli import wording
 from dashboard.cli.frame import DONE, WITH_ERRORS, Invocation
-from dashboard.cli.output import Output, plain
+from dashboard.cli.output import Output
 from dashboard.errors import StowageError
 from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.one_line import printable
@@ -56,7 +56,7 @@ def conclude(invocation: Invocation, progress: Progress) -> int:
     """Print how it ended, and what to do next where there is something to do; the exit code."""
     out = invocation.out
     failures = invocation.services.migrations.failures(progress.id)
-    out.document({**document(progress), "failures": plain(failures)})
+    out.document({**progress.as_dict(), "failures": failures})
     out.fields(totals(progress))
     for group in failures:
         out.note(f"{wording.many(group.objects)} failed: {group.reason} For example: {group.example}")
@@ -66,15 +66,6 @@ def conclude(invocation: Invocation, progress: Progress) -> int:
         out.note(line)
     good = progress.outcome in (Outcome.CLEAN, Outcome.WITH_SKIPS)
     return DONE if progress.state is State.FINISHED and good else WITH_ERRORS
-
-
-def document(progress: Progress) -> dict[str, Any]:
-    """A migration as JSON, with the same fields as in the console's API."""
-    counters = progress.counters
-    shown: dict[str, Any] = plain(progress)
-    shown["percent"] = round(progress.percent, 3)
-    shown["counters"] |= {"done": counters.done, "done_bytes": counters.done_bytes}
-    return shown
 
 
 def totals(progress: Progress) -> list[tuple[str, str]]:

@@ -85,7 +85,7 @@ def migrate(
         if not _agreed(invocation, progress):
             migrations.cancel(invocation.actor, number)
             invocation.out.note("Cancelled: nothing was copied.")
-            invocation.out.document(following.document(migrations.progress(number)))
+            invocation.out.document(migrations.progress(number).as_dict())
             return WITH_ERRORS
         migrations.approve(invocation.actor, number)
         progress = following.follow(invocation, number)

@@ -33,7 +33,7 @@ def migrations() -> None:
 def list_migrations(invocation: Invocation, limit: int, before_id: int | None) -> None:
     """List migrations, newest first."""
     every = invocation.services.migrations.list(limit=limit, before_id=before_id)
-    invocation.out.document({"migrations": [following.document(one) for one in every]})
+    invocation.out.document({"migrations": [one.as_dict() for one in every]})
     invocation.out.table(
         (">id", "source", "destination", "state", ">done", ">objects", ">failed", "begun"),
         [
@@ -61,7 +61,7 @@ def show(invocation: Invocation, number: int) -> None:
     progress = service.progress(number)
     failures = service.failures(number)
     command = service.command(number)
-    invocation.out.document({**following.document(progress), "failures": plain(failures), "command": command})
+    invocation.out.document({**progress.as_dict(), "failures": failures, "command": command})
     invocation.out.fields(
         [
             *following.totals(progress),
@@ -166,7 +166,7 @@ def _steer(invocation: Invocation, number: int, wish: Callable[[Actor, int], Non
     wish(invocation.actor, number)
     # Where a runner is at work it takes the wish within two seconds; "stopping" says so until then.
     progress = invocation.services.migrations.progress(number)
-    invocation.out.document(following.document(progress))
+    invocation.out.document(progress.as_dict())
     invocation.out.note(f"Migration {number}: {following.state_in_words(progress)}")
     return DONE
 
@@ -180,7 +180,7 @@ def _require_runner(invocation: Invocation, detach: bool) -> None:
 
 def _followed(invocation: Invocation, number: int, detach: bool) -> int:
     if detach:
-        invocation.out.document(following.document(invocation.services.migrations.progress(number)))
+        invocation.out.document(invocation.services.migrations.progress(number).as_dict())
         invocation.out.note(f"Look at it with: stowage migrations show {number}")
         return DONE
     return following.conclude(invocation, following.follow(invocation, number))

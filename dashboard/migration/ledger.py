@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dashboard.errors import Kind, StowageError
+from dashboard.migration.pairing import ListingIndex
 from dashboard.migration.types import Action, Counters, InFlight, ObjectState
 from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
@@ -189,8 +190,8 @@ class Live:
     at: float = 0.0
 
 
-class Ledger(Protocol):
-    """Where a run records what it does."""
+class Ledger(ListingIndex, Protocol):
+    """Where a run records what it does. As a ``ListingIndex`` it keeps the listing of the destination."""
 
     def begin(self) -> Counters:
         """Take the migration over: raise the fence, return rows in flight to pending and mark them
@@ -251,18 +252,6 @@ class Ledger(Protocol):
 
     def publish(self, live: Live) -> None:
         """Show what is happening; replaces what was shown before."""
-        ...
-
-    def clear_listing(self) -> None:
-        """Forget the kept listing of the destination."""
-        ...
-
-    def keep_listing(self, entries: Sequence[Entry]) -> None:
-        """Keep destination entries for lookups. A repeated key replaces the earlier one."""
-        ...
-
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """Those of the kept entries that have one of these keys."""
         ...
 
     def clear_names(self) -> None:

@@ -1,9 +1,7 @@
 """Planning: both listings side by side, one decision per source object, recorded in batches.
 
-Two sorted listings are merged in memory that does not grow. Both are watched: a backend that claims order
-and does not keep it (SeaweedFS sorts by folder) is caught at the first step backwards, and everything is
-compared anew through the ledger's index. Decisions made up to then are brought up to date by that second
-pass. Nothing is copied before all of it is done: only then is it certain that the two places do not overlap.
+Decisions made on pairs of a listing that proves to be unordered are brought up to date by the second pass.
+Nothing is copied before all of it is done: only then is it certain that the two places do not overlap.
 
 Planning can stop at any moment and is then simply done again from the start: recording is idempotent. A
 remembered position is not used on purpose. On a listing that turns out to be unordered further on,
@@ -13,15 +11,15 @@ remembered position is not used on purpose. On a listing that turns out to be un
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from dashboard.migration.decide import decide
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
 from dashboard.migration.names import SameNames
 from dashboard.migration.overlap import OverlapSearch
+from dashboard.migration.pairing import BATCH, GAP, Pair, with_pairs
 from dashboard.migration.reasons import ONE_NAME, unreadable_folder
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
@@ -33,15 +31,8 @@ from dashboard.storage.types import Entry
 
 EXACT = NameRules()
 """Those of a place that keeps every name."""
-BATCH = 1000
 FLUSH = 0.5
 """Seconds after which a batch is recorded although it is not full, so that it is seen what was found."""
-GAP = 0.002
-"""Seconds between two recording transactions: copying wants to write its results too."""
-
-
-class Unordered(Exception):
-    """A listing went backwards."""
 
 
 class _Stopped(Exception):
@@ -80,15 +71,18 @@ def plan(
         gap=gap,
         again=again,
     )
+    if rules.folds:
+        ledger.clear_names()
     try:
-        # What the destination holds has the first right to its names.
-        if source.ordered and destination.ordered and not rules.folds:
-            try:
-                planner.record(merge(planner.wanted(), planner.present()))
-            except Unordered:
-                planner.record(planner.by_index())
-        else:
-            planner.record(planner.by_index())
+        with_pairs(
+            planner.record,
+            planner.wanted,
+            planner.present,
+            ledger,
+            ordered=source.ordered and destination.ordered and not rules.folds,
+            kept=planner.hold_names,
+            gap=gap,
+        )
     except _Stopped:
         return False
     if search is not None:
@@ -97,35 +91,6 @@ def plan(
     ledger.clear_names()
     ledger.listing_done()
     return True
-
-
-def merge(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterator[tuple[Entry, Entry | None]]:
-    """Pair each source entry with the destination's of the same key. Raises ``Unordered``.
-
-    Keys are compared as text, which is the order of their UTF-8 bytes. A key listed twice in a row is
-    taken once.
-    """
-    others = _ascending(destination)
-    other = next(others, None)
-    for entry in _ascending(source):
-        while other is not None and other.key < entry.key:
-            other = next(others, None)
-        yield entry, other if other is not None and other.key == entry.key else None
-    # A destination that steps back further on may hold, there, what was just called missing.
-    for _ in others:
-        pass
-
-
-def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
-    last: str | None = None
-    for entry in entries:
-        if last is not None:
-            if entry.key < last:
-                raise Unordered
-            if entry.key == last:
-                continue
-        last = entry.key
-        yield entry
 
 
 class _Planner:
@@ -173,23 +138,12 @@ class _Planner:
         listing = list_readable(self._destination, self._spec.prefix, unreadable=_leave_out)
         return self._heeding(self._in_destination(listing))
 
-    def by_index(self) -> Iterator[tuple[Entry, Entry | None]]:
-        """The same pairs as ``merge``, whatever the order; the destination's listing rests in the ledger."""
-        self._ledger.clear_listing()
-        self._ledger.clear_names()
-        listing = self.present()
-        while batch := list(islice(listing, BATCH)):
-            self._ledger.keep_listing(batch)
-            if self._same_names:
-                self._same_names.add([entry.key for entry in batch])
-            time.sleep(self._gap)
-        wanted = self.wanted()
-        while batch := list(islice(wanted, BATCH)):
-            found = self._ledger.look_up([entry.key for entry in batch])
-            for entry in batch:
-                yield entry, found.get(entry.key)
+    def hold_names(self, batch: Sequence[Entry]) -> None:
+        """What the destination holds has the first right to its names."""
+        if self._same_names:
+            self._same_names.add([entry.key for entry in batch])
 
-    def record(self, pairs: Iterable[tuple[Entry, Entry | None]]) -> None:
+    def record(self, pairs: Iterable[Pair]) -> None:
         """Decide and record, in batches."""
         batch: list[Planned] = []
         due = time.monotonic() + FLUSH

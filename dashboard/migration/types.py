@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class OnConflict(StrEnum):
@@ -207,7 +208,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything the page, the API and the terminal show of one migration.
+    """Everything the page, the API and the terminal show of one migration. All times are in seconds.
 
     ``rate_bytes``/``rate_objects`` per second over the last moments, 0 when not running. ``eta`` is a
     (low, high) range in seconds, or None when nothing honest can be said; while ``listing_final`` is
@@ -248,3 +249,12 @@ class Progress:
         else:
             value = 100.0 if self.state.final and c.listing_final else 0.0
         return value if c.done == c.found and c.listing_final else min(value, 99.9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as JSON: what ``--json`` prints and the API answers, described in docs/cli.md."""
+        counters = self.counters
+        done = {"done": counters.done, "done_bytes": counters.done_bytes}
+        return asdict(self) | {
+            "percent": round(self.percent, 3),
+            "counters": asdict(counters) | done,
+        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import Job, JobKind
-from dashboard.migration.plan import Unordered, merge
+from dashboard.migration.pairing import Pair, with_pairs
 from dashboard.models.backends import Backend
 from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
@@ -31,10 +31,11 @@ from dashboard.storage.types import Entry
 
 FRESH = 60.0
 """Seconds for which a finished comparison is shown without looking again: applications write all the time."""
-BATCH = 500
 SHOW = 1.0
 
-Pairs = Iterable[tuple[Entry, Entry | None]]
+
+class _Stopped(Exception):
+    """The comparison was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,31 +196,31 @@ class Activation:
     def _compared(
         self, target_id: int, here: Driver, there: Driver, stop: Callable[[], bool]
     ) -> _Tally | None:
-        if here.ordered and there.ordered:
-            try:
-                return self._counted(target_id, merge(without_markers(here.list()), there.list()), stop)
-            except Unordered:
-                pass
         # Real ledgers have positive numbers; this one only lends its index of a listing.
         number = -target_id
         ledger = SqlLedger(self._database.work, number)
+        ledger.begin()
         try:
-            ledger.begin()
-            ledger.clear_listing()
-            return self._counted(target_id, _by_index(ledger, here, there, stop), stop)
+            return with_pairs(
+                partial(self._counted, target_id),
+                lambda: _until(stop, without_markers(here.list())),
+                lambda: _until(stop, there.list()),
+                ledger,
+                ordered=here.ordered and there.ordered,
+            )
+        except _Stopped:
+            return None
         finally:
             LedgerQueries(self._database.work).forget(number)
 
-    def _counted(self, target_id: int, pairs: Pairs, stop: Callable[[], bool]) -> _Tally | None:
+    def _counted(self, target_id: int, pairs: Iterable[Pair]) -> _Tally:
         tally = _Tally()
         for entry, found in pairs:
             tally.add(entry, found)
             if time.monotonic() - tally.shown_at >= SHOW:
                 tally.shown_at = time.monotonic()
                 self._set(target_id, **tally.values())
-            if stop():
-                return None
-        return None if stop() else tally
+        return tally
 
     def _set(self, target_id: int, **values: object) -> None:
         with self._database.write() as session:
@@ -228,17 +229,11 @@ class Activation:
             )
 
 
-def _by_index(
-    ledger: SqlLedger, here: Driver, there: Driver, stop: Callable[[], bool]
-) -> Iterator[tuple[Entry, Entry | None]]:
-    listing = there.list()
-    while not stop() and (batch := list(islice(listing, BATCH))):
-        ledger.keep_listing(batch)
-    wanted = without_markers(here.list())
-    while not stop() and (batch := list(islice(wanted, BATCH))):
-        found = ledger.look_up([entry.key for entry in batch])
-        for entry in batch:
-            yield entry, found.get(entry.key)
+def _until(stop: Callable[[], bool], entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in entries:
+        if stop():
+            raise _Stopped
+        yield entry
 
 
 def _named(session: Session, name: str) -> Backend:

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from dashboard.cli import stowage
+from dashboard.migration.types import Counters, InFlight, Progress, Spec
 from dashboard.settings import Settings
 from dashboard.storage.registry import PRESETS
 
@@ -148,3 +149,11 @@ def test_the_help_of_commands_is_what_the_page_says() -> None:
     for name, command in commands():
         first = (command.help or "").strip().splitlines()[0].strip()
         assert first.split("  ")[0][:60] in sections()[name], name
+
+
+def test_every_field_of_a_migration_as_json_is_documented() -> None:
+    shown = {field.name for value in (Progress, Spec, InFlight) for field in dataclasses.fields(value)}
+    counters = {field.name.removesuffix("_bytes") for field in dataclasses.fields(Counters)}
+    section = CLI.partition("## A migration as JSON")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_]+)`", section)) - {"_bytes"}
+    assert (shown | counters | {"percent", "done"}) - named == set()

@@ -8,11 +8,11 @@ from typing import Protocol
 from sqlalchemy import create_engine
 
 from dashboard.migration.ledger import Ledger, Live
-from dashboard.migration.memory import MemoryLedger, MemoryStore
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.services.database import Database
 from dashboard.services.migrations.ledger import SqlLedger, create_work_tables
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 
 
 class Book(Protocol):
@@ -72,7 +72,7 @@ class SqlBook:
         return self.queries.failures(self.id)
 
     def counters(self) -> Counters:
-        return self.queries.counters(self.id)
+        return self.queries.counters([self.id]).get(self.id, Counters())
 
     def live(self) -> Live:
         return self.queries.live(self.id)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from dashboard.migration.memory import MemoryLedger, MemoryStore
 from dashboard.migration.names import SameNames
 from dashboard.migration.plan import plan
 from dashboard.migration.run import MigrationJob, RunResult, run
@@ -24,6 +23,7 @@ from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.whole import WholeReading
 from tests.migration.ledgers import Book, SqlBook
+from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 from tests.servers.foreign import rclone
 
 FOLDED = NameRules(one_case=True, one_spelling=True)

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboard.migration.decide import decide, described, is_still
-from dashboard.migration.memory import MemoryLedger, MemoryStore
-from dashboard.migration.plan import Unordered, merge, plan
+from dashboard.migration.pairing import Unordered, merge
+from dashboard.migration.plan import plan
 from dashboard.migration.types import Action, LedgerRow, ObjectState, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Entry, ObjectInfo
+from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 
 MD5 = "0123456789abcdef0123456789abcdef"
 MD5_B = "fedcba9876543210fedcba9876543210"

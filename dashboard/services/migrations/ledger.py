@@ -383,7 +383,7 @@ class SqlLedger:
 
     def counters(self) -> Counters:
         """See ``Ledger.counters``."""
-        return read_counters(self._reader, self._id)
+        return read_counters(self._reader, [self._id]).get(self._id, Counters())
 
     def publish(self, live_now: Live) -> None:
         """See ``Ledger.publish``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -12,8 +11,6 @@ from dashboard.jobs.types import JobKind, JobState
 from dashboard.migration.ledger import Live
 from dashboard.migration.types import Control, Counters, Outcome, Progress, State
 from dashboard.models.migrations import Job, Migration
-from dashboard.models.work import counters
-from dashboard.services.database import Database
 from dashboard.services.migrations.spec import from_json
 
 WAITS_AFTER = 3.0
@@ -38,17 +35,6 @@ def waits(session: Session, row: Migration) -> bool:
     if job.state == JobState.RUNNING:
         return (job.lease_until or 0.0) < patient_until
     return job.state == JobState.QUEUED and max(job.created_at, job.not_before) < patient_until
-
-
-def counters_of(database: Database, ids: Sequence[int]) -> Mapping[int, Counters]:
-    """The totals of many migrations in one query; those without a ledger are left out."""
-    names = tuple(Counters.__dataclass_fields__)
-    query = select(counters.c.migration_id, *(counters.c[name] for name in names)).where(
-        counters.c.migration_id.in_(ids)
-    )
-    with database.work_read() as connection:
-        rows = connection.execute(query).all()
-    return {row[0]: Counters(**dict(zip(names, row[1:], strict=True))) for row in rows}
 
 
 def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:

@@ -33,7 +33,7 @@ from dashboard.services.jobs import at_work, enqueue, unqueue
 from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.places import refuse_overlap, refuse_read_only
-from dashboard.services.migrations.progress import assemble, counters_of, waits
+from dashboard.services.migrations.progress import assemble, waits
 from dashboard.services.migrations.report import csv_lines
 from dashboard.services.migrations.rows import (
     find,
@@ -167,7 +167,7 @@ class Migrations:
         with self._database.read() as session:
             row = find(session, migration_id)
             waiting = waits(session, row)
-        return assemble(row, self._ledgers.counters(row.id), self._live(row), waiting)
+        return assemble(row, self._counters(row.id), self._live(row), waiting)
 
     def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
         """The newest migrations, or those older than ``before_id``."""
@@ -176,7 +176,7 @@ class Migrations:
             query = query.where(Migration.id < storable(before_id))
         with self._database.read() as session:
             rows = [(row, waits(session, row)) for row in session.scalars(query)]
-        totals = counters_of(self._database, [row.id for row, _ in rows])
+        totals = self._ledgers.counters([row.id for row, _ in rows])
         return tuple(
             assemble(row, totals.get(row.id, Counters()), self._live(row), waiting) for row, waiting in rows
         )
@@ -249,7 +249,7 @@ class Migrations:
             raise refused(
                 row, "cannot try its failed objects again", again if state is State.CANCELLED else wait
             )
-        counters = self._ledgers.counters(row.id)
+        counters = self._counters(row.id)
         # Folders that could not be read are not counted any more once they are to be listed anew.
         objects = max(known, counters.failed + counters.found - counters.done)
         if not objects:
@@ -259,6 +259,9 @@ class Migrations:
     def _known(self, migration_id: int) -> Migration:
         with self._database.read() as session:
             return find(session, migration_id)
+
+    def _counters(self, migration_id: int) -> Counters:
+        return self._ledgers.counters([migration_id]).get(migration_id, Counters())
 
     def _live(self, row: Migration) -> Live:
         return self._ledgers.live(row.id) if State(row.state).active else Live()

@@ -8,7 +8,6 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard.errors import InvalidInput
-from dashboard.migration.types import Progress
 from dashboard.services.backends.service import BackendInfo
 from dashboard.services.database import LARGEST_NUMBER
 from dashboard.services.permissions import Permission
@@ -29,7 +28,7 @@ def migrations() -> Response:
     shown = found[:limit]
     more = len(found) > limit or (limit == _MOST and len(found) == _MOST)
     return jsonify(
-        migrations=[_progress(p) for p in shown],
+        migrations=[each.as_dict() for each in shown],
         next_before=shown[-1].id if shown and more else None,
     )
 
@@ -37,8 +36,8 @@ def migrations() -> Response:
 @blueprint.get("/migrations/<int:id>")
 @declare(Permission.VIEW)
 def migration(id: int) -> Response:
-    """One migration: every field of ``Progress``, times in seconds since the epoch, sizes in bytes."""
-    return jsonify(_progress(services().migrations.progress(id)))
+    """One migration, see ``Progress.as_dict``."""
+    return jsonify(services().migrations.progress(id).as_dict())
 
 
 @blueprint.get("/backends")
@@ -52,14 +51,6 @@ def backends() -> Response:
         backends=[_backend(b) for b in found[:limit]],
         next_offset=offset + limit if len(found) > limit else None,
     )
-
-
-def _progress(p: Progress) -> dict[str, Any]:
-    shown = asdict(p)
-    shown["percent"] = round(p.percent, 3)
-    shown["counters"]["done"] = p.counters.done
-    shown["counters"]["done_bytes"] = p.counters.done_bytes
-    return shown
 
 
 def _backend(b: BackendInfo) -> dict[str, Any]:

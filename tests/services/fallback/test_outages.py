@@ -20,7 +20,6 @@ from sqlalchemy import func, select, update
 
 from dashboard.app import open_storage
 from dashboard.errors import InvalidInput
-from dashboard.migration.memory import MemoryLedger
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
@@ -39,6 +38,7 @@ from dashboard.storage.net.exchange import Exchange
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.fallback import circuit, tries
 from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Content, NotAsked
+from tests.migration.memory_ledger import MemoryLedger
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS

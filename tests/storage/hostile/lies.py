@@ -16,7 +16,6 @@ from random import Random
 from typing import Protocol
 from unittest import mock
 
-from dashboard.migration.memory import MemoryLedger
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.storage.copying import copy_object
@@ -24,6 +23,7 @@ from dashboard.storage.driver import Connects, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
+from tests.migration.memory_ledger import MemoryLedger
 from tests.servers.liars.dialects import CONTENT, KEY
 from tests.storage.hostile.files import FILE_LIES, FILE_SUBJECTS
 from tests.storage.hostile.http import HTTP_SUBJECTS, LISTINGS, MIGRATIONS, WIRE_LIES

@@ -1,4 +1,4 @@
-"""A ledger in memory: for tests and for programs that want no file. Thread-safe; gone with the process."""
+"""A ledger in memory: what a run records, without a file. Thread-safe; gone with the process."""
 
 from __future__ import annotations
 

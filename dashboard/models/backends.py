@@ -52,7 +52,7 @@ class BackendSecret(Model):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     sealed: Mapped[str]
     hint: Mapped[str] = mapped_column(String(8), default="")
-    sent_to: Mapped[str] = mapped_column(default="", server_default="")
+    sent_to: Mapped[str] = mapped_column(default="", server_default=text("''"))
 
 
 class BackendStatus(Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.models.base import Model
@@ -38,9 +38,9 @@ class WaitingObject(Model):
     message: Mapped[str] = mapped_column(default="")
     since: Mapped[float]
     changed_at: Mapped[float]
-    owner: Mapped[str] = mapped_column(default="", server_default="")
+    owner: Mapped[str] = mapped_column(default="", server_default=text("''"))
     attributes: Mapped[str | None]
-    attempts: Mapped[str] = mapped_column(default="", server_default="")
+    attempts: Mapped[str] = mapped_column(default="", server_default=text("''"))
     create_only: Mapped[bool] = mapped_column(default=False, server_default="0")
 
 

@@ -1,4 +1,4 @@
-"""The two databases: how they are opened, how transactions begin, and which schema they hold.
+"""The two databases: how they are opened, how transactions begin, and what their refusals mean.
 
 Facts this rests on (measured): Python's legacy transaction mode loses concurrent read-modify-writes,
 and a deferred BEGIN that later writes fails at once under contention. So the driver's own mode is off,
@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.schema import CreateColumn
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND, main_metadata, work_metadata
-from dashboard.models.work import names, own_keys
+from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
 
 PRAGMAS = (
@@ -41,65 +39,6 @@ _OPTIONS: Mapping[str, Any] = MappingProxyType({"hide_parameters": True, "pool_s
 
 LARGEST_NUMBER = 2**63 - 1
 """The largest integer of SQLite; one more is an OverflowError of its driver."""
-
-Step = Callable[[Connection], None]
-
-
-def _note_more_of_what_waits(connection: Connection) -> None:
-    """Owner, attributes and earlier attempts of waiting objects, and a row for each writer that holds one."""
-    table = main_metadata.tables["waiting_objects"]
-    present = {column["name"] for column in inspect(connection).get_columns(table.name)}
-    for column in table.columns:
-        # The step that made the table may have been of this version.
-        if column.name not in present:
-            described = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
-    connection.exec_driver_sql("UPDATE waiting_objects SET state = 'waiting' WHERE state = 'held'")
-    main_metadata.tables["waiting_holds"].create(connection, checkfirst=True)
-
-
-def _statement(text: str) -> Step:
-    """A step that is one statement."""
-
-    def step(connection: Connection) -> None:
-        connection.exec_driver_sql(text)
-
-    return step
-
-
-def _new_column(table: str, definition: str) -> Step:
-    """A step that adds a column where it is not there yet."""
-
-    def step(connection: Connection) -> None:
-        there = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")}
-        if definition.split(maxsplit=1)[0] not in there:
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {definition}")
-
-    return step
-
-
-MAIN_STEPS: tuple[Step, ...] = (
-    main_metadata.tables["waiting_objects"].create,
-    _note_more_of_what_waits,
-    _new_column("backend_status", "unreadable_folders INTEGER NOT NULL DEFAULT 0"),
-    _new_column("backend_secrets", "sent_to VARCHAR NOT NULL DEFAULT ''"),
-    # Of what people choose themselves no ending is kept any more.
-    _statement(
-        "UPDATE backend_secrets SET hint = '' WHERE name IN ('password', 'passphrase', 'cache_redis')"
-    ),
-    partial(main_metadata.tables["backend_names"].create, checkfirst=True),
-    partial(main_metadata.tables["waiting_tries"].create, checkfirst=True),
-)
-"""Forward steps of the main schema, oldest first; step ``n`` turns version ``n + 1`` into ``n + 2``."""
-
-WORK_STEPS: tuple[Step, ...] = (
-    own_keys.create,
-    _statement("ALTER TABLE migration_counters ADD COLUMN token VARCHAR(32) NOT NULL DEFAULT ''"),
-    _statement("ALTER TABLE migration_objects ADD COLUMN found VARCHAR NOT NULL DEFAULT '*'"),
-    _statement("ALTER TABLE migration_counters ADD COLUMN markers VARCHAR NOT NULL DEFAULT ''"),
-    names.create,
-)
-"""The same for ``work.db``."""
 
 
 def sqlalchemy_config(settings: Settings) -> dict[str, object]:
@@ -191,8 +130,8 @@ class Database:
     def create_tables(self) -> None:
         """Bring both files to the schema of this version. Idempotent; safe from several processes."""
         with _sentences():
-            _upgrade(self.main, main_metadata, MAIN_STEPS)
-            _upgrade(self.work, work_metadata, WORK_STEPS)
+            bring_up_to_date(self.main, "main", main_metadata)
+            bring_up_to_date(self.work, "work", work_metadata)
 
     def close(self) -> None:
         """Free all connections; a later use opens new ones."""
@@ -216,33 +155,6 @@ def _on_begin(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
 
-def _upgrade(engine: Engine, metadata: MetaData, steps: Sequence[Step]) -> None:
-    newest = len(steps) + 1
-    with engine.connect() as connection:
-        if _version(connection, newest) == newest:
-            return
-    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
-        version = _version(connection, newest)
-        if version == 0:
-            metadata.create_all(connection)
-        for step in steps[version - 1 :] if version else ():
-            step(connection)
-        connection.exec_driver_sql(f"PRAGMA user_version = {newest}")
-
-
-def _version(connection: Connection, newest: int) -> int:
-    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-    if version > newest:
-        raise StowageError(
-            Kind.CONFLICT,
-            f"The database {connection.engine.url.database} was written by a newer Stowage "
-            f"(schema {version}; this one knows {newest}).",
-            operation="open database",
-            remedy="Start the newer version again, or restore the backup made before it.",
-        )
-    return version
-
-
 def storable(number: int) -> int:
     """The number, or the nearest that SQLite can hold. For what people and servers send."""
     return max(-LARGEST_NUMBER, min(number, LARGEST_NUMBER))
@@ -255,13 +167,13 @@ def _sentences() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.DatabaseError) as error:
         raise translated(error) from error
 
 
-def translated(error: DatabaseError) -> StowageError:
+def translated(error: DatabaseError | sqlite3.DatabaseError) -> StowageError:
     """SQLite's refusal as an error a person can act on."""
-    text = str(error.orig).lower()
+    text = str(error.orig if isinstance(error, DatabaseError) else error).lower()
     if "locked" in text or "busy" in text:
         return StowageError(
             Kind.TIMEOUT,

@@ -85,12 +85,15 @@ def running(stowage: Path, home: Path) -> Iterator[tuple[subprocess.Popen[str], 
         process.communicate()
 
 
-def test_it_holds_templates_and_static_files_and_nothing_of_an_instance(wheel: Path) -> None:
+def test_it_holds_templates_static_files_and_schema_steps_and_nothing_of_an_instance(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("templates", "static"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_file():
                 assert f"dashboard/{path.relative_to(ROOT)}" in names
+    # Found by their folder and not by an import.
+    for path in (ROOT / "dashboard" / "models" / "schema").rglob("0*.py"):
+        assert str(path.relative_to(ROOT)) in names
     assert not [name for name in names if name.startswith(("tests", "bench", "instance", "templates"))]
     assert not [name for name in names if name.endswith((".pyc", ".db", ".key"))]
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing.synchronize
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from dashboard.models.backends import Backend
+from dashboard.models.journal import Setting
+from dashboard.services import upgrade
 from dashboard.services.database import Database
 
 
@@ -34,3 +38,18 @@ def add_backend(database: Database, name: str) -> int:
         session.add(row)
         session.flush()
         return row.id
+
+
+def open_with_steps(folder: Path, steps: Path) -> None:
+    """For a process of its own: upgrade with these steps instead of the real ones."""
+    upgrade.STEPS = steps
+    with opened(folder):
+        pass
+
+
+def open_and_write(folders: list[Path], gate: multiprocessing.synchronize.Event) -> None:
+    """For a process of its own: once the gate is open, leave a row in each folder's main database."""
+    gate.wait()
+    for folder in folders:
+        with opened(folder) as database, database.write() as session:
+            session.add(Setting(key=str(os.getpid()), value="here"))

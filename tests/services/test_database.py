@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
 import sqlite3
 import stat
 import threading
@@ -12,15 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event, inspect, select, text
+from sqlalchemy import event, inspect, select, text
 
-from dashboard.errors import Kind, StowageError
+from dashboard.errors import StowageError
 from dashboard.models.journal import Setting
-from dashboard.models.waiting import WaitingHold, WaitingObject
-from dashboard.services import database as module
 from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
-from dashboard.services.fallback.rows import waiting_of
-from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.settings import Settings
 from tests.services.database_file import opened
 
@@ -134,158 +127,6 @@ def test_parameters_of_a_failed_statement_are_not_shown(tmp_path: Path) -> None:
     assert isinstance(binds := config["SQLALCHEMY_BINDS"], dict)
     assert binds["work"]["hide_parameters"] is True
     assert str(settings.work_database) in str(binds["work"]["url"])
-
-
-def test_a_newer_schema_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
-    with opened(tmp_path) as database, database.main.begin() as connection:
-        connection.exec_driver_sql("PRAGMA user_version = 99")
-    with pytest.raises(StowageError) as caught, opened(tmp_path):
-        pass
-    assert caught.value.kind is Kind.CONFLICT
-    assert "newer Stowage" in caught.value.reason
-    assert "schema 99" in caught.value.reason
-
-
-NEWEST = len(module.MAIN_STEPS) + 1
-
-
-def add_colour(connection: Connection) -> None:
-    connection.exec_driver_sql("ALTER TABLE settings ADD COLUMN colour TEXT")
-
-
-def fail(connection: Connection) -> None:
-    raise ZeroDivisionError
-
-
-def version(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-
-
-def test_an_older_schema_is_brought_forward_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path) as database:
-        assert version(database.main) == NEWEST
-    monkeypatch.setattr(module, "MAIN_STEPS", (*module.MAIN_STEPS, add_colour))
-    for _ in range(2):
-        with opened(tmp_path) as database:
-            assert version(database.main) == NEWEST + 1
-            columns = {column["name"] for column in inspect(database.main).get_columns("settings")}
-            assert "colour" in columns
-
-
-def test_a_step_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path):
-        pass
-    monkeypatch.setattr(module, "MAIN_STEPS", (*module.MAIN_STEPS, add_colour, fail))
-    with pytest.raises(ZeroDivisionError), opened(tmp_path):
-        pass
-    monkeypatch.undo()
-    with opened(tmp_path) as database:
-        assert version(database.main) == NEWEST
-        columns = {column["name"] for column in inspect(database.main).get_columns("settings")}
-        assert "colour" not in columns
-
-
-def test_a_database_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> None:
-    with opened(tmp_path) as database, database.main.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE waiting_objects")
-        connection.exec_driver_sql("ALTER TABLE backend_status DROP COLUMN unreadable_folders")
-        connection.exec_driver_sql("PRAGMA user_version = 1")
-    for _ in range(2):
-        with opened(tmp_path) as database:
-            assert version(database.main) == NEWEST
-            assert "ix_waiting_key" in {
-                each["name"] for each in inspect(database.main).get_indexes("waiting_objects")
-            }
-            assert "unreadable_folders" in {
-                each["name"] for each in inspect(database.main).get_columns("backend_status")
-            }
-
-
-def test_a_ledger_of_the_first_schema_gets_what_came_since(tmp_path: Path) -> None:
-    with opened(tmp_path) as database, database.work.begin() as connection:
-        wanted = {table: columns(database.work, table) for table in inspect(connection).get_table_names()}
-        connection.exec_driver_sql("DROP INDEX ix_migration_objects_own_keys")
-        connection.exec_driver_sql("DROP TABLE migration_names")
-        for table, column in (("counters", "token"), ("counters", "markers"), ("objects", "found")):
-            connection.exec_driver_sql(f"ALTER TABLE migration_{table} DROP COLUMN {column}")
-        connection.exec_driver_sql("PRAGMA user_version = 1")
-    for _ in range(2):
-        with opened(tmp_path) as database:
-            assert version(database.work) == len(module.WORK_STEPS) + 1
-            assert wanted == {table: columns(database.work, table) for table in wanted}
-            indexes = inspect(database.work).get_indexes("migration_objects")
-            assert "ix_migration_objects_own_keys" in {each["name"] for each in indexes}
-
-
-def columns(engine: Engine, table: str) -> set[str]:
-    return {each["name"] for each in inspect(engine).get_columns(table)}
-
-
-def test_what_waited_before_holds_were_counted_waits_on(tmp_path: Path) -> None:
-    with opened(tmp_path) as database:
-        path = database.main.url.database
-    assert path
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DROP TABLE waiting_holds")
-        for column in ("owner", "attributes", "attempts", "create_only"):
-            connection.execute(f"ALTER TABLE waiting_objects DROP COLUMN {column}")
-        connection.execute(
-            "INSERT INTO waiting_objects (home_id, stand_in_id, key, stored_key, state, size, md5, message,"
-            " since, changed_at) VALUES (1, 2, x'61', x'62', 'held', 3, 'd', '', 4.0, 5.0)"
-        )
-        connection.execute("PRAGMA user_version = 2")
-    with opened(tmp_path) as database, database.read() as session:
-        assert version(database.main) == NEWEST
-        [row] = session.scalars(select(WaitingObject))
-        assert (row.state, row.owner, row.attributes, row.attempts) == ("waiting", "", None, "")
-        assert waiting_of(row).attributes is None
-        assert session.scalars(select(WaitingHold)).all() == []
-
-
-def test_a_ledger_from_before_plans_noted_the_destination_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "WORK_STEPS", module.WORK_STEPS[:3])
-    with opened(tmp_path) as database, database.work.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE migration_counters DROP COLUMN token")
-        connection.exec_driver_sql("ALTER TABLE migration_objects DROP COLUMN found")
-        connection.exec_driver_sql("INSERT INTO migration_counters (migration_id, found) VALUES (7, 1)")
-        connection.exec_driver_sql(
-            "INSERT INTO migration_objects (migration_id, key, size, state, action)"
-            " VALUES (7, 'a', 1, 'pending', 'replace')"
-        )
-        connection.exec_driver_sql("PRAGMA user_version = 2")
-    for _ in range(2):
-        with opened(tmp_path) as database:
-            ledger = SqlLedger(database.work, 7)
-            ledger.begin()
-            token = ledger.token()
-            assert len(token) == 32
-            assert [row.found for row in ledger.claim(1, 0.0)] == ["*"]
-            again = SqlLedger(database.work, 7)
-            again.begin()
-            assert again.token() == token
-
-
-def _open_in_child(folder: str, gate: multiprocessing.synchronize.Event) -> None:
-    gate.wait()
-    with opened(Path(folder)) as database, database.write() as session:
-        session.add(Setting(key=str(os.getpid()), value="here"))
-
-
-def test_several_processes_may_start_at_once_on_an_empty_folder(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    gate = context.Event()
-    children = [context.Process(target=_open_in_child, args=(str(tmp_path), gate)) for _ in range(3)]
-    for child in children:
-        child.start()
-    gate.set()
-    for child in children:
-        child.join(60)
-    assert [child.exitcode for child in children] == [0] * 3
-    with opened(tmp_path) as database, database.read() as session:
-        assert len(session.scalars(select(Setting)).all()) == 3
 
 
 def test_a_new_instance_belongs_to_its_owner_only(tmp_path: Path) -> None:

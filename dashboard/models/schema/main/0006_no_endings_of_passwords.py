@@ -1,0 +1,12 @@
+"""Of what people choose themselves no ending is kept any more."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.execute("UPDATE backend_secrets SET hint = '' WHERE name IN ('password', 'passphrase', 'cache_redis')")

@@ -1,0 +1,18 @@
+"""Finds the few rows that lie at the destination under a key of their own."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.create_index(
+        "ix_migration_objects_own_keys",
+        "migration_objects",
+        ["migration_id", "destination_key"],
+        sqlite_where=sa.text("destination_key != ''"),
+    )

@@ -1,0 +1,163 @@
+"""Brings a database to the schema of this version: Alembic's steps in ``models/schema``, all of them or none.
+
+Each of the two databases has steps of its own, numbered without gaps, so that the name of the last file says
+what is newest. Alembic itself takes a third of a second to load and is loaded only where a step has to be
+taken: a new database is made from the models, and one that is up to date costs one query.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, MetaData
+from sqlalchemy.exc import OperationalError
+
+from dashboard.errors import Kind, StowageError
+
+STEPS = Path(__file__).resolve().parents[1] / "models" / "schema"
+"""A folder of steps for each database: ``main`` and ``work``."""
+KEPT = ".before-upgrade"
+"""Ending of the copy that is kept of a database as it was before its last upgrade."""
+EMPTY = "0000"
+
+log = logging.getLogger(__name__)
+# Alembic's ``op`` is one for the whole process.
+_one_at_a_time = threading.Lock()
+
+
+def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
+    """Make the tables, or upgrade what an earlier version left, in one transaction that holds the write lock.
+
+    Idempotent; safe from several processes at once and with ``kill -9`` at any moment. Before a step is taken
+    the database is copied to a file beside it. Raises ``StowageError``: ``CONFLICT`` for a database of a
+    newer version, which is left alone, and ``DENIED`` where the copy cannot be made.
+    """
+    newest = max(path.name[:4] for path in (STEPS / steps).glob("[0-9]*.py"))
+    with engine.connect() as connection:
+        if _stamped(connection) == newest:
+            return
+    with _changing(engine) as connection:
+        found = _stamped(connection) or _numbered(connection)
+        if found > newest:
+            raise _too_new(engine, found, newest)
+        if found == EMPTY:
+            metadata.create_all(connection)
+        elif found < newest:
+            copy = _keep_copy(Path(engine.url.database or ""))
+            _take_steps(connection, STEPS / steps, found)
+            log.info("%s was upgraded; as it was before, it is kept in %s", engine.url.database, copy)
+        _stamp(connection, newest)
+
+
+def _stamped(connection: Connection) -> str | None:
+    """The last step that was taken."""
+    try:
+        revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except OperationalError as error:
+        if "no such table" not in str(error.orig):
+            raise
+        return None
+    return revision
+
+
+def _numbered(connection: Connection) -> str:
+    """The same of versions that counted their steps themselves."""
+    return f"{connection.exec_driver_sql('PRAGMA user_version').scalar_one():04}"
+
+
+def _stamp(connection: Connection, revision: str) -> None:
+    connection.exec_driver_sql(
+        "CREATE TABLE IF NOT EXISTS alembic_version ("
+        "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql("DELETE FROM alembic_version")
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (revision,))
+    # Versions that know nothing of Alembic refuse a database by this number.
+    connection.exec_driver_sql(f"PRAGMA user_version = {int(revision)}")
+
+
+@contextmanager
+def _changing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that holds the write lock, and in which tables can be made anew."""
+    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").connect() as connection:
+        # Dropping a table deletes the rows that refer to it, unless foreign keys are off. That can only be
+        # said outside a transaction, and no other user of the pool is to get this connection.
+        connection.detach()
+        connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        with connection.begin():
+            yield connection
+
+
+def _take_steps(connection: Connection, folder: Path, found: str) -> None:
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    steps = ScriptDirectory(str(folder), version_locations=[str(folder)])
+    dangling, numbers = _dangling(connection), _last_numbers(connection)
+    with _one_at_a_time, Operations.context(MigrationContext.configure(connection)):
+        for step in reversed(list(steps.iterate_revisions("head", found))):
+            step.module.upgrade()
+    for table, number in numbers.items():
+        # A table that was made anew has forgotten the numbers of rows that are gone: they must not come back.
+        connection.exec_driver_sql(
+            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, table)
+        )
+    if _dangling(connection) > dangling:
+        raise StowageError(
+            Kind.INTERNAL,
+            f"The upgrade of {connection.engine.url.database} was undone: rows would have lost what they "
+            "refer to.",
+            operation="open database",
+            remedy="Start the version before again, and report this.",
+        )
+
+
+def _dangling(connection: Connection) -> int:
+    return len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
+
+
+def _last_numbers(connection: Connection) -> dict[str, int]:
+    """The largest number ever given to a row, of tables that never give one twice."""
+    if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").all():
+        return {}
+    return {row.name: row.seq for row in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}
+
+
+def _keep_copy(database: Path) -> Path:
+    """Copy what is committed; the caller holds the write lock. A copy is there whole or not at all."""
+    copy = database.with_name(database.name + KEPT)
+    partial = copy.with_name(copy.name + ".partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(partial)) as target:
+            source.backup(target)
+        partial.replace(copy)
+    except OSError as error:
+        raise StowageError(
+            Kind.DENIED,
+            f"{database} has to be upgraded, and no copy of it can be kept in {copy}: {error.strerror}.",
+            operation="open database",
+            remedy="Give this user write access to the instance folder.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return copy
+
+
+def _too_new(engine: Engine, found: str, newest: str) -> StowageError:
+    return StowageError(
+        Kind.CONFLICT,
+        f"The database {engine.url.database} was written by a newer Stowage "
+        f"(schema {found.lstrip('0')}; this one knows {newest.lstrip('0')}).",
+        operation="open database",
+        remedy="Start the newer version again, or restore the backup made before it.",
+    )

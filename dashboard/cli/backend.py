@@ -13,6 +13,7 @@ from dashboard.cli.values import YES, confirmed
 
 if TYPE_CHECKING:
     from dashboard.services.backends.service import BackendInfo, Draft
+    from dashboard.storage.options import Preset
 
 OPTION = click.option(
     "--option",
@@ -84,7 +85,7 @@ def presets(invocation: Invocation, preset: str | None) -> None:
         out.table(("preset", "provider"), [(one.name, one.label) for one in PRESETS.values()])
         return
     chosen = find_preset(preset)
-    options = options_of(preset)
+    options = options_of(chosen)
     out.document({"name": chosen.name, "label": chosen.label, "help": chosen.help, "options": options})
     out.table(
         ("name", "given as", "needed", "meaning", "default"),
@@ -134,10 +135,10 @@ def add(
     test: bool,
 ) -> int:
     """Add a backend called NAME."""
-    from dashboard.services.backends.drafts import specs
     from dashboard.services.backends.service import Draft
+    from dashboard.storage.registry import every_option, find_preset
 
-    known = specs(preset)
+    known = every_option(find_preset(preset))
     draft = Draft(name, preset, values.options_from(options, known), values.secrets_from(secrets, known))
     if test and not passes(invocation, draft):
         return WITH_ERRORS
@@ -171,15 +172,15 @@ def edit(
 
     Secrets that are not given stay, unless an option that decides where they are sent changes.
     """
-    from dashboard.services.backends.drafts import specs
     from dashboard.services.backends.service import Draft
+    from dashboard.storage.registry import every_option, find_preset
 
     before = invocation.services.backends.get(name)
-    chosen = preset or before.preset
-    known = specs(chosen)
+    chosen = find_preset(preset or before.preset)
+    known = every_option(chosen)
     draft = Draft(
         name=rename or name,
-        preset=chosen,
+        preset=chosen.name,
         options=_kept(before, chosen) | values.options_from(options, known),
         secrets=values.secrets_from(secrets, known),
         existing=name,
@@ -247,11 +248,11 @@ def test(invocation: Invocation, name: str, create_bucket: bool) -> int:
     return DONE if run_test(invocation, name) else WITH_ERRORS
 
 
-def _kept(before: BackendInfo, preset: str) -> dict[str, str]:
+def _kept(before: BackendInfo, preset: Preset) -> dict[str, str]:
     """The stored options; under another preset only those it shows, for it decides the others anew."""
     from dashboard.storage.registry import options_of
 
-    if preset == before.preset:
+    if preset.name == before.preset:
         return dict(before.options)
     shown = {option.name for option in options_of(preset)}
     return {name: value for name, value in before.options.items() if name in shown}

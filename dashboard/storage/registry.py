@@ -7,8 +7,6 @@ Drivers are named by dotted path and imported when the first one is built, so th
 from __future__ import annotations
 
 import json
-import re
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -17,15 +15,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.checks.typed import check_typed
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType, Location, Options
 from dashboard.storage.drivers.local.policy import FolderPolicy, UsesFolders
-from dashboard.storage.options import Option, OptionType, Preset, SecretForm
+from dashboard.storage.options import Option, Preset
 from dashboard.storage.own_drivers import REMEDY, built, described, find, offered
 from dashboard.storage.types import Secret
-
-_LONGEST = 16 * 1024
 
 T = TypeVar("T")
 
@@ -171,21 +168,16 @@ def build(
     return made
 
 
-@cache
-def options_of(preset: str) -> tuple[Option, ...]:
-    """The options a person sees under this preset, in form order: in the provider's words, with its
-    defaults and hints, without what the preset decides. Raises ``InvalidInput`` for ``preset``."""
-    chosen = find_preset(preset)
-    return tuple(_worded(option, chosen) for option in _all(chosen) if option.name not in chosen.hidden)
+def every_option(preset: Preset) -> tuple[Option, ...]:
+    """All options of a preset, in form order and in the provider's words, with its defaults and hints; also
+    those that the preset decides and hides."""
+    options = preset.extra + driver_type(preset.driver).options
+    return tuple(_worded(option, preset) for option in options)
 
 
-def options_shown(preset: str) -> tuple[Option, ...]:
-    """The options of a saved backend: none where its kind is no longer installed."""
-    return options_of(preset) if preset in PRESETS else ()
-
-
-def _all(preset: Preset) -> tuple[Option, ...]:
-    return preset.extra + driver_type(preset.driver).options
+def options_of(preset: Preset) -> tuple[Option, ...]:
+    """The options a person sees under this preset."""
+    return tuple(option for option in every_option(preset) if option.name not in preset.hidden)
 
 
 def _worded(option: Option, preset: Preset) -> Option:
@@ -203,7 +195,7 @@ def _worded(option: Option, preset: Preset) -> Option:
 
 
 def check_options(
-    preset: str,
+    preset: Preset | str,
     options: Mapping[str, str],
     secrets: Mapping[str, Secret] = MappingProxyType({}),
     *,
@@ -212,129 +204,26 @@ def check_options(
     """Check what a person typed and return every option of the driver, normalised and complete.
 
     Options the preset decides (an endpoint pattern, say) are worked out again from the others, so the
-    result of an earlier call may be edited and handed in. Missing options take their defaults.
-    ``forbidden_roots``: the console's own files, which no local backend may hold. Touches the network
-    never, the file system only to resolve a local root. Raises ``InvalidInput`` naming the option.
+    result of an earlier call may be edited and handed in. Missing options take their defaults. ``preset``
+    may be its name. ``forbidden_roots``: the console's own files, which no local backend may hold. Touches
+    the network never, the file system only to resolve a local root. Raises ``InvalidInput`` naming the
+    option.
     """
-    chosen = find_preset(preset)
-    if unusable := driver_type(chosen.driver).unusable:
-        raise InvalidInput("preset", unusable, remedy=REMEDY)
-    known = {option.name: _worded(option, chosen) for option in _all(chosen)}
-    _refuse_unknown(options, secrets, known, chosen)
-    values: dict[str, str] = {}
-    for option in known.values():
-        if not option.secret and option.name not in chosen.hidden:
-            values[option.name] = _typed(option, options.get(option.name, ""))
-    for name in sorted(chosen.hidden):
-        if not known[name].secret:
-            values[name] = _decided(known[name], options.get(name, ""), values)
-    for option in known.values():
-        if option.secret:
-            _check_secret(option, secrets.get(option.name))
-    kind = driver_type(chosen.driver)
-    checked = kind.check(values, chosen, forbidden_roots)
+    if isinstance(preset, str):
+        preset = find_preset(preset)
+    kind = driver_type(preset.driver)
+    if kind.unusable:
+        raise InvalidInput("preset", kind.unusable, remedy=REMEDY)
+    values = check_typed(preset, every_option(preset), options, secrets)
+    checked = kind.check(values, preset, forbidden_roots)
     if kind.check_secrets is not None:
         kind.check_secrets(checked, secrets)
     return MappingProxyType(check_wrappers(checked, secrets))
 
 
-def _refuse_unknown(
-    options: Mapping[str, str], secrets: Mapping[str, Secret], known: Mapping[str, Option], preset: Preset
-) -> None:
-    for name in (*options, *secrets):
-        if name not in known:
-            shown = ", ".join(n for n in known if n not in preset.hidden)
-            raise InvalidInput(name, f"{preset.label} has no option “{name}”.", remedy=f"Known: {shown}.")
-    for name in options:
-        if known[name].secret:
-            raise InvalidInput(name, f"“{known[name].label}” is a secret and is not given among the options.")
-    for name in secrets:
-        if not known[name].secret:
-            raise InvalidInput(name, f"“{known[name].label}” is not a secret.")
-
-
-def _typed(option: Option, text: str) -> str:
-    """One value, trimmed and of its type."""
-    value = text.strip() or option.default
-    if not value:
-        if option.required:
-            raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
-        return "false" if option.type is OptionType.BOOLEAN else ""
-    if len(value) > _LONGEST:
-        raise InvalidInput(option.name, f"“{option.label}” is longer than {_LONGEST:,} characters.")
-    if option.type is not OptionType.MULTILINE and any(ord(c) < 32 or ord(c) == 127 for c in value):
-        raise InvalidInput(option.name, f"“{option.label}” holds control characters or line breaks.")
-    if option.type is OptionType.BOOLEAN:
-        return _boolean(option, value)
-    if option.type is OptionType.CHOICE and value not in {choice for choice, _ in option.choices}:
-        allowed = ", ".join(f"“{choice}”" for choice, _ in option.choices)
-        raise InvalidInput(
-            option.name, f"“{value}” is not a choice for “{option.label}”.", remedy=f"Choose {allowed}."
-        )
-    return value
-
-
-def _boolean(option: Option, value: str) -> str:
-    if value.lower() in ("true", "on", "yes", "1"):
-        return "true"
-    if value.lower() in ("false", "off", "no", "0"):
-        return "false"
-    raise InvalidInput(option.name, f"“{option.label}” is either “true” or “false”.")
-
-
-def _decided(option: Option, given: str, values: Mapping[str, str]) -> str:
-    """What the preset says for a hidden option, its placeholders filled from the visible ones."""
-    pattern = option.default
-    names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name]
-    # Stored options hold the endpoint of *before* an edit; anything else was typed and must not be ignored.
-    earlier = "".join(
-        re.escape(text) + ("" if name is None else "[A-Za-z0-9.-]*")
-        for text, name, _, _ in string.Formatter().parse(pattern)
-    )
-    if given and not re.fullmatch(earlier, given):
-        raise InvalidInput(
-            option.name,
-            f"“{option.label}” is decided by the provider and cannot be set.",
-            remedy="Choose “Any S3-compatible” to set everything yourself.",
-        )
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9.-]*", values[name]):
-            raise InvalidInput(name, f"“{values[name]}” holds more than letters, digits, dots and hyphens.")
-    return pattern.format_map(values)
-
-
-def _check_secret(option: Option, secret: Secret | None) -> None:
-    if not secret:
-        if option.required:
-            raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
-        return
-    plain = secret.reveal()
-    machine_made = option.form in (SecretForm.KEY, SecretForm.ADDRESS)
-    if not machine_made:
-        _check_typed_secret(option, plain)
-    elif plain != plain.strip() or any(ord(c) < 32 or ord(c) == 127 for c in plain):
-        raise InvalidInput(
-            option.name,
-            f"“{option.label}” begins or ends with a space, or holds a line break.",
-            remedy="Copy it again, without what stands around it.",
-        )
-    if len(plain) > _LONGEST or (machine_made and not plain.isascii()):
-        raise InvalidInput(
-            option.name, f"“{option.label}” does not look like a key.", remedy="Copy it again."
-        )
-
-
-def _check_typed_secret(option: Option, plain: str) -> None:
-    lines = "\r\n\t" if option.form is SecretForm.TEXT else ""
-    if any((ord(c) < 32 and c not in lines) or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in plain):
-        raise InvalidInput(
-            option.name, f"“{option.label}” holds control characters or line breaks.", remedy="Type it again."
-        )
-
-
-def guarding(preset: str) -> frozenset[str]:
+def guarding(preset: Preset) -> frozenset[str]:
     """The options, hidden ones included, whose change demands every secret again."""
-    return frozenset(option.name for option in _all(find_preset(preset)) if option.guards_secret)
+    return frozenset(option.name for option in every_option(preset) if option.guards_secret)
 
 
 def summary(driver: str, options: Options) -> str:

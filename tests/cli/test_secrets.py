@@ -9,12 +9,17 @@ import pytest
 
 from dashboard.cli import values
 from dashboard.errors import InvalidInput
-from dashboard.services.backends.drafts import specs
+from dashboard.storage.options import Option
+from dashboard.storage.registry import every_option, find_preset
 from tests.cli.conftest import Cli
 
 SECRET = "wJalrXUtnFEMI-canary-K7MDENG"
 S3 = ("--preset", "s3", "--option", "endpoint=http://127.0.0.1:9", "--option", "region=us-east-1")
 S3 = (*S3, "--option", "bucket=media", "--option", "access_key_id=AKIAEXAMPLE00000")
+
+
+def known(preset: str) -> tuple[Option, ...]:
+    return every_option(find_preset(preset))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +78,10 @@ def test_asking_needs_a_terminal(untouched: Cli) -> None:
 def test_a_secret_of_several_lines_comes_from_a_file_and_is_not_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "id_ed25519"
     path.write_text("-----BEGIN\nline\n-----END\n")
-    given = values.secrets_from([f"private_key=file:{path}"], specs("sftp"))
+    given = values.secrets_from([f"private_key=file:{path}"], known("sftp"))
     assert given["private_key"].reveal() == path.read_text().rstrip()
     with pytest.raises(InvalidInput, match="several lines"):
-        values.secrets_from(["private_key"], specs("sftp"))
+        values.secrets_from(["private_key"], known("sftp"))
 
 
 def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
@@ -85,23 +90,23 @@ def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     for path in (large, binary):
         with pytest.raises(InvalidInput):
-            values.secrets_from([f"secret_access_key=file:{path}"], specs("s3"))
+            values.secrets_from([f"secret_access_key=file:{path}"], known("s3"))
 
 
 def test_a_certificate_comes_from_a_file_and_other_options_do_not(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("-----BEGIN CERTIFICATE-----\n")
-    given = values.options_from([f"ca_certificate=file:{path}", f"prefix=file:{path}"], specs("s3"))
+    given = values.options_from([f"ca_certificate=file:{path}", f"prefix=file:{path}"], known("s3"))
     assert given == {"ca_certificate": path.read_text(), "prefix": f"file:{path}"}
 
 
 def test_the_same_name_twice_is_refused() -> None:
     with pytest.raises(InvalidInput, match="twice"):
-        values.options_from(["bucket=a", "bucket=b"], specs("s3"))
+        values.options_from(["bucket=a", "bucket=b"], known("s3"))
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:
-    assert values.options_from(["prefix=a=b"], specs("s3")) == {"prefix": "a=b"}
+    assert values.options_from(["prefix=a=b"], known("s3")) == {"prefix": "a=b"}
 
 
 @pytest.mark.parametrize("text", ["", "\n"])

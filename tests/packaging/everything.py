@@ -153,7 +153,7 @@ def form(preset: str, folder: Path, port: int, more: Mapping[str, str]) -> dict[
     values = {**typed(preset, folder, port), **more}
     hidden = {**secrets_of(preset, port), **more}
     fields = {"preset": preset, "name": f"a-{preset.replace('_', '-')}"}
-    for option in options_of(preset):
+    for option in options_of(PRESETS[preset]):
         if option.secret:
             if option.name in hidden:
                 fields[f"secret.{option.name}"] = hidden[option.name]

@@ -68,7 +68,7 @@ def test_every_preset_names_only_options_its_driver_has(name: str) -> None:
 
 
 def test_the_form_uses_the_providers_words() -> None:
-    labels = {o.name: o.label for o in options_of("b2")}
+    labels = {o.name: o.label for o in options_of(find_preset("b2"))}
     assert labels["access_key_id"] == "keyID"
     assert labels["secret_access_key"] == "applicationKey"
     assert "endpoint" not in labels
@@ -76,9 +76,9 @@ def test_the_form_uses_the_providers_words() -> None:
 
 def test_what_decides_where_the_secret_goes_is_guarded() -> None:
     assert {"endpoint", "region", "account_id", "jurisdiction", "tls_verify", "ca_certificate"} <= guarding(
-        "r2"
+        find_preset("r2")
     )
-    assert "bucket" not in guarding("r2")
+    assert "bucket" not in guarding(find_preset("r2"))
 
 
 def test_changing_the_region_moves_the_endpoint_with_it() -> None:

@@ -12,9 +12,10 @@ import pytest
 import trustme
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.checks.typed import check_secret
 from dashboard.storage.net.addresses import address_refusal, host_refusal
 from dashboard.storage.options import Option, OptionType, SecretForm
-from dashboard.storage.registry import _check_secret, build, check_options, options_of, summary
+from dashboard.storage.registry import PRESETS, build, check_options, every_option, summary
 from dashboard.storage.types import Secret
 
 SECRETS = {"secret_access_key": Secret("s3cr3t")}
@@ -203,7 +204,7 @@ def test_secrets_are_required_trimmed_and_never_shown() -> None:
 def test_each_form_of_secret_has_its_own_check() -> None:
     def accepts(form: SecretForm, value: str) -> bool:
         try:
-            _check_secret(Option("key", "Key", OptionType.SECRET, form=form), Secret(value))
+            check_secret(Option("key", "Key", OptionType.SECRET, form=form), Secret(value))
         except InvalidInput:
             return False
         return True
@@ -282,8 +283,8 @@ def test_a_summary_tells_backends_apart() -> None:
 
 
 def test_options_of_a_preset_have_unique_names() -> None:
-    for preset in ("local", "aws", "r2", "s3"):
-        names = [o.name for o in options_of(preset)]
+    for preset in PRESETS.values():
+        names = [o.name for o in every_option(preset)]
         assert len(names) == len(set(names))
 
 

@@ -18,8 +18,8 @@ from tests.web.conftest import ADMIN, SECRET, Browser, Console, add_bucket, set_
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_a_provider_asks_only_for_its_own_options_in_its_own_words(admin: Browser, preset: str) -> None:
     page = admin.get(f"/backends/new?preset={preset}").text
-    shown = {o.name for o in options_of(preset)}
-    for option in options_of(preset):
+    shown = {o.name for o in options_of(PRESETS[preset])}
+    for option in options_of(PRESETS[preset]):
         assert f'name="{"secret" if option.secret else "option"}.{option.name}"' in page
     for hidden in PRESETS[preset].hidden - shown:
         assert f'name="option.{hidden}"' not in page

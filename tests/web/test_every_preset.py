@@ -145,7 +145,7 @@ class Form:
             self.monkeypatch.setitem(PRESETS[place.preset].defaults, "endpoint", address)
         typed = {**place.options, **trouble.options}
         fields = {"preset": place.preset, "name": self.name}
-        for option in options_of(place.preset):
+        for option in options_of(PRESETS[place.preset]):
             value = typed.pop(option.name, option.default)
             if not option.secret and not (option.type is OptionType.BOOLEAN and value != "true"):
                 fields[f"option.{option.name}"] = value

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.registry import options_of
 from tests.storage import shelf
 from tests.web.conftest import Browser, Console
 
@@ -26,7 +25,6 @@ def test_its_backends_outlive_the_package(admin: Browser, console: Console, tmp_
             assert admin.get(page).status_code == 200, page
     finally:
         shelf.uninstall(tmp_path / "site", "stowage_shelf")
-        options_of.cache_clear()
     for page in PAGES:
         assert admin.get(page).status_code == 200, page
     with pytest.raises(InvalidInput, match="no driver “shelf”"):
@@ -47,4 +45,3 @@ def test_a_broken_package_is_one_sentence_in_the_console(admin: Browser, tmp_pat
         assert admin.get("/backends").status_code == 200
     finally:
         shelf.uninstall(tmp_path / "site", "odd_driver")
-        options_of.cache_clear()

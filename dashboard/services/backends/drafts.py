@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends.values import Draft, Resolved, Stored
@@ -11,7 +11,7 @@ from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import refuse_unreadable
 from dashboard.storage.drivers.local.policy import FolderPolicy
-from dashboard.storage.options import Option, OptionType
+from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.recipients import differing, sent_nowhere
 from dashboard.storage.registry import find_preset
 from dashboard.storage.types import Secret
@@ -20,8 +20,6 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 Opener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
 """Opens the named secrets of a saved backend."""
-
-_PLACE = frozenset({"bucket", "container", "prefix", "root"})
 
 
 def check_name(name: str) -> str:
@@ -51,30 +49,25 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: 
     _refuse_no_text(draft.options)
     typed = {name: secret for name, secret in draft.secrets.items() if secret}
     kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
-    kept &= {option.name for option in specs(draft.preset)}
+    known = registry.every_option(preset)
+    kept &= {option.name for option in known}
     if stored is not None:
-        _refuse_another_key(stored, draft.preset, typed, open_secrets)
+        _refuse_another_key(stored, known, typed, open_secrets)
         check_edit = registry.driver_type(stored.driver).check_edit
         if check_edit is not None:
             check_edit(stored.options, draft.options)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
-    options = registry.check_options(draft.preset, draft.options, secrets, forbidden_roots=folders.own)
-    for option in specs(draft.preset):
+    options = registry.check_options(preset, draft.options, secrets, forbidden_roots=folders.own)
+    for option in known:
         if option.type is OptionType.PATH and options.get(option.name):
             folders.check(option.name, options[option.name])
     if stored is not None:
         refuse_unreadable(stored.options, options)
     if stored is not None and kept:
-        _demand_again(stored, draft.preset, options, kept)
-    return Resolved(draft.name, preset.driver, draft.preset, options, secrets, frozenset(typed), stored)
-
-
-def specs(preset: str) -> tuple[Option, ...]:
-    """Every option of the preset's driver, those it hides included."""
-    chosen = find_preset(preset)
-    return chosen.extra + registry.driver_type(chosen.driver).options
+        _demand_again(stored, preset, options, kept)
+    return Resolved(draft.name, preset, options, secrets, frozenset(typed), stored)
 
 
 def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
@@ -84,9 +77,9 @@ def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
     return {option.name: option.default for option in known if not option.secret} | dict(options)
 
 
-def moved(stored: Stored, preset: str, options: Mapping[str, str]) -> tuple[str, ...]:
+def moved(stored: Stored, preset: Preset, options: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the changed options that decide which objects this backend means."""
-    place = _PLACE | {option.name for option in specs(preset) if option.place}
+    place = frozenset(option.name for option in registry.every_option(preset) if option.place)
     return _changed(stored, options, place | _guards(stored, preset))
 
 
@@ -96,10 +89,10 @@ def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _refuse_another_key(
-    stored: Stored, preset: str, typed: Mapping[str, Secret], open_secrets: Opener
+    stored: Stored, known: Sequence[Option], typed: Mapping[str, Secret], open_secrets: Opener
 ) -> None:
     """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
-    sealing = [option for option in specs(preset) if option.seals_objects and option.name in typed]
+    sealing = [option for option in known if option.seals_objects and option.name in typed]
     for option in sealing:
         if option.name not in stored.tokens:
             continue
@@ -112,8 +105,9 @@ def _refuse_another_key(
             )
 
 
-def _demand_again(stored: Stored, preset: str, options: Mapping[str, str], kept: frozenset[str]) -> None:
-    labels = {option.name: option.label for option in (*specs(stored.preset), *specs(preset))}
+def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], kept: frozenset[str]) -> None:
+    known = (*registry.every_option(find_preset(stored.preset)), *registry.every_option(preset))
+    labels = {option.name: option.label for option in known}
     for secret in sorted(kept):
         others = differing(from_text(stored.sent_to[secret]), stored.driver, options, secret)
         if not others or sent_nowhere(options, secret):
@@ -138,8 +132,8 @@ def _refuse_no_text(options: Mapping[str, str]) -> None:
             ) from None
 
 
-def _guards(stored: Stored, preset: str) -> frozenset[str]:
-    return registry.guarding(stored.preset) | registry.guarding(preset)
+def _guards(stored: Stored, preset: Preset) -> frozenset[str]:
+    return registry.guarding(find_preset(stored.preset)) | registry.guarding(preset)
 
 
 def _changed(stored: Stored, options: Mapping[str, str], names: frozenset[str]) -> tuple[str, ...]:

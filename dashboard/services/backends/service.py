@@ -20,7 +20,7 @@ from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog, redacted
 from dashboard.services.backends.cache_folders import CacheFolders
 from dashboard.services.backends.circuits import Circuits
-from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve, specs
+from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve
 from dashboard.services.backends.drivers import DriverCache
 from dashboard.services.backends.queries import MOST_FALLBACK, BackendQueries, info, named
 from dashboard.services.backends.status import Badge, Status, forget
@@ -84,7 +84,7 @@ class Backends(BackendQueries):
         row = Backend(
             name=resolved.name,
             driver=resolved.driver,
-            preset=resolved.preset,
+            preset=resolved.preset.name,
             options=dict(resolved.options),
             active=active,
             created_at=now,
@@ -96,7 +96,8 @@ class Backends(BackendQueries):
         session.flush()
         self._store_secrets(session, row, resolved)
         _look_soon(session, row.id)
-        detail = redacted(specs(resolved.preset), {k: v for k, v in resolved.options.items() if v})
+        set_options = {name: value for name, value in resolved.options.items() if value}
+        detail = redacted(registry.every_option(resolved.preset), set_options)
         self._audit.record(
             session, actor, "backend.add", row.name, preset=row.preset, **_prefixed(detail, resolved.typed)
         )
@@ -138,7 +139,7 @@ class Backends(BackendQueries):
                 refuse_waiting(session, row, "moved")
             refuse_stranding(session, row, stored.options, resolved.options)
             self._audit_edit(session, actor, stored, resolved, draft.cleared)
-            row.name, row.preset, row.options = resolved.name, resolved.preset, dict(resolved.options)
+            row.name, row.preset, row.options = resolved.name, resolved.preset.name, dict(resolved.options)
             row.version += 1
             row.updated_at = time.time()
             for secret in [s for s in row.secrets if s.name in draft.cleared - resolved.typed]:
@@ -321,7 +322,7 @@ class Backends(BackendQueries):
     ) -> None:
         names = changes(stored, resolved.options)
         detail = redacted(
-            specs(resolved.preset),
+            registry.every_option(resolved.preset),
             {n: f"{stored.options.get(n, '')} → {resolved.options.get(n, '')}" for n in names},
         )
         extra = {"renamed_to": resolved.name} if resolved.name != stored.name else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.services.backends.status import Status
+from dashboard.storage.options import Preset
 from dashboard.storage.types import Secret
 
 
@@ -91,9 +92,13 @@ class Resolved:
     """A checked draft. ``secrets``: all that the driver gets; ``typed``: which of them are new."""
 
     name: str
-    driver: str
-    preset: str
+    preset: Preset
     options: Mapping[str, str]
     secrets: Mapping[str, Secret]
     typed: frozenset[str]
     stored: Stored | None = None
+
+    @property
+    def driver(self) -> str:
+        """The driver's name."""
+        return self.preset.driver

@@ -12,10 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver
 from dashboard.storage.types import EMPTY, Secret
+
+if TYPE_CHECKING:
+    from dashboard.storage.driver_types import DriverType
+    from dashboard.storage.options import Preset
 
 Value = str | bool | int | os.PathLike[str] | Secret
 """What an option may be given as. Numbers and booleans are what they are in text."""
@@ -26,49 +31,54 @@ _LARGEST = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A backend as somebody wrote it down: a preset or a driver, its options, its secrets. Prints no
-    secret."""
+    """A backend as somebody wrote it down: a preset or a driver without one, its options, its secrets. Prints
+    no secret."""
 
-    kind: str
+    driver: DriverType
+    preset: Preset | None
     options: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[str, Secret] = field(default_factory=lambda: _NO_SECRETS)
+
+    @property
+    def kind(self) -> str:
+        """The preset's name, or that of a driver without presets."""
+        return self.preset.name if self.preset is not None else self.driver.name
 
     def check(self) -> None:
         """Raise ``InvalidInput`` naming the option that cannot be used, or would be of no effect without a
         console. Loads no driver."""
         from dashboard.storage.checks.wrappers import refuse_without_console
 
-        refuse_without_console(self._checked()[1], self.secrets)
+        refuse_without_console(self._checked(), self.secrets)
 
     def build(self) -> Driver:
         """Make the driver. No network call. Raises as :meth:`check`."""
         from dashboard.storage.registry import build
 
         self.check()
-        driver, options = self._checked()
-        return build(driver, options, self.secrets)
+        return build(self.driver.name, self._checked(), self.secrets)
 
-    def _checked(self) -> tuple[str, Mapping[str, str]]:
-        """The driver's name and all of its options."""
-        from dashboard.storage.registry import PRESETS, check_options
+    def _checked(self) -> Mapping[str, str]:
+        """All options of the driver."""
+        from dashboard.storage.registry import check_options
 
-        if self.kind in PRESETS:
-            return PRESETS[self.kind].driver, check_options(self.kind, self.options, self.secrets)
+        if self.preset is not None:
+            return check_options(self.preset, self.options, self.secrets)
         # Drivers without a preset, such as “memory”, take no options.
         for name in (*self.options, *self.secrets):
             raise InvalidInput(name, f"“{self.kind}” has no option “{name}”.")
-        return self.kind, {}
+        return {}
 
 
 def describe(kind: str, options: Mapping[str, object]) -> Described:
     """Sort options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
-    from dashboard.storage.registry import DRIVERS, PRESETS, driver_type
+    from dashboard.storage.registry import DRIVERS, PRESETS
 
-    if kind not in PRESETS and kind not in DRIVERS:
+    preset = PRESETS.get(kind)
+    driver = DRIVERS.get(preset.driver if preset is not None else kind)
+    if driver is None:
         known = ", ".join(dict.fromkeys((*PRESETS, *DRIVERS)))
         raise InvalidInput("driver", f"There is no driver or preset “{kind}”.", remedy=f"Known: {known}.")
-    preset = PRESETS.get(kind)
-    driver = driver_type(preset.driver if preset is not None else kind)
     hidden = {option.name for option in driver.options if option.secret}
     plain: dict[str, str] = {}
     secrets: dict[str, Secret] = {}
@@ -77,7 +87,7 @@ def describe(kind: str, options: Mapping[str, object]) -> Described:
             secrets[name] = value if isinstance(value, Secret) else Secret(_text(name, value))
         else:
             plain[name] = _text(name, value)
-    return Described(kind, MappingProxyType(plain), MappingProxyType(secrets))
+    return Described(driver, preset, MappingProxyType(plain), MappingProxyType(secrets))
 
 
 def _text(name: str, value: object) -> str:

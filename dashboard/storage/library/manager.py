@@ -172,7 +172,7 @@ class Storage(Operations):
         The same in every process where all backends were configured with the same options. No secret."""
         with self._lock:
             described = dict(self._described)
-        if self._resolve is not _unknown or any(each.kind == "memory" for each in described.values()):
+        if self._resolve is not _unknown or any(each.driver.in_process for each in described.values()):
             return ("stowage", self._identity)
         plain = [(name, each.kind, *sorted(each.options.items())) for name, each in sorted(described.items())]
         return ("stowage", self._default if isinstance(self._default, str) else "", *plain)

@@ -29,9 +29,10 @@ class BackendForm(Page):
     @route("/backends/new", Permission.CONFIGURE)
     def new(self) -> str:
         """The provider cards; with ``preset``, the fields of that provider."""
-        preset = request.args.get("preset", "")
-        if not preset:
+        name = request.args.get("preset", "")
+        if not name:
             return str(self.render("admin/backend_form.html", form=None, providers=fields.providers()))
+        preset = find_preset(name)
         taken = frozenset(b.name for b in services().backends.choices())
         return self._page(fields.form(preset, name=fields.suggested_name(preset, taken)))
 
@@ -52,7 +53,7 @@ class BackendForm(Page):
     def edit(self, name: str) -> str:
         """The form of a saved backend, without its secrets."""
         backend = services().backends.get(name)
-        return self._page(fields.form(backend.preset, backend=backend))
+        return self._page(fields.form(find_preset(backend.preset), backend=backend))
 
     @route("/backend/<name>/edit", Permission.CONFIGURE, methods=("POST",))
     def save(self, name: str) -> Response:
@@ -97,8 +98,7 @@ def _start_test_if_draft_passed(name: str) -> str | None:
 
 def submitted_form(error: StowageError | None = None) -> fields.Form:
     """Rebuild the form from the request. Raises ``InvalidInput`` or kind ``not_found``."""
-    preset = request.form.get("preset", "")
-    find_preset(preset)
+    preset = find_preset(request.form.get("preset", ""))
     existing = request.form.get("existing", "")
     return fields.form(
         preset,

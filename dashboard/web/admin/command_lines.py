@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 
 from dashboard.services.backends.service import BackendInfo
-from dashboard.storage.registry import options_shown
+from dashboard.storage.registry import PRESETS, options_of
 
 
 def add_command(backend: BackendInfo) -> str:
     """Return the command that adds this backend to another console."""
     words = ["stowage", "backend", "add", backend.name, "--preset", backend.preset]
     secrets = []
-    for option in options_shown(backend.preset):
+    preset = PRESETS.get(backend.preset)
+    for option in options_of(preset) if preset is not None else ():
         if option.secret:
             if backend.secrets.get(option.name):
                 secrets += ["--secret", f"{option.name}=env:{option.name.upper()}"]

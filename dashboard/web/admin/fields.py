@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from dashboard.errors import StowageError
 from dashboard.services.backends.service import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
-from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of, options_shown
+from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of
 from dashboard.storage.types import Secret
 from dashboard.web.expired_form import SECRET_PREFIX
 from dashboard.web.numbers import parse_integer
@@ -119,7 +119,7 @@ class Form:
 
 
 def form(
-    preset: str,
+    preset: Preset,
     *,
     name: str = "",
     values: Mapping[str, str] | None = None,
@@ -127,15 +127,12 @@ def form(
     version: int | None = None,
     error: StowageError | None = None,
 ) -> Form:
-    """Build the form of a provider, filled with what was typed or what is stored.
-
-    Raises ``InvalidInput`` if the preset is unknown.
-    """
-    chosen, options = find_preset(preset), options_of(preset)
+    """Build the form of a provider, filled with what was typed or what is stored."""
+    options = options_of(preset)
     submitted = dict(values) if values is not None else dict(backend.options if backend else {})
     filled = {o.name: submitted.get(o.name, o.default) for o in options if not o.secret}
-    preview = _endpoint_preview(chosen, filled)
-    preview_field = _preview_field(chosen, options) if preview else ""
+    preview = _endpoint_preview(preset, options, filled)
+    preview_field = _preview_field(preset, options) if preview else ""
     known = {o.name for o in options}
     fields = tuple(
         Field(
@@ -150,7 +147,7 @@ def form(
         for option in options
     )
     return Form(
-        preset=chosen,
+        preset=preset,
         name=name or (backend.name if backend else ""),
         existing=backend.name if backend else None,
         version=version if version is not None else (backend.version if backend else None),
@@ -160,7 +157,7 @@ def form(
     )
 
 
-def typed_options(preset: str, form: MultiDict[str, str]) -> dict[str, str]:
+def typed_options(preset: Preset, form: MultiDict[str, str]) -> dict[str, str]:
     """Read the options of a request, except secrets; an unchecked box is ``false``."""
     found: dict[str, str] = {}
     for option in options_of(preset):
@@ -176,7 +173,7 @@ def typed_options(preset: str, form: MultiDict[str, str]) -> dict[str, str]:
 
 def draft(form: MultiDict[str, str]) -> Draft:
     """Read a draft of a backend. Secrets are wrapped here, by the first code that sees them."""
-    preset = form.get("preset", "")
+    preset = find_preset(form.get("preset", ""))
     secrets = {
         option.name: Secret(form[SECRET_PREFIX + option.name])
         for option in options_of(preset)
@@ -184,7 +181,7 @@ def draft(form: MultiDict[str, str]) -> Draft:
     }
     return Draft(
         name=form.get("name", "").strip()[:_MAX_NAME_LENGTH],
-        preset=preset,
+        preset=preset.name,
         options=typed_options(preset, form),
         secrets=secrets,
         existing=form.get("existing") or None,
@@ -194,9 +191,15 @@ def draft(form: MultiDict[str, str]) -> Draft:
 
 
 def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
-    """Return label and value of every option that is set; of secrets only the last characters."""
+    """Return label and value of every option that is set; of secrets only the last characters.
+
+    Nothing if the driver is no longer installed.
+    """
+    preset = PRESETS.get(backend.preset)
+    if preset is None:
+        return ()
     rows = []
-    for option in options_shown(backend.preset):
+    for option in options_of(preset):
         if option.secret:
             ends = backend.secrets.get(option.name)
             if ends is not None and (ends or option.required):
@@ -205,8 +208,7 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
         value = backend.options.get(option.name, "")
         if value and (not option.advanced or value != option.default):
             rows.append((option.label, _display_value(option, value)))
-    preset = PRESETS.get(backend.preset)
-    if preset is not None and "endpoint" in preset.hidden and backend.options.get("endpoint"):
+    if "endpoint" in preset.hidden and backend.options.get("endpoint"):
         rows.append(("Endpoint", backend.options["endpoint"]))
     return tuple(rows)
 
@@ -227,18 +229,20 @@ def providers() -> tuple[Card, ...]:
     return tuple(Card(each.name, each.label, driver_type(each.driver).icon) for each in PRESETS.values())
 
 
-def suggested_name(preset: str, taken: frozenset[str]) -> str:
+def suggested_name(preset: Preset, taken: frozenset[str]) -> str:
     """Suggest a name that is not taken."""
-    stem = re.sub(r"[^a-z0-9]+", "-", find_preset(preset).name).strip("-")
+    stem = re.sub(r"[^a-z0-9]+", "-", preset.name).strip("-")
     return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 1000))) if n not in taken)
 
 
-def _endpoint_preview(preset: Preset, filled: Mapping[str, str]) -> EndpointPreview | None:
+def _endpoint_preview(
+    preset: Preset, options: tuple[Option, ...], filled: Mapping[str, str]
+) -> EndpointPreview | None:
     template = preset.defaults.get("endpoint", "")
     if "endpoint" not in preset.hidden or "{" not in template:
         return None
     names = _names(template)
-    choices = {o.name for o in options_of(preset.name) if o.type is OptionType.CHOICE}
+    choices = {o.name for o in options if o.type is OptionType.CHOICE}
     text = template.format_map({n: filled.get(n) or ("" if n in choices else "…") for n in names})
     return EndpointPreview(template, text)
 

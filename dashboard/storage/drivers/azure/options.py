@@ -27,7 +27,7 @@ AZURE_OPTIONS = (
         guards_secret=True,
         hint="Its name, 3 to 24 small letters and digits; the first part of the account's address.",
     ),
-    Option("container", "Container", required=True, placeholder="media"),
+    Option("container", "Container", required=True, placeholder="media", place=True),
     Option(
         "credential",
         "Account key, SAS token or connection string",
@@ -39,6 +39,7 @@ AZURE_OPTIONS = (
         "prefix",
         "Folder inside the container",
         advanced=True,
+        place=True,
         placeholder="media/",
         hint="Stowage then sees and writes only keys that begin with it.",
     ),

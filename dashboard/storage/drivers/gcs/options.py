@@ -16,7 +16,7 @@ from dashboard.storage.types import Secret
 GOOGLE = "https://storage.googleapis.com"
 
 GCS_OPTIONS = (
-    Option("bucket", "Bucket", required=True, placeholder="my-bucket"),
+    Option("bucket", "Bucket", required=True, placeholder="my-bucket", place=True),
     Option(
         "credential",
         "Service account key",
@@ -29,6 +29,7 @@ GCS_OPTIONS = (
         "prefix",
         "Folder inside the bucket",
         advanced=True,
+        place=True,
         placeholder="media/",
         hint="Stowage then sees and writes only keys that begin with it.",
     ),

@@ -17,6 +17,7 @@ LOCAL_OPTIONS = (
         label="Folder",
         type=OptionType.PATH,
         required=True,
+        place=True,
         placeholder="/srv/files",
         hint="An absolute path on the machine Stowage runs on. Everything below it is this backend.",
     ),

@@ -41,7 +41,7 @@ S3_OPTIONS = (
         guards_secret=True,
         hint="Signatures are made for it; servers without regions usually take “us-east-1”.",
     ),
-    Option("bucket", "Bucket", required=True, placeholder="my-bucket"),
+    Option("bucket", "Bucket", required=True, placeholder="my-bucket", place=True),
     Option("access_key_id", "Access key ID", required=True),
     Option("secret_access_key", "Secret access key", _T.SECRET, required=True),
     Option(
@@ -55,6 +55,7 @@ S3_OPTIONS = (
         "prefix",
         "Folder inside the bucket",
         advanced=True,
+        place=True,
         placeholder="media/",
         hint="Stowage then sees and writes only keys that begin with it.",
     ),

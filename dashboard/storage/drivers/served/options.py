@@ -39,6 +39,7 @@ def root_option() -> Option:
     return Option(
         "root",
         "Folder",
+        place=True,
         placeholder="/srv/files",
         hint="Everything below it is this backend. A path without “/” in front begins in the folder you "
         "land in after signing in; blank is that folder itself.",

@@ -42,6 +42,7 @@ VERCEL_OPTIONS = (
         "prefix",
         "Folder inside the store",
         advanced=True,
+        place=True,
         placeholder="media/",
         hint="Stowage then sees and writes only keys that begin with it.",
     ),

@@ -24,6 +24,7 @@ WEBDAV_OPTIONS = (
     Option(
         "prefix",
         "Folder",
+        place=True,
         placeholder="media/",
         hint="Below the address; blank for everything there. Stowage then sees and writes only this folder.",
     ),

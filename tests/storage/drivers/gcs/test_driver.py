@@ -28,7 +28,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.registry import build, check_options, guarding, summary
+from dashboard.storage.registry import build, check_options, find_preset, guarding, summary
 from dashboard.storage.types import Attributes, Secret, Written
 from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
@@ -157,7 +157,7 @@ def test_the_machines_identity_is_chosen_on_purpose_and_shown_to_google_alone() 
         with pytest.raises(InvalidInput) as caught:
             check_options("gcs", ambient | {"endpoint": endpoint})
         assert caught.value.subject == "endpoint"
-    assert {"sign_in", "endpoint", "tls_verify"} <= guarding("gcs")
+    assert {"sign_in", "endpoint", "tls_verify"} <= guarding(find_preset("gcs"))
 
 
 def test_public_google_needs_no_endpoint() -> None:

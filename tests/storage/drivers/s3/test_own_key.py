@@ -358,8 +358,8 @@ def test_the_key_travels_only_where_nobody_listens() -> None:
 
 def test_it_is_offered_where_the_provider_has_it() -> None:
     offered = {}
-    for name in (name for name, preset in PRESETS.items() if preset.driver == "s3"):
-        shown = {option.name: option for option in options_of(name)}
+    for name, preset in ((name, preset) for name, preset in PRESETS.items() if preset.driver == "s3"):
+        shown = {option.name: option for option in options_of(preset)}
         offered[name] = {choice for choice, _ in shown["sse"].choices} if "sse" in shown else set()
         assert ("sse_customer_key" in shown) == ("SSE-C" in offered[name])
         assert ("sse_kms_key_id" in shown) == ("aws:kms" in offered[name])

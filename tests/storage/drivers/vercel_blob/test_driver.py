@@ -11,7 +11,7 @@ from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
 from dashboard.storage.errors import Changed, Exists, InvalidKey, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
-from dashboard.storage.registry import build, check_options, guarding, summary
+from dashboard.storage.registry import build, check_options, find_preset, guarding, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.drivers import vercel_at
 from tests.servers.faults import FaultProxy
@@ -95,7 +95,7 @@ def test_vercel_itself_needs_no_endpoint() -> None:
     assert isinstance(driver, VercelBlobDriver)
     assert driver.address() == ("vercel.com", 443, True)
     assert driver.url("ä b") == "https://abc123.public.blob.vercel-storage.com/a/%C3%A4%20b"
-    assert "endpoint" in guarding("vercel_blob")
+    assert "endpoint" in guarding(find_preset("vercel_blob"))
     driver.close()
 
 

@@ -37,8 +37,12 @@ MOST_MODULES = 20
 
 # One file, or one small family of files, for each vendor's SDK.
 VENDORS = {
-    "boto3": set(),
-    "botocore": {"storage/drivers/s3/signing.py", "storage/wrappers/cdn/purging.py"},
+    "boto3": {"storage/drivers/s3/credentials/boto.py"},
+    "botocore": {
+        "storage/drivers/s3/credentials/boto.py",
+        "storage/drivers/s3/signing.py",
+        "storage/wrappers/cdn/purging.py",
+    },
     "ftplib": {f"storage/drivers/ftp/{part}.py" for part in ("errors", "line", "session", "transfers")},
     "google": {"storage/drivers/gcs/tokens.py"},
     "google_crc32c": {"storage/drivers/gcs/digests.py"},

@@ -9,11 +9,13 @@ import base64
 import hashlib
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from dashboard.storage.drivers.s3.credentials.policy import SignedIn
 from dashboard.storage.drivers.s3.errors import ERRORS, Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers.s3.place import IDLE_SECONDS, Place
 from dashboard.storage.drivers.s3.signing import Signer, presigned
@@ -65,7 +67,8 @@ class SignedClient:
         self._opened: Exchange | None = None
         host, port = place.server
         self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
-        self._signer = Signer(place, self.host)
+        self.signed_in = SignedIn(place.sign_in, place.endpoint, secure=place.tls and place.tls_verify)
+        self._signer = Signer(self.signed_in.keys, place.region, self.host)
         self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
 
     def scene(self, operation: str, key: str = "") -> Scene:
@@ -164,7 +167,16 @@ class SignedClient:
     ) -> str:
         """The address of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-        return presigned(self.place, method, self._origin + self._target(full, {}), headers, seconds)
+        url = self._origin + self._target(full, {})
+        keys = self.signed_in.keys()
+        return presigned(keys, self.place.region, method, url, headers=headers, seconds=seconds)
+
+    def longest_link(self, seconds: int) -> int:
+        """For how many seconds a link can be good that was asked for ``seconds``: seven days at most, and not
+        longer than the keys it is signed with."""
+        ends = self.signed_in.keys().ends
+        left = LONGEST_LINK if ends is None else int(ends - time.time())
+        return max(min(seconds, LONGEST_LINK, left), 1)
 
     def _target(self, key: str, query: Mapping[str, str]) -> str:
         path = "".join(self._path)

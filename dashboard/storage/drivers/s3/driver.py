@@ -18,8 +18,9 @@ from xml.etree import ElementTree
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.s3 import acl, listing
-from dashboard.storage.drivers.s3.client import LONGEST_LINK, SignedClient, parsed, unreadable
+from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
+from dashboard.storage.drivers.s3.credentials.policy import MachinePolicy
 from dashboard.storage.drivers.s3.deleting import DeletesManyOnS3
 from dashboard.storage.drivers.s3.keys import check, plain
 from dashboard.storage.drivers.s3.labels import LabelsS3Objects
@@ -254,6 +255,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             if error.kind is not Kind.CONFLICT or not self._may_list():
                 raise
 
+    # UsesMachineCredentials
+
+    def keep_credentials_to(self, policy: MachinePolicy) -> None:
+        """Show keys of this machine, from now on, to no other server. Called before the first use."""
+        self._client.signed_in.policy = policy
+
     # Connects
 
     def address(self) -> tuple[str, int, bool]:
@@ -291,7 +298,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         """See ``Links``: a signed GET, good for at most seven days. ``Unsupported`` with SSE-C."""
         self._refuse_for_browsers("temporary url")
         self.check_key(key)
-        return self._client.presigned(self._place.prefix + key, min(max(seconds, 1), LONGEST_LINK))
+        return self._client.presigned(self._place.prefix + key, self._client.longest_link(seconds))
 
     # SetsVisibility
 
@@ -320,7 +327,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self.check_key(key)
         if not plain(self._place.prefix + key):
             raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
-        good_for = min(max(seconds, 1), LONGEST_LINK)
+        good_for = self._client.longest_link(seconds)
         headers = self._place.write_headers()
         if content_type:
             headers["content-type"] = content_type

@@ -10,6 +10,8 @@ from typing import Self
 from urllib.parse import quote, urlsplit
 
 from dashboard.storage.checks.options import sealing_key
+from dashboard.storage.drivers.s3.credentials.policy import is_amazons
+from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
 
@@ -22,9 +24,7 @@ class Place:
 
     endpoint: str
     bucket: str
-    access_key_id: str
-    secret_access_key: Secret
-    session_token: Secret = field(default_factory=lambda: Secret(""))
+    sign_in: SignIn
     region: str = "us-east-1"
     prefix: str = ""
     path_style: bool = True
@@ -47,9 +47,7 @@ class Place:
         return cls(
             endpoint=options["endpoint"].rstrip("/"),
             bucket=options["bucket"],
-            access_key_id=options["access_key_id"],
-            secret_access_key=secrets["secret_access_key"],
-            session_token=secrets.get("session_token") or Secret(""),
+            sign_in=_sign_in(options, secrets),
             region=options.get("region") or "us-east-1",
             prefix=options.get("prefix", ""),
             path_style=options.get("path_style", "true") != "false",
@@ -87,12 +85,12 @@ class Place:
     @property
     def on_aws(self) -> bool:
         """Whether the endpoint is Amazon's own."""
-        return (urlsplit(self.endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return is_amazons(self.endpoint)
 
     @property
     def same_account(self) -> tuple[object, ...]:
         """Equal for two places between which the server itself can copy."""
-        return (self.endpoint, self.region, self.access_key_id, self.secret_access_key, self.session_token)
+        return (self.endpoint, self.region, self.sign_in)
 
     @property
     def etags_are_md5(self) -> bool:
@@ -129,3 +127,24 @@ class Place:
             f"{name}-key": base64.b64encode(key).decode(),
             f"{name}-key-md5": base64.b64encode(hashlib.md5(key, usedforsecurity=False).digest()).decode(),
         }
+
+
+def _sign_in(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> SignIn:
+    """A role is assumed with the typed keys, or with those of this machine where none are typed."""
+    way = options.get("sign_in") or "key"
+    source: Keys | OfMachine = OfMachine(options.get("profile", ""))
+    if way == "key" or (way == "role" and options.get("access_key_id")):
+        token = secrets.get("session_token") or Secret("")
+        source = Keys(options["access_key_id"], secrets["secret_access_key"], token)
+    if way != "role":
+        return source
+    endpoint = options["endpoint"].rstrip("/")
+    sts = Sts(
+        options.get("region") or "us-east-1",
+        "" if is_amazons(endpoint) else endpoint,
+        options.get("tls_verify", "true") != "false",
+        options.get("ca_certificate", ""),
+    )
+    return OfRole(
+        sts, source, options["role_arn"], options.get("external_id", ""), options.get("session_name", "")
+    )

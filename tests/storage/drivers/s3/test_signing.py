@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from dashboard.storage.drivers.s3.client import SignedClient
+from dashboard.storage.drivers.s3.credentials.ways import Keys
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.types import Secret
 
@@ -34,9 +35,7 @@ def test_every_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: st
     place = Place(
         "https://s3.example.com:9000",
         "buc-ket",
-        "AKID",
-        Secret("s3cr3t+/="),
-        session_token=Secret(token),
+        Keys("AKID", Secret("s3cr3t+/="), Secret(token)),
         region="eu-central-1",
         path_style=path_style,
     )
@@ -62,7 +61,7 @@ def test_every_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: st
 
 
 def test_the_signing_key_changes_with_the_day() -> None:
-    signer = SignedClient(Place("http://127.0.0.1", "bucket", "AK", Secret("s")))._signer
+    signer = SignedClient(Place("http://127.0.0.1", "bucket", Keys("AK", Secret("s"))))._signer
     first = signer.signed("GET", "/", {}, now=NOW)
     next_day = signer.signed("GET", "/", {}, now=NOW.replace(day=22))
     assert first["authorization"] != next_day["authorization"]
@@ -72,7 +71,7 @@ def test_the_signing_key_changes_with_the_day() -> None:
 def test_no_token_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     for chatty in ("", "botocore", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=chatty or None)
-    place = Place("http://127.0.0.1", "bucket", "AK", Secret("s"), session_token=Secret("the-session-token"))
+    place = Place("http://127.0.0.1", "bucket", Keys("AK", Secret("s"), Secret("the-session-token")))
     client = SignedClient(place)
     client._signed("GET", "a", {}, {})
     assert "X-Amz-Security-Token=the-session-token" in client.presigned("a", 60)

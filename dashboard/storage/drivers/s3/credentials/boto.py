@@ -1,0 +1,259 @@
+"""What boto3 does for the driver: it finds, lends and renews keys, and asks whose they are.
+
+Loaded when a backend first needs it. STS is asked over our own HTTP, so that addresses, certificates and
+sizes are checked as for every other request. What botocore asks by itself (the instance's and the container's
+metadata, SSO, a web identity's STS) it reaches at addresses that only this machine's own settings decide,
+never anything in a backend's options.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    Credentials,
+    DeferredRefreshableCredentials,
+    RefreshableCredentials,
+)
+from botocore.exceptions import BotoCoreError, ClientError
+
+from dashboard.storage.drivers.s3.credentials.errors import STS, from_chain, from_service, no_credentials
+from dashboard.storage.drivers.s3.credentials.unlogged import unlogged
+from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.failures import Failure, Scene
+from dashboard.storage.net.server import HttpServer
+from dashboard.storage.net.troubles import Broken
+from dashboard.storage.types import Secret
+
+IDLE_SECONDS = 15.0
+"""Seconds that STS may be silent."""
+RENEWED_BEFORE_SECONDS = 15 * 60
+"""Before their end from when on botocore renews keys; until then it need not be asked."""
+_SESSION_NAME = "stowage"
+_TEXT = re.compile(r"[\x21-\x7e]{1,16384}")
+_ARN = re.compile(r"[\x21-\x7e]{1,2048}")
+
+
+class Borrowed:
+    """Keys that botocore finds, and renews before they end. Thread-safe: one thread renews, and the others
+    wait only where nothing else is left."""
+
+    def __init__(self, sign_in: OfMachine | OfRole) -> None:
+        self._sign_in = sign_in
+        self._sts = sign_in.sts if isinstance(sign_in, OfRole) else Sts("this machine's region")
+        self._lock = threading.Lock()
+        self._credentials: Credentials | None = None
+        self._last: Keys | None = None
+
+    def keys(self) -> Keys:
+        """See ``GivesKeys``. After a failure they are looked for from the start."""
+        last = self._last
+        if last is not None and (last.ends is None or last.ends - time.time() > RENEWED_BEFORE_SECONDS):
+            return last
+        try:
+            with unlogged(), _explained(self._sign_in, self._sts):
+                credentials = self.credentials()
+                self._last = last = _keys(credentials, credentials.get_frozen_credentials())
+                return last
+        except StorageError:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Look for them anew the next time."""
+        with self._lock:
+            self._credentials = self._last = None
+        if isinstance(self._sign_in, OfRole) and isinstance(self._sign_in.source, OfMachine):
+            borrowed(self._sign_in.source).forget()
+
+    def credentials(self) -> Credentials:
+        """botocore's own, found but not renewed."""
+        with self._lock:
+            if self._credentials is None:
+                self._credentials = _found(self._sign_in)
+                if not isinstance(self._credentials, RefreshableCredentials):
+                    # A file that is looked up again may have changed, and costs little.
+                    _in_use.pop(self._sign_in, None)
+            return self._credentials
+
+
+_in_use: weakref.WeakValueDictionary[OfMachine | OfRole, Borrowed] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def borrowed(sign_in: OfMachine | OfRole) -> Borrowed:
+    """The keys of this machine or of a role; drivers that sign in alike share them, so that a second one asks
+    nobody. No network call."""
+    with _lock:
+        found = _in_use.get(sign_in)
+        if found is None:
+            found = _in_use[sign_in] = Borrowed(sign_in)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose keys they are, as STS says."""
+
+    account: str
+    arn: str
+
+
+def who(keys: Keys, sts: Sts) -> Identity:
+    """Ask STS. Raises ``StorageError``.
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
+    with unlogged(), _explained(keys, sts):
+        name, secret, token = _plain(keys)
+        client = _client(
+            sts,
+            "sts",
+            aws_access_key_id=name,
+            aws_secret_access_key=secret,
+            aws_session_token=token or None,
+        )
+        said = client.get_caller_identity()
+        account, arn = str(said["Account"]), str(said["Arn"])
+        if not account.isdigit() or not _ARN.fullmatch(arn):
+            raise ValueError("no identity")
+    return Identity(account, arn)
+
+
+def _found(sign_in: OfMachine | OfRole) -> Credentials:
+    if isinstance(sign_in, OfMachine):
+        session = botocore.session.Session(profile=sign_in.profile or None)
+        found = boto3.session.Session(botocore_session=_silent(session)).get_credentials()
+        if found is None:
+            raise no_credentials(sign_in)
+        return found
+    source = sign_in.source
+    if isinstance(source, OfMachine):
+        of_source = borrowed(source).credentials()
+    else:
+        of_source = Credentials(*_plain(source))
+    named = {"RoleSessionName": sign_in.session_name or _SESSION_NAME}
+    if sign_in.external_id:
+        named["ExternalId"] = sign_in.external_id
+    fetcher = AssumeRoleCredentialFetcher(
+        partial(_client, sign_in.sts), of_source, sign_in.role, extra_args=named
+    )
+    return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
+
+
+def _silent(session: Any) -> Any:
+    """Never asks a person for a code of a second factor: nobody sits at this terminal."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise EOFError("a second factor is asked for")
+
+    session.get_component("credential_provider").get_provider("assume-role")._prompter = refuse
+    return session
+
+
+def _plain(keys: Keys) -> tuple[str, str, str]:
+    return keys.access_key_id, keys.secret_access_key.reveal(), keys.session_token.reveal()
+
+
+def _keys(credentials: Any, frozen: Any) -> Keys:
+    texts = (frozen.access_key or "", frozen.secret_key or "", frozen.token or "-")
+    if not all(_TEXT.fullmatch(text) for text in texts):
+        raise ValueError("no keys")
+    ends = getattr(credentials, "_expiry_time", None)
+    return Keys(
+        frozen.access_key,
+        Secret(frozen.secret_key),
+        Secret(frozen.token or ""),
+        ends.timestamp() if ends is not None else None,
+    )
+
+
+# ---- STS
+
+
+@cache
+def _session() -> Any:
+    """For clients: knows nothing of this machine's profiles, so that no setting of theirs leads a request
+    elsewhere or stops it."""
+    nothing = (None, None, os.devnull, None)
+    return botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": nothing,
+            "credentials_file": nothing,
+        }
+    )
+
+
+def _client(sts: Sts, service: str, **keys: str | None) -> Any:
+    """A client that sends over our own HTTP."""
+    session: Any = boto3.session.Session(botocore_session=_session())
+    no_settings: Any = {"ignore_configured_endpoint_urls": True}
+    config = Config(retries={"total_max_attempts": 1}, **no_settings)
+    with _lock:
+        client = session.client(
+            service, region_name=sts.region, endpoint_url=sts.endpoint or None, config=config, **keys
+        )
+    send = partial(_send, tls_verify=sts.tls_verify, authority=sts.ca_certificate)
+    client.meta.events.register("before-send.sts", send)
+    return client
+
+
+class _Body(io.BytesIO):
+    """As botocore reads an answer."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWSResponse:
+    """What botocore would do with urllib3.
+    https://docs.aws.amazon.com/boto3/latest/guide/events.html"""
+    parts = urlsplit(request.url)
+    server = HttpServer(f"{parts.scheme}://{parts.netloc}", tls_verify=tls_verify, authority=authority)
+    headers = {
+        name.lower(): value.decode() if isinstance(value, bytes) else value
+        for name, value in request.headers.items()
+        if name.lower() != "content-length"
+    }
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    try:
+        answer = server.ask(request.method, parts.path or "/", headers=headers, body=body, idle=IDLE_SECONDS)
+    except Broken as error:
+        raise STS.trouble(error.trouble, Scene("sign in", "", "", server.host)) from error
+    finally:
+        server.close()
+    of_answer: Any = answer.headers
+    return AWSResponse(request.url, answer.status, of_answer, _Body(answer.body))
+
+
+@contextmanager
+def _explained(sign_in: SignIn, sts: Sts) -> Iterator[None]:
+    """Turn what botocore raises into our errors."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        failure = Failure(status, error.response.get("Error", {}).get("Code", ""))
+        raise from_service(failure, error.operation_name, sign_in, sts) from error
+    # A program that a profile names, a file or an answer: botocore hands on whatever they raise.
+    except (BotoCoreError, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        provider = str(getattr(error, "kwargs", {}).get("provider", ""))
+        raise from_chain([each.__name__ for each in type(error).__mro__], provider, sign_in) from error

@@ -1,0 +1,159 @@
+"""Why there are no keys to sign with: what boto3 and STS raise, in sentences.
+
+What they say themselves travels only as the chained cause: it may name files and programs of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from dashboard.errors import Kind
+from dashboard.storage.drivers.s3.credentials.ways import OfMachine, OfRole, SignIn, Sts
+from dashboard.storage.errors import StorageError
+from dashboard.storage.net.failures import SLOW_DOWN, ErrorTable, Failure, Scene
+from dashboard.storage.net.troubles import Row
+
+_ACCESS_KEY = "Or sign in with an access key."
+_TRY = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."
+_CHAIN = {
+    # By the name of an exception of botocore, or of one that it hands on.
+    "ProfileNotFound": (
+        "This machine's AWS configuration has no profile {profile}.",
+        "Make it with “aws configure”, as the user that runs Stowage, or name another.",
+    ),
+    "SSOError": (
+        "This machine's sign-in to AWS (SSO) has ended.",
+        "Run, as the user that runs Stowage: aws sso login{flag}",
+    ),
+    "LoginError": (
+        "This machine's sign-in to AWS has ended.",
+        "Run, as the user that runs Stowage: aws login{flag}",
+    ),
+    "PartialCredentialsError": (
+        "Half of a key pair is set on this machine, and the other half is missing.",
+        "Set both the access key ID and the secret, or neither.",
+    ),
+    "InvalidConfigError": ("This machine's AWS configuration cannot be understood.", _TRY),
+    "EOFError": (
+        "This machine's profile asks for the code of a second factor (MFA), which nobody is there to type.",
+        "Use a profile without “mfa_serial”.",
+    ),
+}
+_CHAIN["TokenRetrievalError"] = _CHAIN["SSOError"]
+_CHAIN["RefreshWithMFAUnsupportedError"] = _CHAIN["EOFError"]
+_CHAIN["ConfigParseError"] = _CHAIN["UnknownCredentialError"] = _CHAIN["InvalidConfigError"]
+_UNREACHED = frozenset({"HTTPClientError", "ConnectionError"})
+_PLACES = {
+    "container-role": "the container's role",
+    "iam-role": "the instance's role",
+    "custom-process": "the program that its profile names",
+}
+_SSO_ENDED = frozenset({"UnauthorizedException", "ForbiddenException"})
+
+
+def _refused(failure: Failure, scene: Scene) -> Row:
+    if scene.operation != ASSUME:
+        return Row(
+            Kind.DENIED, "{host} does not say whose credentials these are.", "Nothing else needs that."
+        )
+    asked = "this external ID" if scene.key else "no external ID"
+    return Row(
+        Kind.DENIED,
+        "{host} does not let these credentials assume the role {place}.",
+        f"Its trust policy must name whose they are and ask for {asked}, and they need sts:AssumeRole.",
+    )
+
+
+ASSUME = "assume role"
+STS = ErrorTable[Failure, Scene](
+    # https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+    speaks="STS",
+    no_place=Row(Kind.NOT_FOUND, "{host} knows no roles: it has no STS.", "Sign in with an access key."),
+    rules={
+        "AccessDenied": _refused,
+        "ExpiredToken": Row(
+            Kind.BAD_CREDENTIALS,
+            "The credentials to sign in with have expired.",
+            "Renew them, or use an access key that lasts.",
+        ),
+        "InvalidAccessKeyId": Row(
+            Kind.BAD_CREDENTIALS, "{host} does not know this access key ID.", "Copy the access key ID again."
+        ),
+        "SignatureDoesNotMatch": Row(
+            Kind.BAD_CREDENTIALS, "The secret access key is wrong.", "Copy the secret again."
+        ),
+        "RegionDisabledException": Row(
+            Kind.BAD_CREDENTIALS,
+            "STS is switched off in this region.",
+            "Switch it on in the IAM console under Account settings.",
+        ),
+        "ValidationError": Row(
+            Kind.BAD_CREDENTIALS,
+            "{host} does not take the role, its external ID or the session's name.",
+            "Copy them again.",
+        ),
+        "Throttling": SLOW_DOWN,
+        "4xx": Row(
+            Kind.BAD_CREDENTIALS, "{host} refused the sign-in{code}.", "Check the role and the access key."
+        ),
+    },
+    same_as={
+        "AccessDeniedException": "AccessDenied",
+        "ExpiredTokenException": "ExpiredToken",
+        "InvalidClientTokenId": "InvalidAccessKeyId",
+        "UnrecognizedClientException": "InvalidAccessKeyId",
+        403: "AccessDenied",
+    },
+)
+
+
+def sts_scene(sts: Sts, asks: SignIn) -> Scene:
+    """What was being asked of STS, and with whose credentials. Its key is the external ID."""
+    host = urlsplit(sts.endpoint).netloc or f"STS in {sts.region}"
+    if isinstance(asks, OfRole):
+        return Scene(ASSUME, asks.external_id, asks.role, host)
+    return Scene("identity", "", "", host)
+
+
+def no_credentials(sign_in: OfMachine) -> StorageError:
+    """Nothing was found, wherever botocore looks.
+    https://docs.aws.amazon.com/boto3/latest/guide/credentials.html"""
+    profile = f"the profile {_quoted(sign_in)}" if sign_in.profile else "the default profile"
+    environment = "" if sign_in.profile else "the environment (AWS_ACCESS_KEY_ID and others), "
+    return _error(
+        "No AWS credentials were found on this machine.",
+        f"Looked at: {environment}{profile} in ~/.aws of the user that runs Stowage, a web identity, the "
+        f"container's role and the instance's role. {_ACCESS_KEY}",
+    )
+
+
+def from_chain(kinds: Sequence[str], provider: str, sign_in: SignIn) -> StorageError:
+    """For an exception of the classes of these names, the most special first; ``provider``: who botocore was
+    asking."""
+    if _UNREACHED & set(kinds):
+        reason = "The service that gives this machine its AWS credentials does not answer."
+        return StorageError(Kind.UNREACHABLE, reason, operation="sign in", remedy="Try again in a moment.")
+    machine = sign_in.source if isinstance(sign_in, OfRole) else sign_in
+    if not isinstance(machine, OfMachine):
+        return _error("What STS answered cannot be understood.", "Check the endpoint and the role.")
+    place = _PLACES.get(provider, "what its AWS configuration names")
+    unknown = (f"This machine gets no AWS credentials from {place}.", f"{_TRY} {_ACCESS_KEY}")
+    reason, remedy = next((_CHAIN[kind] for kind in kinds if kind in _CHAIN), unknown)
+    flag = f" --profile {machine.profile}" if machine.profile else ""
+    return _error(reason.replace("{profile}", _quoted(machine)), remedy.replace("{flag}", flag))
+
+
+def from_service(failure: Failure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
+    """For a refusal by STS, or by another service that a profile of this machine makes use of."""
+    if operation == "GetRoleCredentials" and failure.code in _SSO_ENDED:
+        return from_chain(("SSOError",), "", sign_in)
+    return STS.translate(failure, sts_scene(sts, sign_in))
+
+
+def _quoted(machine: OfMachine) -> str:
+    return f"“{machine.profile}”" if machine.profile else "of the name in AWS_PROFILE"
+
+
+def _error(reason: str, remedy: str) -> StorageError:
+    return StorageError(Kind.BAD_CREDENTIALS, reason, operation="sign in", remedy=remedy)

@@ -30,8 +30,8 @@ from dashboard.migration.reasons import (
 )
 from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
-from dashboard.storage.driver import DeletesUnchanged, Driver
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError
+from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
+from dashboard.storage.errors import Changed, PlaceMissing, StorageError
 from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import ObjectInfo
@@ -211,12 +211,10 @@ class Closing:
         """Ask for one object that the listing did not show as it should. None: nothing speaks against it
         but the listing."""
         try:
-            info = self._destination.stat(row.target)
-        except PlaceMissing:
-            raise
+            info = stat_or_none(self._destination, row.target)
         except StorageError as error:
-            if not isinstance(error, NotFound):
-                return _unseen(row, error)
+            return _unseen(row, error)
+        if info is None:
             gone = GONE if row.state is ObjectState.SKIPPED else MISSING
             return Verdict(row, ObjectState.FAILED, gone)
         if row.state is ObjectState.SKIPPED:
@@ -243,7 +241,7 @@ class Closing:
         except Changed:
             return Verdict(row, ObjectState.VERIFIED, KEPT_CHANGED)
         except StorageError as error:
-            if error.retryable or error.kind in FATAL or isinstance(error, PlaceMissing):
+            if _concerns_all(error):
                 raise
             return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
         return Verdict(row, ObjectState.VERIFIED, deleted=True)
@@ -251,11 +249,8 @@ class Closing:
     def _why_kept(self, row: Finished) -> Failure | None:
         """Of a source whose versions tell size and time only, or that was just being written when it was
         read: both sides are read once more. None where nothing speaks against deleting it."""
-        try:
-            info = self._source.stat(row.key)
-        except PlaceMissing:
-            raise
-        except NotFound:
+        info = stat_or_none(self._source, row.key)
+        if info is None:
             return None
         if info.size != row.size:
             return KEPT_CHANGED
@@ -266,9 +261,13 @@ class Closing:
 
 def _unseen(row: Finished, error: StorageError) -> Verdict:
     """One object that may not be looked at is a failure of its own; what concerns all of them is raised."""
-    if error.retryable or error.kind in FATAL:
+    if _concerns_all(error):
         raise error
     return Verdict(row, ObjectState.FAILED, explain(error, row.key, row.target))
+
+
+def _concerns_all(error: StorageError) -> bool:
+    return error.retryable or error.kind in FATAL or isinstance(error, PlaceMissing)
 
 
 def _refuse_unlisted(row: Finished) -> Verdict | None:

@@ -23,8 +23,8 @@ from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
-from dashboard.storage.driver import Driver, RefusesWrites
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError
+from dashboard.storage.driver import Driver, RefusesWrites, stat_or_none
+from dashboard.storage.errors import PlaceMissing, StorageError
 from dashboard.storage.places.markers import CONTENT, STEM, made_by, new_name, without_markers
 from dashboard.storage.places.readable import list_readable
 from dashboard.storage.types import Entry
@@ -223,10 +223,8 @@ class OverlapSearch:
             self._remember()
         try:
             self._destination.put(key, CONTENT)
-        except PlaceMissing:
-            raise
         except StorageError as error:
-            if error.retryable:
+            if error.retryable or isinstance(error, PlaceMissing):
                 raise
             why = explain(error, key)
             raise StorageError(
@@ -271,17 +269,15 @@ def _longest(entries: Sequence[Entry]) -> Entry:
 def _has(driver: Driver, key: str, size: int | None = None) -> bool:
     """Whether there is an object under this key, of this size where one is given."""
     try:
-        found = driver.stat(key).size
-    except PlaceMissing:
-        raise
+        found = stat_or_none(driver, key)
     except StorageError as error:
-        if isinstance(error, NotFound) or error.kind is Kind.INVALID_KEY:
+        if error.kind is Kind.INVALID_KEY:
             return False
         if error.kind is not Kind.DENIED:
             raise
         # Who may not list everything is not told of a single object either whether it is there.
         return any(entry.key == key for entry in driver.list(key))
-    return size is None or size == found
+    return found is not None and size in (None, found.size)
 
 
 def _one_place() -> Overlap:

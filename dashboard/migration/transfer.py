@@ -26,7 +26,7 @@ from dashboard.migration.reasons import (
 )
 from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
-from dashboard.storage.driver import Driver, LooksBeforeCreating
+from dashboard.storage.driver import Driver, LooksBeforeCreating, stat_or_none
 from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
 from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.types import Entry, ObjectInfo
@@ -51,8 +51,6 @@ class Transfer:
             return Dropped()
         except _NotReplaced as kept:
             return kept.result
-        except PlaceMissing as error:
-            return Failed(error.kind, explain(error), fatal=True)
         except NotFound as error:
             return self._missing(task, error)
         except StorageError as error:
@@ -60,17 +58,17 @@ class Transfer:
 
     def _missing(self, task: Task, error: NotFound) -> Failed:
         try:
-            self._authorship.source.stat(task.row.key)
-        except PlaceMissing as missing:
-            return Failed(missing.kind, explain(missing), fatal=True)
-        except NotFound:
-            return Failed(Kind.NOT_FOUND, VANISHED)
+            found = stat_or_none(self._authorship.source, task.row.key)
         except StorageError as other:
             return self._failed(task, other)
+        if found is None:
+            return Failed(Kind.NOT_FOUND, VANISHED)
         # It is there, or there again.
         return replace(self._failed(task, error), retryable=True)
 
     def _failed(self, task: Task, error: StorageError) -> Failed:
+        if isinstance(error, PlaceMissing):
+            return Failed(error.kind, explain(error), fatal=True)
         why = explain(error, task.row.key, task.row.destination_key)
         return Failed(error.kind, why, retryable=error.retryable)
 
@@ -116,7 +114,7 @@ class _Move:
         return self._create()
 
     def _look_first(self) -> Result:
-        found = self._find(self._row.key)
+        found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
         if self._same(found):
@@ -130,7 +128,7 @@ class _Move:
         except Exists as error:
             if error.perhaps_ours:
                 self._sent.add(self._row.key)
-            found = self._find(self._row.key)
+            found = stat_or_none(self._destination, self._row.key)
             if found is None:
                 raise
             return self._already(found) if self._same(found) else self._met(found)
@@ -176,7 +174,7 @@ class _Move:
         """Keep both: write under the first free name."""
         if self._task.wrote or self._row.written:
             return self._copy(self._task.wrote or self._row.target, create_only=False)
-        found = self._find(self._row.key)
+        found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
         if self._same(found):
@@ -189,7 +187,7 @@ class _Move:
     def _under(self, name: str) -> Result | None:
         """Write under a name of its own, unless something else has it."""
         self._destination.check_key(name)
-        there = self._find(name)
+        there = stat_or_none(self._destination, name)
         if there is not None and self._same(there):
             return self._already(there)
         if there is not None and self._refused(there):
@@ -200,14 +198,6 @@ class _Move:
             return None
 
     # ---- the destination
-
-    def _find(self, key: str) -> ObjectInfo | None:
-        try:
-            return self._destination.stat(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return None
 
     def _same(self, found: ObjectInfo) -> bool:
         """Whether the destination has this content. Where it is our own work the source is described again
@@ -272,7 +262,7 @@ class _Move:
             if look:
                 self._require_free(to)
             elif not create_only and self._spec.on_conflict is not OnConflict.OVERWRITE:
-                found = self._find(to)
+                found = stat_or_none(self._destination, to)
                 if found is not None and (refused := self._refused(found)):
                     raise _NotReplaced(refused)
             self._task.sent.add(to)
@@ -292,7 +282,7 @@ class _Move:
         )
 
     def _require_free(self, key: str) -> None:
-        if self._find(key) is not None:
+        if stat_or_none(self._destination, key) is not None:
             raise Exists(key)
 
     def _prove(self, copied: Copied, to: str) -> Result:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading
-from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading, stat_or_none
+from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
 from dashboard.storage.net.resuming import resuming
 from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, is_guarded
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
@@ -216,16 +216,6 @@ def _feed(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
         take(chunk)
 
 
-def _is_there(driver: Driver, key: str) -> bool:
-    try:
-        driver.stat(key)
-    except PlaceMissing:
-        raise
-    except NotFound:
-        return False
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One copy to make, in one of three ways."""
@@ -249,7 +239,7 @@ class _Job:
             return None
         if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
             return None
-        if self.create_only and _is_there(self.destination, self.to):
+        if self.create_only and stat_or_none(self.destination, self.to) is not None:
             raise Exists(self.to)
         self.before_write()
         try:

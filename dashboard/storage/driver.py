@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
+from dashboard.storage.errors import NotFound
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Driver(Protocol):
         """Every object whose key starts with ``prefix``, streamed, in memory that does not grow.
 
         ``ordered`` says whether keys come in UTF-8 byte order. A missing bucket or root raises
-        ``NotFound``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
+        ``PlaceMissing``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
         and raises ``Unsupported`` where ``ordered`` is false.
         """
         ...
@@ -128,6 +129,14 @@ class Driver(Protocol):
     def close(self) -> None:
         """Free connections. Idempotent; the driver is not used afterwards."""
         ...
+
+
+def stat_or_none(driver: Driver, key: str) -> ObjectInfo | None:
+    """The object, or None where there is none. Raises whatever else ``stat`` does."""
+    try:
+        return driver.stat(key)
+    except NotFound:
+        return None
 
 
 @runtime_checkable

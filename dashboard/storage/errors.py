@@ -16,14 +16,14 @@ class NotFound(StorageError):
         super().__init__(Kind.NOT_FOUND, f"There is no object “{key}”.", operation=operation, subject=key)
 
 
-class PlaceMissing(NotFound):
+class PlaceMissing(StorageError):
     """The bucket, container or root folder itself is not there, so nothing can be said of its objects.
 
-    Callers that take :class:`NotFound` for "this object vanished" must look for this first.
+    Not a :class:`NotFound`, so that whoever expects an object to be missing never takes this for it.
     """
 
     def __init__(self, place: str, reason: str, *, operation: str, remedy: str) -> None:
-        StorageError.__init__(self, Kind.NOT_FOUND, reason, operation=operation, subject=place, remedy=remedy)
+        super().__init__(Kind.NOT_FOUND, reason, operation=operation, subject=place, remedy=remedy)
 
 
 class Changed(StorageError):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.copying import Interrupted, read_back
-from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading
-from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading, stat_or_none
+from dashboard.storage.errors import Exists, NotFound, StorageError
 from dashboard.storage.net.resuming import resuming
 from dashboard.storage.types import ObjectInfo
 from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Waiting, is_away
@@ -94,8 +94,6 @@ class ObjectWriteBack:
             with resuming(driver, reading) as opened:
                 data = opened.read_all() if 0 <= opened.info.size <= SMALL else None
                 return self._from(waiting, opened, data)
-        except PlaceMissing as error:
-            return Ending("waiting", trouble=error, home=False)
         except NotFound:
             return Ending("lost", "It is not there any more.")
         except StowageError as error:
@@ -106,7 +104,7 @@ class ObjectWriteBack:
         if reading.info.size != waiting.size or (data is not None and _md5(data) != waiting.md5):
             return _WRONG
         try:
-            there = _found(self.home, waiting.key)
+            there = stat_or_none(self.home, waiting.key)
             if self._may_go(waiting, there):
                 return self._written_back(waiting, reading, data, create_only=there is None)
             if there is not None and self._md5_of(there, {waiting.size}) == waiting.md5:
@@ -121,7 +119,7 @@ class ObjectWriteBack:
         """See whether an earlier write has arrived over it meanwhile; it is sent again then. Raises nothing
         a backend caused."""
         try:
-            there = _found(self.home, waiting.key)
+            there = stat_or_none(self.home, waiting.key)
             if there is None or self._md5_of(there, {waiting.size}) == waiting.md5:
                 return Ending("sent")
             return self.write_back(waiting) if self._is_ours(waiting, there) else Ending("sent")
@@ -194,12 +192,3 @@ def _arrived(waiting: Waiting) -> Ending:
 
 def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def _found(home: Driver, key: str) -> ObjectInfo | None:
-    try:
-        return home.stat(key)
-    except PlaceMissing:
-        raise
-    except NotFound:
-        return None

@@ -24,7 +24,7 @@ from django.utils.module_loading import import_string
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.content_types import guessed_type
-from dashboard.storage.errors import Exists, InvalidKey, NotFound, StorageError, Unsupported
+from dashboard.storage.errors import Exists, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
@@ -261,7 +261,7 @@ def _as_django_errors() -> Iterator[None]:
     """What Django and its users expect of a storage, the cause chained."""
     try:
         yield
-    except NotFound as error:
+    except (NotFound, PlaceMissing) as error:
         raise FileNotFoundError(errno.ENOENT, error.reason, error.subject) from error
     except InvalidKey as error:
         raise SuspiciousFileOperation(error.reason) from error

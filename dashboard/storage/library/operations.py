@@ -13,8 +13,9 @@ from dashboard.storage.driver import (
     ReadsRanges,
     SetsVisibility,
     Writing,
+    stat_or_none,
 )
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, Unsupported
 from dashboard.storage.library.extras import Extras
 from dashboard.storage.library.folders import Folders
 from dashboard.storage.powers import lacks
@@ -107,13 +108,7 @@ class Operations(Extras):
 
     def exists(self, key: str) -> bool:
         """Whether there is such an object. Raises ``PlaceMissing`` where not even the bucket is there."""
-        try:
-            self.driver.stat(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return False
-        return True
+        return stat_or_none(self.driver, key) is not None
 
     def stat(self, key: str) -> ObjectInfo:
         """Size, time, attributes and version. Raises ``NotFound``."""

@@ -10,6 +10,7 @@ import hashlib
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -160,12 +161,8 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     def delete(self, key: str) -> None:
         """See ``Driver``."""
         self.check_key(key)
-        try:
+        with suppress(NotFound):
             self._client.delete(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return
 
     def keeps_metadata(self) -> bool:
         """See ``KeepsMetadata``."""

@@ -52,12 +52,10 @@ def one_by_one(keys: Iterable[str], alone: Callable[[str], None]) -> dict[str, S
     for key in keys:
         try:
             alone(key)
-        except PlaceMissing:
-            raise
         except NotFound:
             continue
         except StorageError as error:
-            if error.kind in _HOPELESS:
+            if _is_hopeless(error):
                 raise
             failed[key] = error
     return failed
@@ -74,10 +72,8 @@ def _in_rounds(
     for attempt in range(1, _ROUNDS + 1):
         try:
             told = together(left)
-        except PlaceMissing:
-            raise
         except StorageError as error:
-            if error.kind in _HOPELESS:
+            if _is_hopeless(error):
                 raise
             if error.kind is Kind.UNSUPPORTED:
                 return failed | one_by_one(left, alone)
@@ -91,3 +87,8 @@ def _in_rounds(
                 del failed[key]
             pause(attempt)
     return failed
+
+
+def _is_hopeless(error: StorageError) -> bool:
+    """Whether it concerns every key."""
+    return error.kind in _HOPELESS or isinstance(error, PlaceMissing)

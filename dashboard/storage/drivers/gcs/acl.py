@@ -7,13 +7,14 @@ changed; what is granted to people and groups by name stays.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from urllib.parse import quote
 
 from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.errors import ERRORS
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
-from dashboard.storage.errors import NotFound, PlaceMissing
+from dashboard.storage.errors import NotFound
 from dashboard.storage.types import Visibility
 
 _EVERYBODY = "allUsers"
@@ -41,15 +42,11 @@ class OpensGcsObjects:
             self._client.send("POST", self._list(key), scene, headers=_HEADERS, body=body)
             return
         for who in self._strangers(key, "set visibility"):
-            try:
+            # Somebody else may be faster.
+            with suppress(NotFound):
                 self._client.send(
                     "DELETE", f"{self._list(key)}/{who}", self._client.scene("set visibility", key)
                 )
-            except PlaceMissing:
-                raise
-            except NotFound:
-                # Somebody else was faster.
-                continue
 
     def _strangers(self, key: str, operation: str) -> tuple[str, ...]:
         """Those of nobody in particular who may read the object. Raises ``NotFound``."""

@@ -75,7 +75,7 @@ class DeletesManyOnGcs:
         headers = {"content-type": f"multipart/mixed; boundary={mark}"}
         try:
             return self._client.ask("POST", "/batch/storage/v1", scene, headers=headers, body=body)
-        except NotFound as error:
+        except PlaceMissing as error:
             # Of the address itself: a server that speaks only the rest of the protocol.
             raise _not_together(scene) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
@@ -69,8 +70,6 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
             return GcsReading(held, None)
         try:
             return GcsReading(held, self._objects.open(key, held.info.version or ""))
-        except PlaceMissing:
-            raise
         except NotFound as error:
             # It was there a moment ago.
             raise Changed(key) from error
@@ -143,12 +142,8 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     def delete(self, key: str) -> None:
         """See ``Driver``."""
         self.check_key(key)
-        try:
+        with suppress(NotFound):
             self._objects.delete(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return
 
     def keeps_metadata(self) -> bool:
         """See ``KeepsMetadata``."""

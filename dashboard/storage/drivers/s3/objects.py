@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
 
@@ -34,7 +34,7 @@ from dashboard.storage.drivers.s3.own_key import OwnKey
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.drivers.s3.reading import HttpSource, S3Reading
 from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
-from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
@@ -90,7 +90,7 @@ class Objects:
 
     def delete(self, key: str, *, only: str | None = None) -> None:
         """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
-        try:
+        with suppress(NotFound):
             if only is None:
                 self._delete(key)
                 return
@@ -104,9 +104,6 @@ class Objects:
                     raise
                 # And some refuse what they do not know.
                 self._delete(key)
-        except StorageError as error:
-            if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
-                raise
 
     def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
         scene = self._client.scene("delete", key)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3 import listing as s3_listing
 from dashboard.storage.drivers.s3.client import SignedClient
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import NotFound, StorageError
 from dashboard.storage.places.findings import (
     LEFTOVERS,
     MOST_LEFTOVERS,
@@ -40,13 +41,10 @@ class KeepsS3Unfinished:
         """See ``KeepsUnfinished``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
         scene = self._client.scene("sweep", upload.key)
-        try:
+        with suppress(NotFound):
             self._client.send(
                 "DELETE", scene, key=self._place.prefix + upload.key, query={"uploadId": upload.id}
             )
-        except StorageError as error:
-            if error.kind is not Kind.NOT_FOUND or isinstance(error, PlaceMissing):
-                raise
 
     def leftovers_finding(self) -> Finding | None:
         """What of that lies there; None where the server does not tell."""

@@ -163,8 +163,6 @@ class Tree:
         try:
             path, _ = self.find(session, key, "delete")
             session.remove(path)
-        except PlaceMissing:
-            raise
         except (NotFound, Absent):
             return
         self.prune(session, split_key(key)[:-1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -197,25 +197,17 @@ class VercelBlobDriver:
     def delete(self, key: str) -> None:
         """See ``Driver``."""
         self.check_key(key)
-        try:
+        with suppress(NotFound):
             self._client.delete(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. ``version`` is the ETag. Vercel deletes without a condition: what is
         written between the look and the deletion, one request later, is deleted."""
         self.check_key(key)
-        try:
+        with suppress(NotFound):
             if self._client.head(key, "delete")[0].version != version:
                 raise Changed(key, operation="delete")
             self._client.delete(key)
-        except PlaceMissing:
-            raise
-        except NotFound:
-            return
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Nothing to do: Vercel neither lists nor drops uploads that were not completed."""

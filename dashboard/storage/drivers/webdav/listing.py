@@ -20,7 +20,7 @@ from dashboard.storage.drivers.common.walking import (
     walk_folders,
 )
 from dashboard.storage.drivers.webdav.client import Client
-from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, NO_FOLDER, WITHOUT_SIZE, translate
+from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, WITHOUT_SIZE, translate
 from dashboard.storage.drivers.webdav.place import check, is_temporary
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import InvalidKey, NotFound, StorageError
@@ -98,9 +98,7 @@ def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
                 raise translate(resource.status, client.scene(operation, folder + resource.path[-1]))
         if not itself:
             raise ERRORS.trouble("unreadable", scene)
-    except NotFound as error:
-        if not folder:
-            raise ERRORS.of(NO_FOLDER, client.scene(operation)) from error
+    except NotFound:
         require_place(client, operation)
     except StorageError as error:
         # Apache and lighttpd refuse a file's name with a slash after it in words of their own.

@@ -241,8 +241,6 @@ class Writer:
             if not self.client.look(folder, scene).folder:
                 return
             self._clear(folder, scene)
-        except PlaceMissing:
-            raise
         except NotFound:
             return
         except StorageError as error:

@@ -32,7 +32,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
     Writing,
 )
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.object_powers import KeepsVersions, SignsUploads
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -270,8 +270,6 @@ class Compressed(_Packing):
             return entry_of_content(entry, entry.size, MARK)
         try:
             head = Head.parse(self._beginning(entry))
-        except PlaceMissing:
-            raise
         except NotFound:
             return None
         return entry_of_content(entry, head.content_size(entry.size) if head else entry.size, MARK)

@@ -9,7 +9,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import CopiesWithin, ReadsRanges, Writing
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.errors import Changed, Exists, NotFound, StorageError
+from dashboard.storage.errors import Changed, Exists, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.fallback import writing as fallback_writing
 from dashboard.storage.wrappers.fallback.driver import Fallback
@@ -186,6 +186,22 @@ def test_reads_look_further_in_order(world: World) -> None:
         world.driver.read("missing")
     with pytest.raises(Changed):
         world.driver.read("a", if_version=world.second.stat("a").version + "x")  # type: ignore[operator]
+
+
+def test_what_waits_on_a_disk_that_is_not_mounted_is_not_read_from_home(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(key: str, **_: object) -> Any:
+        raise PlaceMissing("disk", "It is not mounted.", operation="read", remedy="Mount it.")
+
+    world.home.put("a", b"older")
+    world.home.away = True
+    world.driver.put("a", b"newer")
+    world.home.away = False
+    for call in ("read", "stat"):
+        monkeypatch.setattr(world.first, call, missing)
+        with pytest.raises(PlaceMissing):
+            getattr(world.driver, call)("a")
 
 
 def test_listings_show_what_waits_in_its_place(world: World) -> None:

@@ -40,6 +40,7 @@ from dashboard.storage.drivers.azure.wire import (
     refusal,
     session_for,
 )
+from dashboard.storage.drivers.common.pieces import UNKNOWN_PIECE
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.net.answers import Unreadable
 from dashboard.storage.net.failures import Failure
@@ -74,7 +75,7 @@ class Client:
             place.container,
             max_single_get_size=SMALL,
             max_chunk_get_size=SMALL,
-            max_single_put_size=SMALL,
+            max_single_put_size=UNKNOWN_PIECE,
             **client_options(place, self._session),
         )
         self.service = Service(place, self._session)

@@ -22,7 +22,8 @@ from dashboard.storage.drivers.azure.deleting import DeletesManyOnAzure
 from dashboard.storage.drivers.azure.labels import LabelsAzureBlobs
 from dashboard.storage.drivers.azure.place import Place, check
 from dashboard.storage.drivers.azure.settings import ChecksAzureSettings
-from dashboard.storage.drivers.azure.writing import AzureWriting, Blocks
+from dashboard.storage.drivers.azure.writing import AzureWriting
+from dashboard.storage.drivers.common.pieces import Senders
 from dashboard.storage.drivers.common.unchanged import delete_unchanged
 from dashboard.storage.errors import (
     Changed,
@@ -78,7 +79,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     def __init__(self, place: Place) -> None:
         self._place = place
         self._client = Client(place)
-        self._blocks = Blocks(self._client)
+        self._senders = Senders("azure-block")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -122,7 +123,13 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         self.check_key(key)
         put = partial(self._put, key, attributes=attributes, create_only=create_only)
         return AzureWriting(
-            self._blocks, key, size=size, attributes=attributes, create_only=create_only, put=put
+            self._client,
+            self._senders,
+            key,
+            size=size,
+            attributes=attributes,
+            create_only=create_only,
+            put=put,
         )
 
     def put(
@@ -180,7 +187,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
 
     def close(self) -> None:
         """See ``Driver``."""
-        self._blocks.close()
+        self._senders.close()
         self._client.close()
 
     # CopiesWithin

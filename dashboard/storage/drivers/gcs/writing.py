@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders
+from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders
 from dashboard.storage.drivers.gcs.client import ATTEMPTS
 from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import ERRORS, translate
@@ -118,8 +118,11 @@ class Upload:
         return reached
 
 
-class GcsWriting(PiecedWriting[None]):
-    """See ``Writing``."""
+class GcsWriting(ProvenByParts[None]):
+    """See ``Writing``. Where the MD5 is not computed, the CRC-32C proves the whole."""
+
+    at_once = 1
+    keeps_last = True
 
     def __init__(
         self,
@@ -132,18 +135,13 @@ class GcsWriting(PiecedWriting[None]):
         create_only: bool,
         put: Callable[[bytes], Written],
     ) -> None:
-        super().__init__(senders, key, PIECE, put)
+        super().__init__(senders, key, PIECE, put, size)
         self._objects = objects
         self._attributes = attributes
         self._create_only = create_only
-        self._size_known = size or 0
         self._crc32c = Crc32c()
         self._upload: Upload | None = None
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``: the CRC-32C proves the whole."""
-        if self._size == 0 and self._size_known > PIECE:
-            self._md5 = None
+        self._held: Held | None = None
 
     def _feed(self, chunk: bytes) -> None:
         self._crc32c.update(chunk)
@@ -156,13 +154,15 @@ class GcsWriting(PiecedWriting[None]):
         assert self._upload is not None
         self._upload.send(data)
 
-    def _complete(self) -> Written:
+    def _complete(self, last: memoryview) -> None:
         assert self._upload is not None
-        crc32c = self._crc32c.text()
-        held = self._upload.finish(memoryview(self._buffer), crc32c)
-        info = held.info
+        self._held = self._upload.finish(last, self._crc32c.text())
+
+    def _receipt(self) -> Written:
+        assert self._held is not None
+        info = self._held.info
         self._check_size(info.size)
-        md5 = self._md5_hex()
+        md5, crc32c = self._md5_hex(), self._crc32c.text()
         by_md5 = bool(md5 and info.md5)
         return Written(
             key=self._key,
@@ -170,7 +170,7 @@ class GcsWriting(PiecedWriting[None]):
             md5=md5,
             etag=info.etag,
             expected_checksum=md5 if by_md5 else crc32c,
-            stored_checksum=info.md5 if by_md5 else held.crc32c,
+            stored_checksum=info.md5 if by_md5 else self._held.crc32c,
         )
 
     def _drop(self) -> None:

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.common.pieces import Senders
 from dashboard.storage.drivers.s3 import acl, listing
 from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
@@ -52,6 +53,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self._place = place
         self._client = SignedClient(place)
         self._uploads = Uploads(self._client)
+        self._senders = Senders("s3-part")
         self._objects = Objects(place, self._client, self._uploads)
         self._creates = CreateOnly()
 
@@ -105,7 +107,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             before=partial(self._before_parts, key),
             guard=partial(self._guard, key, create_only),
         )
-        return S3Writing(target, size)
+        return S3Writing(self._senders, target, size)
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
@@ -177,7 +179,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def close(self) -> None:
         """See ``Driver``."""
-        self._uploads.close()
+        self._senders.close()
         self._client.close()
 
     # CopiesWithin

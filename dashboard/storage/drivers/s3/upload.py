@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
-from contextvars import copy_context
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 from xml.etree import ElementTree
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, checksum_of, piece_size
 from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
 from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.s3.keys import to_headers
@@ -27,51 +22,8 @@ from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 MOST_PARTS = 10_000
-PART = 8 * 1024 * 1024
-"""Also the most that is written in one request: the driver protocol's ``SMALL``."""
-UNKNOWN_PART = 16 * 1024 * 1024
-"""Part size when nobody knows how much will come: good for 160 GB in equal parts, which R2 insists on."""
-AT_ONCE = 2
-"""Parts of one write on their way; with the one being filled, three in memory."""
-_THREADS = 12
-_MIB = 1024 * 1024
 SEALED = "x-amz-server-side-encryption-customer-algorithm"
 """The header by which a server says that it used the customer's key."""
-
-
-def part_size(size: int | None) -> int:
-    """Bytes per part, whole MiB, for an object of ``size`` bytes."""
-    if size is None:
-        return UNKNOWN_PART
-    least = -(-size // MOST_PARTS)
-    return max(PART, -(-least // _MIB) * _MIB)
-
-
-class _Buffers:
-    """Part buffers used again and again: freed blocks of this size stay with the thread that freed
-    them, and thirty threads would hoard several hundred MiB."""
-
-    _MOST = 12
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._free: list[bytearray] = []
-
-    def take(self, size: int) -> bytearray:
-        """A buffer of that size, its content arbitrary."""
-        with self._lock:
-            if size == PART and self._free:
-                return self._free.pop()
-        return bytearray(size)
-
-    def give(self, buffer: bytearray) -> None:
-        """Back, when nobody reads it any more."""
-        with self._lock:
-            if len(buffer) == PART and len(self._free) < self._MOST:
-                self._free.append(buffer)
-
-
-_buffers = _Buffers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +36,10 @@ class Part:
 
 
 class Uploads:
-    """Uploads in parts to one place. Thread-safe; all writes share a few threads."""
+    """Uploads in parts to one place. Thread-safe."""
 
     def __init__(self, client: SignedClient) -> None:
         self._client = client
-        self._lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
 
     def begin(self, scene: Scene, full: str, attributes: Attributes | None) -> str:
         """Start an upload and return its id."""
@@ -99,15 +49,6 @@ class Uploads:
         if not upload_id:
             raise ERRORS.trouble("unreadable", scene)
         return upload_id
-
-    def submit(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Future[Part]:
-        """Send a part from another thread."""
-        with self._lock:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3-part")
-            # How patient the caller wants it holds for this thread too.
-            run = copy_context().run
-            return self._threads.submit(run, self.send_part, scene, full, upload_id, number, data)
 
     def complete(
         self, scene: Scene, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
@@ -139,13 +80,6 @@ class Uploads:
         """Throw an upload away. Idempotent."""
         with suppress(StorageError):
             self._client.send("DELETE", scene, key=full, query={"uploadId": upload_id}, attempts=2, idle=10.0)
-
-    def close(self) -> None:
-        """Let the threads go. Idempotent."""
-        with self._lock:
-            if self._threads is not None:
-                self._threads.shutdown(wait=False, cancel_futures=True)
-                self._threads = None
 
     def send_part(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Part:
         """Send a part. Raises ``Unsupported`` when the server does not use the customer's key for it."""
@@ -197,114 +131,44 @@ class Target:
     """Around completion: yields whether to ask the server to refuse a taken key."""
 
 
-class S3Writing:
-    """An open write, see ``Writing``. Used by one thread."""
+class S3Writing(ProvenByParts[Part]):
+    """An open write, see ``Writing``."""
 
-    def __init__(self, target: Target, size: int | None) -> None:
+    most = MOST_PARTS
+
+    def __init__(self, senders: Senders, target: Target, size: int | None) -> None:
+        super().__init__(senders, target.scene.key, piece_size(size, MOST_PARTS), target.put, size)
         self._target = target
-        self._part = part_size(size)
-        self._size_known = size or 0
-        self._md5: hashlib._Hash | None = hashlib.md5(usedforsecurity=False)
-        self._size = 0
-        self._buffer = _buffers.take(self._part)
-        self._filled = 0
         self._upload_id = ""
-        self._numbers = 0
-        self._flying: deque[tuple[Future[Part], bytearray]] = deque()
-        self._parts: list[Part] = []
 
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing.write``."""
-        if self._md5 is not None:
-            self._md5.update(chunk)
-        self._size += len(chunk)
-        view = memoryview(chunk)
-        while view:
-            if self._filled == self._part:
-                self._send()
-            taken = view[: self._part - self._filled]
-            self._buffer[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
-            view = view[len(taken) :]
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``."""
-        if self._size == 0 and self._size_known > self._part:
-            self._md5 = None
-
-    def commit(self) -> Written:
-        """See ``Writing.commit``."""
+    def _begin(self) -> None:
         target = self._target
-        if not self._upload_id:
-            return target.put(bytes(memoryview(self._buffer)[: self._filled]))
-        if self._filled:
-            self._send()
-        while self._flying:
-            self._land()
-        digests = b"".join(part.digest for part in self._parts)
-        expected = f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(self._parts)}"
+        target.before()
+        self._upload_id = target.uploads.begin(target.scene, target.full, target.attributes)
+
+    def _send(self, number: int, data: memoryview) -> Part:
+        target = self._target
+        return target.uploads.send_part(target.scene, target.full, self._upload_id, number, data)
+
+    def _complete(self, last: memoryview) -> None:
+        target = self._target
         with target.guard() as if_absent:
-            self._complete(expected, if_absent)
-        self._upload_id = ""
-        return self._receipt(expected)
+            try:
+                target.uploads.complete(
+                    target.scene, target.full, self._upload_id, self._arrived, if_absent=if_absent
+                )
+            except StorageError as error:
+                # When only the answer was lost, the object is there; asking again would say "no such upload".
+                if not self._is_there(error):
+                    raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self._flying:
-            _buffers.give(self._buffer)
-        if not self._upload_id:
-            return
-        flights = [flight for flight, _ in self._flying]
-        for flight in flights:
-            flight.cancel()
-        # A part that lands after the upload was dropped would bring it back to life.
-        wait(flights, timeout=1.0)
+    def _drop(self) -> None:
         self._target.uploads.drop(self._target.scene, self._target.full, self._upload_id)
-        self._upload_id = ""
 
-    def _send(self) -> None:
-        target = self._target
-        if not self._upload_id:
-            target.before()
-            self._upload_id = target.uploads.begin(target.scene, target.full, target.attributes)
-        while len(self._flying) >= AT_ONCE or (self._flying and self._flying[0][0].done()):
-            self._land()
-        self._numbers += 1
-        if self._numbers > MOST_PARTS:
-            raise Unsupported(
-                "write", f"“{target.scene.key}” is longer than announced and has too many parts."
-            )
-        flight = target.uploads.submit(
-            target.scene,
-            target.full,
-            self._upload_id,
-            self._numbers,
-            memoryview(self._buffer)[: self._filled],
-        )
-        self._flying.append((flight, self._buffer))
-        self._buffer, self._filled = _buffers.take(self._part), 0
+    def _expected(self) -> str:
+        return checksum_of(part.digest for part in self._arrived)
 
-    def _land(self) -> None:
-        flight, buffer = self._flying.popleft()
-        self._parts.append(flight.result())
-        _buffers.give(buffer)
-
-    def _complete(self, expected: str, if_absent: bool) -> None:
-        target = self._target
-        try:
-            target.uploads.complete(
-                target.scene, target.full, self._upload_id, self._parts, if_absent=if_absent
-            )
-        except StorageError as error:
-            # When only the answer was lost, the object is there; asking again would say "no such upload".
-            if not self._is_there(expected, error):
-                raise
-
-    def _is_there(self, expected: str, error: StorageError) -> bool:
+    def _is_there(self, error: StorageError) -> bool:
         if error.kind not in (Kind.NOT_FOUND, Kind.UNREACHABLE, Kind.TIMEOUT):
             return False
         try:
@@ -312,26 +176,20 @@ class S3Writing:
             wanted = self._target.attributes
             # Somebody else may have written the same content, but not with the same metadata.
             same = dict(found.attributes.metadata) == dict(wanted.metadata if wanted else {})
-            return found.etag == expected and same
+            return found.etag == self._expected() and same
         except StorageError:
             return False
 
-    def _receipt(self, expected: str) -> Written:
-        target = self._target
-        head = target.head()
+    def _receipt(self) -> Written:
+        head = self._target.head()
         info = head.info
-        if info.size != self._size:
-            raise Damaged(
-                info.key,
-                f"“{info.key}” has {info.size:,} bytes at the destination, but {self._size:,} were sent.",
-                operation="write",
-            )
-        comparable = info.etag and info.etag.endswith(f"-{len(self._parts)}") and not head.opaque
+        self._check_size(info.size)
+        comparable = info.etag and info.etag.endswith(f"-{len(self._arrived)}") and not head.opaque
         return Written(
             key=info.key,
             size=self._size,
-            md5=self._md5.hexdigest() if self._md5 is not None else "",
+            md5=self._md5_hex(),
             etag=info.etag,
-            expected_checksum=expected,
+            expected_checksum=self._expected(),
             stored_checksum=info.etag if comparable else None,
         )

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from dashboard.storage.driver import SMALL, Driver
+from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, piece_size
 from dashboard.storage.drivers.vercel_blob.client import Client
 from dashboard.storage.drivers.vercel_blob.place import Place, check
@@ -27,8 +27,6 @@ from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 MOST_PARTS = 10_000
-UNKNOWN_PART = 16 * 1024 * 1024
-"""Part size when nobody knows how much will come."""
 _SIGN_IN_SECONDS = 15.0
 
 
@@ -62,7 +60,7 @@ class VercelWriting(PiecedWriting[str]):
     """An open write, see ``Writing``. Vercel names no way to drop the parts of an upload that is never
     completed; nothing of them is visible."""
 
-    at_once = 2
+    most = MOST_PARTS
 
     def __init__(
         self,
@@ -75,27 +73,25 @@ class VercelWriting(PiecedWriting[str]):
         create_only: bool,
         put: Callable[[bytes], Written],
     ) -> None:
-        part = UNKNOWN_PART if size is None else piece_size(size, least=SMALL, most=MOST_PARTS)
-        super().__init__(senders, key, part, put)
+        super().__init__(senders, key, piece_size(size, MOST_PARTS), put)
         self._client = client
         self._attributes = attributes
         self._create_only = create_only
         self._upload: Mapping[str, str] = {}
+        self._etag: str | None = None
 
     def _begin(self) -> None:
         self._upload = self._client.begin(self._key, self._attributes, create_only=self._create_only)
 
     def _send(self, number: int, data: memoryview) -> str:
-        if number > MOST_PARTS:
-            raise Unsupported("write", f"“{self._key}” is longer than announced and has too many parts.")
         return self._client.part(self._key, self._upload, number, data)
 
-    def _complete(self) -> Written:
-        self._dispatch()
-        self._land_all()
-        etag = self._client.complete(self._key, self._upload, self._landed)
+    def _complete(self, last: memoryview) -> None:
+        self._etag = self._client.complete(self._key, self._upload, self._arrived)
+
+    def _receipt(self) -> Written:
         self._check_size(self._client.head(self._key)[0].size)
-        return Written(self._key, self._size, self._md5_hex(), etag)
+        return Written(self._key, self._size, self._md5_hex(), self._etag)
 
     def _drop(self) -> None:
         """There is no request for it."""

@@ -14,7 +14,6 @@ from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.azure.driver import AzureDriver
 from dashboard.storage.drivers.azure.options import read_credential
-from dashboard.storage.drivers.azure.writing import MOST_BLOCKS, block_size
 from dashboard.storage.errors import (
     Changed,
     Exists,
@@ -239,14 +238,6 @@ def test_create_only_holds_for_block_uploads(blobs: Driver) -> None:
         with pytest.raises(Exists):
             writing.commit()
     assert get(blobs, "big") == b"first"
-
-
-def test_blocks_are_sized_for_the_object() -> None:
-    assert block_size(None) * MOST_BLOCKS >= 800 * 10**9
-    for size in (0, SMALL, 400 * 10**9, 10**13):
-        assert block_size(size) >= SMALL
-        assert block_size(size) * MOST_BLOCKS >= size
-        assert block_size(size) % (1 << 20) == 0
 
 
 def test_the_access_tier_is_given_to_every_object(azurite: Azurite, container: str) -> None:

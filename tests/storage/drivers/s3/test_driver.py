@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.s3 import upload as s3_upload
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.types import Attributes, Entry, Secret
@@ -87,14 +86,6 @@ def test_a_write_that_is_left_drops_its_parts(make: Make, bucket: str, seaweedfs
     with pytest.raises(NotFound):
         driver.stat("large")
     assert not seaweedfs.client().list_multipart_uploads(Bucket=bucket).get("Uploads")
-
-
-def test_part_sizes_keep_within_ten_thousand_parts() -> None:
-    for size in (9 * MIB, 80_000 * MIB, 80_000 * MIB + 1, 5 * 1024**4):
-        part = s3_upload.part_size(size)
-        assert part % MIB == 0
-        assert part >= 8 * MIB
-        assert -(-size // part) <= 10_000
 
 
 def test_create_only_learns_what_the_server_honours(make: Make, bucket: str) -> None:

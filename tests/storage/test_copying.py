@@ -19,7 +19,7 @@ from dashboard.storage.copying import Copied, Interrupted, copy_object, read_bac
 from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.drivers.s3.reading import S3Reading
+from dashboard.storage.drivers.s3.objects import S3Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
 from dashboard.storage.proving import is_guarded
 from dashboard.storage.registry import build, check_options

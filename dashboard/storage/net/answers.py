@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
-from dashboard.storage.errors import Damaged
 from dashboard.storage.types import Entry
 
 LONGEST = 8 * 1024 * 1024
@@ -183,16 +182,3 @@ def joined(pieces: Iterable[bytes]) -> bytes:
     for piece in several:
         whole += piece
     return bytes(whole)
-
-
-def no_more_than(key: str, size: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of an object in pieces, of which exactly ``size`` bytes are due. Raises ``Damaged`` where
-    fewer come, and with the first byte more instead of handing it on."""
-    arrived = 0
-    for piece in pieces:
-        arrived += len(piece)
-        if arrived > size:
-            raise Damaged(key, f"“{key}” has {size:,} bytes, but more arrived.")
-        yield piece
-    if arrived != size:
-        raise Damaged(key, f"“{key}” has {size:,} bytes, but {arrived:,} arrived.")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from dashboard.storage.errors import Damaged
 from dashboard.storage.net import answers
 from dashboard.storage.net.answers import (
     LONGEST,
@@ -18,7 +17,6 @@ from dashboard.storage.net.answers import (
     entry_in,
     joined,
     json_object,
-    no_more_than,
     size_in,
     xml_root,
 )
@@ -191,17 +189,3 @@ def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
     assert joined([whole]) is whole
     assert joined([b"ab", b"c", b"de"]) == b"abcde"
     assert peak(lambda: joined(whole[at : at + 2] for at in range(0, MIB, 2))) < 4 * MIB
-
-
-def test_content_ends_at_its_size() -> None:
-    def endless() -> Iterator[bytes]:
-        while True:
-            yield b"12345"
-
-    arrived = []
-    with pytest.raises(Damaged, match="more arrived"):
-        arrived.extend(no_more_than("a", 12, endless()))
-    assert b"".join(arrived) == b"1234512345"
-    assert b"".join(no_more_than("a", 5, iter([b"12", b"345"]))) == b"12345"
-    with pytest.raises(Damaged, match="4 arrived"):
-        list(no_more_than("a", 5, iter([b"12", b"34"])))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -53,14 +52,6 @@ _PAGE = 1000
 _PAGE_WITH_METADATA = 500
 _IMPATIENT_SECONDS = 15.0
 _HEADERS = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """An open read: what is known of the blob, and its content in pieces."""
-
-    info: ObjectInfo
-    pieces: Callable[[], Iterator[bytes]]
 
 
 class Client:
@@ -145,7 +136,7 @@ class Client:
         with neutral(self.scene(operation, key)):
             return _info(key, self._blob(key).get_blob_properties())
 
-    def open(self, key: str, etag: str | None) -> Body:
+    def open(self, key: str, etag: str | None) -> tuple[ObjectInfo, Iterator[bytes]]:
         """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
         version. Raises ``Changed`` and ``NotFound``."""
         scene = self.scene("read", key)
@@ -161,7 +152,7 @@ class Client:
                     return
                 yield piece
 
-        return Body(_info(key, stream.properties), pieces)
+        return _info(key, stream.properties), pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of a blob, all of one version. Raises ``PastEnd`` and as ``open`` does.

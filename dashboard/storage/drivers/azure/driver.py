@@ -12,18 +12,19 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.azure.client import Body, Client
+from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.deleting import DeletesManyOnAzure
 from dashboard.storage.drivers.azure.labels import LabelsAzureBlobs
 from dashboard.storage.drivers.azure.place import Place, check
 from dashboard.storage.drivers.azure.settings import ChecksAzureSettings
 from dashboard.storage.drivers.azure.writing import AzureWriting
 from dashboard.storage.drivers.common.pieces import Senders
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.unchanged import delete_unchanged
 from dashboard.storage.errors import (
     Changed,
@@ -32,7 +33,6 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.net.answers import joined, no_more_than
 from dashboard.storage.net.connecting import trust
 from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
 from dashboard.storage.net.resuming import PARALLEL_READS
@@ -40,30 +40,6 @@ from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _COPY_SECONDS = 900.0
-
-
-class AzureReading:
-    """A read of one version of one blob."""
-
-    def __init__(self, body: Body) -> None:
-        self.info = body.info
-        self._body = body
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading.chunks``."""
-        return no_more_than(self.info.key, self.info.size, self._body.pieces())
-
-    def read_all(self) -> bytes:
-        """See ``Reading.read_all``."""
-        return joined(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing is open between two pieces."""
 
 
 class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
@@ -95,10 +71,10 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         """See ``Driver``. Up to 1,024 characters, prefix included; no part ends in a dot; no backslash."""
         check(key, self._place.prefix + key)
 
-    def read(self, key: str, *, if_version: str | None = None) -> AzureReading:
+    def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
         """See ``Driver``. ``version`` is the ETag; the service refuses a read of any other."""
         self.check_key(key)
-        return AzureReading(self._client.open(key, if_version))
+        return CheckedReading(*self._client.open(key, if_version))
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""

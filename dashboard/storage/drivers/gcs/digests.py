@@ -1,11 +1,17 @@
-"""The only file that knows google-crc32c: the checksum Google Cloud Storage keeps of every object."""
+"""The only file that knows google-crc32c, the checksum that Google Cloud Storage keeps of every object."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 
 import google_crc32c
+
+from dashboard.storage.drivers.common.reading import CheckedReading
+from dashboard.storage.errors import Damaged
+from dashboard.storage.net.server import Incoming
+from dashboard.storage.types import ObjectInfo
 
 
 class Crc32c:
@@ -34,3 +40,22 @@ def md5_hex(text: str) -> str | None:
         return base64.b64decode(text, validate=True).hex() or None
     except binascii.Error:
         return None
+
+
+class GcsReading(CheckedReading):
+    """A read of one generation of one object, compared with Google's checksum ``crc32c`` at its end."""
+
+    def __init__(self, info: ObjectInfo, crc32c: str | None, body: Incoming | None) -> None:
+        pieces = body.pieces() if body is not None else iter(())
+        super().__init__(info, pieces, body.close if body is not None else None)
+        self._crc32c = crc32c
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        crc = Crc32c()
+        for piece in super().chunks():
+            crc.update(piece)
+            yield piece
+        if crc.text() != self._crc32c:
+            key = self.info.key
+            raise Damaged(key, f"“{key}” was damaged on its way here: its checksum differs.")

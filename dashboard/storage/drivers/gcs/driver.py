@@ -20,10 +20,10 @@ from dashboard.storage.drivers.common.unchanged import delete_unchanged
 from dashboard.storage.drivers.gcs.acl import OpensGcsObjects
 from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.deleting import DeletesManyOnGcs
+from dashboard.storage.drivers.gcs.digests import GcsReading
 from dashboard.storage.drivers.gcs.links import LinksGcsObjects
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
-from dashboard.storage.drivers.gcs.reading import GcsReading
 from dashboard.storage.drivers.gcs.settings import ChecksGcsSettings
 from dashboard.storage.drivers.gcs.versions import KeepsGcsHistory
 from dashboard.storage.drivers.gcs.writing import GcsWriting
@@ -67,9 +67,9 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
         self.check_key(key)
         held = self._objects.head(key, "read", generation=if_version)
         if held.info.size == 0:
-            return GcsReading(held, None)
+            return GcsReading(held.info, held.crc32c, None)
         try:
-            return GcsReading(held, self._objects.open(key, held.info.version or ""))
+            return GcsReading(held.info, held.crc32c, self._objects.open(key, held.info.version or ""))
         except NotFound as error:
             # It was there a moment ago.
             raise Changed(key) from error

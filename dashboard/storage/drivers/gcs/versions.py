@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
+from dashboard.storage.drivers.gcs.digests import GcsReading
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
-from dashboard.storage.drivers.gcs.reading import GcsReading
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written
@@ -45,7 +45,9 @@ class KeepsGcsHistory:
     def read_version(self, key: str, version: str) -> GcsReading:
         """See ``KeepsVersions``."""
         held = self._objects.head(key, "read", exactly=self._known(key, version))
-        return GcsReading(held, self._objects.open(key, version) if held.info.size else None)
+        return GcsReading(
+            held.info, held.crc32c, self._objects.open(key, version) if held.info.size else None
+        )
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``: Google copies it onto the key."""

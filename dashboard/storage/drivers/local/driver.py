@@ -13,12 +13,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.listing import BROKEN, walk
@@ -27,7 +27,7 @@ from dashboard.storage.drivers.local.policy import FolderPolicy
 from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy
-from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError, Unsupported
+from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import check_range, whole_part
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -47,35 +47,30 @@ def _describe(key: str, info: os.stat_result) -> ObjectInfo:
     )
 
 
-class LocalReading:
+class LocalReading(CheckedReading):
     """One open read. Tells when the file was changed, replaced or deleted before its end."""
 
     def __init__(self, key: str, fd: int, info: os.stat_result) -> None:
         self._fd = fd
-        self.info = _describe(key, info)
+        super().__init__(_describe(key, info))
 
-    def chunks(self) -> Iterator[bytes]:
-        """Pieces of at most 1 MiB."""
-        key, size, done = self.info.key, self.info.size, 0
+    def _pieces(self) -> Iterator[bytes]:
+        left = self.info.size
         try:
-            while done < size:
-                chunk = os.read(self._fd, min(_CHUNK, size - done))
-                if not chunk:
-                    break
-                done += len(chunk)
+            while left and (chunk := os.read(self._fd, min(_CHUNK, left))):
+                left -= len(chunk)
                 yield chunk
+        except OSError as error:
+            raise translate(error, "read", self.info.key) from error
+
+    def _look_again(self) -> None:
+        try:
             after = os.fstat(self._fd)
         except OSError as error:
-            raise translate(error, "read", key) from error
+            raise translate(error, "read", self.info.key) from error
         # No name left: it was deleted, or another file was renamed over it.
         if version_of(after) != self.info.version or after.st_nlink == 0:
-            raise Changed(key)
-        if done != size:
-            raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
-
-    def read_all(self) -> bytes:
-        """The whole content."""
-        return b"".join(self.chunks())
+            raise Changed(self.info.key)
 
     def part(self, start: int, length: int) -> bytes:
         """Some of the content; see ``ReadsRanges``."""
@@ -94,18 +89,14 @@ class LocalReading:
             raise Changed(self.info.key)
         return whole_part(self.info.key, bytes(found), max(0, end - start))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def __del__(self) -> None:
-        self.__exit__(None, None, None)
+        self.close()
 
 
 class LocalDriver:

@@ -25,9 +25,8 @@ from dashboard.storage.drivers.s3.credentials.policy import MachinePolicy
 from dashboard.storage.drivers.s3.deleting import DeletesManyOnS3
 from dashboard.storage.drivers.s3.keys import check, plain
 from dashboard.storage.drivers.s3.labels import LabelsS3Objects
-from dashboard.storage.drivers.s3.objects import Objects
+from dashboard.storage.drivers.s3.objects import Objects, S3Reading
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.reading import S3Reading
 from dashboard.storage.drivers.s3.settings import ChecksS3Settings
 from dashboard.storage.drivers.s3.upload import S3Writing, Target, Uploads
 from dashboard.storage.drivers.s3.versions import KeepsS3Versions

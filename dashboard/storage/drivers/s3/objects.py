@@ -7,12 +7,13 @@ odd keys are looked for in the listing after they were written.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import partial
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.s3 import listing as s3_listing
 from dashboard.storage.drivers.s3.client import (
     ATTEMPTS,
@@ -32,17 +33,27 @@ from dashboard.storage.drivers.s3.keys import (
 )
 from dashboard.storage.drivers.s3.own_key import OwnKey
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.reading import HttpSource, S3Reading
 from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
+from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0
 """The server copies in silence."""
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _UNSAID = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
+
+
+class S3Reading(CheckedReading):
+    """A read of one version of one object."""
+
+    def __init__(self, info: ObjectInfo, body: Incoming, part_size: Callable[[int], int | None]) -> None:
+        super().__init__(info, body.pieces(), body.close)
+        self.part_size = part_size
+        """See ``TellsParts``."""
 
 
 class Objects:
@@ -73,13 +84,10 @@ class Objects:
         def once() -> bytes:
             response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
             answer = response.headers
-            source = HttpSource(response, scene)
-            try:
+            with closing(_incoming(response, scene)) as body:
                 if if_version is not None and unquoted(answer.get("etag")) != if_version:
                     raise Changed(key)
-                return part_of(response.status, answer, source.chunks(), key=key, start=start, length=length)
-            finally:
-                source.close()
+                return part_of(response.status, answer, body.pieces(), key=key, start=start, length=length)
 
         with self.explained(key, scene):
             return patiently(once, ATTEMPTS)
@@ -132,13 +140,12 @@ class Objects:
             headers["if-match"] = f'"{if_version}"'
         with self.explained(key, scene):
             response = self._client.open("GET", scene, key=full, query=query, headers=headers)
-        answer = response.headers
-        source = HttpSource(response, scene)
+        body = _incoming(response, scene)
         try:
-            info = self._described(key, answer, scene).info
-            return S3Reading(info, source, partial(self._part_size, info, query))
+            info = self._described(key, body.headers, scene).info
+            return S3Reading(info, body, partial(self._part_size, info, query))
         except StorageError:
-            source.close()
+            body.close()
             raise
 
     def head(self, key: str, *, explain: bool = False) -> Head:
@@ -298,3 +305,7 @@ def _check_copied(answer: Answer, scene: Scene) -> None:
     """A copy can fail after the status 200 is out."""
     if parsed(answer.body, scene).tag == "Error":
         raise translate(failure_in(500, answer.body), scene)
+
+
+def _incoming(response: Answering, scene: Scene) -> Incoming:
+    return Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))

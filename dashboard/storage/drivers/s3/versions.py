@@ -16,9 +16,8 @@ from dashboard.storage.drivers.s3.listing import (
     seconds,
     whole_listing,
 )
-from dashboard.storage.drivers.s3.objects import Objects
+from dashboard.storage.drivers.s3.objects import Objects, S3Reading
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.reading import S3Reading
 from dashboard.storage.net.answers import Foreign, Pages, size_in, xml_root
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.served.connections import Lease, Pool
 from dashboard.storage.drivers.served.operations import Absent, Found, Session, Source, Taken, split_key
@@ -48,7 +47,7 @@ class _Nothing:
         """There is nothing to stop."""
 
 
-class ServedReading:
+class ServedReading(CheckedReading):
     """One open read; holds a connection until it is left. Looks at its end whether the file is still
     the one that was opened."""
 
@@ -63,43 +62,27 @@ class ServedReading:
         size: int,
         to_end: bool,
     ) -> None:
-        self.info = _describe(key, found)
-        self._size = size
+        super().__init__(_describe(key, found), source.chunks(size), due=size)
         self._to_end = to_end
         self._path = path
         self._lease = lease
         self._source = source
 
-    def chunks(self) -> Iterator[bytes]:
-        """Pieces of at most 1 MiB."""
-        key, size, done = self.info.key, self._size, 0
-        for chunk in self._source.chunks(size):
-            done += len(chunk)
-            yield chunk
+    def _look_again(self) -> None:
         self._source.close()
-        after = self._lease.session.look(self._path)
+        key, after = self.info.key, self._lease.session.look(self._path)
         if after is None or after.kind != "file" or after.version != self.info.version:
             raise Changed(key)
-        if done != size:
-            raise Damaged(key, f"“{key}” ended after {done:,} of {size:,} bytes.")
         if self._to_end and self._source.longer:
             raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but more arrived.")
 
-    def read_all(self) -> bytes:
-        """All of it."""
-        return b"".join(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Give the connection back. Idempotent."""
         self._source.close()
         self._lease.release()
 
     def __del__(self) -> None:
-        self.__exit__(None, None, None)
+        self.close()
 
 
 class ServedDriver:

@@ -12,48 +12,21 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, piece_size
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import Client
 from dashboard.storage.drivers.vercel_blob.place import Place, check
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
-from dashboard.storage.net.answers import joined, no_more_than
 from dashboard.storage.net.ranges import check_range, part_of
 from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 MOST_PARTS = 10_000
 _SIGN_IN_SECONDS = 15.0
-
-
-class VercelReading:
-    """A read of one version of one blob."""
-
-    def __init__(self, info: ObjectInfo, body: Incoming | None) -> None:
-        self.info = info
-        self._body = body
-
-    def chunks(self) -> Iterator[bytes]:
-        """See ``Reading.chunks``."""
-        pieces = self._body.pieces() if self._body is not None else iter(())
-        return no_more_than(self.info.key, self.info.size, pieces)
-
-    def read_all(self) -> bytes:
-        """See ``Reading.read_all``."""
-        return joined(self.chunks())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._body is not None:
-            self._body.close()
 
 
 class VercelWriting(PiecedWriting[str]):
@@ -123,12 +96,15 @@ class VercelBlobDriver:
         """See ``Driver``. Paths of up to 950 characters, prefix included."""
         check(key, self._place.prefix + key)
 
-    def read(self, key: str, *, if_version: str | None = None) -> VercelReading:
+    def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
         """See ``Driver``. ``version`` is the ETag, and what is delivered is compared with it: for up to a
         minute after a public blob was replaced this may raise ``Changed``."""
         self.check_key(key)
         info, path = self._found(key, if_version)
-        return VercelReading(info, self._opened(info, path) if info.size else None)
+        if not info.size:
+            return CheckedReading(info, iter(()))
+        body = self._opened(info, path)
+        return CheckedReading(info, body.pieces(), body.close)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. Every part is preceded by a look at the blob."""

@@ -86,7 +86,7 @@ class WebDAVDriver:
         except BaseException:
             response.close()
             raise
-        return WebDAVReading(info, self._client, response, scene, self._has_changed)
+        return WebDAVReading(info, self._client.reading(response, scene), response.close, self._has_changed)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. The object is looked at first, because a GET of a folder brings a page; one

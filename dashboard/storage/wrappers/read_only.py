@@ -31,7 +31,7 @@ from dashboard.storage.object_powers import (
 )
 from dashboard.storage.places.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.types import Attributes, Secret, Visibility
-from dashboard.storage.wrappers.common.versions import ForwardsVersions
+from dashboard.storage.wrappers.common.changes import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
 _WHY = "This backend is read-only in Stowage."

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -26,9 +26,7 @@ from dashboard.storage.checks.wrappers import (
     cache_bytes,
 )
 from dashboard.storage.driver import (
-    CopiesWithin,
     CreatesBuckets,
-    DeletesUnchanged,
     Driver,
     KeepsFolders,
     KeepsMetadata,
@@ -39,32 +37,29 @@ from dashboard.storage.driver import (
     ReadsRanges,
     RefusesWrites,
     SetsVisibility,
-    Writing,
 )
-from dashboard.storage.errors import NotFound, StorageError
+from dashboard.storage.errors import NotFound
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.object_powers import (
-    DeletesMany,
     HasTiers,
     HoldsTags,
-    KeepsVersions,
     SignsUploads,
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
-from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
+from dashboard.storage.types import ObjectInfo, Secret
 from dashboard.storage.wrappers.cached.copies import Copy, CopyReading
 from dashboard.storage.wrappers.cached.shelves import DiskShelf, Shelf, Slip
-from dashboard.storage.wrappers.cached.streams import CachedWriting, FillingReading
-from dashboard.storage.wrappers.common.versions import ForwardsVersions
-from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrappers.cached.streams import FillingReading
+from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
+from dashboard.storage.wrapping import CONNECTION
 
 _REMEMBERED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
 _STRIPES = 256
 
 
-class _Caching(Wrapper):
+class _Caching(SeesChanges):
     """What the wrapper and its powers share."""
 
     def __init__(self, inner: Driver, shelf: Shelf, *, seconds: float = 0.0, reads: bool = True) -> None:
@@ -148,21 +143,6 @@ class _Change:
         self._cached.forget(self._key)
 
 
-class _Copies(_Caching):
-    """The server copies; what it replaces is forgotten."""
-
-    def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``."""
-        assert isinstance(self.inner, CopiesWithin)
-        return self.inner.can_copy_from(as_stored(source))
-
-    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``."""
-        assert isinstance(self.inner, CopiesWithin)
-        with self.changing(to):
-            return self.inner.copy_from(as_stored(source), key, to, if_version=if_version)
-
-
 class _ReadsParts(_Caching):
     """Parts come from a copy where there is one; reading them makes none."""
 
@@ -180,38 +160,6 @@ class _ReadsParts(_Caching):
             self.forget(key)
             return self.inner.read_range(key, start, length, if_version=if_version)
         return found
-
-
-class _DeletesMany(_Caching):
-    """Many objects go at once, and so do their copies."""
-
-    def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """See ``DeletesMany``."""
-        assert isinstance(self.inner, DeletesMany)
-        known = list(keys)
-        with ExitStack() as stack:
-            for key in known:
-                stack.enter_context(self.changing(key))
-            return self.inner.delete_many(known)
-
-
-class _DeletesUnchanged(_Caching):
-    """What is deleted is forgotten."""
-
-    def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``."""
-        assert isinstance(self.inner, DeletesUnchanged)
-        with self.changing(key):
-            self.inner.delete_unchanged(key, version)
-
-
-class _Versions(ForwardsVersions, _Caching):
-    """Older states are read where they lie; what is restored replaces the copy."""
-
-    def restore_version(self, key: str, version: str) -> Written:
-        """See ``KeepsVersions``."""
-        with self.changing(key):
-            return self._kept.restore_version(key, version)
 
 
 class Cached(_Caching):
@@ -236,15 +184,7 @@ class Cached(_Caching):
         SetsVisibility,
         SignsUploads,
     }
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {
-            CopiesWithin: _Copies,
-            DeletesMany: _DeletesMany,
-            DeletesUnchanged: _DeletesUnchanged,
-            KeepsVersions: _Versions,
-            ReadsRanges: _ReadsParts,
-        }
-    )
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, ReadsRanges: _ReadsParts})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {ReadsInParallel: "Only what is read from its beginning to its end is kept."}
     )
@@ -291,32 +231,6 @@ class Cached(_Caching):
         self.compared(info.key, began)
         if self.now(info.key)[0] != changes:
             self.forget(info.key)
-
-    def write(
-        self,
-        key: str,
-        *,
-        size: int | None = None,
-        attributes: Attributes | None = None,
-        create_only: bool = False,
-    ) -> Writing:
-        """See ``Driver``."""
-        writing = self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
-        return CachedWriting(writing, self, key)
-
-    def put(
-        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
-    ) -> Written:
-        """See ``Driver``."""
-        self.check_key(key)
-        with self.changing(key):
-            return self.inner.put(key, data, attributes=attributes, create_only=create_only)
-
-    def delete(self, key: str) -> None:
-        """See ``Driver``."""
-        self.check_key(key)
-        with self.changing(key):
-            self.inner.delete(key)
 
     def close(self) -> None:
         """See ``Driver``. The copies stay for the next one."""

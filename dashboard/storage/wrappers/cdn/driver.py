@@ -10,42 +10,38 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import ClassVar, Self
 from urllib.parse import quote
 
 from dashboard.storage.checks.wrappers import CDN_DOMAIN, CDN_KEY_ID, CDN_PURGE, CDN_SECRET, CDN_ZONE
 from dashboard.storage.driver import (
-    CopiesWithin,
     CreatesBuckets,
-    DeletesUnchanged,
     Driver,
     KeepsFolders,
     KeepsMetadata,
     Links,
     LooksBeforeCreating,
-    ProvesByParts,
     Purges,
     ReadsInParallel,
     ReadsRanges,
     RefusesWrites,
     SetsVisibility,
-    Writing,
 )
 from dashboard.storage.errors import StorageError, Unsupported
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
     HoldsTags,
-    KeepsVersions,
     SignsUploads,
 )
 from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
-from dashboard.storage.types import Attributes, Secret, Written
+from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront, Network
-from dashboard.storage.wrappers.common.versions import ForwardsVersions
-from dashboard.storage.wrapping import CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
+from dashboard.storage.wrapping import CONNECTION
 
 log = logging.getLogger(__name__)
 
@@ -146,39 +142,7 @@ class Messenger:
         return True
 
 
-class ToldWriting:
-    """A write that is told of once it is committed."""
-
-    def __init__(self, inner: Writing, done: Callable[[], None]) -> None:
-        self._inner = inner
-        self._done = done
-
-    def without_md5(self) -> None:
-        """See ``ProvesByParts``; of no effect where the backend's own writes always have one."""
-        if isinstance(self._inner, ProvesByParts):
-            self._inner.without_md5()
-
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing``."""
-        self._inner.write(chunk)
-
-    def commit(self) -> Written:
-        """See ``Writing``."""
-        written = self._inner.commit()
-        self._done()
-        return written
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
-
-
-class _Delivering(Wrapper):
+class _Delivering(SeesChanges):
     """What the wrapper and its powers share."""
 
     def __init__(self, inner: Driver, domain: str, prefix: str = "", network: Network | None = None) -> None:
@@ -191,26 +155,15 @@ class _Delivering(Wrapper):
         """The object's address on the network."""
         return self._base + quote(self._prefix + key, safe="/~")
 
+    @contextmanager
+    def changing(self, key: str) -> Iterator[None]:
+        """The network is told afterwards, if it went well."""
+        yield
+        self._tell(key)
+
     def _tell(self, key: str) -> None:
-        """The object changed."""
         if self._messenger is not None:
             self._messenger.tell(self._public(key))
-
-
-class _Copies(_Delivering):
-    """The server copies; the network is told."""
-
-    def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``."""
-        assert isinstance(self.inner, CopiesWithin)
-        return self.inner.can_copy_from(as_stored(source))
-
-    def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``."""
-        assert isinstance(self.inner, CopiesWithin)
-        written = self.inner.copy_from(as_stored(source), key, to, if_version=if_version)
-        self._tell(to)
-        return written
 
 
 class _DeletesMany(_Delivering):
@@ -225,26 +178,6 @@ class _DeletesMany(_Delivering):
             if key not in failed:
                 self._tell(key)
         return failed
-
-
-class _DeletesUnchanged(_Delivering):
-    """What is deleted is a change."""
-
-    def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``."""
-        assert isinstance(self.inner, DeletesUnchanged)
-        self.inner.delete_unchanged(key, version)
-        self._tell(key)
-
-
-class _Versions(ForwardsVersions, _Delivering):
-    """What is restored is a change."""
-
-    def restore_version(self, key: str, version: str) -> Written:
-        """See ``KeepsVersions``."""
-        written = self._kept.restore_version(key, version)
-        self._tell(key)
-        return written
 
 
 class Delivered(_Delivering):
@@ -267,14 +200,7 @@ class Delivered(_Delivering):
         SetsVisibility,
         SignsUploads,
     }
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {
-            CopiesWithin: _Copies,
-            DeletesMany: _DeletesMany,
-            DeletesUnchanged: _DeletesUnchanged,
-            KeepsVersions: _Versions,
-        }
-    )
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, DeletesMany: _DeletesMany})
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -311,31 +237,6 @@ class Delivered(_Delivering):
             self._messenger.network.purge(addresses[start : start + most])
 
     # Driver
-
-    def write(
-        self,
-        key: str,
-        *,
-        size: int | None = None,
-        attributes: Attributes | None = None,
-        create_only: bool = False,
-    ) -> Writing:
-        """See ``Driver``."""
-        writing = self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
-        return ToldWriting(writing, lambda: self._tell(key))
-
-    def put(
-        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
-    ) -> Written:
-        """See ``Driver``."""
-        written = self.inner.put(key, data, attributes=attributes, create_only=create_only)
-        self._tell(key)
-        return written
-
-    def delete(self, key: str) -> None:
-        """See ``Driver``."""
-        self.inner.delete(key)
-        self._tell(key)
 
     def close(self) -> None:
         """See ``Driver``. What is still to be told is told first, within ten seconds."""

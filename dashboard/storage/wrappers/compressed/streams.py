@@ -12,6 +12,7 @@ from dashboard.storage.driver import SMALL, Reading, Writing
 from dashboard.storage.errors import Damaged
 from dashboard.storage.types import ObjectInfo, Written
 from dashboard.storage.wrappers.common.recoding import info_of_content, receipt_of_content, without_md5
+from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
 from dashboard.storage.wrappers.compressed.format import END, HEAD, Head, whole, without_end
 from dashboard.storage.wrappers.compressed.zstd import BadFrame, Packing, unpack
 
@@ -19,11 +20,10 @@ MARK = "packed-"
 """Stands before every token of stored bytes."""
 
 
-class CompressedReading:
+class CompressedReading(WrappedReading):
     """An open read of an object that may be compressed."""
 
     def __init__(self, inner: Reading) -> None:
-        self._inner = inner
         self._pieces = inner.chunks()
         first = b""
         while len(first) < HEAD and (piece := next(self._pieces, None)) is not None:
@@ -32,7 +32,7 @@ class CompressedReading:
         self._first = first[HEAD:] if self._head else first
         stored = inner.info.size
         size = self._head.content_size(stored) if self._head else stored
-        self.info: ObjectInfo = info_of_content(inner.info, size, MARK)
+        super().__init__(inner, info_of_content(inner.info, size, MARK))
 
     @property
     def stored(self) -> ObjectInfo:
@@ -56,10 +56,6 @@ class CompressedReading:
         except (BadFrame, ValueError) as error:
             raise Damaged(key, f"“{key}” is damaged: it cannot be unpacked as it was packed.") from error
 
-    def read_all(self) -> bytes:
-        """See ``Reading``."""
-        return b"".join(self.chunks())
-
     def _foreign(self) -> Iterator[bytes]:
         """Of another program, or of ours with a damaged head: those end as ours do."""
         last = b""
@@ -75,22 +71,13 @@ class CompressedReading:
             yield self._first
         yield from self._pieces
 
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
-
-
-class PackingWriting:
+class PackingWriting(WrappedWriting):
     """An open write of known size, compressed as it comes. Used by one thread."""
 
     def __init__(self, inner: Writing, key: str, size: int) -> None:
+        super().__init__(inner)
         without_md5(inner)
-        self._inner = inner
         self._key = key
         self._promised = size
         self._size = 0
@@ -122,15 +109,6 @@ class PackingWriting:
             f"“{self._key}” was to have {self._promised:,} bytes and has another number.",
             operation="write",
         )
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
 
 
 class AwaitingWriting:

@@ -42,6 +42,7 @@ from dashboard.storage.wrappers.common.recoding import (
     unmarked,
     without_md5,
 )
+from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
 from dashboard.storage.wrappers.encrypted.aead import DoesNotOpen, ObjectCipher, fingerprint
 from dashboard.storage.wrappers.encrypted.format import (
     HEADER,
@@ -126,13 +127,12 @@ class _OpenedPieces:
         return opened
 
 
-class EncryptedReading:
+class EncryptedReading(WrappedReading):
     """An open read of an encrypted object."""
 
     def __init__(self, inner: Reading, key: _Key) -> None:
-        self._inner = inner
+        super().__init__(inner, info_of_content(inner.info, content_size(inner.info.size), MARK))
         self._key = key
-        self.info: ObjectInfo = info_of_content(inner.info, content_size(inner.info.size), MARK)
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``. Nothing is handed out before it is proven to be what was written."""
@@ -154,30 +154,17 @@ class EncryptedReading:
         if opened := pieces.take(b"", end=True):
             yield opened
 
-    def read_all(self) -> bytes:
-        """See ``Reading``."""
-        return b"".join(self.chunks())
-
     def _pieces(self, head: bytes) -> _OpenedPieces:
         info = self._inner.info
         return _OpenedPieces(self._key.of(head, info.size, info.key), info.key, self.info.size)
 
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
-
-
-class EncryptedWriting:
+class EncryptedWriting(WrappedWriting):
     """An open write of an encrypted object. Used by one thread."""
 
     def __init__(self, inner: Writing, key: _Key) -> None:
+        super().__init__(inner)
         without_md5(inner)
-        self._inner = inner
         self._head, self._cipher = key.new()
         self._held = bytearray()
         self._number = 0
@@ -216,15 +203,11 @@ class EncryptedWriting:
         head, self._head = self._head, b""
         return head
 
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.clear()
-        self._inner.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)
 
 
 class _Sealing(Wrapper):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from dashboard.storage.driver import (
     CopiesWithin,
@@ -28,6 +28,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
 from dashboard.storage.wrapping import CONNECTION, Wrapper
 
@@ -40,11 +41,11 @@ class _Guarding(Wrapper):
         self.breaker = breaker
 
 
-class _Writing:
+class _Writing(WrappedWriting):
     """An open write, whose every call may find out that nobody answers."""
 
     def __init__(self, inner: Writing, breaker: CircuitBreaker) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._breaker = breaker
 
     def write(self, chunk: bytes) -> None:
@@ -54,10 +55,6 @@ class _Writing:
     def commit(self) -> Written:
         """See ``Writing``."""
         return self._breaker.ask(self._inner.commit)
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

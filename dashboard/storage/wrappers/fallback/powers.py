@@ -16,7 +16,7 @@ from dashboard.storage.object_powers import (
     SignsUploads,
 )
 from dashboard.storage.types import Visibility, Written
-from dashboard.storage.wrappers.common.versions import ForwardsVersions
+from dashboard.storage.wrappers.common.changes import ForwardsVersions
 from dashboard.storage.wrappers.fallback.home import Falling
 from dashboard.storage.wrappers.fallback.standing_in import Hold, Unsettled, is_away
 

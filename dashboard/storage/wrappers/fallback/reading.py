@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from dashboard.storage.driver import Reading
 from dashboard.storage.types import ObjectInfo
+from dashboard.storage.wrappers.common.streams import WrappedReading
 from dashboard.storage.wrappers.fallback.standing_in import Waiting
 
 
-class WaitingReading:
+class WaitingReading(WrappedReading):
     """A read of an object that waits elsewhere."""
 
     def __init__(self, inner: Reading, found: Waiting) -> None:
-        self._inner = inner
-        self.info: ObjectInfo = info_of(inner.info, found)
+        super().__init__(inner, info_of(inner.info, found))
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``."""
-        yield from self._inner.chunks()
-
-    def read_all(self) -> bytes:
-        """See ``Reading``."""
-        return self._inner.read_all()
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
+        return self._inner.chunks()
 
 
 def info_of(info: ObjectInfo, found: Waiting) -> ObjectInfo:

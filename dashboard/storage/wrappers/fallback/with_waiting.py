@@ -6,25 +6,22 @@ For looking at a backend as a whole: counting, comparing, migrating.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType, TracebackType
-from typing import ClassVar, Self
+from types import MappingProxyType
+from typing import ClassVar
 
 from dashboard.storage.driver import DeletesUnchanged, Writing
 from dashboard.storage.types import Attributes, Written
+from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.driver import Fallback
 from dashboard.storage.wrappers.fallback.home import Falling, Replacing
 
 
-class _Replaces:
+class _Replaces(WrappedWriting):
     """A write at home whose commit ends the waiting of what waited for its key."""
 
     def __init__(self, inner: Writing, replacing: Replacing) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._replacing = replacing
-
-    def write(self, chunk: bytes) -> None:
-        """See ``Writing``."""
-        self._inner.write(chunk)
 
     def commit(self) -> Written:
         """See ``Writing``."""
@@ -32,15 +29,6 @@ class _Replaces:
             written = self._inner.commit()
             succeeded()
             return written
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
 
 
 class _DeletesKnown(Falling):

@@ -1,0 +1,61 @@
+"""What open reads and writes of wrappers share: they stand around the wrapped driver's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from dashboard.storage.driver import Reading, Writing
+from dashboard.storage.net.answers import joined
+from dashboard.storage.types import ObjectInfo, Written
+
+
+class WrappedReading(ABC):
+    """An open read around another one, whose promises it keeps. ``info`` is what its reader is told."""
+
+    def __init__(self, inner: Reading, info: ObjectInfo) -> None:
+        self._inner = inner
+        self.info = info
+
+    @abstractmethod
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading``."""
+
+    def read_all(self) -> bytes:
+        """See ``Reading``."""
+        return joined(self.chunks())
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+
+class WrappedWriting:
+    """An open write around another one. Used by one thread."""
+
+    def __init__(self, inner: Writing) -> None:
+        self._inner = inner
+
+    def write(self, chunk: bytes) -> None:
+        """See ``Writing``."""
+        self._inner.write(chunk)
+
+    def commit(self) -> Written:
+        """See ``Writing``."""
+        return self._inner.commit()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)

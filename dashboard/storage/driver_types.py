@@ -71,5 +71,8 @@ class DriverType:
     check_edit: CheckEdit | None = None
     """Called with the options before and after an edit; raises ``InvalidInput`` for a change after which what
     is stored could no longer be read."""
+    uses_own_key: Callable[[Options], bool] | None = None
+    """Whether objects are encrypted with a key that the provider does not keep. Nothing of such a backend is
+    kept for a while where the provider could read it."""
     in_process: bool = False
     """Whether every process has objects of its own, which nobody else sees."""

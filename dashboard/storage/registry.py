@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.checks.folders import FolderPolicy, UsesFolders
 from dashboard.storage.checks.typed import check_typed
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType, Location, Options
-from dashboard.storage.drivers.local.policy import FolderPolicy, UsesFolders
 from dashboard.storage.options import Option, Preset
 from dashboard.storage.own_drivers import REMEDY, built, described, find, offered
 from dashboard.storage.types import Secret
@@ -243,6 +243,12 @@ def location(driver: str, options: Options) -> Location:
     unknown = Location(json.dumps(values), options.get("prefix", ""))
     kind = DRIVERS.get(driver)
     return _described(kind, kind.location, options, unknown) if kind is not None else unknown
+
+
+def uses_own_key(driver: str, options: Options) -> bool:
+    """Whether a saved backend's objects are encrypted with a key that its provider does not keep."""
+    kind = DRIVERS.get(driver)
+    return kind is not None and _described(kind, kind.uses_own_key, options, default=False)
 
 
 def noun_of(driver: str) -> str:

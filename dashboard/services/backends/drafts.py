@@ -9,8 +9,8 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends.values import Draft, Resolved, Stored
 from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
+from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.checks.wrappers import refuse_unreadable
-from dashboard.storage.drivers.local.policy import FolderPolicy
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.recipients import differing, sent_nowhere
 from dashboard.storage.registry import find_preset

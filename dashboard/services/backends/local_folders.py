@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dashboard
 from dashboard.settings import Settings
-from dashboard.storage.drivers.local.policy import FolderPolicy
+from dashboard.storage.checks.folders import FolderPolicy
 
 SYSTEM = (
     *("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/sbin"),

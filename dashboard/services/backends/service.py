@@ -33,9 +33,9 @@ from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
 from dashboard.storage import registry
+from dashboard.storage.checks.folders import ANYWHERE, FolderPolicy
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.local.policy import ANYWHERE, FolderPolicy
 from dashboard.storage.options import SecretForm
 from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
 from dashboard.storage.types import Secret

@@ -35,7 +35,7 @@ def around(
     # Only who reads and writes like an application needs others behind a backend.
     from dashboard.storage.wrappers.fallback.driver import Fallback
 
-    others = Neighbours(database, stored.id, driver_of, stored.options)
+    others = Neighbours(database, stored.id, driver_of, (stored.driver, stored.options))
     return Fallback(home, SqlBook(database, stored.id), others)
 
 
@@ -46,5 +46,5 @@ def with_what_waits(database: Database, stored: Stored, home: Driver, driver_of:
             return home
     from dashboard.storage.wrappers.fallback.with_waiting import WithWaiting
 
-    others = Neighbours(database, stored.id, driver_of, stored.options)
+    others = Neighbours(database, stored.id, driver_of, (stored.driver, stored.options))
     return WithWaiting(home, SqlBook(database, stored.id), others)

@@ -26,9 +26,9 @@ from dashboard.services.fallback.rows import (
 )
 from dashboard.storage.checks.wrappers import FALLBACK, READ_ONLY, has_fallback, is_encrypted, is_read_only
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.s3.options import uses_own_key
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes
+from dashboard.storage.registry import uses_own_key
 from dashboard.storage.wrappers.fallback.standing_in import Attempt, Content, Hold, Unsettled, Waiting
 
 
@@ -170,7 +170,8 @@ class SqlBook:
 class Neighbours:
     """See ``StandIns``: the backends of the fallback order, without the one they stand in for.
 
-    Nothing is written to those whose provider could read what that of ``home`` cannot.
+    ``home``: its driver and options. Nothing is written to those whose provider could read what its own
+    cannot.
     """
 
     def __init__(
@@ -178,12 +179,12 @@ class Neighbours:
         database: Database,
         home_id: int,
         driver_of: Callable[[str], Driver],
-        home: Mapping[str, str],
+        home: tuple[str, Mapping[str, str]],
     ) -> None:
         self._database = database
         self._home_id = home_id
         self._driver_of = driver_of
-        self._hidden = _hidden(home)
+        self._hidden = _hidden(*home)
 
     def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
         """See ``StandIns``. Backends that cannot be used now are passed over."""
@@ -193,7 +194,7 @@ class Neighbours:
             .order_by(Backend.fallback_position)
         )
         with _as_storage_errors(), self._database.read() as session:
-            found = [(row.id, row.name, self._takes(row.options)) for row in session.scalars(query)]
+            found = [(row.id, row.name, self._takes(row)) for row in session.scalars(query)]
         for backend_id, name, takes in found:
             if takes or not writing:
                 try:
@@ -202,8 +203,8 @@ class Neighbours:
                     continue
                 yield backend_id, driver
 
-    def _takes(self, options: Mapping[str, str]) -> bool:
-        return not is_read_only(options) and _hidden(options) >= self._hidden
+    def _takes(self, row: Backend) -> bool:
+        return not is_read_only(row.options) and _hidden(row.driver, row.options) >= self._hidden
 
     def driver(self, stand_in: int) -> Driver:
         """See ``StandIns``."""
@@ -217,9 +218,9 @@ class Neighbours:
             return self._driver_of(name)
 
 
-def _hidden(options: Mapping[str, str]) -> int:
+def _hidden(driver: str, options: Mapping[str, str]) -> int:
     """How well a provider is kept from reading: 2 by encryption before, 1 by a key it does not keep."""
-    return 2 if is_encrypted(options) else int(uses_own_key(options))
+    return 2 if is_encrypted(options) else int(uses_own_key(driver, options))
 
 
 def refuse_waiting(session: Session, row: Backend, deed: str) -> None:

@@ -17,13 +17,13 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.errors import Kind
+from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.drivers.common.content_types import guessed_type
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.listing import BROKEN, walk
 from dashboard.storage.drivers.local.nameless import put_new
-from dashboard.storage.drivers.local.policy import FolderPolicy
 from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.drivers.local.policy import below, overlap
+from dashboard.storage.checks.folders import below, overlap
 from dashboard.storage.options import Option, OptionType, Preset
 
 LOCAL_OPTIONS = (

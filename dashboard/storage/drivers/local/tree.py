@@ -14,8 +14,8 @@ import time
 from threading import Lock
 
 from dashboard.errors import Kind
+from dashboard.storage.checks.folders import ANYWHERE, Identity, own_file, where
 from dashboard.storage.drivers.local.names import ExactNames
-from dashboard.storage.drivers.local.policy import ANYWHERE, Identity, own_file, where
 from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
 from dashboard.storage.paths import key_bytes, key_text
 

@@ -9,6 +9,7 @@ from dashboard.storage.drivers.s3.options import (
     check_s3,
     check_s3_secrets,
     refuse_without_own_key,
+    uses_own_key,
 )
 from dashboard.storage.options import Option, OptionType, Preset
 
@@ -224,4 +225,5 @@ S3 = DriverType(
     summary=bucket_summary,
     location=bucket_location,
     check_edit=refuse_without_own_key,
+    uses_own_key=uses_own_key,
 )

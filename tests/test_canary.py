@@ -19,7 +19,7 @@ from tests.servers.seaweedfs import SeaweedFS
 PASSWORD = "a few unrelated words"
 
 
-class Visitor:
+class RecordingBrowser:
     """A browser without scripts that remembers every byte it was sent."""
 
     def __init__(self, address: str) -> None:
@@ -67,7 +67,7 @@ def test_a_secret_typed_in_appears_nowhere_again(
     (tmp_path / "instance").chmod(0o700)
 
     with ConsoleProcess(tmp_path / "instance", environ={"STOWAGE_LOG_LEVEL": "debug"}) as console:
-        visitor = Visitor(console.address)
+        visitor = RecordingBrowser(console.address)
         fields = {"code": console.setup_code, "username": "maria"}
         visitor.post("/setup", "/setup", **fields, password=PASSWORD, password_again=PASSWORD)
         arguments = _process_arguments(console.pid)
@@ -136,7 +136,7 @@ def test_a_secret_typed_in_appears_nowhere_again(
             assert found == [], f"the secret appears, {form}, in: {found}"
 
 
-def _visit_everything(visitor: Visitor) -> None:
+def _visit_everything(visitor: RecordingBrowser) -> None:
     """Follow every link there is, one page at a time, but for signing out."""
     seen: set[str] = set()
     while todo := sorted(visitor.places - seen):

@@ -98,6 +98,19 @@ def test_the_folders_of_the_tests_are_those_of_the_package() -> None:
     assert sorted(folder for folder in folders - FOLDERS_OF_TESTS if not (PACKAGE / folder).is_dir()) == []
 
 
+def classes_of(path: Path) -> set[str]:
+    """The names of a module's public classes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"}
+
+
+def test_a_helper_of_the_tests_shares_its_name_with_nothing_else() -> None:
+    helpers = [path for path in TESTS.rglob("*.py") if "suites" not in path.parts]
+    counts = Counter(name for path in helpers for name in classes_of(path))
+    counts.update(set().union(*map(classes_of, MODULES)) & counts.keys())
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
 def test_every_import_keeps_the_contracts() -> None:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
     ran = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
 
 from tests.servers.console import ConsoleProcess
-from tests.servers.places import PLACES, Place, Trouble
+from tests.servers.places import PLACES, ProviderInput, WrongInput
 from tests.servers.sftp import SftpServer
 
 pytestmark = pytest.mark.browser
@@ -131,9 +131,9 @@ def typed(page: Page, options: Mapping[str, str], secrets: Mapping[str, str]) ->
         field_of(page, name).fill(value)
 
 
-def told(page: Page, place: Place, trouble: Trouble | str) -> None:
+def told(page: Page, place: ProviderInput, trouble: WrongInput | str) -> None:
     """Test with something wrong, read where it fails and why, make what is missing, and correct it."""
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, WrongInput)
     typed(page, trouble.options, trouble.secrets)
     panel = probed(page, "Does not work yet")
     first = panel.locator("li", has_text=": failed").first

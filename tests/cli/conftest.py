@@ -22,7 +22,7 @@ PASSWORD = "a long enough pass phrase"
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """What one command did. ``out`` and ``err`` as printed."""
 
     code: int
@@ -35,13 +35,13 @@ class Answer:
         return json.loads(self.out)
 
 
-Cli = Callable[..., Answer]
+Cli = Callable[..., CommandResult]
 
 
 def command_line(instance: Path) -> Cli:
     """Run commands on this instance: ``cli("backend", "list", input="")``."""
 
-    def run(*arguments: str, input: str = "") -> Answer:
+    def run(*arguments: str, input: str = "") -> CommandResult:
         with logging_restored():
             result = CliRunner().invoke(
                 stowage,
@@ -49,7 +49,7 @@ def command_line(instance: Path) -> Cli:
                 input=input,
                 obj=Program(open_services, serve),
             )
-        return Answer(result.exit_code, result.stdout, result.stderr)
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
     return run
 

@@ -20,7 +20,7 @@ def all_rows(services: Services, number: int) -> list[LedgerRow]:
     return rows
 
 
-class Settled:
+class SettledRows:
     """Remembers what was settled at each kill, to show afterwards that none of it was done again."""
 
     def __init__(self, services: Services, number: int) -> None:

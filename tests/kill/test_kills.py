@@ -12,7 +12,13 @@ import pytest
 
 from dashboard.migration.types import Spec, State
 from dashboard.services.services import Services
-from tests.kill.books import Settled, assert_books, digests_of_bucket, digests_of_folder, unfinished_uploads
+from tests.kill.books import (
+    SettledRows,
+    assert_books,
+    digests_of_bucket,
+    digests_of_folder,
+    unfinished_uploads,
+)
 from tests.servers.console import ConsoleProcess, alive, kill_9
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -36,7 +42,7 @@ class Killer:
     def migrate(self, source: str, destination: str, *, kills: int, spec: Spec) -> int:
         """Run one migration to its end under at most so many kills; its number."""
         number = self.services.migrations.create(ADMIN, source, destination, spec, approve=True)
-        settled = Settled(self.services, number)
+        settled = SettledRows(self.services, number)
         for _ in range(kills):
             if not self._kill_once(number, share=1 / (kills + 1)):
                 break

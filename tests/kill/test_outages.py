@@ -182,7 +182,7 @@ class Sender:
         self._process.wait()
 
 
-class Trouble:
+class Chaos:
     """What happens to everybody, and what a reader sees meanwhile."""
 
     def __init__(self, services: Services, server: SeaweedFS, writers: Writers, sender: Sender) -> None:
@@ -262,7 +262,7 @@ def test_outages_stops_and_kills_lose_nothing_that_was_acknowledged(tmp_path: Pa
         add_local(services, "spare", spare)
         services.backends.fallback_order(ADMIN, ["spare"])
         writers, sender = Writers(instance), Sender(instance)
-        trouble = Trouble(services, server, writers, sender)
+        trouble = Chaos(services, server, writers, sender)
         try:
             for name in ("w1", "w2", "w3"):
                 writers.start(name)

@@ -9,28 +9,28 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
-from tests.migration.ledgers import SqlBook, assert_exact
+from tests.migration.ledgers import SqlLedgers, assert_exact
 from tests.migration.rehearsal import LARGE, contents, some_objects
 
 
 def migrate(
     folder: Path, source: Driver, destination: Driver, spec: Spec, *, failing: bool = False
-) -> SqlBook:
+) -> SqlLedgers:
     """To its end; ``failing``: objects of it must fail."""
     folder.mkdir()
-    book = SqlBook(folder)
+    ledgers = SqlLedgers(folder)
     result = run(
         MigrationJob(1, spec, lambda: True, "source"),
         source,
         destination,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
     assert result.state is State.FINISHED, result
-    assert (result.outcome is Outcome.WITH_ERRORS) == failing, book.failures()
-    assert_exact(book)
-    return book
+    assert (result.outcome is Outcome.WITH_ERRORS) == failing, ledgers.failures()
+    assert_exact(ledgers)
+    return ledgers
 
 
 def there_and_back(tmp_path: Path, place: Driver, verify: Verify) -> None:
@@ -52,10 +52,10 @@ def there_and_back(tmp_path: Path, place: Driver, verify: Verify) -> None:
     spec = Spec(workers=8, verify=verify)
     local, other = LocalDriver(str(here)), LocalDriver(str(back))
     for step, (source, destination) in enumerate([(local, place), (place, other)]):
-        book = migrate(tmp_path / f"step {step}", source, destination, spec)
-        assert {row.state for row in book.rows()} == {ObjectState.VERIFIED}
-        assert {row.action for row in book.rows()} == {Action.COPY}
-        book.close()
+        ledgers = migrate(tmp_path / f"step {step}", source, destination, spec)
+        assert {row.state for row in ledgers.rows()} == {ObjectState.VERIFIED}
+        assert {row.action for row in ledgers.rows()} == {Action.COPY}
+        ledgers.close()
     assert contents(back) == contents(here)
     again = migrate(tmp_path / "again", local, place, spec)
     assert {row.state for row in again.rows()} == {ObjectState.SKIPPED}

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.migration.ledgers import Book, MemoryBook, SqlBook
+from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers
 from tests.migration.rehearsal import Rehearsal
 
 
 @pytest.fixture(params=["memory", "sql"])
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
-    opened: Book = MemoryBook() if request.param == "memory" else SqlBook(tmp_path)
+def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]:
+    opened: Ledgers = MemoryLedgers() if request.param == "memory" else SqlLedgers(tmp_path)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path, book: Book) -> Rehearsal:
-    return Rehearsal(tmp_path, book)
+def rehearsal(tmp_path: Path, ledgers: Ledgers) -> Rehearsal:
+    return Rehearsal(tmp_path, ledgers)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from dashboard.services.migrations.ledger_queries import LedgerQueries
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 
 
-class Book(Protocol):
+class Ledgers(Protocol):
     """Opens ledgers of one migration, one per run, and looks into them."""
 
     def open(self) -> Ledger: ...
@@ -26,7 +26,7 @@ class Book(Protocol):
     def close(self) -> None: ...
 
 
-class MemoryBook:
+class MemoryLedgers:
     """Ledgers that share a store in memory."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class MemoryBook:
         pass
 
 
-class SqlBook:
+class SqlLedgers:
     """Ledgers in a ``work.db``."""
 
     def __init__(self, folder: Path, migration_id: int = 1) -> None:
@@ -97,9 +97,9 @@ def recount(rows: tuple[LedgerRow, ...]) -> dict[str, int]:
     return counted
 
 
-def assert_exact(book: Book) -> None:
+def assert_exact(ledgers: Ledgers) -> None:
     """The counters and the failure groups say what the rows say."""
-    rows, counters = book.rows(), book.counters()
+    rows, counters = ledgers.rows(), ledgers.counters()
     assert {name: getattr(counters, name) for name in recount(rows)} == recount(rows)
-    failed = sum(group.objects for group in book.failures())
+    failed = sum(group.objects for group in ledgers.failures())
     assert failed == counters.failed

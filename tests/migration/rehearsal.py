@@ -14,22 +14,22 @@ from dashboard.migration.types import Control, LedgerRow, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
 from tests.migration.faults import FaultyDriver
-from tests.migration.ledgers import Book, assert_exact
+from tests.migration.ledgers import Ledgers, assert_exact
 
 LARGE = 9 * 1024 * 1024
 """More than one request moves."""
 
 
 class Rehearsal:
-    """Two folders, drivers that can be told to fail, a book of ledgers, and a person who may interfere."""
+    """Two folders, drivers that can be told to fail, ledgers, and a person who may interfere."""
 
-    def __init__(self, folder: Path, book: Book) -> None:
+    def __init__(self, folder: Path, ledgers: Ledgers) -> None:
         self.here, self.there = folder / "here", folder / "there"
         self.here.mkdir()
         self.there.mkdir()
         self.source = FaultyDriver(LocalDriver(str(self.here)))
         self.destination = FaultyDriver(LocalDriver(str(self.there)))
-        self.book = book
+        self.ledgers = ledgers
         self.approved = True
         self.control = Control.RUN
         self.heard = threading.Event()
@@ -46,12 +46,12 @@ class Rehearsal:
             MigrationJob(1, spec or Spec(workers=4), lambda: self.approved, "old disk"),
             self.source,
             self.destination,
-            self.book.open(),
+            self.ledgers.open(),
             self._wanted,
             on_state=self._tell,
             random=random.Random(11),
         )
-        assert_exact(self.book)
+        assert_exact(self.ledgers)
         assert result.state is self.told[-1]
         return result
 
@@ -64,11 +64,11 @@ class Rehearsal:
         self.told.append(state)
 
     def rows(self) -> dict[str, LedgerRow]:
-        return {row.key: row for row in self.book.rows()}
+        return {row.key: row for row in self.ledgers.rows()}
 
     def assert_clean(self, result: RunResult) -> None:
         """Finished without a blemish, and both folders hold the same, byte for byte."""
-        assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), self.book.failures()
+        assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), self.ledgers.failures()
         assert contents(self.there) == contents(self.here)
         assert leftovers(self.there) == []
 
@@ -92,7 +92,7 @@ def some_objects(count: int, seed: int = 3) -> dict[str, bytes]:
     return {f"f{n % 7}/object {n:04d}.bin": dice.randbytes(dice.randrange(3000)) for n in range(count)}
 
 
-class Fault:
+class DriverFault:
     """Raises for chosen calls: ``times`` per key, or always."""
 
     def __init__(self, kind: Kind, verbs: str, keys: Callable[[str], bool], *, times: int = 10**9) -> None:

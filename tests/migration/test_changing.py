@@ -14,7 +14,7 @@ from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, St
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.faults import FaultyDriver
-from tests.migration.ledgers import SqlBook
+from tests.migration.ledgers import SqlLedgers
 from tests.migration.rehearsal import LARGE, Rehearsal, contents
 
 MOVE = Spec(workers=4, delete_source=True)
@@ -149,8 +149,8 @@ def test_newer_at_the_destination_is_not_overwritten_because_it_was_older_in_the
 
 @pytest.mark.parametrize("size", [6, 9], ids=["compared by content", "other size"])
 def test_what_was_edited_after_the_plan_is_replaced_only_when_tried_again(tmp_path: Path, size: int) -> None:
-    book = SqlBook(tmp_path)
-    rehearsal = Rehearsal(tmp_path, book)
+    ledgers = SqlLedgers(tmp_path)
+    rehearsal = Rehearsal(tmp_path, ledgers)
     for key in ("edited", "quiet"):
         edit(rehearsal.here / key, b"source")
         edit(rehearsal.there / key, b"x" * size, ago=100)
@@ -162,9 +162,9 @@ def test_what_was_edited_after_the_plan_is_replaced_only_when_tried_again(tmp_pa
     row = rehearsal.rows()["edited"]
     assert (row.state, row.kind) == (ObjectState.FAILED, "conflict")
     assert "Retry to replace it" in row.remedy
-    assert book.queries.retry_failed(book.id) == 1
+    assert ledgers.queries.retry_failed(ledgers.id) == 1
     rehearsal.assert_clean(rehearsal.run(Spec()))
-    book.close()
+    ledgers.close()
 
 
 def test_what_was_edited_between_the_comparison_and_the_write_stays(rehearsal: Rehearsal) -> None:
@@ -237,9 +237,9 @@ def test_what_was_in_the_way_of_the_plan_and_is_gone_is_in_the_way_no_more(rehea
     rehearsal.fill({"freed": b"source", "taken": b"source"})
     rehearsal.fill({"freed": b"theirs", "taken": b"theirs"}, there=True)
     plan_only(rehearsal, spec)
-    assert rehearsal.book.counters().failed == 2
+    assert rehearsal.ledgers.counters().failed == 2
     (rehearsal.there / "freed").unlink()
     assert rehearsal.run(spec).outcome is Outcome.WITH_ERRORS
     assert (rehearsal.there / "freed").read_bytes() == b"source"
     assert (rehearsal.there / "taken").read_bytes() == b"theirs"
-    assert [group.objects for group in rehearsal.book.failures()] == [1]
+    assert [group.objects for group in rehearsal.ledgers.failures()] == [1]

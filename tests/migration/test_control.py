@@ -16,7 +16,7 @@ from tests.servers.s3 import wait_until
 
 
 def states(rehearsal: Rehearsal) -> set[ObjectState]:
-    return {row.state for row in rehearsal.book.rows()}
+    return {row.state for row in rehearsal.ledgers.rows()}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_stopping_between_small_objects_loses_and_repeats_nothing(
     result = rehearsal.run()
     rehearsal.destination.hook = lambda verb, key: None
     assert (result.state, result.stragglers) == (state, 0)
-    counters = rehearsal.book.counters()
+    counters = rehearsal.ledgers.counters()
     assert 0 < counters.copied < 400
     assert states(rehearsal) <= {ObjectState.PENDING, ObjectState.VERIFIED}
     assert len(contents(rehearsal.there)) == counters.copied
@@ -71,10 +71,10 @@ def test_what_is_moving_is_shown_with_its_bytes(rehearsal: Rehearsal) -> None:
     def look_when_half_is_there(verb: str, key: str) -> None:
         if verb == "commit" and not shown:
             wait_until(has_moved, seconds=30, what="bytes in flight")
-            shown.extend(rehearsal.book.live().in_flight)
+            shown.extend(rehearsal.ledgers.live().in_flight)
 
     def has_moved() -> bool:
-        return any(one.done for one in rehearsal.book.live().in_flight)
+        return any(one.done for one in rehearsal.ledgers.live().in_flight)
 
     rehearsal.destination.hook = look_when_half_is_there
     rehearsal.assert_clean(rehearsal.run())
@@ -95,7 +95,7 @@ def test_pausing_while_listing_keeps_what_was_listed(rehearsal: Rehearsal) -> No
 
     rehearsal.source.listing = pause_at_ten_and_never_end  # type: ignore[assignment]
     assert rehearsal.run().state is State.PAUSED
-    assert not rehearsal.book.counters().listing_final
+    assert not rehearsal.ledgers.counters().listing_final
     rehearsal.control, rehearsal.approved = Control.RUN, True
     rehearsal.source.listing = lambda entries: entries
     rehearsal.assert_clean(rehearsal.run())
@@ -160,7 +160,7 @@ def test_what_a_cancelled_straggler_left_can_be_tidied_afterwards(rehearsal: Reh
     result = rehearsal.run()
     assert (result.state, result.stragglers) == (State.CANCELLED, 1)
     assert len(leftovers(rehearsal.there)) == 1
-    ledger = rehearsal.book.open()
+    ledger = rehearsal.ledgers.open()
     ledger.begin()
     tidy(rehearsal.destination, ledger, "old disk")
     assert leftovers(rehearsal.there) == []
@@ -173,7 +173,7 @@ def test_a_run_that_lost_its_fence_ends_and_changes_nothing(rehearsal: Rehearsal
 
     def take_over(verb: str, key: str) -> None:
         if verb == "put" and len(rehearsal.destination.said("put")) == 50:
-            rehearsal.book.open().begin()
+            rehearsal.ledgers.open().begin()
             taken.set()
 
     rehearsal.destination.hook = take_over
@@ -190,7 +190,7 @@ def test_what_was_in_flight_is_swept_and_recognised_after_a_kill(rehearsal: Rehe
     rehearsal.approved = False
     rehearsal.run()
     # A run that claimed, wrote some of it, and was killed before it could say so.
-    killed = rehearsal.book.open()
+    killed = rehearsal.ledgers.open()
     killed.begin()
     rows = killed.claim(20, time.time())
     for row in rows[:8]:
@@ -208,7 +208,7 @@ def test_a_sweep_that_is_cut_short_leaves_less_to_the_next(rehearsal: Rehearsal)
     rehearsal.fill(some_objects(60))
     rehearsal.approved = False
     rehearsal.run()
-    killed = rehearsal.book.open()
+    killed = rehearsal.ledgers.open()
     killed.begin()
     killed.claim(60, time.time())
 
@@ -217,7 +217,7 @@ def test_a_sweep_that_is_cut_short_leaves_less_to_the_next(rehearsal: Rehearsal)
             raise KeyboardInterrupt
 
     rehearsal.destination.hook = cut_short
-    ledger = rehearsal.book.open()
+    ledger = rehearsal.ledgers.open()
     ledger.begin()
     assert len(ledger.unswept(100)) == 60
     with pytest.raises(KeyboardInterrupt):
@@ -245,7 +245,7 @@ def test_keep_both_after_a_kill_makes_no_third_copy(rehearsal: Rehearsal) -> Non
     spec = Spec(workers=2, on_conflict=OnConflict.KEEP_BOTH)
     rehearsal.approved = False
     rehearsal.run(spec)
-    killed = rehearsal.book.open()
+    killed = rehearsal.ledgers.open()
     killed.begin()
     killed.claim(1, time.time())
     rehearsal.destination.inner.put("a (from old disk).txt", b"ours")
@@ -270,6 +270,6 @@ def test_deleting_sources_can_be_interrupted_and_goes_on(rehearsal: Rehearsal) -
     rehearsal.control = Control.RUN
     rehearsal.source.hook = lambda verb, key: None
     assert rehearsal.run(spec).state is State.FINISHED
-    assert rehearsal.book.counters().deleted == 30
+    assert rehearsal.ledgers.counters().deleted == 30
     assert contents(rehearsal.here) == {}
     assert len(contents(rehearsal.there)) == 30

@@ -13,7 +13,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
 from dashboard.storage.errors import PlaceMissing
-from tests.migration.rehearsal import LARGE, Fault, Rehearsal, contents, leftovers, some_objects
+from tests.migration.rehearsal import LARGE, DriverFault, Rehearsal, contents, leftovers, some_objects
 
 
 class PanicException(BaseException):
@@ -34,7 +34,7 @@ def test_passing_faults_are_retried_until_they_pass(rehearsal: Rehearsal, kind: 
     # "stored": the object is there, but the answer was lost.
     rehearsal.fill(some_objects(30))
     driver = rehearsal.source if verb in ("read", "chunk") else rehearsal.destination
-    driver.hook = Fault(kind, verb, lambda key: key.endswith("7.bin"), times=2)
+    driver.hook = DriverFault(kind, verb, lambda key: key.endswith("7.bin"), times=2)
     result = rehearsal.run()
     if verb == "stored":
         assert contents(rehearsal.there) == contents(rehearsal.here)
@@ -49,10 +49,10 @@ def test_passing_faults_are_retried_until_they_pass(rehearsal: Rehearsal, kind: 
 def test_a_fault_that_stays_fails_its_object_only(rehearsal: Rehearsal, kind: Kind) -> None:
     rehearsal.fill(some_objects(40))
     bad = "f3/object 0003.bin"
-    rehearsal.destination.hook = Fault(kind, "put", lambda key: key == bad)
+    rehearsal.destination.hook = DriverFault(kind, "put", lambda key: key == bad)
     result = rehearsal.run()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert (group.kind, group.reason) == (kind.value, "The server said no to the object.")
     assert (group.remedy, group.example, group.objects) == ("Ask it nicely.", bad, 1)
     assert set(contents(rehearsal.here)) - set(contents(rehearsal.there)) == {bad}
@@ -60,9 +60,9 @@ def test_a_fault_that_stays_fails_its_object_only(rehearsal: Rehearsal, kind: Ki
 
 def test_equal_faults_of_many_objects_make_one_group(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(60))
-    rehearsal.destination.hook = Fault(Kind.CONFLICT, "put", lambda key: key.startswith("f2/"))
+    rehearsal.destination.hook = DriverFault(Kind.CONFLICT, "put", lambda key: key.startswith("f2/"))
     rehearsal.run()
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert group.objects == sum(key.startswith("f2/") for key in some_objects(60))
 
 
@@ -71,10 +71,10 @@ def test_a_large_folder_that_may_not_be_read_comes_first_and_the_rest_is_copied(
 ) -> None:
     private = {f"a/{number:03}": b"x" for number in range(120)}
     rehearsal.fill(private | some_objects(40))
-    rehearsal.source.hook = Fault(Kind.DENIED, "read", lambda key: key.startswith("a/"))
+    rehearsal.source.hook = DriverFault(Kind.DENIED, "read", lambda key: key.startswith("a/"))
     result = rehearsal.run(Spec(workers=1))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    assert rehearsal.book.counters().failed == len(private)
+    assert rehearsal.ledgers.counters().failed == len(private)
     assert contents(rehearsal.there).keys() == contents(rehearsal.here).keys() - private.keys()
 
 
@@ -82,10 +82,10 @@ def test_a_retried_comparison_is_no_copy(rehearsal: Rehearsal) -> None:
     objects = some_objects(30)
     rehearsal.fill(objects)
     rehearsal.fill(objects, there=True)
-    rehearsal.source.hook = Fault(Kind.UNREACHABLE, "read", lambda key: True, times=2)
-    rehearsal.destination.hook = Fault(Kind.TIMEOUT, "stat", lambda key: True, times=1)
+    rehearsal.source.hook = DriverFault(Kind.UNREACHABLE, "read", lambda key: True, times=2)
+    rehearsal.destination.hook = DriverFault(Kind.TIMEOUT, "stat", lambda key: True, times=1)
     assert rehearsal.run().outcome is Outcome.WITH_SKIPS
-    counters = rehearsal.book.counters()
+    counters = rehearsal.ledgers.counters()
     assert (counters.copied, counters.skipped) == (0, 30)
     assert rehearsal.destination.said("put", "write") == []
 
@@ -93,10 +93,10 @@ def test_a_retried_comparison_is_no_copy(rehearsal: Rehearsal) -> None:
 def test_one_copy_that_may_not_be_looked_at_is_one_failure(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(20) | {"hidden": b"x"})
     rehearsal.destination.listing = lambda entries: (each for each in entries if each.key != "hidden")
-    rehearsal.destination.hook = Fault(Kind.DENIED, "stat", lambda key: key == "hidden")
+    rehearsal.destination.hook = DriverFault(Kind.DENIED, "stat", lambda key: key == "hidden")
     result = rehearsal.run()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    assert (rehearsal.rows()["hidden"].kind, rehearsal.book.counters().failed) == ("denied", 1)
+    assert (rehearsal.rows()["hidden"].kind, rehearsal.ledgers.counters().failed) == ("denied", 1)
 
 
 def test_what_failed_writes_may_have_left_is_swept_at_the_end(rehearsal: Rehearsal) -> None:
@@ -111,7 +111,7 @@ def test_what_failed_writes_may_have_left_is_swept_at_the_end(rehearsal: Rehears
         return sweep(known, since=since)
 
     rehearsal.destination.inner.sweep = watched  # type: ignore[method-assign]
-    rehearsal.destination.hook = Fault(Kind.UNREACHABLE, "put", lambda key: key == bad)
+    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, "put", lambda key: key == bad)
     rehearsal.run()
     assert swept == [bad]
 
@@ -144,7 +144,7 @@ def test_a_missing_place_ends_the_run_and_keeps_the_rows(rehearsal: Rehearsal, s
     result = rehearsal.run()
     assert (result.state, result.message) == (State.FAILED, "The bucket “b” is not there.")
     assert result.remedy == "Create it."
-    assert rehearsal.book.counters().failed == 0
+    assert rehearsal.ledgers.counters().failed == 0
     driver.hook = lambda verb, key: None
     rehearsal.assert_clean(rehearsal.run())
 
@@ -186,7 +186,7 @@ def test_an_object_that_never_holds_still_fails_as_changed(rehearsal: Rehearsal)
 
 def test_a_large_object_that_breaks_off_leaves_nothing_half_written(rehearsal: Rehearsal) -> None:
     rehearsal.fill({"large": b"x" * LARGE})
-    rehearsal.source.hook = Fault(Kind.DAMAGED, "chunk", lambda key: True)
+    rehearsal.source.hook = DriverFault(Kind.DAMAGED, "chunk", lambda key: True)
     assert rehearsal.run().outcome is Outcome.WITH_ERRORS
     assert contents(rehearsal.there) == {}
     assert leftovers(rehearsal.there) == []
@@ -208,7 +208,7 @@ def test_a_file_too_large_for_the_disk_is_no_full_disk(rehearsal: Rehearsal) -> 
     with largest_file(LARGE - 1):
         result = rehearsal.run()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert (group.kind, group.objects) == ("too_large", 2)
     assert group.reason == "The object could not be written: the file system takes no file this large."
     assert set(contents(rehearsal.here)) - set(contents(rehearsal.there)) == {"huge 1", "huge 2"}
@@ -221,12 +221,12 @@ def test_a_full_disk_or_bad_credentials_end_the_run_at_once(rehearsal: Rehearsal
 
     def full(verb: str, key: str) -> None:
         if verb == "put" and not allowed.acquire(blocking=False):
-            Fault(kind, "put", lambda key: True)(verb, key)
+            DriverFault(kind, "put", lambda key: True)(verb, key)
 
     rehearsal.destination.hook = full
     result = rehearsal.run()
     assert (result.state, result.message) == (State.FAILED, "The server said no to the object.")
-    counters = rehearsal.book.counters()
+    counters = rehearsal.ledgers.counters()
     assert (counters.failed, counters.copied <= 100) == (0, True)
     rehearsal.destination.hook = lambda verb, key: None
     rehearsal.assert_clean(rehearsal.run())
@@ -234,10 +234,10 @@ def test_a_full_disk_or_bad_credentials_end_the_run_at_once(rehearsal: Rehearsal
 
 def test_a_destination_that_refuses_everything_stops_the_run_early(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(300))
-    rehearsal.destination.hook = Fault(Kind.DENIED, "put", lambda key: True)
+    rehearsal.destination.hook = DriverFault(Kind.DENIED, "put", lambda key: True)
     result = rehearsal.run()
     assert result.state is State.FAILED
-    assert rehearsal.book.counters().failed == 0
+    assert rehearsal.ledgers.counters().failed == 0
     assert len(rehearsal.destination.said("put")) < 120
     rehearsal.destination.hook = lambda verb, key: None
     rehearsal.assert_clean(rehearsal.run())
@@ -245,9 +245,9 @@ def test_a_destination_that_refuses_everything_stops_the_run_early(rehearsal: Re
 
 def test_few_objects_that_are_all_refused_are_recorded_as_failed(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(12))
-    rehearsal.destination.hook = Fault(Kind.DENIED, "put", lambda key: True)
+    rehearsal.destination.hook = DriverFault(Kind.DENIED, "put", lambda key: True)
     assert rehearsal.run().outcome is Outcome.WITH_ERRORS
-    assert rehearsal.book.counters().failed == 12
+    assert rehearsal.ledgers.counters().failed == 12
 
 
 def test_an_outage_costs_no_object_its_attempts(rehearsal: Rehearsal) -> None:
@@ -256,7 +256,7 @@ def test_an_outage_costs_no_object_its_attempts(rehearsal: Rehearsal) -> None:
 
     def outage(verb: str, key: str) -> None:
         if verb == "put" and refusals.acquire(blocking=False):
-            Fault(Kind.UNREACHABLE, "put", lambda key: True)(verb, key)
+            DriverFault(Kind.UNREACHABLE, "put", lambda key: True)(verb, key)
 
     rehearsal.destination.hook = outage
     rehearsal.assert_clean(rehearsal.run())
@@ -267,10 +267,10 @@ def test_a_few_objects_that_always_time_out_do_not_keep_a_run_from_finishing(
 ) -> None:
     monkeypatch.setattr("dashboard.migration.pace.PATIENCE", 0.05)
     rehearsal.fill(some_objects(80))
-    rehearsal.source.hook = Fault(Kind.TIMEOUT, "read", lambda key: key.endswith("3.bin"))
+    rehearsal.source.hook = DriverFault(Kind.TIMEOUT, "read", lambda key: key.endswith("3.bin"))
     result = rehearsal.run()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert (group.kind, group.objects) == ("timeout", 8)
 
 
@@ -279,10 +279,10 @@ def test_an_outage_without_end_fails_the_run_and_not_the_objects(
 ) -> None:
     monkeypatch.setattr("dashboard.migration.pace.PATIENCE", 0.2)
     rehearsal.fill(some_objects(60))
-    rehearsal.destination.hook = Fault(Kind.UNREACHABLE, "put", lambda key: True)
+    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, "put", lambda key: True)
     result = rehearsal.run()
     assert result.state is State.FAILED
-    assert rehearsal.book.counters().failed == 0
+    assert rehearsal.ledgers.counters().failed == 0
     rehearsal.destination.hook = lambda verb, key: None
     rehearsal.assert_clean(rehearsal.run())
 
@@ -302,21 +302,21 @@ def test_a_panic_of_a_client_fails_one_object_with_a_safe_sentence(
     row = rehearsal.rows()["poison"]
     assert (row.kind, "secret" in row.reason + caplog.text) == ("internal", False)
     assert panic.__name__ in caplog.text
-    assert rehearsal.book.counters().verified == 20
+    assert rehearsal.ledgers.counters().verified == 20
 
 
 def test_a_listing_that_breaks_off_is_begun_again(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(50))
-    rehearsal.source.hook = Fault(Kind.UNREACHABLE, "list", lambda key: True, times=3)
+    rehearsal.source.hook = DriverFault(Kind.UNREACHABLE, "list", lambda key: True, times=3)
     rehearsal.assert_clean(rehearsal.run())
 
 
 def test_a_listing_that_is_refused_fails_the_run_with_its_sentence(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(5))
-    rehearsal.source.hook = Fault(Kind.DENIED, "list", lambda key: True)
+    rehearsal.source.hook = DriverFault(Kind.DENIED, "list", lambda key: True)
     result = rehearsal.run()
     assert (result.state, result.remedy) == (State.FAILED, "Ask it nicely.")
-    assert not rehearsal.book.counters().listing_final
+    assert not rehearsal.ledgers.counters().listing_final
 
 
 def test_a_copy_that_reads_back_differently_is_written_again(rehearsal: Rehearsal) -> None:
@@ -367,7 +367,7 @@ def test_a_source_that_refuses_deletion_keeps_its_objects_and_says_so(
 ) -> None:
     rehearsal.fill(some_objects(10))
     before = contents(rehearsal.here)
-    rehearsal.source.hook = Fault(Kind.DENIED, "delete", lambda key: True)
+    rehearsal.source.hook = DriverFault(Kind.DENIED, "delete", lambda key: True)
     result = rehearsal.run(Spec(workers=2, delete_source=True))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_SKIPS)
     assert contents(rehearsal.here) == before

@@ -10,7 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.migration.globs import compile_filter, compile_glob
 from dashboard.migration.types import Action, ObjectState, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
-from tests.migration.ledgers import SqlBook
+from tests.migration.ledgers import SqlLedgers
 from tests.migration.rehearsal import Rehearsal, contents, some_objects
 from tests.storage.locked import LOCKED, Locked
 
@@ -29,7 +29,7 @@ def test_an_unreadable_folder_is_one_failure(rehearsal: Rehearsal, locked: Locke
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
     row = rehearsal.rows()[f"{LOCKED}/"]
     assert (row.state, row.action, row.kind) == (ObjectState.FAILED, Action.FOLDER, "denied")
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert group.objects == 2
     assert group.reason == (
         "This folder could not be read, so nothing in it was copied. It could not be listed: the user that "
@@ -54,11 +54,11 @@ def test_an_excluded_folder_is_not_even_opened(rehearsal: Rehearsal, locked: Loc
 def test_a_folder_that_became_readable_is_copied_with_the_next_retry(
     rehearsal: Rehearsal, locked: Locked
 ) -> None:
-    if not isinstance(rehearsal.book, SqlBook):
+    if not isinstance(rehearsal.ledgers, SqlLedgers):
         pytest.skip("only a ledger in a file can be told to try again")
     assert rehearsal.run().outcome is Outcome.WITH_ERRORS
-    assert rehearsal.book.queries.retry_failed(1) == 0
-    assert not rehearsal.book.counters().listing_final
+    assert rehearsal.ledgers.queries.retry_failed(1) == 0
+    assert not rehearsal.ledgers.counters().listing_final
     locked.release()
     assert rehearsal.run().outcome is Outcome.CLEAN
     assert contents(rehearsal.there) == contents(rehearsal.here)
@@ -69,12 +69,12 @@ def test_an_interrupted_listing_forgets_folders_that_became_readable(
 ) -> None:
     rehearsal.approved = False
     rehearsal.run()
-    assert rehearsal.book.counters().failed == 2
-    ledger = rehearsal.book.open()
+    assert rehearsal.ledgers.counters().failed == 2
+    ledger = rehearsal.ledgers.open()
     ledger.begin()
     ledger.forget_folders()
-    assert (rehearsal.book.counters().failed, rehearsal.book.failures()) == (0, ())
-    assert rehearsal.book.counters().found == len(KEYS) - 2
+    assert (rehearsal.ledgers.counters().failed, rehearsal.ledgers.failures()) == (0, ())
+    assert rehearsal.ledgers.counters().found == len(KEYS) - 2
 
 
 def test_an_unreadable_folder_at_the_destination_fails_what_belongs_there(
@@ -88,7 +88,7 @@ def test_an_unreadable_folder_at_the_destination_fails_what_belongs_there(
     result = rehearsal.run()
     lock.release()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    failed = {row.key for row in rehearsal.book.rows() if row.state is ObjectState.FAILED}
+    failed = {row.key for row in rehearsal.ledgers.rows() if row.state is ObjectState.FAILED}
     assert failed == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
     assert contents(rehearsal.there).keys() == KEYS.keys() - {f"deep/{LOCKED}/#2"}
 

@@ -17,7 +17,7 @@ from typing import Self
 import pytest
 
 from dashboard.migration.types import ObjectState
-from tests.migration.ledgers import SqlBook, assert_exact
+from tests.migration.ledgers import SqlLedgers, assert_exact
 from tests.migration.rehearsal import contents, leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,14 +73,14 @@ def _torture(folder: Path, *, kills: int, objects: int, large: int, delete_sourc
 
 
 def _check_ledger(folder: Path, wanted: dict[str, str], delete_source: bool) -> None:
-    book = SqlBook(folder)
-    rows = book.rows()
+    ledgers = SqlLedgers(folder)
+    rows = ledgers.rows()
     assert {row.key for row in rows} == set(wanted)
     assert {row.state for row in rows} == {ObjectState.VERIFIED}
     assert all(row.deleted is delete_source for row in rows)
-    assert_exact(book)
-    assert book.counters().listing_final
-    book.close()
+    assert_exact(ledgers)
+    assert ledgers.counters().listing_final
+    ledgers.close()
 
 
 @pytest.mark.parametrize("delete_source", [False, True])
@@ -168,8 +168,8 @@ def _move_what_changes(folder: Path, *, kills: int, objects: int, large: int, se
     # The newest content of every file is here, or there and nowhere else.
     lost = [key for key, digest in rewriter.acknowledged.items() if kept.get(key, moved.get(key)) != digest]
     assert not lost
-    book = SqlBook(folder)
-    rows = {row.key: row for row in book.rows()}
+    ledgers = SqlLedgers(folder)
+    rows = {row.key: row for row in ledgers.rows()}
     deleted = {key for key, row in rows.items() if row.deleted}
     proven = {key for key, row in rows.items() if row.state is ObjectState.VERIFIED}
     # In the middle of one large write a file may be anything; its source is still there then.
@@ -177,9 +177,9 @@ def _move_what_changes(folder: Path, *, kills: int, objects: int, large: int, se
     mixtures = [key for key in whole if moved[key] not in rewriter.written[key]]
     assert not mixtures
     assert deleted.isdisjoint(kept)
-    assert_exact(book)
+    assert_exact(ledgers)
     assert leftovers(there) == []
-    book.close()
+    ledgers.close()
     return Counter(
         objects=len(rows),
         rewrites=rewriter.rewrites,

@@ -14,8 +14,8 @@ from dashboard.migration.types import ObjectState, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from tests.migration.across import migrate
-from tests.migration.ledgers import SqlBook
-from tests.migration.rehearsal import LARGE, Fault, Rehearsal, contents, some_objects
+from tests.migration.ledgers import SqlLedgers
+from tests.migration.rehearsal import LARGE, DriverFault, Rehearsal, contents, some_objects
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -53,15 +53,15 @@ def test_a_lost_answer_turns_no_copy_into_a_skip(
     lost = proxy.lose_answer(key="object", times=15)
     completed = proxy.lose_answer(key="uploadId", method="POST")
     spec = Spec(workers=4, delete_source=delete_source)
-    book = migrate(tmp_path / "book", LocalDriver(str(here)), bucket, spec)
+    ledgers = migrate(tmp_path / "ledgers", LocalDriver(str(here)), bucket, spec)
     assert (lost.hits, completed.hits) == (15, 1)
-    assert {row.state for row in book.rows()} == {ObjectState.VERIFIED}
-    assert all(row.deleted is delete_source for row in book.rows())
+    assert {row.state for row in ledgers.rows()} == {ObjectState.VERIFIED}
+    assert all(row.deleted is delete_source for row in ledgers.rows())
     assert {entry.key for entry in bucket.list()} == set(objects)
     assert len(contents(here)) == (0 if delete_source else len(objects))
     marked = [MARK in bucket.stat(key).attributes.metadata for key in list(objects)[:3]]
     assert marked == [delete_source] * 3
-    book.close()
+    ledgers.close()
 
 
 def test_what_others_wrote_is_never_taken_for_ours(
@@ -85,12 +85,12 @@ def test_what_others_wrote_is_never_taken_for_ours(
                 proxy.reset(key=f"/{key}", method="POST", times=4)
             return super().read(key, if_version=if_version)
 
-    book = migrate(tmp_path / "book", Interfering(str(here)), bucket, MOVE)
-    assert {row.key: row.state for row in book.rows()} == dict.fromkeys(
+    ledgers = migrate(tmp_path / "ledgers", Interfering(str(here)), bucket, MOVE)
+    assert {row.key: row.state for row in ledgers.rows()} == dict.fromkeys(
         ("early", "late", "large"), ObjectState.SKIPPED
     )
     assert set(contents(here)) == {"early", "late", "large"}
-    book.close()
+    ledgers.close()
 
 
 @pytest.mark.parametrize("verbs", ["stat", "read", "stat read"])
@@ -98,7 +98,7 @@ def test_a_skip_after_passing_faults_deletes_nothing(rehearsal: Rehearsal, verbs
     objects = some_objects(20)
     rehearsal.fill(objects)
     rehearsal.fill(objects, there=True)
-    rehearsal.destination.hook = Fault(Kind.UNREACHABLE, verbs, lambda key: True, times=1)
+    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, verbs, lambda key: True, times=1)
     assert rehearsal.run(MOVE).outcome is Outcome.WITH_SKIPS
     assert {row.state for row in rehearsal.rows().values()} == {ObjectState.SKIPPED}
     assert set(contents(rehearsal.here)) == set(objects)
@@ -106,7 +106,7 @@ def test_a_skip_after_passing_faults_deletes_nothing(rehearsal: Rehearsal, verbs
 
 def test_a_lost_answer_of_a_disk_is_recognised_too(rehearsal: Rehearsal) -> None:
     rehearsal.fill(some_objects(20) | {"large": b"l" * LARGE})
-    rehearsal.destination.hook = Fault(Kind.UNREACHABLE, "stored", lambda key: True, times=1)
+    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, "stored", lambda key: True, times=1)
     assert rehearsal.run(MOVE).outcome is Outcome.CLEAN
     assert contents(rehearsal.here) == {}
     assert len(contents(rehearsal.there)) == 21
@@ -118,7 +118,7 @@ def test_after_a_kill_only_what_is_younger_than_its_row_is_ours(rehearsal: Rehea
     assert rehearsal.run(MOVE).state is State.READY
     rehearsal.fill({"theirs": b"same"}, there=True)
     time.sleep(0.1)
-    killed = rehearsal.book.open()
+    killed = rehearsal.ledgers.open()
     killed.begin()
     killed.claim(10, time.time())
     rehearsal.destination.inner.put("ours", b"same")
@@ -130,12 +130,12 @@ def test_after_a_kill_only_what_is_younger_than_its_row_is_ours(rehearsal: Rehea
 
 
 def test_what_failed_after_its_last_answer_was_lost_is_ours_when_tried_again(tmp_path: Path) -> None:
-    book = SqlBook(tmp_path)
-    rehearsal = Rehearsal(tmp_path, book)
+    ledgers = SqlLedgers(tmp_path)
+    rehearsal = Rehearsal(tmp_path, ledgers)
     rehearsal.fill({"a": b"same"})
-    rehearsal.destination.hook = Fault(Kind.DENIED, "stored", lambda key: True, times=1)
+    rehearsal.destination.hook = DriverFault(Kind.DENIED, "stored", lambda key: True, times=1)
     assert rehearsal.run(MOVE).outcome is Outcome.WITH_ERRORS
-    assert book.queries.retry_failed(book.id) == 1
+    assert ledgers.queries.retry_failed(ledgers.id) == 1
     assert rehearsal.run(MOVE).outcome is Outcome.CLEAN
     assert contents(rehearsal.here) == {}
-    book.close()
+    ledgers.close()

@@ -22,7 +22,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.whole import WholeReading
-from tests.migration.ledgers import Book, SqlBook
+from tests.migration.ledgers import Ledgers, SqlLedgers
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 from tests.servers.foreign import rclone
 
@@ -31,12 +31,12 @@ E_COMPOSED, E_DECOMPOSED = "\u00e9", "e\u0301"
 
 
 def moved(
-    source: Driver, destination: Driver, book: Book, rules: NameRules, **more: object
+    source: Driver, destination: Driver, ledgers: Ledgers, rules: NameRules, **more: object
 ) -> tuple[RunResult, dict[str, LedgerRow]]:
     spec = Spec(workers=4, delete_source=True, **more)  # type: ignore[arg-type]
     job = MigrationJob(1, spec, lambda: True, "source", name_rules=lambda: rules)
-    result = run(job, source, destination, book.open(), lambda: Control.RUN, on_state=lambda *told: None)
-    return result, {row.key: row for row in book.rows()}
+    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *told: None)
+    return result, {row.key: row for row in ledgers.rows()}
 
 
 def placed(*keys: str) -> MemoryDriver:
@@ -56,9 +56,11 @@ def by_state(rows: dict[str, LedgerRow], state: ObjectState) -> set[str]:
 
 
 @pytest.mark.parametrize("on_conflict", [OnConflict.SKIP_SAME, OnConflict.OVERWRITE, OnConflict.KEEP_BOTH])
-def test_the_first_of_two_names_is_copied_and_the_later_refused(book: Book, on_conflict: OnConflict) -> None:
+def test_the_first_of_two_names_is_copied_and_the_later_refused(
+    ledgers: Ledgers, on_conflict: OnConflict
+) -> None:
     source = placed("A", "a", "b", E_COMPOSED, E_DECOMPOSED, "Dir/x", "dir/y", "Dir/z")
-    result, rows = moved(source, MemoryDriver(), book, FOLDED, on_conflict=on_conflict)
+    result, rows = moved(source, MemoryDriver(), ledgers, FOLDED, on_conflict=on_conflict)
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
     # In the order of the listing, in which capital letters and single signs come first or last.
     lost = {"a", E_COMPOSED, "dir/y"}
@@ -67,26 +69,26 @@ def test_the_first_of_two_names_is_copied_and_the_later_refused(book: Book, on_c
     assert all("for the same" in rows[key].reason and rows[key].remedy for key in lost)
 
 
-def test_what_the_destination_holds_has_the_first_right(book: Book) -> None:
+def test_what_the_destination_holds_has_the_first_right(ledgers: Ledgers) -> None:
     source, destination = placed("A", "b", "Dir/x", "dir/x"), placed("a", "dir/old")
-    _, rows = moved(source, destination, book, FOLDED)
+    _, rows = moved(source, destination, ledgers, FOLDED)
     assert by_state(rows, ObjectState.FAILED) == {"A", "Dir/x"}
     assert {entry.key for entry in destination.list()} == {"a", "b", "dir/old", "dir/x"}
     assert destination.read("a").read_all() == b"a"
 
 
-def test_names_that_would_be_changed_or_hidden_are_refused_one_by_one(book: Book) -> None:
+def test_names_that_would_be_changed_or_hidden_are_refused_one_by_one(ledgers: Ledgers) -> None:
     source = placed("a\x01", "a\\b", ".hidden", "good")
     rules = NameRules(lost=("control", "backslash", "first-dot"))
-    _, rows = moved(source, MemoryDriver(), book, rules)
+    _, rows = moved(source, MemoryDriver(), ledgers, rules)
     assert by_state(rows, ObjectState.FAILED) == {"a\x01", "a\\b", ".hidden"}
     assert len({rows[key].reason for key in rows if key != "good"}) == 3
 
 
-def test_planning_twice_decides_the_same(book: Book) -> None:
+def test_planning_twice_decides_the_same(ledgers: Ledgers) -> None:
     source = placed(*(f"{'N' if n % 2 else 'n'}{n // 2}" for n in range(60)))
     for patience in (3, 50, 10**9):
-        ledger = book.open()
+        ledger = ledgers.open()
         ledger.begin()
         asked = iter(range(10**9))
         plan(
@@ -98,13 +100,13 @@ def test_planning_twice_decides_the_same(book: Book) -> None:
             rules=FOLDED,
             gap=0,
         )
-    assert sum(row.state is ObjectState.FAILED for row in book.rows()) == 30
-    assert {row.key[0] for row in book.rows() if row.state is ObjectState.FAILED} == {"n"}
+    assert sum(row.state is ObjectState.FAILED for row in ledgers.rows()) == 30
+    assert {row.key[0] for row in ledgers.rows() if row.state is ObjectState.FAILED} == {"n"}
 
 
 def test_many_names_are_told_apart_in_the_ledger_and_not_in_memory(tmp_path: Path) -> None:
-    book = SqlBook(tmp_path)
-    ledger = book.open()
+    ledgers = SqlLedgers(tmp_path)
+    ledger = ledgers.open()
     ledger.begin()
     names = SameNames(FOLDED, ledger)
     keys = [f"folder {n % 50}/File {n}" for n in range(5000)]
@@ -113,11 +115,11 @@ def test_many_names_are_told_apart_in_the_ledger_and_not_in_memory(tmp_path: Pat
     assert names.add(keys) == set()
     assert names.add([keys[0].lower(), "new", keys[4999].upper()]) == {keys[0].lower(), keys[4999].upper()}
     assert len(names._folders) <= 51
-    book.close()
+    ledgers.close()
 
 
-def test_memory_and_work_db_hold_names_alike(book: Book) -> None:
-    ledger = book.open()
+def test_memory_and_work_db_hold_names_alike(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
     ledger.begin()
     assert ledger.hold_names([]) == {}
     assert ledger.hold_names([("a", "A"), ("b", "b"), ("a", "a")]) == {"a": "A", "b": "b"}
@@ -165,11 +167,11 @@ class Preserving(MemoryDriver):
 
 @pytest.mark.parametrize("on_conflict", list(OnConflict))
 def test_what_this_migration_wrote_is_not_replaced_under_another_name(
-    book: Book, on_conflict: OnConflict
+    ledgers: Ledgers, on_conflict: OnConflict
 ) -> None:
     # The rules are not known, as where they could not be learnt.
     source, destination = placed("A", "a", "b"), Preserving()
-    _, rows = moved(source, destination, book, NameRules(), on_conflict=on_conflict)
+    _, rows = moved(source, destination, ledgers, NameRules(), on_conflict=on_conflict)
     kept = {entry.key: destination.read(entry.key).read_all() for entry in destination.list()}
     left = {entry.key: source.read(entry.key).read_all() for entry in source.list()}
     assert kept["A"] == b"A"
@@ -202,12 +204,12 @@ def test_a_real_server_that_folds_names_loses_nothing(folding: Driver, tmp_path:
         # All of one size: only the names tell them apart.
         (here / key).write_bytes(key.encode().ljust(20, b"."))
     wanted = on_disk(here)
-    book = SqlBook(tmp_path)
-    _, rows = moved(LocalDriver(str(here)), folding, book, learn(folding))
+    ledgers = SqlLedgers(tmp_path)
+    _, rows = moved(LocalDriver(str(here)), folding, ledgers, learn(folding))
     kept = {entry.key: folding.read(entry.key).read_all() for entry in folding.list()}
     left = on_disk(here)
     assert kept | left == wanted
     assert not kept.keys() & left.keys()
     assert by_state(rows, ObjectState.FAILED) == left.keys()
     assert len({unicodedata.normalize("NFC", key).lower() for key in kept}) == len(kept) == 5
-    book.close()
+    ledgers.close()

@@ -18,7 +18,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.places.markers import CONTENT, STEM, new_name
 from dashboard.storage.types import Entry
 from tests.migration.faults import FaultyDriver
-from tests.migration.ledgers import MemoryBook
+from tests.migration.ledgers import MemoryLedgers
 from tests.migration.rehearsal import Rehearsal, contents, leftovers, some_objects
 from tests.servers.drivers import ftp_on, new_folder, s3_on, sftp_on, webdav_at
 from tests.servers.faults import FaultProxy
@@ -37,11 +37,11 @@ MOVE = Spec(workers=4, delete_source=True, on_conflict=OnConflict.OVERWRITE)
 
 def migrated(
     source: Driver, destination: Driver, spec: Spec = MOVE, paths: tuple[str, str] = ("", "")
-) -> tuple[RunResult, MemoryBook]:
-    book = MemoryBook()
+) -> tuple[RunResult, MemoryLedgers]:
+    ledgers = MemoryLedgers()
     job = MigrationJob(7, spec, lambda: True, "source", paths)
-    result = run(job, source, destination, book.open(), lambda: Control.RUN, on_state=lambda *told: None)
-    return result, book
+    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *told: None)
+    return result, ledgers
 
 
 def on_disk(folder: Path) -> At:
@@ -110,8 +110,8 @@ def test_places_beside_each_other_are_migrated(seen_twice: tuple[Path, At]) -> N
     (folder / "beside").mkdir()
     wanted = contents(folder / "sub")
     place = served("beside")
-    result, book = migrated(LocalDriver(str(folder / "sub")), place)
-    assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), book.failures()
+    result, ledgers = migrated(LocalDriver(str(folder / "sub")), place)
+    assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN), ledgers.failures()
     assert contents(folder / "beside") == wanted
     assert contents(folder / "sub") == {}
     place.close()
@@ -247,8 +247,8 @@ def test_a_dry_run_writes_no_marker_and_leaves_others_out() -> None:
     here, there = MemoryDriver(), FaultyDriver(MemoryDriver())
     here.put("a", b"1")
     here.put(new_name(3, time.time()), CONTENT)
-    result, book = migrated(here, there, Spec(dry_run=True))
-    assert (result.state, [row.key for row in book.rows()]) == (State.FINISHED, ["a"])
+    result, ledgers = migrated(here, there, Spec(dry_run=True))
+    assert (result.state, [row.key for row in ledgers.rows()]) == (State.FINISHED, ["a"])
     assert list(there.inner.list()) == []
 
 
@@ -273,7 +273,7 @@ def test_the_same_memory_is_one_place() -> None:
 
 
 def test_what_a_killed_search_left_is_removed_by_the_next_run(rehearsal: Rehearsal) -> None:
-    ledger = rehearsal.book.open()
+    ledger = rehearsal.ledgers.open()
     ledger.begin()
     old = new_name(1, time.time() - 90)
     ledger.keep_markers([old])
@@ -282,7 +282,7 @@ def test_what_a_killed_search_left_is_removed_by_the_next_run(rehearsal: Rehears
     rehearsal.approved = False
     rehearsal.run()
     assert contents(rehearsal.there) == {}
-    assert list(rehearsal.book.open().markers()) == []
+    assert list(rehearsal.ledgers.open().markers()) == []
 
 
 @pytest.mark.parametrize("server", [rclone.OverS3, rclone.OverSFTP])

@@ -28,7 +28,7 @@ def spec(**more: object) -> Spec:
 def test_everything_arrives_and_is_verified(rehearsal: Rehearsal, verify: Verify) -> None:
     rehearsal.fill(some_objects(300) | {"large.bin": os.urandom(LARGE), "empty": b""})
     rehearsal.assert_clean(rehearsal.run(spec(verify=verify)))
-    counters = rehearsal.book.counters()
+    counters = rehearsal.ledgers.counters()
     assert (counters.found, counters.copied, counters.verified) == (302, 302, 302)
     assert rehearsal.told == [State.RUNNING, State.VERIFYING, State.FINISHED]
     if verify is not Verify.SIZE:
@@ -61,14 +61,14 @@ def test_no_more_is_moved_at_once_than_an_end_takes_connections(tmp_path: Path) 
     for number in range(200):
         (here / f"{number}").write_bytes(b"x" * number)
     narrow = Narrow(str(there))
-    migrate(tmp_path / "book", LocalDriver(str(here)), narrow, Spec(workers=16)).close()
+    migrate(tmp_path / "ledgers", LocalDriver(str(here)), narrow, Spec(workers=16)).close()
     assert contents(there) == contents(here)
     assert 1 <= narrow.most <= 2
 
 
 def test_nothing_to_do_is_a_clean_finish(rehearsal: Rehearsal) -> None:
     rehearsal.assert_clean(rehearsal.run())
-    assert rehearsal.book.counters().listing_final
+    assert rehearsal.ledgers.counters().listing_final
 
 
 def test_a_second_migration_skips_what_is_the_same_and_replaces_what_differs(rehearsal: Rehearsal) -> None:
@@ -134,7 +134,7 @@ def test_fail_touches_nothing_and_says_why(rehearsal: Rehearsal) -> None:
     result = rehearsal.run(spec(on_conflict=OnConflict.FAIL))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
     assert (rehearsal.there / "a").read_bytes() == OLD
-    (group,) = rehearsal.book.failures()
+    (group,) = rehearsal.ledgers.failures()
     assert (group.kind, group.example, group.objects) == ("conflict", "a", 1)
     assert group.remedy
 
@@ -160,7 +160,7 @@ def test_a_dry_run_plans_everything_and_changes_nothing(rehearsal: Rehearsal) ->
     before = contents(rehearsal.there)
     result = rehearsal.run(spec(dry_run=True))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
-    counters = rehearsal.book.counters()
+    counters = rehearsal.ledgers.counters()
     assert (counters.to_copy, counters.to_compare, counters.to_replace, counters.copied) == (1, 1, 1, 0)
     assert contents(rehearsal.there) == before
     assert rehearsal.destination.said("put", "write", "delete") == []
@@ -208,7 +208,7 @@ def test_sources_are_deleted_only_after_the_final_check(rehearsal: Rehearsal) ->
     assert {key for key, row in rows.items() if row.deleted} == {"a", "b"}
     assert (rows["lost"].state, rows["lost"].kind) == (ObjectState.FAILED, "damaged")
     assert (rows["kept"].state, rows["kept"].kind) == (ObjectState.VERIFIED, "changed")
-    assert rehearsal.book.counters().deleted == 2
+    assert rehearsal.ledgers.counters().deleted == 2
 
 
 def hidden(rehearsal: Rehearsal, keys: set[str], *, listings: int) -> None:
@@ -241,7 +241,7 @@ def test_what_is_never_listed_is_no_copy_whatever_a_stat_says(rehearsal: Rehears
     assert {key for key, row in rehearsal.rows().items() if row.state is ObjectState.FAILED} == keys
     assert all(row.kind == "invalid_key" for row in rehearsal.rows().values() if row.key in keys)
     assert keys <= set(contents(rehearsal.here))
-    assert_exact(rehearsal.book)
+    assert_exact(rehearsal.ledgers)
 
 
 def test_what_was_written_beside_is_looked_for_under_its_own_name(rehearsal: Rehearsal) -> None:
@@ -258,7 +258,7 @@ def test_names_beside_that_the_prefix_leaves_out_are_listed_too(rehearsal: Rehea
     rehearsal.fill({"photo.jpg": NEW})
     rehearsal.fill({"photo.jpg": OLD}, there=True)
     result = rehearsal.run(spec(on_conflict=OnConflict.KEEP_BOTH, prefix="photo."))
-    assert result.outcome is Outcome.CLEAN, rehearsal.book.failures()
+    assert result.outcome is Outcome.CLEAN, rehearsal.ledgers.failures()
 
 
 def test_a_skipped_object_that_is_gone_at_the_end_has_failed(rehearsal: Rehearsal) -> None:

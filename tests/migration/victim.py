@@ -14,7 +14,7 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Spec
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.faults import FaultyDriver
-from tests.migration.ledgers import SqlBook
+from tests.migration.ledgers import SqlLedgers
 
 
 def main(folder: Path, workers: int, delete_source: bool) -> None:
@@ -26,18 +26,18 @@ def main(folder: Path, workers: int, delete_source: bool) -> None:
             # A network's pace, so that kills meet every phase.
             time.sleep(0.004)
 
-    book = SqlBook(folder)
+    ledgers = SqlLedgers(folder)
     destination = FaultyDriver(LocalDriver(str(folder / "there")), write_down)
     print("running", flush=True)
     result = run(
         MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),
         LocalDriver(str(folder / "here")),
         destination,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
-    book.close()
+    ledgers.close()
     print(result.state, result.outcome, flush=True)
 
 

@@ -213,7 +213,7 @@ def _console(folder: Path, port: int, faults: list[str]) -> tuple[int, int]:
     return len(names), person.pages
 
 
-class Faults(logging.Handler):
+class LoggedErrors(logging.Handler):
     """Keeps what is logged as an error."""
 
     def __init__(self, kept: list[str]) -> None:
@@ -228,7 +228,7 @@ class Faults(logging.Handler):
 def main() -> None:
     """Everything, in a folder that is gone afterwards."""
     faults: list[str] = []
-    logging.getLogger().addHandler(Faults(faults))
+    logging.getLogger().addHandler(LoggedErrors(faults))
     count = modules()
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         backends, pages = console(Path(folder), faults)

@@ -22,7 +22,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """What happens to a request that a fault catches."""
 
     ANSWER = "answer"
@@ -39,7 +39,7 @@ class Kind(Enum):
 class Fault:
     """One rule. ``key`` is searched for in the decoded path and query; ``times`` None is for ever."""
 
-    kind: Kind
+    kind: FaultKind
     method: str = ""
     key: str = ""
     times: int | None = 1
@@ -121,7 +121,7 @@ class FaultProxy:
     ) -> Fault:
         """Answer with an S3 error without asking the server; ``said``: its ``message``, and the ``region``
         that a header names."""
-        return self.add(Fault(Kind.ANSWER, method, key, times, status=status, code=code, **said))
+        return self.add(Fault(FaultKind.ANSWER, method, key, times, status=status, code=code, **said))
 
     def slow_down(self, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
         """503 SlowDown."""
@@ -135,33 +135,33 @@ class FaultProxy:
         self, *, key: str = "", method: str = "", times: int | None = 1, after: int | None = None
     ) -> Fault:
         """Reset the connection: before the answer, or ``after`` that many bytes of its body."""
-        return self.add(Fault(Kind.RESET, method, key, times, after=-1 if after is None else after))
+        return self.add(Fault(FaultKind.RESET, method, key, times, after=-1 if after is None else after))
 
     def truncate(
         self, after: int, *, key: str = "", times: int | None = 1, with_length: bool = True
     ) -> Fault:
         """End the body of a GET cleanly after so many bytes, with the true Content-Length or with none."""
-        return self.add(Fault(Kind.TRUNCATE, "GET", key, times, after=after, with_length=with_length))
+        return self.add(Fault(FaultKind.TRUNCATE, "GET", key, times, after=after, with_length=with_length))
 
     def delay(self, seconds: float, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
         """Answer late."""
-        return self.add(Fault(Kind.DELAY, method, key, times, seconds=seconds))
+        return self.add(Fault(FaultKind.DELAY, method, key, times, seconds=seconds))
 
     def black_hole(self, *, key: str = "", method: str = "", times: int | None = None) -> Fault:
         """Take the request and never answer."""
-        return self.add(Fault(Kind.BLACK_HOLE, method, key, times))
+        return self.add(Fault(FaultKind.BLACK_HOLE, method, key, times))
 
     def flip(self, at: int, *, key: str = "", method: str = "GET", times: int | None = 1) -> Fault:
         """Flip the lowest bit of one byte: of the answer's body, or with PUT of the request's."""
-        return self.add(Fault(Kind.FLIP, method, key, times, after=at))
+        return self.add(Fault(FaultKind.FLIP, method, key, times, after=at))
 
     def lose_answer(self, *, key: str = "", method: str = "PUT", times: int | None = 1) -> Fault:
         """Reset the connection after the server has done what it was asked."""
-        return self.add(Fault(Kind.LOSE, method, key, times))
+        return self.add(Fault(FaultKind.LOSE, method, key, times))
 
     def then(self, action: Any, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
         """Call ``action()`` after the server has answered and before the client hears of it."""
-        return self.add(Fault(Kind.THEN, method, key, times, action=action))
+        return self.add(Fault(FaultKind.THEN, method, key, times, action=action))
 
     def take(self, method: str, target: str) -> Fault | None:
         """Record a request and return the fault that catches it, if any."""
@@ -230,19 +230,19 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.proxy.take(self.command, unquote(self.path))
         kind = fault.kind if fault else None
-        if fault and kind is Kind.ANSWER:
+        if fault and kind is FaultKind.ANSWER:
             self._send_error(fault)
             return
-        if fault and kind is Kind.RESET and fault.after < 0:
+        if fault and kind is FaultKind.RESET and fault.after < 0:
             self._reset()
             return
-        if kind is Kind.BLACK_HOLE:
+        if kind is FaultKind.BLACK_HOLE:
             self.proxy.closing.wait()
             self.close_connection = True
             return
-        if fault and kind is Kind.DELAY:
+        if fault and kind is FaultKind.DELAY:
             self.proxy.closing.wait(fault.seconds)
-        if fault and kind is Kind.FLIP and self.command == "PUT":
+        if fault and kind is FaultKind.FLIP and self.command == "PUT":
             body = _flipped(body, fault.after)
         self._pass_on(body, fault)
 
@@ -258,9 +258,9 @@ class _Handler(BaseHTTPRequestHandler):
                     upstream.putheader(name, value)
             upstream.endheaders(body or None)
             with contextlib.closing(upstream.getresponse()) as response:
-                if fault and fault.kind is Kind.THEN:
+                if fault and fault.kind is FaultKind.THEN:
                     fault.action()
-                if fault and fault.kind is Kind.LOSE:
+                if fault and fault.kind is FaultKind.LOSE:
                     response.read()
                     self._reset()
                     return
@@ -270,8 +270,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, response: http.client.HTTPResponse, fault: Fault | None) -> None:
         kind = fault.kind if fault else None
-        cut = fault.after if fault and kind in (Kind.TRUNCATE, Kind.RESET) else None
-        hide_length = bool(fault and kind is Kind.TRUNCATE and not fault.with_length)
+        cut = fault.after if fault and kind in (FaultKind.TRUNCATE, FaultKind.RESET) else None
+        hide_length = bool(fault and kind is FaultKind.TRUNCATE and not fault.with_length)
         known = response.getheader("Content-Length") is not None
         whole = None if known or self.command == "HEAD" else response.read()
         self.send_response_only(response.status, response.reason)
@@ -290,14 +290,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self._send_body(response, whole, fault, cut)
         self.wfile.flush()
-        if fault and kind is Kind.RESET:
+        if fault and kind is FaultKind.RESET:
             self._reset()
 
     def _send_body(
         self, response: http.client.HTTPResponse, whole: bytes | None, fault: Fault | None, cut: int | None
     ) -> None:
         sent = 0
-        flip = fault.after if fault and fault.kind is Kind.FLIP and self.command != "PUT" else None
+        flip = fault.after if fault and fault.kind is FaultKind.FLIP and self.command != "PUT" else None
         while chunk := (whole if whole is not None else response.read(1 << 18)):
             whole = b"" if whole is not None else None
             if flip is not None and sent <= flip < sent + len(chunk):

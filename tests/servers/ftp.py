@@ -37,7 +37,7 @@ _log.propagate = False
 
 
 @dataclass
-class Faults:
+class FtpFaults:
     """What goes wrong, for everyone; counted in bytes since it was set."""
 
     full_after: int | None = None
@@ -90,7 +90,7 @@ class _Data:
 
     def recv(self, buffer_size: int) -> bytes:
         chunk: bytes = super().recv(buffer_size)  # type: ignore[misc]
-        faults: Faults = self.cmd_channel.server.ours.faults
+        faults: FtpFaults = self.cmd_channel.server.ours.faults
         before, faults.bytes = faults.bytes, faults.bytes + len(chunk)
         if faults.full_after is not None and faults.bytes > faults.full_after:
             self._resp = ("552 No space left on device.", logging.debug)
@@ -109,7 +109,7 @@ class _Data:
         return chunk
 
     def send(self, data: bytes) -> int:
-        faults: Faults = self.cmd_channel.server.ours.faults
+        faults: FtpFaults = self.cmd_channel.server.ours.faults
         sent: int = super().send(data)  # type: ignore[misc]
         faults.bytes += sent
         if self.cmd == "RETR" and faults.drop_after is not None and faults.bytes > faults.drop_after:  # type: ignore[attr-defined]
@@ -213,7 +213,7 @@ class FtpServer:
     ) -> None:
         self.root = root
         self.tls = tls
-        self.faults = Faults()
+        self.faults = FtpFaults()
         self.replaces = self.takes_switches = True
         self.windows = self.strange = False
         self.sessions = 0
@@ -289,7 +289,7 @@ class FtpServer:
 
     def reset(self) -> None:
         """Without faults."""
-        self.faults = Faults()
+        self.faults = FtpFaults()
 
     def stop(self) -> None:
         """Stop listening and cut every line."""

@@ -47,7 +47,7 @@ ELSEWHERE = Path("/dev/shm")
 
 
 @dataclass(frozen=True)
-class Trouble:
+class WrongInput:
     """What is typed instead, the step that fails then, and words of what is said beside it.
 
     ``offered``: a button makes what is missing. ``served_at``: where the provider's own address leads, where
@@ -62,13 +62,13 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProviderInput:
     """A form filled in rightly. ``troubles``: each of ``TROUBLES``, or why this provider has none such."""
 
     preset: str
     options: Mapping[str, str]
     secrets: Mapping[str, str]
-    troubles: Mapping[str, Trouble | str]
+    troubles: Mapping[str, WrongInput | str]
     served_at: str = ""
 
     @property
@@ -91,7 +91,7 @@ def _unheard(port: int) -> tuple[str, ...]:
     return f"nothing listens on port {port}", "Check the port"
 
 
-def sftp(request: pytest.FixtureRequest) -> Place:
+def sftp(request: pytest.FixtureRequest) -> ProviderInput:
     """With a private key and its passphrase."""
     server: SftpServer = request.getfixturevalue("sftp_server")
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -102,7 +102,7 @@ def sftp(request: pytest.FixtureRequest) -> Place:
     ).decode()
     root, missing, nobody = new_folder(server.root), _missing(), _nobody()
     other: WebDAV = request.getfixturevalue("webdav_server")
-    return Place(
+    return ProviderInput(
         "sftp",
         {
             "host": "127.0.0.1",
@@ -113,18 +113,18 @@ def sftp(request: pytest.FixtureRequest) -> Place:
         },
         {"private_key": pasted, "passphrase": PASSPHRASE},
         {
-            "wrong secret": Trouble("Sign in", ("passphrase", "Check"), secrets={"passphrase": WRONG}),
-            "wrong host": Trouble("Connect", _unheard(nobody), {"port": str(nobody)}),
-            "another server": Trouble(
+            "wrong secret": WrongInput("Sign in", ("passphrase", "Check"), secrets={"passphrase": WRONG}),
+            "wrong host": WrongInput("Connect", _unheard(nobody), {"port": str(nobody)}),
+            "another server": WrongInput(
                 "Sign in", ("does not speak SSH", "Check the port"), {"port": other.server.rpartition(":")[2]}
             ),
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the folder",
                 (missing, "Create it here"),
                 {"root": missing},
                 offered=True,
             ),
-            "read-only": Trouble(
+            "read-only": WrongInput(
                 "Write a test object",
                 ("may not", "Give this user access"),
                 {"user": SFTP_READER},
@@ -134,12 +134,12 @@ def sftp(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def ftps(request: pytest.FixtureRequest) -> Place:
+def ftps(request: pytest.FixtureRequest) -> ProviderInput:
     """With explicit TLS and an authority of its own."""
     server: FtpServer = request.getfixturevalue("ftps_server")
     other: SftpServer = request.getfixturevalue("sftp_server")
     missing, nobody = _missing(), _nobody()
-    return Place(
+    return ProviderInput(
         "ftp",
         {
             "host": "127.0.0.1",
@@ -150,59 +150,59 @@ def ftps(request: pytest.FixtureRequest) -> Place:
         },
         {"password": FTP_PASSWORD},
         {
-            "wrong secret": Trouble("Sign in", ("password", "Check"), secrets={"password": WRONG}),
-            "wrong host": Trouble("Connect", _unheard(nobody), {"port": str(nobody)}),
-            "another server": Trouble("Sign in", ("FTP", "Check the port"), {"port": str(other.port)}),
-            "missing place": Trouble(
+            "wrong secret": WrongInput("Sign in", ("password", "Check"), secrets={"password": WRONG}),
+            "wrong host": WrongInput("Connect", _unheard(nobody), {"port": str(nobody)}),
+            "another server": WrongInput("Sign in", ("FTP", "Check the port"), {"port": str(other.port)}),
+            "missing place": WrongInput(
                 "Find the folder",
                 (missing, "Create it here"),
                 {"root": missing},
                 offered=True,
             ),
-            "read-only": Trouble(
+            "read-only": WrongInput(
                 "Write a test object", ("allow", "Give this user access"), {"user": FTP_READER}
             ),
         },
     )
 
 
-def webdav(request: pytest.FixtureRequest) -> Place:
+def webdav(request: pytest.FixtureRequest) -> ProviderInput:
     """A folder on wsgidav."""
     server: WebDAV = request.getfixturevalue("webdav_server")
     return _on_webdav("webdav", server, server.endpoint, request)
 
 
-def nextcloud(request: pytest.FixtureRequest) -> Place:
+def nextcloud(request: pytest.FixtureRequest) -> ProviderInput:
     """A folder below /remote.php."""
     server: WebDAV = request.getfixturevalue("webdav_server")
     return _on_webdav("nextcloud", server, server.cloud_endpoint, request)
 
 
-def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.FixtureRequest) -> Place:
+def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.FixtureRequest) -> ProviderInput:
     missing, nobody = _missing(), _nobody()
     elsewhere = f"http://127.0.0.1:{nobody}{endpoint.removeprefix(server.server)}"
     other: GoogleStorage = request.getfixturevalue("google")
-    return Place(
+    return ProviderInput(
         preset,
         {"endpoint": endpoint, "username": DAV_USER, "prefix": server.new_folder()},
         {"password": DAV_PASSWORD},
         {
-            "wrong secret": Trouble(
+            "wrong secret": WrongInput(
                 "Sign in", ("user name and password", "Type both again"), secrets={"password": WRONG}
             ),
-            "wrong host": Trouble("Connect", _unheard(nobody), {"endpoint": elsewhere}),
-            "another server": Trouble(
+            "wrong host": WrongInput("Connect", _unheard(nobody), {"endpoint": elsewhere}),
+            "another server": WrongInput(
                 "Sign in",
                 ("part of WebDAV", "Check that the address"),
                 {"endpoint": f"{other.endpoint}/files"},
             ),
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the folder",
                 (missing, "Create it here"),
                 {"prefix": missing},
                 offered=True,
             ),
-            "read-only": Trouble(
+            "read-only": WrongInput(
                 "Write a test object",
                 ("may not write", "Give the user the right"),
                 {"username": DAV_READER},
@@ -212,32 +212,32 @@ def _on_webdav(preset: str, server: WebDAV, endpoint: str, request: pytest.Fixtu
     )
 
 
-def azure(request: pytest.FixtureRequest) -> Place:
+def azure(request: pytest.FixtureRequest) -> ProviderInput:
     """A container on Azurite; who may only read has a SAS token."""
     server: Azurite = request.getfixturevalue("azurite")
     container, missing, nobody = server.new_container(), _missing(), _nobody()
     wrong = base64.b64encode(b"secret-not-for-use" + bytes(46)).decode()
     other: WebDAV = request.getfixturevalue("webdav_server")
-    return Place(
+    return ProviderInput(
         "azure",
         {"account": ACCOUNT, "container": container, "endpoint": server.endpoint},
         {"credential": server.key},
         {
-            "wrong secret": Trouble(
+            "wrong secret": WrongInput(
                 "Sign in", ("key or SAS", "Copy it again"), secrets={"credential": wrong}
             ),
-            "wrong host": Trouble(
+            "wrong host": WrongInput(
                 "Connect", _unheard(nobody), {"endpoint": f"http://127.0.0.1:{nobody}/{ACCOUNT}"}
             ),
-            "another server": Trouble(
+            "another server": WrongInput(
                 "Sign in",
                 ("not Azure Blob Storage", "not a web page"),
                 {"endpoint": f"{other.server}/{ACCOUNT}"},
             ),
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the container", (missing, "Create it here"), {"container": missing}, offered=True
             ),
-            "read-only": Trouble(
+            "read-only": WrongInput(
                 "Write a test object",
                 ("may not write", "SAS token with the permission Create and Write"),
                 secrets={"credential": server.sas(container, "rl")},
@@ -246,32 +246,32 @@ def azure(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def gcs(request: pytest.FixtureRequest) -> Place:
+def gcs(request: pytest.FixtureRequest) -> ProviderInput:
     """A bucket at Google's; the wrong key is one that the account had before."""
     server: GoogleStorage = request.getfixturevalue("google")
     writer = json.loads(server.writer)
     old = writer | {"private_key": json.loads(server.reader)["private_key"]}
     missing, nobody = _missing(), _nobody()
     nowhere = f"http://127.0.0.1:{nobody}"
-    return Place(
+    return ProviderInput(
         "gcs",
         {"bucket": server.new_bucket(), "endpoint": server.endpoint},
         {"credential": server.writer},
         {
-            "wrong secret": Trouble(
+            "wrong secret": WrongInput(
                 "Sign in", ("does not accept this key", "look under"), secrets={"credential": json.dumps(old)}
             ),
-            "wrong host": Trouble(
+            "wrong host": WrongInput(
                 "Connect",
                 _unheard(nobody),
                 {"endpoint": nowhere},
                 {"credential": json.dumps(writer | {"token_uri": f"{nowhere}/token"})},
             ),
             "another server": "a key names its token server, which is asked before any other",
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the bucket", (missing, "Create it here"), {"bucket": missing}, offered=True
             ),
-            "read-only": Trouble(
+            "read-only": WrongInput(
                 "Write a test object",
                 ("may not write", "Storage Object User"),
                 secrets={"credential": server.reader},
@@ -280,30 +280,30 @@ def gcs(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def vercel_blob(request: pytest.FixtureRequest) -> Place:
+def vercel_blob(request: pytest.FixtureRequest) -> ProviderInput:
     """A private store."""
     server: VercelBlob = request.getfixturevalue("vercel")
     token = server.new_store("private")
     store, nobody = token.split("_")[3], _nobody()
     other: WebDAV = request.getfixturevalue("webdav_server")
     unknown = f"vercel_blob_rw_NoSuchStore_{SUFFIX}"
-    return Place(
+    return ProviderInput(
         "vercel_blob",
         {"store": store, "access": "private", "endpoint": server.endpoint},
         {"token": token},
         {
-            "wrong secret": Trouble(
+            "wrong secret": WrongInput(
                 "Sign in",
                 ("does not accept this token", "Copy"),
                 secrets={"token": f"vercel_blob_rw_{store}_{WRONG.replace('-', '')}"},
             ),
-            "wrong host": Trouble(
+            "wrong host": WrongInput(
                 "Connect", _unheard(nobody), {"endpoint": f"http://127.0.0.1:{nobody}/api/blob"}
             ),
-            "another server": Trouble(
+            "another server": WrongInput(
                 "Sign in", ("not Vercel Blob", "not a web page"), {"endpoint": f"{other.server}/api/blob"}
             ),
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Sign in", ("NoSuchStore", "Copy the token"), {"store": "NoSuchStore"}, {"token": unknown}
             ),
             "read-only": "every token of a store may read and write",
@@ -311,17 +311,17 @@ def vercel_blob(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def local(request: pytest.FixtureRequest) -> Place:
+def local(request: pytest.FixtureRequest) -> ProviderInput:
     """A folder on the system's own disk."""
     folder: Path = request.getfixturevalue("tmp_path")
     (folder / "files").mkdir()
     (folder / "closed").mkdir(mode=0o555)
-    read_only: Trouble | str = "the tests run as root here, who may write everywhere"
+    read_only: WrongInput | str = "the tests run as root here, who may write everywhere"
     if os.geteuid() != 0:
-        read_only = Trouble(
+        read_only = WrongInput(
             "Write a test object", ("may not", "Give that user access"), {"root": str(folder / "closed")}
         )
-    return Place(
+    return ProviderInput(
         "local",
         {"root": str(folder / "files")},
         {},
@@ -329,7 +329,7 @@ def local(request: pytest.FixtureRequest) -> Place:
             "wrong secret": "nobody signs in to a disk",
             "wrong host": "a disk has no host",
             "another server": "a disk has no server",
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the folder",
                 ("no-such", "Create it here"),
                 {"root": str(folder / "no-such")},
@@ -340,7 +340,7 @@ def local(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def share(request: pytest.FixtureRequest) -> Place:
+def share(request: pytest.FixtureRequest) -> ProviderInput:
     """A folder on a file system of its own."""
     folder: Path = request.getfixturevalue("tmp_path")
     if not ELSEWHERE.is_dir() or ELSEWHERE.stat().st_dev == Path("/").stat().st_dev:
@@ -352,7 +352,7 @@ def share(request: pytest.FixtureRequest) -> Place:
     monkeypatch.setattr(local_options, "_NOT_FOR_FILES", ("/proc", "/sys"))
     mounted = tempfile.TemporaryDirectory(dir=ELSEWHERE)
     request.addfinalizer(mounted.cleanup)
-    return Place(
+    return ProviderInput(
         "share",
         {"root": mounted.name, "mounted": "true"},
         {},
@@ -360,7 +360,7 @@ def share(request: pytest.FixtureRequest) -> Place:
             "wrong secret": "whoever mounts the share signs in, not Stowage",
             "wrong host": "whoever mounts the share says where it is",
             "another server": "whoever mounts the share says where it is",
-            "missing place": Trouble(
+            "missing place": WrongInput(
                 "Find the folder", ("Nothing is mounted", "Mount"), {"root": str(folder)}
             ),
             "read-only": "as on a local disk",
@@ -368,10 +368,10 @@ def share(request: pytest.FixtureRequest) -> Place:
     )
 
 
-def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], Place]:
+def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], ProviderInput]:
     """A folder in a bucket on SeaweedFS, for a provider on the S3 driver and what only that one asks."""
 
-    def made(request: pytest.FixtureRequest) -> Place:
+    def made(request: pytest.FixtureRequest) -> ProviderInput:
         server: SeaweedFS = request.getfixturevalue("seaweedfs")
         bucket: str = request.getfixturevalue("places_bucket")
         other: WebDAV = request.getfixturevalue("webdav_server")
@@ -386,7 +386,7 @@ def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], Place]:
 
         empty = f"http://127.0.0.1:{nobody}"
         reader = {"access_key_id": server.reader.access_key}
-        return Place(
+        return ProviderInput(
             preset,
             {
                 **at(server.endpoint),
@@ -397,17 +397,17 @@ def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], Place]:
             },
             {"secret_access_key": server.admin.secret_key},
             {
-                "wrong secret": Trouble(
+                "wrong secret": WrongInput(
                     "Sign in", ("secret access key is wrong", "Copy"), secrets={"secret_access_key": WRONG}
                 ),
-                "wrong host": Trouble("Connect", _unheard(nobody), at(empty), served_at=served(empty)),
-                "another server": Trouble(
+                "wrong host": WrongInput("Connect", _unheard(nobody), at(empty), served_at=served(empty)),
+                "another server": WrongInput(
                     "Sign in", ("not S3", "not a web page"), at(other.server), served_at=served(other.server)
                 ),
-                "missing place": Trouble(
+                "missing place": WrongInput(
                     "Find the bucket", (missing, "Create it here"), {"bucket": missing}, offered=True
                 ),
-                "read-only": Trouble(
+                "read-only": WrongInput(
                     "Write a test object",
                     ("may not write", "s3:PutObject"),
                     reader,
@@ -420,7 +420,7 @@ def _s3(preset: str, **typed: str) -> Callable[[pytest.FixtureRequest], Place]:
     return made
 
 
-PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+PLACES: dict[str, Callable[[pytest.FixtureRequest], ProviderInput]] = {
     "local": local,
     "share": share,
     "aws": _s3("aws", region="eu-central-1"),

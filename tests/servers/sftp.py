@@ -24,7 +24,7 @@ PASSWORD = "pässword-secret-not-for-use"
 
 
 @dataclass
-class Faults:
+class SftpFaults:
     """What goes wrong, for everyone; counted in bytes written or read since it was set."""
 
     full_after: int | None = None
@@ -123,7 +123,7 @@ class SftpServer:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.faults = Faults()
+        self.faults = SftpFaults()
         self.passwords = True
         self.passwords_seen: list[str] = []
         self.accepted: set[str] = set()
@@ -193,7 +193,7 @@ class SftpServer:
 
     def reset(self) -> None:
         """Without faults, and nobody held up."""
-        old, self.faults = self.faults, Faults()
+        old, self.faults = self.faults, SftpFaults()
         self._loop.call_soon_threadsafe(old.released.set)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:

@@ -114,7 +114,7 @@ def content(driver: Driver, key: str) -> bytes:
         return b"".join(reading.chunks())
 
 
-class Foreign:
+class OnAnotherServer:
     """A driver that shares no server with any other: what it wraps never copies by itself."""
 
     def __init__(self, driver: Driver) -> None:
@@ -141,7 +141,7 @@ def test_every_size_arrives_whole_and_proven(make: Make, data: bytes) -> None:
     source, destination = make(), make()
     entry = fill(source, "ü/a", data)
     steps: list[int] = []
-    copied = copy(Foreign(source), destination, entry, progress=steps.append)  # type: ignore[arg-type]
+    copied = copy(OnAnotherServer(source), destination, entry, progress=steps.append)  # type: ignore[arg-type]
     assert copied.proven
     assert (copied.written.size, copied.written.md5) == (len(data), md5(data))
     assert copied.info.version == source.stat("ü/a").version
@@ -191,9 +191,9 @@ def test_create_only_never_replaces(make: Make, local: LocalDriver, data: bytes)
     for target in (destination, local):
         target.put("a", b"theirs")
         with pytest.raises(Exists):
-            copy(Foreign(source), target, entry)  # type: ignore[arg-type]
+            copy(OnAnotherServer(source), target, entry)  # type: ignore[arg-type]
         assert content(target, "a") == b"theirs"
-        copy(Foreign(source), target, entry, create_only=False)  # type: ignore[arg-type]
+        copy(OnAnotherServer(source), target, entry, create_only=False)  # type: ignore[arg-type]
         assert content(target, "a") == data
 
 
@@ -225,7 +225,7 @@ def test_stop_drops_what_was_begun(make: Make, local: LocalDriver, data: bytes, 
     for target in (destination, local):
         asked = 0
         with pytest.raises(Interrupted):
-            copy(Foreign(source), target, entry, stop=stop)  # type: ignore[arg-type]
+            copy(OnAnotherServer(source), target, entry, stop=stop)  # type: ignore[arg-type]
         assert list(target.list()) == []
     left = seaweedfs.client().list_multipart_uploads(Bucket=source._place.bucket).get("Uploads")
     assert not left
@@ -241,7 +241,7 @@ def test_bits_that_flip_on_the_way_here_are_noticed_before_anything_is_written(
     entry = next(iter(source.list("a")))
     fault_proxy.flip(100, key="/a", times=None)
     with pytest.raises(Damaged):
-        copy(Foreign(source), destination, entry)  # type: ignore[arg-type]
+        copy(OnAnotherServer(source), destination, entry)  # type: ignore[arg-type]
     assert list(destination.list()) == []
 
 
@@ -386,7 +386,7 @@ def test_a_truncated_body_never_becomes_an_object(
     entry = fill(source, "a", data)
     fault_proxy.truncate(1000, key="/a", times=None, with_length=with_length)
     with pytest.raises(Damaged):
-        copy(Foreign(source), destination, entry)  # type: ignore[arg-type]
+        copy(OnAnotherServer(source), destination, entry)  # type: ignore[arg-type]
     assert list(destination.list()) == []
 
 
@@ -395,7 +395,7 @@ def test_a_refused_write_is_told_as_such(make: Make, fault_proxy: FaultProxy) ->
     fault_proxy.refuse_put(key="/a")
     for data in (SMALL, LARGE):
         with pytest.raises(StorageError, match="may not write"):
-            copy(Foreign(source), destination, fill(source, "a", data))  # type: ignore[arg-type]
+            copy(OnAnotherServer(source), destination, fill(source, "a", data))  # type: ignore[arg-type]
 
 
 def test_etags_that_only_look_like_md5s_are_found_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,7 +457,7 @@ def test_parts_of_an_unusual_size_are_compared_by_reading_both(make: Make, seawe
     assert same_content(one, two, entry, two.stat("a"))
 
 
-class Slow:
+class CountedReading:
     """A reading that shows how many are open at once."""
 
     open_now = 0
@@ -471,22 +471,22 @@ class Slow:
         yield from (b"\0" * MIB for _ in range(self.info.size // MIB))
 
     def __enter__(self) -> Self:
-        with Slow.lock:
-            Slow.open_now += 1
-            Slow.most = max(Slow.most, Slow.open_now)
+        with CountedReading.lock:
+            CountedReading.open_now += 1
+            CountedReading.most = max(CountedReading.most, CountedReading.open_now)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with Slow.lock:
-            Slow.open_now -= 1
+        with CountedReading.lock:
+            CountedReading.open_now -= 1
 
 
 def test_reading_and_writing_stop_where_more_comes_than_was_listed(local: LocalDriver) -> None:
     size = 9 * MIB
 
-    class Endless(Slow):
+    class Endless(CountedReading):
         handed_over = 0
 
         def chunks(self) -> Iterator[bytes]:
@@ -517,8 +517,8 @@ def test_large_copies_share_a_budget_of_memory(local: LocalDriver) -> None:
     class Source:
         name = "slow"
 
-        def read(self, key: str, *, if_version: str | None = None) -> Slow:
-            return Slow(size)
+        def read(self, key: str, *, if_version: str | None = None) -> CountedReading:
+            return CountedReading(size)
 
     def run(number: int) -> None:
         entry = Entry("k", size)
@@ -530,4 +530,4 @@ def test_large_copies_share_a_budget_of_memory(local: LocalDriver) -> None:
     for thread in threads:
         thread.join()
     assert len(list(local.list())) == 12
-    assert 1 <= Slow.most <= copying.MEMORY // (32 * MIB)
+    assert 1 <= CountedReading.most <= copying.MEMORY // (32 * MIB)

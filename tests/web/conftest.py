@@ -72,7 +72,7 @@ class Browser:
 
 
 @dataclass(frozen=True)
-class Console:
+class WebConsole:
     """The application, its services, and new browsers for it."""
 
     app: Flask
@@ -82,13 +82,13 @@ class Console:
         return Browser(self.app.test_client())
 
 
-def open_console(folder: Path, **settings: Any) -> Console:
+def open_console(folder: Path, **settings: Any) -> WebConsole:
     """A console that nobody has set up yet."""
     app = create_app(Settings.from_env({}, instance=folder / "instance", **settings))
-    return Console(app, app.extensions[EXTENSION])
+    return WebConsole(app, app.extensions[EXTENSION])
 
 
-def set_up(console: Console) -> None:
+def set_up(console: WebConsole) -> None:
     """One person of each role and a local backend; no network."""
     console.services.setup.complete(console.services.setup.issue_code(), ADMIN, PASSWORD)
     admin = Actor(ADMIN, Role.ADMIN, "web")
@@ -97,7 +97,7 @@ def set_up(console: Console) -> None:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Console]:
+def fresh(tmp_path: Path) -> Iterator[WebConsole]:
     """A console before its setup."""
     console = open_console(tmp_path)
     yield console
@@ -105,7 +105,7 @@ def fresh(tmp_path: Path) -> Iterator[Console]:
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebConsole]:
     """A console that is set up: maria is admin, otto operator, vera viewer."""
     opened = open_console(tmp_path_factory.mktemp("console"))
     set_up(opened)
@@ -114,7 +114,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 
 
 @pytest.fixture(scope="module")
-def signed_in(console: Console) -> Callable[[str], Browser]:
+def signed_in(console: WebConsole) -> Callable[[str], Browser]:
     """One browser per person, signed in once: hashing a password is slow on purpose."""
     browsers: dict[str, Browser] = {}
 

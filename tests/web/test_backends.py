@@ -12,7 +12,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.checks.wrappers import new_encryption_key
 from dashboard.storage.registry import PRESETS, options_of
-from tests.web.conftest import ADMIN, SECRET, Browser, Console, add_bucket, set_up
+from tests.web.conftest import ADMIN, SECRET, Browser, WebConsole, add_bucket, set_up
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
@@ -28,7 +28,7 @@ def test_a_provider_asks_only_for_its_own_options_in_its_own_words(admin: Browse
     assert "Where do I find these?" in page
 
 
-def test_a_pasted_key_has_room_and_is_never_shown_again(admin: Browser, console: Console) -> None:
+def test_a_pasted_key_has_room_and_is_never_shown_again(admin: Browser, console: WebConsole) -> None:
     page = admin.get("/backends/new?preset=sftp").text
     assert '<textarea id="secret-private_key"' in page
     pasted = "-----BEGIN OPENSSH PRIVATE KEY-----\r\ncanary-line\r\n-----END OPENSSH PRIVATE KEY-----\r\n"
@@ -70,7 +70,7 @@ def test_an_error_stands_beside_its_field_and_typing_is_kept(admin: Browser) -> 
 
 
 def test_a_blank_secret_keeps_the_stored_one_unless_the_server_changes(
-    admin: Browser, console: Console
+    admin: Browser, console: WebConsole
 ) -> None:
     assert add_bucket(admin, name="keeps").status_code == 303
     saved = console.services.backends.get("keeps")
@@ -92,7 +92,7 @@ def test_a_blank_secret_keeps_the_stored_one_unless_the_server_changes(
     assert 'id="secret-secret_access_key-error"' in moved.text
 
 
-def test_a_stale_form_does_not_overwrite_somebody_elses_change(admin: Browser, console: Console) -> None:
+def test_a_stale_form_does_not_overwrite_somebody_elses_change(admin: Browser, console: WebConsole) -> None:
     assert add_bucket(admin, name="shared").status_code == 303
     saved = console.services.backends.get("shared")
     form = {f"option.{name}": value for name, value in saved.options.items() if value != "false"}
@@ -141,7 +141,7 @@ def test_a_test_runs_before_saving_and_stops_asking_when_finished(admin: Browser
     assert "hx-trigger" not in panel.text
 
 
-def test_removing_asks_first_and_leaves_the_files(admin: Browser, console: Console) -> None:
+def test_removing_asks_first_and_leaves_the_files(admin: Browser, console: WebConsole) -> None:
     assert add_bucket(admin, name="going").status_code == 303
     assert "stay where they are" in admin.get("/backend/going/remove").text
     assert admin.post("/backend/going/remove").status_code == 303
@@ -151,14 +151,14 @@ def test_removing_asks_first_and_leaves_the_files(admin: Browser, console: Conso
     assert "active backend" in refused.text
 
 
-def test_the_order_of_fallback_is_saved(admin: Browser, console: Console) -> None:
+def test_the_order_of_fallback_is_saved(admin: Browser, console: WebConsole) -> None:
     assert add_bucket(admin, name="second").status_code == 303
     assert admin.post("/backends/fallback", order="second").status_code == 303
     assert console.services.backends.get("second").fallback_position == 1
     assert admin.post("/backends/fallback", order="nobody").status_code == 404
 
 
-def test_thousands_of_backends_are_shown_a_page_at_a_time(fresh: Console, tmp_path: Path) -> None:
+def test_thousands_of_backends_are_shown_a_page_at_a_time(fresh: WebConsole, tmp_path: Path) -> None:
     set_up(fresh)
     who = Actor(ADMIN, Role.ADMIN, "web")
     for number in range(70):
@@ -184,7 +184,7 @@ def test_thousands_of_backends_are_shown_a_page_at_a_time(fresh: Console, tmp_pa
         fresh.services.backends.fallback_order(who, [f"folder-{number:03}" for number in range(51)])
 
 
-def counted_statements(console: Console, browser: Browser) -> dict[str, int]:
+def counted_statements(console: WebConsole, browser: Browser) -> dict[str, int]:
     """How many statements the database was asked for each page."""
     count = [0]
     engine = console.services.backends._database.main
@@ -202,7 +202,7 @@ def counted_statements(console: Console, browser: Browser) -> dict[str, int]:
     return found
 
 
-def test_making_active_compares_first(admin: Browser, console: Console) -> None:
+def test_making_active_compares_first(admin: Browser, console: WebConsole) -> None:
     assert add_bucket(admin, name="target").status_code == 303
     before = admin.get("/backend/target/activate").text
     assert "Not compared yet." in before
@@ -224,7 +224,7 @@ def test_the_shell_line_names_no_secret(admin: Browser) -> None:
 
 
 def test_a_backend_that_was_tested_as_a_draft_is_tested_again_as_saved(
-    admin: Browser, console: Console, tmp_path: Path
+    admin: Browser, console: WebConsole, tmp_path: Path
 ) -> None:
     fields = {"preset": "local", "name": "another-disk", "option.root": str(tmp_path / "files")}
     (tmp_path / "files").mkdir()
@@ -241,7 +241,7 @@ def test_a_backend_that_was_tested_as_a_draft_is_tested_again_as_saved(
     assert console.services.status.checklist().tested
 
 
-def test_a_new_encryption_key_can_be_made_where_none_is_stored(admin: Browser, console: Console) -> None:
+def test_a_new_encryption_key_can_be_made_where_none_is_stored(admin: Browser, console: WebConsole) -> None:
     assert 'data-make-key="secret-encryption_key"' in admin.get("/backends/new?preset=local").text
     key = new_encryption_key().reveal()
     typed = {"option.encrypt": "true", "secret.encryption_key": key}

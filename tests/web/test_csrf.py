@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from tests.web.conftest import PASSWORD, Browser, Console
+from tests.web.conftest import PASSWORD, Browser, WebConsole
 from tests.web.test_guards import routes
 
 
-def test_every_post_demands_the_token(console: Console, admin: Browser) -> None:
+def test_every_post_demands_the_token(console: WebConsole, admin: Browser) -> None:
     for endpoint, path, method in routes(console.app):
         if method != "POST" or endpoint == "setup.complete":
             continue
@@ -40,7 +40,7 @@ def test_a_fragment_without_a_token_shows_a_notice_and_replaces_nothing(admin: B
 
 
 def test_an_old_form_is_offered_again_without_its_secrets(
-    console: Console, monkeypatch: pytest.MonkeyPatch
+    console: WebConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = console.browser()
     browser.sign_in("maria")
@@ -57,7 +57,7 @@ def test_an_old_form_is_offered_again_without_its_secrets(
 
 
 def test_a_form_of_another_session_is_never_offered_again(
-    console: Console, monkeypatch: pytest.MonkeyPatch
+    console: WebConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, browser = console.browser(), console.browser()
     other.sign_in("vera")

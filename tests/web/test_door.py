@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.web.conftest import ADMIN, PASSWORD, Console, open_console
+from tests.web.conftest import ADMIN, PASSWORD, WebConsole, open_console
 
 
-def test_everything_leads_to_the_setup_until_it_is_done(fresh: Console) -> None:
+def test_everything_leads_to_the_setup_until_it_is_done(fresh: WebConsole) -> None:
     browser = fresh.browser()
     for path in ("/", "/backends", "/sign-in", "/nowhere"):
         response = browser.get(path)
@@ -18,7 +18,7 @@ def test_everything_leads_to_the_setup_until_it_is_done(fresh: Console) -> None:
     assert browser.get("/static/stowage.css").status_code == 200
 
 
-def test_setup_makes_an_admin_shows_the_recovery_key_once_and_is_gone(fresh: Console) -> None:
+def test_setup_makes_an_admin_shows_the_recovery_key_once_and_is_gone(fresh: WebConsole) -> None:
     browser = fresh.browser()
     code = fresh.services.setup.issue_code()
     assert f'value="{code}"' in browser.get(f"/setup?code={code}").text
@@ -39,7 +39,7 @@ def test_setup_makes_an_admin_shows_the_recovery_key_once_and_is_gone(fresh: Con
     assert browser.post("/setup", code=code, username="eve", password=PASSWORD).status_code == 404
 
 
-def test_setup_says_what_is_wrong_next_to_the_field_and_keeps_what_was_typed(fresh: Console) -> None:
+def test_setup_says_what_is_wrong_next_to_the_field_and_keeps_what_was_typed(fresh: WebConsole) -> None:
     browser = fresh.browser()
     browser.get("/setup")
     code = fresh.services.setup.issue_code()
@@ -56,14 +56,14 @@ def test_setup_says_what_is_wrong_next_to_the_field_and_keeps_what_was_typed(fre
     assert fresh.services.setup.needed()
 
 
-def test_a_recovery_key_download_gives_back_only_something_like_a_key(console: Console) -> None:
+def test_a_recovery_key_download_gives_back_only_something_like_a_key(console: WebConsole) -> None:
     browser = console.browser()
     browser.sign_in("vera")
     assert browser.post("/recovery-key.txt", recovery_key="<script>").status_code == 400
     assert browser.post("/recovery-key.txt").status_code == 400
 
 
-def test_a_wrong_password_says_no_more_than_an_unknown_name(console: Console) -> None:
+def test_a_wrong_password_says_no_more_than_an_unknown_name(console: WebConsole) -> None:
     wrong = console.browser().sign_in("vera", "not this one at all")
     unknown = console.browser().sign_in("nobody", "not this one at all")
     assert wrong.status_code == unknown.status_code == 401
@@ -84,7 +84,7 @@ def test_guessing_is_slowed_down_with_a_page_that_says_so(tmp_path: Path) -> Non
     console.services.close()
 
 
-def test_the_cookie_holds_a_token_and_its_flags(console: Console) -> None:
+def test_the_cookie_holds_a_token_and_its_flags(console: WebConsole) -> None:
     browser = console.browser()
     before = browser.get("/sign-in").headers["Set-Cookie"]
     cookie = browser.post("/sign-in", username="vera", password=PASSWORD).headers["Set-Cookie"]
@@ -103,7 +103,7 @@ def test_secure_cookies_are_bound_to_the_host_and_https(tmp_path: Path) -> None:
     console.services.close()
 
 
-def test_signing_out_ends_every_session_even_a_stolen_one(console: Console) -> None:
+def test_signing_out_ends_every_session_even_a_stolen_one(console: WebConsole) -> None:
     here, elsewhere = console.browser(), console.browser()
     here.sign_in("otto")
     elsewhere.sign_in("otto")

@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.errors import Kind, StowageError
 from dashboard.web.errors import STATUS, STATUS_PAGES
-from tests.web.conftest import Browser, Console
+from tests.web.conftest import Browser, WebConsole
 
 CONFIDENTIAL = "hunter2-in-an-exception"
 
@@ -18,14 +18,14 @@ def test_every_kind_has_a_status() -> None:
     assert set(STATUS) == set(Kind)
 
 
-def test_every_status_has_a_page(console: Console) -> None:
+def test_every_status_has_a_page(console: WebConsole) -> None:
     for status in STATUS_PAGES:
         assert console.app.jinja_env.get_template(f"errors/{status}.html")
 
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_failure_has_the_shape_that_was_asked_for(
-    admin: Browser, console: Console, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    admin: Browser, console: WebConsole, monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise StowageError(kind, "Something “odd” happened.", remedy="Do this <next>.")
@@ -45,7 +45,7 @@ def test_a_failure_has_the_shape_that_was_asked_for(
 
 
 def test_an_unknown_exception_shows_an_id_and_nothing_else(
-    admin: Browser, console: Console, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    admin: Browser, console: WebConsole, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError(CONFIDENTIAL)
@@ -72,7 +72,7 @@ def test_a_wrong_method_names_the_right_one(admin: Browser) -> None:
     assert "Method not allowed" in response.text
 
 
-def test_an_unknown_page_leads_back(admin: Browser, console: Console) -> None:
+def test_an_unknown_page_leads_back(admin: Browser, console: WebConsole) -> None:
     for browser in (admin, console.browser()):
         page = browser.get("/no/such/page")
         assert page.status_code == 404

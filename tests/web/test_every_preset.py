@@ -19,19 +19,19 @@ import pytest
 from dashboard.migration.types import Outcome, State
 from dashboard.storage.options import OptionType
 from dashboard.storage.registry import PRESETS, options_of
-from tests.servers.places import PLACES, TROUBLES, Place, Trouble
+from tests.servers.places import PLACES, TROUBLES, ProviderInput, WrongInput
 from tests.services.composed import add_local
-from tests.web.conftest import Browser, Console
+from tests.web.conftest import Browser, WebConsole
 
 ROWS = [pytest.param(name, id=name) for name in PRESETS]
 MAKING = {PRESETS[name].driver: name for name in reversed(list(PRESETS))}.values()
 """One provider of each driver: with these what is missing is made."""
-RIGHT = Trouble("", ())
+RIGHT = WrongInput("", ())
 SIZES = {"a photo.jpg": 70_000, "ä/ü.txt": 300, "deep/er/empty": 0}
 
 
 @dataclass(frozen=True)
-class Step:
+class ShownStep:
     """What the panel shows of one step."""
 
     state: str
@@ -39,7 +39,7 @@ class Step:
 
 
 @pytest.fixture(scope="module")
-def filled(console: Console) -> Path:
+def filled(console: WebConsole) -> Path:
     """The console's own disk with a few files."""
     folder, dice = console.services.settings.instance / "files", random.Random(20261121)
     for key, size in SIZES.items():
@@ -57,7 +57,7 @@ def test_no_provider_is_left_out() -> None:
 def test_a_provider_is_tested_saved_filled_and_read(
     preset: str,
     admin: Browser,
-    console: Console,
+    console: WebConsole,
     filled: Path,
     tmp_path: Path,
     request: pytest.FixtureRequest,
@@ -65,7 +65,7 @@ def test_a_provider_is_tested_saved_filled_and_read(
 ) -> None:
     place = PLACES[preset](request)
     assert set(place.troubles) == set(TROUBLES)
-    form = Form(admin, place, monkeypatch)
+    form = FilledForm(admin, place, monkeypatch)
     for name in TROUBLES:
         if name != "read-only":
             form.told(place.troubles[name])
@@ -90,11 +90,11 @@ def test_a_provider_is_tested_saved_filled_and_read(
 
 
 @dataclass(frozen=True)
-class Form:
+class FilledForm:
     """A provider's form, filled in by somebody."""
 
     browser: Browser
-    place: Place
+    place: ProviderInput
     monkeypatch: pytest.MonkeyPatch
 
     @property
@@ -102,7 +102,7 @@ class Form:
         """What the backend is called."""
         return self.place.preset.replace("_", "-")
 
-    def told(self, trouble: Trouble | str) -> Mapping[str, Step]:
+    def told(self, trouble: WrongInput | str) -> Mapping[str, ShownStep]:
         """Test the connection with something wrong: the panel says at which step, why, and what to do; and
         makes what is missing where it offers to. Nothing where there is no such trouble."""
         if isinstance(trouble, str):
@@ -122,7 +122,7 @@ class Form:
             assert "Everything works" in made
         return steps
 
-    def tested(self, trouble: Trouble = RIGHT) -> str:
+    def tested(self, trouble: WrongInput = RIGHT) -> str:
         """The panel after “Test connection”."""
         return self._watched(self.browser.htmx("/backends/test", **self._fields(trouble)).text)
 
@@ -136,7 +136,7 @@ class Form:
             panel = self.browser.htmx(html.unescape(match[1])).text
         return panel
 
-    def _fields(self, trouble: Trouble) -> dict[str, str]:
+    def _fields(self, trouble: WrongInput) -> dict[str, str]:
         """As the page sends them: what stands in the form from the beginning, and what is typed over it."""
         place = self.place
         if place.served_at:
@@ -154,7 +154,7 @@ class Form:
         return fields | {f"secret.{name}": value for name, value in secrets.items() if value}
 
 
-def steps_of(panel: str) -> dict[str, Step]:
+def steps_of(panel: str) -> dict[str, ShownStep]:
     """The steps by their labels, in order."""
     found = {}
     for item in re.findall(r"<li>(.*?)</li>", panel, re.DOTALL):
@@ -162,11 +162,11 @@ def steps_of(panel: str) -> dict[str, Step]:
         said = re.search(r'<div class="why[^>]*>(.*?)</div>', item, re.DOTALL)
         assert label, item
         plain = re.sub(r"<[^>]+>", "", said[1]) if said else ""
-        found[label[1]] = Step(label[2], html.unescape(plain))
+        found[label[1]] = ShownStep(label[2], html.unescape(plain))
     return found
 
 
-def migrated(admin: Browser, console: Console, source: str, destination: str) -> None:
+def migrated(admin: Browser, console: WebConsole, source: str, destination: str) -> None:
     """Copy everything through the pages, verified."""
     wish = {"source": source, "destination": destination, "on_conflict": "skip-same", "verify": "checksum"}
     created = admin.post("/migrations/new", **wish)

@@ -10,7 +10,7 @@ from flask import Flask
 from dashboard.services.permissions import GRANTS, Permission, Role
 from dashboard.web import guards
 from dashboard.web.guards import Access, UndeclaredRoute, access_of, local_path
-from tests.web.conftest import Browser, Console
+from tests.web.conftest import Browser, WebConsole
 
 OPEN = {"static", "health.show", "setup.show", "setup.complete", "sign_in.show", "sign_in.enter"}
 
@@ -26,13 +26,13 @@ def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
             yield rule.endpoint, path, method
 
 
-def test_every_route_declares_who_may_use_it(console: Console) -> None:
+def test_every_route_declares_who_may_use_it(console: WebConsole) -> None:
     for endpoint, _, _ in routes(console.app):
         rule = access_of(console.app, endpoint)
         assert isinstance(rule, Access) == (endpoint in OPEN), endpoint
 
 
-def test_a_route_without_a_declaration_stops_the_application(console: Console) -> None:
+def test_a_route_without_a_declaration_stops_the_application(console: WebConsole) -> None:
     app = Flask("bare")
     app.add_url_rule("/open", "open", lambda: "everything")
     guards.install(app)
@@ -40,7 +40,7 @@ def test_a_route_without_a_declaration_stops_the_application(console: Console) -
         guards.verify_routes(app)
 
 
-def test_changes_are_made_by_post_only(console: Console) -> None:
+def test_changes_are_made_by_post_only(console: WebConsole) -> None:
     for endpoint, _, method in routes(console.app):
         assert method in ("GET", "POST"), endpoint
         rule = access_of(console.app, endpoint)
@@ -51,7 +51,7 @@ def test_changes_are_made_by_post_only(console: Console) -> None:
             assert method == "POST", endpoint
 
 
-def test_nobody_gets_anything_without_signing_in(console: Console) -> None:
+def test_nobody_gets_anything_without_signing_in(console: WebConsole) -> None:
     browser = console.browser()
     browser.get("/sign-in")
     for endpoint, path, method in routes(console.app):
@@ -66,7 +66,7 @@ def test_nobody_gets_anything_without_signing_in(console: Console) -> None:
             assert response.headers["Location"].startswith("/sign-in"), endpoint
 
 
-def test_a_fragment_sends_the_whole_page_to_the_sign_in(console: Console) -> None:
+def test_a_fragment_sends_the_whole_page_to_the_sign_in(console: WebConsole) -> None:
     response = console.browser().htmx("/backends/live")
     assert response.status_code == 401
     assert response.headers["HX-Redirect"] == "/sign-in?next=/backends"
@@ -74,7 +74,7 @@ def test_a_fragment_sends_the_whole_page_to_the_sign_in(console: Console) -> Non
 
 @pytest.mark.parametrize("username", ["vera", "otto"])
 def test_a_role_gets_exactly_what_the_table_grants(
-    console: Console, signed_in: Callable[[str], Browser], username: str
+    console: WebConsole, signed_in: Callable[[str], Browser], username: str
 ) -> None:
     browser = signed_in(username)
     granted = GRANTS[{"vera": Role.VIEWER, "otto": Role.OPERATOR}[username]]
@@ -113,7 +113,7 @@ def test_pages_offer_a_viewer_no_buttons_that_would_be_refused(viewer: Browser) 
         "http:/evil.example",
     ],
 )
-def test_next_never_leaves_this_site(console: Console, target: str) -> None:
+def test_next_never_leaves_this_site(console: WebConsole, target: str) -> None:
     assert local_path(target) == "/"
     browser = console.browser()
     browser.get("/sign-in")
@@ -121,7 +121,7 @@ def test_next_never_leaves_this_site(console: Console, target: str) -> None:
     assert response.headers["Location"] == "/"
 
 
-def test_next_leads_back_to_where_one_wanted_to_go(console: Console) -> None:
+def test_next_leads_back_to_where_one_wanted_to_go(console: WebConsole) -> None:
     browser = console.browser()
     away = browser.get("/migrations?before=7")
     assert away.headers["Location"] == "/sign-in?next=/migrations?before%3D7"

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard.migration.types import OnConflict, Spec, State, Verify
 from dashboard.services.permissions import Actor, Role
-from tests.web.conftest import Browser, Console, add_bucket
+from tests.web.conftest import Browser, WebConsole, add_bucket
 
 WHO = Actor("maria", Role.ADMIN, "web")
 
@@ -16,11 +16,11 @@ def with_a_bucket(admin: Browser) -> None:
     assert add_bucket(admin).status_code == 303
 
 
-def create(console: Console, **spec: object) -> int:
+def create(console: WebConsole, **spec: object) -> int:
     return console.services.migrations.create(WHO, "local-disk", "bucket-one", Spec(**spec))  # type: ignore[arg-type]
 
 
-def test_the_form_becomes_a_spec(admin: Browser, console: Console) -> None:
+def test_the_form_becomes_a_spec(admin: Browser, console: WebConsole) -> None:
     response = admin.post(
         "/migrations/new",
         source="local-disk",
@@ -75,7 +75,7 @@ def test_what_cannot_be_done_is_said_beside_its_field(
 
 
 def test_the_form_can_be_filled_from_an_address_or_an_earlier_migration(
-    admin: Browser, console: Console
+    admin: Browser, console: WebConsole
 ) -> None:
     page = admin.get("/migrations/new?source=bucket-one&destination=local-disk").text
     assert '<option value="bucket-one" selected>' in page
@@ -85,14 +85,14 @@ def test_the_form_can_be_filled_from_an_address_or_an_earlier_migration(
     assert 'value="size" checked' in page
 
 
-def test_a_page_shows_the_review_before_anything_is_copied(admin: Browser, console: Console) -> None:
+def test_a_page_shows_the_review_before_anything_is_copied(admin: Browser, console: WebConsole) -> None:
     page = admin.get(f"/migrations/{create(console)}").text
     assert "Start now" in page
     assert "What will happen" in page
     assert "stowage migrate local-disk bucket-one" in page
 
 
-def test_buttons_do_what_they_say(admin: Browser, console: Console) -> None:
+def test_buttons_do_what_they_say(admin: Browser, console: WebConsole) -> None:
     number = create(console, prefix="buttons/")
     assert admin.post(f"/migrations/{number}/start").status_code == 303
     assert admin.post(f"/migrations/{number}/pause").status_code == 303
@@ -109,7 +109,7 @@ def test_buttons_do_what_they_say(admin: Browser, console: Console) -> None:
     assert refused.headers["HX-Retarget"] == "#failures"
 
 
-def test_a_poll_repeats_the_buttons_only_when_they_change(admin: Browser, console: Console) -> None:
+def test_a_poll_repeats_the_buttons_only_when_they_change(admin: Browser, console: WebConsole) -> None:
     number = create(console)
     path = (
         admin.get(f"/migrations/{number}")
@@ -122,7 +122,7 @@ def test_a_poll_repeats_the_buttons_only_when_they_change(admin: Browser, consol
     assert 'id="actions" hx-swap-oob="true"' in admin.htmx(path).text
 
 
-def test_the_report_is_a_download(admin: Browser, console: Console) -> None:
+def test_the_report_is_a_download(admin: Browser, console: WebConsole) -> None:
     number = create(console)
     response = admin.get(f"/migrations/{number}/report.csv")
     assert response.mimetype == "text/csv"
@@ -131,7 +131,7 @@ def test_the_report_is_a_download(admin: Browser, console: Console) -> None:
     assert response.text.startswith('"key","size","state",')
 
 
-def test_only_so_many_reports_are_sent_at_once(admin: Browser, viewer: Browser, console: Console) -> None:
+def test_only_so_many_reports_are_sent_at_once(admin: Browser, viewer: Browser, console: WebConsole) -> None:
     address = f"/migrations/{create(console)}/report.csv"
     unread = [viewer.client.get(address, buffered=False) for _ in range(2)]
     refused = viewer.get(address)
@@ -145,7 +145,7 @@ def test_only_so_many_reports_are_sent_at_once(admin: Browser, viewer: Browser, 
 
 
 @pytest.mark.parametrize("beyond", ["9223372036854775808", "1" * 5000, "-1", "x", "٣"])
-def test_numbers_beyond_every_row_are_no_failure(admin: Browser, console: Console, beyond: str) -> None:
+def test_numbers_beyond_every_row_are_no_failure(admin: Browser, console: WebConsole, beyond: str) -> None:
     number = create(console)
     for address in (
         f"/migrations?before={beyond}",
@@ -160,7 +160,7 @@ def test_numbers_beyond_every_row_are_no_failure(admin: Browser, console: Consol
     assert admin.get(f"/api/v1/migrations?before={beyond}").status_code == 400
 
 
-def test_the_api_gives_progress_as_json(admin: Browser, console: Console) -> None:
+def test_the_api_gives_progress_as_json(admin: Browser, console: WebConsole) -> None:
     number = create(console, prefix="api/")
     shown = admin.get(f"/api/v1/migrations/{number}").json
     assert shown["id"] == number

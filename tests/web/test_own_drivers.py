@@ -8,12 +8,12 @@ import pytest
 
 from dashboard.errors import InvalidInput
 from tests.storage import shelf
-from tests.web.conftest import Browser, Console
+from tests.web.conftest import Browser, WebConsole
 
 PAGES = ("/", "/backends", "/backends/new", "/backend/box", "/migrations/new")
 
 
-def test_its_backends_outlive_the_package(admin: Browser, console: Console, tmp_path: Path) -> None:
+def test_its_backends_outlive_the_package(admin: Browser, console: WebConsole, tmp_path: Path) -> None:
     shelf.install(tmp_path / "site", "shelf", "stowage_shelf", shelf.SOURCE)
     try:
         assert "Shelf" in admin.get("/backends/new").text

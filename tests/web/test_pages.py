@@ -19,7 +19,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.registry import PRESETS
 from tests.services.console import ADMIN
-from tests.web.conftest import SECRET, Browser, Console, add_bucket
+from tests.web.conftest import SECRET, Browser, WebConsole, add_bucket
 
 PAGES = (
     "/",
@@ -56,7 +56,7 @@ FRAGMENTS = (
 )
 
 
-def test_no_page_writes_anything_by_being_looked_at(admin: Browser, console: Console) -> None:
+def test_no_page_writes_anything_by_being_looked_at(admin: Browser, console: WebConsole) -> None:
     admin.get("/")
     with contextlib.closing(sqlite3.connect(console.services.settings.database)) as watching:
         for page in (*PAGES, *FRAGMENTS):
@@ -67,14 +67,14 @@ def test_no_page_writes_anything_by_being_looked_at(admin: Browser, console: Con
 
 
 @pytest.fixture(scope="module", autouse=True)
-def with_a_bucket_and_a_migration(console: Console, admin: Browser) -> None:
+def with_a_bucket_and_a_migration(console: WebConsole, admin: Browser) -> None:
     assert add_bucket(admin).status_code == 303
     who = Actor("maria", Role.ADMIN, "web")
     console.services.migrations.create(who, "local-disk", "bucket-one", Spec())
 
 
 @pytest.fixture(scope="module")
-def seen(console: Console, admin: Browser) -> dict[str, str]:
+def seen(console: WebConsole, admin: Browser) -> dict[str, str]:
     """Every page once, including those of people who are not signed in."""
     pages = {path: admin.get(path).text for path in PAGES}
     pages |= {path: admin.htmx(path).text for path in FRAGMENTS}
@@ -155,7 +155,7 @@ def test_ids_are_unique_and_what_points_at_them_exists(seen: dict[str, str]) -> 
                     assert target in ids, (path, name, target)
 
 
-def test_every_answer_carries_the_security_headers(admin: Browser, console: Console) -> None:
+def test_every_answer_carries_the_security_headers(admin: Browser, console: WebConsole) -> None:
     answers = [
         admin.get(path) for path in ("/", "/nowhere", "/static/stowage.css", "/api/v1/backends", "/healthz")
     ]
@@ -205,7 +205,7 @@ def test_a_secret_is_on_no_page_in_no_form(seen: dict[str, str], admin: Browser)
     assert f"set, ends in …{SECRET[-4:]}; leave empty to keep it" in seen["/backend/bucket-one/edit"]
 
 
-def test_a_finished_part_asks_no_more(console: Console, admin: Browser) -> None:
+def test_a_finished_part_asks_no_more(console: WebConsole, admin: Browser) -> None:
     admin.get("/migrations/1")
     assert "hx-trigger" in admin.htmx("/migrations/1/live").text
     admin.post("/migrations/1/cancel")
@@ -215,7 +215,7 @@ def test_a_finished_part_asks_no_more(console: Console, admin: Browser) -> None:
 
 
 def test_the_overview_shows_what_waits_to_be_sent_home(
-    admin: Browser, console: Console, tmp_path: Path
+    admin: Browser, console: WebConsole, tmp_path: Path
 ) -> None:
     for name in ("home", "spare"):
         (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.servers.gcs.server import GoogleStorage
 from tests.servers.moto import MotoS3
-from tests.web.conftest import Browser, Console
+from tests.web.conftest import Browser, WebConsole
 
 SITE = "https://www.example.com"
 
@@ -35,7 +35,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
     }
 
 
-def test_the_page_finds_and_mends(admin: Browser, console: Console, place: dict[str, str]) -> None:
+def test_the_page_finds_and_mends(admin: Browser, console: WebConsole, place: dict[str, str]) -> None:
     name = f"looked-at-{place['preset']}"
     assert admin.post("/backends/new", name=name, **place).status_code == 303
     assert console.services.place_settings.offered(name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.web.conftest import ADMIN, PASSWORD, SECRET, Browser, Console, add_bucket, open_console
+from tests.web.conftest import ADMIN, PASSWORD, SECRET, Browser, WebConsole, add_bucket, open_console
 
 
-def test_people_are_added_promoted_and_shut_out(admin: Browser, console: Console) -> None:
+def test_people_are_added_promoted_and_shut_out(admin: Browser, console: WebConsole) -> None:
     bad = admin.post("/settings/users", username="Bad Name!", password=PASSWORD, role="viewer")
     assert bad.status_code == 400
     assert 'id="username-error"' in bad.text
@@ -69,7 +69,7 @@ def test_the_audit_log_names_who_did_what_and_no_secret(admin: Browser) -> None:
     assert "Nothing matches" in admin.get("/audit?actor=nobody").text
 
 
-def test_settings_say_what_this_instance_is(admin: Browser, console: Console) -> None:
+def test_settings_say_what_this_instance_is(admin: Browser, console: WebConsole) -> None:
     page = admin.get("/settings").text
     assert str(console.services.settings.instance) in page
     assert "flask-admin" in page

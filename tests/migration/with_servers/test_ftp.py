@@ -28,11 +28,11 @@ def test_both_are_kept_where_nothing_can_be_created_only(tmp_path: Path, ftp_ser
     place = ftp_on(ftp_server, new_folder(ftp_server.root))
     place.put("taken", b"theirs")
     spec = Spec(workers=2, on_conflict=OnConflict.KEEP_BOTH)
-    book = migrate(tmp_path / "book", LocalDriver(str(here)), place, spec)
-    rows = {row.key: row for row in book.rows()}
+    ledgers = migrate(tmp_path / "ledgers", LocalDriver(str(here)), place, spec)
+    rows = {row.key: row for row in ledgers.rows()}
     assert {row.state for row in rows.values()} == {ObjectState.VERIFIED}
     assert rows["taken"].action is Action.KEEP_BOTH
-    book.close()
+    ledgers.close()
     (beside,) = set(keys_of(place)) - {"taken", "free"}
     assert (get(place, "taken"), get(place, beside), get(place, "free")) == (b"theirs", b"ours", b"ours")
     place.close()

@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.migration.types import Outcome, Spec, State
 from dashboard.storage.driver import Driver
-from tests.migration.ledgers import MemoryBook
+from tests.migration.ledgers import MemoryLedgers
 from tests.migration.rehearsal import LARGE, Rehearsal, contents
 from tests.migration.test_changing import rewrite
 from tests.servers.drivers import ftp_on, new_folder, sftp_on, webdav_at
@@ -42,7 +42,7 @@ def on_webdav(request: pytest.FixtureRequest) -> Place:
 def test_a_file_rewritten_in_place_on_a_server_is_kept(
     tmp_path: Path, request: pytest.FixtureRequest, place: Callable[[pytest.FixtureRequest], Place]
 ) -> None:
-    rehearsal = Rehearsal(tmp_path, MemoryBook())
+    rehearsal = Rehearsal(tmp_path, MemoryLedgers())
     source, folder = place(request)
     for key in ("quiet", "rewritten", "in/a folder"):
         source.put(key, b"a" * 5000)

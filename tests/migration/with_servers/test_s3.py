@@ -13,7 +13,7 @@ from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spe
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.types import Secret
 from tests.migration.across import migrate
-from tests.migration.ledgers import SqlBook
+from tests.migration.ledgers import SqlLedgers
 from tests.migration.rehearsal import LARGE, contents, some_objects
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
@@ -51,10 +51,10 @@ def test_there_and_across_and_back_again(
     for step, (source, destination) in enumerate(
         [(LocalDriver(str(here)), one), (one, two), (two, LocalDriver(str(back)))]
     ):
-        book = migrate(tmp_path / f"step {step}", source, destination, spec)
-        assert {row.state for row in book.rows()} == {ObjectState.VERIFIED}
-        assert {row.action for row in book.rows()} == {Action.COPY}
-        book.close()
+        ledgers = migrate(tmp_path / f"step {step}", source, destination, spec)
+        assert {row.state for row in ledgers.rows()} == {ObjectState.VERIFIED}
+        assert {row.action for row in ledgers.rows()} == {Action.COPY}
+        ledgers.close()
     assert contents(back) == contents(here)
     # Nothing differs any more: the second time, nothing moves.
     again = migrate(tmp_path / "again", LocalDriver(str(here)), one, spec)
@@ -71,15 +71,17 @@ def test_an_object_that_is_not_listed_under_its_name_is_no_copy(tmp_path: Path, 
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(b"precious")
     place = s3_on(seaweedfs, seaweedfs.new_bucket(), "")
-    book = migrate(tmp_path / "book", LocalDriver(str(here)), place, Spec(delete_source=True), failing=True)
-    rows = {row.key: row for row in book.rows()}
+    ledgers = migrate(
+        tmp_path / "ledgers", LocalDriver(str(here)), place, Spec(delete_source=True), failing=True
+    )
+    rows = {row.key: row for row in ledgers.rows()}
     assert rows["plain"].deleted
     assert set(contents(here)) == {"a\\b", ".uploads/x"}
     for key in ("a\\b", ".uploads/x"):
         assert (rows[key].state, rows[key].kind) == (ObjectState.FAILED, "invalid_key")
         assert "does not list it" in rows[key].reason
         assert rows[key].remedy
-    book.close()
+    ledgers.close()
     place.close()
 
 
@@ -95,20 +97,20 @@ def test_an_object_that_a_server_never_takes_costs_few_requests(
     place = s3_on(seaweedfs, seaweedfs.new_bucket(), "", endpoint=fault_proxy.endpoint)
     busy = fault_proxy.slow_down(key="never", method="PUT", times=None)
     begun = fault_proxy.slow_down(key="never large?uploads", method="POST", times=None)
-    book = SqlBook(tmp_path)
+    ledgers = SqlLedgers(tmp_path)
     result = run(
         MigrationJob(1, Spec(workers=4), lambda: True, "source"),
         LocalDriver(str(here)),
         place,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    failed = [row for row in book.rows() if row.state is ObjectState.FAILED]
+    failed = [row for row in ledgers.rows() if row.state is ObjectState.FAILED]
     assert {(row.key, row.kind) for row in failed} == {("never", "throttled"), ("never large", "throttled")}
     assert (busy.hits, begun.hits) == (8, 8)
-    book.close()
+    ledgers.close()
     place.close()
 
 
@@ -122,20 +124,20 @@ def test_a_server_that_only_asks_for_patience_is_an_outage(
         (here / f"f{number}").write_bytes(b"%d" % number)
     place = s3_on(seaweedfs, seaweedfs.new_bucket(), "", endpoint=fault_proxy.endpoint)
     busy = fault_proxy.slow_down(method="PUT", times=None)
-    book = SqlBook(tmp_path)
+    ledgers = SqlLedgers(tmp_path)
     result = run(
         MigrationJob(1, Spec(workers=4), lambda: True, "source"),
         LocalDriver(str(here)),
         place,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
     assert result.state is State.FAILED
     assert "slow down" in result.message
-    assert book.counters().failed == 0
+    assert ledgers.counters().failed == 0
     assert busy.hits < 100
-    book.close()
+    ledgers.close()
     place.close()
 
 
@@ -160,12 +162,12 @@ def test_no_unfinished_upload_of_a_run_stays(
     else:
         fault_proxy.slow_down(key="large?partNumber", method="PUT", times=None)
         lost = fault_proxy.answer(403, "AccessDenied", key="uploadId", method="DELETE", times=4)
-    book = SqlBook(tmp_path)
+    ledgers = SqlLedgers(tmp_path)
     result = run(
         MigrationJob(1, Spec(workers=4), lambda: True, "source"),
         LocalDriver(str(here)),
         place,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
@@ -174,5 +176,5 @@ def test_no_unfinished_upload_of_a_run_stays(
     assert lost.hits == lost.times
     left = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     assert {each["Key"] for each in left} == set(theirs)
-    book.close()
+    ledgers.close()
     place.close()

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from tests.servers.gcs.rules import Refusal, error_body, picked
+from tests.servers.gcs.rules import GoogleError, error_body, picked
 
 _MOST_CALLS = 100
 _CORS = {"origin", "method", "responseHeader", "maxAgeSeconds"}
@@ -44,7 +44,7 @@ class BucketRequests:
             self.command, "storage.objects.create"
         )
         right = "storage.objects.getIamPolicy" if "acl" in path[6:] else right
-        raise Refusal(403, "forbidden", f"{self.email} does not have {right} access to the bucket.")
+        raise GoogleError(403, "forbidden", f"{self.email} does not have {right} access to the bucket.")
 
     # Buckets: get and patch
 
@@ -53,13 +53,13 @@ class BucketRequests:
         if self.command == "PATCH":
             wanted = self.query.get("ifMetagenerationMatch", held["metageneration"])
             if wanted != held["metageneration"]:
-                raise Refusal.precondition()
+                raise GoogleError.precondition()
             given = json.loads(self.body)
             _check_settings(given)
             held.update(given)
             held["metageneration"] = str(int(held["metageneration"]) + 1)
         elif self.command != "GET":
-            raise Refusal(404, "notFound", "Not Found")
+            raise GoogleError(404, "notFound", "Not Found")
         told = {**held, "versioning": {"enabled": bucket in self.google.older}}
         # Nothing that is empty is told.
         told = {name: value for name, value in told.items() if value not in ([], {}, {"rule": []})}
@@ -71,7 +71,7 @@ class BucketRequests:
         access = self.google.settings[bucket].get("iamConfiguration", {})
         if access.get("uniformBucketLevelAccess", {}).get("enabled"):
             verb = {"GET": "get", "POST": "insert"}.get(self.command, "delete")
-            raise Refusal(400, "invalid", _UNIFORM.format(verb=verb))
+            raise GoogleError(400, "invalid", _UNIFORM.format(verb=verb))
         held = self.google.grants.setdefault((bucket, name), {f"user-{self.email}": "OWNER"})
         if self.command == "GET" and not entity:
             items = [{"entity": who, "role": role, "kind": "x"} for who, role in held.items()]
@@ -79,12 +79,12 @@ class BucketRequests:
         if self.command == "POST" and not entity:
             given = json.loads(self.body)
             if given["entity"].startswith("all") and access.get("publicAccessPrevention") == "enforced":
-                raise Refusal(412, "conditionNotMet", _CLOSED)
+                raise GoogleError(412, "conditionNotMet", _CLOSED)
             held[given["entity"]] = given["role"]
             return self._json({"kind": "storage#objectAccessControl", **given})
         if self.command == "DELETE" and held.pop(entity, None):
             return self._send(204, b"", {})
-        raise Refusal(404, "notFound", f"The specified entity {entity} has no access.")
+        raise GoogleError(404, "notFound", f"The specified entity {entity} has no access.")
 
     # Batches
 
@@ -95,11 +95,13 @@ class BucketRequests:
         )
         parts = whole.get_payload()
         if not whole.is_multipart() or not 0 < len(parts) <= _MOST_CALLS or len(self.body) >= 10 << 20:
-            raise Refusal(400, "badRequest", "The batch is malformed, or has more calls than are allowed.")
+            raise GoogleError(
+                400, "badRequest", "The batch is malformed, or has more calls than are allowed."
+            )
         answers = []
         for part in reversed(parts):
             if part.get_content_type() != "application/http":
-                raise Refusal(400, "badRequest", "Failed to parse batch request.")
+                raise GoogleError(400, "badRequest", "Failed to parse batch request.")
             status, body = self._call(part.get_payload(decode=True))
             identity = part["Content-ID"].removeprefix("<")
             answers.append(
@@ -120,12 +122,12 @@ class BucketRequests:
         self.inner = []
         try:
             if not path.startswith("/storage/v1/"):
-                raise Refusal(400, "badRequest", "Only calls of this interface can be batched.")
+                raise GoogleError(400, "badRequest", "Only calls of this interface can be batched.")
             if self.google.busy:
                 self.google.busy -= 1
-                raise Refusal(429, "rateLimitExceeded", "The rate of requests is too high.")
+                raise GoogleError(429, "rateLimitExceeded", "The rate of requests is too high.")
             self._route([unquote(part, errors="strict") for part in path.split("/")[1:]])
-        except Refusal as refusal:
+        except GoogleError as refusal:
             self.inner.append((refusal.status, error_body(refusal)))
         finally:
             answered, self.inner = self.inner[0], None
@@ -136,11 +138,11 @@ def _check_settings(given: dict[str, Any]) -> None:
     """Refuse what Google would not understand."""
     for rule in given.get("cors", ()):
         if set(rule) - _CORS or not all(isinstance(rule.get(name), list) for name in ("origin", "method")):
-            raise Refusal(400, "invalid", "Invalid argument.")
+            raise GoogleError(400, "invalid", "Invalid argument.")
     for rule in given.get("lifecycle", {}).get("rule", ()):
         kind, condition = rule["action"]["type"], rule["condition"]
         aborts = kind == "AbortIncompleteMultipartUpload"
         if kind not in _ACTIONS or not condition:
-            raise Refusal(400, "invalid", "Invalid argument.")
+            raise GoogleError(400, "invalid", "Invalid argument.")
         if aborts and set(condition) - {"age", "matchesPrefix", "matchesSuffix"}:
-            raise Refusal(400, "invalid", "This action does not allow these conditions.")
+            raise GoogleError(400, "invalid", "This action does not allow these conditions.")

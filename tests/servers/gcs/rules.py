@@ -31,7 +31,7 @@ _EDITABLE = (
 )
 
 
-class Refusal(Exception):
+class GoogleError(Exception):
     """An error answer."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -39,11 +39,11 @@ class Refusal(Exception):
         self.status, self.reason, self.message = status, reason, message
 
     @classmethod
-    def precondition(cls) -> Refusal:
+    def precondition(cls) -> GoogleError:
         return cls(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
 
 
-def error_body(refusal: Refusal) -> bytes:
+def error_body(refusal: GoogleError) -> bytes:
     each = {"message": refusal.message, "domain": "global", "reason": refusal.reason}
     error = {"code": refusal.status, "message": refusal.message, "errors": [each]}
     return json.dumps({"error": error}).encode()
@@ -55,21 +55,21 @@ def checked_claims(assertion: str, accounts: Mapping[str, rsa.RSAPublicKey]) -> 
         header, claims, signature = (_unpadded(part) for part in assertion.split("."))
         head, said = json.loads(header), json.loads(claims)
     except ValueError:
-        raise Refusal(400, "invalid_grant", "Invalid JWT") from None
+        raise GoogleError(400, "invalid_grant", "Invalid JWT") from None
     if head.get("alg") != "RS256" or said.get("aud") != AUDIENCE or not said.get("scope"):
-        raise Refusal(400, "invalid_grant", "Invalid JWT")
+        raise GoogleError(400, "invalid_grant", "Invalid JWT")
     email = said["iss"]
     if email not in accounts:
-        raise Refusal(400, "invalid_grant", "Invalid grant: account not found")
+        raise GoogleError(400, "invalid_grant", "Invalid grant: account not found")
     if said["exp"] - said["iat"] > 3600 or not said["iat"] - 300 <= time.time() < said["exp"]:
-        raise Refusal(
+        raise GoogleError(
             400,
             "invalid_grant",
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
             "Check your iat and exp values in the JWT claim.",
         )
     if not _signed(accounts[email], signature, assertion.rpartition(".")[0].encode()):
-        raise Refusal(400, "invalid_grant", "Invalid JWT Signature.")
+        raise GoogleError(400, "invalid_grant", "Invalid JWT Signature.")
     return str(email)
 
 
@@ -139,23 +139,23 @@ def checksums(given: Mapping[str, Any], data: bytes) -> None:
     ):
         if given.get(name, found) != found:
             message = f'Provided {shown} "{given[name]}" doesn\'t match calculated {shown} "{found}".'
-            raise Refusal(400, "invalid", message)
+            raise GoogleError(400, "invalid", message)
 
 
 def parted(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
     """The two parts of a multipart/related body (RFC 2387)."""
     match = re.fullmatch(r'multipart/related; boundary="?([0-9A-Za-z\'_.=-]{1,70})"?', content_type)
     if not match:
-        raise Refusal(400, "badContent", "Unsupported content with type: " + content_type)
+        raise GoogleError(400, "badContent", "Unsupported content with type: " + content_type)
     mark = b"--" + match.group(1).encode()
     body = body.removesuffix(b"\r\n")
     if not body.startswith(mark + b"\r\n") or not body.endswith(b"\r\n" + mark + b"--"):
-        raise Refusal(400, "invalid", "Malformed multipart body.")
+        raise GoogleError(400, "invalid", "Malformed multipart body.")
     inner = body[len(mark) + 2 : -len(mark) - 4]
     first, _, second = inner.partition(b"\r\n" + mark + b"\r\n")
     kind, _, resource = first.partition(b"\r\n\r\n")
     if b"application/json" not in kind:
-        raise Refusal(400, "invalid", "Malformed multipart body.")
+        raise GoogleError(400, "invalid", "Malformed multipart body.")
     header, _, data = second.partition(b"\r\n\r\n")
     return typed(json.loads(resource), header.decode().partition(":")[2].strip()), data
 
@@ -163,7 +163,7 @@ def parted(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
 def typed(given: dict[str, Any], content_type: str) -> dict[str, Any]:
     """Which of two content types wins is not documented, so a client must not say two."""
     if given.setdefault("contentType", content_type or "application/octet-stream") != content_type:
-        raise Refusal(400, "invalid", "Two content types.")
+        raise GoogleError(400, "invalid", "Two content types.")
     return given
 
 

@@ -28,21 +28,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.servers.gcs.buckets import BucketRequests
 from tests.servers.gcs.rules import (
     GRANT,
-    Refusal,
+    GoogleError,
     checked_claims,
     checked_link,
     error_body,
     picked,
     resource_of,
 )
-from tests.servers.gcs.uploads import Session, UploadRequests
+from tests.servers.gcs.uploads import ResumableUpload, UploadRequests
 
 PROJECT = "stowage-tests-1"
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object and its content."""
 
     resource: dict[str, Any]
@@ -54,14 +54,14 @@ class GoogleStorage:
 
     def __enter__(self) -> Self:
         self.lock = threading.RLock()
-        self.buckets: dict[str, dict[bytes, Stored]] = {}
+        self.buckets: dict[str, dict[bytes, StoredObject]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         """Each bucket's description."""
         self.grants: dict[tuple[str, bytes], dict[str, str]] = {}
         """Who may do what with an object besides those who may anyway."""
-        self.older: dict[str, dict[tuple[bytes, str], Stored]] = {}
+        self.older: dict[str, dict[tuple[bytes, str], StoredObject]] = {}
         """What buckets that keep versions have kept."""
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, ResumableUpload] = {}
         self.tokens: dict[str, str] = {}
         self.generations = count(int(time.time() * 1_000_000))
         self.takes: list[int] = []
@@ -125,7 +125,7 @@ class GoogleStorage:
         stored = self.buckets[bucket].pop(name, None)
         if stored is not None and bucket in self.older:
             resource = {**stored.resource, "timeDeleted": stored.resource["updated"]}
-            self.older[bucket][name, resource["generation"]] = Stored(resource, stored.data)
+            self.older[bucket][name, resource["generation"]] = StoredObject(resource, stored.data)
 
     def store(self, bucket: str, given: dict[str, Any], data: bytes, *, composite: bool = False) -> Any:
         """Make an object, whatever was there."""
@@ -134,14 +134,14 @@ class GoogleStorage:
         name = resource["name"].encode()
         self.keep(bucket, name)
         self.grants.pop((bucket, name), None)
-        self.buckets[bucket][name] = Stored(resource, data)
+        self.buckets[bucket][name] = StoredObject(resource, data)
         return resource
 
     def flip(self, bucket: str, name: str) -> None:
         """Damage what is stored, so that it does not match its checksums any more."""
         stored = self.buckets[bucket][name.encode()]
         data = bytes([stored.data[0] ^ 1]) + stored.data[1:]
-        self.buckets[bucket][name.encode()] = Stored(stored.resource, data)
+        self.buckets[bucket][name.encode()] = StoredObject(stored.resource, data)
 
     def unfinished(self) -> int:
         """Resumable uploads neither finished nor dropped."""
@@ -173,7 +173,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         try:
             with self.google.lock:
                 self._route([unquote(part, errors="strict") for part in path.split("/")[1:]])
-        except Refusal as refusal:
+        except GoogleError as refusal:
             self._send(refusal.status, error_body(refusal), {})
         self.wfile.flush()
 
@@ -187,7 +187,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             return self._by_link(path)
         self.email = self.google.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), "")
         if not self.email:
-            raise Refusal(401, "authError", "Invalid Credentials")
+            raise GoogleError(401, "authError", "Invalid Credentials")
         if path == ["batch", "storage", "v1"] and command == "POST":
             return self._batch()
         self._check_right(path)
@@ -215,45 +215,45 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             case ["upload", "storage", "v1", "b", bucket, "o"]:
                 self._upload(bucket)
             case _:
-                raise Refusal(404, "notFound", "Not Found")
+                raise GoogleError(404, "notFound", "Not Found")
         return None
 
     def _token(self) -> None:
         form = dict(parse_qsl(self.body.decode()))
         try:
             if form.get("grant_type") != GRANT:
-                raise Refusal(400, "unsupported_grant_type", "Invalid grant_type")
+                raise GoogleError(400, "unsupported_grant_type", "Invalid grant_type")
             email = checked_claims(form.get("assertion", ""), self.google.accounts)
-        except Refusal as refusal:
+        except GoogleError as refusal:
             body = {"error": refusal.reason, "error_description": refusal.message}
             return self._send(refusal.status, json.dumps(body).encode(), _JSON)
         token = "ya29." + secrets.token_urlsafe(24)
         self.google.tokens[token] = email
         return self._json({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 
-    def _bucket(self, name: str) -> dict[bytes, Stored]:
+    def _bucket(self, name: str) -> dict[bytes, StoredObject]:
         try:
             return self.google.buckets[name]
         except KeyError:
-            raise Refusal(404, "notFound", "The specified bucket does not exist.") from None
+            raise GoogleError(404, "notFound", "The specified bucket does not exist.") from None
 
-    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> Stored:
+    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> StoredObject:
         found = self._bucket(bucket).get(name.encode())
         wanted = self.query.get("generation", self.query.get("sourceGeneration"))
         found = self.google.older.get(bucket, {}).get((name.encode(), wanted or ""), found)
         if found is None or (wanted is not None and found.resource["generation"] != wanted):
-            raise Refusal(404, "notFound", f"No such object: {bucket}/{name}")
+            raise GoogleError(404, "notFound", f"No such object: {bucket}/{name}")
         if self.query.get(condition, found.resource["generation"]) != found.resource["generation"]:
-            raise Refusal.precondition()
+            raise GoogleError.precondition()
         return found
 
     def _make_bucket(self) -> None:
         given = json.loads(self.body)
         if self.query.get("project") != PROJECT:
-            raise Refusal(400, "invalid", "Unknown project id: " + self.query.get("project", ""))
+            raise GoogleError(400, "invalid", "Unknown project id: " + self.query.get("project", ""))
         if given["name"] in self.google.buckets:
             message = "Your previous request to create the named bucket succeeded and you already own it."
-            raise Refusal(409, "conflict", message)
+            raise GoogleError(409, "conflict", message)
         self._json(self.google.make(given["name"], given))
 
     def _list(self, bucket: str) -> None:
@@ -275,7 +275,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             page["nextPageToken"] = names[most - 1].hex()
         self._json(picked(page, self.query.get("fields", "")))
 
-    def _media(self, stored: Stored) -> None:
+    def _media(self, stored: StoredObject) -> None:
         resource, data = stored.resource, stored.data
         headers = {
             "Content-Type": resource["contentType"],
@@ -293,7 +293,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             return self._send(200, data, headers)
         first, last = int(span[1]), min(int(span[2]), len(data) - 1)
         if first > last:
-            raise Refusal(416, "requestedRangeNotSatisfiable", "Request range not satisfiable")
+            raise GoogleError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable")
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         return self._send(206, data[first : last + 1], headers)
 
@@ -302,7 +302,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         there = self._bucket(other).get(to.encode())
         wanted = self.query.get("ifGenerationMatch")
         if wanted is not None and (there is None or there.resource["generation"] != wanted):
-            raise Refusal.precondition()
+            raise GoogleError.precondition()
         size = len(source.data)
         so_far = int(self.query.get("rewriteToken", "at 0").removeprefix("at ")) + self.google.rewrite_step
         done = str(min(so_far, size))

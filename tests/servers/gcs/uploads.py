@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.servers.gcs.rules import Refusal, checksums, parted, typed
+from tests.servers.gcs.rules import GoogleError, checksums, parted, typed
 
 
 @dataclass
-class Session:
+class ResumableUpload:
     """A resumable upload."""
 
     bucket: str
@@ -35,7 +35,7 @@ class UploadRequests:
         if "upload_id" in self.query:
             return self._piece()
         if self.command != "POST":
-            raise Refusal(404, "notFound", "Not Found")
+            raise GoogleError(404, "notFound", "Not Found")
         if self.query["uploadType"] == "multipart":
             given, data = parted(self.headers.get("Content-Type", ""), self.body)
             given.setdefault("name", self.query.get("name"))
@@ -46,21 +46,21 @@ class UploadRequests:
         given.setdefault("name", self.query.get("name"))
         self._check_create(objects, given["name"], self.query)
         upload = secrets.token_hex(16)
-        self.google.sessions[upload] = Session(bucket, given, self.query)
+        self.google.sessions[upload] = ResumableUpload(bucket, given, self.query)
         query = urlencode({"uploadType": "resumable", "name": given["name"], "upload_id": upload})
         place = self.path.partition("?")[0]
         return self._send(200, b"", {"Location": f"{self.google.endpoint}{place}?{query}"})
 
     def _check_create(self, objects: dict[bytes, Any], name: str, query: dict[str, str]) -> None:
         if query.get("ifGenerationMatch") == "0" and name.encode() in objects:
-            raise Refusal.precondition()
+            raise GoogleError.precondition()
         if not name or len(name.encode()) > 1024 or "\n" in name or "\r" in name:
-            raise Refusal(400, "invalid", "Disallowed unicode characters present in object name")
+            raise GoogleError(400, "invalid", "Disallowed unicode characters present in object name")
 
     def _piece(self) -> None:
         session = self.google.sessions.get(self.query["upload_id"])
         if session is None:
-            raise Refusal(404, "notFound", "Not Found")
+            raise GoogleError(404, "notFound", "Not Found")
         if self.command == "DELETE":
             del self.google.sessions[self.query["upload_id"]]
             return self._send(499, b"", {})
@@ -71,14 +71,14 @@ class UploadRequests:
         held = len(session.data)
         return self._send(308, b"", {"Range": f"bytes=0-{held - 1}"} if held else {})
 
-    def _take(self, session: Session) -> None:
+    def _take(self, session: ResumableUpload) -> None:
         span, _, total = self.headers["Content-Range"].removeprefix("bytes ").partition("/")
         if span != "*":
             first, last = (int(number) for number in span.split("-"))
             if first > len(session.data) or last - first + 1 != len(self.body):
-                raise Refusal(400, "invalid", "Invalid request. The Content-Range is off.")
+                raise GoogleError(400, "invalid", "Invalid request. The Content-Range is off.")
             if total == "*" and len(self.body) % (256 << 10):
-                raise Refusal(400, "invalid", "Invalid request. Pieces are multiples of 256 KiB.")
+                raise GoogleError(400, "invalid", "Invalid request. Pieces are multiples of 256 KiB.")
             fresh = self.body[len(session.data) - first :]
             if self.google.takes:
                 fresh = fresh[: self.google.takes.pop(0)]

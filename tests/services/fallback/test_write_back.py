@@ -37,7 +37,7 @@ from tests.services.console import ADMIN
 from tests.storage.objects import content_of, get, keys_of, stream
 
 
-class Place:
+class HomeOnDisk:
     """A home on a disk that can be taken away, and two others."""
 
     def __init__(self, services: Services, base: Path) -> None:
@@ -75,17 +75,17 @@ def instance(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(instance: Path, tmp_path: Path) -> Iterator[Place]:
+def place(instance: Path, tmp_path: Path) -> Iterator[HomeOnDisk]:
     with composed(instance) as services:
         (tmp_path / "home").mkdir()
         home = Draft("home", "local", options(tmp_path / "home", fallback="true"), {})
         services.backends.add(ADMIN, home)
         add_local(services, "spare", tmp_path / "spare")
         services.backends.fallback_order(ADMIN, ["spare"])
-        yield Place(services, tmp_path)
+        yield HomeOnDisk(services, tmp_path)
 
 
-def test_what_was_written_meanwhile_comes_home(place: Place) -> None:
+def test_what_was_written_meanwhile_comes_home(place: HomeOnDisk) -> None:
     place.driver.put("before", b"was here")
     place.leave()
     place.driver.put("a/b ü.txt", b"hello")
@@ -105,7 +105,7 @@ def test_what_was_written_meanwhile_comes_home(place: Place) -> None:
     assert keys_of(place.driver) == ["a/b ü.txt", "before", "big"]
 
 
-def test_it_survives_a_restart(place: Place, instance: Path) -> None:
+def test_it_survives_a_restart(place: HomeOnDisk, instance: Path) -> None:
     place.leave()
     place.driver.put("a", b"hello")
     place.services.close()
@@ -116,13 +116,13 @@ def test_it_survives_a_restart(place: Place, instance: Path) -> None:
         assert (place.root / "a").read_bytes() == b"hello"
 
 
-def test_only_applications_are_stood_in_for(place: Place) -> None:
+def test_only_applications_are_stood_in_for(place: HomeOnDisk) -> None:
     assert isinstance(place.driver, Fallback)
     for label in ("migration-1", "check", "probe"):
         assert not isinstance(place.services.backends.driver("home", label=label), Fallback)
 
 
-def test_something_newer_at_home_is_never_overwritten(place: Place) -> None:
+def test_something_newer_at_home_is_never_overwritten(place: HomeOnDisk) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     place.return_()
@@ -136,7 +136,7 @@ def test_something_newer_at_home_is_never_overwritten(place: Place) -> None:
     assert kept.read_bytes() == b"waits"
 
 
-def test_what_cannot_be_told_to_be_older_stays(place: Place) -> None:
+def test_what_cannot_be_told_to_be_older_stays(place: HomeOnDisk) -> None:
     (place.root / "a").write_bytes(b"at home, by another program")
     place.leave()
     place.driver.put("a", b"waits")
@@ -163,7 +163,7 @@ def test_clocks_are_compared_and_not_believed() -> None:
     assert not clock.is_older(ObjectInfo("a", 1, modified=now + 3600), now)
 
 
-def test_something_older_at_home_is_replaced(place: Place) -> None:
+def test_something_older_at_home_is_replaced(place: HomeOnDisk) -> None:
     (place.root / "a").write_bytes(b"old")
     os.utime(place.root / "a", (time.time() - 60,) * 2)
     place.leave()
@@ -174,7 +174,7 @@ def test_something_older_at_home_is_replaced(place: Place) -> None:
     assert place.summary() == ()
 
 
-def test_of_several_the_last_comes_home(place: Place) -> None:
+def test_of_several_the_last_comes_home(place: HomeOnDisk) -> None:
     place.leave()
     for content in (b"one", b"two", b"three"):
         place.driver.put("a", content)
@@ -186,7 +186,7 @@ def test_of_several_the_last_comes_home(place: Place) -> None:
     assert place.waiting() == []
 
 
-def test_a_write_at_home_ends_the_waiting(place: Place) -> None:
+def test_a_write_at_home_ends_the_waiting(place: HomeOnDisk) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     place.driver.put("b", b"waits")
@@ -201,7 +201,7 @@ def test_a_write_at_home_ends_the_waiting(place: Place) -> None:
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_what_is_lost_is_said(place: Place, harm: str) -> None:
+def test_what_is_lost_is_said(place: HomeOnDisk, harm: str) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     [path] = place.waiting()
@@ -215,7 +215,7 @@ def test_what_is_lost_is_said(place: Place, harm: str) -> None:
     assert place.summary() == (Backlog("home", "spare", 0, 0, 1),)
 
 
-def test_a_write_that_was_cut_short_is_cleared_away(place: Place) -> None:
+def test_a_write_that_was_cut_short_is_cleared_away(place: HomeOnDisk) -> None:
     place.leave()
     place.driver.put("a", b"half done")
     with place.services.database.write() as session:
@@ -230,7 +230,7 @@ def test_a_write_that_was_cut_short_is_cleared_away(place: Place) -> None:
     assert not (place.root / "a").exists()
 
 
-def test_what_a_crash_left_in_the_middle_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_crash_left_in_the_middle_goes_on(place: HomeOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     place.leave()
     place.driver.put("a", b"hello")
     with place.services.database.write() as session:
@@ -246,7 +246,7 @@ def test_what_a_crash_left_in_the_middle_goes_on(place: Place, monkeypatch: pyte
     assert place.summary() == ()
 
 
-def test_neither_home_nor_stand_in_goes_while_something_waits(place: Place, tmp_path: Path) -> None:
+def test_neither_home_nor_stand_in_goes_while_something_waits(place: HomeOnDisk, tmp_path: Path) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     backends = place.services.backends
@@ -262,7 +262,7 @@ def test_neither_home_nor_stand_in_goes_while_something_waits(place: Place, tmp_
     backends.remove(ADMIN, "home")
 
 
-def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: Place) -> None:
+def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: HomeOnDisk) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     place.return_()
@@ -301,7 +301,7 @@ def test_the_runner_sends_home_once_the_backend_is_back(
 
 
 def test_a_program_beside_the_console_writes_on_while_its_storage_is_away(
-    place: Place, instance: Path
+    place: HomeOnDisk, instance: Path
 ) -> None:
     with open_storage(instance) as storage:
         media = storage.backend("home")
@@ -334,7 +334,7 @@ with open_storage(sys.argv[1]) as storage:
 """
 
 
-def test_every_acknowledged_write_of_a_killed_program_comes_home(place: Place, instance: Path) -> None:
+def test_every_acknowledged_write_of_a_killed_program_comes_home(place: HomeOnDisk, instance: Path) -> None:
     place.leave()
     command = [sys.executable, "-c", WRITER, str(instance)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -357,7 +357,7 @@ def test_every_acknowledged_write_of_a_killed_program_comes_home(place: Place, i
 
 
 def test_nothing_encrypted_waits_in_clear_and_nothing_where_nothing_is_written(
-    place: Place, tmp_path: Path
+    place: HomeOnDisk, tmp_path: Path
 ) -> None:
     backends = place.services.backends
     for name, more in (("closed", {"read_only": "true"}), ("vault", {"encrypt": "true"})):

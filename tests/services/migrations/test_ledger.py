@@ -23,27 +23,27 @@ from dashboard.migration.ledger import (
 )
 from dashboard.migration.types import Action, InFlight, ObjectState
 from dashboard.storage.types import Entry
-from tests.migration.ledgers import Book, MemoryBook, SqlBook, assert_exact
+from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers, assert_exact
 
 WHY = Failure("denied", "The bucket refuses writes.", "Add s3:PutObject.")
 
 
 @pytest.fixture(params=["memory", "sql"])
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
-    opened: Book = MemoryBook() if request.param == "memory" else SqlBook(tmp_path)
+def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]:
+    opened: Ledgers = MemoryLedgers() if request.param == "memory" else SqlLedgers(tmp_path)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def sql(tmp_path: Path) -> Iterator[SqlBook]:
-    opened = SqlBook(tmp_path)
+def sql(tmp_path: Path) -> Iterator[SqlLedgers]:
+    opened = SqlLedgers(tmp_path)
     yield opened
     opened.close()
 
 
-def begun(book: Book) -> Ledger:
-    ledger = book.open()
+def begun(ledgers: Ledgers) -> Ledger:
+    ledger = ledgers.open()
     ledger.begin()
     return ledger
 
@@ -65,16 +65,16 @@ def verified(ledger: Ledger, *keys: str) -> list[Finished]:
     return list(ledger.finished(ObjectState.VERIFIED, 0, 100))
 
 
-def test_recording_twice_keeps_one_row_per_key(book: Book) -> None:
-    ledger = begun(book)
+def test_recording_twice_keeps_one_row_per_key(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     assert ledger.record(copies("a", "b", "a")) == 2
     assert ledger.record(copies("b", "c")) == 1
-    assert [row.key for row in book.rows()] == ["a", "b", "c"]
-    assert book.counters().to_copy == 3
-    assert_exact(book)
+    assert [row.key for row in ledgers.rows()] == ["a", "b", "c"]
+    assert ledgers.counters().to_copy == 3
+    assert_exact(ledgers)
 
 
-def test_sizes_that_no_column_holds_are_kept_as_the_most_there_is(sql: SqlBook) -> None:
+def test_sizes_that_no_column_holds_are_kept_as_the_most_there_is(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     ledger.keep_listing([Entry("a", 2**63), Entry("b", -(2**70))])
     assert ledger.look_up(["a"])["a"].size == 2**63 - 1
@@ -85,8 +85,8 @@ def test_sizes_that_no_column_holds_are_kept_as_the_most_there_is(sql: SqlBook) 
     assert (counted.found, counted.found_bytes) == (23, 2**62)
 
 
-def test_planned_skips_and_failures_are_counted_at_once(book: Book) -> None:
-    ledger = begun(book)
+def test_planned_skips_and_failures_are_counted_at_once(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(
         [
             Planned("same", 5, Action.SKIP, why=Failure("", "The same.")),
@@ -94,40 +94,40 @@ def test_planned_skips_and_failures_are_counted_at_once(book: Book) -> None:
             Planned("x", 9, Action.COMPARE),
         ]
     )
-    counters = book.counters()
+    counters = ledgers.counters()
     assert (counters.skipped_bytes, counters.failed_bytes, counters.to_compare_bytes) == (5, 7, 9)
-    assert [(g.kind, g.reason, g.example, g.objects) for g in book.failures()] == [
+    assert [(g.kind, g.reason, g.example, g.objects) for g in ledgers.failures()] == [
         ("denied", WHY.reason, "bad", 1)
     ]
-    assert_exact(book)
+    assert_exact(ledgers)
 
 
-def test_a_second_listing_brings_untried_rows_up_to_date_and_leaves_the_others(book: Book) -> None:
-    ledger = begun(book)
+def test_a_second_listing_brings_untried_rows_up_to_date_and_leaves_the_others(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies("a", "b"))
     (first,) = ledger.claim(1, 1.0)
     ledger.record([Planned("a", 99, Action.REPLACE), Planned("b", 99, Action.SKIP, why=Failure("", "Same."))])
-    rows = {row.key: row for row in book.rows()}
+    rows = {row.key: row for row in ledgers.rows()}
     assert (rows["a"].action, rows["a"].size) == (Action.COPY, 10)
     assert (rows["b"].action, rows["b"].size, rows["b"].state) == (Action.SKIP, 99, ObjectState.SKIPPED)
-    assert (book.counters().to_copy, book.counters().skipped_bytes) == (1, 99)
+    assert (ledgers.counters().to_copy, ledgers.counters().skipped_bytes) == (1, 99)
     assert first.key == "a"
-    assert_exact(book)
+    assert_exact(ledgers)
 
 
-def test_claimed_rows_are_in_flight_and_not_claimed_twice(book: Book) -> None:
-    ledger = begun(book)
+def test_claimed_rows_are_in_flight_and_not_claimed_twice(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies(*(f"k{n:03d}" for n in range(10))))
     first, second = ledger.claim(4, 5.0), ledger.claim(100, 6.0)
     assert [row.key for row in first] == ["k000", "k001", "k002", "k003"]
     assert len(second) == 6
     assert ledger.claim(1, 7.0) == []
-    assert {row.state for row in book.rows()} == {ObjectState.IN_FLIGHT}
+    assert {row.state for row in ledgers.rows()} == {ObjectState.IN_FLIGHT}
     assert first[0] == Claimed(first[0].id, "k000", 10, Action.COPY, 1.5, "etag", started_at=5.0, found="")
 
 
-def test_results_and_counters_change_together(book: Book) -> None:
-    ledger = begun(book)
+def test_results_and_counters_change_together(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies("a", "b", "c", "d", "e"))
     a, b, c, d, e = ledger.claim(10, 1.0)
     ledger.settle(
@@ -139,8 +139,8 @@ def test_results_and_counters_change_together(book: Book) -> None:
             settled(e, ObjectState.PENDING, interrupted=True),
         ]
     )
-    assert_exact(book)
-    rows = {row.key: row for row in book.rows()}
+    assert_exact(ledgers)
+    rows = {row.key: row for row in ledgers.rows()}
     assert (rows["a"].size, rows["a"].source_checksum, rows["a"].finished_at) == (12, "x", 100.0)
     assert rows["b"].destination_key == "b 2"
     assert (rows["d"].reason, rows["d"].attempts) == (WHY.reason, 3)
@@ -149,27 +149,27 @@ def test_results_and_counters_change_together(book: Book) -> None:
     assert again.interrupted
 
 
-def test_a_new_run_takes_rows_in_flight_back_and_sweeps_them_once(book: Book) -> None:
-    ledger = begun(book)
+def test_a_new_run_takes_rows_in_flight_back_and_sweeps_them_once(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies("a", "b", "c"))
     ledger.settle([settled(row, ObjectState.VERIFIED) for row in ledger.claim(1, 50.0)])
     ledger.claim(1, 60.0)
-    later = begun(book)
+    later = begun(ledgers)
     left = later.unswept(10)
     assert [(row.key, row.started_at) for row in left] == [("b", 60.0)]
     later.swept([row.id for row in left])
     assert later.unswept(10) == []
     assert [(row.key, row.interrupted) for row in later.claim(10, 70.0)] == [("b", True), ("c", False)]
-    assert_exact(book)
+    assert_exact(ledgers)
 
 
-def test_an_older_run_is_fenced_out_of_everything(book: Book) -> None:
-    old = begun(book)
+def test_an_older_run_is_fenced_out_of_everything(ledgers: Ledgers) -> None:
+    old = begun(ledgers)
     old.record(copies("a", "b"))
     (row,) = old.claim(1, 1.0)
-    begun(book)
+    begun(ledgers)
     finished = Finished(row.id, "a", 10, ObjectState.VERIFIED, None, None, "", "", "")
-    before = book.rows()
+    before = ledgers.rows()
     for attempt in (
         lambda: old.begin(),
         lambda: old.record(copies("c")),
@@ -185,21 +185,21 @@ def test_an_older_run_is_fenced_out_of_everything(book: Book) -> None:
     ):
         with pytest.raises(FencedOut):
             attempt()
-    assert book.rows() == before
+    assert ledgers.rows() == before
 
 
-def test_results_of_rows_that_are_not_in_flight_are_refused(book: Book) -> None:
-    ledger = begun(book)
+def test_results_of_rows_that_are_not_in_flight_are_refused(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies("a"))
     (row,) = ledger.claim(1, 1.0)
     ledger.settle([settled(row, ObjectState.VERIFIED)])
     with pytest.raises(FencedOut):
         ledger.settle([settled(row, ObjectState.FAILED, why=WHY)])
-    assert_exact(book)
+    assert_exact(ledgers)
 
 
-def test_the_kept_listing_answers_lookups(book: Book) -> None:
-    ledger = begun(book)
+def test_the_kept_listing_answers_lookups(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.keep_listing([Entry("b", 2, 2.5, "e"), Entry("a", 1)])
     ledger.keep_listing([Entry("b", 3, 2.5, "f")])
     assert ledger.look_up(["a", "b", "c"]) == {"a": Entry("a", 1), "b": Entry("b", 3, 2.5, "f")}
@@ -207,8 +207,8 @@ def test_the_kept_listing_answers_lookups(book: Book) -> None:
     assert ledger.look_up(["a", "b"]) == {}
 
 
-def test_the_final_listing_marks_what_agrees(book: Book) -> None:
-    ledger = begun(book)
+def test_the_final_listing_marks_what_agrees(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record(copies("good", "short", "other", "untagged", "beside", "missing"))
     ledger.settle(
         [
@@ -241,28 +241,28 @@ def test_the_final_listing_marks_what_agrees(book: Book) -> None:
     ledger.see([Entry("beside 2", 10, etag="mine"), Entry("short", 10, etag="mine")])
     unseen = ledger.finished(ObjectState.COPIED, 0, 10, unseen=True)
     assert [row.key for row in unseen] == ["other", "missing"]
-    later = begun(book)
+    later = begun(ledgers)
     unseen = later.finished(ObjectState.COPIED, 0, 10, unseen=True)
     assert [row.listed for row in unseen] == [False] * 6
 
 
-def test_a_skipped_object_is_seen_whatever_lies_under_its_key(book: Book) -> None:
-    ledger = begun(book)
+def test_a_skipped_object_is_seen_whatever_lies_under_its_key(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     ledger.record([Planned(key, 5, Action.SKIP, why=Failure("", "As new.")) for key in ("there", "gone")])
     ledger.see([Entry("there", 10, etag="theirs")])
     assert [row.key for row in ledger.finished(ObjectState.SKIPPED, 0, 10, unseen=True)] == ["gone"]
 
 
-def test_finished_rows_come_in_pages_of_one_state(book: Book) -> None:
-    ledger = begun(book)
+def test_finished_rows_come_in_pages_of_one_state(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     rows = verified(ledger, *(f"k{n}" for n in range(7)))
     page = ledger.finished(ObjectState.VERIFIED, rows[2].id, 3)
     assert [row.key for row in page] == ["k3", "k4", "k5"]
     assert ledger.finished(ObjectState.COPIED, 0, 10) == []
 
 
-def test_verdicts_change_states_counters_and_groups(book: Book) -> None:
-    ledger = begun(book)
+def test_verdicts_change_states_counters_and_groups(ledgers: Ledgers) -> None:
+    ledger = begun(ledgers)
     gone, kept, bad = verified(ledger, "gone", "kept", "bad")
     ledger.judge(
         [
@@ -271,15 +271,15 @@ def test_verdicts_change_states_counters_and_groups(book: Book) -> None:
             Verdict(bad, ObjectState.FAILED, WHY),
         ]
     )
-    assert_exact(book)
-    counters = book.counters()
+    assert_exact(ledgers)
+    counters = ledgers.counters()
     assert (counters.deleted, counters.deleted_bytes, counters.verified, counters.failed) == (1, 10, 2, 1)
     assert [row.key for row in ledger.finished(ObjectState.VERIFIED, 0, 10)] == ["kept"]
     with pytest.raises(FencedOut):
         ledger.judge([Verdict(bad, ObjectState.FAILED, WHY)])
 
 
-def test_a_row_once_written_says_so_when_claimed_again(sql: SqlBook) -> None:
+def test_a_row_once_written_says_so_when_claimed_again(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     (row,) = verified(ledger, "a")
     ledger.judge([Verdict(row, ObjectState.FAILED, WHY)])
@@ -290,9 +290,9 @@ def test_a_row_once_written_says_so_when_claimed_again(sql: SqlBook) -> None:
     assert ledger.claim(1, 3.0)[0].written
 
 
-def test_keys_of_every_kind_come_back_exactly(book: Book) -> None:
+def test_keys_of_every_kind_come_back_exactly(ledgers: Ledgers) -> None:
     keys = ["ä/ö", "a\nb", "with 'quotes\"", "𐍈", "日本/語", "\udcff\udc80", "a\\xff", "-", " lead", "trail/"]
-    ledger = begun(book)
+    ledger = begun(ledgers)
     ledger.record(copies(*keys))
     assert {row.key for row in ledger.claim(100, 1.0)} == set(keys)
     assert ledger.record(copies(*keys)) == 0
@@ -300,7 +300,7 @@ def test_keys_of_every_kind_come_back_exactly(book: Book) -> None:
     assert set(ledger.look_up(keys)) == set(keys)
 
 
-def test_the_live_status_is_shown_as_published(sql: SqlBook) -> None:
+def test_the_live_status_is_shown_as_published(sql: SqlLedgers) -> None:
     live = Live("copying", (InFlight("a", 10, 5), InFlight("\udcff", 1, 0)), 1.5, 2.5, (3.0, 9.0), True, 7.0)
     ledger = begun(sql)
     assert sql.queries.live(1) == Live()
@@ -309,7 +309,7 @@ def test_the_live_status_is_shown_as_published(sql: SqlBook) -> None:
     assert sql.queries.live(1) == live
 
 
-def test_a_handed_out_fence_must_not_go_back(sql: SqlBook) -> None:
+def test_a_handed_out_fence_must_not_go_back(sql: SqlLedgers) -> None:
     sql.open(fence=7).begin()
     with pytest.raises(FencedOut):
         sql.open(fence=6).begin()
@@ -317,7 +317,7 @@ def test_a_handed_out_fence_must_not_go_back(sql: SqlBook) -> None:
 
 
 def test_failed_rows_are_retried_in_chunks_with_exact_counters(
-    sql: SqlBook, monkeypatch: pytest.MonkeyPatch
+    sql: SqlLedgers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.services.migrations.ledger_queries.CHUNK", 7)
     ledger = begun(sql)
@@ -331,7 +331,7 @@ def test_failed_rows_are_retried_in_chunks_with_exact_counters(
     assert len(ledger.claim(100, 1.0)) == 41
 
 
-def test_rows_are_paged_and_filtered(sql: SqlBook) -> None:
+def test_rows_are_paged_and_filtered(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     ledger.record(
         [Planned(f"k{n}", 1, Action.FAIL, why=WHY if n % 2 else Failure("full", "Full.")) for n in range(10)]
@@ -345,20 +345,20 @@ def test_rows_are_paged_and_filtered(sql: SqlBook) -> None:
 
 
 def test_forgetting_a_migration_leaves_the_others_alone(tmp_path: Path) -> None:
-    one, two = SqlBook(tmp_path, 1), SqlBook(tmp_path, 2)
-    for book in (one, two):
-        ledger = begun(book)
+    one, two = SqlLedgers(tmp_path, 1), SqlLedgers(tmp_path, 2)
+    for ledgers in (one, two):
+        ledger = begun(ledgers)
         ledger.record([*copies("a", "b"), Planned("c", 1, Action.FAIL, why=WHY)])
         ledger.keep_listing([Entry("a", 1)])
         ledger.publish(Live("copying"))
     one.queries.forget(1)
     assert (one.rows(), one.failures(), one.counters().found) == ((), (), 0)
     assert (len(two.rows()), two.counters().found, two.queries.live(2).phase) == (3, 3, "copying")
-    for book in (one, two):
-        book.close()
+    for ledgers in (one, two):
+        ledgers.close()
 
 
-def test_planner_and_copiers_write_at_once_without_losing_a_count(sql: SqlBook) -> None:
+def test_planner_and_copiers_write_at_once_without_losing_a_count(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     done = threading.Event()
 
@@ -383,7 +383,7 @@ def test_planner_and_copiers_write_at_once_without_losing_a_count(sql: SqlBook) 
     assert_exact(sql)
 
 
-def test_polls_use_keys_and_indexes_only(sql: SqlBook) -> None:
+def test_polls_use_keys_and_indexes_only(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     ledger.record(copies("a"))
     conditions = {

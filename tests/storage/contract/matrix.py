@@ -73,7 +73,7 @@ def _said(report: pytest.TestReport) -> str:
     return reason.removeprefix("Skipped: ")
 
 
-class Page:
+class BackendsPage:
     """The text of docs/backends.md. Reasons become numbered notes."""
 
     def __init__(self, matrix: Matrix, backends: Sequence[str]) -> None:
@@ -162,7 +162,7 @@ def main() -> int:
     code = pytest.main(arguments, plugins=[matrix])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         return int(code)
-    text = Page(matrix, list(DRIVERS)).text()
+    text = BackendsPage(matrix, list(DRIVERS)).text()
     print(text)
     print(
         f"from dashboard.storage import Storage: {import_milliseconds():.0f} ms of processor time (best of 5)"

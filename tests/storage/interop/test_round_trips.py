@@ -14,7 +14,7 @@ from dashboard.migration.types import Control, ObjectState, Spec, State
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.places.name_rules import NameRules, learn
-from tests.migration.ledgers import SqlBook
+from tests.migration.ledgers import SqlLedgers
 from tests.servers.foreign import catalogue
 from tests.servers.foreign.packaged_web import ApacheDigest
 from tests.servers.foreign.server import ForeignServer
@@ -74,21 +74,21 @@ def test_apache_that_takes_digest_only(tmp_path: Path) -> None:
 def migrated(folder: Path, source: Driver, destination: Driver) -> tuple[set[str], dict[str, str]]:
     """Which keys arrived and are proven, and why each of the others did not."""
     folder.mkdir()
-    book = SqlBook(folder)
+    ledgers = SqlLedgers(folder)
     result = run(
         MigrationJob(1, Spec(workers=8), lambda: True, name_rules=partial(learn, destination)),
         source,
         destination,
-        book.open(),
+        ledgers.open(),
         lambda: Control.RUN,
         on_state=lambda *told: None,
     )
     assert result.state is State.FINISHED, result
-    rows = book.rows()
+    rows = ledgers.rows()
     arrived = {row.key for row in rows if row.state is ObjectState.VERIFIED}
     others = {row.key: row.reason for row in rows if row.key not in arrived}
     assert all(others.values()), others
-    book.close()
+    ledgers.close()
     return arrived, others
 
 

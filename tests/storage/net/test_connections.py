@@ -14,25 +14,25 @@ from dashboard.storage.drivers.served.connections import Pool
 from dashboard.storage.errors import StorageError
 
 
-class Server:
+class CountingServer:
     """Counts the connections it has and had."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.open = self.most = self.made = 0
 
-    def connect(self) -> Line:
+    def connect(self) -> FakeConnection:
         with self.lock:
             self.made += 1
             self.open += 1
             self.most = max(self.most, self.open)
-        return Line(self)
+        return FakeConnection(self)
 
 
-class Line:
+class FakeConnection:
     """A connection that works until it is told otherwise."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: CountingServer) -> None:
         self.server = server
         self.broken = False
         self.alive = True
@@ -49,12 +49,12 @@ class Line:
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def server() -> CountingServer:
+    return CountingServer()
 
 
 @pytest.fixture
-def pool(server: Server) -> Pool[Line]:
+def pool(server: CountingServer) -> Pool[FakeConnection]:
     return Pool(server.connect, 2)
 
 
@@ -64,7 +64,7 @@ def elsewhere(act: Callable[[], object]) -> object:
         return threads.submit(act).result(20)
 
 
-def test_many_threads_share_few_connections(server: Server, pool: Pool[Line]) -> None:
+def test_many_threads_share_few_connections(server: CountingServer, pool: Pool[FakeConnection]) -> None:
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda n: pool.run(lambda line: line.alive), range(500)))
     assert server.most <= 2
@@ -72,7 +72,9 @@ def test_many_threads_share_few_connections(server: Server, pool: Pool[Line]) ->
     assert server.open == 0
 
 
-def test_a_thread_that_holds_one_gets_a_second_at_once(server: Server, pool: Pool[Line]) -> None:
+def test_a_thread_that_holds_one_gets_a_second_at_once(
+    server: CountingServer, pool: Pool[FakeConnection]
+) -> None:
     together = threading.Barrier(2)
 
     def copy(number: int) -> None:
@@ -87,7 +89,7 @@ def test_a_thread_that_holds_one_gets_a_second_at_once(server: Server, pool: Poo
     assert server.open <= 2
 
 
-def test_waiting_ends_in_throttled(pool: Pool[Line], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_ends_in_throttled(pool: Pool[FakeConnection], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections_module, "WAIT_SECONDS", 0.05)
 
     def asks() -> None:
@@ -105,14 +107,14 @@ def test_waiting_ends_in_throttled(pool: Pool[Line], monkeypatch: pytest.MonkeyP
 
 
 def test_who_holds_a_connection_elsewhere_waits_less(
-    server: Server, pool: Pool[Line], monkeypatch: pytest.MonkeyPatch
+    server: CountingServer, pool: Pool[FakeConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two migrations in opposite directions would wait for each other."""
     monkeypatch.setattr(connections_module, "WAIT_HOLDING_SECONDS", 0.05)
     here, there = Pool(server.connect, 1), Pool(server.connect, 1)
     both = threading.Barrier(2)
 
-    def move(source: Pool[Line], destination: Pool[Line]) -> bool:
+    def move(source: Pool[FakeConnection], destination: Pool[FakeConnection]) -> bool:
         with source.lease():
             both.wait(20)
             try:
@@ -128,7 +130,7 @@ def test_who_holds_a_connection_elsewhere_waits_less(
     there.run(lambda line: line)
 
 
-def test_an_idle_connection_that_died_is_replaced(server: Server, pool: Pool[Line]) -> None:
+def test_an_idle_connection_that_died_is_replaced(server: CountingServer, pool: Pool[FakeConnection]) -> None:
     line = pool.run(lambda line: line)
     line.alive = False
     assert pool.run(lambda line: line) is not line
@@ -136,10 +138,12 @@ def test_an_idle_connection_that_died_is_replaced(server: Server, pool: Pool[Lin
     assert server.open == 1
 
 
-def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(server: Server, pool: Pool[Line]) -> None:
+def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(
+    server: CountingServer, pool: Pool[FakeConnection]
+) -> None:
     first = pool.run(lambda line: line)
 
-    def act(line: Line) -> Line:
+    def act(line: FakeConnection) -> FakeConnection:
         if line is first:
             line.broken = True
             raise StorageError(Kind.UNREACHABLE, "The line is lost.")
@@ -148,7 +152,7 @@ def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(server: Server, pool
     assert pool.run(act) is not first
     assert first.closed
 
-    def always(line: Line) -> None:
+    def always(line: FakeConnection) -> None:
         line.broken = True
         raise StorageError(Kind.UNREACHABLE, "The line is lost.")
 
@@ -157,8 +161,8 @@ def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(server: Server, pool
     assert server.open == 0
 
 
-def test_a_connection_that_cannot_be_made_takes_no_place(pool: Pool[Line]) -> None:
-    def refuse() -> Line:
+def test_a_connection_that_cannot_be_made_takes_no_place(pool: Pool[FakeConnection]) -> None:
+    def refuse() -> FakeConnection:
         raise StorageError(Kind.UNREACHABLE, "Nobody is there.")
 
     closed = Pool(refuse, 1)
@@ -167,7 +171,9 @@ def test_a_connection_that_cannot_be_made_takes_no_place(pool: Pool[Line]) -> No
             closed.lease()
 
 
-def test_what_is_in_use_at_closing_is_closed_when_it_comes_back(server: Server, pool: Pool[Line]) -> None:
+def test_what_is_in_use_at_closing_is_closed_when_it_comes_back(
+    server: CountingServer, pool: Pool[FakeConnection]
+) -> None:
     lease = pool.lease()
     pool.close()
     assert server.open == 1

@@ -19,7 +19,7 @@ Script = list[bytes | Callable[[socket.socket], None]]
 GO_ON = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Server:
+class ScriptedServer:
     """Answers the requests of each connection in turn from that connection's script, then closes it."""
 
     def __init__(self, *connections: Script) -> None:
@@ -73,12 +73,12 @@ def _request(line: socket.socket) -> bytes | None:
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[..., tuple[Exchange, Server]]]:
+def served() -> Iterator[Callable[..., tuple[Exchange, ScriptedServer]]]:
     """Start a server with these scripts and an exchange with it."""
-    open_ones: list[tuple[Exchange, Server]] = []
+    open_ones: list[tuple[Exchange, ScriptedServer]] = []
 
-    def start(*connections: Script) -> tuple[Exchange, Server]:
-        server = Server(*connections)
+    def start(*connections: Script) -> tuple[Exchange, ScriptedServer]:
+        server = ScriptedServer(*connections)
         exchange = Exchange("127.0.0.1", server.port, None)
         open_ones.append((exchange, server))
         return exchange, server
@@ -114,7 +114,7 @@ BODIES = {
 
 @pytest.mark.parametrize("answer", BODIES.values(), ids=BODIES)
 def test_a_body_is_read_whole_and_its_connection_serves_again(
-    served: Callable[..., tuple[Exchange, Server]], answer: bytes
+    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer, answer, GO_ON])
     assert whole(exchange) == whole(exchange) == (200, b"hello")
@@ -124,7 +124,7 @@ def test_a_body_is_read_whole_and_its_connection_serves_again(
 
 @pytest.mark.parametrize("answer", BODIES.values(), ids=BODIES)
 def test_an_answer_that_comes_byte_by_byte_is_the_same(
-    served: Callable[..., tuple[Exchange, Server]], answer: bytes
+    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
 ) -> None:
     def dribble(line: socket.socket) -> None:
         assert _request(line)
@@ -148,7 +148,7 @@ def test_an_answer_that_comes_byte_by_byte_is_the_same(
     ids=["no length", "HTTP/1.0", "close", "more than was asked for"],
 )
 def test_a_connection_that_may_hold_more_is_not_used_again(
-    served: Callable[..., tuple[Exchange, Server]], answer: bytes
+    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer], [GO_ON])
     assert whole(exchange) == (200, b"hello")
@@ -157,7 +157,7 @@ def test_a_connection_that_may_hold_more_is_not_used_again(
 
 
 @pytest.mark.parametrize("status", [204, 304, 200])
-def test_answers_without_a_body(served: Callable[..., tuple[Exchange, Server]], status: int) -> None:
+def test_answers_without_a_body(served: Callable[..., tuple[Exchange, ScriptedServer]], status: int) -> None:
     exchange, server = served([b"HTTP/1.1 %d x\r\nContent-Length: 7\r\nETag: e\r\n\r\n" % status, GO_ON])
     answer = exchange.ask("HEAD" if status == 200 else "GET", "/", {"host": "h"}, idle=5)
     assert (answer.status, answer.headers["etag"], answer.read()) == (status, "e", b"")
@@ -186,7 +186,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("answer", REFUSED.values(), ids=REFUSED)
 def test_what_can_be_read_in_two_ways_is_refused(
-    served: Callable[..., tuple[Exchange, Server]], answer: bytes
+    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer], [GO_ON])
     assert trouble(lambda: whole(exchange)) == "unreadable"
@@ -195,7 +195,7 @@ def test_what_can_be_read_in_two_ways_is_refused(
 
 
 def test_an_answer_with_two_lengths_is_refused_and_says_so(
-    served: Callable[..., tuple[Exchange, Server]],
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     exchange, _ = served([head + b"5\r\nhello\r\n0\r\n\r\n"], [GO_ON])
@@ -215,7 +215,7 @@ CUT = {
 
 @pytest.mark.parametrize(("answer", "expected"), CUT.values(), ids=CUT)
 def test_an_answer_that_breaks_off_is_never_whole(
-    served: Callable[..., tuple[Exchange, Server]],
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
     answer: bytes,
     expected: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -227,7 +227,7 @@ def test_an_answer_that_breaks_off_is_never_whole(
 
 
 def test_a_connection_the_server_has_closed_is_replaced(
-    served: Callable[..., tuple[Exchange, Server]],
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
 ) -> None:
     closed = threading.Event()
 
@@ -243,7 +243,7 @@ def test_a_connection_the_server_has_closed_is_replaced(
 
 
 def test_an_answer_to_a_body_that_was_not_read_is_heard(
-    served: Callable[..., tuple[Exchange, Server]],
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
 ) -> None:
     def refuse(line: socket.socket) -> None:
         line.recv(1000)
@@ -256,7 +256,7 @@ def test_an_answer_to_a_body_that_was_not_read_is_heard(
     assert whole(exchange, "PUT", bytes(5_000_000)) == (403, b"Nope")
 
 
-def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[Exchange, Server]]) -> None:
+def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[Exchange, ScriptedServer]]) -> None:
     exchange, server = served([GO_ON, GO_ON])
     large = bytes(range(256)) * 20_000
     assert whole(exchange, "PUT", large)[0] == 200
@@ -266,7 +266,7 @@ def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[Exchange, Ser
     assert [each.partition(b"\r\n\r\n")[2] == large for each in server.heard[0]] == [True, True]
 
 
-def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[Exchange, Server]]) -> None:
+def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[Exchange, ScriptedServer]]) -> None:
     over = threading.Event()
     exchange, _ = served([lambda line: over.wait(10) and None])
     try:
@@ -275,7 +275,9 @@ def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[Exchange, Serv
         over.set()
 
 
-def test_what_is_given_up_does_not_serve_again(served: Callable[..., tuple[Exchange, Server]]) -> None:
+def test_what_is_given_up_does_not_serve_again(
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
+) -> None:
     exchange, server = served([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 5000], [GO_ON])
     answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
     assert answer.read(10) == b"x" * 10
@@ -307,7 +309,7 @@ def test_a_forbidden_address_is_not_connected_to() -> None:
 
 
 def test_connections_in_use_while_it_is_closed_are_not_kept(
-    served: Callable[..., tuple[Exchange, Server]],
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
 ) -> None:
     exchange, server = served([GO_ON], [GO_ON])
     answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
@@ -317,7 +319,9 @@ def test_connections_in_use_while_it_is_closed_are_not_kept(
     assert len(server.heard) == 2
 
 
-def test_many_threads_never_get_each_others_answers(served: Callable[..., tuple[Exchange, Server]]) -> None:
+def test_many_threads_never_get_each_others_answers(
+    served: Callable[..., tuple[Exchange, ScriptedServer]],
+) -> None:
     class Echo(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

@@ -39,7 +39,7 @@ SECRET = "cdn-secret-not-for-use"
 
 
 @dataclass
-class Service:
+class PurgeService:
     """The API of either service: checks the credentials as they would and keeps what it was told."""
 
     endpoint: str = ""
@@ -89,8 +89,8 @@ def signed(url: str, headers: dict[str, str], body: bytes) -> bool:
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    made = Service()
+def service() -> Iterator[PurgeService]:
+    made = PurgeService()
     made.hold.set()
 
     class Handler(BaseHTTPRequestHandler):
@@ -119,11 +119,11 @@ def service() -> Iterator[Service]:
     thread.join()
 
 
-def cloudflare(service: Service, token: str = SECRET, zone: str = "zone1234") -> Cloudflare:
+def cloudflare(service: PurgeService, token: str = SECRET, zone: str = "zone1234") -> Cloudflare:
     return Cloudflare(zone, Secret(token), endpoint=service.endpoint)
 
 
-def cloudfront(service: Service, secret: str = SECRET, distribution: str = "DIST1234") -> CloudFront:
+def cloudfront(service: PurgeService, secret: str = SECRET, distribution: str = "DIST1234") -> CloudFront:
     return CloudFront(distribution, "AKIATEST", Secret(secret), endpoint=service.endpoint)
 
 
@@ -155,7 +155,7 @@ def test_addresses_are_the_networks_and_signed_ones_the_backends() -> None:
 
 
 @NETWORKS
-def test_every_change_is_told(service: Service, network) -> None:  # type: ignore[no-untyped-def]
+def test_every_change_is_told(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
     driver = delivered(network(service))
     driver.put("a b", b"x")
     stream(driver, "b", b"x")
@@ -172,7 +172,7 @@ def test_every_change_is_told(service: Service, network) -> None:  # type: ignor
 
 
 @NETWORKS
-def test_many_changes_are_told_in_few_requests(service: Service, network) -> None:  # type: ignore[no-untyped-def]
+def test_many_changes_are_told_in_few_requests(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
     driver = delivered(network(service))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: driver.put(f"{n % 100}", b"x"), range(400)))
@@ -182,7 +182,7 @@ def test_many_changes_are_told_in_few_requests(service: Service, network) -> Non
 
 
 @NETWORKS
-def test_a_network_that_is_slow_holds_no_write_up(service: Service, network) -> None:  # type: ignore[no-untyped-def]
+def test_a_network_that_is_slow_holds_no_write_up(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
     service.hold.clear()
     driver = delivered(network(service))
     driver.put("a", b"x")
@@ -198,7 +198,7 @@ def test_a_network_that_is_slow_holds_no_write_up(service: Service, network) -> 
 @NETWORKS
 @pytest.mark.parametrize("status", [403, 404, 429, 500, 302])
 def test_a_purge_that_fails_is_said_and_fails_nothing(
-    service: Service,
+    service: PurgeService,
     network,  # type: ignore[no-untyped-def]
     status: int,
     caplog: pytest.LogCaptureFixture,
@@ -221,7 +221,7 @@ def test_a_purge_that_fails_is_said_and_fails_nothing(
 
 
 def test_what_is_too_much_to_tell_is_said(
-    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    service: PurgeService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(cdn, "MOST_WAITING", 5)
     service.hold.clear()
@@ -236,7 +236,7 @@ def test_what_is_too_much_to_tell_is_said(
     assert "was not told of 7 changed objects: too many at once" in caplog.text
 
 
-def test_an_answer_that_admits_failure_is_one(service: Service) -> None:
+def test_an_answer_that_admits_failure_is_one(service: PurgeService) -> None:
     for answer in (b'{"success": false, "errors": []}', b"<html>", b"[]"):
         service.answer = answer
         driver = delivered(cloudflare(service))
@@ -245,7 +245,7 @@ def test_an_answer_that_admits_failure_is_one(service: Service) -> None:
         driver.close()
 
 
-def test_the_connection_test_tells_the_network_too(service: Service) -> None:
+def test_the_connection_test_tells_the_network_too(service: PurgeService) -> None:
     driver = delivered(cloudfront(service))
     result = run(driver)
     assert result.passed
@@ -315,7 +315,7 @@ def test_options_are_checked(tmp_path: Path, field: str, changes: dict[str, str]
 
 @NETWORKS
 def test_what_could_not_be_told_is_told_again(
-    service: Service,
+    service: PurgeService,
     network,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -345,6 +345,6 @@ Delivered(MemoryDriver(), "cdn.example.com", "", network).put("a", b"x")
 """
 
 
-def test_a_program_that_ends_without_closing_anything_has_told(service: Service) -> None:
+def test_a_program_that_ends_without_closing_anything_has_told(service: PurgeService) -> None:
     subprocess.run([sys.executable, "-c", ENDING, service.endpoint, SECRET], check=True, timeout=60)
     assert service.purged == ["https://cdn.example.com/a"]

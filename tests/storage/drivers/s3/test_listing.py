@@ -18,7 +18,7 @@ from dashboard.storage.types import Secret
 SCENE = Scene("list", "", "bucket", "127.0.0.1", "us-east-1")
 
 
-class Pages:
+class ScriptedPages:
     """Stands for the signed client: no server at hand writes its tokens in these ways."""
 
     def __init__(self, pages: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ def listed(pages: Any) -> list[str]:
 
 
 def test_pages_follow_each_other() -> None:
-    pages = Pages(
+    pages = ScriptedPages(
         {"": page("a", token("t+/=1")), "t+/=1": page("b", token("2")), "2": page("c", truncated=False)}
     )
 
@@ -57,7 +57,7 @@ def test_pages_follow_each_other() -> None:
 
 @pytest.mark.parametrize("odd", ["a&b", "<a>", "é", "two words"])
 def test_a_token_only_a_parser_can_read_is_sent_as_it_is(odd: str) -> None:
-    pages = Pages({"": page("a", token(odd)), odd: page("b", truncated=False)})
+    pages = ScriptedPages({"": page("a", token(odd)), odd: page("b", truncated=False)})
 
     assert listed(pages) == ["a", "b"]
     assert pages.asked == ["", odd]
@@ -65,21 +65,23 @@ def test_a_token_only_a_parser_can_read_is_sent_as_it_is(odd: str) -> None:
 
 def test_a_token_in_a_comment_leads_nowhere() -> None:
     comment = f"<!-- {token('lure')} -->"
-    pages = Pages({"": page("a", comment + token("1")), "1": page("b", truncated=False), "lure": "not XML"})
+    pages = ScriptedPages(
+        {"": page("a", comment + token("1")), "1": page("b", truncated=False), "lure": "not XML"}
+    )
 
     assert listed(pages) == ["a", "b"]
     assert pages.asked == ["", "lure", "1"]
 
 
 def test_the_last_page_may_name_a_token() -> None:
-    pages = Pages({"": page("a", token("1"), truncated=False)})
+    pages = ScriptedPages({"": page("a", token("1"), truncated=False)})
 
     assert listed(pages) == ["a"]
     assert pages.asked == [""]
 
 
 def test_a_page_that_leads_to_itself_is_an_error() -> None:
-    pages = Pages({"": page("a", token("1")), "1": page("b", token("1"))})
+    pages = ScriptedPages({"": page("a", token("1")), "1": page("b", token("1"))})
 
     with pytest.raises(StorageError):
         listed(pages)
@@ -161,7 +163,7 @@ def test_a_listing_is_all_there_is_only_where_the_server_says_so(
 def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
 
-    class Flaky(Pages):
+    class Flaky(ScriptedPages):
         broke = False
 
         def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:

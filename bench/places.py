@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers.s3 import Identity, client
+from tests.servers.s3 import KeyPair, client
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Bucket:
 
     name: str
     endpoint: str
-    identity: Identity
+    identity: KeyPair
 
     def s3(self) -> Any:
         """A client that is none of the peers."""

@@ -14,7 +14,7 @@ from tests.servers.ftp import USER as FTP_USER
 from tests.servers.ftp import FtpServer
 from tests.servers.gcs.server import GoogleStorage
 from tests.servers.moto import MotoS3
-from tests.servers.s3 import Identity
+from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.servers.sftp import PASSWORD as SFTP_PASSWORD
 from tests.servers.sftp import USER as SFTP_USER
@@ -29,7 +29,7 @@ def s3_on(
     bucket: str,
     prefix: str,
     *,
-    identity: Identity | None = None,
+    identity: KeyPair | None = None,
     own_key: Secret | None = None,
     **more: str,
 ) -> Driver:

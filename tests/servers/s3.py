@@ -16,7 +16,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Identity:
+class KeyPair:
     """A key pair and what it may do, in SeaweedFS's words: Admin, Read, Write, List, Tagging,
     each optionally narrowed to ``Action:bucket``."""
 
@@ -26,13 +26,13 @@ class Identity:
     actions: tuple[str, ...] = ("Admin", "Read", "Write", "List", "Tagging")
 
 
-ADMIN = Identity("admin", "STOWAGEADMINKEY00001", "stowage-admin-secret-not-for-use-elsewhere")
-READER = Identity(
+ADMIN = KeyPair("admin", "STOWAGEADMINKEY00001", "stowage-admin-secret-not-for-use-elsewhere")
+READER = KeyPair(
     "reader", "STOWAGEREADERKEY0001", "stowage-reader-secret-not-for-use-elsewhere", ("Read", "List")
 )
 
 
-def client(endpoint: str, identity: Identity = ADMIN, region: str = "us-east-1") -> Any:
+def client(endpoint: str, identity: KeyPair = ADMIN, region: str = "us-east-1") -> Any:
     """A boto3 client that neither retries nor waits long."""
     return boto3.client(
         "s3",

@@ -15,7 +15,7 @@ from typing import Any, Self
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers.processes import ServerProcess, free_ports, program
-from tests.servers.s3 import ADMIN, READER, Identity, bucket_name, client, wait_until
+from tests.servers.s3 import ADMIN, READER, KeyPair, bucket_name, client, wait_until
 
 
 class SeaweedFS:
@@ -28,7 +28,7 @@ class SeaweedFS:
     admin = ADMIN
     reader = READER
 
-    def __init__(self, *identities: Identity, folder: Path | None = None, port: int = 0) -> None:
+    def __init__(self, *identities: KeyPair, folder: Path | None = None, port: int = 0) -> None:
         self._identities = [ADMIN, READER, *identities]
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="stowage-seaweedfs-"))
@@ -97,7 +97,7 @@ class SeaweedFS:
         assert self._process is not None
         return self._process.pid
 
-    def client(self, identity: Identity = ADMIN) -> Any:
+    def client(self, identity: KeyPair = ADMIN) -> Any:
         """A boto3 client for one of the identities."""
         return client(self.endpoint, identity)
 
@@ -107,9 +107,9 @@ class SeaweedFS:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def add_identity(self, name: str, *actions: str) -> Identity:
+    def add_identity(self, name: str, *actions: str) -> KeyPair:
         """A new key pair that may do exactly these actions, known to the server on return."""
-        added = Identity(name, f"STOWAGE{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30), actions)
+        added = KeyPair(name, f"STOWAGE{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30), actions)
         self._identities.append(added)
         self._write_identities()
         assert self._process is not None
@@ -145,7 +145,7 @@ class SeaweedFS:
             return False
         return True
 
-    def _knows(self, identity: Identity) -> bool:
+    def _knows(self, identity: KeyPair) -> bool:
         try:
             self.client(identity).list_buckets()
         except ClientError as error:

@@ -15,7 +15,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.settings import Settings
 from dashboard.storage.types import Secret
-from tests.servers.s3 import Identity, wait_until
+from tests.servers.s3 import KeyPair, wait_until
 from tests.services.console import ADMIN
 
 
@@ -50,7 +50,7 @@ def add_local(services: Services, name: str, root: Path) -> Path:
 
 
 def add_s3(
-    services: Services, name: str, endpoint: str, bucket: str, identity: Identity, **options: str
+    services: Services, name: str, endpoint: str, bucket: str, identity: KeyPair, **options: str
 ) -> None:
     """An S3 backend."""
     services.backends.add(

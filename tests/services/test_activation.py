@@ -14,7 +14,7 @@ from dashboard.services.services import Services
 from dashboard.storage.types import Secret
 from tests.servers.liars.dialects import S3Dialect
 from tests.servers.liars.http import HttpLiar, Response
-from tests.servers.s3 import Identity, wait_until
+from tests.servers.s3 import KeyPair, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed, fill, running
 from tests.services.console import ADMIN, OPERATOR, VIEWER
@@ -115,7 +115,7 @@ def test_what_breaks_off_while_it_is_listed_was_not_compared(
     first = dialect.page(list(listed), "more follows")
     fill(tmp_path / "new", listed)
     with HttpLiar(lambda request: first if not dialect.token(request) else Response(body=b"<html/>")) as liar:
-        add_s3(services, "liar", liar.endpoint, "bucket", Identity("liar", "KEY", "secret"))
+        add_s3(services, "liar", liar.endpoint, "bucket", KeyPair("liar", "KEY", "secret"))
         if active:
             services.activation.activate(ADMIN, "liar")
         known = compared(services, "new" if active else "liar")

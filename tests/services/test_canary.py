@@ -17,7 +17,7 @@ from dashboard.services.backends.service import Draft
 from dashboard.services.permissions import Role
 from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy
-from tests.servers.s3 import Identity
+from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, Console, started
 
@@ -84,7 +84,7 @@ def test_secrets_are_found_nowhere(
         # Other tests silence them for the whole process, as a console does.
         caplog.set_level(logging.DEBUG, logger=chatty)
     services = console.services
-    wrong = Identity("wrong", seaweedfs.admin.access_key, CANARY)
+    wrong = KeyPair("wrong", seaweedfs.admin.access_key, CANARY)
     options = {
         "endpoint": seaweedfs.endpoint,
         "bucket": seaweedfs.new_bucket(),

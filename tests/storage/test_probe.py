@@ -17,7 +17,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.probe import CANARY, ProbeRun, probe
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.s3 import Identity
+from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.probing import PLAIN_STEPS, S3_STEPS, failed_step, run, states, step_of
 
@@ -200,7 +200,7 @@ def test_a_test_nobody_finishes_cleans_up(root: Path) -> None:
     assert canaries(root) == []
 
 
-def s3(server: SeaweedFS, bucket: str, identity: Identity, **changes: str) -> Driver:
+def s3(server: SeaweedFS, bucket: str, identity: KeyPair, **changes: str) -> Driver:
     options = {"endpoint": server.endpoint, "bucket": bucket, "access_key_id": identity.access_key, **changes}
     secrets = {"secret_access_key": Secret(changes.pop("secret", identity.secret_key))}
     options.pop("secret", None)

@@ -16,7 +16,7 @@ from dashboard.services.backends.probes import ProbeRun, Probes
 from dashboard.services.backends.service import Badge, Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
-from tests.servers.s3 import Identity, bucket_name, wait_until
+from tests.servers.s3 import KeyPair, bucket_name, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, OPERATOR, Console
 
@@ -26,7 +26,7 @@ def probes(console: Console) -> Probes:
     return console.services.probes
 
 
-def s3(endpoint: str, bucket: str, identity: Identity | None = None, name: str = "media") -> Draft:
+def s3(endpoint: str, bucket: str, identity: KeyPair | None = None, name: str = "media") -> Draft:
     access, secret = (identity.access_key, identity.secret_key) if identity else ("me", "x" * 20)
     options = {"endpoint": endpoint, "bucket": bucket, "access_key_id": access}
     return Draft(name, "minio", options, {"secret_access_key": Secret(secret)})
@@ -114,7 +114,7 @@ def test_a_read_only_key_degrades_the_card_and_a_wrong_one_takes_it_down(
     bucket = seaweedfs.new_bucket()
     reader = seaweedfs.reader
     console.services.backends.add(ADMIN, s3(seaweedfs.endpoint, bucket, reader, "reader"))
-    wrong = Identity("wrong", reader.access_key, "not the secret of this key")
+    wrong = KeyPair("wrong", reader.access_key, "not the secret of this key")
     console.services.backends.add(ADMIN, s3(seaweedfs.endpoint, bucket, wrong, "wrong"))
     badges = {}
     for name in ("reader", "wrong"):

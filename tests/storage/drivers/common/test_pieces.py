@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 whose: ContextVar[str] = ContextVar("whose", default="nobody")
 
 
-class Service:
+class ScriptedStore:
     """Keeps pieces, and notes what it was asked for."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Service:
 class InPieces(PiecedWriting[int]):
     most = 4
 
-    def __init__(self, service: Service, senders: Senders, piece: int) -> None:
+    def __init__(self, service: ScriptedStore, senders: Senders, piece: int) -> None:
         super().__init__(senders, "a", piece, self._whole)
         self._service = service
 
@@ -98,7 +98,7 @@ def test_pieces_are_as_small_as_may_be_and_hold_the_object() -> None:
 
 
 def test_they_arrive_in_any_order_and_stand_in_theirs(senders: Senders) -> None:
-    service, data = Service(), bytes(range(256)) * 13
+    service, data = ScriptedStore(), bytes(range(256)) * 13
     whose.set("the caller")
     with InPieces(service, senders, 1000) as writing:
         for start in range(0, len(data), 700):
@@ -112,7 +112,7 @@ def test_they_arrive_in_any_order_and_stand_in_theirs(senders: Senders) -> None:
 
 
 def test_what_fits_into_one_is_put(senders: Senders) -> None:
-    service = Service()
+    service = ScriptedStore()
     with InPieces(service, senders, 1000) as writing:
         writing.write(b"x" * 600)
         writing.write(b"x" * 400)
@@ -122,7 +122,7 @@ def test_what_fits_into_one_is_put(senders: Senders) -> None:
 
 @pytest.mark.parametrize("how", ["refused", "too many", "left"])
 def test_what_is_not_finished_is_dropped_once(senders: Senders, how: str) -> None:
-    service = Service()
+    service = ScriptedStore()
     service.refuses = 2 if how == "refused" else 0
     with InPieces(service, senders, 1000) as writing:
         writing.write(b"x" * (4500 if how == "too many" else 2500))
@@ -133,7 +133,7 @@ def test_what_is_not_finished_is_dropped_once(senders: Senders, how: str) -> Non
 
 
 def test_what_was_made_is_not_dropped_when_it_is_found_wanting(senders: Senders) -> None:
-    service = Service()
+    service = ScriptedStore()
     service.loses = 1
     with InPieces(service, senders, 1000) as writing:
         writing.write(b"x" * 2500)

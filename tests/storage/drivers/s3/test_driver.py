@@ -17,7 +17,7 @@ from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Plac
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
-from tests.servers.s3 import Identity, bucket_name
+from tests.servers.s3 import KeyPair, bucket_name
 from tests.servers.seaweedfs import SeaweedFS
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ def make(seaweedfs: SeaweedFS) -> Iterator[Make]:
     """Builds drivers for SeaweedFS, or for whatever ``options`` say, and closes them."""
     made: list[S3Driver] = []
 
-    def build(identity: Identity = seaweedfs.admin, **options: str) -> S3Driver:
+    def build(identity: KeyPair = seaweedfs.admin, **options: str) -> S3Driver:
         chosen = {"endpoint": seaweedfs.endpoint, "access_key_id": identity.access_key, **options}
         made.append(S3Driver.from_options(chosen, {"secret_access_key": Secret(identity.secret_key)}))
         return made[-1]

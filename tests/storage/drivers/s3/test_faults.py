@@ -18,7 +18,7 @@ from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
 from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.processes import free_ports
-from tests.servers.s3 import Identity
+from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.probing import failed_step, run
 
@@ -32,7 +32,7 @@ Make = Callable[..., S3Driver]
 def make(seaweedfs: SeaweedFS) -> Iterator[Make]:
     made: list[S3Driver] = []
 
-    def build(endpoint: str, bucket: str, identity: Identity = seaweedfs.admin, **options: str) -> S3Driver:
+    def build(endpoint: str, bucket: str, identity: KeyPair = seaweedfs.admin, **options: str) -> S3Driver:
         chosen = {"endpoint": endpoint, "bucket": bucket, "access_key_id": identity.access_key, **options}
         made.append(S3Driver.from_options(chosen, {"secret_access_key": Secret(identity.secret_key)}))
         return made[-1]
@@ -187,8 +187,8 @@ def test_a_wrong_secret_and_a_wrong_key_id_are_told_apart(
     make: Make, bucket: str, seaweedfs: SeaweedFS
 ) -> None:
     make(seaweedfs.endpoint, bucket).put("a", b"x")
-    wrong_secret = make(seaweedfs.endpoint, bucket, Identity("x", seaweedfs.admin.access_key, "wrong"))
-    unknown = make(seaweedfs.endpoint, bucket, Identity("x", "UNKNOWNKEY", "wrong"))
+    wrong_secret = make(seaweedfs.endpoint, bucket, KeyPair("x", seaweedfs.admin.access_key, "wrong"))
+    unknown = make(seaweedfs.endpoint, bucket, KeyPair("x", "UNKNOWNKEY", "wrong"))
     for driver, word in ((wrong_secret, "secret access key is wrong"), (unknown, "access key ID")):
         calls: tuple[Callable[[], object], ...] = (
             driver.authenticate,
@@ -390,7 +390,7 @@ def test_something_that_is_not_s3_is_recognised(make: Make) -> None:
 
 
 def test_no_error_shows_a_secret(make: Make, bucket: str, seaweedfs: SeaweedFS) -> None:
-    driver = make(seaweedfs.endpoint, bucket, Identity("x", seaweedfs.admin.access_key, "hunter2-secret"))
+    driver = make(seaweedfs.endpoint, bucket, KeyPair("x", seaweedfs.admin.access_key, "hunter2-secret"))
     error: BaseException | None = fails(lambda: driver.put("a", b"x"))
     while error is not None:
         assert "hunter2-secret" not in repr(error) + str(error)

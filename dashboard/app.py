@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dashboard.errors import Kind, StowageError
-from dashboard.models import WORK_BIND, main_metadata, work_metadata
-from dashboard.services.database import Database, open_database, prepare_instance, sqlalchemy_config
+from dashboard.models import WORK_BIND
+from dashboard.services.database import Database, open_database, prepare_instance
+from dashboard.services.engines import engine_options
 from dashboard.services.services import Services, compose
 from dashboard.settings import Overrides, Settings
 from dashboard.storage import Storage
@@ -102,15 +103,13 @@ def _services(app: Flask, settings: Settings) -> Services:
     from flask_sqlalchemy import SQLAlchemy
 
     prepare_instance(settings)
-    app.config.update(sqlalchemy_config(settings))
-    db = SQLAlchemy(metadata=main_metadata)
-    db.metadatas[WORK_BIND] = work_metadata
-    db.init_app(app)
+    app.config["SQLALCHEMY_BINDS"] = engine_options(settings)
+    db = SQLAlchemy(app)
     with app.app_context():
         database = Database(db.engine, db.engines[WORK_BIND])
     return _compose(settings, database)
 
 
 def _compose(settings: Settings, database: Database) -> Services:
-    database.create_tables()
+    database.upgrade()
     return compose(settings, database)

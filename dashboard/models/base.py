@@ -10,7 +10,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 WORK_BIND = "work"
-"""The bind key of ``work.db``: ledgers and counters, apart from the main database."""
+"""Flask-SQLAlchemy's bind key of ``work.db``: ledgers and counters, apart from the main database."""
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -1,64 +1,30 @@
-"""The two databases: how they are opened, how transactions begin, and what their refusals mean.
-
-Facts this rests on (measured): Python's legacy transaction mode loses concurrent read-modify-writes,
-and a deferred BEGIN that later writes fails at once under contention. So the driver's own mode is off,
-and every writing transaction takes the write lock when it begins.
-"""
+"""The two databases: how transactions begin and end, and what SQLite's refusals mean."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from dashboard.errors import Kind, StowageError
-from dashboard.models import WORK_BIND, main_metadata, work_metadata
+from dashboard.models import main_metadata, work_metadata
+from dashboard.services.engines import open_engines, prepare, writer
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
-
-PRAGMAS = (
-    "busy_timeout=5000",
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "cache_size=-20000",
-    "temp_store=MEMORY",
-)
-
-# Parameters of a failed statement can be password hashes and sealed text: never show them.
-_OPTIONS: Mapping[str, Any] = MappingProxyType({"hide_parameters": True, "pool_size": 20, "max_overflow": 60})
 
 LARGEST_NUMBER = 2**63 - 1
 """The largest integer of SQLite; one more is an OverflowError of its driver."""
 
 
-def sqlalchemy_config(settings: Settings) -> dict[str, object]:
-    """Flask-SQLAlchemy's configuration keys for both databases."""
-    return {
-        "SQLALCHEMY_DATABASE_URI": URL.create("sqlite", database=str(settings.database)),
-        "SQLALCHEMY_ENGINE_OPTIONS": dict(_OPTIONS),
-        "SQLALCHEMY_BINDS": {
-            WORK_BIND: {"url": URL.create("sqlite", database=str(settings.work_database)), **_OPTIONS}
-        },
-    }
-
-
 def open_database(settings: Settings) -> Database:
-    """Both databases without a web application, with the same engines as ``sqlalchemy_config`` describes."""
-    return Database(_engine(settings.database), _engine(settings.work_database))
-
-
-def _engine(path: Path) -> Engine:
-    return create_engine(URL.create("sqlite", database=str(path)), **_OPTIONS)
+    """Both databases without a web application."""
+    return Database(*open_engines(settings))
 
 
 def prepare_instance(settings: Settings) -> None:
@@ -97,9 +63,9 @@ class Database:
         self.main = main
         self.work = work
         for engine in (main, work):
-            _prepare_engine(engine)
-        self._main_writer = main.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        self._work_writer = work.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+            prepare(engine)
+        self._main_writer = writer(main)
+        self._work_writer = writer(work)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -127,7 +93,7 @@ class Database:
         with _sentences(), self._work_writer.begin() as connection:
             yield connection
 
-    def create_tables(self) -> None:
+    def upgrade(self) -> None:
         """Bring both files to the schema of this version. Idempotent; safe from several processes."""
         with _sentences():
             bring_up_to_date(self.main, "main", main_metadata)
@@ -137,22 +103,6 @@ class Database:
         """Free all connections; a later use opens new ones."""
         self.main.dispose()
         self.work.dispose()
-
-
-def _prepare_engine(engine: Engine) -> None:
-    if not event.contains(engine, "connect", _on_connect):
-        event.listen(engine, "connect", _on_connect)
-        event.listen(engine, "begin", _on_begin)
-
-
-def _on_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _on_begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
 
 def storable(number: int) -> int:

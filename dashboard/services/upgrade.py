@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import OperationalError
 
 from dashboard.errors import Kind, StowageError
+from dashboard.services.engines import writer
 
 STEPS = Path(__file__).resolve().parents[1] / "models" / "schema"
 """A folder of steps for each database: ``main`` and ``work``."""
@@ -85,7 +86,7 @@ def _stamp(connection: Connection, revision: str) -> None:
 @contextmanager
 def _changing(engine: Engine) -> Iterator[Connection]:
     """One transaction that holds the write lock, and in which tables can be made anew."""
-    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").connect() as connection:
+    with writer(engine).connect() as connection:
         # Dropping a table deletes the rows that refer to it, unless foreign keys are off. That can only be
         # said outside a transaction, and no other user of the pool is to get this connection.
         connection.detach()

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, request
+from sqlalchemy import select
 
 from dashboard.app import create_app, open_services, open_storage
 from dashboard.cli.frame import Program
 from dashboard.errors import Kind, StowageError
+from dashboard.models import WORK_BIND
+from dashboard.models.accounts import User
 from dashboard.services.backends.service import Draft
 from dashboard.services.permissions import Actor, Role
+from dashboard.services.services import Services
 from dashboard.settings import Settings
+from dashboard.web.context import EXTENSION
 
 
 def settings(folder: Path, **overrides: int) -> Settings:
@@ -57,6 +62,19 @@ def test_an_application_starts_nothing_and_finds_its_files(tmp_path: Path) -> No
     assert app.jinja_loader.list_templates()
     assert Path(app.instance_path) == tmp_path / "instance"
     assert not (tmp_path / "instance" / "runner.lock").exists()
+
+
+def test_the_engines_of_a_console_are_those_of_its_flask_sqlalchemy(tmp_path: Path) -> None:
+    app = create_app(settings(tmp_path))
+    services: Services = app.extensions[EXTENSION]
+    db = app.extensions["sqlalchemy"]
+    with app.app_context():
+        assert (services.database.main, services.database.work) == (db.engine, db.engines[WORK_BIND])
+        with db.engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+        services.accounts.add(Actor("maria", Role.ADMIN, "web"), "otto", "a few unrelated words", Role.VIEWER)
+        assert db.session.scalars(select(User.username)).all() == ["otto"]
+    services.close()
 
 
 def test_services_given_are_the_services_used(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from dashboard.migration.plan import plan
-from dashboard.services.database import PRAGMAS
+from dashboard.services.engines import PRAGMAS
 from tests.cli.conftest import Cli
 from tests.storage.locked import LOCKED, Locked
 
@@ -84,7 +84,7 @@ def test_failed_objects_are_exit_code_1_and_can_be_retried(console: Cli, files: 
 def work_database(instance: Path, console: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of the ledgers, with little patience of SQLite's own."""
     impatient = tuple(each.replace("5000", "50") for each in PRAGMAS)
-    monkeypatch.setattr("dashboard.services.database.PRAGMAS", impatient)
+    monkeypatch.setattr("dashboard.services.engines.PRAGMAS", impatient)
     assert console("backend", "list").code == 0
     return instance / "work.db"
 
@@ -115,7 +115,7 @@ def test_a_ledger_that_stays_locked_is_no_matter_of_disk_room(
     console: Cli, files: Path, work_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert files.exists()
-    monkeypatch.setattr("dashboard.services.migrations.ledger_engine.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("dashboard.services.engines.BUSY_SECONDS", 0.2)
     lock = sqlite3.connect(work_database, isolation_level=None, check_same_thread=False)
     monkeypatch.setattr("dashboard.migration.run.plan", _before(lambda: lock.execute("BEGIN IMMEDIATE")))
     answer = console("migrate", "local-disk", "other", "--yes")

@@ -9,9 +9,11 @@ from sqlalchemy import create_engine
 
 from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
+from dashboard.models import work_metadata
 from dashboard.services.database import Database
-from dashboard.services.migrations.ledger import SqlLedger, create_work_tables
+from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.upgrade import bring_up_to_date
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 
 
@@ -58,7 +60,7 @@ class SqlLedgers:
         self.database = Database(
             create_engine(f"sqlite:///{folder}/main.db"), create_engine(f"sqlite:///{folder}/work.db")
         )
-        create_work_tables(self.database.work)
+        bring_up_to_date(self.database.work, "work", work_metadata)
         self.queries = LedgerQueries(self.database.work)
         self.id = migration_id
 

@@ -22,7 +22,7 @@ def opened(folder: Path) -> Iterator[Database]:
     database = Database(
         create_engine(f"sqlite:///{folder / 'stowage.db'}"), create_engine(f"sqlite:///{folder / 'work.db'}")
     )
-    database.create_tables()
+    database.upgrade()
     try:
         yield database
     finally:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, inspect, select, text
+from sqlalchemy.exc import OperationalError
 
 from dashboard.errors import StowageError
 from dashboard.models.journal import Setting
-from dashboard.services.database import Database, prepare_instance, sqlalchemy_config
+from dashboard.services.database import Database, open_database, prepare_instance
+from dashboard.services.engines import engine_options
 from dashboard.settings import Settings
 from tests.services.database_file import opened
 
@@ -121,12 +123,12 @@ def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
 
 def test_parameters_of_a_failed_statement_are_not_shown(tmp_path: Path) -> None:
     settings = Settings.from_env({}, instance=tmp_path)
-    config = sqlalchemy_config(settings)
-    assert isinstance(options := config["SQLALCHEMY_ENGINE_OPTIONS"], dict)
-    assert options["hide_parameters"] is True
-    assert isinstance(binds := config["SQLALCHEMY_BINDS"], dict)
-    assert binds["work"]["hide_parameters"] is True
-    assert str(settings.work_database) in str(binds["work"]["url"])
+    assert [each["hide_parameters"] for each in engine_options(settings).values()] == [True, True]
+    database = open_database(settings)
+    with pytest.raises(OperationalError) as caught, database.main.connect() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:word)"), {"word": "s3cr3t"})
+    database.close()
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_new_instance_belongs_to_its_owner_only(tmp_path: Path) -> None:

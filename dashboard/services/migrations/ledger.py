@@ -47,7 +47,7 @@ from dashboard.migration.ledger import (
 )
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
-from dashboard.services.migrations.ledger_engine import create_work_tables, patient_transaction, writer
+from dashboard.services.engines import patient_transaction, writer
 from dashboard.services.migrations.ledger_folders import forget_folders
 from dashboard.services.migrations.ledger_groups import count_failures
 from dashboard.services.migrations.ledger_names import hold_names
@@ -70,8 +70,6 @@ from dashboard.services.migrations.ledger_rows import (
     verdict_values,
 )
 from dashboard.storage.types import Entry
-
-__all__ = ["SqlLedger", "create_work_tables"]
 
 MOST = 2**62
 """The highest count of bytes: twice this would be more than an integer column holds."""

@@ -22,7 +22,7 @@ from dashboard.migration.types import (
     ObjectState,
 )
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
-from dashboard.services.migrations.ledger_engine import writer
+from dashboard.services.engines import writer
 from dashboard.services.migrations.ledger_folders import list_again
 from dashboard.services.migrations.ledger_rows import take_out_failures
 

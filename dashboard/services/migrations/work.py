@@ -20,9 +20,9 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.backends.name_rules import BackendNameRules
 from dashboard.services.backends.service import Backends
 from dashboard.services.database import Database, translated
+from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, holds
 from dashboard.services.migrations.ledger import SqlLedger
-from dashboard.services.migrations.ledger_engine import BUSY_SECONDS
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver

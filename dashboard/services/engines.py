@@ -1,0 +1,94 @@
+"""The engines of both databases, described once: Flask-SQLAlchemy makes those of a console from it, and
+commands and the runner, which load no web framework, make their own.
+
+Facts this rests on (measured): Python's legacy transaction mode loses concurrent read-modify-writes,
+and a deferred BEGIN that later writes fails at once under contention. So the driver's own mode is off,
+and every writing transaction takes the write lock when it begins.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from dashboard.models import WORK_BIND
+from dashboard.settings import Settings
+
+PRAGMAS = (
+    "busy_timeout=5000",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-20000",
+    "temp_store=MEMORY",
+)
+
+BUSY_SECONDS = 60.0
+"""For which a run waits while another program, such as a backup, has a database locked."""
+
+
+def engine_options(settings: Settings) -> dict[str | None, dict[str, Any]]:
+    """The keywords of ``create_engine`` for each database, under its bind key: ``SQLALCHEMY_BINDS``."""
+    return {None: _options(settings.database), WORK_BIND: _options(settings.work_database)}
+
+
+def open_engines(settings: Settings) -> tuple[Engine, Engine]:
+    """The engines of ``stowage.db`` and ``work.db`` without a web application."""
+    options = engine_options(settings)
+    return create_engine(**options[None]), create_engine(**options[WORK_BIND])
+
+
+def prepare(engine: Engine) -> None:
+    """Let its connections have the pragmas, and its transactions begin as said. Idempotent."""
+    if not event.contains(engine, "connect", _on_connect):
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
+
+
+def writer(engine: Engine) -> Engine:
+    """The same engine, whose transactions take the write lock when they begin."""
+    return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+
+@contextmanager
+def patient_transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction that waits for its turn for ``BUSY_SECONDS``. Nothing of it has happened when it raises
+    ``OperationalError`` on entering."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                connection = stack.enter_context(engine.begin())
+                break
+            except OperationalError as error:
+                if "locked" not in str(error.orig).lower() or time.monotonic() >= deadline:
+                    raise
+        yield connection
+
+
+def _options(path: Path) -> dict[str, Any]:
+    return {
+        "url": URL.create("sqlite", database=str(path)),
+        # Parameters of a failed statement can be password hashes and sealed text: never show them.
+        "hide_parameters": True,
+        "pool_size": 20,
+        "max_overflow": 60,
+    }
+
+
+def _on_connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import LONGEST, joined
 from dashboard.storage.net.connecting import trust
-from dashboard.storage.net.exchange import Answering, Broken, Exchange
+from dashboard.storage.net.exchange import Answering, Body, Broken, Exchange
 from dashboard.storage.net.troubles import trouble_of
 
 IDLE_SECONDS = 90.0
@@ -21,8 +21,6 @@ _FAREWELL_SECONDS = 2.0
 _FAREWELL_PIECES = 16
 _LONGEST_EXPLANATION = 64 * 1024
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
-
-Body = bytes | Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag without its quotes, None when there is none."""
+        return self.headers.get("etag", "").strip('"') or None
 
 
 class HttpServer:
@@ -43,9 +46,10 @@ class HttpServer:
     def __init__(self, origin: str, *, tls_verify: bool = True, authority: str = "") -> None:
         parts = urlsplit(origin)
         self.tls = parts.scheme == "https"
-        self.host = parts.netloc
-        """As people write it."""
         self.address = (parts.hostname or "", parts.port or (443 if self.tls else 80))
+        self.host = _host(*self.address, tls=self.tls)
+        """As people write it, and as requests name it."""
+        self._always = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity"}
         self._trust = (tls_verify, authority)
         self._lock = threading.Lock()
         self._exchange: Exchange | None = None
@@ -60,11 +64,13 @@ class HttpServer:
         idle: float = IDLE_SECONDS,
     ) -> Answering:
         """One request, once. ``target`` is the encoded path and query. The caller reads the answer to its end
-        or closes it. Raises :class:`Broken`, and ``StorageError`` for a forbidden address."""
-        sent = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity", **headers}
-        if body is not None or method in _WITH_BODIES:
-            parts = [body] if isinstance(body, bytes) else body or ()
-            sent["content-length"] = str(sum(len(part) for part in parts))
+        or closes it. A body that can be gone through only once needs its ``content-length`` in ``headers``,
+        whose names are in small letters. Raises :class:`Broken`, and ``StorageError`` for a forbidden
+        address."""
+        sent = {**self._always, **headers}
+        if (body is not None or method in _WITH_BODIES) and "content-length" not in sent:
+            length = len(body) if isinstance(body, bytes) else sum(len(part) for part in body or ())
+            sent["content-length"] = str(length)
         return self._connections().ask(method, target, sent, body or b"", idle=idle)
 
     def ask(
@@ -84,9 +90,8 @@ class HttpServer:
     ) -> Outgoing:
         """A request whose body is handed over piece by piece; ``headers`` say how long it is or that it comes
         in chunks, which the caller makes. Raises as :meth:`open` does."""
-        sent = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity", **headers}
         connections = self._connections()
-        line = connections.begin(method, target, sent, idle=idle)
+        line = connections.begin(method, target, {**self._always, **headers}, idle=idle)
         return Outgoing(line.sock, lambda: connections.answer(line, method))
 
     def tls_context(self) -> ssl.SSLContext:
@@ -101,10 +106,16 @@ class HttpServer:
                 self._exchange.close()
 
     def _connections(self) -> Exchange:
-        with self._lock:
-            if self._exchange is None:
-                self._exchange = Exchange(*self.address, self.tls_context() if self.tls else None)
-            return self._exchange
+        if self._exchange is None:
+            with self._lock:
+                if self._exchange is None:
+                    self._exchange = Exchange(*self.address, self.tls_context() if self.tls else None)
+        return self._exchange
+
+
+def _host(name: str, port: int, *, tls: bool) -> str:
+    named = f"[{name}]" if ":" in name else name
+    return named if port == (443 if tls else 80) else f"{named}:{port}"
 
 
 class Outgoing:

@@ -18,13 +18,12 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ProtocolError
 
-from dashboard.storage.drivers.azure.place import IDLE_SECONDS, Place
+from dashboard.storage.drivers.azure.place import Place
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.answers import Unreadable, expect_few
-from dashboard.storage.net.connecting import trust
-from dashboard.storage.net.exchange import Broken, Exchange
+from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.ranges import part_of
-from dashboard.storage.net.server import Answer, explained, whole
+from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
 _MOST_BLOCKS = 200_000
 """Elements in a list of blocks, of which a blob has up to 50,000."""
@@ -44,11 +43,9 @@ class Adapter(BaseAdapter):
     def __init__(self, place: Place) -> None:
         super().__init__()
         # As requests spells it: names that are not ASCII, for one, are encoded.
-        parts = urlsplit(requests.Request("GET", place.endpoint).prepare().url or "")
-        self._server = (parts.scheme, parts.netloc.lower())
-        self._host = parts.netloc
-        context = trust(tls_verify=place.tls_verify, authority=place.ca_certificate) if place.tls else None
-        self._exchange = Exchange(*place.server, context)
+        endpoint = requests.Request("GET", place.endpoint).prepare().url or ""
+        self._origin = _origin(endpoint)
+        self._server = HttpServer(endpoint, tls_verify=place.tls_verify, authority=place.ca_certificate)
 
     def send(  # noqa: PLR0917 - requests calls it so
         self,
@@ -61,26 +58,24 @@ class Adapter(BaseAdapter):
     ) -> requests.Response:
         """See ``BaseAdapter``. Raises the exceptions of requests, with the trouble's name as ``trouble``."""
         url, method = request.url or "", request.method or ""
-        parts = urlsplit(url)
-        if (parts.scheme, parts.netloc.lower()) != self._server:
+        if _origin(url) != self._origin:
             raise requests.exceptions.InvalidURL("a request to another server")
-        body = _bytes(request.body)
         headers = {name.lower(): _text(value) for name, value in request.headers.items()}
         sent = {name: value for name, value in headers.items() if name not in _OURS}
-        sent |= {"host": self._host, "accept-encoding": "identity"}
-        if body or method in ("PUT", "POST", "PATCH"):
-            sent["content-length"] = str(len(body))
+        query = parse_qs(urlsplit(url).query)
         idle = timeout[1] if isinstance(timeout, tuple) and timeout[1] else IDLE_SECONDS
         try:
-            response = self._exchange.ask(method, request.path_url, sent, body, idle=float(idle))
+            response = self._server.open(
+                method, request.path_url, headers=sent, body=_bytes(request.body) or None, idle=float(idle)
+            )
             if response.status >= 400:
                 answer = explained(response)
-            elif method == "GET" and not {"comp", "restype"} & parse_qs(parts.query).keys():
+            elif method == "GET" and not {"comp", "restype"} & query.keys():
                 answer = whole(response, encoded=True)
                 _check_part(answer, headers.get("x-ms-range") or headers.get("range", ""))
             else:
                 answer = whole(response)
-                _check(answer, parse_qs(parts.query).get("comp", [""])[0])
+                _check(answer, query.get("comp", [""])[0])
         except Broken as error:
             raise _as_requests_says(error.trouble) from error
         except Unreadable as error:
@@ -89,7 +84,7 @@ class Adapter(BaseAdapter):
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
-        self._exchange.close()
+        self._server.close()
 
 
 class _Read:
@@ -107,6 +102,11 @@ class _Read:
         """Nothing is open."""
 
     release_conn = close
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _check_part(answer: Answer, asked: str) -> None:

@@ -29,7 +29,7 @@ from azure.storage.blob import (
 from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers.azure.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.azure.listing import page_in
-from dashboard.storage.drivers.azure.place import IDLE_SECONDS, Place, from_azure, header_safe, to_azure
+from dashboard.storage.drivers.azure.place import Place, from_azure, header_safe, to_azure
 from dashboard.storage.drivers.azure.service import Service
 from dashboard.storage.drivers.azure.wire import (
     client_options,
@@ -45,6 +45,7 @@ from dashboard.storage.net.answers import Unreadable
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import whole_part
 from dashboard.storage.net.retrying import patiently, rows_of
+from dashboard.storage.net.server import IDLE_SECONDS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4

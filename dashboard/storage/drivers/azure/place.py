@@ -13,9 +13,6 @@ from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Secret
 
-CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 90.0
-
 _LONGEST_KEY = 1024
 _MOST_SEGMENTS = 254
 _ESCAPED = "stowage_"

@@ -17,10 +17,12 @@ from urllib3.exceptions import HTTPError
 
 from dashboard.storage.drivers.azure.adapter import Adapter, known_trouble
 from dashboard.storage.drivers.azure.errors import Scene, translate
-from dashboard.storage.drivers.azure.place import CONNECT_SECONDS, IDLE_SECONDS, Place
+from dashboard.storage.drivers.azure.place import Place
 from dashboard.storage.net.answers import Unreadable, xml_root
+from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import at_most
+from dashboard.storage.net.server import IDLE_SECONDS
 from dashboard.storage.net.troubles import trouble_of
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}

@@ -13,13 +13,12 @@ from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, code_of, transla
 from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.drivers.gcs.tokens import KeyTokens, SignInFailure, tokens_of
 from dashboard.storage.net.answers import json_object
-from dashboard.storage.net.exchange import Answering, Broken
+from dashboard.storage.net.exchange import Answering, Body, Broken
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import (
     IDLE_SECONDS,
     Answer,
-    Body,
     HttpServer,
     Incoming,
     explained,

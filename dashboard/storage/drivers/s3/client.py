@@ -7,43 +7,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ssl
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.s3.credentials.policy import SignedIn
 from dashboard.storage.drivers.s3.errors import ERRORS, Failure, Scene, about_encryption, translate
-from dashboard.storage.drivers.s3.place import IDLE_SECONDS, Place
+from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.drivers.s3.signing import Signer, presigned
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import Unreadable, xml_root
-from dashboard.storage.net.connecting import trust
-from dashboard.storage.net.exchange import Answering, Body, Broken, Exchange
+from dashboard.storage.net.exchange import Answering, Body, Broken
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import explained, whole
+from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4
 LONGEST_LINK = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A successful answer, read whole. Header names are in small letters."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def etag(self) -> str | None:
-        """The ETag without its quotes."""
-        return unquoted(self.headers.get("etag"))
 
 
 def unquoted(etag: str | None) -> str | None:
@@ -63,18 +45,17 @@ class SignedClient:
         self.place = place
         self.software = ""
         """What the server last called itself."""
-        self._lock = threading.Lock()
-        self._opened: Exchange | None = None
-        host, port = place.server
-        self.host = host if port == (443 if place.tls else 80) else f"{host}:{port}"
-        self.signed_in = SignedIn(place.sign_in, place.endpoint, secure=place.tls and place.tls_verify)
-        self._signer = Signer(self.signed_in.keys, place.region, self.host)
-        self._path = place.bucket_url.partition("://")[2].partition("/")[1:]
+        self.server = HttpServer(
+            place.bucket_url, tls_verify=place.tls_verify, authority=place.ca_certificate
+        )
+        self.signed_in = SignedIn(place.sign_in, place.endpoint, secure=self.server.tls and place.tls_verify)
+        self._signer = Signer(self.signed_in.keys, place.region, self.server.host)
+        self._path = urlsplit(place.bucket_url).path
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
         place = self.place
-        return Scene(operation, key, place.bucket, self.host, place.region, bool(place.own_key))
+        return Scene(operation, key, place.bucket, self.server.host, place.region, bool(place.own_key))
 
     def send(
         self,
@@ -99,7 +80,10 @@ class SignedClient:
             response = self.open(
                 method, scene, key=key, query=query, headers=headers, body=body, length=length, idle=idle
             )
-            return self._read_whole(response, scene)
+            try:
+                return whole(response)
+            except Broken as error:
+                raise ERRORS.trouble(error.trouble, scene) from error
 
         return patiently(once, attempts)
 
@@ -122,9 +106,10 @@ class SignedClient:
         elif body or method in ("PUT", "POST"):
             assert isinstance(body, bytes)
             sent["content-length"] = str(len(body))
-        target, signed = self._signed(method, key, query or {}, sent)
+        target = self._target(key, query or {})
+        signed = self._signer.signed(method, target, sent)
         try:
-            response = self._exchange.ask(method, target, signed, body, idle=idle)
+            response = self.server.open(method, target, headers=signed, body=body or None, idle=idle)
         except Broken as error:
             raise ERRORS.trouble(error.trouble, scene) from error
         self.software = response.headers.get("server", self.software)
@@ -132,35 +117,9 @@ class SignedClient:
             raise translate(_failure(response), scene)
         return response
 
-    def tls_context(self) -> ssl.SSLContext:
-        """The settings its connections are made with. No network call."""
-        return trust(tls_verify=self.place.tls_verify, authority=self.place.ca_certificate)
-
     def close(self) -> None:
         """Free the connections. Idempotent."""
-        with self._lock:
-            if self._opened is not None:
-                self._opened.close()
-
-    @property
-    def _exchange(self) -> Exchange:
-        if self._opened is None:
-            with self._lock:
-                if self._opened is None:
-                    self._opened = Exchange(
-                        *self.place.server, self.tls_context() if self.place.tls else None
-                    )
-        return self._opened
-
-    def _signed(
-        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
-    ) -> tuple[str, dict[str, str]]:
-        """Request target and headers."""
-        target = self._target(key, query)
-        signed = self._signer.signed(method, target, headers)
-        signed.setdefault("accept-encoding", "identity")
-        signed["user-agent"] = "stowage"
-        return target, signed
+        self.server.close()
 
     def presigned(
         self, full: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
@@ -179,7 +138,7 @@ class SignedClient:
         return max(min(seconds, LONGEST_LINK, left), 1)
 
     def _target(self, key: str, query: Mapping[str, str]) -> str:
-        path = "".join(self._path)
+        path = self._path
         target = f"{path}/{quote(key, safe='/~')}" if key else path or "/"
         if query:
             pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in query.items())
@@ -188,14 +147,7 @@ class SignedClient:
 
     @property
     def _origin(self) -> str:
-        return f"{self.place.endpoint.partition('://')[0]}://{self.host}"
-
-    def _read_whole(self, response: Answering, scene: Scene) -> Answer:
-        try:
-            answer = whole(response)
-        except Broken as error:
-            raise ERRORS.trouble(error.trouble, scene) from error
-        return Answer(answer.status, answer.headers, answer.body)
+        return f"{self.place.endpoint.partition('://')[0]}://{self.server.host}"
 
 
 def _failure(response: Answering) -> Failure:

@@ -266,7 +266,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def address(self) -> tuple[str, int, bool]:
         """See ``Connects``."""
-        return (*self._place.server, self._place.tls)
+        return (*self._client.server.address, self._client.server.tls)
 
     def authenticate(self) -> None:
         """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
@@ -285,7 +285,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return self._client.tls_context()
+        return self._client.server.tls_context()
 
     # Links
 

@@ -17,7 +17,6 @@ from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.s3 import listing as s3_listing
 from dashboard.storage.drivers.s3.client import (
     ATTEMPTS,
-    Answer,
     SignedClient,
     digest_header,
     failure_in,
@@ -38,7 +37,7 @@ from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import Incoming
+from dashboard.storage.net.server import Answer, Incoming
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0
@@ -287,7 +286,7 @@ class Objects:
         return found is not None and found.key == full
 
     def _bent(self, key: str) -> InvalidKey:
-        return InvalidKey(key, f"{self._client.host} stores “{key}” under a different key.")
+        return InvalidKey(key, f"{self._client.server.host} stores “{key}” under a different key.")
 
     def receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
         """What is known of a write in one request."""

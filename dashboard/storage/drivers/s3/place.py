@@ -7,15 +7,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from dashboard.storage.checks.options import sealing_key
 from dashboard.storage.drivers.s3.credentials.policy import is_amazons
 from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
-
-IDLE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +55,6 @@ class Place:
             sse="" if sse in ("none", OWN_KEY) else sse,
             sse_kms_key_id=options.get("sse_kms_key_id", ""),
             own_key=own_key,
-        )
-
-    @property
-    def tls(self) -> bool:
-        """Whether the endpoint speaks TLS."""
-        return self.endpoint.startswith("https:")
-
-    @property
-    def server(self) -> tuple[str, int]:
-        """Host and port that requests for the bucket go to."""
-        parts = urlsplit(self.endpoint)
-        host = parts.hostname or ""
-        return (
-            host if self.path_style else f"{self.bucket}.{host}",
-            parts.port or (443 if self.tls else 80),
         )
 
     @property

@@ -96,7 +96,7 @@ class Uploads:
         )
         if place.own_key and SEALED not in answer.headers:
             raise Unsupported(
-                "write", f"{self._client.host} stores objects without the key of your own (SSE-C)."
+                "write", f"{self._client.server.host} stores objects without the key of your own (SSE-C)."
             )
         etag = answer.etag or md5.hexdigest()
         encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")

@@ -18,13 +18,13 @@ from dashboard.storage.drivers.vercel_blob.errors import ERRORS, Scene, code_of,
 from dashboard.storage.drivers.vercel_blob.place import Place
 from dashboard.storage.errors import Changed, NotFound
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.exchange import Body
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import range_header
 from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import (
     IDLE_SECONDS,
     Answer,
-    Body,
     HttpServer,
     Incoming,
     explained,

@@ -15,7 +15,7 @@ from unicodedata import normalize
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, OTHER_SIGN_IN, hidden_by, translate
-from dashboard.storage.drivers.webdav.place import IDLE_SECONDS, Place
+from dashboard.storage.drivers.webdav.place import Place
 from dashboard.storage.drivers.webdav.sign_in import SignIn
 from dashboard.storage.drivers.webdav.upload import Upload
 from dashboard.storage.drivers.webdav.xml import QUERY, Resource, decoded_path, resources
@@ -24,7 +24,7 @@ from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently, pause
-from dashboard.storage.net.server import Answer, HttpServer, explained, whole
+from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
 ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)

@@ -15,9 +15,6 @@ from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Secret
 
-CONNECT_SECONDS = 5.0
-IDLE_SECONDS = 90.0
-
 _TEMPORARY = re.compile(r"\.?stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f]{8,})-[0-9a-f]{12}.*\Z")
 _LONGEST_NAME = 255
 

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.webdav.errors import ERRORS, translate
-from dashboard.storage.drivers.webdav.place import IDLE_SECONDS
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.failures import Scene
-from dashboard.storage.net.server import Answer, HttpServer, explained, whole
+from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
 
 class Upload:

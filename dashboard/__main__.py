@@ -23,13 +23,13 @@ def main() -> None:
         _child(arguments[0], arguments[1:])
         return
     from dashboard.cli import stowage
-    from dashboard.cli.frame import Program
+    from dashboard.cli.invocation import Program
 
     stowage(obj=Program(_open_services, _serve))
 
 
 def _child(name: str, arguments: list[str]) -> None:
-    # Without the command line's own imports: it has to be back at work quickly after a crash.
+    # Without the imports of the command line: after a crash, a child must be back quickly.
     from dashboard.children import run_runner, run_web
 
     try:

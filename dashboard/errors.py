@@ -1,4 +1,4 @@
-"""The base error: what went wrong, with what, why, and what a person can do about it.
+"""The base error: what went wrong, with what, why, and what to do about it.
 
 Nothing here knows HTTP; the one kind-to-status table lives in ``dashboard.web.errors``.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The taxonomy. Storage drivers use the first group, the console the second."""
+    """The kinds of errors. Storage drivers use the first group, the console the second."""
 
     NOT_FOUND = "not_found"
     DENIED = "denied"
@@ -35,15 +35,15 @@ RETRYABLE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.CHAN
 
 
 class StowageError(Exception):
-    """An error with a sentence for people and fields for programs.
+    """An error with a message for people and fields for programs.
 
     Parameters
     ----------
-    kind: what sort of failure this is.
-    reason: one sentence a person understands; never holds a secret or a vendor's raw text.
-    operation: the verb that failed, such as ``read`` or ``list``.
+    kind: the kind of error.
+    reason: one sentence for people; never holds a secret or a vendor's raw message.
+    operation: the operation that failed, such as ``read`` or ``list``.
     subject: the key, backend or field concerned.
-    remedy: what to do next, as a sentence; empty where nothing useful can be said.
+    remedy: what to do next, as a sentence; empty if there is no useful advice.
     retryable: whether the same call may succeed later; by default decided by the kind.
 
     The vendor's exception is chained as ``__cause__`` and never shown.
@@ -83,7 +83,7 @@ class StowageError(Exception):
 
 
 class TooMany(StowageError):
-    """More at once, or more often, than is let in. ``retry_after``: seconds after which to ask again."""
+    """A limit on concurrency or rate is exceeded. ``retry_after``: seconds until it is worth trying again."""
 
     def __init__(self, reason: str, *, operation: str, remedy: str, retry_after: float) -> None:
         super().__init__(Kind.THROTTLED, reason, operation=operation, remedy=remedy)
@@ -91,7 +91,7 @@ class TooMany(StowageError):
 
 
 class InvalidInput(StowageError):
-    """Something a person typed cannot be used; ``subject`` names the field."""
+    """User input cannot be used; ``subject`` names the field."""
 
     def __init__(self, field: str, reason: str, *, remedy: str = "") -> None:
         super().__init__(Kind.INVALID, reason, subject=field, remedy=remedy)

@@ -1,4 +1,4 @@
-"""What the surroundings decide: one frozen value, read from the environment once at start."""
+"""Settings: one frozen value, read from the environment once at start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Overrides(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is decided before the database is open.
+    """Everything that must be known before the database is open.
 
     ``instance``: the folder with the databases, the key file and the local backend's files.
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
@@ -64,18 +64,18 @@ class Settings:
         for host in self.hosts:
             if not _HOST.fullmatch(host) or host in (".", ""):
                 raise SettingsError(
-                    f"STOWAGE_HOSTS holds “{host}”; it takes names and addresses, separated by commas, "
+                    f"STOWAGE_HOSTS holds “{host}”; it takes host names and addresses, separated by commas, "
                     "without https:// and without a port, such as: stowage.example.com, .example.org"
                 )
         for root in self.local_roots:
             if not root.is_absolute():
                 raise SettingsError(
-                    f"STOWAGE_LOCAL_ROOTS holds “{root}”; it takes whole paths, separated by colons, "
+                    f"STOWAGE_LOCAL_ROOTS holds “{root}”; it takes absolute paths, separated by colons, "
                     "such as: /srv/files:/mnt/nas"
                 )
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(
-                f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it can be {', '.join(LOG_LEVELS)}."
+                f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it must be one of {', '.join(LOG_LEVELS)}."
             )
         if not self.host:
             raise SettingsError("STOWAGE_HOST is empty; use 127.0.0.1, or 0.0.0.0 for every interface.")
@@ -87,7 +87,7 @@ class Settings:
 
     @property
     def work_database(self) -> Path:
-        """Ledgers and counters, apart so that a busy migration delays nobody."""
+        """Ledgers and counters, in a file of their own so that a busy migration delays nobody."""
         return self.instance / "work.db"
 
     @classmethod
@@ -114,12 +114,12 @@ class Settings:
 
 
 def environment() -> Mapping[str, str]:
-    """The process's variables, for what a person asks to be taken over from them. Holds secrets."""
+    """The process's environment, for ``import-env``. Holds secrets."""
     return dict(os.environ)
 
 
 def default_instance(env: Mapping[str, str]) -> Path:
-    """``instance/`` of the checkout this package runs from, else the user's data folder."""
+    """``instance/`` of the checkout that this package runs from, else the user's data folder."""
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "pyproject.toml").is_file() and (checkout / "instance").is_dir():
         return checkout / "instance"
@@ -129,7 +129,7 @@ def default_instance(env: Mapping[str, str]) -> Path:
 
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Names in small letters; the brackets of an IPv6 address may be there."""
+    """Lowercase names; an IPv6 address may have brackets."""
     parts = re.split(r"[,\s]+", env.get(name, "").lower())
     return tuple(part.removeprefix("[").removesuffix("]") for part in parts if part)
 
@@ -153,7 +153,7 @@ def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:
     if name not in env:
         return default
     if text not in TRUE | FALSE:
-        raise SettingsError(f"{name} is “{text}”; it can be true or false.")
+        raise SettingsError(f"{name} is “{text}”; it must be true or false.")
     return text in TRUE
 
 

@@ -1,6 +1,6 @@
-"""The ``stowage`` command: one Click group per service.
+"""The ``stowage`` command line: one Click group per service.
 
-Exit codes: 0 done; 1 it failed, was stopped or finished with errors; 2 wrong use. Modules here import
+Exit codes: 0 success; 1 failed, stopped or finished with errors; 2 usage error. Modules here import
 services only inside commands, so that ``stowage --help`` is quick.
 """
 
@@ -14,7 +14,7 @@ from dashboard import __version__
 from dashboard.cli import backend_import, backend_work
 from dashboard.cli.backend import backend
 from dashboard.cli.console import run, setup
-from dashboard.cli.frame import Frame, Invocation, pass_invocation
+from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
@@ -23,7 +23,9 @@ from dashboard.cli.user import user
 __all__ = ["stowage"]
 
 
-@click.group(cls=Frame, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=MainGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--instance",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,14 +36,14 @@ __all__ = ["stowage"]
     "--debug",
     is_flag=True,
     envvar="STOWAGE_DEBUG",
-    help="Show where in the program an error arose, without the values involved. Also: STOWAGE_DEBUG=1.",
+    help="Show where in the program an error occurred, without any values. Also: STOWAGE_DEBUG=1.",
 )
 @click.version_option(__version__, prog_name="Stowage", message="%(prog)s %(version)s")
 @pass_invocation
 def stowage(invocation: Invocation, instance: Path | None, debug: bool) -> None:
     """Stowage: one console for every place your files live.
 
-    Exit codes: 0 done; 1 it failed, was stopped or finished with errors; 2 wrong use.
+    Exit codes: 0 success; 1 failed, stopped or finished with errors; 2 usage error.
     """
     invocation.instance, invocation.debug = instance, debug
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.cli import values, wording
-from dashboard.cli.backend_looks import describe, run_test
-from dashboard.cli.frame import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirmed
+from dashboard.cli import formatting, values
+from dashboard.cli.backend_output import describe, run_test
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
+from dashboard.cli.values import YES, confirm
 
 if TYPE_CHECKING:
     from dashboard.services.backends.service import BackendInfo, Draft
@@ -20,17 +20,17 @@ OPTION = click.option(
     "options",
     metavar="NAME=VALUE",
     multiple=True,
-    help="An option; repeat for more. A certificate may be given as NAME=file:PATH.",
+    help="An option; may be repeated. A certificate can be read from a file: NAME=file:PATH.",
 )
 SECRET = click.option(
     "--secret",
     "secrets",
     metavar="NAME[=env:VAR|=file:PATH]",
     multiple=True,
-    help="A secret, from an environment variable or a file; NAME alone asks for it. Never in clear.",
+    help="A secret, from an environment variable or a file; NAME alone prompts for it.",
 )
 TEST = click.option(
-    "--test", is_flag=True, help="Test the connection first, and save only if everything passes."
+    "--test", is_flag=True, help="Test the connection first, and save only if every step passes."
 )
 
 
@@ -43,21 +43,21 @@ def backend() -> None:
 @pass_invocation
 def list_backends(invocation: Invocation) -> None:
     """List all backends, the active one first."""
-    every = invocation.services.backends.list()
-    invocation.out.document({"backends": every})
+    found = invocation.services.backends.list()
+    invocation.out.document({"backends": found})
     invocation.out.table(
         ("name", "provider", "place", "state", ">objects", ">size", "active"),
         [
             (
-                one.name,
-                one.preset_label,
-                one.summary,
-                one.status.badge.value,
-                "" if one.status.objects is None else f"{one.status.objects:,}",
-                wording.size(one.status.bytes),
-                "active" if one.active else "",
+                row.name,
+                row.preset_label,
+                row.summary,
+                row.status.badge.value,
+                "" if row.status.objects is None else f"{row.status.objects:,}",
+                formatting.size(row.status.bytes),
+                "active" if row.active else "",
             )
-            for one in every
+            for row in found
         ],
     )
 
@@ -66,7 +66,7 @@ def list_backends(invocation: Invocation) -> None:
 @click.argument("name")
 @pass_invocation
 def show(invocation: Invocation, name: str) -> None:
-    """Show one backend: its options, which secrets are set, what was last seen of it."""
+    """Show one backend: its options, which secrets are set, and its last known state."""
     info = invocation.services.backends.get(name)
     invocation.out.document(info)
     invocation.out.fields(describe(info))
@@ -81,8 +81,8 @@ def presets(invocation: Invocation, preset: str | None) -> None:
 
     out = invocation.out
     if preset is None:
-        out.document({"presets": [{"name": one.name, "label": one.label} for one in PRESETS.values()]})
-        out.table(("preset", "provider"), [(one.name, one.label) for one in PRESETS.values()])
+        out.document({"presets": [{"name": row.name, "label": row.label} for row in PRESETS.values()]})
+        out.table(("preset", "provider"), [(row.name, row.label) for row in PRESETS.values()])
         return
     chosen = find_preset(preset)
     options = options_of(chosen)
@@ -107,9 +107,9 @@ def presets(invocation: Invocation, preset: str | None) -> None:
 @backend.command("new-key")
 @pass_invocation
 def new_key(invocation: Invocation) -> None:
-    """Print a new key, for --secret encryption_key or sse_customer_key. Nothing is saved: keep it.
+    """Print a new key for --secret encryption_key or sse_customer_key. It is not saved anywhere: keep it.
 
-    Without its key nothing that is encrypted can ever be read again.
+    Without its key, nothing that is encrypted can ever be read again.
     """
     from dashboard.storage.checks.wrappers import new_encryption_key
 
@@ -139,12 +139,12 @@ def add(
     from dashboard.storage.registry import every_option, find_preset
 
     known = every_option(find_preset(preset))
-    draft = Draft(name, preset, values.options_from(options, known), values.secrets_from(secrets, known))
-    if test and not passes(invocation, draft):
+    draft = Draft(name, preset, values.parse_options(options, known), values.parse_secrets(secrets, known))
+    if test and not passes_test(invocation, draft):
         return WITH_ERRORS
     info = invocation.services.backends.add(invocation.actor, draft)
     invocation.out.document(info)
-    invocation.out.note(f"“{name}” is added. Test it with: stowage backend test {name}")
+    invocation.out.note(f"“{name}” has been added. Test it with: stowage backend test {name}")
     return DONE
 
 
@@ -154,7 +154,7 @@ def add(
 @click.option("--preset", help="Another provider of the same kind of storage.")
 @OPTION
 @SECRET
-@click.option("--clear-secret", "cleared", metavar="NAME", multiple=True, help="Forget a secret.")
+@click.option("--clear-secret", "cleared", metavar="NAME", multiple=True, help="Remove a secret.")
 @TEST
 @pass_invocation
 def edit(
@@ -168,9 +168,9 @@ def edit(
     cleared: tuple[str, ...],
     test: bool,
 ) -> int:
-    """Change what is given of the backend NAME and keep the rest.
+    """Change the given settings of the backend NAME and keep all others.
 
-    Secrets that are not given stay, unless an option that decides where they are sent changes.
+    Secrets that are not given are kept, unless an option changes that decides where they are sent.
     """
     from dashboard.services.backends.service import Draft
     from dashboard.storage.registry import every_option, find_preset
@@ -181,13 +181,13 @@ def edit(
     draft = Draft(
         name=rename or name,
         preset=chosen.name,
-        options=_kept(before, chosen) | values.options_from(options, known),
-        secrets=values.secrets_from(secrets, known),
+        options=_options_to_keep(before, chosen) | values.parse_options(options, known),
+        secrets=values.parse_secrets(secrets, known),
         existing=name,
         version=before.version,
         cleared=frozenset(cleared),
     )
-    if test and not passes(invocation, draft):
+    if test and not passes_test(invocation, draft):
         return WITH_ERRORS
     info = invocation.services.backends.edit(invocation.actor, draft)
     invocation.out.document(info)
@@ -200,56 +200,54 @@ def edit(
 @YES
 @pass_invocation
 def remove(invocation: Invocation, name: str, yes: bool) -> int:
-    """Forget the backend NAME and its secrets. Its objects stay where they are."""
+    """Remove the backend NAME and its secrets. Its objects stay where they are."""
     invocation.services.backends.get(name)
-    if not confirmed(f"Forget “{name}” and its secrets? Its objects stay where they are.", yes=yes):
+    if not confirm(f"Remove “{name}” and its secrets? Its objects stay where they are.", yes=yes):
         invocation.out.document({"name": name, "removed": False})
         return WITH_ERRORS
     invocation.services.backends.remove(invocation.actor, name)
     invocation.out.document({"name": name, "removed": True})
-    invocation.out.note(f"“{name}” is forgotten.")
+    invocation.out.note(f"“{name}” is removed.")
     return DONE
 
 
 @backend.command()
-@click.option(
-    "--dismiss", metavar="NAME", help="No longer show what was overtaken or lost on its way to NAME."
-)
+@click.option("--dismiss", metavar="NAME", help="No longer show overtaken and lost objects of NAME.")
 @pass_invocation
 def waiting(invocation: Invocation, dismiss: str | None) -> None:
-    """List what was written elsewhere while a backend was away, and waits to be sent home.
+    """List objects that are waiting to be written back to a backend that was unavailable.
 
-    What was overtaken is kept where it waited, also after it was dismissed.
+    Overtaken objects stay where they are stored, even after they are dismissed.
     """
     write_back, out = invocation.services.write_back, invocation.out
     if dismiss is not None:
         write_back.dismiss(invocation.actor, dismiss)
-    every = write_back.summary()
-    out.document({"waiting": every})
+    found = write_back.summary()
+    out.document({"waiting": found})
     out.table(
-        ("home", "kept in", ">waiting", ">overtaken", ">lost"),
+        ("home", "stored in", ">waiting", ">overtaken", ">lost"),
         [
-            (one.home, one.stand_in, f"{one.waiting:,}", f"{one.overtaken:,}", f"{one.lost:,}")
-            for one in every
+            (row.home, row.stand_in, f"{row.waiting:,}", f"{row.overtaken:,}", f"{row.lost:,}")
+            for row in found
         ],
     )
 
 
 @backend.command()
 @click.argument("name")
-@click.option("--create-bucket", is_flag=True, help="Make the bucket or folder first if it is missing.")
+@click.option("--create-bucket", is_flag=True, help="Create the bucket or folder first if it does not exist.")
 @pass_invocation
 def test(invocation: Invocation, name: str, create_bucket: bool) -> int:
-    """Test the connection to NAME step by step, with a canary object that is removed again."""
+    """Test the connection to NAME step by step, with a test object that is removed again."""
     invocation.services.backends.get(name)
     if create_bucket:
         invocation.services.probes.create_bucket(invocation.actor, name)
-        invocation.out.note("It is there.")
+        invocation.out.note("Created.")
     return DONE if run_test(invocation, name) else WITH_ERRORS
 
 
-def _kept(before: BackendInfo, preset: Preset) -> dict[str, str]:
-    """The stored options; under another preset only those it shows, for it decides the others anew."""
+def _options_to_keep(before: BackendInfo, preset: Preset) -> dict[str, str]:
+    """The stored options; if the preset changes, only those that the new preset does not decide."""
     from dashboard.storage.registry import options_of
 
     if preset.name == before.preset:
@@ -258,8 +256,8 @@ def _kept(before: BackendInfo, preset: Preset) -> dict[str, str]:
     return {name: value for name, value in before.options.items() if name in shown}
 
 
-def passes(invocation: Invocation, draft: Draft) -> bool:
-    """Whether a draft stands its test; says so where it does not."""
+def passes_test(invocation: Invocation, draft: Draft) -> bool:
+    """Test a draft. Returns whether it passed, and prints a note if not."""
     if run_test(invocation, draft, only_failure=True):
         return True
     invocation.out.note("Nothing was saved.")

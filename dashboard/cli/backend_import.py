@@ -1,4 +1,4 @@
-"""``stowage backend import-env``: a backend out of the variables that other programs use."""
+"""``stowage backend import-env``: a backend from the environment variables that other programs use."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.cli.backend import TEST, passes
-from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.cli.backend import TEST, passes_test
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
 from dashboard.settings import environment
 
 if TYPE_CHECKING:
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @click.command("import-env", cls=Command)
 @click.argument("name", default="media")
-@click.option("--yes", is_flag=True, help="Save it. Without this nothing is changed.")
+@click.option("--yes", is_flag=True, help="Save it. Without this, nothing is changed.")
 @TEST
 @pass_invocation
 def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
     """Show the backend that AWS_*, S3_*, MINIO_*, AZURE_*, GCS_*, SFTP_* or MEDIA_* variables describe.
 
-    With --yes it is saved as NAME (“media” when not given). Secrets are shown as ***.
+    With --yes it is saved as NAME (“media” by default). Secrets are shown as ***.
     """
-    from dashboard.services.backends.importing import imported
+    from dashboard.services.backends.importing import import_environment
     from dashboard.storage.library.environment import naming_variables
 
-    found = imported(environment(), name)
+    found = import_environment(environment(), name)
     with naming_variables(found.used):
         invocation.services.backends.resolve(found.draft)
     _show(invocation, found)
-    if test and not passes(invocation, found.draft):
+    if test and not passes_test(invocation, found.draft):
         return WITH_ERRORS
     if yes:
         invocation.services.backends.add(invocation.actor, found.draft)
-        invocation.out.note(f"“{name}” is added. Test it with: stowage backend test {name}")
+        invocation.out.note(f"“{name}” has been added. Test it with: stowage backend test {name}")
     else:
         invocation.out.note("Nothing was saved. To save it, add --yes.")
     invocation.out.document(_document(found, saved=yes))

@@ -1,4 +1,4 @@
-"""``stowage backend count`` and ``activate``: the commands that wait for background work."""
+"""``stowage backend count``, ``activate`` and ``check``; the first two wait for background jobs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.cli import wording
-from dashboard.cli.frame import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirmed
+from dashboard.cli import formatting
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.cli.values import YES, confirm
 
 if TYPE_CHECKING:
     from dashboard.services.activation import Comparison
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @pass_invocation
 def count(invocation: Invocation, name: str) -> int:
-    """Check NAME and count its objects and bytes by listing them all."""
+    """Check NAME, and count its objects and bytes by listing them all."""
     backends = invocation.services.backends
     began = time.time()
     backends.refresh(invocation.actor, name)
@@ -29,42 +29,42 @@ def count(invocation: Invocation, name: str) -> int:
     status = info.status
     invocation.out.document(info)
     if (status.counted_at or 0.0) < began:
-        invocation.out.note(f"“{name}” could not be counted: {status.message or 'see the log.'}")
+        invocation.out.note(f"“{name}” could not be counted: {status.message or 'check the log.'}")
         if status.remedy:
             invocation.out.note(status.remedy)
         return WITH_ERRORS
     if not invocation.out.as_json:
-        invocation.out.say(f"{wording.many(status.objects)}, {wording.size(status.bytes)}")
+        invocation.out.say(f"{formatting.count_of(status.objects)}, {formatting.size(status.bytes)}")
     if status.unreadable_folders:
-        folders = wording.many(status.unreadable_folders, "folder")
-        invocation.out.note(f"{folders} could not be read, so what is in there is not counted.")
+        folders = formatting.count_of(status.unreadable_folders, "folder")
+        invocation.out.note(f"{folders} could not be read, so their objects are not counted.")
     return DONE
 
 
 @click.command(cls=Command)
 @click.argument("name")
 @YES
-@click.option("--no-compare", is_flag=True, help="Switch without first looking what is missing on NAME.")
+@click.option("--no-compare", is_flag=True, help="Switch without comparing first.")
 @pass_invocation
 def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> int:
     """Make NAME the backend that new files go to.
 
-    Compares it with the active one first and asks when something is missing there.
+    Compares it with the active backend first, and asks if anything is missing there.
     """
     if invocation.services.backends.get(name).active:
         invocation.out.document({"name": name, "active": True, "comparison": None})
-        invocation.out.note(f"“{name}” is the active backend already.")
+        invocation.out.note(f"“{name}” is already the active backend.")
         return DONE
     comparison = None if no_compare else _compared(invocation, name)
     if comparison is not None:
         invocation.out.note(comparison.sentence)
     agreed = comparison is None or comparison.complete
-    if not agreed and not confirmed(f"Make “{name}” the active backend all the same?", yes=yes):
+    if not agreed and not confirm(f"Make “{name}” the active backend anyway?", yes=yes):
         invocation.out.document({"name": name, "active": False, "comparison": comparison})
         return WITH_ERRORS
     invocation.services.activation.activate(invocation.actor, name)
     invocation.out.document({"name": name, "active": True, "comparison": comparison})
-    invocation.out.note(f"New files go to “{name}” from now on.")
+    invocation.out.note(f"New files now go to “{name}”.")
     return DONE
 
 
@@ -72,18 +72,18 @@ def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> 
 @click.argument("name")
 @click.option("--origin", metavar="URL", required=True, help="The site that browsers upload from.")
 @click.option(
-    "--fix", "fixes", metavar="FINDING", multiple=True, help="Mend this finding first; repeat for more."
+    "--fix", "fixes", metavar="FINDING", multiple=True, help="Fix this finding first; may be repeated."
 )
 @pass_invocation
 def check(invocation: Invocation, *, name: str, origin: str, fixes: tuple[str, ...]) -> int:
-    """Look at how the bucket of NAME is set up: may browsers upload, what do lifecycle rules delete?
+    """Check the settings of NAME's bucket: may browsers upload, what do lifecycle rules delete?
 
-    Exit code 1 says that something was found.
+    The exit code is 1 if there is something to fix.
     """
     settings = invocation.services.place_settings
     for finding in fixes:
         settings.fix(invocation.actor, name, finding, origin)
-        invocation.out.note(f"Mended: {finding}.")
+        invocation.out.note(f"Fixed: {finding}.")
     found = settings.findings(invocation.actor, name, origin)
     invocation.out.document({"name": name, "findings": found})
     for each in found:
@@ -96,7 +96,7 @@ def check(invocation: Invocation, *, name: str, origin: str, fixes: tuple[str, .
 
 
 def _counted(info: BackendInfo, began: float) -> bool:
-    """Whether the count that was asked for has ended, well or not."""
+    """Whether the requested count has ended, successfully or not."""
     status = info.status
     if (status.counted_at or 0.0) >= began:
         return True

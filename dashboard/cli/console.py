@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dashboard.cli import values
-from dashboard.cli.frame import Command, Invocation, pass_invocation
+from dashboard.cli.invocation import Command, Invocation, pass_invocation
 from dashboard.settings import Overrides
 
 
@@ -14,14 +14,14 @@ from dashboard.settings import Overrides
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="The port; 0 takes a free one. Default: STOWAGE_PORT, else 8080.",
+    help="The port; 0 picks a free one. Default: STOWAGE_PORT, else 8080.",
 )
 @pass_invocation
 def run(invocation: Invocation, host: str | None, port: int | None) -> None:
     """Serve the console and run its background work.
 
-    Makes the instance folder, the databases and the key where they are missing. The first start prints
-    a one-time setup code. Ends cleanly on Ctrl-C and SIGTERM; unfinished work goes on at the next start.
+    Creates the instance folder, the databases and the key if they do not exist. The first start prints
+    a one-time setup code. Stops cleanly on Ctrl-C and SIGTERM; unfinished work resumes at the next start.
     """
     given = Overrides()
     if host is not None:
@@ -38,15 +38,15 @@ def run(invocation: Invocation, host: str | None, port: int | None) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @pass_invocation
 def setup(invocation: Invocation, username: str, password_stdin: bool) -> None:
-    """Make the first administrator and the backend “local-disk”, and print the recovery key.
+    """Create the first administrator and the backend “local-disk”, and print the recovery key.
 
-    Works once; the console's setup page is gone afterwards.
+    Works only once; afterwards the console's setup page no longer exists.
     """
-    password = values.password(password_stdin)
+    password = values.read_password(password_stdin)
     key = invocation.services.setup.complete(None, username, password, actor=invocation.actor)
     out = invocation.out
     out.document({"username": username, "key_id": key.key_id, "recovery_key": key.text})
     if not out.as_json:
         out.say(f"Recovery key: {key.text}")
-        out.note("Keep it somewhere else: without it and without the key file, stored secrets are lost.")
-        out.note(f"“{username}” is the administrator. Start the console with: stowage run")
+        out.note("Keep it somewhere else: without it and the key file, stored secrets are lost.")
+        out.note(f"“{username}” is now an administrator. Start the console with: stowage run")

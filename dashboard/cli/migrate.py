@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import following
-from dashboard.cli.frame import WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirmed, require_person
+from dashboard.cli import follow
+from dashboard.cli.invocation import WITH_ERRORS, Command, Invocation, pass_invocation
+from dashboard.cli.values import YES, confirm, require_terminal
 from dashboard.migration.types import OnConflict, Progress, Spec, State, Verify
 
 DEFAULT = Spec()
@@ -16,31 +16,31 @@ DEFAULT = Spec()
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option("--prefix", default="", help="Only keys that begin with this text.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only keys that match; repeat for more.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Not the keys that match; repeat for more.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only keys that match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Except keys that match; may be repeated.")
 @click.option(
     "--on-conflict",
     type=click.Choice([choice.value for choice in OnConflict]),
     default=DEFAULT.on_conflict.value,
     show_default=True,
-    help="What to do with an object that is at the destination already.",
+    help="What to do if an object already exists at the destination.",
 )
 @click.option(
     "--verify",
     type=click.Choice([choice.value for choice in Verify]),
     default=DEFAULT.verify.value,
     show_default=True,
-    help="How a copy is proven.",
+    help="How copies are verified.",
 )
-@click.option("--delete-source", is_flag=True, help="Delete each object from SRC once its copy is proven.")
+@click.option("--delete-source", is_flag=True, help="Delete each object from SRC once its copy is verified.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=DEFAULT.workers,
     show_default=True,
-    help="Objects copied at the same time.",
+    help="Number of objects copied in parallel.",
 )
-@click.option("--dry-run", is_flag=True, help="Only find out what would happen; copy nothing.")
+@click.option("--dry-run", is_flag=True, help="Only show what would happen; copy nothing.")
 @YES
 @pass_invocation
 def migrate(
@@ -58,15 +58,15 @@ def migrate(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Copy objects from the backend SRC to the backend DST, with a ledger of every object.
+    """Copy objects from the backend SRC to the backend DST, recording every object in a ledger.
 
-    Shows what was found and asks before anything is copied; --yes copies as soon as that is found. A running
-    console does the work and this command watches; without one it works by itself. Ctrl-C pauses.
-    In globs, * stays within one folder and ** crosses them.
+    Shows the plan and asks before anything is copied; --yes copies without asking. If a console is running,
+    it does the work and this command watches; otherwise this command does the work. Ctrl-C pauses.
+    In globs, * matches within a folder and ** across folders.
     """
     at_once = yes or dry_run
     if not at_once:
-        require_person()
+        require_terminal()
     spec = Spec(
         prefix=prefix,
         include=include,
@@ -80,7 +80,7 @@ def migrate(
     migrations = invocation.services.migrations
     number = migrations.create(invocation.actor, source, destination, spec, approve=at_once)
     invocation.out.note(f"Migration {number}: {source} to {destination}")
-    progress = following.follow(invocation, number)
+    progress = follow.follow(invocation, number)
     if progress.state is State.READY:
         if not _agreed(invocation, progress):
             migrations.cancel(invocation.actor, number)
@@ -88,17 +88,17 @@ def migrate(
             invocation.out.document(migrations.progress(number).as_dict())
             return WITH_ERRORS
         migrations.approve(invocation.actor, number)
-        progress = following.follow(invocation, number)
+        progress = follow.follow(invocation, number)
     if dry_run and not invocation.out.as_json:
-        invocation.out.fields(following.plan(progress))
-    return following.conclude(invocation, progress)
+        invocation.out.fields(follow.plan(progress))
+    return follow.print_result(invocation, progress)
 
 
 def _agreed(invocation: Invocation, progress: Progress) -> bool:
-    for name, value in following.plan(progress):
+    for name, value in follow.plan(progress):
         if value:
             invocation.out.note(f"{name:<10} {value}")
     try:
-        return confirmed("Begin?", yes=False)
+        return confirm("Start?", yes=False)
     except click.Abort:
         return False

@@ -1,4 +1,4 @@
-"""``stowage migrations``: what was migrated, what is under way, and steering it."""
+"""``stowage migrations``: list, inspect and control migrations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from dashboard.cli import following, wording
-from dashboard.cli.frame import DONE, Group, Invocation, pass_invocation
+from dashboard.cli import follow, formatting
+from dashboard.cli.invocation import DONE, Group, Invocation, pass_invocation
 from dashboard.cli.output import plain
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.types import LedgerRow
@@ -17,37 +17,39 @@ from dashboard.services.permissions import Actor
 
 ID = click.argument("number", metavar="ID", type=click.IntRange(1))
 DETACH = click.option(
-    "--detach", is_flag=True, help="Do not wait for the end; needs a running console to do the work."
+    "--detach", is_flag=True, help="Do not wait for the end; a running console must do the work."
 )
 
 
 @click.group(cls=Group)
 def migrations() -> None:
-    """Migrations: what was done, what is under way, and steering it."""
+    """List, inspect and control migrations."""
 
 
 @migrations.command("list")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many at most.")
-@click.option("--before", "before_id", type=click.IntRange(1), help="Only those older than this ID.")
+@click.option(
+    "--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="At most this many."
+)
+@click.option("--before", "before_id", type=click.IntRange(1), help="Only migrations older than this ID.")
 @pass_invocation
 def list_migrations(invocation: Invocation, limit: int, before_id: int | None) -> None:
     """List migrations, newest first."""
-    every = invocation.services.migrations.list(limit=limit, before_id=before_id)
-    invocation.out.document({"migrations": [one.as_dict() for one in every]})
+    found = invocation.services.migrations.list(limit=limit, before_id=before_id)
+    invocation.out.document({"migrations": [one.as_dict() for one in found]})
     invocation.out.table(
-        (">id", "source", "destination", "state", ">done", ">objects", ">failed", "begun"),
+        (">id", "source", "destination", "state", ">done", ">objects", ">failed", "started"),
         [
             (
                 str(one.id),
                 one.source,
                 one.destination,
-                following.state_in_words(one),
+                follow.state_in_words(one),
                 "" if one.spec.dry_run else f"{one.percent:.1f} %",
                 f"{one.counters.found:,}",
                 f"{one.counters.failed:,}",
-                wording.date(one.created_at),
+                formatting.date(one.created_at),
             )
-            for one in every
+            for one in found
         ],
     )
 
@@ -56,7 +58,7 @@ def list_migrations(invocation: Invocation, limit: int, before_id: int | None) -
 @ID
 @pass_invocation
 def show(invocation: Invocation, number: int) -> None:
-    """Show how the migration ID stands."""
+    """Show the migration ID."""
     service = invocation.services.migrations
     progress = service.progress(number)
     failures = service.failures(number)
@@ -64,32 +66,32 @@ def show(invocation: Invocation, number: int) -> None:
     invocation.out.document({**progress.as_dict(), "failures": failures, "command": command})
     invocation.out.fields(
         [
-            *following.totals(progress),
-            ("progress", "" if progress.state.final else following.line(progress)),
-            ("by", f"{progress.created_by}, {wording.date(progress.created_at)}"),
+            *follow.totals(progress),
+            ("progress", "" if progress.state.final else follow.line(progress)),
+            ("by", f"{progress.created_by}, {formatting.date(progress.created_at)}"),
             ("command", command),
         ]
     )
     for group in failures:
-        invocation.out.note(f"{wording.many(group.objects)} failed: {group.reason}")
+        invocation.out.note(f"{formatting.count_of(group.objects)} failed: {group.reason}")
     if progress.state.active and not invocation.services.runner.alive():
-        invocation.out.note(f"Nothing works on it now. Go on with: stowage migrations resume {number}")
+        invocation.out.note(f"Nothing is working on it. Resume it with: stowage migrations resume {number}")
 
 
 @migrations.command()
 @ID
 @pass_invocation
 def pause(invocation: Invocation, number: int) -> int:
-    """Stop soon, keeping everything."""
-    return _steer(invocation, number, invocation.services.migrations.pause)
+    """Pause the migration ID. Nothing is lost."""
+    return _control(invocation, number, invocation.services.migrations.pause)
 
 
 @migrations.command()
 @ID
 @pass_invocation
 def cancel(invocation: Invocation, number: int) -> int:
-    """Stop for good. What was copied stays; nothing half-written does."""
-    return _steer(invocation, number, invocation.services.migrations.cancel)
+    """Cancel the migration ID. Copied objects stay; incomplete ones are removed."""
+    return _control(invocation, number, invocation.services.migrations.cancel)
 
 
 @migrations.command()
@@ -97,10 +99,10 @@ def cancel(invocation: Invocation, number: int) -> int:
 @DETACH
 @pass_invocation
 def resume(invocation: Invocation, number: int, detach: bool) -> int:
-    """Go on where it stopped, and watch. Ctrl-C pauses again."""
+    """Resume the migration ID where it stopped, and watch it. Ctrl-C pauses it again."""
     _require_runner(invocation, detach)
     invocation.services.migrations.resume(invocation.actor, number)
-    return _followed(invocation, number, detach)
+    return _follow(invocation, number, detach)
 
 
 @migrations.command("retry-failed")
@@ -108,11 +110,11 @@ def resume(invocation: Invocation, number: int, detach: bool) -> int:
 @DETACH
 @pass_invocation
 def retry_failed(invocation: Invocation, number: int, detach: bool) -> int:
-    """Try the failed objects once more, and watch. Ctrl-C pauses."""
+    """Retry the failed objects of the migration ID, and watch. Ctrl-C pauses it."""
     _require_runner(invocation, detach)
     left = invocation.services.migrations.retry_failed(invocation.actor, number)
-    invocation.out.note(f"{wording.many(left)} to try again.")
-    return _followed(invocation, number, detach)
+    invocation.out.note(f"{formatting.count_of(left)} to retry.")
+    return _follow(invocation, number, detach)
 
 
 @migrations.command()
@@ -132,7 +134,7 @@ def report(invocation: Invocation, number: int, output: Path | None) -> None:
             click.echo(text, nl=False)
         return
     try:
-        # An existing file is kept until the new one is whole.
+        # An existing file is kept until the new one is complete.
         part = output.with_name(f"{output.name}.part")
         with part.open("w", encoding="utf-8", newline="") as file:
             file.writelines(lines)
@@ -149,7 +151,7 @@ def report(invocation: Invocation, number: int, output: Path | None) -> None:
 
 
 def _json_lines(invocation: Invocation, number: int) -> Iterator[str]:
-    """One document, page by page, so that millions of objects need no memory."""
+    """One JSON document, page by page, so that millions of objects need little memory."""
     service = invocation.services.migrations
     rows: tuple[LedgerRow, ...] = service.rows(number, limit=1000)
     yield f'{{"id": {number}, "objects": ['
@@ -162,25 +164,25 @@ def _json_lines(invocation: Invocation, number: int) -> Iterator[str]:
     yield "\n]}\n"
 
 
-def _steer(invocation: Invocation, number: int, wish: Callable[[Actor, int], None]) -> int:
-    wish(invocation.actor, number)
-    # Where a runner is at work it takes the wish within two seconds; "stopping" says so until then.
+def _control(invocation: Invocation, number: int, action: Callable[[Actor, int], None]) -> int:
+    action(invocation.actor, number)
+    # A running runner reacts within two seconds; until then the state is "stopping".
     progress = invocation.services.migrations.progress(number)
     invocation.out.document(progress.as_dict())
-    invocation.out.note(f"Migration {number}: {following.state_in_words(progress)}")
+    invocation.out.note(f"Migration {number}: {follow.state_in_words(progress)}")
     return DONE
 
 
 def _require_runner(invocation: Invocation, detach: bool) -> None:
     if detach and not invocation.services.runner.alive():
         raise click.UsageError(
-            "No console is running that could do the work: start one with “stowage run”, or omit --detach."
+            "No console is running to do the work: start one with “stowage run”, or omit --detach."
         )
 
 
-def _followed(invocation: Invocation, number: int, detach: bool) -> int:
+def _follow(invocation: Invocation, number: int, detach: bool) -> int:
     if detach:
         invocation.out.document(invocation.services.migrations.progress(number).as_dict())
-        invocation.out.note(f"Look at it with: stowage migrations show {number}")
+        invocation.out.note(f"See its progress with: stowage migrations show {number}")
         return DONE
-    return following.conclude(invocation, following.follow(invocation, number))
+    return follow.print_result(invocation, follow.follow(invocation, number))

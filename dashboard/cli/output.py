@@ -1,4 +1,4 @@
-"""Where a command's words go: tables or one JSON document on standard output, the rest beside it."""
+"""Output of commands: tables or one JSON document on standard output, notes on standard error."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from dashboard.services.one_line import printable
 if TYPE_CHECKING:
     from dashboard.errors import StowageError
 
-WIDEST = 10_000
-"""Columns assumed where nobody looks: a table in a file or a pipe is not to be cut."""
+UNLIMITED_WIDTH = 10_000
+"""Columns of a table that goes to a file or a pipe, where nothing may be cut off."""
 
 
 class Output:
-    """Prints for a person, or one JSON document for a program. Everything printed is made printable."""
+    """Prints text for people, or one JSON document for programs. Control characters are escaped."""
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
 
     def say(self, text: str = "") -> None:
-        """A line of the answer."""
+        """Print a line of the result."""
         click.echo(printable(text), err=self.as_json)
 
     def note(self, text: str) -> None:
-        """A line that is not the answer: what is being done, what to do next."""
+        """Print a line that is not part of the result: what is being done, what to do next."""
         click.echo(printable(text), err=True)
 
     def explain(self, text: str) -> None:
-        """Several lines of our own words, after an empty one."""
+        """Print several lines of explanation, after an empty one."""
         click.echo(err=True)
         for line in text.splitlines():
             self.note(line)
 
     def document(self, value: object) -> None:
-        """The answer for a program. Called once in a run; nothing is printed for a person."""
+        """Print the result as JSON. Called once per run; prints nothing without ``--json``."""
         if self.as_json:
             click.echo(json.dumps(plain(value), indent=2))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """The answer as a table for a person; columns whose name begins with ``>`` align right."""
+        """Print the result as a table; columns whose name begins with ``>`` are right-aligned."""
         if self.as_json:
             return
         from rich import box
@@ -54,16 +54,16 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        watched = sys.stdout.isatty()
-        table = Table(box=box.SIMPLE_HEAD if watched else None, pad_edge=False, show_edge=False)
+        is_terminal = sys.stdout.isatty()
+        table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, show_edge=False)
         for column in columns:
             table.add_column(column.removeprefix(">"), justify="right" if column[:1] == ">" else "left")
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
-        Console(width=None if watched else WIDEST, highlight=False).print(table)
+        Console(width=None if is_terminal else UNLIMITED_WIDTH, highlight=False).print(table)
 
     def fields(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """The answer as "name: value" lines for a person; empty values are left out."""
+        """Print the result as names and values; empty values are omitted."""
         if self.as_json:
             return
         shown = [(name, value) for name, value in pairs if value]
@@ -72,7 +72,7 @@ class Output:
             click.echo(f"{name:<{width}}  {printable(value)}")
 
     def fail(self, error: StowageError) -> None:
-        """The one sentence and the remedy, or the error's JSON document."""
+        """Print an error and its remedy, or its JSON document."""
         if self.as_json:
             self.document({"error": error.as_dict()})
         self.note(f"Error: {error.reason}")
@@ -81,7 +81,7 @@ class Output:
 
 
 def plain(value: object) -> Any:
-    """A value of the services as JSON knows it. A secret among it is a mistake and raises."""
+    """Convert a value to what JSON can hold. Raises ``TypeError`` for anything else, secrets included."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):
@@ -92,4 +92,4 @@ def plain(value: object) -> Any:
         return [plain(item) for item in value]
     if value is None or isinstance(value, str | int | float):
         return value
-    raise TypeError(f"{type(value).__name__} has no place in an answer")
+    raise TypeError(f"{type(value).__name__} cannot be converted to JSON")

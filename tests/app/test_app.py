@@ -10,7 +10,7 @@ from flask import Flask, request
 from sqlalchemy import select
 
 from dashboard.app import create_app, open_services, open_storage
-from dashboard.cli.frame import Program
+from dashboard.cli.invocation import Program
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND
 from dashboard.models.accounts import User

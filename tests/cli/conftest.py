@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from dashboard.app import open_services
 from dashboard.cli import stowage
-from dashboard.cli.frame import Program
+from dashboard.cli.invocation import Program
 from dashboard.serving import serve
 
 PASSWORD = "a long enough pass phrase"

@@ -154,7 +154,7 @@ def test_an_unreadable_folder_stops_nothing_else(
     lock.release()
     retried = console("migrations", "retry-failed", "1")
     assert retried.code == 0, retried.err
-    assert "1 object to try again" in retried.err
+    assert "1 object to retry" in retried.err
     assert contents(tmp_path / "other") == contents(files)
     assert "1 folder" not in console("backend", "count", "local-disk").err
 
@@ -290,7 +290,7 @@ def test_on_a_terminal_the_plan_is_shown_and_yes_begins(
 ) -> None:
     assert console("backend", "list").code == 0
     with terminal(instance, "migrate", "local-disk", "other") as screen:
-        screen.until(r"Begin\? \[y/N\]")
+        screen.until(r"Start\? \[y/N\]")
         assert re.search(r"copy +30 objects", screen.seen)
         screen.type("y\n")
         assert screen.end() == 0, screen.seen
@@ -300,7 +300,7 @@ def test_on_a_terminal_the_plan_is_shown_and_yes_begins(
 def test_on_a_terminal_no_copies_nothing(console: Cli, files: Path, instance: Path, tmp_path: Path) -> None:
     assert files.exists()
     with terminal(instance, "migrate", "local-disk", "other") as screen:
-        screen.until(r"Begin\? \[y/N\]")
+        screen.until(r"Start\? \[y/N\]")
         screen.type("n\n")
         assert screen.end() == 1
     assert contents(tmp_path / "other") == {}

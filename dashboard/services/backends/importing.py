@@ -24,7 +24,7 @@ class Imported:
         return tuple((self.used.get(name, ""), name, value) for name, value in values.items())
 
 
-def imported(environ: Mapping[str, str], name: str) -> Imported:
+def import_environment(environ: Mapping[str, str], name: str) -> Imported:
     """A draft called ``name``. Raises ``InvalidInput`` naming the variable. Nothing is saved."""
     found = described_by(environ)
     described = found.described

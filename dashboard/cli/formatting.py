@@ -1,4 +1,4 @@
-"""Numbers, sizes and times in words, as the pages say them too."""
+"""Numbers, sizes and times as text, the same as on the pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dashboard.services.backends import figures
 
-span = figures.span
+duration = figures.span
 
 
 def size(count: float | None) -> str:
@@ -15,8 +15,8 @@ def size(count: float | None) -> str:
     return "" if count is None else figures.size(count)
 
 
-def many(count: int | None, one: str = "object") -> str:
-    """A count with its noun, such as ``1,204 objects``; empty for None."""
+def count_of(count: int | None, one: str = "object") -> str:
+    """A number and its noun, such as ``1,204 objects``; empty for None."""
     if count is None:
         return ""
     return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
@@ -28,7 +28,7 @@ def between(low: float, high: float) -> str:
 
 
 def ago(moment: float | None) -> str:
-    """How long ago that was; "never" for None."""
+    """How long ago a time was; "never" for None."""
     if moment is None:
         return "never"
     seconds = max(0.0, time.time() - moment)
@@ -39,5 +39,5 @@ def ago(moment: float | None) -> str:
 
 
 def date(moment: float | None) -> str:
-    """A moment in UTC, to the second; empty for None."""
+    """A time in UTC, to the second; empty for None."""
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

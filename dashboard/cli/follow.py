@@ -1,4 +1,4 @@
-"""Following a migration on a terminal: a bar that tells the truth, Ctrl-C that pauses, words at the end."""
+"""Following a migration on a terminal: a progress bar, Ctrl-C to pause, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dashboard.cli import wording
-from dashboard.cli.frame import DONE, WITH_ERRORS, Invocation
+from dashboard.cli import formatting
+from dashboard.cli.invocation import DONE, WITH_ERRORS, Invocation
 from dashboard.cli.output import Output
 from dashboard.errors import StowageError
 from dashboard.migration.types import Outcome, Progress, State
@@ -20,19 +20,19 @@ from dashboard.services.one_line import printable
 if TYPE_CHECKING:
     from types import FrameType
 
-PLAIN_EVERY = 5.0
-"""Seconds between two lines where no terminal shows a bar."""
+LINE_SECONDS = 5.0
+"""Seconds between lines when standard error is not a terminal."""
 
 
 def follow(invocation: Invocation, migration_id: int) -> Progress:
-    """Watch a migration until it ends, pauses or waits for approval; it is run here while no console is.
+    """Watch a migration until it ends, pauses or waits for approval. Runs it here if no console is running.
 
-    The first Ctrl-C (or SIGTERM) pauses it and waits for that; the second quits at once, which loses
-    nothing: the ledger knows where it stood.
+    The first Ctrl-C (or SIGTERM) pauses it and waits until it has paused; the second exits at once, which
+    loses nothing, because the ledger has every result.
     """
     services = invocation.services
     interrupted = 0
-    asked = False
+    pause_requested = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         nonlocal interrupted
@@ -40,26 +40,26 @@ def follow(invocation: Invocation, migration_id: int) -> Progress:
         if interrupted > 1:
             _quit(migration_id)
 
-    def look(progress: Progress) -> None:
-        nonlocal asked
+    def show_and_pause(progress: Progress) -> None:
+        nonlocal pause_requested
         show(progress)
-        if interrupted and not asked:
-            asked = True
-            invocation.out.note("Pausing: objects in flight are finished first. Ctrl-C again quits at once.")
+        if interrupted and not pause_requested:
+            pause_requested = True
+            invocation.out.note("Pausing: objects in flight are finished first. Ctrl-C again exits at once.")
             _pause(invocation, migration_id)
 
     with _display(invocation.out) as show, _signals(interrupt):
-        return services.runner.run_job_until_final(migration_id, look)
+        return services.runner.run_job_until_final(migration_id, show_and_pause)
 
 
-def conclude(invocation: Invocation, progress: Progress) -> int:
-    """Print how it ended, and what to do next where there is something to do; the exit code."""
+def print_result(invocation: Invocation, progress: Progress) -> int:
+    """Print the result, and what to do next if anything; return the exit code."""
     out = invocation.out
     failures = invocation.services.migrations.failures(progress.id)
     out.document({**progress.as_dict(), "failures": failures})
     out.fields(totals(progress))
     for group in failures:
-        out.note(f"{wording.many(group.objects)} failed: {group.reason} For example: {group.example}")
+        out.note(f"{formatting.count_of(group.objects)} failed: {group.reason} For example: {group.example}")
         if group.remedy:
             out.note(f"  {group.remedy}")
     for line in _next_steps(progress):
@@ -69,7 +69,7 @@ def conclude(invocation: Invocation, progress: Progress) -> int:
 
 
 def totals(progress: Progress) -> list[tuple[str, str]]:
-    """What a migration found and did, as name and value."""
+    """The result of a migration, as names and values."""
     c = progress.counters
     return [
         ("migration", f"{progress.id}: {progress.source} to {progress.destination}"),
@@ -82,12 +82,12 @@ def totals(progress: Progress) -> list[tuple[str, str]]:
         ("skipped", _amount(c.skipped, c.skipped_bytes)),
         ("failed", _amount(c.failed, c.failed_bytes)),
         ("deleted", _amount(c.deleted, c.deleted_bytes)),
-        ("elapsed", wording.span(progress.elapsed)),
+        ("elapsed", formatting.duration(progress.elapsed)),
     ]
 
 
 def plan(progress: Progress) -> list[tuple[str, str]]:
-    """What was found and what will happen, as name and value."""
+    """The plan of a migration, as names and values."""
     c = progress.counters
     return [
         ("found", _amount(c.found, c.found_bytes, always=True)),
@@ -97,12 +97,12 @@ def plan(progress: Progress) -> list[tuple[str, str]]:
         ("keep both", _amount(c.to_keep_both, c.to_keep_both_bytes)),
         ("skip", _amount(c.skipped, c.skipped_bytes)),
         ("cannot", _amount(c.failed, c.failed_bytes)),
-        ("then", "delete from the source what is verified" if progress.spec.delete_source else ""),
+        ("then", "delete verified objects from the source" if progress.spec.delete_source else ""),
     ]
 
 
 def state_in_words(progress: Progress) -> str:
-    """Such as "finished with errors" or "pausing"."""
+    """The state in words, such as "finished with errors"."""
     if progress.stopping:
         return f"{progress.state.value}, stopping"
     words = {Outcome.CLEAN: "", Outcome.WITH_SKIPS: " with skips", Outcome.WITH_ERRORS: " with errors"}
@@ -111,51 +111,53 @@ def state_in_words(progress: Progress) -> str:
 
 
 def line(progress: Progress) -> str:
-    """How it stands, in one line."""
+    """The progress in one line."""
     c = progress.counters
     parts = [
-        f"{c.done:,} of {wording.many(c.found)}",
-        f"{wording.size(c.done_bytes)} of {wording.size(c.found_bytes)}",
+        f"{c.done:,} of {formatting.count_of(c.found)}",
+        f"{formatting.size(c.done_bytes)} of {formatting.size(c.found_bytes)}",
     ]
     if c.failed:
         parts.append(f"{c.failed:,} failed")
     if progress.rate_bytes or progress.rate_objects:
-        parts.append(f"{wording.size(progress.rate_bytes)}/s, {progress.rate_objects:,.0f} objects/s")
+        parts.append(f"{formatting.size(progress.rate_bytes)}/s, {progress.rate_objects:,.0f} objects/s")
     if progress.eta is not None:
-        parts.append(f"{wording.between(*progress.eta)} left")
+        parts.append(f"{formatting.between(*progress.eta)} left")
     if not c.listing_final:
         parts.append("still listing")
     return ", ".join(parts)
 
 
 def _amount(objects: int, size: int, *, always: bool = False) -> str:
-    return f"{wording.many(objects)}, {wording.size(size)}" if objects or always else ""
+    return f"{formatting.count_of(objects)}, {formatting.size(size)}" if objects or always else ""
 
 
 def _next_steps(progress: Progress) -> Iterator[str]:
     number = progress.id
     if progress.state is State.PAUSED:
-        yield f"Go on with: stowage migrations resume {number}"
+        yield f"Resume it with: stowage migrations resume {number}"
     elif progress.state is State.FAILED:
-        yield f"When that is mended, go on with: stowage migrations resume {number}"
+        yield f"Once that is fixed, resume it with: stowage migrations resume {number}"
     elif progress.counters.failed and not progress.spec.dry_run:
-        yield f"Try the failed objects again with: stowage migrations retry-failed {number}"
+        yield f"Retry the failed objects with: stowage migrations retry-failed {number}"
     if progress.counters.failed:
-        yield f"The whole list: stowage migrations report {number}"
+        yield f"List every object with: stowage migrations report {number}"
 
 
 def _pause(invocation: Invocation, migration_id: int) -> None:
     try:
         invocation.services.migrations.pause(invocation.actor, migration_id)
     except StowageError as error:
-        # It ended in the same moment, or is being cancelled: the next look says so.
+        # It has just ended, or is being cancelled: the next poll will show that.
         invocation.out.note(error.reason)
 
 
 def _quit(migration_id: int) -> None:
-    # Threads blocked in the network would keep a polite exit waiting for minutes.
+    # Threads blocked in network calls would delay a clean exit by minutes.
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    os.write(2, f"{show_cursor}\nStopped. Go on with: stowage migrations resume {migration_id}\n".encode())
+    os.write(
+        2, f"{show_cursor}\nStopped. Resume it with: stowage migrations resume {migration_id}\n".encode()
+    )
     os._exit(WITH_ERRORS)
 
 
@@ -201,17 +203,17 @@ def _display(out: Output) -> Iterator[Callable[[Progress], None]]:
 
 
 class _Lines:
-    """A line when the state changes, and every few seconds while there is something new to say."""
+    """Prints a line when the state changes, and every few seconds if there is any progress."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._said = ("", "")
+        self._last = ("", "")
         self._next = 0.0
 
     def show(self, progress: Progress) -> None:
         state, text = state_in_words(progress), line(progress)
         now = time.monotonic()
-        if state != self._said[0] or (text != self._said[1] and now >= self._next):
+        if state != self._last[0] or (text != self._last[1] and now >= self._next):
             self._out.note(f"{state}: {progress.percent:.1f} %, {text}")
-            self._said = (state, text)
-            self._next = now + PLAIN_EVERY
+            self._last = (state, text)
+            self._next = now + LINE_SECONDS

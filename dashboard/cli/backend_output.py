@@ -1,11 +1,11 @@
-"""How a backend, its test, its count and its comparison look on a terminal."""
+"""Backends and their connection tests as terminal output."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dashboard.cli import wording
-from dashboard.cli.frame import Invocation
+from dashboard.cli import formatting
+from dashboard.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from dashboard.services.backends.service import BackendInfo, Draft
@@ -15,19 +15,19 @@ MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
 def describe(info: BackendInfo) -> list[tuple[str, str]]:
-    """Everything worth knowing of a backend, as name and value."""
+    """The facts about a backend, as names and values."""
     status = info.status
     seen = status.badge.value
     if status.latency_ms is not None:
         seen += f", {status.latency_ms:.0f} ms"
     if status.checked_at is not None:
-        seen += f", as of {wording.ago(status.checked_at)}"
+        seen += f", as of {formatting.ago(status.checked_at)}"
     held = ""
     if status.objects is not None:
-        held = f"{wording.many(status.objects)}, {wording.size(status.bytes)}"
-        held += f", as of {wording.ago(status.counted_at)}"
+        held = f"{formatting.count_of(status.objects)}, {formatting.size(status.bytes)}"
+        held += f", as of {formatting.ago(status.counted_at)}"
         if status.unreadable_folders:
-            held += f"; {wording.many(status.unreadable_folders, 'folder')} could not be read"
+            held += f"; {formatting.count_of(status.unreadable_folders, 'folder')} could not be read"
     return [
         ("name", info.name),
         ("provider", info.preset_label),
@@ -44,9 +44,9 @@ def describe(info: BackendInfo) -> list[tuple[str, str]]:
 
 
 def run_test(invocation: Invocation, subject: str | Draft, *, only_failure: bool = False) -> bool:
-    """Probe a backend or a draft, a line for each step as it ends; whether everything passed.
+    """Test a backend or a draft, printing a line per step. Returns whether every step passed.
 
-    The JSON document is left to the caller when ``only_failure`` is set and everything passed.
+    With ``only_failure`` the JSON document is printed only if a step failed.
     """
     out = invocation.out
     ended: dict[str, Step] = {}
@@ -63,7 +63,7 @@ def run_test(invocation: Invocation, subject: str | Draft, *, only_failure: bool
         out.document(_document(ended, passed))
     can_create = any(step.can_create_bucket for step in ended.values())
     if can_create and isinstance(subject, str):
-        out.note(f"Make it with: stowage backend test {subject} --create-bucket")
+        out.note(f"Create it with: stowage backend test {subject} --create-bucket")
     return passed
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: ``--json``, the way errors and exit codes come out, and the services."""
+"""What all commands share: ``--json``, error messages and exit codes, and access to the services."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Program:
 
 
 class Invocation:
-    """One run of the command: where it prints, who acts, and the services, opened on first use."""
+    """One run of the command: its output, its actor and its services, which open on first use."""
 
     def __init__(self, program: Program, *, as_json: bool = False) -> None:
         self.program = program
@@ -57,17 +57,17 @@ class Invocation:
         from dashboard.services import logs
 
         settings = self.settings()
-        # What the console notes in passing would only be noise between a command's own lines.
+        # Informational messages of the services would only be noise between a command's own lines.
         logs.configure("warning" if settings.log_level == "info" else settings.log_level)
         return self.program.open_services(settings)
 
     @cached_property
     def actor(self) -> Actor:
-        """Whoever can read the key file may do everything: an administrator under the system's name."""
+        """An administrator with the system's user name, because who can read the key file can do anything."""
         return Actor(name=_system_user(), role=Role.ADMIN, via="cli")
 
     def close(self) -> None:
-        """Free databases and connections, if they were opened."""
+        """Close databases and connections, if they were opened."""
         if "services" in self.__dict__:
             self.services.close()
 
@@ -98,22 +98,22 @@ class Group(click.Group):
     command_class = Command
 
 
-class Frame(Group):
-    """The outermost group: turns whatever happens into sentences and exit codes."""
+class MainGroup(Group):
+    """The top-level group: turns every error into a message and an exit code."""
 
     group_class = Group
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run ``sys.argv`` (or ``args``) on the ``Program`` given as ``obj``, and exit."""
         arguments = list(sys.argv[1:] if args is None else args)
-        # Errors in the arguments themselves arise before the option has been read.
+        # Errors in the arguments are raised before --json has been parsed.
         invocation = Invocation(extra.pop("obj"), as_json="--json" in arguments)
         extra |= {"prog_name": "stowage", "standalone_mode": False, "obj": invocation}
-        sys.exit(_settled(invocation, partial(super().main, arguments, *rest, **extra)))
+        sys.exit(_run(invocation, partial(super().main, arguments, *rest, **extra)))
 
 
-def _settled(invocation: Invocation, run: Callable[[], Any]) -> int:
-    """The exit code of a run, its error told to the person or the program that asked."""
+def _run(invocation: Invocation, run: Callable[[], Any]) -> int:
+    """Run a command, report its error if it fails, and return the exit code."""
     try:
         try:
             result = run()
@@ -121,37 +121,37 @@ def _settled(invocation: Invocation, run: Callable[[], Any]) -> int:
         finally:
             invocation.close()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last error handler
-        return _told(invocation, error)
+        return _report(invocation, error)
     return result if isinstance(result, int) else DONE
 
 
-def _told(invocation: Invocation, error: BaseException) -> int:
+def _report(invocation: Invocation, error: BaseException) -> int:
     out = invocation.out
     match error:
         case click.ClickException():
-            return _wrong_use(error, out)
+            return _report_usage_error(error, out)
         case SettingsError():
             out.fail(InvalidInput("settings", str(error)))
             return WRONG_USE
         case StowageError():
             out.fail(error)
-            code = _code_of(error)
+            code = _exit_code(error)
         case click.Abort() | KeyboardInterrupt():
             out.fail(StowageError(Kind.CONFLICT, "Stopped.", operation="interrupt", retryable=True))
             code = WITH_ERRORS
         case BrokenPipeError():
-            # Whoever read our output has gone; what is buffered must not be complained about at exit.
+            # The reader of our output has exited; Python must not complain about unwritten output.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return WITH_ERRORS
         case _:
-            out.fail(_unforeseen(error))
+            out.fail(_internal_error(error))
             code = WITH_ERRORS
     if invocation.debug:
-        _explain(error)
+        _print_traceback(error)
     return code
 
 
-def _wrong_use(error: click.ClickException, out: Output) -> int:
+def _report_usage_error(error: click.ClickException, out: Output) -> int:
     if not out.as_json:
         error.show()
         return error.exit_code
@@ -169,10 +169,10 @@ def _wrong_use(error: click.ClickException, out: Output) -> int:
     return error.exit_code
 
 
-def _code_of(error: StowageError) -> int:
-    """Wrong use is what the person can mend in the command line itself: bad values, unknown names.
+def _exit_code(error: StowageError) -> int:
+    """A usage error is one that can be fixed on the command line itself: a bad value, an unknown name.
 
-    A bucket or an object that is missing has the same kind but comes from a driver.
+    A missing bucket or object has the same kind, but comes from a driver.
     """
     from dashboard.storage.errors import StorageError
 
@@ -181,19 +181,19 @@ def _code_of(error: StowageError) -> int:
     return WRONG_USE if error.kind in (Kind.INVALID, Kind.NOT_FOUND) else WITH_ERRORS
 
 
-def _unforeseen(error: BaseException) -> StowageError:
-    # Its message may hold anything, a secret included; the type says enough to look further.
+def _internal_error(error: BaseException) -> StowageError:
+    # Its message may hold anything, even a secret; its type is enough to start looking.
     return StowageError(
         Kind.INTERNAL,
         f"Something went wrong inside Stowage ({type(error).__name__}).",
         operation="command",
-        remedy="Run it again with STOWAGE_DEBUG=1 to see where, and report that.",
+        remedy="Run it again with STOWAGE_DEBUG=1 to see where, and report the output.",
         retryable=False,
     )
 
 
-def _explain(error: BaseException) -> None:
-    """Where each exception of the chain arose. No values, and no vendor's message."""
+def _print_traceback(error: BaseException) -> None:
+    """Print where each exception of the chain was raised, without values or vendors' messages."""
     link: BaseException | None = error
     while link is not None:
         text = link.reason if isinstance(link, StowageError) else "(message withheld)"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dashboard.cli import wording
+from dashboard.cli import formatting
 from dashboard.cli.output import plain
 from dashboard.services.one_line import printable, without_controls
 from dashboard.storage.types import Secret
@@ -20,7 +20,7 @@ from dashboard.storage.types import Secret
     ],
 )
 def test_sizes(count: float | None, text: str) -> None:
-    assert wording.size(count) == text
+    assert formatting.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_sizes(count: float | None, text: str) -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert wording.span(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -43,21 +43,21 @@ def test_durations(seconds: float, text: str) -> None:
     [(1200, 1560, "20 to 26 min"), (50, 120, "50 s to 2 min"), (5, 5.2, "5 s"), (0, 0, "1 s")],
 )
 def test_ranges_are_coarse(low: float, high: float, text: str) -> None:
-    assert wording.between(low, high) == text
+    assert formatting.between(low, high) == text
 
 
 def test_moments() -> None:
-    assert wording.ago(None) == "never"
-    assert wording.ago(time.time() - 3) == "just now"
-    assert wording.ago(time.time() - 600) == "10 min ago"
-    assert wording.date(0.0) == "1970-01-01 00:00:00 UTC"
-    assert wording.date(None) == ""
+    assert formatting.ago(None) == "never"
+    assert formatting.ago(time.time() - 3) == "just now"
+    assert formatting.ago(time.time() - 600) == "10 min ago"
+    assert formatting.date(0.0) == "1970-01-01 00:00:00 UTC"
+    assert formatting.date(None) == ""
 
 
 def test_counts() -> None:
-    assert wording.many(1) == "1 object"
-    assert wording.many(1204) == "1,204 objects"
-    assert wording.many(None) == ""
+    assert formatting.count_of(1) == "1 object"
+    assert formatting.count_of(1204) == "1,204 objects"
+    assert formatting.count_of(None) == ""
 
 
 @pytest.mark.parametrize(

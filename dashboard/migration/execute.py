@@ -15,9 +15,9 @@ from itertools import count
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.ledger import Claimed, Failure, Ledger, Settled
+from dashboard.migration.ledger import Claimed, Done, Failure, Ledger, Settled
 from dashboard.migration.pace import FATAL, HOPELESS_KINDS, Breaker, Pace, attempts_for, delay
-from dashboard.migration.pool import Done, Dropped, Failed, Pool, Result, Task
+from dashboard.migration.pool import Dropped, Failed, Pool, Result, Task
 from dashboard.migration.reasons import CHANGED
 from dashboard.migration.types import InFlight, ObjectState
 from dashboard.storage.copying import MEMORY
@@ -138,7 +138,7 @@ class Execution:
         for task in [*self._small, *self._large, *self._changed, *(entry[2] for entry in self._again)]:
             self._hand_back(task)
         for doubtful in self._doubtful:
-            self._add(replace(doubtful, state=ObjectState.PENDING, why=None, size=doubtful.listed))
+            self._add(replace(doubtful, done=_handed_back(doubtful.row)))
         self._doubtful.clear()
         self._flush()
         return stragglers
@@ -146,8 +146,7 @@ class Execution:
     def _hand_back(self, task: Task, *, interrupted: bool = False) -> None:
         # A failed attempt may have reached the destination all the same: its answer was lost, not it.
         tried = task.row.interrupted or task.attempts > task.row.attempts
-        back = self._settle(task, ObjectState.PENDING, task.row.size)
-        self._add(replace(back, interrupted=interrupted or tried))
+        self._add(self._settle(task, _handed_back(task.row), interrupted=interrupted or tried))
 
     # ---- results
 
@@ -156,7 +155,7 @@ class Execution:
             case Done():
                 self._breaker.succeeded()
                 self._admit_failures()
-                self._add(self._done(task, result))
+                self._add(self._settle(task, result))
             case Dropped():
                 self._hand_back(task)
             case Failed():
@@ -205,9 +204,9 @@ class Execution:
     def _failed_for_good(self, task: Task, result: Failed) -> None:
         why = CHANGED if result.kind is Kind.CHANGED else result.why
         base = result.wrote or Done(ObjectState.FAILED, task.row.size)
-        settled = self._done(task, replace(base, state=ObjectState.FAILED, why=why))
+        done = replace(base, state=ObjectState.FAILED, why=why)
         # An answer may have been lost and not the write: who tries again must know.
-        settled = replace(settled, interrupted=bool(task.sent))
+        settled = self._settle(task, done, interrupted=bool(task.sent))
         if result.kind not in HOPELESS_KINDS:
             self._add(settled)
             return
@@ -223,32 +222,9 @@ class Execution:
             self._add(result)
         self._doubtful.clear()
 
-    def _done(self, task: Task, done: Done) -> Settled:
-        return replace(
-            self._settle(task, done.state, done.size),
-            why=done.why,
-            destination_key=done.destination_key,
-            source_checksum=done.source_checksum,
-            destination_checksum=done.destination_checksum,
-            source_version=done.source_version,
-            destination_etag=done.destination_etag,
-        )
-
-    def _settle(self, task: Task, state: ObjectState, size: int) -> Settled:
-        row = task.row
-        return Settled(
-            row.id,
-            row.key,
-            row.size,
-            state,
-            size,
-            # Handing a row back leaves its attempts: the next run begins with full patience.
-            row.attempts
-            if state is ObjectState.PENDING
-            else task.attempts + (state is not ObjectState.FAILED),
-            self._clock(),
-            destination_key=row.destination_key,
-        )
+    def _settle(self, task: Task, done: Done, *, interrupted: bool = False) -> Settled:
+        attempts = task.attempts + (done.state is not ObjectState.FAILED)
+        return Settled(task.row, done, attempts, self._clock(), interrupted)
 
     def _add(self, result: Settled) -> None:
         if not self._settled:
@@ -320,6 +296,10 @@ class Execution:
             if queue and (not self._out or self._out_bytes + _weight(queue[0].row) <= MEMORY):
                 return queue.popleft()
         return None
+
+
+def _handed_back(row: Claimed) -> Done:
+    return Done(ObjectState.PENDING, row.size)
 
 
 def _weight(row: Claimed) -> int:

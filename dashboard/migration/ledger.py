@@ -112,25 +112,29 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The result of one claimed row. ``size`` is what was really moved, ``listed`` what was planned.
+class Done:
+    """What came of an object. ``size`` is what was really moved, in bytes; ``why`` is set for skipped and
+    failed ones. ``PENDING`` hands it back, and nothing else of it is recorded."""
 
-    ``PENDING`` hands the row back; ``interrupted`` then says that bytes may have been written.
-    """
-
-    id: int
-    key: str
-    listed: int
     state: ObjectState
     size: int
-    attempts: int
-    at: float
     why: Failure | None = None
     destination_key: str = ""
     source_checksum: str = ""
     destination_checksum: str = ""
     source_version: str = ""
     destination_etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The result of one claimed row. ``at``: when, in seconds since the epoch. ``interrupted``: an attempt
+    that did not come to its end may have written bytes."""
+
+    row: Claimed
+    done: Done
+    attempts: int
+    at: float
     interrupted: bool = False
 
 

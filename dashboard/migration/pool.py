@@ -11,29 +11,14 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from dashboard.errors import Kind
-from dashboard.migration.ledger import Claimed, Failure
+from dashboard.migration.ledger import Claimed, Done, Failure
 from dashboard.migration.reasons import UNEXPECTED
-from dashboard.migration.types import ObjectState
 from dashboard.storage.driver import SMALL
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """An object that needs no more work: copied, verified or skipped (then with ``why``)."""
-
-    state: ObjectState
-    size: int
-    why: Failure | None = None
-    destination_key: str = ""
-    source_checksum: str = ""
-    destination_checksum: str = ""
-    source_version: str = ""
-    destination_etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,30 +181,31 @@ class MemoryLedger:
         """See ``Ledger.settle``."""
         with self._store.lock:
             store = self._check()
-            if any(store.rows[r.id].shown.state is not ObjectState.IN_FLIGHT for r in results):
+            if any(store.rows[r.row.id].shown.state is not ObjectState.IN_FLIGHT for r in results):
                 raise FencedOut
             for r in results:
-                add_up(store.counts, state_delta(ObjectState.IN_FLIGHT, r.state, r.listed, r.size))
-                row = store.rows[r.id]
+                done, key = r.done, r.row.key
+                add_up(store.counts, state_delta(ObjectState.IN_FLIGHT, done.state, r.row.size, done.size))
+                row = store.rows[r.row.id]
                 row.interrupted = int(r.interrupted)
-                if r.state is ObjectState.PENDING:
-                    row.shown = replace(row.shown, state=r.state)
+                if done.state is ObjectState.PENDING:
+                    row.shown = replace(row.shown, state=done.state)
                     continue
-                why = r.why or Failure("", "")
-                if r.destination_key not in ("", r.key):
-                    store.own_keys[r.destination_key] = r.id
-                row.source_version, row.destination_etag = r.source_version, r.destination_etag
+                why = done.why or Failure("", "")
+                if done.destination_key not in ("", key):
+                    store.own_keys[done.destination_key] = r.row.id
+                row.source_version, row.destination_etag = done.source_version, done.destination_etag
                 row.shown = replace(
                     row.shown,
-                    size=r.size,
-                    state=r.state,
+                    size=done.size,
+                    state=done.state,
                     attempts=r.attempts,
                     kind=why.kind,
                     reason=why.reason,
                     remedy=why.remedy,
-                    destination_key="" if r.destination_key == r.key else r.destination_key,
-                    source_checksum=r.source_checksum,
-                    destination_checksum=r.destination_checksum,
+                    destination_key="" if done.destination_key == key else done.destination_key,
+                    source_checksum=done.source_checksum,
+                    destination_checksum=done.destination_checksum,
                     finished_at=r.at,
                 )
 

@@ -307,15 +307,17 @@ class SqlLedger:
             return
         delta: dict[str, int] = {}
         for r in results:
-            add_up(delta, state_delta(ObjectState.IN_FLIGHT, r.state, r.listed, r.size))
+            add_up(delta, state_delta(ObjectState.IN_FLIGHT, r.done.state, r.row.size, r.done.size))
         with self._write(delta) as connection:
-            back = [hand_back_values(r) for r in results if r.state is ObjectState.PENDING]
-            done = [settle_values(r) for r in results if r.state is not ObjectState.PENDING]
+            back = [hand_back_values(r) for r in results if r.done.state is ObjectState.PENDING]
+            done = [settle_values(r) for r in results if r.done.state is not ObjectState.PENDING]
             for statement, parameters in ((HAND_BACK, back), (SETTLE, done)):
                 # An empty list would run the statement once, without parameters.
                 if parameters and connection.execute(statement, parameters).rowcount != len(parameters):
                     raise FencedOut
-            failed = [(r.key, r.why) for r in results if r.state is ObjectState.FAILED and r.why]
+            failed = [
+                (r.row.key, r.done.why) for r in results if r.done.state is ObjectState.FAILED and r.done.why
+            ]
             count_failures(connection, self._id, failed)
 
     # ---- closing

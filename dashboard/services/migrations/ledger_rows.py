@@ -116,18 +116,19 @@ def entry_values(entry: Entry) -> dict[str, Any]:
 
 def settle_values(result: Settled) -> dict[str, Any]:
     """Parameters of ``SETTLE``."""
+    row, done = result.row, result.done
     return {
-        "b_id": result.id,
-        "size": result.size,
-        "state": result.state.value,
+        "b_id": row.id,
+        "size": done.size,
+        "state": done.state.value,
         "attempts": result.attempts,
         "interrupted": int(result.interrupted),
-        **_why_values(result.why),
-        "destination_key": "" if result.destination_key == result.key else result.destination_key,
-        "source_checksum": result.source_checksum,
-        "destination_checksum": result.destination_checksum,
-        "source_version": result.source_version,
-        "destination_etag": result.destination_etag,
+        **_why_values(done.why),
+        "destination_key": "" if done.destination_key == row.key else done.destination_key,
+        "source_checksum": done.source_checksum,
+        "destination_checksum": done.destination_checksum,
+        "source_version": done.source_version,
+        "destination_etag": done.destination_etag,
         "finished_at": result.at,
     }
 
@@ -153,7 +154,7 @@ def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
 
 def hand_back_values(result: Settled) -> dict[str, Any]:
     """Parameters of ``HAND_BACK``."""
-    return {"b_id": result.id, "interrupted": int(result.interrupted)}
+    return {"b_id": result.row.id, "interrupted": int(result.interrupted)}
 
 
 def verdict_values(verdict: Verdict) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from dashboard.migration.ledger import (
     Claimed,
+    Done,
     Failure,
     FencedOut,
     Finished,
@@ -52,11 +53,11 @@ def copies(*keys: str, size: int = 10) -> list[Planned]:
     return [Planned(key, size, Action.COPY, 1.5, "etag") for key in keys]
 
 
-def settled(row: Claimed, state: ObjectState, **more: object) -> Settled:
-    return replace(
-        Settled(row.id, row.key, row.size, state, row.size, 1, 100.0, source_version="v1"),
-        **more,  # type: ignore[arg-type]
-    )
+def settled(
+    row: Claimed, state: ObjectState, *, attempts: int = 1, interrupted: bool = False, **more: object
+) -> Settled:
+    done = Done(state, row.size, source_version="v1")
+    return Settled(row, replace(done, **more), attempts, 100.0, interrupted)  # type: ignore[arg-type]
 
 
 def verified(ledger: Ledger, *keys: str) -> list[Finished]:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import Job, JobKind
-from dashboard.migration.ledger import Failure, Planned, Settled
+from dashboard.migration.ledger import Done, Failure, Planned, Settled
 from dashboard.migration.types import (
     Action,
     LedgerRow,
@@ -378,16 +378,7 @@ def filled_ledger(console: Console, number: int) -> SqlLedger:
     why = Failure("denied", "It may not be read.", "Allow it.")
     ledger.settle(
         [
-            Settled(
-                row.id,
-                row.key,
-                row.size,
-                state,
-                row.size,
-                1,
-                2.0,
-                why=why if state is ObjectState.FAILED else None,
-            )
+            Settled(row, Done(state, row.size, why if state is ObjectState.FAILED else None), 1, 2.0)
             for row, state in zip(rows, states, strict=True)
         ]
     )

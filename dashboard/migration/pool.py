@@ -122,8 +122,8 @@ class Pool(Generic[T, R]):
             self._results.put((item, Dropped() if self._halt.is_set() else self._guarded(item)))
 
     def _guarded(self, item: T) -> R | Failed:
-        # The job boundary: a panic of the Rust client is a BaseException, and it must fail one object and
-        # not take a worker away. Its text may hold credentials, so only its type is logged.
+        # The job boundary: native code, cryptography's for one, panics with a BaseException, which must fail
+        # one object and not take a worker away. Its text may hold credentials, so only its type is logged.
         try:
             return self._work(item, self._halt.is_set)
         except BaseException as error:  # noqa: BLE001

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from dashboard.errors import Kind, StowageError
+
+
+class Row(NamedTuple):
+    """What a failure means, in a driver's table of errors. The table says what may stand in braces."""
+
+    kind: Kind
+    reason: str
+    remedy: str = ""
+    retryable: bool | None = None
+    """None where the kind decides."""
 
 
 class StorageError(StowageError):

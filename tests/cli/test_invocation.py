@@ -115,7 +115,7 @@ def test_help_loads_no_web_no_database_and_no_vendor() -> None:
         "sys.argv = ['stowage', '--help']\n"
         "try: m.main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'flask', 'sqlalchemy', 'boto3', 'obstore', 'rich', 'cryptography'} & set(sys.modules)\n"
+        "heavy = {'flask', 'sqlalchemy', 'boto3', 'rich', 'cryptography'} & set(sys.modules)\n"
         "print('heavy:', sorted(heavy))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from tests.migration.rehearsal import LARGE, DriverFault, Rehearsal, contents, l
 
 
 class PanicException(BaseException):
-    """What a Rust client raises when it panics."""
+    """What native code written in Rust raises when it panics."""
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_an_outage_without_end_fails_the_run_and_not_the_objects(
 
 
 @pytest.mark.parametrize("panic", [PanicException, KeyboardInterrupt, ValueError, RecursionError])
-def test_a_panic_of_a_client_fails_one_object_with_a_safe_sentence(
+def test_a_panic_of_native_code_fails_one_object_with_a_safe_sentence(
     rehearsal: Rehearsal, panic: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     rehearsal.fill(some_objects(20) | {"poison": b"x"})

@@ -20,12 +20,13 @@ from dashboard.storage.errors import (
     InvalidKey,
     NotFound,
     PlaceMissing,
+    Row,
     StorageError,
     Unsupported,
 )
 from dashboard.storage.net.answers import Foreign, Unreadable
 from dashboard.storage.net.ranges import PastEnd
-from dashboard.storage.net.troubles import CUT_SHORT, TROUBLES, Broken, Row
+from dashboard.storage.net.troubles import CUT_SHORT, TROUBLES, Broken
 
 
 @dataclass(frozen=True, slots=True)

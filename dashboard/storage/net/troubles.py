@@ -6,9 +6,9 @@ import errno
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from dashboard.errors import Kind
+from dashboard.storage.errors import Row
 
 
 class Broken(Exception):
@@ -17,16 +17,6 @@ class Broken(Exception):
     def __init__(self, trouble: str) -> None:
         super().__init__(trouble)
         self.trouble = trouble
-
-
-class Row(NamedTuple):
-    """What a failure is and what to do about it. Which words stand in braces: see ``ErrorTable.of``."""
-
-    kind: Kind
-    reason: str
-    remedy: str = ""
-    retryable: bool | None = None
-    """None where the kind decides."""
 
 
 _UNROUTABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})

@@ -194,7 +194,7 @@ def test_a_backend_is_opened_once_for_many_threads() -> None:
     assert len(made) == 1
 
 
-HEAVY = "flask sqlalchemy click botocore boto3 obstore azure requests paramiko cryptography urllib3 google"
+HEAVY = "flask sqlalchemy click botocore boto3 azure requests paramiko cryptography urllib3 google"
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -23,10 +23,11 @@ from dashboard.storage.errors import (
     InvalidKey,
     NotFound,
     PlaceMissing,
+    Row,
     StorageError,
 )
 from dashboard.storage.net.answers import Foreign, Unreadable
-from dashboard.storage.net.failures import ErrorTable, Failure, Row, Scene
+from dashboard.storage.net.failures import ErrorTable, Failure, Scene
 from dashboard.storage.net.ranges import PastEnd
 from dashboard.storage.net.troubles import TROUBLES, Broken, trouble_of
 

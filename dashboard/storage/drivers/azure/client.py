@@ -1,8 +1,5 @@
-"""One container of Azure's, in and out through its SDK, with failures in neutral words.
-
-Reads go through it and not through obstore, because only it tells the MD5 stored beside a blob, and
-writes, because only it hands over the MD5 the service computed.
-"""
+"""One container of Azure's through its SDK, which tells the MD5 stored beside a blob and the one that the
+service computed of a write."""
 
 from __future__ import annotations
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net import failures
 from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable, Failure, taken
-from dashboard.storage.net.troubles import Row
 
 
 @dataclass(frozen=True, slots=True)

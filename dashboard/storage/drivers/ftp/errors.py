@@ -5,11 +5,19 @@ from __future__ import annotations
 import ftplib
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.common.could_not import (
+    DISK_FULL,
+    NOT_ALLOWED,
+    QUOTA,
+    TOO_LARGE,
+    UNEXPLAINED,
+    UNSUPPORTED,
+    could_not,
+)
 from dashboard.storage.drivers.served.operations import says
-from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.errors import InvalidKey, Row, StorageError
 from dashboard.storage.paths import key_bytes
 
-_VERBS = {"write": "written", "look at": "looked at", "list": "listed", "delete": "deleted", "read": "read"}
 _DENIED = ("denied", "permission", "not allowed", "read-only", "privilege", "forbidden")
 _FULL_DISK = (
     "no space",
@@ -21,70 +29,42 @@ _FULL_DISK = (
     "writing to local file",
     "error during write to file",
 )
-_CROWDED = ("too many", "maximum", "limit", "no more connections")
-_FULL = "Free some space on the server, or raise the quota, then try again."
+_TOO_MANY = ("too many", "maximum", "limit", "no more connections")
 
-_Why = tuple[Kind, str, str, bool | None]
-
-_CODES: dict[int, _Why] = {
-    425: (
+_ROWS: dict[int, Row] = {
+    425: Row(
         Kind.UNREACHABLE,
         "the server could not open the connection for the data",
         "Look at the passive ports in the server's firewall.",
-        None,
     ),
-    426: (
+    426: Row(
         Kind.UNREACHABLE,
         "the connection for the data was cut",
         "Try again; if it goes on, look into the server's log.",
-        None,
     ),
-    450: (Kind.THROTTLED, "the server says that it is not available now", "Try again later.", None),
-    452: (Kind.FULL, "the server's disk is full", _FULL, None),
-    552: (Kind.FULL, "the quota on the server is used up", _FULL, None),
-    522: (
+    450: Row(Kind.THROTTLED, "the server says that it is not available now", "Try again later."),
+    452: DISK_FULL,
+    552: QUOTA,
+    522: Row(
         Kind.DENIED,
         "the server wants another encryption of the data connection",
         "Look into the server's settings for TLS.",
-        None,
     ),
-    530: (Kind.BAD_CREDENTIALS, "the server signed us off", "Test the connection.", None),
-    **dict.fromkeys(
-        (500, 501, 502, 504),
-        (Kind.UNSUPPORTED, "the server does not know how", "Ask whoever runs the server.", None),
-    ),
-    **dict.fromkeys(
-        (550, 551, 553),
-        (
-            Kind.DENIED,
-            "the server does not allow it",
-            "Give this user access to the folder and everything in it.",
-            None,
-        ),
-    ),
+    530: Row(Kind.BAD_CREDENTIALS, "the server signed us off", "Test the connection."),
+    **dict.fromkeys((500, 501, 502, 504), UNSUPPORTED),
+    **dict.fromkeys((550, 551, 553), NOT_ALLOWED),
 }
-# No code is kept for it: it is told from the server's words.
-_TOO_LARGE: _Why = (
-    Kind.TOO_LARGE,
-    "the server takes no file this large",
-    "Keep large files on another server.",
-    None,
-)
 # ProFTPD's words for a full disk.
-_FAILING: _Why = (
+_FAILING = Row(
     Kind.FULL,
     "the server's disk takes nothing more: it is full, or failing",
     "Free some space on the server; if there is enough, look into its log.",
-    None,
+)
+_CROWDED = Row(
+    Kind.THROTTLED, "the server takes no more connections", "Allow fewer connections under Advanced."
 )
 _BAD_NAME = ("prohibited file name", "file name not allowed", "invalid file name", "illegal file name")
 """Pure-FTPd, the words of RFC 959 itself, and others. Most servers call anything 553."""
-_UNKNOWN: _Why = (
-    Kind.DENIED,
-    "the server refused without saying why",
-    "Look into the server's log; it may be busy, or out of space.",
-    True,
-)
 
 
 def code_of(error: ftplib.Error) -> int:
@@ -103,36 +83,24 @@ def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError
     code, text, names = code_of(error), str(error), key_bytes(subject)
     if code == 553 and says(text, _BAD_NAME, names):
         return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
-    kind, why, remedy, retryable = _CODES.get(code, _UNKNOWN)
+    why = _ROWS.get(code, UNEXPLAINED)
     if says(text, ("quota",), names):
-        kind, why, remedy, retryable = _CODES[552]
+        why = QUOTA
     elif says(text, _FULL_DISK, names):
-        kind, why, remedy, retryable = _CODES[452]
+        why = DISK_FULL
     elif says(text, ("file too large",), names):
-        kind, why, remedy, retryable = _TOO_LARGE
+        why = TOO_LARGE
     elif operation == "write" and says(text, ("input/output error",), names):
-        kind, why, remedy, retryable = _FAILING
-    elif code == 421 or (code == 530 and says(text, _CROWDED, names)):
-        kind, why, remedy, retryable = (
-            Kind.THROTTLED,
-            "the server takes no more connections",
-            "Allow fewer connections under Advanced.",
-            None,
-        )
-    return StorageError(
-        kind,
-        f"“{subject}” could not be {_VERBS.get(operation, operation)}: {why}.",
-        operation=operation,
-        subject=subject,
-        remedy=remedy,
-        retryable=retryable,
-    )
+        why = _FAILING
+    elif code == 421 or (code == 530 and says(text, _TOO_MANY, names)):
+        why = _CROWDED
+    return could_not(operation, subject, why)
 
 
 def not_signed_in(error: ftplib.Error, user: str, host: str) -> StorageError:
     """Why the server did not let us in."""
     code, text = code_of(error), str(error).lower()
-    if code == 421 or any(word in text for word in _CROWDED):
+    if code == 421 or any(word in text for word in _TOO_MANY):
         kind, reason = Kind.THROTTLED, f"“{host}” takes no more connections for now."
         remedy = "Allow fewer connections under Advanced, or wait."
     elif "tls" in text or "ssl" in text or "secure" in text or "encrypt" in text:

@@ -1,7 +1,7 @@
 """Signed requests to Google Cloud Storage over our own connections, and what their answers mean.
 
-https://cloud.google.com/storage/docs/json_api/v1. Not obstore, which speaks the XML API: its answers invent a
-Cache-Control and tell no MD5 of a write. Not Google's SDK, which goes wherever a name or a redirect leads.
+https://cloud.google.com/storage/docs/json_api/v1. Not the XML API, whose answers invent a Cache-Control and
+tell no MD5 of a write. Not Google's SDK, which goes wherever a name or a redirect leads.
 """
 
 from __future__ import annotations

@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net import failures
 from dashboard.storage.net.failures import DAMAGED, ErrorTable, Failure
-from dashboard.storage.net.troubles import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.keys import plain
-from dashboard.storage.errors import OtherKey, StorageError, Unsupported
+from dashboard.storage.errors import OtherKey, Row, StorageError, Unsupported
 from dashboard.storage.net import failures
 from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable
-from dashboard.storage.net.troubles import Row
 
 
 @dataclass(frozen=True, slots=True)

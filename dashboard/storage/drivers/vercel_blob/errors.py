@@ -9,10 +9,9 @@ import re
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import Changed
+from dashboard.storage.errors import Changed, Row
 from dashboard.storage.net import failures
 from dashboard.storage.net.failures import REFUSED, ErrorTable, Failure, taken
-from dashboard.storage.net.troubles import Row
 
 
 @dataclass(frozen=True, slots=True)

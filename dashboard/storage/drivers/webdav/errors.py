@@ -6,9 +6,8 @@ Statuses: RFC 9110, RFC 4918 section 11.
 from __future__ import annotations
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net.failures import BAD_KEY, FAILED, SLOW_DOWN, ErrorTable, Failure, Scene
-from dashboard.storage.net.troubles import Row
 
 _VERBS = {
     "read": ("read", ""),

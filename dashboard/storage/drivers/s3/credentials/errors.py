@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.credentials.ways import OfMachine, OfRole, SignIn, Sts
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net.failures import SLOW_DOWN, ErrorTable, Failure, Scene
-from dashboard.storage.net.troubles import Row
 
 _ACCESS_KEY = "Or sign in with an access key."
 _TRY = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."

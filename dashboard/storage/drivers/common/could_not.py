@@ -1,0 +1,49 @@
+"""What drivers of files and folders say when something could not be done: a disk's, FTP's and SFTP's."""
+
+from __future__ import annotations
+
+from dashboard.errors import Kind
+from dashboard.storage.errors import Row, StorageError
+
+_VERBS = {
+    "write": "written",
+    "stat": "looked at",
+    "look at": "looked at",
+    "list": "listed",
+    "delete": "deleted",
+    "sweep": "swept",
+    "create bucket": "created",
+}
+
+# Reasons are the ends of sentences.
+QUOTA = Row(
+    Kind.FULL,
+    "the quota on the server is used up",
+    "Free some space on the server, or raise the quota, then try again.",
+)
+DISK_FULL = Row(Kind.FULL, "the server's disk is full", "Free some space on the server, then try again.")
+TOO_LARGE = Row(Kind.TOO_LARGE, "the server takes no file this large", "Keep large files on another server.")
+NOT_ALLOWED = Row(
+    Kind.DENIED,
+    "this user may not do that on the server",
+    "Give this user access to the folder and everything in it.",
+)
+UNSUPPORTED = Row(Kind.UNSUPPORTED, "the server does not know how", "Ask whoever runs the server.")
+UNEXPLAINED = Row(
+    Kind.DENIED,
+    "the server refused without saying why",
+    "Look into the server's log; it may be busy, or out of space.",
+    retryable=True,
+)
+
+
+def could_not(operation: str, subject: str, why: Row) -> StorageError:
+    """The error for an operation on ``subject``, whose kind, end of the sentence and remedy are ``why``."""
+    return StorageError(
+        why.kind,
+        f"“{subject}” could not be {_VERBS.get(operation, operation)}: {why.reason}.",
+        operation=operation,
+        subject=subject,
+        remedy=why.remedy,
+        retryable=why.retryable,
+    )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.storage.registry import BUILT_IN, PRESETS
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dashboard"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -55,6 +57,16 @@ VENDORS = {
     "argon2": {"services/people/passwords.py"},
     "waitress": {"web/server.py"},
 }
+
+
+NAMING_DRIVERS = {
+    "storage/registry.py": "the rows",
+    "services/people/setup.py": "the first backend is a folder beside the databases",
+    "storage/library/fakes.py": "a fake keeps its objects in memory",
+    "storage/library/environment.py": "what other programs call their backends, and mean by it",
+    "storage/library/environment_variables.py": "the same, as a table",
+}
+"""Outside the drivers, where a driver or a preset is named, and why."""
 
 
 def name_of(path: Path) -> str:
@@ -130,6 +142,18 @@ def test_each_file_named_for_a_vendors_sdk_imports_it_and_no_other_does() -> Non
                 if vendor in importing:
                     importing[vendor].add(name_of(path))
     assert importing == VENDORS
+
+
+def test_what_differs_from_driver_to_driver_is_asked_of_its_type() -> None:
+    names = {*BUILT_IN, *PRESETS}
+    found = set()
+    for path in MODULES:
+        constants = (n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Constant))
+        if not name_of(path).startswith("storage/drivers/") and any(n.value in names for n in constants):
+            found.add(name_of(path))
+    assert found == set(NAMING_DRIVERS)
+    for page in [*ROOT.glob("templates/**/*.html"), *ROOT.glob("static/*.js")]:
+        assert not re.search(rf"""['"]({"|".join(names)})['"]""", page.read_text("utf-8")), page
 
 
 def test_the_environment_is_read_in_settings_and_for_named_secrets_only() -> None:

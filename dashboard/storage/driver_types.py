@@ -12,7 +12,6 @@ from dashboard.storage.types import Secret
 Options = Mapping[str, str]
 Check = Callable[[Options, Preset, Sequence[str]], dict[str, str]]
 CheckSecrets = Callable[[Options, Mapping[str, Secret]], None]
-CheckEdit = Callable[[Options, Options], None]
 Factory = Callable[[Options, Mapping[str, Secret]], Driver]
 
 
@@ -68,11 +67,12 @@ class DriverType:
     location: Callable[[Options], Location] | None = None
     """Tells whether two backends are the same place, or one lies inside the other. Makes no network call.
     Without it only backends with the same options are one place, and ``prefix`` is the folder inside."""
-    check_edit: CheckEdit | None = None
-    """Called with the options before and after an edit; raises ``InvalidInput`` for a change after which what
-    is stored could no longer be read."""
-    uses_own_key: Callable[[Options], bool] | None = None
-    """Whether objects are encrypted with a key that the provider does not keep. Nothing of such a backend is
-    kept for a while where the provider could read it."""
+    own_key: tuple[str, str] | None = None
+    """An option and its choice by which objects are encrypted with a key that the provider does not keep. An
+    edit cannot take that choice back, and objects wait only where no provider can read them."""
     in_process: bool = False
     """Whether every process has objects of its own, which nobody else sees."""
+
+    def uses_own_key(self, options: Options) -> bool:
+        """Whether a backend with these stored options encrypts with a key that the provider does not keep."""
+        return self.own_key is not None and options.get(self.own_key[0]) == self.own_key[1]

@@ -248,7 +248,7 @@ def location(driver: str, options: Options) -> Location:
 def uses_own_key(driver: str, options: Options) -> bool:
     """Whether a saved backend's objects are encrypted with a key that its provider does not keep."""
     kind = DRIVERS.get(driver)
-    return kind is not None and _described(kind, kind.uses_own_key, options, default=False)
+    return kind is not None and kind.uses_own_key(options)
 
 
 def noun_of(driver: str) -> str:

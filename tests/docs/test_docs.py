@@ -103,7 +103,7 @@ def test_every_provider_is_named() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for preset in PRESETS.values():
         if preset.name not in ("s3", "local"):
-            assert preset.label.lower() in readme.lower()
+            assert preset.label.lower() in readme.lower(), f"the README does not name {preset.label}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

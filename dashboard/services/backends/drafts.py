@@ -11,6 +11,7 @@ from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
 from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.checks.wrappers import refuse_unreadable
+from dashboard.storage.driver_types import DriverType
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.recipients import differing, sent_nowhere
 from dashboard.storage.registry import find_preset
@@ -53,9 +54,7 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: 
     kept &= {option.name for option in known}
     if stored is not None:
         _refuse_another_key(stored, known, typed, open_secrets)
-        check_edit = registry.driver_type(stored.driver).check_edit
-        if check_edit is not None:
-            check_edit(stored.options, draft.options)
+        _refuse_without_own_key(registry.driver_type(stored.driver), stored.options, draft.options)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
@@ -103,6 +102,15 @@ def _refuse_another_key(
                 "not be read with a new one.",
                 remedy="Leave the field empty; for a new key add a new backend and migrate to it.",
             )
+
+
+def _refuse_without_own_key(kind: DriverType, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    if kind.own_key and kind.uses_own_key(before) and not kind.uses_own_key(after):
+        raise InvalidInput(
+            kind.own_key[0],
+            "What is encrypted with your own key could not be read without it.",
+            remedy="Add a new backend without this encryption and migrate to it.",
+        )
 
 
 def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], kept: frozenset[str]) -> None:

@@ -167,16 +167,6 @@ def uses_own_key(options: Mapping[str, str]) -> bool:
     return options.get(SSE) == OWN_KEY
 
 
-def refuse_without_own_key(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise ``InvalidInput`` for a change after which the customer's key would not be sent any more."""
-    if uses_own_key(before) and not uses_own_key(after):
-        raise InvalidInput(
-            SSE,
-            "What is encrypted with your own key could not be read without it.",
-            remedy="Add a new backend without SSE-C and migrate to it.",
-        )
-
-
 def _check_way_of_own_key(values: Mapping[str, str]) -> None:
     """The key itself is sent, so S3 demands TLS for it; here a private address will do.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
 from dashboard.storage.drivers.s3.options import (
+    OWN_KEY,
     S3_OPTIONS,
+    SSE,
     check_s3,
     check_s3_secrets,
-    refuse_without_own_key,
-    uses_own_key,
 )
 from dashboard.storage.options import Option, OptionType, Preset
 
@@ -224,6 +224,5 @@ S3 = DriverType(
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,
-    check_edit=refuse_without_own_key,
-    uses_own_key=uses_own_key,
+    own_key=(SSE, OWN_KEY),
 )

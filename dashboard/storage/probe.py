@@ -6,46 +6,19 @@ The canary object is removed whatever happens, as far as the backend lets us.
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal, Self
 
 from dashboard.errors import Kind
-from dashboard.storage.driver import (
-    Connects,
-    CreatesBuckets,
-    Driver,
-    OpensWithKey,
-    Purges,
-    RefusesWrites,
-    SecuresConnections,
-    ServesFolders,
-)
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import StorageError
 from dashboard.storage.net.bounded import Stopped, bounded
-from dashboard.storage.net.connecting import connect, resolve, shake_hands
-from dashboard.storage.places.name_rules import NameRules, learn
-from dashboard.storage.places.readable import list_readable
-from dashboard.storage.registry import noun_of
-from dashboard.storage.types import Entry
+from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.probe_steps import Probe, Skip, Stage
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
-
-CANARY = "stowage-probe-"
-"""How the key of the test object begins; random letters follow. Some servers do not list dotfiles."""
-
-NETWORK_SECONDS = 10.0
-"""Longest time for resolving, and for connecting with TLS (each try within has 5 s)."""
-CALL_SECONDS = 20.0
-"""Longest time for one step that talks to the storage."""
-NAMES_SECONDS = 15.0
-"""Longest time for the dozen of small objects with unusual names; beyond it the step is left out."""
-CLEANUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +37,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRun:
-    """A whole probe as it stands; grows by :meth:`with_step`. ``place``: what the place is called."""
+    """A whole probe as it stands; grows by :meth:`with_step`. ``noun``: what the driver calls what holds its
+    objects, such as bucket or folder."""
 
     steps: tuple[Step, ...]
-    place: str = "bucket"
+    noun: str = "bucket"
     finished: bool = False
     passed: bool = False
     can_create_bucket: bool = False
@@ -75,8 +49,8 @@ class ProbeRun:
     @classmethod
     def of(cls, driver: Driver) -> Self:
         """Every step this driver will be taken through, waiting."""
-        steps = tuple(Step(stage.name, stage.label) for stage in _Probe(driver).stages())
-        return cls(steps, noun_of(driver.name))
+        attempt = Probe(driver)
+        return cls(tuple(Step(stage.name, stage.label) for stage in attempt.stages()), attempt.noun)
 
     def with_step(self, step: Step) -> ProbeRun:
         """The run after this step's change."""
@@ -84,25 +58,11 @@ class ProbeRun:
         finished = all(each.state in ("passed", "failed", "skipped") for each in steps)
         return ProbeRun(
             steps=steps,
-            place=self.place,
+            noun=self.noun,
             finished=finished,
             passed=finished and all(each.state != "failed" for each in steps),
             can_create_bucket=any(each.can_create_bucket for each in steps),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    name: str
-    label: str
-    act: Callable[[], str]
-    seconds: float
-    fatal: bool
-    """Whether nothing after it makes sense once it failed."""
-
-
-class _Skip(Exception):
-    """This step has nothing to do; its argument says why."""
 
 
 def probe(
@@ -118,7 +78,7 @@ def probe(
     what the backend does. Closing the iterator early cleans up too. ``learnt`` is told what the place does
     with names, once that was seen.
     """
-    attempt = _Probe(driver, learnt)
+    attempt = Probe(driver, learnt)
     obstacle = ""
     try:
         for stage in attempt.stages():
@@ -134,11 +94,11 @@ def probe(
         attempt.clean_up()
 
 
-def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
+def _take(stage: Stage, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
     """The ended step, and why the rest cannot go on, if it cannot."""
     try:
         return replace(step, state="passed", message=bounded(stage.act, stage.seconds, stop)), ""
-    except _Skip as skip:
+    except Skip as skip:
         return replace(step, state="skipped", message=str(skip)), ""
     except Stopped:
         return replace(step, state="skipped", message="The test was stopped."), "The test was stopped."
@@ -152,239 +112,3 @@ def _take(stage: _Stage, step: Step, attempt: _Probe, stop: Callable[[], bool]) 
         )
         gone = error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
         return failed, f"Not tried, because “{stage.label}” failed." if stage.fatal or gone else ""
-
-
-class _Probe:
-    """One run over one driver: what each step does and what it leaves for the next."""
-
-    def __init__(self, driver: Driver, learnt: Callable[[NameRules], None] = lambda rules: None) -> None:
-        self.driver = driver
-        self.noun = noun_of(driver.name)
-        self._learnt = learnt
-        self.bucket_missing = False
-        self._key = CANARY + secrets.token_hex(8)
-        self._content = secrets.token_bytes(1024)
-        self._addresses: tuple[str, ...] = ()
-        self._maybe_there = False
-        self._written = False
-        self._may_not_write = False
-
-    @property
-    def can_create_bucket(self) -> bool:
-        """Whether the place is missing and may be made here."""
-        may = isinstance(self.driver, CreatesBuckets) and not isinstance(self.driver, RefusesWrites)
-        return self.bucket_missing and may
-
-    def stages(self) -> tuple[_Stage, ...]:
-        """The steps for this driver, in order."""
-        stages: list[_Stage] = []
-        if isinstance(self.driver, Connects):
-            stages += [
-                _Stage("resolve", "Find the server", self._resolve, NETWORK_SECONDS, fatal=True),
-                _Stage("connect", "Connect", self._connect, NETWORK_SECONDS, fatal=True),
-                _Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
-            ]
-        if isinstance(self.driver, CreatesBuckets):
-            stages.append(_Stage("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
-        if isinstance(self.driver, OpensWithKey):
-            stages.append(_Stage("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
-        return (
-            *stages,
-            _Stage("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
-            _Stage("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
-            _Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
-            _Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
-            _Stage("names", "Try unusual names", self._names, CALL_SECONDS, fatal=False),
-            *self._around(),
-        )
-
-    def _around(self) -> tuple[_Stage, ...]:
-        """Steps for what stands around the place."""
-        if not isinstance(self.driver, Purges):
-            return ()
-        return (_Stage("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
-
-    def _resolve(self) -> str:
-        assert isinstance(self.driver, Connects)
-        host, port, _ = self.driver.address()
-        self._addresses = resolve(host, port)
-        others = len(self._addresses) - 1
-        return f"{host} is {self._addresses[0]}" + (f" and {others} more." if others else ".")
-
-    def _connect(self) -> str:
-        assert isinstance(self.driver, Connects)
-        host, port, tls = self.driver.address()
-        raw = connect(host, port, self._addresses)
-        if not tls:
-            raw.close()
-            later = self.driver.encryption() if isinstance(self.driver, ServesFolders) else ""
-            return f"Port {port} answers{f'; {later} will encrypt' if later else ', without encryption'}."
-        if isinstance(self.driver, SecuresConnections):
-            context = self.driver.tls_context()
-        else:
-            context = ssl.create_default_context()
-        version = shake_hands(raw, host, port, context)
-        checked = "its certificate is good" if context.verify_mode else "its certificate was not checked"
-        return f"Port {port} answers with {version.replace('TLSv', 'TLS ')}; {checked}."
-
-    def _authenticate(self) -> str:
-        assert isinstance(self.driver, Connects)
-        try:
-            self.driver.authenticate()
-        except StorageError as error:
-            # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
-            if error.kind is not Kind.DENIED:
-                raise
-            return f"The sign-in is right; it may not look beyond its {self.noun}."
-        return "Signed in."
-
-    def _bucket(self) -> str:
-        assert isinstance(self.driver, CreatesBuckets)
-        try:
-            there = self.driver.bucket_exists()
-        except StorageError as error:
-            if error.kind is not Kind.DENIED:
-                raise
-            raise _Skip("This sign-in may not ask; the next steps show what it may do.") from error
-        if not there:
-            self.bucket_missing = True
-            raise StorageError(
-                Kind.NOT_FOUND,
-                self._said_missing(),
-                operation="probe",
-                remedy=f"Create it here, or check the {self.noun}'s name."
-                if self.can_create_bucket
-                else f"Check the {self.noun}'s name.",
-            )
-        return "It is there."
-
-    def _said_missing(self) -> str:
-        """In the words of the driver, which knows what the place is called."""
-        try:
-            next(iter(self.driver.list()), None)
-        except StorageError as error:
-            if isinstance(error, PlaceMissing):
-                return error.reason
-        return f"The {self.noun} does not exist."
-
-    def _look(self) -> str:
-        assert isinstance(self.driver, OpensWithKey)
-        if found := self.driver.look_at_one():
-            return found
-        raise _Skip("There is nothing to look at.")
-
-    def _write(self) -> str:
-        if isinstance(self.driver, RefusesWrites):
-            raise _Skip(f"Nothing is written: {_inside(self.driver.why_not_written())}")
-        self._maybe_there = True
-        try:
-            self.driver.put(self._key, self._content)
-        except StorageError as error:
-            self._may_not_write = error.kind is Kind.DENIED
-            # Refused before anything was stored; there is nothing to clean up and no right to do so.
-            self._maybe_there = not self._may_not_write
-            raise
-        self._written = True
-        return f"Wrote {len(self._content):,} bytes."
-
-    def _read(self) -> str:
-        if not self._written:
-            return self._read_any()
-        with self.driver.read(self._key) as reading:
-            if reading.read_all() != self._content:
-                raise StorageError(
-                    Kind.DAMAGED,
-                    "What came back is not what was written.",
-                    operation="read",
-                    subject=self._key,
-                    remedy="Something on the way changes files: a proxy, a cache or a bad disk.",
-                )
-        return "The same bytes came back."
-
-    def _read_any(self) -> str:
-        """Without a canary: the beginning of the first object there is."""
-        try:
-            entry = self._first()
-        except StorageError as error:
-            raise _Skip("Nothing was written to read back.") from error
-        if entry is None:
-            raise _Skip("Nothing was written to read back, and nothing else is there.")
-        with self.driver.read(entry.key) as reading:
-            next(reading.chunks(), None)
-        if isinstance(self.driver, RefusesWrites):
-            return "Reading works; as a read-only backend it can be copied from, not to."
-        may = "Stowage may read but not write" if self._may_not_write else "Reading works, writing does not"
-        return f"{may}: this backend can be copied from, not to."
-
-    def _first(self) -> Entry | None:
-        return next(list_readable(self.driver, unreadable=lambda folder, error: None), None)
-
-    def _list(self) -> str:
-        if not self._written:
-            self._first()
-            return "Listing works."
-        if not any(entry.key == self._key for entry in self.driver.list(self._key)):
-            raise StorageError(
-                Kind.NOT_FOUND,
-                "The test object was written but is not in the listing.",
-                operation="list",
-                subject=self._key,
-                remedy="Test again in a minute; a migration needs lists that are complete.",
-            )
-        return "The test object is in the list."
-
-    def _delete(self) -> str:
-        if not self._written:
-            raise _Skip("Nothing was written to delete.")
-        left = f" The test object “{self._key}” stayed behind."
-        try:
-            self.driver.delete(self._key)
-        except StorageError as error:
-            raise StorageError(
-                error.kind, error.reason + left, operation="delete", subject=self._key, remedy=error.remedy
-            ) from error
-        try:
-            self.driver.stat(self._key)
-        except NotFound:
-            self._maybe_there = False
-            return "Nothing is left behind."
-        raise StorageError(
-            Kind.CONFLICT,
-            "The server said the test object was deleted, but it is still there.",
-            operation="delete",
-            subject=self._key,
-            remedy="Look for a retention rule or object lock on the bucket.",
-        )
-
-    def _names(self) -> str:
-        if not self._written or self._maybe_there:
-            raise _Skip("Nothing can be written and deleted to try them with.")
-        try:
-            rules = bounded(partial(learn, self.driver), NAMES_SECONDS, lambda: False)
-        except StorageError as error:
-            # Whether names are kept is a finding, and no reason to call a place broken.
-            raise _Skip(f"They could not be tried: {_inside(error.reason)}") from error
-        self._learnt(rules)
-        if not (found := rules.findings()):
-            return "Every name is kept as it is."
-        return " ".join([*found, "A migration to here refuses such objects one by one, with this reason."])
-
-    def _purge(self) -> str:
-        assert isinstance(self.driver, Purges)
-        try:
-            self.driver.purge([self._key])
-        except Unsupported as error:
-            raise _Skip(error.reason) from error
-        return "It forgets its copies when it is told."
-
-    def clean_up(self) -> None:
-        """Remove the canary if it may be there; idempotent, bounded, silent."""
-        if self._maybe_there:
-            self._maybe_there = False
-            with contextlib.suppress(StorageError):
-                bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
-
-
-def _inside(sentence: str) -> str:
-    """A sentence after a colon."""
-    return sentence[:1].lower() + sentence[1:]

@@ -80,7 +80,7 @@ def test_it_is_built_tested_and_used(options: dict[str, str]) -> None:
     run = ProbeRun.of(driver)
     for step in probe(driver):
         run = run.with_step(step)
-    assert (run.passed, run.place) == (True, "shelf")
+    assert (run.passed, run.noun) == (True, "shelf")
     storage = Storage()
     storage.configure("box", "shelf", file=options["file"])
     storage.backend("box").put("a", b"content")

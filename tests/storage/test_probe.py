@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.storage import probe as probe_module
+from dashboard.storage import probe_steps
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.probe import CANARY, ProbeRun, probe
+from dashboard.storage.probe import ProbeRun, probe
+from dashboard.storage.probe_steps import CANARY
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.s3 import KeyPair
@@ -156,7 +157,7 @@ def test_a_call_that_hangs_is_left_in_time(root: Path, monkeypatch: pytest.Monke
             release.wait(30)
             return super().read(*args, **kwargs)
 
-    monkeypatch.setattr(probe_module, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(probe_steps, "CALL_SECONDS", 0.3)
     try:
         result = run(Hanging(str(root)))
     finally:

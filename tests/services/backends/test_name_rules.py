@@ -35,7 +35,7 @@ class Lessons:
 def lessons(monkeypatch: pytest.MonkeyPatch) -> Lessons:
     lessons = Lessons()
     monkeypatch.setattr("dashboard.services.backends.name_rules.learn", lessons)
-    monkeypatch.setattr("dashboard.storage.probe.learn", lessons)
+    monkeypatch.setattr("dashboard.storage.probe_steps.learn", lessons)
     return lessons
 
 

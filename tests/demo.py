@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dashboard.app import open_services
 from dashboard.errors import StowageError
-from dashboard.services.backends.service import Draft
+from dashboard.services.backends.backends import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
 from dashboard.serving import serve

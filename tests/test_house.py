@@ -162,7 +162,7 @@ def test_the_environment_is_read_in_settings_and_for_named_secrets_only() -> Non
         for path in MODULES
         if re.search(r"\bos\.(environ|getenv)\b", path.read_text(encoding="utf-8"))
     }
-    assert readers == {"settings.py", "cli/values.py"}
+    assert readers == {"settings.py", "cli/arguments.py"}
 
 
 def test_nothing_is_left_to_be_done_later() -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dashboard.cli import formatting, values
+from dashboard.cli import arguments, formatting
+from dashboard.cli.arguments import YES, confirm
 from dashboard.cli.backend_output import describe, run_test
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirm
 
 if TYPE_CHECKING:
-    from dashboard.services.backends.service import BackendInfo, Draft
+    from dashboard.services.backends.backends import BackendInfo, Draft
     from dashboard.storage.options import Preset
 
 OPTION = click.option(
@@ -135,11 +135,13 @@ def add(
     test: bool,
 ) -> int:
     """Add a backend called NAME."""
-    from dashboard.services.backends.service import Draft
+    from dashboard.services.backends.backends import Draft
     from dashboard.storage.registry import every_option, find_preset
 
     known = every_option(find_preset(preset))
-    draft = Draft(name, preset, values.parse_options(options, known), values.parse_secrets(secrets, known))
+    draft = Draft(
+        name, preset, arguments.parse_options(options, known), arguments.parse_secrets(secrets, known)
+    )
     if test and not passes_test(invocation, draft):
         return WITH_ERRORS
     info = invocation.services.backends.add(invocation.actor, draft)
@@ -172,7 +174,7 @@ def edit(
 
     Secrets that are not given are kept, unless an option changes that decides where they are sent.
     """
-    from dashboard.services.backends.service import Draft
+    from dashboard.services.backends.backends import Draft
     from dashboard.storage.registry import every_option, find_preset
 
     before = invocation.services.backends.get(name)
@@ -181,8 +183,8 @@ def edit(
     draft = Draft(
         name=rename or name,
         preset=chosen.name,
-        options=_options_to_keep(before, chosen) | values.parse_options(options, known),
-        secrets=values.parse_secrets(secrets, known),
+        options=_options_to_keep(before, chosen) | arguments.parse_options(options, known),
+        secrets=arguments.parse_secrets(secrets, known),
         existing=name,
         version=before.version,
         cleared=frozenset(cleared),

@@ -8,7 +8,7 @@ from dashboard.cli import formatting
 from dashboard.cli.invocation import Invocation
 
 if TYPE_CHECKING:
-    from dashboard.services.backends.service import BackendInfo, Draft
+    from dashboard.services.backends.backends import BackendInfo, Draft
     from dashboard.storage.probe import Step
 
 MARKS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from dashboard.cli import formatting
+from dashboard.cli.arguments import YES, confirm
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirm
 
 if TYPE_CHECKING:
     from dashboard.services.activation import Comparison
-    from dashboard.services.backends.service import BackendInfo
+    from dashboard.services.backends.backends import BackendInfo
 
 
 @click.command(cls=Command)

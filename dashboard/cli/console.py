@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import values
+from dashboard.cli import arguments
 from dashboard.cli.invocation import Command, Invocation, pass_invocation
 from dashboard.settings import Overrides
 
@@ -42,7 +42,7 @@ def setup(invocation: Invocation, username: str, password_stdin: bool) -> None:
 
     Works only once; afterwards the console's setup page no longer exists.
     """
-    password = values.read_password(password_stdin)
+    password = arguments.read_password(password_stdin)
     key = invocation.services.setup.complete(None, username, password, actor=invocation.actor)
     out = invocation.out
     out.document({"username": username, "key_id": key.key_id, "recovery_key": key.text})

@@ -15,7 +15,7 @@ from dashboard.cli.invocation import DONE, WITH_ERRORS, Invocation
 from dashboard.cli.output import Output
 from dashboard.errors import StowageError
 from dashboard.migration.types import Outcome, Progress, State
-from dashboard.services.one_line import printable
+from dashboard.services.text import printable
 
 if TYPE_CHECKING:
     from types import FrameType

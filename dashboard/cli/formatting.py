@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from dashboard.services.backends import figures
+from dashboard.services import text
 
-duration = figures.span
+duration = text.span
 
 
 def size(count: float | None) -> str:
     """Bytes, such as ``4.1 MB`` or ``412 GB``; empty for None."""
-    return "" if count is None else figures.size(count)
+    return "" if count is None else text.size(count)
 
 
 def count_of(count: int | None, one: str = "object") -> str:
@@ -24,7 +24,7 @@ def count_of(count: int | None, one: str = "object") -> str:
 
 def between(low: float, high: float) -> str:
     """A range of durations without false precision: ``20 to 26 min``, ``50 s to 2 min``."""
-    return figures.between(low, high, to=" to ", dash=" to ")
+    return text.between(low, high, to=" to ", dash=" to ")
 
 
 def ago(moment: float | None) -> str:
@@ -34,7 +34,7 @@ def ago(moment: float | None) -> str:
     seconds = max(0.0, time.time() - moment)
     if seconds < 10:
         return "just now"
-    count, unit = figures.coarse(seconds)
+    count, unit = text.coarse(seconds)
     return f"{count} {'days' if unit == 'd' else unit} ago"
 
 

@@ -16,8 +16,8 @@ import click
 
 from dashboard.cli.output import Output
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.services.one_line import printable
 from dashboard.services.permissions import Actor, Role
+from dashboard.services.text import printable
 from dashboard.settings import Overrides, Settings, SettingsError
 
 if TYPE_CHECKING:

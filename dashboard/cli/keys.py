@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import values
+from dashboard.cli import arguments
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
 
 
@@ -56,9 +56,9 @@ def restore(invocation: Invocation, recovery_key_stdin: bool) -> int:
     Only if that key can unseal what is stored here. A key file that cannot is renamed, not deleted.
     """
     if recovery_key_stdin:
-        recovery_key = values.read_line("recovery key")
+        recovery_key = arguments.read_line("recovery key")
     else:
-        recovery_key = values.prompt_secret("Recovery key", "Use --recovery-key-stdin, and pipe it in.")
+        recovery_key = arguments.prompt_secret("Recovery key", "Use --recovery-key-stdin, and pipe it in.")
     state = invocation.services.keys.restore(invocation.actor, recovery_key.reveal())
     out = invocation.out
     out.document(state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from dashboard.cli import follow
+from dashboard.cli.arguments import YES, confirm, require_terminal
 from dashboard.cli.invocation import WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.cli.values import YES, confirm, require_terminal
 from dashboard.migration.types import OnConflict, Progress, Spec, State, Verify
 
 DEFAULT = Spec()

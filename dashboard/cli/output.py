@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dashboard.services.one_line import printable
+from dashboard.services.text import printable
 
 if TYPE_CHECKING:
     from dashboard.errors import StowageError

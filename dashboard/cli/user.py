@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import formatting, values
+from dashboard.cli import arguments, formatting
 from dashboard.cli.invocation import Group, Invocation, pass_invocation
 from dashboard.services.permissions import Role
 
@@ -45,7 +45,7 @@ def list_users(invocation: Invocation) -> None:
 @pass_invocation
 def add(invocation: Invocation, name: str, role: str, password_stdin: bool) -> None:
     """Add the user NAME."""
-    password = values.read_password(password_stdin)
+    password = arguments.read_password(password_stdin)
     person = invocation.services.accounts.add(invocation.actor, name, password, Role(role))
     invocation.out.document(person)
     invocation.out.note(f"“{person.username}” can now sign in as {person.role.value}.")
@@ -57,7 +57,7 @@ def add(invocation: Invocation, name: str, role: str, password_stdin: bool) -> N
 @pass_invocation
 def passwd(invocation: Invocation, name: str, password_stdin: bool) -> None:
     """Set the password of NAME and end all of NAME's sessions."""
-    password = values.read_password(password_stdin)
+    password = arguments.read_password(password_stdin)
     invocation.services.accounts.set_password(invocation.actor, name, password)
     invocation.out.document({"username": name, "sessions_ended": True})
     invocation.out.note(f"“{name}” has a new password, and all sessions have ended.")

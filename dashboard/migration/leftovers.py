@@ -16,8 +16,8 @@ from random import Random
 
 from dashboard.errors import Kind
 from dashboard.migration.closing import with_patience
+from dashboard.migration.destination_names import beside
 from dashboard.migration.ledger import Ledger, Unswept
-from dashboard.migration.names import beside
 from dashboard.migration.overlap import SKEW, remove_markers
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dashboard.migration.decide import decide
+from dashboard.migration.destination_names import SameNames
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
-from dashboard.migration.names import SameNames
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.pairing import BATCH, GAP, Pair, with_pairs
 from dashboard.migration.reasons import ONE_NAME, unreadable_folder

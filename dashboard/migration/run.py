@@ -16,7 +16,6 @@ from random import Random
 
 from dashboard.errors import StowageError
 from dashboard.migration.authorship import Authorship
-from dashboard.migration.background import Background
 from dashboard.migration.closing import Closing, with_patience
 from dashboard.migration.execute import Execution, HopelessError
 from dashboard.migration.globs import compile_filter
@@ -26,7 +25,7 @@ from dashboard.migration.live import Meter
 from dashboard.migration.overlap import OverlapSearch
 from dashboard.migration.pace import REQUEST_ATTEMPTS
 from dashboard.migration.plan import plan
-from dashboard.migration.pool import Pool, Result, Task
+from dashboard.migration.pool import Background, Pool, Result, Task
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections

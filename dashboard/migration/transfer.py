@@ -9,8 +9,8 @@ from dashboard.errors import Kind
 from dashboard.migration.authorship import Authorship
 from dashboard.migration.closing import recorded_version
 from dashboard.migration.decide import is_still
+from dashboard.migration.destination_names import beside
 from dashboard.migration.ledger import Done
-from dashboard.migration.names import beside
 from dashboard.migration.pace import REQUEST_ATTEMPTS
 from dashboard.migration.pool import Dropped, Failed, Result, Task
 from dashboard.migration.reasons import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.models import accounts, backends, base, journal, migrations, schedule, waiting, work
+from dashboard.models import backends, base, console, migrations, waiting, work
 
 WORK_BIND = base.WORK_BIND
 main_metadata = base.Model.metadata
@@ -10,13 +10,11 @@ work_metadata = work.metadata
 
 __all__ = [
     "WORK_BIND",
-    "accounts",
     "backends",
     "base",
-    "journal",
+    "console",
     "main_metadata",
     "migrations",
-    "schedule",
     "waiting",
     "work",
     "work_metadata",

@@ -1,10 +1,10 @@
-"""Migrations and jobs. Ledger rows and counters live in ``work.db``. Times are seconds since the epoch."""
+"""Migrations, jobs and their schedule; ledgers live in ``work.db``. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.models.base import Model
@@ -70,3 +70,19 @@ class Job(Model):
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+
+
+class Schedule(Model):
+    """A job that is enqueued every so many seconds.
+
+    Whoever moves ``next_run`` from the value it read to the next one has the turn.
+    """
+
+    __tablename__ = "schedule"
+    __table_args__ = (UniqueConstraint("kind", "subject_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject_id: Mapped[int]
+    every: Mapped[float]
+    next_run: Mapped[float] = mapped_column(index=True)

@@ -18,11 +18,11 @@ from dashboard.models.backends import Backend
 from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends.service import Backends
+from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
-from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dashboard.models.journal import AuditEntry
+from dashboard.models.console import AuditEntry
 from dashboard.services.database import Database, storable
 from dashboard.services.permissions import Actor
 from dashboard.storage.options import Option

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Job as JobRow
-from dashboard.models.schedule import Schedule
+from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
 
 EVERY: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 
-from dashboard.services.one_line import printable
+from dashboard.services.text import printable
 
 BLOT = "***"
 

@@ -18,9 +18,9 @@ from dashboard.services.backends.checks import Checks
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
-from dashboard.services.migrations.leftovers import Leftovers
-from dashboard.services.migrations.service import Migrations
-from dashboard.services.migrations.work import MigrationWork
+from dashboard.services.migrations.job_handler import MigrationHandler
+from dashboard.services.migrations.migrations import Migrations
+from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 
 LOCK_FILE = "runner.lock"
 TRY_AGAIN = 0.2
@@ -40,10 +40,10 @@ class Runner:
         keys: Keys,
         checks: Checks,
         migrations: Migrations,
-        work: MigrationWork,
+        work: MigrationHandler,
         activation: Activation,
         write_back: WriteBack,
-        leftovers: Leftovers,
+        unfinished_uploads: UnfinishedUploads,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -53,7 +53,7 @@ class Runner:
         self._work = work
         self._activation = activation
         self._write_back = write_back
-        self._leftovers = leftovers
+        self._unfinished_uploads = unfinished_uploads
         self._loop: RunnerLoop | None = None
 
     def alive(self) -> bool:
@@ -163,7 +163,7 @@ class Runner:
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)
         if finished:
-            self._leftovers.sweep(context.job.subject_id)
+            self._unfinished_uploads.sweep(context.job.subject_id)
         return JobResult(requeue=not finished)
 
     def _compare(self, context: JobContext) -> JobResult:

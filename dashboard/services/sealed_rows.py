@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.backends import Backend, BackendSecret
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.storage.recipients import recipient
 from dashboard.vault import tokens
 from dashboard.vault.cipher import UnsealError

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
+from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.checks import Checks
-from dashboard.services.backends.local_folders import folder_policy
+from dashboard.services.backends.machine_folders import folder_policy
 from dashboard.services.backends.place_settings import PlaceSettings
 from dashboard.services.backends.probes import Probes
-from dashboard.services.backends.service import Backends
 from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
-from dashboard.services.migrations.leftovers import Leftovers
-from dashboard.services.migrations.service import Migrations
-from dashboard.services.migrations.work import MigrationWork
+from dashboard.services.migrations.job_handler import MigrationHandler
+from dashboard.services.migrations.migrations import Migrations
+from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.services.people.accounts import Accounts
 from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
@@ -97,9 +97,9 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             keys=keys,
             checks=checks,
             migrations=migrations,
-            work=MigrationWork(database, audit, backends, most_workers=settings.max_workers),
+            work=MigrationHandler(database, audit, backends, most_workers=settings.max_workers),
             activation=activation,
             write_back=write_back,
-            leftovers=Leftovers(database, backends, keys),
+            unfinished_uploads=UnfinishedUploads(database, backends, keys),
         ),
     )

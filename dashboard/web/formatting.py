@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
-from dashboard.services.backends import figures
+from dashboard.services import text
 
 _KEY_WIDTH = 56
 
@@ -29,7 +29,7 @@ def number(value: float) -> str:
 
 def size(value: float | None) -> str:
     """Bytes: ``4.1 MB``, ``412 GB``; a dash for None."""
-    return "–" if value is None else figures.size(value)
+    return "–" if value is None else text.size(value)
 
 
 def rate(value: float) -> str:
@@ -55,12 +55,12 @@ def span(seconds: float | None) -> str:
     """A duration: ``<1 s``, ``41 s``, ``12 min 5 s``; a dash for None."""
     if seconds is None:
         return "–"
-    return "<1 s" if seconds < 1 else figures.span(seconds)
+    return "<1 s" if seconds < 1 else text.span(seconds)
 
 
 def eta(value: tuple[float, float] | None) -> str:
     """A range of durations: ``20–26 min``, ``50 s – 2 min``; a dash for None."""
-    return "–" if value is None else figures.between(*value, to="–", dash=" – ")
+    return "–" if value is None else text.between(*value, to="–", dash=" – ")
 
 
 def ago(at: float | None, now: float | None = None) -> Markup:

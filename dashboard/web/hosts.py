@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from flask import Flask, request
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.one_line import printable
+from dashboard.services.text import printable
 
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 

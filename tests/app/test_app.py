@@ -13,8 +13,8 @@ from dashboard.app import create_app, open_services, open_storage
 from dashboard.cli.invocation import Program
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND
-from dashboard.models.accounts import User
-from dashboard.services.backends.service import Draft
+from dashboard.models.console import User
+from dashboard.services.backends.backends import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.services.services import Services
 from dashboard.settings import Settings

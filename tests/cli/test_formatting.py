@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.cli import formatting
 from dashboard.cli.output import plain
-from dashboard.services.one_line import printable, without_controls
+from dashboard.services.text import printable, without_controls
 from dashboard.storage.types import Secret
 
 

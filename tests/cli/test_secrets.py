@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.cli import values
+from dashboard.cli import arguments
 from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option
 from dashboard.storage.registry import every_option, find_preset
@@ -78,39 +78,39 @@ def test_asking_needs_a_terminal(untouched: Cli) -> None:
 def test_a_secret_of_several_lines_comes_from_a_file_and_is_not_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "id_ed25519"
     path.write_text("-----BEGIN\nline\n-----END\n")
-    given = values.parse_secrets([f"private_key=file:{path}"], known("sftp"))
+    given = arguments.parse_secrets([f"private_key=file:{path}"], known("sftp"))
     assert given["private_key"].reveal() == path.read_text().rstrip()
     with pytest.raises(InvalidInput, match="several lines"):
-        values.parse_secrets(["private_key"], known("sftp"))
+        arguments.parse_secrets(["private_key"], known("sftp"))
 
 
 def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     large, binary = tmp_path / "large", tmp_path / "binary"
-    large.write_bytes(b"x" * (values.MAX_FILE_BYTES + 1))
+    large.write_bytes(b"x" * (arguments.MAX_FILE_BYTES + 1))
     binary.write_bytes(b"\xff\xfe\x00")
     for path in (large, binary):
         with pytest.raises(InvalidInput):
-            values.parse_secrets([f"secret_access_key=file:{path}"], known("s3"))
+            arguments.parse_secrets([f"secret_access_key=file:{path}"], known("s3"))
 
 
 def test_a_certificate_comes_from_a_file_and_other_options_do_not(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("-----BEGIN CERTIFICATE-----\n")
-    given = values.parse_options([f"ca_certificate=file:{path}", f"prefix=file:{path}"], known("s3"))
+    given = arguments.parse_options([f"ca_certificate=file:{path}", f"prefix=file:{path}"], known("s3"))
     assert given == {"ca_certificate": path.read_text(), "prefix": f"file:{path}"}
 
 
 def test_the_same_name_twice_is_refused() -> None:
     with pytest.raises(InvalidInput, match="more than once"):
-        values.parse_options(["bucket=a", "bucket=b"], known("s3"))
+        arguments.parse_options(["bucket=a", "bucket=b"], known("s3"))
 
 
 def test_a_value_may_hold_an_equals_sign() -> None:
-    assert values.parse_options(["prefix=a=b"], known("s3")) == {"prefix": "a=b"}
+    assert arguments.parse_options(["prefix=a=b"], known("s3")) == {"prefix": "a=b"}
 
 
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_an_empty_standard_input_is_no_password(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     with pytest.raises(InvalidInput, match="no password on standard input"):
-        values.read_password(from_stdin=True)
+        arguments.read_password(from_stdin=True)

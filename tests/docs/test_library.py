@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 from dashboard.app import open_services
-from dashboard.services.backends.service import Draft
+from dashboard.services.backends.backends import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage import Backend

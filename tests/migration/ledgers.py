@@ -11,8 +11,8 @@ from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.models import work_metadata
 from dashboard.services.database import Database
-from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.upgrade import bring_up_to_date
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 

@@ -8,8 +8,8 @@ import pytest
 
 from dashboard.errors import Kind
 from dashboard.migration import pace as pacing
+from dashboard.migration.destination_names import beside
 from dashboard.migration.live import Meter
-from dashboard.migration.names import beside
 from dashboard.migration.pace import Breaker, Pace, delay
 from dashboard.migration.types import Counters, InFlight
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from dashboard.models.backends import Backend
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.services import upgrade
 from dashboard.services.database import Database
 

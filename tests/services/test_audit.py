@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from dashboard.models.journal import AuditEntry
+from dashboard.models.console import AuditEntry
 from dashboard.services.audit import HIDDEN, redacted
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.options import Option, OptionType

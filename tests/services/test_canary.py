@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from dashboard.errors import StowageError
-from dashboard.services.backends.service import Draft
+from dashboard.services.backends.backends import Draft
 from dashboard.services.permissions import Role
 from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy

@@ -13,7 +13,7 @@ from sqlalchemy import event, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from dashboard.errors import StowageError
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.services.database import Database, open_database, prepare_instance
 from dashboard.services.engines import engine_options
 from dashboard.settings import Settings

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.migrations import Job as JobRow
-from dashboard.models.schedule import Schedule
+from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
 from dashboard.services.jobs import Jobs, at_work, enqueue, holds, unqueue
 from tests.services.database_file import add_backend, opened

@@ -19,8 +19,8 @@ from sqlalchemy import select, update
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
-from dashboard.models.journal import Setting
-from dashboard.services.backends.service import Draft
+from dashboard.models.console import Setting
+from dashboard.services.backends.backends import Draft
 from dashboard.services.sealed_rows import place_of
 from dashboard.storage.types import Secret
 from dashboard.vault import tokens

@@ -24,11 +24,11 @@ from sqlalchemy import Engine, create_engine, event, inspect, select
 from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
 from dashboard.models import main_metadata, work_metadata
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.models.waiting import WaitingHold, WaitingObject
 from dashboard.services import upgrade
-from dashboard.services.fallback.rows import waiting_of
-from dashboard.services.migrations.ledger import SqlLedger
+from dashboard.services.fallback.waiting_rows import waiting_of
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.settings import Settings
 from dashboard.web.context import EXTENSION
 from tests.cli.conftest import command_line

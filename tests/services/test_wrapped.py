@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.migration.types import ObjectState, Outcome, Spec, State, Verify
-from dashboard.services.backends.service import Badge
+from dashboard.services.backends.backends import Badge
 from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.storage.checks.wrappers import new_encryption_key

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import InvalidInput
-from dashboard.services.migrations.places import refuse_overlap
+from dashboard.services.migrations.spec import refuse_overlap
 from dashboard.storage import drivers
 from dashboard.storage.driver import Driver
 from dashboard.storage.library.manager import Storage

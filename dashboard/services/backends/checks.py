@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.backends.service import Backends
+from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.keys import Keys
 from dashboard.storage.driver import Driver

@@ -6,7 +6,7 @@ import re
 
 from dashboard.errors import InvalidInput, StowageError
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends.service import Backends
+from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.library.backend import Backend

@@ -16,8 +16,8 @@ from functools import partial
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends.name_rules import BackendNameRules
-from dashboard.services.backends.service import Backends, Draft
+from dashboard.services.backends.backends import Backends, Draft
+from dashboard.services.backends.name_rules_store import BackendNameRules
 from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission

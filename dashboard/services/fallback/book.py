@@ -13,7 +13,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.database import Database
-from dashboard.services.fallback.rows import (
+from dashboard.services.fallback.waiting_rows import (
     LEASE,
     READABLE,
     attempts_from,

@@ -24,7 +24,7 @@ from dashboard.models.backends import Backend
 from dashboard.models.waiting import WaitingObject
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
-from dashboard.services.fallback.rows import (
+from dashboard.services.fallback.waiting_rows import (
     READABLE,
     attempts_from,
     attempts_text,
@@ -75,7 +75,7 @@ class HasId(Protocol):
 
 
 class OpensBackends(Protocol):
-    """See ``services.backends.service.Backends``, which is built on this package."""
+    """See ``services.backends.backends.Backends``, which is built on this package."""
 
     def get(self, name: str) -> HasId:
         """One backend."""

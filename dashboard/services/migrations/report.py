@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from dashboard.migration.types import LedgerRow
-from dashboard.services.one_line import without_controls
+from dashboard.services.text import without_controls
 
 HEADER = (
     "key",

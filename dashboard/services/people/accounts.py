@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.models.accounts import SignInSession, User
+from dashboard.models.console import SignInSession, User
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys

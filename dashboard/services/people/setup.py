@@ -10,10 +10,10 @@ import threading
 from sqlalchemy.orm import Session
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.models.journal import Setting
+from dashboard.models.console import Setting
 from dashboard.services.audit import AuditLog
+from dashboard.services.backends.backends import Backends, Draft
 from dashboard.services.backends.checks import Checks
-from dashboard.services.backends.service import Backends, Draft
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys, RecoveryKey
 from dashboard.services.people.accounts import Accounts, anybody, new_user

@@ -21,7 +21,7 @@ from sqlalchemy import delete, or_
 from sqlalchemy.orm import Session
 
 from dashboard.errors import TooMany
-from dashboard.models.accounts import SignInAttempts
+from dashboard.models.console import SignInAttempts
 
 FORGET = 3600.0
 """Seconds without a failure after which the count starts again."""

@@ -9,8 +9,8 @@ from flask import request, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import StowageError
+from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.probes import ProbeRun
-from dashboard.services.backends.service import BackendInfo
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.command_lines import add_command
 from dashboard.web.admin.fields import shown_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from dashboard.services.backends.service import BackendInfo
+from dashboard.services.backends.backends import BackendInfo
 from dashboard.storage.registry import PRESETS, options_of
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from werkzeug.datastructures import MultiDict
 
 from dashboard.errors import StowageError
-from dashboard.services.backends.service import BackendInfo, Draft
+from dashboard.services.backends.backends import BackendInfo, Draft
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of
 from dashboard.storage.types import Secret

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import url_for
 
 from dashboard.migration.types import Outcome, Progress, State
-from dashboard.services.backends.service import BackendInfo
+from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.values import Summary
 from dashboard.services.fallback.write_back import Backlog
 from dashboard.storage.wrappers.fallback.standing_in import FOLDER

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard.errors import InvalidInput
-from dashboard.services.backends.service import BackendInfo
+from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.database import LARGEST_NUMBER
 from dashboard.services.permissions import Permission
 from dashboard.web.context import services

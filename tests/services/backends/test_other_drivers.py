@@ -8,7 +8,7 @@ import asyncssh
 import pytest
 
 from dashboard.errors import InvalidInput
-from dashboard.services.backends.service import Draft
+from dashboard.services.backends.backends import Draft
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.drivers import new_folder

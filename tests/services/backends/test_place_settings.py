@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.backends.backends import Draft
 from dashboard.services.backends.place_settings import check_origin
-from dashboard.services.backends.service import Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
 from tests.cli.conftest import command_line

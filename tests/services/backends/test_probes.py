@@ -12,8 +12,8 @@ import pytest
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends import probes as module
+from dashboard.services.backends.backends import Badge, Draft
 from dashboard.services.backends.probes import ProbeRun, Probes
-from dashboard.services.backends.service import Badge, Draft
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
 from tests.servers.s3 import KeyPair, bucket_name, wait_until

@@ -401,7 +401,10 @@ def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
     (disk.root / "old").write_bytes(b"at home")
     disk.away(("new", b"waits"))
     add_local(services, "target", tmp_path / "target")
-    source, target = services.backends.whole("home", label="x"), services.backends.driver("target", label="x")
+    source, target = (
+        services.backends.whole("home", label="x"),
+        services.backends.driver("target", label="x"),
+    )
     ledger = MemoryLedger()
     spec = Spec(delete_source=True)
     result = run(

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
 from dashboard.errors import InvalidInput, Kind, StowageError, TooMany
-from dashboard.models.accounts import SignInAttempts, SignInSession, User
+from dashboard.models.console import SignInAttempts, SignInSession, User
 from dashboard.services.people import accounts as accounts_module
 from dashboard.services.people import throttle
 from dashboard.services.people.accounts import IDLE, LIFETIME, Accounts

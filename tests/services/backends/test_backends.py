@@ -15,8 +15,8 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.migrations import Job, Migration
 from dashboard.services.backends import drivers
+from dashboard.services.backends.backends import Backends, Badge, Draft
 from dashboard.services.backends.checks import Checks
-from dashboard.services.backends.service import Backends, Badge, Draft
 from dashboard.storage.types import Secret
 from tests.services.console import ADMIN, OPERATOR, Console
 

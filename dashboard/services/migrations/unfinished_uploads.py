@@ -12,7 +12,7 @@ from sqlalchemy import select
 from dashboard.errors import StowageError
 from dashboard.migration.types import State
 from dashboard.models.migrations import Migration
-from dashboard.services.backends.service import Backends
+from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.ledger_queries import LedgerQueries
@@ -25,7 +25,7 @@ AGE = 86_400.0
 MOST_MIGRATIONS = 100
 
 
-class Leftovers:
+class UnfinishedUploads:
     """Thread-safe and idempotent."""
 
     def __init__(self, database: Database, backends: Backends, keys: Keys) -> None:

@@ -18,14 +18,13 @@ from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendSecret, BackendStatus
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog, redacted
-from dashboard.services.backends.cache_folders import CacheFolders
-from dashboard.services.backends.circuits import Circuits
 from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve
 from dashboard.services.backends.drivers import DriverCache
+from dashboard.services.backends.machine_folders import CacheFolders
 from dashboard.services.backends.queries import MOST_FALLBACK, BackendQueries, info, named
+from dashboard.services.backends.stand_ins import STAND_IN, Circuits, around, with_what_waits
 from dashboard.services.backends.status import Badge, Status, forget
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
-from dashboard.services.backends.whole import STAND_IN, around, with_what_waits
 from dashboard.services.database import Database
 from dashboard.services.fallback.book import refuse_stranding, refuse_waiting
 from dashboard.services.jobs import enqueue

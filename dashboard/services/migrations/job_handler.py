@@ -17,13 +17,13 @@ from dashboard.migration.types import Control, Outcome, State
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
-from dashboard.services.backends.name_rules import BackendNameRules
-from dashboard.services.backends.service import Backends
+from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.name_rules_store import BackendNameRules
 from dashboard.services.database import Database, translated
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, holds
-from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.spec import from_json
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
@@ -38,7 +38,7 @@ NOTE_EVERY = 1.0
 """Seconds between two notes of how long a migration has been running."""
 
 
-class MigrationWork:
+class MigrationHandler:
     """The handler of migration jobs. Idempotent: a job that was cut short goes on where it was."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, most_workers: int) -> None:

@@ -7,10 +7,10 @@ import pytest
 from dashboard.migration.ledger import Planned
 from dashboard.migration.types import Action, Spec, State
 from dashboard.models.migrations import Migration
-from dashboard.services.backends.service import Draft
-from dashboard.services.migrations.ledger import SqlLedger
-from dashboard.services.migrations.leftovers import Leftovers
-from dashboard.services.migrations.service import Migrations
+from dashboard.services.backends.backends import Draft
+from dashboard.services.migrations.migrations import Migrations
+from dashboard.services.migrations.sql_ledger import SqlLedger
+from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.storage.types import Secret
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, Console
@@ -38,7 +38,7 @@ def test_only_old_uploads_to_keys_of_migrations_are_aborted(
     ledger.record([Planned(key, size, action) for key, size, action in rows])
     for key in ("p/ours", "p/small", "p/theirs", "p/unknown", "ours"):
         s3.create_multipart_upload(Bucket=bucket, Key=key)
-    sweeper = Leftovers(console.database, services.backends, services.keys)
+    sweeper = UnfinishedUploads(console.database, services.backends, services.keys)
 
     def put(state: State, started_at: float) -> None:
         with console.database.write() as session:
@@ -47,7 +47,7 @@ def test_only_old_uploads_to_keys_of_migrations_are_aborted(
 
     put(State.FINISHED, 1.0)
     assert sweeper.sweep(backend) == 0
-    monkeypatch.setattr("dashboard.services.migrations.leftovers.AGE", -60.0)
+    monkeypatch.setattr("dashboard.services.migrations.unfinished_uploads.AGE", -60.0)
     put(State.RUNNING, 1.0)
     assert sweeper.sweep(backend) == 0
     put(State.FINISHED, 9e9)

@@ -30,9 +30,7 @@ from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database, storable
 from dashboard.services.jobs import at_work, enqueue, unqueue
-from dashboard.services.migrations.ledger import SqlLedger
 from dashboard.services.migrations.ledger_queries import LedgerQueries
-from dashboard.services.migrations.places import refuse_overlap, refuse_read_only
 from dashboard.services.migrations.progress import assemble, waits
 from dashboard.services.migrations.report import csv_lines
 from dashboard.services.migrations.rows import (
@@ -42,7 +40,15 @@ from dashboard.services.migrations.rows import (
     refuse_twin,
     refused,
 )
-from dashboard.services.migrations.spec import check_spec, command_line, from_json, to_json
+from dashboard.services.migrations.spec import (
+    check_spec,
+    command_line,
+    from_json,
+    refuse_overlap,
+    refuse_read_only,
+    to_json,
+)
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Permission
 
 MOST_ROWS = 1000

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import ObjectState, Outcome, Spec, State
-from dashboard.services.backends.name_rules import BackendNameRules
-from dashboard.services.backends.service import Draft
+from dashboard.services.backends.backends import Draft
+from dashboard.services.backends.name_rules_store import BackendNameRules
 from dashboard.services.services import Services
 from dashboard.storage.driver import Driver
 from dashboard.storage.places.name_rules import NameRules
@@ -34,7 +34,7 @@ class Lessons:
 @pytest.fixture
 def lessons(monkeypatch: pytest.MonkeyPatch) -> Lessons:
     lessons = Lessons()
-    monkeypatch.setattr("dashboard.services.backends.name_rules.learn", lessons)
+    monkeypatch.setattr("dashboard.services.backends.name_rules_store.learn", lessons)
     monkeypatch.setattr("dashboard.storage.probe_steps.learn", lessons)
     return lessons
 

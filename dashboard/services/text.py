@@ -1,7 +1,10 @@
-"""Sizes and durations in words: the same in the browser and on the terminal."""
+"""Text for people: sizes and durations in words, and text from outside made safe to print on one line."""
 
 from __future__ import annotations
 
+import re
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -44,3 +47,21 @@ def between(low: float, high: float, *, to: str, dash: str) -> str:
     if (least, unit) == (most, other):
         return f"{least} {unit}"
     return f"{least}{to}{most} {unit}" if unit == other else f"{least} {unit}{dash}{most} {other}"
+
+
+def printable(text: str) -> str:
+    """``text`` as a terminal or a log may safely have it: whatever does not print is escaped, line breaks
+    too, so that a key cannot pass for a line of ours."""
+    safe = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return safe.encode("utf-8", "backslashreplace").decode()
+
+
+def without_controls(text: str) -> str:
+    """``text`` as a file of lines may have it: control characters and line breaks are escaped, everything
+    else, such as joined emoji, stays."""
+    safe = _CONTROLS.sub(lambda match: _escaped(match[0]), text)
+    return safe.encode("utf-8", "backslashreplace").decode()
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

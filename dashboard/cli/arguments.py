@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from dashboard.errors import InvalidInput
-from dashboard.services.one_line import printable
+from dashboard.services.text import printable
 from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
 

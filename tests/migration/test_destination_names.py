@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.migration.names import SameNames
+from dashboard.migration.destination_names import SameNames
 from dashboard.migration.plan import plan
 from dashboard.migration.run import MigrationJob, RunResult, run
 from dashboard.migration.types import Control, LedgerRow, ObjectState, OnConflict, Outcome, Spec, State

@@ -28,11 +28,10 @@ from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Migration
 from dashboard.services.backends.values import Draft
 from dashboard.services.jobs import Jobs
-from dashboard.services.migrations.ledger import SqlLedger
-from dashboard.services.migrations.places import refuse_overlap
+from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.report import HEADER, csv_lines
-from dashboard.services.migrations.service import Migrations
-from dashboard.services.migrations.spec import command_line, from_json, to_json
+from dashboard.services.migrations.spec import command_line, from_json, refuse_overlap, to_json
+from dashboard.services.migrations.sql_ledger import SqlLedger
 from tests.services.console import ADMIN, OPERATOR, VIEWER, Console
 
 ALL = frozenset(JobKind)

@@ -88,7 +88,7 @@ def _missing() -> str:
 
 
 def _unheard(port: int) -> tuple[str, ...]:
-    return f"nothing listens on port {port}", "Check the port"
+    return f":{port} refused the connection", "Check the port"
 
 
 def sftp(request: pytest.FixtureRequest) -> ProviderInput:

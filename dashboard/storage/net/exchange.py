@@ -14,9 +14,14 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 
-from dashboard.errors import Kind
-from dashboard.storage.errors import StorageError
-from dashboard.storage.net.connecting import CONNECT_SECONDS, connect, resolve, speaks_tls
+from dashboard.storage.net.connecting import (
+    CONNECT_SECONDS,
+    NoConnection,
+    connect,
+    resolve,
+    speaks_tls,
+    trouble_in_handshake,
+)
 from dashboard.storage.net.line import Line
 from dashboard.storage.net.troubles import Broken, trouble_of
 
@@ -248,15 +253,9 @@ class Exchange:
 
     def _connected(self, age: int) -> Line:
         try:
-            addresses = resolve(self._host, self._port)
-        except StorageError as error:
-            if error.kind is Kind.DENIED:
-                raise
-            raise Broken("dns") from error
-        try:
-            raw = connect(self._host, self._port, addresses)
-        except StorageError as error:
-            raise Broken(_not_connected(error.__cause__)) from error
+            raw = connect(self._host, self._port, resolve(self._host, self._port))
+        except NoConnection as error:
+            raise Broken(error.trouble) from error
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.settimeout(CONNECT_SECONDS)
@@ -264,7 +263,7 @@ class Exchange:
                 raw = self._context.wrap_socket(raw, server_hostname=self._host)
         except OSError as error:
             raw.close()
-            raise Broken(_not_connected(error)) from error
+            raise Broken(trouble_in_handshake(error)) from error
         return Line(raw, age)
 
     def answer(self, line: Line, method: str) -> Answering:
@@ -350,10 +349,3 @@ def _length(headers: Mapping[str, str]) -> int | None:
     if not _LENGTH.fullmatch(text):
         raise Broken("unreadable")
     return int(text)
-
-
-def _not_connected(error: BaseException | None) -> str:
-    if isinstance(error, TimeoutError):
-        return "connect_timeout"
-    # Only here it is about TLS that the other side hangs up without a word.
-    return "tls" if isinstance(error, ssl.SSLError) and trouble_of(error) == "reset" else trouble_of(error)

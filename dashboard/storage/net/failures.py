@@ -25,6 +25,7 @@ from dashboard.storage.errors import (
     Unsupported,
 )
 from dashboard.storage.net.answers import Foreign, Unreadable
+from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.ranges import PastEnd
 from dashboard.storage.net.troubles import CUT_SHORT, TROUBLES, Broken
 
@@ -157,7 +158,7 @@ class ErrorTable(Generic[F, S]):
         verb, permission = self.verbs.get(scene.operation, ("use", ""))
         words: dict[str, Any] = {each.name: getattr(scene, each.name) for each in fields(scene)}
         words |= {"subject": scene.subject, "status": failure.status, "verb": verb, "permission": permission}
-        words |= {"speaks": self.speaks, "redirect": self.redirect}
+        words |= {"speaks": self.speaks, "redirect": self.redirect, "seconds": f"{CONNECT_SECONDS:.0f}"}
         words["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
         reason, remedy = row.reason.format_map(words), row.remedy.format_map(words)
         if row.kind is Kind.NOT_FOUND:

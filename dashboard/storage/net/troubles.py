@@ -20,20 +20,35 @@ class Broken(Exception):
 
 
 _UNROUTABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+_NOT_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+)
 # OpenSSL's X509_V_ERR_ codes: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
-_CERTIFICATES = {10: "expired", 18: "self_signed", 62: "hostname", 64: "hostname"}
+_CERTIFICATES = {
+    9: "not_yet_valid",
+    10: "expired",
+    18: "self_signed",
+    19: "unknown_issuer",
+    20: "unknown_issuer",
+    21: "unknown_issuer",
+    23: "revoked",
+    62: "hostname",
+    64: "hostname",
+}
 
 
 def trouble_of(error: BaseException | None) -> str:
     """The name of what a socket's error means, or ``other``."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        name = _CERTIFICATES.get(error.verify_code, "unknown_issuer")
+        name = _CERTIFICATES.get(error.verify_code, "unverified")
     elif isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         name = "reset"
     elif isinstance(error, ssl.SSLError):
-        name = "tls"
+        name = "not_tls" if getattr(error, "reason", "") in _NOT_TLS else "tls"
     elif isinstance(error, socket.gaierror):
-        name = "dns"
+        name = "name_servers" if error.errno == socket.EAI_AGAIN else "dns"
+    elif isinstance(error, UnicodeError):
+        name = "no_name"
     elif isinstance(error, ConnectionRefusedError):
         name = "refused"
     elif isinstance(error, TimeoutError):
@@ -47,6 +62,12 @@ def trouble_of(error: BaseException | None) -> str:
     return name
 
 
+_CLOCK = "Check the clock of this machine, then have the server's certificate renewed."
+_AUTHORITY = (
+    "If the server is yours, paste its authority's certificate into “Certificate authority” under Advanced."
+)
+
+
 def _final(reason: str, remedy: str) -> Row:
     """It will be the same the next time."""
     return Row(Kind.UNREACHABLE, reason, remedy, retryable=False)
@@ -55,19 +76,29 @@ def _final(reason: str, remedy: str) -> Row:
 TROUBLES: Mapping[str, Row] = {
     "refused": Row(
         Kind.UNREACHABLE,
-        "{host} refused the connection.",
-        "Check the host and port of the endpoint, and that the server runs.",
+        "{host} refused the connection: nothing listens on that port.",
+        "Check the port, and that the server is running.",
     ),
-    "dns": Row(Kind.UNREACHABLE, "There is no host called {host}.", "Check the spelling of the endpoint."),
+    "dns": Row(
+        Kind.UNREACHABLE,
+        "There is no host called {host}.",
+        "Check the address, and the region if it is part of it, for typing errors.",
+    ),
+    "name_servers": Row(
+        Kind.UNREACHABLE,
+        "The name servers did not say where {host} is.",
+        "Check this machine's network and name servers, then try again.",
+    ),
+    "no_name": _final("{host} is not a host name.", "Correct it."),
     "unroutable": Row(
         Kind.UNREACHABLE,
-        "No network route leads to {host}.",
-        "Check the endpoint and this machine's network.",
+        "There is no network route from this machine to {host}.",
+        "Check the endpoint and this machine's network, VPN and firewall.",
     ),
     "connect_timeout": Row(
         Kind.TIMEOUT,
-        "{host} did not answer within 5 seconds.",
-        "Check the host and port of the endpoint, and firewalls on the way.",
+        "{host} did not answer within {seconds} seconds.",
+        "Check the host and port; a firewall on the way may drop the connection.",
     ),
     "timeout": Row(
         Kind.TIMEOUT,
@@ -90,25 +121,35 @@ TROUBLES: Mapping[str, Row] = {
         "{host} sent far more than an answer can hold.",
         "Check that the endpoint is the {speaks} address; if it is, ask whoever runs the server.",
     ),
-    "expired": _final(
-        "The certificate of {host} has expired.",
-        "Ask whoever runs the server to renew it.",
-    ),
+    "expired": _final("The certificate of {host} has expired.", _CLOCK),
+    "not_yet_valid": _final("The certificate of {host} is not valid yet.", _CLOCK),
+    "revoked": _final("The certificate of {host} was revoked.", "Ask whoever runs the server."),
+    "unverified": _final("The certificate of {host} could not be verified.", _AUTHORITY),
     "hostname": _final(
-        "The certificate of {host} was made for another host name.",
+        "{host} shows a certificate that was made for another host name.",
         "Use the name the certificate was made for.",
     ),
-    "self_signed": _final(
-        "{host} shows a self-signed certificate, which nobody vouches for.",
-        "If the server is yours, paste its certificate under Advanced as certificate authority.",
-    ),
+    "self_signed": _final("{host} shows a self-signed certificate, which nobody vouches for.", _AUTHORITY),
     "unknown_issuer": _final(
-        "No authority known here signed the certificate of {host}; it may be self-signed.",
-        "If the server is yours, paste its certificate authority under Advanced.",
+        "The certificate of {host} comes from an authority this machine does not know.", _AUTHORITY
     ),
     "tls": _final(
-        "{host} does not speak TLS as expected.",
-        "Check whether the endpoint begins with https:// or http://, and its port.",
+        "{host} and this machine found no common kind of TLS.",
+        "The server's TLS may be too old: it must speak TLS 1.2 or newer.",
+    ),
+    "not_tls": _final(
+        "{host} speaks plain HTTP there, not TLS.",
+        "Use the TLS port, or write the endpoint with http:// if the network between is trusted.",
+    ),
+    "tls_closed": Row(
+        Kind.UNREACHABLE,
+        "{host} closed the connection during the TLS handshake.",
+        "Check that this port speaks TLS; if not, write the endpoint with http://.",
+    ),
+    "tls_timeout": Row(
+        Kind.TIMEOUT,
+        "{host} took the connection but never answered the TLS handshake.",
+        "Check the port; if the server speaks plain HTTP, write the endpoint with http://.",
     ),
     "plain": _final(
         "{host} speaks TLS there, and the endpoint says http://.",

@@ -174,6 +174,12 @@ def test_what_goes_wrong_on_the_way_or_in_an_answer_raises_its_error() -> None:
         {}["missing"]  # type: ignore[index]
 
 
+def no_tls(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
 def certificate(code: int) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code = code
@@ -183,6 +189,7 @@ def certificate(code: int) -> ssl.SSLCertVerificationError:
 @pytest.mark.parametrize(
     ("error", "name"),
     [
+        (certificate(9), "not_yet_valid"),
         (certificate(10), "expired"),
         (certificate(18), "self_signed"),
         (certificate(19), "unknown_issuer"),
@@ -190,7 +197,11 @@ def certificate(code: int) -> ssl.SSLCertVerificationError:
         (certificate(62), "hostname"),
         (certificate(64), "hostname"),
         (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), "reset"),
-        (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "tls"),
+        (no_tls("WRONG_VERSION_NUMBER"), "not_tls"),
+        (no_tls("UNSUPPORTED_PROTOCOL"), "tls"),
+        (ssl.SSLError(1, "made by hand"), "tls"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "name_servers"),
+        (UnicodeError("label too long"), "no_name"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "dns"),
         (OSError(errno.ECONNREFUSED, "refused"), "refused"),
         (OSError(errno.ETIMEDOUT, "timed out"), "timeout"),

@@ -29,9 +29,8 @@ _MOST_BLOCKS = 200_000
 """Elements in a list of blocks, of which a blob has up to 50,000."""
 _LONGEST_BATCH = 1024 * 1024
 _MOST_PARTS = 2000
-_BEFORE_THE_REQUEST = frozenset(
-    {"dns", "refused", "unroutable", "connect_timeout", "expired", "hostname", "self_signed"}
-    | {"unknown_issuer", "tls"}
+_AFTER_THE_REQUEST = frozenset(
+    {"reset", "cut", "unreadable", "endless", "two_lengths", "redirect", "plain", "other"}
 )
 _RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
@@ -157,12 +156,12 @@ _PHRASES = frozenset(map(int, HTTPStatus))
 def _as_requests_says(trouble: str) -> requests.RequestException:
     """The SDK repeats what cannot have arrived, and only that."""
     error: Any
-    if trouble in _BEFORE_THE_REQUEST:
-        error = requests.ConnectionError(trouble)
-    elif trouble in ("timeout", "slow"):
+    if trouble in ("timeout", "slow"):
         error = requests.ReadTimeout(trouble)
-    else:
+    elif trouble in _AFTER_THE_REQUEST:
         error = requests.ConnectionError(ProtocolError(trouble))
+    else:
+        error = requests.ConnectionError(trouble)
     error.trouble = trouble
     return error  # type: ignore[no-any-return]
 

@@ -13,7 +13,8 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.ftp.errors import code_of, not_signed_in
 from dashboard.storage.drivers.ftp.replies import Replies
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.connecting import bad_certificate, connect, resolve, speaks_tls, trust
+from dashboard.storage.net.connecting import NoConnection, connect, resolve, speaks_tls, trust
+from dashboard.storage.net.troubles import trouble_of
 from dashboard.storage.types import Secret
 
 CONNECT_SECONDS = 5.0
@@ -217,7 +218,7 @@ def open_line(account: Account) -> Line:
         raise not_signed_in(error, account.user, account.host) from error
     except ssl.SSLCertVerificationError as error:
         line.hang_up()
-        raise bad_certificate(error, account.host) from error
+        raise NoConnection(trouble_of(error), "connect", account.host) from error
     except (OSError, EOFError) as error:
         line.hang_up()
         raise _no_answer(error, account) from error

@@ -63,8 +63,7 @@ NAMING_DRIVERS = {
     "storage/registry.py": "the rows",
     "services/people/setup.py": "the first backend is a folder beside the databases",
     "storage/library/fakes.py": "a fake keeps its objects in memory",
-    "storage/library/environment.py": "what other programs call their backends, and mean by it",
-    "storage/library/environment_variables.py": "the same, as a table",
+    "storage/library/environment_variables.py": "the table of what other programs call their backends",
 }
 """Outside the drivers, where a driver or a preset is named, and why."""
 

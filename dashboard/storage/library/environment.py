@@ -16,17 +16,14 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.library.configuring import Described, describe, text_of
 from dashboard.storage.library.environment_variables import (
     BOUND,
-    FAMILIES,
     KINDS,
-    REQUIRED,
     SECRETS,
     SELECTORS,
     VARIABLES,
+    Kind,
     Variable,
 )
 from dashboard.storage.registry import PRESETS
-
-_S3_FAMILIES = ("S3_COMPATIBLE", "S3", "AWS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def described_by(environ: Mapping[str, str]) -> Found:
     with a key, that file is read."""
     given = {variable: environ[variable.name].strip() for variable in VARIABLES if environ.get(variable.name)}
     kind = _selected(environ, given)
-    chosen = _local(given) if kind == "local" else _server(kind, given)
+    chosen = _chosen(kind, given)
     values = {option: given[variable] for option, variable in chosen.items()}
     with naming_variables({option: variable.name for option, variable in chosen.items()}):
         preset, options = _as_preset(kind, values)
@@ -82,31 +79,32 @@ def naming_variables(used: Mapping[str, str]) -> Iterator[None]:
         raise InvalidInput(variable, f"{variable}: {error.reason}", remedy=error.remedy) from error
 
 
-def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> str:
+def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> Kind:
     """The kind that was named, or the only one that is described."""
     for selector in SELECTORS:
         if named := environ.get(selector, "").strip().lower():
-            kind = KINDS.get(named, named)
-            if kind not in PRESETS and kind not in FAMILIES:
-                known = ", ".join(dict.fromkeys((*KINDS.values(), *PRESETS)))
-                raise InvalidInput(
-                    selector,
-                    f"{selector} is “{named}”, which is no kind of storage.",
-                    remedy=f"Known: {known}.",
-                )
-            return kind
-    families = [name for name in dict.fromkeys(v.family for v in given) if _is_described(name, given)]
-    if len(families) > 1:
-        described = " and ".join(f"{family}_*" for family in families)
+            for kind in KINDS:
+                if named == kind.name or named in kind.words:
+                    return kind
+            if named in PRESETS:
+                return Kind(named, named)
+            known = ", ".join(dict.fromkeys((*(kind.name for kind in KINDS), *PRESETS)))
+            raise InvalidInput(
+                selector,
+                f"{selector} is “{named}”, which is no kind of storage.",
+                remedy=f"Known: {known}.",
+            )
+    described = [kind for kind in KINDS if _is_described(kind, given)]
+    with_key = [kind for kind in described if kind.signs_in]
+    if len(with_key) > 1:
+        families = " and ".join(f"{kind.family}_*" for kind in with_key)
         raise InvalidInput(
             SELECTORS[0],
-            f"The variables {described} describe different backends.",
-            remedy=f"Set {SELECTORS[0]} to {', '.join(FAMILIES)}.",
+            f"The variables {families} describe different backends.",
+            remedy=f"Set {SELECTORS[0]} to {', '.join(kind.name for kind in KINDS)}.",
         )
-    if families:
-        return {family: kind for kind, (family, *_) in FAMILIES.items()}.get(families[0], "s3")
-    if any(variable.option == "root" and variable.family == "MEDIA" for variable in given):
-        return "local"
+    for kind in (*with_key, *described):
+        return kind
     raise InvalidInput(
         SELECTORS[0],
         "The environment describes no backend.",
@@ -115,35 +113,33 @@ def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> str:
     )
 
 
-def _is_described(family: str, given: Mapping[Variable, str]) -> bool:
-    """Whether variables of this family alone say that there is a backend."""
-    chosen = _of_family(family, given)
+def _is_described(kind: Kind, given: Mapping[Variable, str]) -> bool:
+    """Whether variables of its own family alone say that there is such a backend."""
+    chosen = _of_family(kind.family, given)
+    if not kind.signs_in:
+        return all(option in chosen for option in kind.required)
     # Many machines have a key of Google's for something else.
-    return _secret(chosen) is not None and (family != "GCS" or "bucket" in chosen)
+    return _secret(chosen) is not None and (kind.family != "GCS" or "bucket" in chosen)
 
 
 def _secret(chosen: Mapping[str, Variable]) -> Variable | None:
     return next((chosen[option] for option in SECRETS if option in chosen), None)
 
 
-def _local(given: Mapping[Variable, str]) -> dict[str, Variable]:
-    chosen = _of_family("MEDIA", given)
-    if "root" not in chosen:
-        raise InvalidInput(
-            "MEDIA_ROOT", "MEDIA_ROOT is not set.", remedy="It names the folder with the files."
-        )
-    return chosen
-
-
-def _server(kind: str, given: Mapping[Variable, str]) -> dict[str, Variable]:
-    order = FAMILIES.get(kind, _S3_FAMILIES)
+def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    """The variable of each option. Raises ``InvalidInput`` naming one that is missing or contradicts."""
+    order = kind.families
+    if not kind.signs_in:
+        chosen = _of_family(kind.family, given)
+        _check_required(kind, chosen, kind.family, given)
+        return chosen
     with_secret = [name for name in order if _secret(_of_family(name, given)) is not None]
     if not with_secret:
         names = [v.name for v in VARIABLES if v.family == order[0] and v.option in SECRETS]
         usual = f"{order[0]}_SECRET_ACCESS_KEY"
         raise InvalidInput(
             usual if usual in names else names[0],
-            f"No key is set for “{kind}”.",
+            f"No key is set for “{kind.name}”.",
             remedy=f"Set the {' or '.join(f'{name}_*' for name in order)} variables.",
         )
     own = _of_family(with_secret[0], given)
@@ -153,22 +149,15 @@ def _server(kind: str, given: Mapping[Variable, str]) -> dict[str, Variable]:
         for option, variable in _of_family(family, given).items():
             if option not in BOUND and not (family == "MEDIA" and option == "root"):
                 chosen.setdefault(option, variable)
-    _check_strangers(kind, chosen, given, order, with_secret)
+    if kind.any_server and "endpoint" not in chosen:
+        _check_strangers(given, order, with_secret)
     _check_required(kind, chosen, with_secret[0], given)
     return chosen
 
 
-def _check_strangers(
-    kind: str,
-    chosen: Mapping[str, Variable],
-    given: Mapping[Variable, str],
-    order: tuple[str, ...],
-    with_secret: list[str],
-) -> None:
+def _check_strangers(given: Mapping[Variable, str], order: tuple[str, ...], with_secret: list[str]) -> None:
     """A server that was named without a key of its own was meant for the key of another family, perhaps. One
     that has its own is another backend, described beside this one."""
-    if kind not in ("s3", "s3_compatible") or "endpoint" in chosen:
-        return
     for variable in given:
         if variable.option == "endpoint" and variable.family in order and variable.family not in with_secret:
             raise InvalidInput(
@@ -180,9 +169,9 @@ def _check_strangers(
 
 
 def _check_required(
-    kind: str, chosen: Mapping[str, Variable], family: str, given: Mapping[Variable, str]
+    kind: Kind, chosen: Mapping[str, Variable], family: str, given: Mapping[Variable, str]
 ) -> None:
-    for option in REQUIRED.get(kind, ("access_key_id", "bucket")):
+    for option in kind.required:
         if option in chosen or (option == "account" and _account(given[chosen["credential"]])):
             continue
         names = [v.name for v in VARIABLES if v.family == family and v.option == option]
@@ -203,42 +192,35 @@ def _of_family(family: str, given: Mapping[Variable, str]) -> dict[str, Variable
     return chosen
 
 
-def _as_preset(kind: str, found: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _as_preset(kind: Kind, found: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """In the words of the preset: what other programs write in their own way is written in ours."""
     options = {name: value for name, value in found.items() if name not in ("secure", "address")}
-    if kind == "local":
-        return kind, {"root": options["root"], **_public_url(found)}
     for name in [name for name in options if name.endswith("_file")]:
         options[name.removesuffix("_file")] = text_of(name, options.pop(name))
-    if kind == "azure":
+    if "account" in kind.required:
         options.setdefault("account", _account(options["credential"]))
-    if kind not in ("azure", "gcs", "sftp"):
-        kind = _s3_preset(kind, found, options)
-    if kind != "sftp" and "cdn_domain" not in options and (domain := _domain(found.get("address", ""))):
-        options["cdn_domain"] = domain
-    return kind, options
-
-
-def _s3_preset(kind: str, found: Mapping[str, str], options: dict[str, str]) -> str:
-    """The preset, and in ``options`` the address of the server and how buckets are addressed there."""
-    if kind == "aws" and "endpoint" in options:
-        kind = "s3"
-    elif kind == "s3" and "endpoint" not in options:
-        kind = "aws"
-    elif kind == "s3_compatible":
-        kind = "s3"
-    if "endpoint" in options and "://" not in options["endpoint"]:
+    preset = kind.elsewhere if kind.elsewhere and "endpoint" in options else kind.preset
+    if "://" not in options.get("endpoint", "://"):
         plain = found.get("secure", "true").lower() in ("false", "0", "no", "off")
         options["endpoint"] = f"{'http' if plain else 'https'}://{options['endpoint']}"
+    _spell_path_style(preset, options)
+    address = found.get("address", "")
+    if kind.address == "cdn_domain":
+        address = _domain(address)
+    if kind.address and address:
+        options.setdefault(kind.address, address)
+    return preset, options
+
+
+def _spell_path_style(preset: str, options: dict[str, str]) -> None:
     style = options.get("path_style", "").lower()
     if style in ("path", "virtual", "auto"):
         del options["path_style"]
         if style != "auto":
             options["path_style"] = "true" if style == "path" else "false"
-    if kind in ("aws", "minio") and "path_style" in PRESETS[kind].defaults:
+    if "path_style" in PRESETS[preset].defaults:
         # What the provider needs is known; a variable that says otherwise was meant for another client.
         options.pop("path_style", None)
-    return kind
 
 
 def _domain(address: str) -> str:
@@ -248,8 +230,3 @@ def _domain(address: str) -> str:
     except ValueError:
         return ""
     return parts.netloc if parts.scheme == "https" and parts.path in ("", "/") and not parts.query else ""
-
-
-def _public_url(options: Mapping[str, str]) -> dict[str, str]:
-    address = options.get("address", "")
-    return {"public_url": address} if address else {}

@@ -5,67 +5,95 @@ One table; docs/library.md shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 
 SELECTORS = ("STORAGE_BACKEND", "STORAGE_TYPE", "MEDIA_STORAGE_BACKEND")
 """Which kind of backend; the first that is set decides."""
 
-KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "local": "local",
-        "file": "local",
-        "filesystem": "local",
-        "disk": "local",
-        "django.core.files.storage.filesystemstorage": "local",
-        "aws": "aws",
-        "aws_s3": "aws",
-        "amazon": "aws",
-        "s3": "s3",
-        "storages.backends.s3.s3storage": "s3",
-        "storages.backends.s3boto3.s3boto3storage": "s3",
-        "s3_compatible": "s3_compatible",
-        "s3-compatible": "s3_compatible",
-        "minio": "minio",
-        "azure": "azure",
-        "azure_blob": "azure",
-        "storages.backends.azure_storage.azurestorage": "azure",
-        "gcs": "gcs",
-        "gs": "gcs",
-        "google": "gcs",
-        "google_cloud": "gcs",
-        "storages.backends.gcloud.googlecloudstorage": "gcs",
-        "sftp": "sftp",
-        "storages.backends.sftpstorage.sftpstorage": "sftp",
-    }
-)
-"""What may stand in a selector beside the names of presets; capitals do not matter."""
 
-FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "local": ("MEDIA",),
-        "minio": ("MINIO", "S3_COMPATIBLE", "S3", "AWS"),
-        "s3": ("AWS", "S3", "S3_COMPATIBLE", "MINIO"),
-        "s3_compatible": ("S3_COMPATIBLE", "S3", "MINIO", "AWS"),
-        "aws": ("AWS", "S3"),
-        "azure": ("AZURE",),
-        "gcs": ("GCS",),
-        "sftp": ("SFTP",),
-    }
-)
-"""Where the key of each kind is looked for, best first. Other presets are of the S3 family."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of backend, as other programs tell them apart.
 
-REQUIRED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "minio": ("access_key_id", "bucket", "endpoint"),
-        "s3_compatible": ("access_key_id", "bucket", "endpoint"),
-        "azure": ("account", "container"),
-        "gcs": ("bucket",),
-        "sftp": ("host", "user"),
-    }
+    ``words``: what a selector may say for it beside its name; capitals do not matter. ``family``: the
+    variables that describe it without a selector. ``families``: where its key is looked for, best first.
+    ``required``: what else must be set. It becomes a backend of ``preset``, or of ``elsewhere`` where an
+    endpoint is set. ``address``: the option that the address of the media fills, if any.
+    """
+
+    name: str
+    preset: str
+    family: str = ""
+    families: tuple[str, ...] = ("S3_COMPATIBLE", "S3", "AWS")
+    words: tuple[str, ...] = ()
+    required: tuple[str, ...] = ("access_key_id", "bucket")
+    elsewhere: str = ""
+    any_server: bool = False
+    """Whether it may be the server of another family, so that an endpoint without its key is a mistake."""
+    signs_in: bool = True
+    address: str = "cdn_domain"
+
+
+_S3_AT_ENDPOINT = ("access_key_id", "bucket", "endpoint")
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        "local",
+        "local",
+        "MEDIA",
+        ("MEDIA",),
+        ("file", "filesystem", "disk", "django.core.files.storage.filesystemstorage"),
+        ("root",),
+        signs_in=False,
+        address="public_url",
+    ),
+    Kind("aws", "aws", "AWS", ("AWS", "S3"), ("aws_s3", "amazon"), elsewhere="s3"),
+    Kind(
+        "s3",
+        "aws",
+        "S3",
+        ("AWS", "S3", "S3_COMPATIBLE", "MINIO"),
+        ("storages.backends.s3.s3storage", "storages.backends.s3boto3.s3boto3storage"),
+        elsewhere="s3",
+        any_server=True,
+    ),
+    Kind(
+        "s3_compatible",
+        "s3",
+        "S3_COMPATIBLE",
+        ("S3_COMPATIBLE", "S3", "MINIO", "AWS"),
+        ("s3-compatible",),
+        _S3_AT_ENDPOINT,
+        any_server=True,
+    ),
+    Kind("minio", "minio", "MINIO", ("MINIO", "S3_COMPATIBLE", "S3", "AWS"), required=_S3_AT_ENDPOINT),
+    Kind(
+        "azure",
+        "azure",
+        "AZURE",
+        ("AZURE",),
+        ("azure_blob", "storages.backends.azure_storage.azurestorage"),
+        ("account", "container"),
+    ),
+    Kind(
+        "gcs",
+        "gcs",
+        "GCS",
+        ("GCS",),
+        ("gs", "google", "google_cloud", "storages.backends.gcloud.googlecloudstorage"),
+        ("bucket",),
+    ),
+    Kind(
+        "sftp",
+        "sftp",
+        "SFTP",
+        ("SFTP",),
+        ("storages.backends.sftpstorage.sftpstorage",),
+        ("host", "user"),
+        address="",
+    ),
 )
-"""What else must be set for a kind; for the others an access key ID and a bucket."""
+"""Other presets may be selected by their names; their keys are looked for in the S3 families."""
 
 SECRETS = (
     "secret_access_key",

@@ -21,6 +21,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, inspect, select
 
+from dashboard import __version__
 from dashboard.app import create_app
 from dashboard.errors import Kind, StowageError
 from dashboard.models import main_metadata, work_metadata
@@ -130,6 +131,13 @@ def test_a_new_database_is_like_one_that_took_every_step(tree: str, tmp_path: Pa
     assert schema(new / TREES[tree][0]) == schema(old / TREES[tree][0])
 
 
+def test_an_instance_of_every_release_is_kept() -> None:
+    text = (Path(__file__).resolve().parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## (\S+) \((.+)\)$", text, re.MULTILINE)
+    assert versions
+    assert {version for version, when in versions if when != "unreleased"} <= set(RELEASES)
+
+
 @pytest.mark.parametrize("release", RELEASES)
 def test_an_instance_of_every_release_opens_and_works(release: str, tmp_path: Path) -> None:
     instance = put_back(release, tmp_path)
@@ -165,7 +173,7 @@ def test_a_schema_that_is_up_to_date_costs_one_query(tmp_path: Path, monkeypatch
         event.listen(database.main, "before_cursor_execute", lambda *given: statements.append(given[2]))
         database.upgrade()
     assert statements == ["BEGIN", "SELECT version_num FROM alembic_version"]
-    assert not list(tmp_path.glob(f"*{upgrade.KEPT}*"))
+    assert not list(tmp_path.glob("*.before-*"))
 
 
 @pytest.mark.parametrize(
@@ -193,12 +201,13 @@ def test_versions_from_before_alembic_know_what_is_too_new_for_them(tmp_path: Pa
 
 def test_an_upgrade_keeps_what_was_there_before_it(tmp_path: Path) -> None:
     left_by(tmp_path, main="0002", work="0006")
+    (tmp_path / "stowage.db.before-0.0.9").write_text("of an earlier upgrade")
     change(tmp_path, "INSERT INTO settings (key, value) VALUES ('a', 'as it was')")
     before = schema(tmp_path / "stowage.db")
     with opened(tmp_path) as database, database.write() as session:
         session.get_one(Setting, "a").value = "changed since"
-    [copy] = tmp_path.glob(f"*{upgrade.KEPT}*")
-    assert copy.name == "stowage.db.before-upgrade"
+    [copy] = tmp_path.glob("*.before-*")
+    assert copy.name == f"stowage.db.before-{__version__}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert schema(copy) == before
     with closing(sqlite3.connect(copy)) as connection:
@@ -208,7 +217,7 @@ def test_an_upgrade_keeps_what_was_there_before_it(tmp_path: Path) -> None:
 
 def test_where_no_copy_can_be_kept_nothing_is_upgraded(tmp_path: Path) -> None:
     left_by(tmp_path, main="0002")
-    (tmp_path / f"stowage.db{upgrade.KEPT}").mkdir()
+    (tmp_path / f"stowage.db.before-{__version__}").mkdir()
     before = schema(tmp_path / "stowage.db")
     with pytest.raises(StowageError, match="no copy of it can be kept") as caught, opened(tmp_path):
         pass

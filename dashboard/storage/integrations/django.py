@@ -23,7 +23,7 @@ from django.core.files.storage import Storage as DjangoStorage
 from django.utils.module_loading import import_string
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Exists, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.library.folders import Folders

@@ -45,7 +45,7 @@ class Operations(Extras):
         """Store an object, atomically. Replaces what is there unless ``create_only``, which raises
         ``Exists``. Without ``attributes`` the content type is what the key's ending says. A file is
         streamed, never read whole, and not closed."""
-        from dashboard.storage.drivers.common.content_types import guessed_type
+        from dashboard.storage.drivers.common.keys import guessed_type
 
         held = attributes if attributes is not None else Attributes(content_type=guessed_type(key))
         if isinstance(content, str):

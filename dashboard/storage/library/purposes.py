@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Exists, Unsupported
 from dashboard.storage.library.operations import Content, Operations
 from dashboard.storage.naming import AsGiven, Naming, UniqueNames

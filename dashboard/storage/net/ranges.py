@@ -41,15 +41,27 @@ def range_header(start: int, length: int) -> dict[str, str]:
     return {"range": f"bytes={start}-{start + length - 1}"}
 
 
-def nothing_of(
-    stat: Callable[[str], ObjectInfo], key: str, start: int | None, if_version: str | None
+def read_part(
+    stat: Callable[[str], ObjectInfo],
+    part: Callable[[str, int, int, str | None], bytes],
+    key: str,
+    span: tuple[int, int],
+    if_version: str | None,
 ) -> bytes:
-    """No bytes, once it is sure that there are none: of a part without length (``start`` is None), or of
-    one the server called past the end. Raises ``NotFound`` and ``Changed`` as a read does."""
+    """See ``ReadsRanges.read_range``, for a driver whose ``part`` raises :class:`PastEnd`. ``span`` is where
+    it begins and how long it is. No bytes are returned once ``stat`` makes sure that there are none."""
+    start, length = span
+    check_range(start, length)
+    beyond = False
+    if length:
+        try:
+            return part(key, start, length, if_version)
+        except PastEnd:
+            beyond = True
     info = stat(key)
     if if_version is not None and info.version != if_version:
         raise Changed(key)
-    if start is not None and start < info.size:
+    if beyond and start < info.size:
         raise PastEnd(key)
     return b""
 

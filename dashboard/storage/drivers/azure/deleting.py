@@ -9,7 +9,7 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.errors import translate
 from dashboard.storage.drivers.azure.place import Place, check
-from dashboard.storage.drivers.common.many import delete_together
+from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
 
 AT_ONCE = 256

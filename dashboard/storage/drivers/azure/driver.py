@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from types import MappingProxyType
 from typing import Self
 
@@ -23,9 +22,10 @@ from dashboard.storage.drivers.azure.labels import LabelsAzureBlobs
 from dashboard.storage.drivers.azure.place import Place, check
 from dashboard.storage.drivers.azure.settings import ChecksAzureSettings
 from dashboard.storage.drivers.azure.writing import AzureWriting
-from dashboard.storage.drivers.common.pieces import Senders
+from dashboard.storage.drivers.common.deleting import delete_unchanged
+from dashboard.storage.drivers.common.keys import below
+from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
 from dashboard.storage.drivers.common.reading import CheckedReading
-from dashboard.storage.drivers.common.unchanged import delete_unchanged
 from dashboard.storage.errors import (
     Changed,
     NotFound,
@@ -34,9 +34,8 @@ from dashboard.storage.errors import (
     Unsupported,
 )
 from dashboard.storage.net.connecting import trust
-from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
-from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _COPY_SECONDS = 900.0
@@ -79,13 +78,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
         self.check_key(key)
-        check_range(start, length)
-        if length == 0:
-            return nothing_of(self.stat, key, None, if_version)
-        try:
-            return self._client.part(key, start, length, if_version)
-        except PastEnd:
-            return nothing_of(self.stat, key, start, if_version)
+        return read_part(self.stat, self._client.part, key, (start, length), if_version)
 
     def write(
         self,
@@ -97,15 +90,8 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     ) -> AzureWriting:
         """See ``Driver``. Up to 8 MiB go in one request."""
         self.check_key(key)
-        put = partial(self._put, key, attributes=attributes, create_only=create_only)
         return AzureWriting(
-            self._client,
-            self._senders,
-            key,
-            size=size,
-            attributes=attributes,
-            create_only=create_only,
-            put=put,
+            self._client, self._senders, WriteRequest(key, size, attributes, create_only, self.put)
         )
 
     def put(
@@ -113,9 +99,6 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     ) -> Written:
         """See ``Driver``. The receipt compares the content's MD5 with the one the service computed."""
         self.check_key(key)
-        return self._put(key, data, attributes=attributes, create_only=create_only)
-
-    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
         md5 = hashlib.md5(data, usedforsecurity=False)
         etag, stored = self._client.put(key, data, md5.digest(), attributes, create_only=create_only)
         return Written(
@@ -134,12 +117,8 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         not), so it is not asked to begin at a key where that would matter.
         """
         own = self._place.prefix
-        after = key_bytes(start_after)
         begin = own + start_after if start_after and max(start_after) < "\ud800" else ""
-        for entry in self._client.list(own + prefix, begin):
-            key = entry.key.removeprefix(own)
-            if key and (not after or key_bytes(key) > after):
-                yield Entry(key, entry.size, entry.modified, entry.etag)
+        yield from below(own, self._client.list(own + prefix, begin), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

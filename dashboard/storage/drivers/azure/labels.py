@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.place import check
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
 

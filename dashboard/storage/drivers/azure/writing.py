@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from dashboard.storage.drivers.azure.client import Client
-from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, checksum_of, piece_size
-from dashboard.storage.types import Attributes, Written
+from dashboard.storage.drivers.common.pieces import (
+    ProvenByParts,
+    Senders,
+    WriteRequest,
+    checksum_of,
+    piece_size,
+)
+from dashboard.storage.types import Written
 
 MOST_BLOCKS = 50_000
 
@@ -35,21 +40,9 @@ class AzureWriting(ProvenByParts[Block]):
 
     most = MOST_BLOCKS
 
-    def __init__(
-        self,
-        client: Client,
-        senders: Senders,
-        key: str,
-        *,
-        size: int | None,
-        attributes: Attributes | None,
-        create_only: bool,
-        put: Callable[[bytes], Written],
-    ) -> None:
-        super().__init__(senders, key, piece_size(size, MOST_BLOCKS), put, size)
+    def __init__(self, client: Client, senders: Senders, request: WriteRequest) -> None:
+        super().__init__(senders, request, piece_size(request.size, MOST_BLOCKS))
         self._client = client
-        self._attributes = attributes
-        self._create_only = create_only
         self._stem = secrets.token_hex(6)
         self._etag = ""
 
@@ -65,7 +58,7 @@ class AzureWriting(ProvenByParts[Block]):
         names = [block.name for block in self._arrived]
         md5 = self._md5.digest() if self._md5 is not None else None
         self._etag = self._client.commit(
-            self._key, names, md5, self._attributes, create_only=self._create_only
+            self._key, names, md5, self._request.attributes, create_only=self._request.create_only
         )
 
     def _receipt(self) -> Written:

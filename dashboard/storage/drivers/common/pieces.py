@@ -1,8 +1,8 @@
 """Large writes in pieces: one is filled while the one before, or two, are on their way.
 
 What every service that takes an object in parts, blocks or pieces shares: bounded memory, how many are on
-their way at once, their order, dropping what is not finished. A driver says how an upload begins, how a piece
-is sent and how the pieces become the object.
+their way at once, their order, dropping what is not finished. A driver says how an upload begins, how a
+piece is sent and how the pieces become the object.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from dashboard.storage.driver import SMALL
 from dashboard.storage.errors import Damaged, Unsupported
-from dashboard.storage.types import Written
+from dashboard.storage.types import Attributes, Written
 
 UNKNOWN_PIECE = 2 * SMALL
 """Bytes of a piece when nobody knows how much will come: 10,000 of them are 160 GB."""
@@ -42,6 +43,25 @@ def checksum_of(digests: Iterable[bytes]) -> str:
     """The MD5 of the pieces' MD5s and their number, in the form S3 has made usual."""
     listed = list(digests)
     return f"{hashlib.md5(b''.join(listed), usedforsecurity=False).hexdigest()}-{len(listed)}"
+
+
+class Put(Protocol):
+    """See ``Driver.put``."""
+
+    def __call__(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """What a write is to make, ``size`` in bytes where it is known; ``put`` makes what fits into one piece."""
+
+    key: str
+    size: int | None
+    attributes: Attributes | None
+    create_only: bool
+    put: Put
 
 
 class Senders:
@@ -110,11 +130,11 @@ class PiecedWriting(ABC, Generic[T]):
     keeps_last: ClassVar[bool] = False
     """Whether :meth:`_complete` sends the last piece, which is never empty."""
 
-    def __init__(self, senders: Senders, key: str, piece: int, put: Callable[[bytes], Written]) -> None:
+    def __init__(self, senders: Senders, request: WriteRequest, piece: int) -> None:
         self._senders = senders
-        self._key = key
+        self._request = request
+        self._key = request.key
         self._piece = piece
-        self._put = put
         self._md5: hashlib._Hash | None = hashlib.md5(usedforsecurity=False)
         self._size = 0
         self._buffer = _buffers.take(piece)
@@ -167,7 +187,10 @@ class PiecedWriting(ABC, Generic[T]):
     def commit(self) -> Written:
         """See ``Writing.commit``."""
         if not self._begun:
-            return self._put(bytes(memoryview(self._buffer)[: self._filled]))
+            whole, request = bytes(memoryview(self._buffer)[: self._filled]), self._request
+            return request.put(
+                self._key, whole, attributes=request.attributes, create_only=request.create_only
+            )
         if not self.keeps_last:
             self._dispatch()
         while self._flying:
@@ -228,13 +251,7 @@ class PiecedWriting(ABC, Generic[T]):
 class ProvenByParts(PiecedWriting[T]):
     """One whose receipt is proven by what is known of the pieces, see ``ProvesByParts``."""
 
-    def __init__(
-        self, senders: Senders, key: str, piece: int, put: Callable[[bytes], Written], size: int | None
-    ) -> None:
-        super().__init__(senders, key, piece, put)
-        self._size_known = size or 0
-
     def without_md5(self) -> None:
         """See ``ProvesByParts``."""
-        if self._size == 0 and self._size_known > self._piece:
+        if self._size == 0 and (self._request.size or 0) > self._piece:
             self._md5 = None

@@ -10,7 +10,7 @@ from email.message import Message
 from email.parser import BytesParser
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.many import delete_together
+from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, failure_in
 from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.gcs.objects import Objects

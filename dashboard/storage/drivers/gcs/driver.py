@@ -10,13 +10,13 @@ import hashlib
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.pieces import Senders
-from dashboard.storage.drivers.common.unchanged import delete_unchanged
+from dashboard.storage.drivers.common.deleting import delete_unchanged
+from dashboard.storage.drivers.common.keys import below
+from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
 from dashboard.storage.drivers.gcs.acl import OpensGcsObjects
 from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.deleting import DeletesManyOnGcs
@@ -28,9 +28,8 @@ from dashboard.storage.drivers.gcs.settings import ChecksGcsSettings
 from dashboard.storage.drivers.gcs.versions import KeepsGcsHistory
 from dashboard.storage.drivers.gcs.writing import GcsWriting
 from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
-from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
-from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _SIGN_IN_SECONDS = 15.0
@@ -77,13 +76,7 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
         self.check_key(key)
-        check_range(start, length)
-        if length == 0:
-            return nothing_of(self.stat, key, None, if_version)
-        try:
-            return self._objects.part(key, start, length, if_version)
-        except PastEnd:
-            return nothing_of(self.stat, key, start, if_version)
+        return read_part(self.stat, self._objects.part, key, (start, length), if_version)
 
     def write(
         self,
@@ -95,15 +88,8 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     ) -> GcsWriting:
         """See ``Driver``. Up to 8 MiB go in one request."""
         self.check_key(key)
-        put = partial(self._put, key, attributes=attributes, create_only=create_only)
         return GcsWriting(
-            self._objects,
-            self._senders,
-            key,
-            size=size,
-            attributes=attributes,
-            create_only=create_only,
-            put=put,
+            self._objects, self._senders, WriteRequest(key, size, attributes, create_only, self.put)
         )
 
     def put(
@@ -111,9 +97,6 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     ) -> Written:
         """See ``Driver``. Google compares both checksums before anything is visible."""
         self.check_key(key)
-        return self._put(key, data, attributes=attributes, create_only=create_only)
-
-    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
         md5 = hashlib.md5(data, usedforsecurity=False)
         info = self._objects.put(key, data, md5.digest(), attributes, create_only=create_only).info
         return Written(
@@ -132,12 +115,9 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
-        own, after = self._place.prefix, key_bytes(start_after)
+        own = self._place.prefix
         begin = own + start_after if start_after else ""
-        for entry in self._objects.list(own + prefix, begin):
-            key = entry.key.removeprefix(own)
-            if key and (not after or key_bytes(key) > after):
-                yield Entry(key, entry.size, entry.modified, entry.etag)
+        yield from below(own, self._objects.list(own + prefix, begin), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

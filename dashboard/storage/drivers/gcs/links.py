@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import Unsupported

@@ -8,12 +8,11 @@ compares the checksum of the whole, sent with the last piece, before anything is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders
+from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, WriteRequest
 from dashboard.storage.drivers.gcs.client import ATTEMPTS
 from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import ERRORS, translate
@@ -22,7 +21,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
-from dashboard.storage.types import Attributes, Written
+from dashboard.storage.types import Written
 
 PIECE = SMALL
 """A multiple of 256 KiB, as Google wants it."""
@@ -124,21 +123,9 @@ class GcsWriting(ProvenByParts[None]):
     at_once = 1
     keeps_last = True
 
-    def __init__(
-        self,
-        objects: Objects,
-        senders: Senders,
-        key: str,
-        *,
-        size: int | None,
-        attributes: Attributes | None,
-        create_only: bool,
-        put: Callable[[bytes], Written],
-    ) -> None:
-        super().__init__(senders, key, PIECE, put, size)
+    def __init__(self, objects: Objects, senders: Senders, request: WriteRequest) -> None:
+        super().__init__(senders, request, PIECE)
         self._objects = objects
-        self._attributes = attributes
-        self._create_only = create_only
         self._crc32c = Crc32c()
         self._upload: Upload | None = None
         self._held: Held | None = None
@@ -147,7 +134,9 @@ class GcsWriting(ProvenByParts[None]):
         self._crc32c.update(chunk)
 
     def _begin(self) -> None:
-        target = self._objects.begin(self._key, self._attributes, create_only=self._create_only)
+        target = self._objects.begin(
+            self._key, self._request.attributes, create_only=self._request.create_only
+        )
         self._upload = Upload(self._objects, self._key, target)
 
     def _send(self, number: int, data: memoryview) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from dashboard.errors import Kind
 from dashboard.storage.checks.folders import FolderPolicy
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.local.errors import translate

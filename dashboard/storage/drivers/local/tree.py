@@ -15,9 +15,10 @@ from threading import Lock
 
 from dashboard.errors import Kind
 from dashboard.storage.checks.folders import ANYWHERE, Identity, own_file, where
+from dashboard.storage.drivers.common import keys
 from dashboard.storage.drivers.local.names import ExactNames
-from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
-from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.paths import key_text
 
 TEMPORARY = b".stowage-tmp"
 """The folder of unfinished writes: in the root, and in folders on another file system than the root."""
@@ -26,34 +27,17 @@ ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """What a walk answers where a folder is missing or is a file or link: nothing of ours is there."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LONGEST_SEGMENT = 255
 _REMEMBERED = 20_000
 
 
 def split_key(key: str) -> list[bytes]:
     """The folders and the file name of a key. Raises ``InvalidKey`` where a disk cannot hold it exactly."""
-    raw = key_bytes(key)
-    if not raw:
-        raise InvalidKey(key, "The key is empty.")
-    if b"\0" in raw:
-        raise InvalidKey(key, "The key holds a NUL character, which no file name can.")
-    segments = raw.split(b"/")
-    for segment in segments:
-        if problem := _problem(segment):
-            raise InvalidKey(key, f"A disk cannot hold “{key}” exactly: {problem}.")
-    return segments
+    return keys.split_key(key, "A disk", _reserved)
 
 
-def _problem(segment: bytes) -> str:
-    if not segment:
-        return "it begins or ends with “/” or holds “//”"
-    if segment in (b".", b".."):
-        return f"“{segment.decode()}” means a folder and is not a name"
-    if segment.lower() == TEMPORARY:
-        return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes"
-    if len(segment) > _LONGEST_SEGMENT:
-        return f"a part between slashes is {len(segment)} bytes long and file names end at {_LONGEST_SEGMENT}"
-    return ""
+def _reserved(name: bytes) -> str:
+    mine = name.lower() == TEMPORARY
+    return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes" if mine else ""
 
 
 class Tree:

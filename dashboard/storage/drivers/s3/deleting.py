@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.common.many import delete_together
+from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed, unreadable
 from dashboard.storage.drivers.s3.errors import Failure, translate
 from dashboard.storage.drivers.s3.keys import check

@@ -17,7 +17,8 @@ from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.pieces import Senders
+from dashboard.storage.drivers.common.keys import below
+from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
 from dashboard.storage.drivers.s3 import acl, listing
 from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
@@ -31,7 +32,7 @@ from dashboard.storage.drivers.s3.settings import ChecksS3Settings
 from dashboard.storage.drivers.s3.upload import S3Writing, Target, Uploads
 from dashboard.storage.drivers.s3.versions import KeepsS3Versions
 from dashboard.storage.errors import OtherKey, PlaceMissing, StorageError, Unsupported
-from dashboard.storage.net.ranges import PastEnd, check_range, nothing_of
+from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
@@ -78,13 +79,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
         self.check_key(key)
-        check_range(start, length)
-        if length == 0:
-            return nothing_of(self.stat, key, None, if_version)
-        try:
-            return self._objects.read_range(key, start, length, if_version)
-        except PastEnd:
-            return nothing_of(self.stat, key, start, if_version)
+        return read_part(self.stat, self._objects.read_range, key, (start, length), if_version)
 
     def write(
         self,
@@ -100,13 +95,11 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             uploads=self._uploads,
             scene=self._client.scene("write", key),
             full=self._place.prefix + key,
-            attributes=attributes,
-            put=partial(self.put, key, attributes=attributes, create_only=create_only),
             head=partial(self._objects.head, key),
             before=partial(self._before_parts, key),
             guard=partial(self._guard, key, create_only),
         )
-        return S3Writing(self._senders, target, size)
+        return S3Writing(self._senders, WriteRequest(key, size, attributes, create_only, self.put), target)
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
@@ -134,13 +127,8 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
         own = self._place.prefix
         after = own + start_after if start_after else ""
-        for entry in listing.entries(
-            self._client, self._client.scene("list"), own + prefix, start_after=after
-        ):
-            if not own:
-                yield entry
-            elif entry.key.startswith(own) and entry.key != own:
-                yield Entry(entry.key.removeprefix(own), entry.size, entry.modified, entry.etag)
+        scene = self._client.scene("list")
+        yield from below(own, listing.entries(self._client, scene, own + prefix, start_after=after))
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

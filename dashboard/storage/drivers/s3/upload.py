@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, checksum_of, piece_size
+from dashboard.storage.drivers.common.pieces import (
+    ProvenByParts,
+    Senders,
+    WriteRequest,
+    checksum_of,
+    piece_size,
+)
 from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
 from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.s3.keys import to_headers
@@ -122,8 +128,6 @@ class Target:
     uploads: Uploads
     scene: Scene
     full: str
-    attributes: Attributes | None
-    put: Callable[[bytes], Written]
     head: Callable[[], Head]
     before: Callable[[], object]
     """Called before an upload begins; raises when the key cannot be held."""
@@ -136,15 +140,15 @@ class S3Writing(ProvenByParts[Part]):
 
     most = MOST_PARTS
 
-    def __init__(self, senders: Senders, target: Target, size: int | None) -> None:
-        super().__init__(senders, target.scene.key, piece_size(size, MOST_PARTS), target.put, size)
+    def __init__(self, senders: Senders, request: WriteRequest, target: Target) -> None:
+        super().__init__(senders, request, piece_size(request.size, MOST_PARTS))
         self._target = target
         self._upload_id = ""
 
     def _begin(self) -> None:
         target = self._target
         target.before()
-        self._upload_id = target.uploads.begin(target.scene, target.full, target.attributes)
+        self._upload_id = target.uploads.begin(target.scene, target.full, self._request.attributes)
 
     def _send(self, number: int, data: memoryview) -> Part:
         target = self._target
@@ -173,7 +177,7 @@ class S3Writing(ProvenByParts[Part]):
             return False
         try:
             found = self._target.head().info
-            wanted = self._target.attributes
+            wanted = self._request.attributes
             # Somebody else may have written the same content, but not with the same metadata.
             same = dict(found.attributes.metadata) == dict(wanted.metadata if wanted else {})
             return found.etag == self._expected() and same

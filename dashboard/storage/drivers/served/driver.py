@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.served.connections import Lease, Pool

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import InvalidKey, StorageError
+from dashboard.storage.drivers.common import keys
+from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
 TEMPORARY = b".stowage-tmp"
@@ -22,8 +23,6 @@ TEMPORARY = b".stowage-tmp"
 
 _ASIDE = b"old"
 """How the last part of a temporary name begins for a file that went aside; others are hexadecimal."""
-
-LONGEST_SEGMENT = 255
 
 
 class Absent(Exception):
@@ -148,28 +147,12 @@ class Session(Protocol):
 
 def split_key(key: str) -> list[bytes]:
     """The folders and the file name of a key. Raises ``InvalidKey`` where a server cannot hold it exactly."""
-    raw = key_bytes(key)
-    if not raw:
-        raise InvalidKey(key, "The key is empty.")
-    if b"\0" in raw:
-        raise InvalidKey(key, "The key holds a NUL character, which no file name can.")
-    segments = raw.split(b"/")
-    for segment in segments:
-        if problem := _problem(segment):
-            raise InvalidKey(key, f"A file server cannot hold “{key}” exactly: {problem}.")
-    return segments
+    return keys.split_key(key, "A file server", _reserved)
 
 
-def _problem(segment: bytes) -> str:
-    if not segment:
-        return "it begins or ends with “/” or holds “//”"
-    if segment in (b".", b".."):
-        return f"“{segment.decode()}” means a folder and is not a name"
-    if segment.startswith(TEMPORARY):
-        return f"names that begin with “{TEMPORARY.decode()}” are unfinished writes of Stowage"
-    if len(segment) > LONGEST_SEGMENT:
-        return f"a part between slashes is {len(segment)} bytes long and file names end at {LONGEST_SEGMENT}"
-    return ""
+def _reserved(name: bytes) -> str:
+    mine = name.startswith(TEMPORARY)
+    return f"names that begin with “{TEMPORARY.decode()}” are unfinished writes of Stowage" if mine else ""
 
 
 def is_name(raw: bytes) -> bool:

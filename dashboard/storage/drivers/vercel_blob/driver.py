@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from functools import partial
 from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, piece_size
+from dashboard.storage.drivers.common.keys import below
+from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, WriteRequest, piece_size
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import Client
 from dashboard.storage.drivers.vercel_blob.place import Place, check
@@ -35,26 +35,16 @@ class VercelWriting(PiecedWriting[str]):
 
     most = MOST_PARTS
 
-    def __init__(
-        self,
-        client: Client,
-        senders: Senders,
-        key: str,
-        *,
-        size: int | None,
-        attributes: Attributes | None,
-        create_only: bool,
-        put: Callable[[bytes], Written],
-    ) -> None:
-        super().__init__(senders, key, piece_size(size, MOST_PARTS), put)
+    def __init__(self, client: Client, senders: Senders, request: WriteRequest) -> None:
+        super().__init__(senders, request, piece_size(request.size, MOST_PARTS))
         self._client = client
-        self._attributes = attributes
-        self._create_only = create_only
         self._upload: Mapping[str, str] = {}
         self._etag: str | None = None
 
     def _begin(self) -> None:
-        self._upload = self._client.begin(self._key, self._attributes, create_only=self._create_only)
+        self._upload = self._client.begin(
+            self._key, self._request.attributes, create_only=self._request.create_only
+        )
 
     def _send(self, number: int, data: memoryview) -> str:
         return self._client.part(self._key, self._upload, number, data)
@@ -127,15 +117,8 @@ class VercelBlobDriver:
     ) -> VercelWriting:
         """See ``Driver``. Up to 8 MiB go in one request where the size is known."""
         self.check_key(key)
-        put = partial(self._put, key, attributes=attributes, create_only=create_only)
         return VercelWriting(
-            self._client,
-            self._senders,
-            key,
-            size=size,
-            attributes=attributes,
-            create_only=create_only,
-            put=put,
+            self._client, self._senders, WriteRequest(key, size, attributes, create_only, self.put)
         )
 
     def put(
@@ -143,9 +126,6 @@ class VercelBlobDriver:
     ) -> Written:
         """See ``Driver``. The receipt proves nothing."""
         self.check_key(key)
-        return self._put(key, data, attributes=attributes, create_only=create_only)
-
-    def _put(self, key: str, data: bytes, *, attributes: Attributes | None, create_only: bool) -> Written:
         etag = self._client.put(key, data, attributes, create_only=create_only)
         return Written(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), etag)
 
@@ -158,13 +138,12 @@ class VercelBlobDriver:
         """See ``Driver``. Vercel's marks for folders are no objects."""
         if start_after:
             raise Unsupported(
-                "list", "Vercel Blob does not list in order, so no listing goes on after a key."
+                "list", "Vercel Blob does not list in request, so no listing goes on after a key."
             )
         own = self._place.prefix
-        for entry in self._client.list(own + prefix):
-            key = entry.key.removeprefix(own)
-            if key and not key.endswith("/"):
-                yield Entry(key, entry.size, entry.modified, entry.etag)
+        for entry in below(own, self._client.list(own + prefix)):
+            if not entry.key.endswith("/"):
+                yield entry
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.content_types import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.common.walking import Spared, gather
 from dashboard.storage.drivers.webdav.client import REDIRECTS, Client
 from dashboard.storage.drivers.webdav.errors import ERRORS

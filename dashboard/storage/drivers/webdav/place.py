@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
+from dashboard.storage.drivers.common.keys import split_key
 from dashboard.storage.errors import InvalidKey
-from dashboard.storage.paths import key_bytes
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Secret
 
 _TEMPORARY = re.compile(r"\.?stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f]{8,})-[0-9a-f]{12}.*\Z")
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +89,13 @@ class Place:
 
 def check(key: str) -> None:
     """Raise ``InvalidKey`` for what cannot be the path of a file on such a server."""
-    raw = key_bytes(key)
-    if not raw:
-        raise InvalidKey(key, "The key is empty.")
     if any(ord(c) < 32 or ord(c) == 127 for c in key):
         raise InvalidKey(key, "The key holds control characters, which WebDAV servers lose or refuse.")
-    for name in raw.split(b"/"):
-        if problem := _problem(name):
-            raise InvalidKey(key, f"WebDAV cannot hold “{key}” exactly: {problem}.")
+    split_key(key, "WebDAV", _reserved)
 
 
-def _problem(name: bytes) -> str:
-    if not name:
-        return "it begins or ends with “/” or holds “//”"
-    if name in (b".", b".."):
-        return f"“{name.decode()}” means a folder and is not a name"
-    if len(name) > _LONGEST_NAME:
-        return f"a part between slashes is {len(name)} bytes long and file names end at {_LONGEST_NAME}"
-    if is_temporary(name.decode("utf-8", "surrogateescape")):
-        return "it is the name of an unfinished write of Stowage"
-    return ""
+def _reserved(name: bytes) -> str:
+    return "it is the name of an unfinished write of Stowage" if is_temporary(key_text(name)) else ""
 
 
 def is_temporary(name: str) -> bool:

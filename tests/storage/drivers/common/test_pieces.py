@@ -10,9 +10,15 @@ from contextvars import ContextVar
 import pytest
 
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, checksum_of, piece_size
+from dashboard.storage.drivers.common.pieces import (
+    PiecedWriting,
+    Senders,
+    WriteRequest,
+    checksum_of,
+    piece_size,
+)
 from dashboard.storage.errors import Damaged, Unsupported
-from dashboard.storage.types import Written
+from dashboard.storage.types import Attributes, Written
 
 MIB = 1024 * 1024
 whose: ContextVar[str] = ContextVar("whose", default="nobody")
@@ -52,10 +58,12 @@ class InPieces(PiecedWriting[int]):
     most = 4
 
     def __init__(self, service: ScriptedStore, senders: Senders, piece: int) -> None:
-        super().__init__(senders, "a", piece, self._whole)
+        super().__init__(senders, WriteRequest("a", None, None, False, self._whole), piece)
         self._service = service
 
-    def _whole(self, data: bytes) -> Written:
+    def _whole(
+        self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
+    ) -> Written:
         self._service.calls.append("put")
         return Written("a", len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
 

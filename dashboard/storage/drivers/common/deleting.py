@@ -1,12 +1,13 @@
-"""Many objects deleted with few requests: what is the same for every service that takes them together."""
+"""Deleting: many objects with few requests, and one under a condition that the server compares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.net.retrying import pause
 
 _HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
@@ -92,3 +93,14 @@ def _in_rounds(
 def _is_hopeless(error: StorageError) -> bool:
     """Whether it concerns every key."""
     return error.kind in _HOPELESS or isinstance(error, PlaceMissing)
+
+
+def delete_unchanged(delete: Callable[[], None], look: Callable[[], object]) -> None:
+    """``delete`` an object under the condition that it is still of some version; a missing one is success.
+    Servers say of a missing one that the condition does not hold, so ``look`` tells the two apart."""
+    with suppress(NotFound):
+        try:
+            delete()
+        except Changed:
+            look()
+            raise

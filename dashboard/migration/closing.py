@@ -33,7 +33,7 @@ from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, PlaceMissing, StorageError
 from dashboard.storage.net.retrying import few_attempts
-from dashboard.storage.places.readable import list_readable
+from dashboard.storage.places.listing import list_readable
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500

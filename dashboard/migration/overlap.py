@@ -25,8 +25,7 @@ from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
 from dashboard.storage.driver import Driver, RefusesWrites, stat_or_none
 from dashboard.storage.errors import PlaceMissing, StorageError
-from dashboard.storage.places.markers import CONTENT, STEM, made_by, new_name, without_markers
-from dashboard.storage.places.readable import list_readable
+from dashboard.storage.places.listing import CONTENT, STEM, list_readable, made_by, new_name, without_markers
 from dashboard.storage.types import Entry
 
 STALE = 3600.0

@@ -23,8 +23,8 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.net.bounded import bounded
 from dashboard.storage.net.connecting import connect, resolve, shake_hands
+from dashboard.storage.places.listing import list_readable
 from dashboard.storage.places.name_rules import NameRules, learn
-from dashboard.storage.places.readable import list_readable
 from dashboard.storage.registry import noun_of
 from dashboard.storage.types import Entry
 

@@ -15,19 +15,22 @@ from typing import Any, ClassVar, Self
 
 from dashboard.storage.driver import (
     Connects,
+    CreatesBuckets,
     Driver,
+    KeepsMetadata,
     LimitsConnections,
     ListsReadable,
+    LooksBeforeCreating,
     OpensWithKey,
     Purges,
     Reading,
     ReadsRanges,
+    RefusesWrites,
     SecuresConnections,
     ServesFolders,
     Writing,
 )
 from dashboard.storage.errors import StorageError
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags
 from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
@@ -36,10 +39,15 @@ CONNECTION: frozenset[type] = frozenset(
 )
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 
-BESIDE_CONTENT: frozenset[type] = frozenset(
-    {ChecksSettings, KeepsUnfinished, DeletesMany, HasTiers, HoldsTags}
-)
-"""Powers that neither read nor write content: wrappers that only change its form forward them."""
+OF_THE_PLACE: frozenset[type] = CONNECTION | {
+    ChecksSettings,
+    CreatesBuckets,
+    KeepsMetadata,
+    KeepsUnfinished,
+    LooksBeforeCreating,
+    RefusesWrites,
+}
+"""These, and what speaks of the place as a whole: forwarded by every wrapper that writes to it."""
 
 
 class Wrapper:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Driver, Reading, Writing
-from dashboard.storage.places.markers import STEM
+from dashboard.storage.places.listing import STEM
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 Hook = Callable[[str, str], None]

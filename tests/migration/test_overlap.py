@@ -15,7 +15,7 @@ from dashboard.migration.types import Control, OnConflict, Outcome, Spec, State
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.places.markers import CONTENT, STEM, new_name
+from dashboard.storage.places.listing import CONTENT, STEM, new_name
 from dashboard.storage.types import Entry
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import MemoryLedgers

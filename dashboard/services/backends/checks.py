@@ -13,8 +13,7 @@ from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.keys import Keys
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.markers import without_markers
-from dashboard.storage.places.readable import list_readable
+from dashboard.storage.places.listing import list_readable, without_markers
 
 log = logging.getLogger(__name__)
 

@@ -37,6 +37,18 @@ TLS_OPTIONS = (
 """Which certificates a driver that speaks TLS trusts."""
 
 
+def folder_option(noun: str) -> Option:
+    """The part of a bucket, container or store that is used, see :func:`folder`."""
+    return Option(
+        "prefix",
+        f"Folder inside the {noun}",
+        advanced=True,
+        place=True,
+        placeholder="media/",
+        hint="Stowage then sees and writes only keys that begin with it.",
+    )
+
+
 def server_url(text: str, allowed_path: str = "") -> str:
     """``scheme://host[:port]`` plus, if it was typed, the allowed path; nothing else."""
     field = "endpoint"

@@ -18,7 +18,7 @@ from typing import Literal
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
-from dashboard.storage.places.markers import CONTENT, new_name
+from dashboard.storage.places.listing import CONTENT, new_name
 
 LAGS = 1.0
 """Seconds after which a listing that lacks something is asked for once more."""

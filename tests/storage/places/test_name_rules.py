@@ -12,7 +12,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import InvalidKey, StorageError
-from dashboard.storage.places.markers import STEM
+from dashboard.storage.places.listing import STEM
 from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.probe import probe
 from dashboard.storage.types import Entry, ObjectInfo, Written

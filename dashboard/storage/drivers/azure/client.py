@@ -7,9 +7,11 @@ import base64
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
+from xml.etree import ElementTree
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
@@ -25,7 +27,6 @@ from azure.storage.blob import (
 
 from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers.azure.errors import ERRORS, Scene, translate
-from dashboard.storage.drivers.azure.listing import page_in
 from dashboard.storage.drivers.azure.place import Place, from_azure, header_safe, to_azure
 from dashboard.storage.drivers.azure.service import Service
 from dashboard.storage.drivers.azure.wire import (
@@ -38,7 +39,7 @@ from dashboard.storage.drivers.azure.wire import (
 )
 from dashboard.storage.drivers.common.pieces import UNKNOWN_PIECE
 from dashboard.storage.errors import Unsupported
-from dashboard.storage.net.answers import Unreadable
+from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, xml_root
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.ranges import whole_part
 from dashboard.storage.net.retrying import patiently, rows_of
@@ -346,3 +347,33 @@ def _only(etag: str | None) -> dict[str, Any]:
 
 def _unquoted(etag: str) -> str:
     return etag.strip('"')
+
+
+def page_in(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
+    """What a page holds, each with whether it is a folder of an account that has some, and what names the
+    next page. Raises ``Unreadable``. The SDK takes a page that breaks off for the last one."""
+    root = xml_root(body.removeprefix(b"\xef\xbb\xbf"))
+    blobs = root.find("Blobs")
+    if root.tag != "EnumerationResults" or blobs is None:
+        raise Foreign("the answer is no listing")
+    markers = root.findall("NextMarker")
+    if len(markers) != 1:
+        raise Unreadable("a page does not say whether more follows")
+    return [_row(each) for each in blobs.iterfind("Blob")], markers[0].text or ""
+
+
+def _row(each: ElementTree.Element) -> tuple[Entry, bool]:
+    fields = {child.tag: child for child in each}
+    name = fields.get("Name")
+    told = {child.tag: child.text or "" for child in fields.get("Properties", ())}
+    text = "" if name is None else name.text or ""
+    # What XML cannot hold comes percent-encoded, and says so.
+    key = unquote(text) if name is not None and name.get("Encoded") == "true" else text
+    try:
+        modified = parsedate_to_datetime(told["Last-Modified"]).timestamp()
+    except (KeyError, ValueError, TypeError) as error:
+        raise Unreadable("a row makes no sense") from error
+    entry = entry_in(key, told.get("Content-Length"), modified, told.get("Etag", "").strip('"'))
+    metadata = fields.get("Metadata")
+    folder = metadata is not None and metadata.findtext("hdi_isfolder") == "true"
+    return entry, folder

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, server_url
+from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, folder_option, server_url
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.types import Secret
 
@@ -35,14 +35,7 @@ AZURE_OPTIONS = (
         required=True,
         hint="Paste whichever you have; Stowage tells them apart.",
     ),
-    Option(
-        "prefix",
-        "Folder inside the container",
-        advanced=True,
-        place=True,
-        placeholder="media/",
-        hint="Stowage then sees and writes only keys that begin with it.",
-    ),
+    folder_option("container"),
     Option(
         "access_tier",
         "Access tier",

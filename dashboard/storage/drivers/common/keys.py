@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from dashboard.storage.errors import InvalidKey
+from dashboard.errors import Kind
+from dashboard.storage.errors import InvalidKey, StorageError
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Entry
 
@@ -74,3 +75,27 @@ def below(prefix: str, entries: Iterable[Entry], start_after: str = "") -> Itera
         key = entry.key[len(prefix) :]
         if key and entry.key.startswith(prefix) and (not after or key_bytes(key) > after):
             yield Entry(key, entry.size, entry.modified, entry.etag)
+
+
+def in_the_way(place: str, key: str, path: str) -> StorageError:
+    """A ``place`` where keys are paths cannot hold both an object ``a`` and an object ``a/b``."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{key}” needs a folder “{path}”, but something else of that name is there."
+        if path != key
+        else f"“{key}” cannot be written: a folder, link or device of that name is there.",
+        operation="write",
+        subject=key,
+        remedy=f"{place} cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )
+
+
+def no_folder(root: str, what: str = "is a file or lies below one") -> StorageError:
+    """The root folder of such a place cannot be one."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{root}” {what}.",
+        operation="create bucket",
+        subject=root,
+        remedy="Choose another folder.",
+    )

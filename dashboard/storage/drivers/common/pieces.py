@@ -55,7 +55,7 @@ class Put(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """What a write is to make, ``size`` in bytes where it is known; ``put`` makes what fits into one piece."""
+    """What a write is to make; ``size`` in bytes where it is known. ``put`` makes what fits into a piece."""
 
     key: str
     size: int | None

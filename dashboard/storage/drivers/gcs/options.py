@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, server_url
+from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, folder_option, server_url
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.types import Secret
 
@@ -25,14 +25,7 @@ GCS_OPTIONS = (
         placeholder='{ "type": "service_account", … }',
         hint="The whole JSON file that the console gave you once.",
     ),
-    Option(
-        "prefix",
-        "Folder inside the bucket",
-        advanced=True,
-        place=True,
-        placeholder="media/",
-        hint="Stowage then sees and writes only keys that begin with it.",
-    ),
+    folder_option("bucket"),
     Option(
         "sign_in",
         "Sign in with",

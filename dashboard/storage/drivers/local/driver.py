@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Self
 from urllib.parse import quote
 
-from dashboard.errors import Kind
 from dashboard.storage.checks.folders import FolderPolicy
-from dashboard.storage.drivers.common.keys import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type, no_folder
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.local.errors import translate
@@ -293,11 +292,11 @@ class LocalDriver:
         except FileNotFoundError:
             return False
         except NotADirectoryError as error:
-            raise self._a_file() from error
+            raise no_folder(self._tree.shown) from error
         except OSError as error:
             raise translate(error, "stat", self._tree.shown) from error
         if not stat.S_ISDIR(found.st_mode):
-            raise self._a_file()
+            raise no_folder(self._tree.shown)
         self._tree.check_mounted(found, "stat")
         return True
 
@@ -314,18 +313,9 @@ class LocalDriver:
             finally:
                 os.close(above)
         except (FileExistsError, NotADirectoryError) as error:
-            raise self._a_file() from error
+            raise no_folder(self._tree.shown) from error
         except OSError as error:
             raise translate(error, "create bucket", self._tree.shown) from error
-
-    def _a_file(self) -> StorageError:
-        return StorageError(
-            Kind.CONFLICT,
-            f"“{self._tree.shown}” is a file or lies below one.",
-            operation="create bucket",
-            subject=self._tree.shown,
-            remedy="Choose another folder.",
-        )
 
     def close(self) -> None:
         """Removes ``.stowage-tmp`` if nothing is in it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from functools import partial
 from threading import Lock
 
 from dashboard.errors import Kind
@@ -38,6 +39,9 @@ def split_key(key: str) -> list[bytes]:
 def _reserved(name: bytes) -> str:
     mine = name.lower() == TEMPORARY
     return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes" if mine else ""
+
+
+in_the_way = partial(keys.in_the_way, "A disk")
 
 
 class Tree:
@@ -234,16 +238,3 @@ def sync_folder(fd: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-
-
-def in_the_way(key: str, path: str) -> StorageError:
-    """A disk cannot hold both an object ``a`` and an object ``a/b``."""
-    return StorageError(
-        Kind.CONFLICT,
-        f"“{key}” needs a folder “{path}”, but something else of that name is there."
-        if path != key
-        else f"“{key}” cannot be written: a folder, link or device of that name is there.",
-        operation="write",
-        subject=key,
-        remedy="A disk cannot hold both a file and a folder of one name: rename or remove one of them.",
-    )

@@ -19,7 +19,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.keys import below
 from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
-from dashboard.storage.drivers.s3 import acl, listing
+from dashboard.storage.drivers.s3 import labels, listing
 from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
 from dashboard.storage.drivers.s3.credentials.policy import MachinePolicy
@@ -294,7 +294,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def visibility(self, key: str) -> Visibility:
         """See ``SetsVisibility``: by the object's ACL; a bucket policy may allow more."""
         self.check_key(key)
-        return acl.visibility(self._client, key, self._place.prefix + key)
+        return labels.visibility(self._client, key, self._place.prefix + key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
@@ -303,7 +303,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             self._refuse_for_browsers("set visibility")
         self.check_key(key)
         self.stat(key)
-        acl.set_visibility(self._client, key, self._place.prefix + key, visibility)
+        labels.set_visibility(self._client, key, self._place.prefix + key, visibility)
 
     # SignsUploads
 

@@ -1,4 +1,4 @@
-"""What S3 keeps about an object besides its content: tags and the storage class."""
+"""What S3 keeps about an object besides its content: tags, the storage class, and who may read it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dashboard.storage.drivers.s3.errors import NothingConfigured
 from dashboard.storage.drivers.s3.objects import Objects
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.types import Visibility
 
 TIERS = (
     "STANDARD",
@@ -26,6 +27,8 @@ TIERS = (
 )
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html#API_CopyObject_RequestSyntax"""
 _MOST_TAGS, _LONGEST_NAME, _LONGEST_VALUE = 10, 128, 256
+_EVERYBODY = "http://acs.amazonaws.com/groups/global/AllUsers"
+_CANNED = {Visibility.PUBLIC: "public-read", Visibility.PRIVATE: "private"}
 
 
 class LabelsS3Objects:
@@ -108,3 +111,23 @@ def _check(tags: Mapping[str, str]) -> None:
             )
         if not (name + value).isprintable():
             raise InvalidInput("tags", f"The tag “{name}” holds characters that cannot be shown.")
+
+
+def visibility(client: SignedClient, key: str, full: str) -> Visibility:
+    """What the object's grants say. Raises ``NotFound``.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html"""
+    scene = client.scene("visibility", key)
+    answer = client.send("GET", scene, key=full, query={"acl": ""})
+    grants = parsed(answer.body, scene).iter("Grant")
+    public = any(
+        grant.findtext("Grantee/URI") == _EVERYBODY
+        and grant.findtext("Permission") in ("READ", "FULL_CONTROL")
+        for grant in grants
+    )
+    return Visibility.PUBLIC if public else Visibility.PRIVATE
+
+
+def set_visibility(client: SignedClient, key: str, full: str, wanted: Visibility) -> None:
+    """Replace the object's grants. Raises ``NotFound``."""
+    scene = client.scene("set visibility", key)
+    client.send("PUT", scene, key=full, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})

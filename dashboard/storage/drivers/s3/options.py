@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.options import TLS_OPTIONS, certificates, folder, sealing_key, server_url
+from dashboard.storage.checks.options import (
+    TLS_OPTIONS,
+    certificates,
+    folder,
+    folder_option,
+    sealing_key,
+    server_url,
+)
 from dashboard.storage.checks.wrappers import CDN_DOMAIN
 from dashboard.storage.net.addresses import literal
 from dashboard.storage.options import Option, OptionType, Preset
@@ -51,14 +58,7 @@ S3_OPTIONS = (
         advanced=True,
         hint="Only for temporary credentials, which stop working when they expire.",
     ),
-    Option(
-        "prefix",
-        "Folder inside the bucket",
-        advanced=True,
-        place=True,
-        placeholder="media/",
-        hint="Stowage then sees and writes only keys that begin with it.",
-    ),
+    folder_option("bucket"),
     Option(
         "path_style",
         "Path-style addresses",

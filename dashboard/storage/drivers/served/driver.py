@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from dashboard.errors import Kind
-from dashboard.storage.drivers.common.keys import guessed_type
+from dashboard.storage.drivers.common.keys import guessed_type, no_folder
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.served.connections import Lease, Pool
@@ -225,7 +224,7 @@ class ServedDriver:
         except PlaceMissing as error:
             found = session.look(session.root)
             if found is not None and found.kind == "file":
-                raise self._a_file() from error
+                raise no_folder(self._tree.shown, "is a file on the server or lies below one") from error
             return False
         return True
 
@@ -235,21 +234,12 @@ class ServedDriver:
         for depth in range(len(parts), -1, -1):
             found = session.look(lead + b"/".join(parts[:depth])) if depth else Found("folder")
             if found is not None and found.kind == "file":
-                raise self._a_file()
+                raise no_folder(self._tree.shown, "is a file on the server or lies below one")
             if found is not None:
                 break
         for more in range(depth + 1, len(parts) + 1):
             with suppress(Taken):
                 session.make_folder(lead + b"/".join(parts[:more]))
-
-    def _a_file(self) -> StorageError:
-        return StorageError(
-            Kind.CONFLICT,
-            f"“{self._tree.shown}” is a file on the server or lies below one.",
-            operation="create bucket",
-            subject=self._tree.shown,
-            remedy="Choose another folder.",
-        )
 
     def authenticate(self) -> None:
         """Sign in on a connection of its own, or find one that is signed in."""

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from dashboard.errors import Kind
@@ -217,17 +218,7 @@ def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes)
     return aside
 
 
-def in_the_way(key: str, path: str) -> StorageError:
-    """A server cannot hold both an object ``a`` and an object ``a/b``."""
-    return StorageError(
-        Kind.CONFLICT,
-        f"“{key}” needs a folder “{path}”, but something else of that name is there."
-        if path != key
-        else f"“{key}” cannot be written: a folder or link of that name is there.",
-        operation="write",
-        subject=key,
-        remedy="A server cannot hold both a file and a folder of one name: rename or remove one of them.",
-    )
+in_the_way = partial(keys.in_the_way, "A server")
 
 
 def no_name(folder: bytes, name: bytes) -> StorageError:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.options import folder, server_url
+from dashboard.storage.checks.options import folder, folder_option, server_url
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.types import Secret
 
@@ -38,14 +38,7 @@ VERCEL_OPTIONS = (
         choices=(("public", "Public"), ("private", "Private")),
         hint="As the store was made. Whoever knows the address of a public blob can read it.",
     ),
-    Option(
-        "prefix",
-        "Folder inside the store",
-        advanced=True,
-        place=True,
-        placeholder="media/",
-        hint="Stowage then sees and writes only keys that begin with it.",
-    ),
+    folder_option("store"),
     Option(
         "endpoint",
         "Endpoint",

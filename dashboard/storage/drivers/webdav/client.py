@@ -17,7 +17,7 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, OTHER_SIGN_IN, hidden_by, translate
 from dashboard.storage.drivers.webdav.place import Place
 from dashboard.storage.drivers.webdav.sign_in import SignIn
-from dashboard.storage.drivers.webdav.upload import Upload
+from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import QUERY, Resource, decoded_path, resources
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.exchange import Answering

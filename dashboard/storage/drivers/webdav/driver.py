@@ -19,7 +19,7 @@ from dashboard.storage.drivers.webdav.client import REDIRECTS, Client
 from dashboard.storage.drivers.webdav.errors import ERRORS
 from dashboard.storage.drivers.webdav.listing import members, plain_etag, size_of, walk
 from dashboard.storage.drivers.webdav.place import Place, belongs, check, digests, new_temporary
-from dashboard.storage.drivers.webdav.reading import WebDAVReading
+from dashboard.storage.drivers.webdav.streams import WebDAVReading
 from dashboard.storage.drivers.webdav.writing import WebDAVWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported

@@ -31,7 +31,7 @@ from dashboard.storage.drivers.webdav.errors import (
 from dashboard.storage.drivers.webdav.listing import members, require_place, walk
 from dashboard.storage.drivers.webdav.names import Names
 from dashboard.storage.drivers.webdav.place import new_temporary
-from dashboard.storage.drivers.webdav.upload import Upload
+from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
 from dashboard.storage.net.failures import Scene

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from dashboard.storage.driver import Reading
 from dashboard.storage.errors import Changed
 from dashboard.storage.types import Attributes, ObjectInfo
+from dashboard.storage.wrappers.cached.shelves import Slip
+from dashboard.storage.wrappers.common.streams import WrappedReading
 
 _CHUNK = 1024 * 1024
 _PIECE = 1024 * 1024
@@ -146,3 +149,40 @@ class CopyReading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+class FillingReading(WrappedReading):
+    """A read from the backend that leaves a copy, and has it kept, if it comes to its end."""
+
+    def __init__(self, inner: Reading, slip: Slip, keep: Callable[[Slip], None]) -> None:
+        super().__init__(inner, inner.info)
+        self._slip = slip
+        self._keep_it = keep
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading``."""
+        sums = PieceSums()
+        for data in self._inner.chunks():
+            sums.add(data)
+            self._slip.write(data)
+            yield data
+        self._keep(sums)
+
+    def read_all(self) -> bytes:
+        """See ``Reading``."""
+        data, sums = self._inner.read_all(), PieceSums()
+        sums.add(data)
+        self._slip.write(data)
+        self._keep(sums)
+        return data
+
+    def _keep(self, sums: PieceSums) -> None:
+        if sums.size == self.info.size:
+            self._slip.write(description(self.info, sums.sums()))
+            self._keep_it(self._slip)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slip.drop()
+        super().__exit__(kind, error, trace)

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
@@ -26,16 +27,12 @@ from dashboard.storage.checks.wrappers import (
     cache_bytes,
 )
 from dashboard.storage.driver import (
-    CreatesBuckets,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Reading,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
 )
 from dashboard.storage.errors import NotFound
@@ -46,13 +43,11 @@ from dashboard.storage.object_powers import (
     SignsUploads,
 )
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import ObjectInfo, Secret
-from dashboard.storage.wrappers.cached.copies import Copy, CopyReading
+from dashboard.storage.wrappers.cached.copies import Copy, CopyReading, FillingReading
 from dashboard.storage.wrappers.cached.shelves import DiskShelf, Shelf, Slip
-from dashboard.storage.wrappers.cached.streams import FillingReading
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
-from dashboard.storage.wrapping import CONNECTION
+from dashboard.storage.wrapping import OF_THE_PLACE
 
 _REMEMBERED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
@@ -170,20 +165,7 @@ class Cached(_Caching):
     """
 
     transparent = True
-    forwards = CONNECTION | {
-        ChecksSettings,
-        KeepsUnfinished,
-        CreatesBuckets,
-        HasTiers,
-        HoldsTags,
-        KeepsFolders,
-        KeepsMetadata,
-        Links,
-        LooksBeforeCreating,
-        RefusesWrites,
-        SetsVisibility,
-        SignsUploads,
-    }
+    forwards = OF_THE_PLACE | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, ReadsRanges: _ReadsParts})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {ReadsInParallel: "Only what is read from its beginning to its end is kept."}
@@ -219,9 +201,13 @@ class Cached(_Caching):
         if not self._reads or reading.info.version is None or reading.info.size > self._shelf.largest:
             return reading
         slip = self._shelf.begin(_name(key), reading.info.size)
-        return reading if slip is None else FillingReading(reading, slip, self, since)
+        return (
+            reading
+            if slip is None
+            else FillingReading(reading, slip, partial(self._keep, reading.info, since))
+        )
 
-    def keep(self, info: ObjectInfo, slip: Slip, since: tuple[int, float]) -> None:
+    def _keep(self, info: ObjectInfo, since: tuple[int, float], slip: Slip) -> None:
         """A copy is complete: keep it unless the object was changed through here meanwhile."""
         changes, began = since
         if self.now(info.key)[0] != changes:

@@ -18,16 +18,12 @@ from urllib.parse import quote
 
 from dashboard.storage.checks.wrappers import CDN_DOMAIN, CDN_KEY_ID, CDN_PURGE, CDN_SECRET, CDN_ZONE
 from dashboard.storage.driver import (
-    CreatesBuckets,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Purges,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
 )
 from dashboard.storage.errors import StorageError, Unsupported
@@ -37,11 +33,10 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     SignsUploads,
 )
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront, Network
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
-from dashboard.storage.wrapping import CONNECTION
+from dashboard.storage.wrapping import OF_THE_PLACE
 
 log = logging.getLogger(__name__)
 
@@ -185,18 +180,12 @@ class Delivered(_Delivering):
 
     transparent = True
     # An upload straight from a browser is no change of which we know.
-    forwards = (CONNECTION - {Purges}) | {
-        ChecksSettings,
-        KeepsUnfinished,
-        CreatesBuckets,
+    forwards = (OF_THE_PLACE - {Purges}) | {
         HasTiers,
         HoldsTags,
         KeepsFolders,
-        KeepsMetadata,
-        LooksBeforeCreating,
         ReadsInParallel,
         ReadsRanges,
-        RefusesWrites,
         SetsVisibility,
         SignsUploads,
     }

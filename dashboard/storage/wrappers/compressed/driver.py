@@ -18,23 +18,19 @@ from typing import ClassVar, Self
 from dashboard.storage.checks.wrappers import COMPRESS, endings
 from dashboard.storage.driver import (
     CopiesWithin,
-    CreatesBuckets,
     DeletesUnchanged,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Reading,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range
-from dashboard.storage.object_powers import KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.recoding import (
     entry_of_content,
@@ -50,7 +46,7 @@ from dashboard.storage.wrappers.compressed.streams import (
     PackingWriting,
 )
 from dashboard.storage.wrappers.compressed.zstd import pack
-from dashboard.storage.wrapping import BESIDE_CONTENT, CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper, as_stored
 
 LARGEST = 64 * 1024**3
 """Content above this is stored as it is: the stored size cannot be told beforehand, and backends that take
@@ -165,19 +161,7 @@ class _LinksToSome(_Packing):
 class Compressed(_Packing):
     """Compresses what has a chosen ending on the way in, and whatever is compressed on the way out."""
 
-    forwards = (
-        CONNECTION
-        | BESIDE_CONTENT
-        | {
-            CreatesBuckets,
-            KeepsFolders,
-            KeepsMetadata,
-            LooksBeforeCreating,
-            RefusesWrites,
-            SetsVisibility,
-            SignsUploads,
-        }
-    )
+    forwards = OF_THE_PLACE | {DeletesMany, HasTiers, HoldsTags, KeepsFolders, SetsVisibility, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CopiesWithin: _Copies,

@@ -16,23 +16,19 @@ from dashboard.errors import Kind
 from dashboard.storage.checks.wrappers import ENCRYPTION_KEY, encryption_key
 from dashboard.storage.driver import (
     CopiesWithin,
-    CreatesBuckets,
     DeletesUnchanged,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Reading,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, StorageError
 from dashboard.storage.net.ranges import check_range
-from dashboard.storage.object_powers import KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.recoding import (
     entry_of_content,
@@ -55,7 +51,7 @@ from dashboard.storage.wrappers.encrypted.format import (
     pieces_of,
     stored_size,
 )
-from dashboard.storage.wrapping import BESIDE_CONTENT, CONNECTION, Wrapper, as_stored
+from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper, as_stored
 
 MARK = "sealed-"
 
@@ -289,17 +285,7 @@ class Encrypted(_Sealing):
     """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
 
     authenticates = True
-    forwards = (
-        CONNECTION
-        | BESIDE_CONTENT
-        | {
-            CreatesBuckets,
-            KeepsFolders,
-            KeepsMetadata,
-            LooksBeforeCreating,
-            RefusesWrites,
-        }
-    )
+    forwards = OF_THE_PLACE | {DeletesMany, HasTiers, HoldsTags, KeepsFolders}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {CopiesWithin: _Copies, DeletesUnchanged: _DeletesUnchanged, ReadsRanges: _ReadsPieces}
     )

@@ -20,17 +20,13 @@ from typing import ClassVar
 from dashboard.storage.copying import read_back
 from dashboard.storage.driver import (
     CopiesWithin,
-    CreatesBuckets,
     DeletesUnchanged,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Reading,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
     Writing,
 )
@@ -38,27 +34,26 @@ from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, Stor
 from dashboard.storage.naming import UniqueKey
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.fallback import powers
 from dashboard.storage.wrappers.fallback.home import Falling
-from dashboard.storage.wrappers.fallback.reading import WaitingReading, info_of, token_of
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Content, Unsettled, is_away
+from dashboard.storage.wrappers.fallback.standing_in import (
+    FOLDER,
+    Content,
+    Unsettled,
+    WaitingReading,
+    info_of,
+    is_away,
+    token_of,
+)
 from dashboard.storage.wrappers.fallback.writing import FallbackWriting
-from dashboard.storage.wrapping import CONNECTION
+from dashboard.storage.wrapping import OF_THE_PLACE
 
 
 class Fallback(Falling):
     """A backend with others behind it. Thread-safe. Closing it leaves the others open."""
 
-    forwards = CONNECTION | {
-        ChecksSettings,
-        KeepsUnfinished,
-        CreatesBuckets,
-        KeepsMetadata,
-        LooksBeforeCreating,
-        RefusesWrites,
-    }
+    forwards = OF_THE_PLACE
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             DeletesMany: powers.DeletesManyAtHome,

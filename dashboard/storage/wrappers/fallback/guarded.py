@@ -10,27 +10,22 @@ from typing import ClassVar
 
 from dashboard.storage.driver import (
     CopiesWithin,
-    CreatesBuckets,
     DeletesUnchanged,
     Driver,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     Reading,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
     Writing,
 )
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
-from dashboard.storage.wrapping import CONNECTION, Wrapper
+from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
 
 
 class _Guarding(Wrapper):
@@ -95,21 +90,15 @@ class Guarded(_Guarding):
     """See above. Closing it closes the place."""
 
     transparent = True
-    forwards = CONNECTION | {
-        ChecksSettings,
-        KeepsUnfinished,
+    forwards = OF_THE_PLACE | {
         CopiesWithin,
-        CreatesBuckets,
         DeletesUnchanged,
         HasTiers,
         HoldsTags,
         KeepsFolders,
-        KeepsMetadata,
         KeepsVersions,
         Links,
-        LooksBeforeCreating,
         ReadsInParallel,
-        RefusesWrites,
         SetsVisibility,
         SignsUploads,
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from dashboard.errors import Kind, StowageError
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.errors import PlaceMissing, StorageError
-from dashboard.storage.types import Attributes
+from dashboard.storage.types import Attributes, ObjectInfo
+from dashboard.storage.wrappers.common.streams import WrappedReading
 
 AWAY = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS})
 """Failures that say nothing of an object and everything of its backend."""
@@ -181,3 +182,34 @@ class StandIns(Protocol):
     def driver(self, stand_in: int) -> Driver:
         """The one of this id. Raises ``StorageError`` when it is no more."""
         ...
+
+
+class WaitingReading(WrappedReading):
+    """A read of an object that waits elsewhere."""
+
+    def __init__(self, inner: Reading, found: Waiting) -> None:
+        super().__init__(inner, info_of(inner.info, found))
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading``."""
+        return self._inner.chunks()
+
+
+def info_of(info: ObjectInfo, found: Waiting) -> ObjectInfo:
+    """What waits, described under its own key."""
+    token = token_of(found)
+    attributes = found.attributes if found.attributes is not None else info.attributes
+    return replace(
+        info,
+        key=found.key,
+        modified=found.since,
+        etag=token,
+        version=token,
+        md5=found.md5,
+        attributes=attributes,
+    )
+
+
+def token_of(found: Waiting) -> str:
+    """Its version and ETag."""
+    return f"waiting-{found.number}"

@@ -11,14 +11,10 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from dashboard.storage.driver import (
-    CreatesBuckets,
     KeepsFolders,
-    KeepsMetadata,
     Links,
-    LooksBeforeCreating,
     ReadsInParallel,
     ReadsRanges,
-    RefusesWrites,
     SetsVisibility,
     Writing,
 )
@@ -31,11 +27,10 @@ from dashboard.storage.object_powers import (
     SignsUploads,
     Version,
 )
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges, SeesRestoring
 from dashboard.storage.wrappers.fallback.standing_in import FOLDER
-from dashboard.storage.wrapping import CONNECTION, Wrapper
+from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
 
 
 def _refuse(key: str) -> None:
@@ -90,20 +85,7 @@ class WithoutWaiting(SeesChanges):
     """See above. No listing shows the folder, and nothing in it is written or deleted."""
 
     transparent = True
-    forwards = CONNECTION | {
-        ChecksSettings,
-        KeepsUnfinished,
-        CreatesBuckets,
-        HasTiers,
-        HoldsTags,
-        KeepsMetadata,
-        Links,
-        LooksBeforeCreating,
-        ReadsInParallel,
-        ReadsRanges,
-        RefusesWrites,
-        SetsVisibility,
-    }
+    forwards = OF_THE_PLACE | {HasTiers, HoldsTags, Links, ReadsInParallel, ReadsRanges, SetsVisibility}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             **CHANGING,

@@ -1,16 +1,21 @@
-"""Uploads to a WebDAV server that are handed over piece by piece."""
+"""Bytes on their way to a WebDAV server, handed over piece by piece, and from one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.webdav.errors import ERRORS, translate
-from dashboard.storage.errors import StorageError
+from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
+from dashboard.storage.types import ObjectInfo
+
+_AT_ONCE = 64 * 1024
+"""Bytes that a server reads from its disk in one go. While it sends more a file can be rewritten in place."""
 
 
 class Upload:
@@ -69,3 +74,23 @@ class Upload:
         except StorageError as refused:
             if refused.kind not in (Kind.UNREACHABLE, Kind.TIMEOUT):
                 raise
+
+
+class WebDAVReading(CheckedReading):
+    """A read of one version of one object, which is looked at again at its end."""
+
+    def __init__(
+        self,
+        info: ObjectInfo,
+        pieces: Iterator[bytes],
+        close: Callable[[], object],
+        changed: Callable[[ObjectInfo], bool],
+    ) -> None:
+        super().__init__(info, pieces, close)
+        self._changed = changed
+
+    def chunks(self) -> Iterator[bytes]:
+        """See ``Reading.chunks``."""
+        yield from super().chunks()
+        if self.info.size > _AT_ONCE and self._changed(self.info):
+            raise Changed(self.info.key)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -35,6 +35,7 @@ FOLDERS_OF_TESTS = {
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 80
+SMALL_FILE = 60
 MOST_MODULES = 20
 
 # One file, or one small family of files, for each vendor's SDK.
@@ -56,6 +57,48 @@ VENDORS = {
     "zstandard": {"storage/wrappers/compressed/zstd.py"},
     "argon2": {"services/people/passwords.py"},
     "waitress": {"web/server.py"},
+}
+
+# Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
+SMALL = {
+    "cli/console.py": "a group of commands",
+    "cli/formatting.py": "numbers and times as text, used by all commands",
+    "migration/background.py": "threads; the rest of the engine has none of its own",
+    "models/*.py": "the tables of one subject",
+    "models/schema/*/*.py": "a step of the schema, which never changes again",
+    "services/backends/cache_folders.py": "the folders of cached backends, for services and the runner",
+    "services/backends/circuits.py": "state of a process, beside services that have none",
+    "services/backends/figures.py": "sizes and durations in words, for pages and commands",
+    "services/backends/importing.py": "reads other programs' environment variables",
+    "services/backends/local_folders.py": "decides which folders a backend may be: a matter of security",
+    "services/backends/whole.py": "the one place that puts wrappers around a driver",
+    "services/migrations/ledger_*.py": "one kind of rows of the ledger",
+    "services/migrations/places.py": "which places a migration may have, for pages, commands and API",
+    "services/one_line.py": "makes text from outside harmless, for all services",
+    "storage/django_files.py": "a name that programs have written down",
+    "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
+    "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",
+    "storage/drivers/common/locations.py": "read by types, without loading a driver",
+    "storage/drivers/s3/credentials/unlogged.py": "needed by the signer of links, which loads no boto3",
+    "storage/drivers/s3/credentials/ways.py": "values that the options know without loading boto3",
+    "storage/library/fakes.py": "imported by tests of other programs only",
+    "storage/net/bounded.py": "a thread around a call, for whoever waits",
+    "storage/net/patience.py": "how long is waited, for HTTP, FTP and SFTP alike",
+    "storage/paths.py": "a name that drivers of other packages have written down",
+    "storage/places/listing.py": "listings, for migrations, checks and counts alike",
+    "storage/purposes.py": "a name that programs have written down",
+    "storage/recipients.py": "who may get a secret: a matter of security",
+    "storage/wrappers/common/recoding.py": "for two wrappers that do not know each other",
+    "storage/wrappers/encrypted/aead.py": "the only file there that imports a cipher",
+    "vault/cipher.py": "the only file there that imports a cipher",
+    "web/admin/*.py": "the views of one page, or a part that several pages show",
+    "web/assets.py": "addresses of static files",
+    "web/context.py": "what a request carries, for guards, pages and API",
+    "web/expired_form.py": "one answer of its own",
+    "web/headers.py": "the headers of every response, read as a whole: a matter of security",
+    "web/health.py": "a route without a session",
+    "web/numbers.py": "numbers in addresses and forms, for pages and API",
+    "web/sign_in.py": "routes without a session",
 }
 
 
@@ -96,6 +139,18 @@ def test_a_file_stays_readable(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length < LONGEST_FUNCTION, f"{node.name} has {length} lines"
+
+
+def test_a_small_file_has_a_reason() -> None:
+    small = {
+        name_of(path)
+        for path in MODULES
+        if path.name not in ("__init__.py", "__main__.py")
+        and path.read_text(encoding="utf-8").count("\n") < SMALL_FILE
+    }
+    covered = {pattern: {name for name in small if PurePath(name).match(pattern)} for pattern in SMALL}
+    assert small - set().union(*covered.values()) == set(), "fold them into their neighbours, or say why not"
+    assert [pattern for pattern, names in covered.items() if not names] == [], "take these off the list"
 
 
 def test_a_folder_holds_only_so_many_modules() -> None:

@@ -83,7 +83,7 @@ def part_of(
     if not total.isdecimal():
         # Without a length nobody can tell a whole answer from one that was cut short.
         raise Damaged(key, f"The server did not say how long “{key}” is.")
-    return whole_part(key, _cut(pieces, start, length), max(0, min(int(total) - start, length)))
+    return whole_part(key, cut_out(pieces, start, length), max(0, min(int(total) - start, length)))
 
 
 def _no_more_than(promised: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -94,7 +94,10 @@ def _no_more_than(promised: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
             return
 
 
-def _cut(pieces: Iterator[bytes], start: int, length: int) -> bytes:
+def cut_out(pieces: Iterator[bytes], start: int, length: int) -> bytes:
+    """``length`` bytes from ``start``, fewer only where the pieces end; none is taken that is not needed."""
+    if not length:
+        return b""
     found = bytearray()
     for piece in pieces:
         found += memoryview(piece)[start : start + length - len(found)]

@@ -90,6 +90,18 @@ def in_the_way(place: str, key: str, path: str) -> StorageError:
     )
 
 
+def taken_away(what: str, key: str) -> StorageError:
+    """What was there of an unfinished write is not there any more; ``what`` says what that is."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"The {what} of “{key}” was removed by someone else.",
+        operation="write",
+        subject=key,
+        remedy="Try again.",
+        retryable=True,
+    )
+
+
 def no_folder(root: str, what: str = "is a file or lies below one") -> StorageError:
     """The root folder of such a place cannot be one."""
     return StorageError(

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from dashboard.errors import Kind
+from dashboard.storage.drivers.common.keys import taken_away
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     ABSENT,
@@ -114,14 +114,7 @@ class LocalWriting:
                     os.close(parent)
             except FileNotFoundError as error:
                 if os.fstat(self._file).st_nlink == 0 or attempt == _TRIES - 1:
-                    raise StorageError(
-                        Kind.CONFLICT,
-                        f"The unfinished file of “{self._key}” was removed by someone else.",
-                        operation="write",
-                        subject=self._key,
-                        remedy="Try again.",
-                        retryable=True,
-                    ) from error
+                    raise taken_away("unfinished file", self._key) from error
 
     def _refuse_strangers(self, parent: int) -> None:
         """A link, folder or device is not ours to replace; ``rename`` itself would replace a link."""

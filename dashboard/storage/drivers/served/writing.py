@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from dashboard.errors import Kind
+from dashboard.storage.drivers.common.keys import taken_away
 from dashboard.storage.drivers.served.operations import (
     Absent,
     Found,
@@ -65,7 +65,7 @@ class ServedWriting:
                 continue
             self._named = True
             return folder, sink
-        raise self._folder_gone()
+        raise taken_away("folder or the unfinished file", self._key)
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises ``StorageError`` of kind ``full`` and others."""
@@ -93,7 +93,7 @@ class ServedWriting:
                 )
             self._place(self._lease.session, held)
         except Absent as error:
-            raise self._folder_gone() from error
+            raise taken_away("folder or the unfinished file", self._key) from error
         finally:
             self._drop()
         digest = self._md5.hexdigest()
@@ -114,16 +114,6 @@ class ServedWriting:
             session.touch(temporary, later)
         session.rename(temporary, target)
         self._named = False
-
-    def _folder_gone(self) -> StorageError:
-        return StorageError(
-            Kind.CONFLICT,
-            f"The folder or the unfinished file of “{self._key}” was removed by someone else.",
-            operation="write",
-            subject=self._key,
-            remedy="Try again.",
-            retryable=True,
-        )
 
     def _drop(self) -> None:
         """Remove the temporary name, if it is still there, and give the connection back. Idempotent."""

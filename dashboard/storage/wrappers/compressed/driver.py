@@ -11,6 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Self
@@ -29,7 +30,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
-from dashboard.storage.net.ranges import check_range
+from dashboard.storage.net.ranges import check_range, cut_out
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.recoding import (
@@ -87,14 +88,7 @@ class _Copies(_Packing):
         done = self.inner.copy_from(_below(source), key, to, if_version=version)
         if not packs:
             return done
-        return Written(
-            key=done.key,
-            size=self.stat(to).size,
-            md5="",
-            etag=marked(done.etag, MARK),
-            expected_checksum=done.expected_checksum,
-            stored_checksum=done.stored_checksum,
-        )
+        return replace(done, size=self.stat(to).size, md5="", etag=marked(done.etag, MARK))
 
 
 class _DeletesUnchanged(_Packing):
@@ -115,19 +109,11 @@ class _ReadsParts(_Packing):
         if not self.packs(key):
             return self.inner.read_range(key, start, length, if_version=if_version)
         check_range(start, length)
-        found = bytearray()
         with self.read(key, if_version=if_version) as reading:
-            if not length:
-                return b""
-            if start >= reading.info.size:
+            if length and start >= reading.info.size:
                 self._prove_end(key, reading)
                 return b""
-            for piece in reading.chunks():
-                found += memoryview(piece)[start : start + length - len(found)]
-                start = max(0, start - len(piece))
-                if len(found) == length:
-                    break
-        return bytes(found)
+            return cut_out(reading.chunks(), start, length)
 
     def _prove_end(self, key: str, reading: Reading) -> None:
         """Raise ``Damaged`` where the size that was taken for the content's is only what is left of it."""
@@ -265,13 +251,8 @@ class Compressed(_Packing):
             except Changed:
                 # Listed a moment too early: whoever copies it will be told that it changed.
                 return self.inner.read_range(entry.key, 0, HEAD)
-        found = b""
         with self.inner.read(entry.key) as reading:
-            for piece in reading.chunks():
-                found += piece
-                if len(found) >= HEAD:
-                    break
-        return found[:HEAD]
+            return cut_out(reading.chunks(), 0, HEAD)
 
 
 def _below(source: Driver) -> Driver:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Self
 
@@ -234,14 +235,7 @@ class _Copies(_Sealing):
         assert isinstance(self.inner, CopiesWithin)
         inner = as_stored(source.inner) if isinstance(source, _Sealing) else source
         done = self.inner.copy_from(inner, key, to, if_version=unmarked(if_version, MARK))
-        return Written(
-            key=done.key,
-            size=content_size(done.size),
-            md5="",
-            etag=marked(done.etag, MARK),
-            expected_checksum=done.expected_checksum,
-            stored_checksum=done.stored_checksum,
-        )
+        return replace(done, size=content_size(done.size), md5="", etag=marked(done.etag, MARK))
 
 
 class _DeletesUnchanged(_Sealing):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.storage.driver import KeepsFolders, Links, ReadsRanges, SetsVisibility
 from dashboard.storage.errors import NotFound, StorageError
-from dashboard.storage.net.ranges import check_range
+from dashboard.storage.net.ranges import check_range, cut_out
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
@@ -59,14 +59,8 @@ class ReadsParts(Falling):
             except StorageError as error:
                 if if_version is not None or not (isinstance(error, NotFound) or is_away(error)):
                     raise
-        found = bytearray()
         with self.read(key, if_version=if_version) as reading:
-            for piece in reading.chunks():
-                found += memoryview(piece)[start : start + length - len(found)]
-                start = max(0, start - len(piece))
-                if len(found) == length:
-                    break
-        return bytes(found)
+            return cut_out(reading.chunks(), start, length)
 
 
 class FoldersOfBoth(Falling):

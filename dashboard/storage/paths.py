@@ -1,8 +1,31 @@
-"""Keys as bytes: one exact form in which they are compared and turned into paths."""
+"""Keys as bytes, the one form in which they are compared and become paths, and what their endings say."""
 
 from __future__ import annotations
 
+import mimetypes
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from dashboard.storage.errors import InvalidKey
+
+# The module's own table and not the machine's: the same name is the same type everywhere.
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        **mimetypes.MimeTypes().types_map[False],
+        **mimetypes.MimeTypes().types_map[True],
+        ".avif": "image/avif",
+        ".bz2": "application/x-bzip2",
+        ".gz": "application/gzip",
+        ".md": "text/markdown",
+        ".svgz": "image/svg+xml",
+        ".webp": "image/webp",
+        ".woff": "font/woff",
+        ".woff2": "font/woff2",
+        ".xz": "application/x-xz",
+        ".zst": "application/zstd",
+    }
+)
 
 
 def key_bytes(key: str) -> bytes:
@@ -23,3 +46,9 @@ def key_bytes(key: str) -> bytes:
 def key_text(raw: bytes) -> str:
     """The key of these bytes; the exact inverse of :func:`key_bytes`."""
     return raw.decode("utf-8", "surrogateescape")
+
+
+def guessed_type(key: str) -> str | None:
+    """The content type of a key by its ending, or None."""
+    ending = os.path.splitext(key.rpartition("/")[2])[1].lower()
+    return _TYPES.get(ending)

@@ -23,7 +23,6 @@ from django.core.files.storage import Storage as DjangoStorage
 from django.utils.module_loading import import_string
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Exists, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.library.folders import Folders
@@ -31,6 +30,7 @@ from dashboard.storage.library.manager import Storage
 from dashboard.storage.library.open_files import ObjectWriter, open_file
 from dashboard.storage.library.operations import Operations
 from dashboard.storage.naming import UniqueKey, made_unique
+from dashboard.storage.paths import guessed_type
 from dashboard.storage.types import Attributes, ObjectInfo
 from dashboard.storage.wrappers.fallback.standing_in import KeepsWhileAway, is_away
 

@@ -18,6 +18,7 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import Changed, Unsupported
 from dashboard.storage.library.extras import Extras
 from dashboard.storage.library.folders import Folders
+from dashboard.storage.paths import guessed_type
 from dashboard.storage.powers import lacks
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
 
@@ -45,8 +46,6 @@ class Operations(Extras):
         """Store an object, atomically. Replaces what is there unless ``create_only``, which raises
         ``Exists``. Without ``attributes`` the content type is what the key's ending says. A file is
         streamed, never read whole, and not closed."""
-        from dashboard.storage.drivers.common.keys import guessed_type
-
         held = attributes if attributes is not None else Attributes(content_type=guessed_type(key))
         if isinstance(content, str):
             content = content.encode()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Exists, Unsupported
 from dashboard.storage.library.operations import Content, Operations
 from dashboard.storage.naming import AsGiven, Naming, UniqueNames
+from dashboard.storage.paths import guessed_type
 from dashboard.storage.types import Attributes
 
 YEAR = 365 * 24 * 3600

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.place import check
-from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
+from dashboard.storage.paths import guessed_type
 
 LONGEST = 7 * 24 * 3600
 TIERS = ("Hot", "Cool", "Cold", "Archive")

@@ -47,3 +47,39 @@ def could_not(operation: str, subject: str, why: Row) -> StorageError:
         remedy=why.remedy,
         retryable=why.retryable,
     )
+
+
+def in_the_way(place: str, key: str, path: str) -> StorageError:
+    """A ``place`` where keys are paths cannot hold both an object ``a`` and an object ``a/b``."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{key}” needs a folder “{path}”, but something else of that name is there."
+        if path != key
+        else f"“{key}” cannot be written: a folder, link or device of that name is there.",
+        operation="write",
+        subject=key,
+        remedy=f"{place} cannot hold both a file and a folder of one name: rename or remove one of them.",
+    )
+
+
+def taken_away(what: str, key: str) -> StorageError:
+    """What was there of an unfinished write is not there any more; ``what`` says what that is."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"The {what} of “{key}” was removed by someone else.",
+        operation="write",
+        subject=key,
+        remedy="Try again.",
+        retryable=True,
+    )
+
+
+def no_folder(root: str, what: str = "is a file or lies below one") -> StorageError:
+    """The root folder of such a place cannot be one."""
+    return StorageError(
+        Kind.CONFLICT,
+        f"“{root}” {what}.",
+        operation="create bucket",
+        subject=root,
+        remedy="Choose another folder.",
+    )

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
+from dashboard.storage.paths import guessed_type
 
 LONGEST = 7 * 24 * 3600
 """Seconds a signed address can be good for."""

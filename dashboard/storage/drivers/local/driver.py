@@ -17,7 +17,7 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.checks.folders import FolderPolicy
-from dashboard.storage.drivers.common.keys import guessed_type, no_folder
+from dashboard.storage.drivers.common.could_not import no_folder
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.local.errors import translate
@@ -28,7 +28,7 @@ from dashboard.storage.drivers.local.versions import delete_unchanged, is_settle
 from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import check_range, whole_part
-from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.paths import guessed_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -16,7 +16,7 @@ from threading import Lock
 
 from dashboard.errors import Kind
 from dashboard.storage.checks.folders import ANYWHERE, Identity, own_file, where
-from dashboard.storage.drivers.common import keys
+from dashboard.storage.drivers.common import could_not, keys
 from dashboard.storage.drivers.local.names import ExactNames
 from dashboard.storage.errors import PlaceMissing, StorageError
 from dashboard.storage.paths import key_text
@@ -41,7 +41,7 @@ def _reserved(name: bytes) -> str:
     return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes" if mine else ""
 
 
-in_the_way = partial(keys.in_the_way, "A disk")
+in_the_way = partial(could_not.in_the_way, "A disk")
 
 
 class Tree:

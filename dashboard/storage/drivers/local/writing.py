@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.keys import taken_away
+from dashboard.storage.drivers.common.could_not import taken_away
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     ABSENT,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from dashboard.storage.drivers.common.keys import guessed_type, no_folder
+from dashboard.storage.drivers.common.could_not import no_folder
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
 from dashboard.storage.drivers.served.connections import Lease, Pool
@@ -20,7 +20,7 @@ from dashboard.storage.drivers.served.tree import Tree
 from dashboard.storage.drivers.served.writing import ServedWriting
 from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError
 from dashboard.storage.net.ranges import check_range
-from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.paths import guessed_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 

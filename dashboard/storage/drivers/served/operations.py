@@ -15,7 +15,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common import keys
+from dashboard.storage.drivers.common import could_not, keys
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
@@ -218,7 +218,7 @@ def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes)
     return aside
 
 
-in_the_way = partial(keys.in_the_way, "A server")
+in_the_way = partial(could_not.in_the_way, "A server")
 
 
 def no_name(folder: bytes, name: bytes) -> StorageError:

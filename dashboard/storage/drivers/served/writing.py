@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.keys import taken_away
+from dashboard.storage.drivers.common.could_not import taken_away
 from dashboard.storage.drivers.served.operations import (
     Absent,
     Found,

@@ -13,7 +13,6 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.keys import guessed_type
 from dashboard.storage.drivers.common.walking import Spared, gather
 from dashboard.storage.drivers.webdav.client import REDIRECTS, Client
 from dashboard.storage.drivers.webdav.errors import ERRORS
@@ -26,7 +25,7 @@ from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, S
 from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import check_range, whole_part
-from dashboard.storage.paths import key_bytes, key_text
+from dashboard.storage.paths import guessed_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _SLACK = 2.0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import InvalidInput
+from dashboard.storage.driver_types import Location
 from dashboard.storage.own_drivers import look_again
 from dashboard.storage.registry import (
     DRIVERS,
@@ -16,6 +17,7 @@ from dashboard.storage.registry import (
     check_options,
     find_preset,
     label_of,
+    location,
     options_of,
     summary,
 )
@@ -108,6 +110,25 @@ def test_a_factory_that_fails_says_so_in_one_sentence(install: Install) -> None:
     with pytest.raises(InvalidInput, match="could not be made") as caught:
         build("odd", check_options("odd", {"where": "here"}))
     assert "secret" not in str(caught.value.as_dict())
+
+
+def test_it_describes_its_backends_as_stowages_own_do(install: Install) -> None:
+    describing = """, noun="crate", summary=lambda options: "in " + options["where"],
+        location=lambda options: Location(options["where"], "a/")"""
+    assert_described(install, describing, "in here", Location("here", "a/"))
+
+
+def test_what_it_fails_to_describe_is_described_without_its_help(install: Install) -> None:
+    describing = """, summary=lambda options: options["gone"], location=lambda options: options["gone"]"""
+    assert_described(install, describing, "", Location('[["where", "here"]]', "b/"))
+
+
+def assert_described(install: Install, fields: str, line: str, place: Location) -> None:
+    imports = MINIMAL.replace("import DriverType", "import DriverType, Location")
+    install("odd", "odd_driver", imports.replace('made", OPTIONS', f'made", OPTIONS{fields}'))
+    options = {"where": "here", "prefix": "b/", "read_only": "true"}
+    assert summary("odd", options) == line
+    assert location("odd", options) == place
 
 
 def test_two_packages_with_one_name_are_both_refused(install: Install) -> None:

@@ -160,7 +160,7 @@ def ftps(request: pytest.FixtureRequest) -> ProviderInput:
                 offered=True,
             ),
             "read-only": WrongInput(
-                "Write a test object", ("allow", "Give this user access"), {"user": FTP_READER}
+                "Write a test object", ("may not", "Give this user access"), {"user": FTP_READER}
             ),
         },
     )

@@ -24,8 +24,9 @@ from dashboard.services.people.passwords import (
     Passwords,
 )
 from dashboard.services.permissions import Actor, Role
+from dashboard.storage.types import Secret
 from tests.servers.s3 import wait_until
-from tests.services.console import ADMIN, OPERATOR, PASSWORD, QUICK, VIEWER, Console, started
+from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, Console, started
 
 HOME = "192.0.2.10"
 
@@ -377,10 +378,14 @@ def test_hashes_follow_new_parameters_at_the_next_sign_in(console: Console, inst
     console.services.accounts.sign_in("ada", PASSWORD, HOME)
 
 
-def test_accented_passwords_match_however_the_keyboard_composes_them() -> None:
-    passwords = Passwords(QUICK)
-    from dashboard.storage.types import Secret
+def test_hashes_cost_what_rfc_9106_recommends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.services.people.passwords.PasswordHasher", PasswordHasher)
+    made = Passwords().hash(Secret(PASSWORD))
+    assert made.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
 
+
+def test_accented_passwords_match_however_the_keyboard_composes_them() -> None:
+    passwords = Passwords()
     assert passwords.verify(passwords.hash(Secret("cafe\u0301 au lait")), Secret("caf\u00e9 au lait"))
 
 

@@ -61,7 +61,7 @@ VENDORS = {
 
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
-    "cli/console.py": "a group of commands",
+    "cli/start.py": "a group of commands",
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
@@ -168,6 +168,34 @@ def test_a_helper_of_the_tests_shares_its_name_with_nothing_else() -> None:
     counts = Counter(name for path in helpers for name in classes_of(path))
     counts.update(set().union(*map(classes_of, MODULES)) & counts.keys())
     assert [name for name, count in counts.items() if count > 1] == []
+
+
+PARALLEL = frozenset(
+    {
+        "accounts",
+        "activation",
+        "audit",
+        "backend",
+        "backends",
+        "errors",
+        "folders",
+        "formatting",
+        "keys",
+        "ledger",
+    }
+    | {"migrations", "name_rules", "options", "place_settings", "powers", "probes", "purposes", "service"}
+    | {"settings", "setup", "types", "values"}
+)
+"""Names of modules that play the same part in several packages, as a service and its pages do."""
+STILL_SHARED = {"leftovers", "rows", "server", "whole", "work"}
+"""Names that modules share by chance; none is to be added."""
+
+
+def test_modules_share_a_name_only_where_they_play_the_same_part() -> None:
+    apart = ("storage/drivers/", "storage/wrappers/", "models/schema/")
+    modules = [path for path in MODULES if path.name != "__init__.py" and not name_of(path).startswith(apart)]
+    counts = Counter(path.stem for path in modules)
+    assert {name for name, count in counts.items() if count > 1} - PARALLEL - STILL_SHARED == set()
 
 
 def test_every_import_keeps_the_contracts() -> None:

@@ -13,11 +13,11 @@ import click
 from dashboard import __version__
 from dashboard.cli import backend_import, backend_work
 from dashboard.cli.backend import backend
-from dashboard.cli.console import run, setup
 from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
+from dashboard.cli.start import run, setup
 from dashboard.cli.user import user
 
 __all__ = ["stowage"]

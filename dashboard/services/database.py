@@ -18,7 +18,7 @@ from dashboard.services.engines import open_engines, prepare, writer
 from dashboard.services.upgrade import bring_up_to_date
 from dashboard.settings import Settings
 
-LARGEST_NUMBER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 """The largest integer of SQLite; one more is an OverflowError of its driver."""
 
 
@@ -107,7 +107,7 @@ class Database:
 
 def storable(number: int) -> int:
     """The number, or the nearest that SQLite can hold. For what people and servers send."""
-    return max(-LARGEST_NUMBER, min(number, LARGEST_NUMBER))
+    return max(-MAX_INTEGER, min(number, MAX_INTEGER))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _on_unexpected(error: Exception) -> Response:
 
 
 def error_response(status: int, error: Mapping[str, str | bool], incident: str = "") -> Response:
-    """Render an error for whoever asked: a program, htmx or a browser."""
+    """Render an error for the kind of client: a program, htmx or a browser."""
     document = {**error, "id": incident} if incident else dict(error)
     if for_api():
         return make_response(jsonify(error=document), status)

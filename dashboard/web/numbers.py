@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.routing import IntegerConverter
 
-from dashboard.services.database import LARGEST_NUMBER
+from dashboard.services.database import MAX_INTEGER
 
-_DIGITS = len(str(LARGEST_NUMBER))
+_DIGITS = len(str(MAX_INTEGER))
 
 
 class StorableInteger(IntegerConverter):
@@ -18,7 +18,7 @@ class StorableInteger(IntegerConverter):
     regex = f"[0-9]{{1,{_DIGITS}}}"
 
     def __init__(self, *arguments: object, **options: object) -> None:
-        super().__init__(*arguments, **{"max": LARGEST_NUMBER, **options})  # type: ignore[arg-type]
+        super().__init__(*arguments, **{"max": MAX_INTEGER, **options})  # type: ignore[arg-type]
 
 
 def install(app: Flask) -> None:
@@ -27,8 +27,8 @@ def install(app: Flask) -> None:
 
 
 def parse_integer(values: Mapping[str, str], name: str) -> int | None:
-    """Parse a non-negative integer, capped at ``LARGEST_NUMBER``; None if it is missing or invalid."""
+    """Parse a non-negative integer, capped at ``MAX_INTEGER``; None if it is missing or invalid."""
     text = values.get(name, "")
     if not (text.isascii() and text.isdigit()):
         return None
-    return int(text) if len(text) < _DIGITS else LARGEST_NUMBER
+    return int(text) if len(text) < _DIGITS else MAX_INTEGER

@@ -58,7 +58,7 @@ class BackendPages(Page):
     @route("/backend/<name>/live", Permission.VIEW)
     def live_one(self, name: str) -> str:
         """The current status of one backend."""
-        return str(self.render("admin/backend_live.html", **_one(services().backends.get(name), asked=True)))
+        return str(self.render("admin/backend_live.html", **_one(services().backends.get(name))))
 
     @route("/backends/refresh", Permission.TEST, methods=("POST",))
     def refresh_all(self) -> Response | str:
@@ -128,14 +128,13 @@ def _page() -> dict[str, Any]:
     }
 
 
-def _one(backend: BackendInfo, *, asked: bool = False) -> dict[str, Any]:
+def _one(backend: BackendInfo) -> dict[str, Any]:
     return {
         "backend": backend,
         "name": backend.name,
         "options": shown_options(backend),
         "command": add_command(backend),
         "seconds": BUSY_SECONDS if _busy(backend) else IDLE_SECONDS,
-        "asked": asked,
     }
 
 

@@ -148,7 +148,7 @@ class MigrationPages(Page):
                 kind=kind,
                 reason=reason,
                 after=after,
-                following=rows[PAGE - 1].id if len(rows) > PAGE else None,
+                next_page=rows[PAGE - 1].id if len(rows) > PAGE else None,
             )
         )
 

@@ -26,20 +26,20 @@ class PlaceSettingsPages(Page):
     @route("/backend/<name>/settings", Permission.TEST, methods=("POST",))
     def look(self, name: str) -> str:
         """Check the bucket's settings. Changes nothing."""
-        return self._panel(name, request.form.get("origin", ""), asked=True)
+        return self._panel(name, request.form.get("origin", ""), check=True)
 
     @route("/backend/<name>/settings/fix", Permission.CONFIGURE, methods=("POST",))
     def fix(self, name: str) -> str:
         """Fix one finding, and check again."""
         origin = request.form.get("origin", "")
         services().place_settings.fix(actor(), name, request.form.get("finding", ""), origin)
-        return self._panel(name, origin, asked=True)
+        return self._panel(name, origin, check=True)
 
-    def _panel(self, name: str, origin: str, *, asked: bool = False) -> str:
+    def _panel(self, name: str, origin: str, *, check: bool = False) -> str:
         backend = services().backends.get(name)
         findings, error = None, None
         try:
-            if asked:
+            if check:
                 findings = services().place_settings.findings(actor(), name, origin)
         except StowageError as caught:
             error = caught

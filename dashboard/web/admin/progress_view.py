@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dashboard.migration.types import Outcome, Progress, State
 
 FAST_POLL_SECONDS = 20.0
-"""For so many seconds after its start, a migration's page polls twice as often."""
+"""Seconds after its start during which a migration's page polls twice as often."""
 
 
 @dataclass(frozen=True, slots=True)

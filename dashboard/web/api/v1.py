@@ -1,4 +1,4 @@
-"""The read-only API: the same values as the pages, as JSON, for whoever is signed in."""
+"""The read-only API: the values of the pages as JSON, for users who are signed in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from dashboard.errors import InvalidInput
 from dashboard.services.backends.backends import BackendInfo
-from dashboard.services.database import LARGEST_NUMBER
+from dashboard.services.database import MAX_INTEGER
 from dashboard.services.permissions import Permission
 from dashboard.web.context import services
 from dashboard.web.guards import declare
@@ -23,7 +23,7 @@ _MOST = 200
 @declare(Permission.VIEW)
 def migrations() -> Response:
     """``{"migrations": [...], "next_before": id or null}``, newest first; ``limit`` and ``before`` page."""
-    limit, before = _whole("limit", 50, _MOST), _whole("before", 0, LARGEST_NUMBER)
+    limit, before = _whole("limit", 50, _MOST), _whole("before", 0, MAX_INTEGER)
     found = services().migrations.list(limit=limit + 1 if limit < _MOST else limit, before_id=before or None)
     shown = found[:limit]
     more = len(found) > limit or (limit == _MOST and len(found) == _MOST)
@@ -45,7 +45,7 @@ def migration(id: int) -> Response:
 def backends() -> Response:
     """``{"backends": [...], "next_offset": number or null}``; ``limit`` and ``offset`` page. Of a secret only
     whether it is set."""
-    limit, offset = _whole("limit", _MOST, _MOST), _whole("offset", 0, LARGEST_NUMBER)
+    limit, offset = _whole("limit", _MOST, _MOST), _whole("offset", 0, MAX_INTEGER)
     found = services().backends.list(offset=offset, limit=limit + 1)
     return jsonify(
         backends=[_backend(b) for b in found[:limit]],

@@ -18,6 +18,7 @@ from dashboard.storage.registry import (
     find_preset,
     label_of,
     location,
+    noun_of,
     options_of,
     summary,
 )
@@ -116,6 +117,7 @@ def test_it_describes_its_backends_as_stowages_own_do(install: Install) -> None:
     describing = """, noun="crate", summary=lambda options: "in " + options["where"],
         location=lambda options: Location(options["where"], "a/")"""
     assert_described(install, describing, "in here", Location("here", "a/"))
+    assert noun_of("odd") == "crate"
 
 
 def test_what_it_fails_to_describe_is_described_without_its_help(install: Install) -> None:

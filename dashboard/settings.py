@@ -12,6 +12,7 @@ from typing import Self, TypedDict, Unpack
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
+_SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
@@ -30,6 +31,7 @@ class Overrides(TypedDict, total=False):
     hosts: tuple[str, ...]
     key_file: Path
     local_roots: tuple[Path, ...]
+    machine_credentials: tuple[str, ...]
     max_workers: int
     log_level: str
 
@@ -42,7 +44,8 @@ class Settings:
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
     front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
     all names below it; empty for any. ``local_roots``: the folders of this machine that backends may be in;
-    empty for any that is not the console's, a program's or the system's. ``max_workers``: most threads a
+    empty for any that is not the console's, a program's or the system's. ``machine_credentials``: to whom
+    backends may show the cloud credentials of this machine. ``max_workers``: most threads a
     migration may use.
     """
 
@@ -54,6 +57,7 @@ class Settings:
     trusted_proxies: int = 0
     hosts: tuple[str, ...] = ()
     local_roots: tuple[Path, ...] = ()
+    machine_credentials: tuple[str, ...] = ()
     max_workers: int = 32
     log_level: str = "info"
 
@@ -66,6 +70,12 @@ class Settings:
                 raise SettingsError(
                     f"STOWAGE_HOSTS holds “{host}”; it takes host names and addresses, separated by commas, "
                     "without https:// and without a port, such as: stowage.example.com, .example.org"
+                )
+        for server in self.machine_credentials:
+            if not _SERVER.fullmatch(server):
+                raise SettingsError(
+                    f"STOWAGE_MACHINE_CREDENTIALS holds “{server}”; it takes “aws”, “google” and servers, "
+                    "separated by commas, such as: aws, minio.example.com:9000"
                 )
         for root in self.local_roots:
             if not root.is_absolute():
@@ -108,6 +118,9 @@ class Settings:
             trusted_proxies=overrides.get("trusted_proxies", _integer(env, "STOWAGE_TRUSTED_PROXIES", 0)),
             hosts=overrides.get("hosts", _names(env, "STOWAGE_HOSTS")),
             local_roots=overrides.get("local_roots", _paths(env, "STOWAGE_LOCAL_ROOTS")),
+            machine_credentials=overrides.get(
+                "machine_credentials", _listed(env, "STOWAGE_MACHINE_CREDENTIALS")
+            ),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
         )
@@ -130,8 +143,11 @@ def default_instance(env: Mapping[str, str]) -> Path:
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     """Lowercase names; an IPv6 address may have brackets."""
-    parts = re.split(r"[,\s]+", env.get(name, "").lower())
-    return tuple(part.removeprefix("[").removesuffix("]") for part in parts if part)
+    return tuple(part.removeprefix("[").removesuffix("]") for part in _listed(env, name))
+
+
+def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[,\s]+", env.get(name, "").lower()) if part)
 
 
 def _paths(env: Mapping[str, str], name: str) -> tuple[Path, ...]:

@@ -80,7 +80,6 @@ SMALL = {
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/places/listing.py": "listings, for migrations, checks and counts alike",
     "storage/purposes.py": "a name that programs have written down",
-    "storage/recipients.py": "who may get a secret: a matter of security",
     "storage/wrappers/common/recoding.py": "for two wrappers that do not know each other",
     "storage/wrappers/encrypted/aead.py": "the only file there that imports a cipher",
     "vault/cipher.py": "the only file there that imports a cipher",

@@ -93,7 +93,7 @@ def presets(invocation: Invocation, preset: str | None) -> None:
             (
                 option.name,
                 "--secret" if option.secret else "--option",
-                "yes" if option.required else "",
+                "yes" if option.required else "=".join(option.required_with or ()),
                 option.label,
                 option.default,
             )

@@ -24,6 +24,7 @@ from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
 from dashboard.services.runner import Runner
 from dashboard.settings import Settings
+from dashboard.storage.registry import MachinePolicy
 from dashboard.vault.keyring import KeyFile
 
 
@@ -62,7 +63,9 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     keys.prepare()
     accounts = Accounts(database, audit, keys, passwords)
     caches = settings.instance / "cache"
-    backends = Backends(database, audit, keys, folders=folder_policy(settings), caches=caches)
+    # Without the setting an admin of the console does not gain what this machine may do.
+    machine = MachinePolicy(folder_policy(settings), frozenset(settings.machine_credentials))
+    backends = Backends(database, audit, keys, machine=machine, caches=caches)
     status = StatusBoard(database)
     checks = Checks(backends, status, keys)
     activation = Activation(database, audit, backends)

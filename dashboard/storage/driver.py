@@ -283,6 +283,19 @@ class OpensWithKey(Protocol):
 
 
 @runtime_checkable
+class SaysWhoSignsIn(Protocol):
+    """May be able to ask whose its credentials are."""
+
+    def can_say_who(self) -> bool:
+        """Whether there is anybody to ask. No network call."""
+        ...
+
+    def who_signs_in(self) -> str:
+        """Whose the credentials are, as a sentence. Raises ``StorageError``; they may work all the same."""
+        ...
+
+
+@runtime_checkable
 class SecuresConnections(Protocol):
     """Decides which certificates it trusts; the probe shakes hands with the same settings."""
 

@@ -70,6 +70,9 @@ class DriverType:
     own_key: tuple[str, str] | None = None
     """An option and its choice by which objects are encrypted with a key that the provider does not keep. An
     edit cannot take that choice back, and objects wait only where no provider can read them."""
+    machine_credentials_to: Callable[[Options], tuple[str, ...]] | None = None
+    """By which names the server goes, its host last, to which these options show the credentials of this
+    machine; none where they show it none."""
     in_process: bool = False
     """Whether every process has objects of its own, which nobody else sees."""
 

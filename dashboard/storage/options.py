@@ -40,12 +40,14 @@ class Option:
     """One setting of a driver.
 
     ``advanced`` options hide behind a fold, that of their ``group`` or the one called Advanced.
-    ``guards_secret`` marks an option that decides *where* a secret is sent (endpoint, host, port, TLS
-    verification): changing it demands the secret again. ``form`` matters for secrets only. ``place``
-    marks an option that decides which objects the backend means or how they read. Without a secret that
-    ``seals_objects`` objects cannot be read: it can be made in the form, and once stored it is not
-    replaced by another. ``guarded_by`` names the options that decide where this secret is sent, where those
-    that guard the driver's secrets do not; none for one that is sent nowhere, or names its recipient itself.
+    ``required_with`` names another option and its value with which this one is required, ``unused_with``
+    those with which a secret is neither opened nor sent. ``guards_secret`` marks an option that decides
+    *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
+    ``form`` matters for secrets only. ``place`` marks an option that decides which objects the backend
+    means or how they read. Without a secret that ``seals_objects`` objects cannot be read: it can be made
+    in the form, and once stored it is not replaced by another. ``guarded_by`` names the options that decide
+    where this secret is sent, where those that guard the driver's secrets do not; none for one that is sent
+    nowhere, or names its recipient itself.
     """
 
     name: str
@@ -63,6 +65,15 @@ class Option:
     seals_objects: bool = False
     group: str = ""
     guarded_by: tuple[str, ...] | None = None
+    required_with: tuple[str, str] | None = None
+    unused_with: tuple[str, str] | None = None
+
+    def is_required(self, options: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
+        """Whether it must be set beside these options, of which those that are missing have their default."""
+        if self.required_with is None:
+            return self.required
+        other, value = self.required_with
+        return self.required or options.get(other, defaults[other]) == value
 
     @property
     def secret(self) -> bool:

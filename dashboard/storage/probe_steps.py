@@ -17,6 +17,7 @@ from dashboard.storage.driver import (
     OpensWithKey,
     Purges,
     RefusesWrites,
+    SaysWhoSignsIn,
     SecuresConnections,
     ServesFolders,
 )
@@ -86,6 +87,8 @@ class Probe:
                 Stage("connect", "Connect", self._connect, NETWORK_SECONDS, fatal=True),
                 Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
             ]
+        if isinstance(self.driver, SaysWhoSignsIn) and self.driver.can_say_who():
+            stages.append(Stage("who", "See who signs in", self._who, CALL_SECONDS, fatal=False))
         if isinstance(self.driver, CreatesBuckets):
             stages.append(Stage("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
         if isinstance(self.driver, OpensWithKey):
@@ -139,6 +142,14 @@ class Probe:
                 raise
             return f"The sign-in is right; it may not look beyond its {self.noun}."
         return "Signed in."
+
+    def _who(self) -> str:
+        assert isinstance(self.driver, SaysWhoSignsIn)
+        try:
+            return self.driver.who_signs_in()
+        except StorageError as error:
+            # Storage may be reached from where nobody can be asked this.
+            raise Skip(f"Nobody says who that is: {_inside(error.reason)}") from error
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)

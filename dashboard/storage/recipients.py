@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dashboard.storage import registry
-from dashboard.storage.checks.wrappers import CDN_PURGE, CDN_SECRET
 from dashboard.storage.options import Option
 
 DRIVER = "driver"
@@ -45,12 +44,19 @@ def differing(
     )
 
 
-def sent_nowhere(options: Mapping[str, str], secret: str) -> bool:
+def sent_nowhere(driver: str, options: Mapping[str, str], secret: str) -> bool:
     """Whether a backend with these options has no use for this secret at present."""
-    return secret == CDN_SECRET and options.get(CDN_PURGE, "none") == "none"
-
-
-def required(driver: str) -> tuple[Option, ...]:
-    """The secrets without which a driver cannot be built."""
     kind = registry.DRIVERS.get(driver)
-    return tuple(each for each in kind.options if each.secret and each.required) if kind is not None else ()
+    every = {each.name: each for each in kind.options} if kind is not None else {}
+    if secret not in every or (unused := every[secret].unused_with) is None:
+        return False
+    other, value = unused
+    return options.get(other, every[other].default) == value
+
+
+def required(driver: str, options: Mapping[str, str]) -> tuple[Option, ...]:
+    """The secrets without which a driver cannot be built from these options."""
+    kind = registry.DRIVERS.get(driver)
+    every = kind.options if kind is not None else ()
+    defaults = {each.name: each.default for each in every}
+    return tuple(each for each in every if each.secret and each.is_required(options, defaults))

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.folders import FolderPolicy, UsesFolders
+from dashboard.storage.checks.folders import ANYWHERE, FolderPolicy, UsesFolders
 from dashboard.storage.checks.typed import check_typed
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
@@ -139,28 +139,55 @@ def driver_type(name: str) -> DriverType:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class MachinePolicy:
+    """What backends may use of this machine. The default is that of a program that uses the library.
+
+    ``folders``: those they may be. ``credentials``: to whom the cloud credentials of this machine may be
+    shown: ``aws`` and ``google`` stand for the clouds themselves, ``host`` and ``host:port`` for any server.
+    """
+
+    folders: FolderPolicy = ANYWHERE
+    credentials: frozenset[str] = frozenset({"aws", "google"})
+
+    def check_credentials(self, driver: str, options: Options) -> None:
+        """Raise ``InvalidInput`` for ``sign_in`` where these options would show the credentials of this
+        machine to a server that may not have them."""
+        kind = driver_type(driver)
+        shown_to = kind.machine_credentials_to(options) if kind.machine_credentials_to is not None else ()
+        if shown_to and not self.credentials & set(shown_to):
+            raise InvalidInput(
+                "sign_in",
+                f"The credentials of this machine may not be shown to {shown_to[-1]}.",
+                remedy="Sign in in another way. Whoever runs Stowage can allow it with "
+                f"STOWAGE_MACHINE_CREDENTIALS={shown_to[0]}",
+            )
+
+
 def build(
     driver: str,
     options: Mapping[str, str],
     secrets: Mapping[str, Secret] = MappingProxyType({}),
     *,
     told: Mapping[str, str] = MappingProxyType({}),
-    folders: FolderPolicy | None = None,
+    machine: MachinePolicy | None = None,
 ) -> Driver:
     """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
     network call. ``told``: what wrappers are told by the program and not by a person, such as the folder
-    for a cache; without one nothing is kept on this disk. ``folders``: which folders of this machine it may
-    touch; any where not given."""
+    for a cache; without one nothing is kept on this disk. ``machine``: what it may use of this machine.
+    Raises ``InvalidInput`` for credentials of this machine that it may not use."""
     kind = driver_type(driver)
     if kind.unusable:
         raise InvalidInput("driver", kind.unusable, remedy=REMEDY)
+    machine = machine or MachinePolicy()
+    machine.check_credentials(driver, options)
     made: Driver
     if driver in BUILT_IN:
         made = _at(kind.factory)(options, secrets)
     else:
         made = built(driver, lambda: _at(kind.factory)(options, secrets))
-    if folders is not None and isinstance(made, UsesFolders):
-        made.keep_to(folders)
+    if isinstance(made, UsesFolders):
+        made.keep_to(machine.folders)
     everything = {**options, **told}
     for wrapper in WRAPPERS:
         if wrapper.wanted(everything, secrets):
@@ -172,7 +199,11 @@ def every_option(preset: Preset) -> tuple[Option, ...]:
     """All options of a preset, in form order and in the provider's words, with its defaults and hints; also
     those that the preset decides and hides."""
     options = preset.extra + driver_type(preset.driver).options
-    return tuple(_worded(option, preset) for option in options)
+    worded = tuple(_worded(option, preset) for option in options)
+    # What the preset decides may settle that another option is required.
+    decided = {each.name: each.default for each in worded if each.name in preset.hidden}
+    unset = dict.fromkeys((each.name for each in worded), "")
+    return tuple(replace(each, required=each.is_required(decided, unset)) for each in worded)
 
 
 def options_of(preset: Preset) -> tuple[Option, ...]:

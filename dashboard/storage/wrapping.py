@@ -26,6 +26,7 @@ from dashboard.storage.driver import (
     Reading,
     ReadsRanges,
     RefusesWrites,
+    SaysWhoSignsIn,
     SecuresConnections,
     ServesFolders,
     Writing,
@@ -35,7 +36,7 @@ from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION: frozenset[type] = frozenset(
-    {Connects, LimitsConnections, OpensWithKey, Purges, SecuresConnections, ServesFolders}
+    {Connects, LimitsConnections, OpensWithKey, Purges, SaysWhoSignsIn, SecuresConnections, ServesFolders}
 )
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 

@@ -32,11 +32,11 @@ from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
 from dashboard.storage import registry
-from dashboard.storage.checks.folders import ANYWHERE, FolderPolicy
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
 from dashboard.storage.options import SecretForm
 from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
+from dashboard.storage.registry import MachinePolicy
 from dashboard.storage.types import Secret
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
@@ -47,7 +47,7 @@ SHORTEST_HINTED = 16
 
 
 class Backends(BackendQueries):
-    """Thread-safe. ``folders``: which folders of this machine a backend may be.
+    """Thread-safe. ``machine``: what of this machine a backend may use.
     ``caches``: the folder for copies of what is read; without it none are kept."""
 
     def __init__(
@@ -56,13 +56,13 @@ class Backends(BackendQueries):
         audit: AuditLog,
         keys: Keys,
         *,
-        folders: FolderPolicy = ANYWHERE,
+        machine: MachinePolicy | None = None,
         caches: Path | None = None,
     ) -> None:
         super().__init__(database)
         self._audit = audit
         self._keys = keys
-        self._folders = folders
+        self._machine = machine or MachinePolicy()
         self._drivers = DriverCache()
         self._circuits = Circuits(database)
         self._caches = CacheFolders(caches)
@@ -72,7 +72,7 @@ class Backends(BackendQueries):
         actor.require(Permission.CONFIGURE)
         self._keys.require_open()
         check_name(draft.name)
-        resolved = resolve(draft, None, self._open, self._folders)
+        resolved = resolve(draft, None, self._open, self._machine)
         with self._database.write() as session:
             return info(self.insert(session, actor, resolved))
 
@@ -107,7 +107,7 @@ class Backends(BackendQueries):
         stored = self._stored(draft.existing) if draft.existing else None
         if stored is not None and draft.version not in (None, stored.version):
             raise _edited_meanwhile(stored.name)
-        return resolve(draft, stored, self._open, self._folders)
+        return resolve(draft, stored, self._open, self._machine)
 
     def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
@@ -219,7 +219,7 @@ class Backends(BackendQueries):
             secrets = self._to_be_sent(stored)
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
-            place = registry.build(stored.driver, options, secrets, told=told, folders=self._folders)
+            place = registry.build(stored.driver, options, secrets, told=told, machine=self._machine)
             return around(
                 self._database, self._circuits, stored, place, label=label, driver_of=self._stand_in
             )
@@ -243,7 +243,7 @@ class Backends(BackendQueries):
         """A driver for something not saved yet. The caller closes it. Raises as ``add`` and ``edit`` do."""
         self._keys.require_open()
         resolved = self.resolve(draft)
-        return registry.build(resolved.driver, resolved.options, resolved.secrets, folders=self._folders)
+        return registry.build(resolved.driver, resolved.options, resolved.secrets, machine=self._machine)
 
     def close(self) -> None:
         """Close every driver. Idempotent."""
@@ -251,14 +251,14 @@ class Backends(BackendQueries):
 
     def _to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
         """The secrets for a driver, each only if its options send it where it was entered for."""
-        names = frozenset(name for name in stored.tokens if not sent_nowhere(stored.options, name))
+        driver, options = stored.driver, stored.options
+        names = frozenset(name for name in stored.tokens if not sent_nowhere(driver, options, name))
         secrets = self._open(stored, names)
         for name in sorted(names):
-            if differing(from_text(stored.sent_to[name]), stored.driver, stored.options, name):
+            if differing(from_text(stored.sent_to[name]), driver, options, name):
                 raise _sent_elsewhere(stored.name)
-        for option in required(stored.driver):
-            if option.name not in secrets:
-                raise _sent_elsewhere(stored.name)
+        if any(option.name not in secrets for option in required(driver, options)):
+            raise _sent_elsewhere(stored.name)
         return secrets
 
     def _open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:

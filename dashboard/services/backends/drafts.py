@@ -9,12 +9,11 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends.values import Draft, Resolved, Stored
 from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
-from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.checks.wrappers import refuse_unreadable
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.recipients import differing, sent_nowhere
-from dashboard.storage.registry import find_preset
+from dashboard.storage.registry import MachinePolicy, find_preset
 from dashboard.storage.types import Secret
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -34,7 +33,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: FolderPolicy) -> Resolved:
+def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, machine: MachinePolicy) -> Resolved:
     """Check a draft and complete it with the secrets it leaves blank. No network call.
 
     Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
@@ -58,10 +57,11 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, folders: 
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
-    options = registry.check_options(preset, draft.options, secrets, forbidden_roots=folders.own)
+    options = registry.check_options(preset, draft.options, secrets, forbidden_roots=machine.folders.own)
     for option in known:
         if option.type is OptionType.PATH and options.get(option.name):
-            folders.check(option.name, options[option.name])
+            machine.folders.check(option.name, options[option.name])
+    machine.check_credentials(preset.driver, options)
     if stored is not None:
         refuse_unreadable(stored.options, options)
     if stored is not None and kept:
@@ -118,7 +118,7 @@ def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], ke
     labels = {option.name: option.label for option in known}
     for secret in sorted(kept):
         others = differing(from_text(stored.sent_to[secret]), stored.driver, options, secret)
-        if not others or sent_nowhere(options, secret):
+        if not others or sent_nowhere(stored.driver, options, secret):
             continue
         # In the words of the form: an account may have been changed, of which the provider makes an address.
         typed = _changed(stored, options, _guards(stored, preset) | frozenset(others))

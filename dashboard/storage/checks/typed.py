@@ -33,6 +33,9 @@ def check_typed(
     for option in known:
         if option.secret:
             check_secret(option, secrets.get(option.name))
+        given = secrets.get(option.name) if option.secret else values[option.name]
+        if not given and option.required_with and option.is_required(values, values):
+            raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
     return values
 
 

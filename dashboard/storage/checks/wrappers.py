@@ -177,6 +177,7 @@ WRAPPER_OPTIONS = (
         advanced=True,
         group=_DELIVERY,
         guarded_by=(CDN_PURGE,),
+        unused_with=(CDN_PURGE, "none"),
         hint="CloudFront: the secret access key. Cloudflare: an API token with the permission Cache Purge.",
     ),
 )

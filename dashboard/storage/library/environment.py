@@ -60,8 +60,8 @@ def _matters(option: str, values: Mapping[str, str], options: Mapping[str, str])
     match option:
         case "secure":
             return "://" not in values.get("endpoint", "://")
-        case "path_style":
-            return "path_style" in options
+        case "path_style" | "profile":
+            return option in options
         case "address":
             return "public_url" in options or ("cdn_domain" in options and "cdn_domain" not in values)
     return True
@@ -105,6 +105,9 @@ def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> Kind
         )
     for kind in (*with_key, *described):
         return kind
+    for kind in KINDS:
+        if _of_machine(kind, given):
+            return kind
     raise InvalidInput(
         SELECTORS[0],
         "The environment describes no backend.",
@@ -133,6 +136,8 @@ def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
         chosen = _of_family(kind.family, given)
         _check_required(kind, chosen, kind.family, given)
         return chosen
+    if of_machine := _of_machine(kind, given):
+        return of_machine
     with_secret = [name for name in order if _secret(_of_family(name, given)) is not None]
     if not with_secret:
         names = [v.name for v in VARIABLES if v.family == order[0] and v.option in SECRETS]
@@ -153,6 +158,16 @@ def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
         _check_strangers(given, order, with_secret)
     _check_required(kind, chosen, with_secret[0], given)
     return chosen
+
+
+def _of_machine(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    """The variables of a bucket that come without any key, or half of one, where the cloud's own programs
+    would use the credentials of the machine. Empty where it is not that."""
+    own = _of_family(kind.keyless, given)
+    of_a_key = ("endpoint", "access_key_id", *SECRETS)
+    if "bucket" not in own or any(v.family in kind.families and v.option in of_a_key for v in given):
+        return {}
+    return {option: variable for option, variable in own.items() if option not in BOUND}
 
 
 def _check_strangers(given: Mapping[Variable, str], order: tuple[str, ...], with_secret: list[str]) -> None:
@@ -197,6 +212,10 @@ def _as_preset(kind: Kind, found: Mapping[str, str]) -> tuple[str, dict[str, str
     options = {name: value for name, value in found.items() if name not in ("secure", "address")}
     for name in [name for name in options if name.endswith("_file")]:
         options[name.removesuffix("_file")] = text_of(name, options.pop(name))
+    if kind.keyless and "access_key_id" not in options:
+        options["sign_in"] = "machine"
+    else:
+        options.pop("profile", None)
     if "account" in kind.required:
         options.setdefault("account", _account(options["credential"]))
     preset = kind.elsewhere if kind.elsewhere and "endpoint" in options else kind.preset

@@ -31,6 +31,8 @@ class Kind:
     elsewhere: str = ""
     any_server: bool = False
     """Whether it may be the server of another family, so that an endpoint without its key is a mistake."""
+    keyless: str = ""
+    """The family whose bucket, without any key, is signed in to with the credentials of this machine."""
     signs_in: bool = True
     address: str = "cdn_domain"
 
@@ -47,7 +49,7 @@ KINDS: tuple[Kind, ...] = (
         signs_in=False,
         address="public_url",
     ),
-    Kind("aws", "aws", "AWS", ("AWS", "S3"), ("aws_s3", "amazon"), elsewhere="s3"),
+    Kind("aws", "aws", "AWS", ("AWS", "S3"), ("aws_s3", "amazon"), elsewhere="s3", keyless="AWS"),
     Kind(
         "s3",
         "aws",
@@ -56,6 +58,7 @@ KINDS: tuple[Kind, ...] = (
         ("storages.backends.s3.s3storage", "storages.backends.s3boto3.s3boto3storage"),
         elsewhere="s3",
         any_server=True,
+        keyless="AWS",
     ),
     Kind(
         "s3_compatible",
@@ -166,6 +169,7 @@ VARIABLES: tuple[Variable, ...] = (
         session_token="AWS_SESSION_TOKEN",
         bucket="AWS_STORAGE_BUCKET_NAME AWS_S3_BUCKET AWS_S3_BUCKET_NAME AWS_BUCKET AWS_BUCKET_NAME",
         region="AWS_S3_REGION_NAME AWS_REGION AWS_DEFAULT_REGION",
+        profile="AWS_S3_SESSION_PROFILE AWS_PROFILE",
         prefix="AWS_LOCATION",
         path_style="AWS_USE_PATH_STYLE_ENDPOINT AWS_S3_ADDRESSING_STYLE",
         secure="AWS_S3_USE_SSL AWS_USE_SSL",

@@ -68,6 +68,38 @@ def test_amazon() -> None:
     assert "aws-secret" not in repr(seen)
 
 
+@pytest.mark.parametrize("selected", [{}, {"STORAGE_BACKEND": "s3"}, {"STORAGE_BACKEND": "aws"}])
+def test_a_bucket_at_amazon_without_a_key_is_the_machines(selected: dict[str, str]) -> None:
+    bucket = {"AWS_STORAGE_BUCKET_NAME": "photos", "AWS_REGION": "eu-central-1"}
+    seen = found(**selected, **bucket, AWS_PROFILE="media", AWS_SESSION_TOKEN="half")
+    assert seen.described.kind == "aws"
+    assert seen.described.options == {
+        "bucket": "photos",
+        "region": "eu-central-1",
+        "profile": "media",
+        "sign_in": "machine",
+    }
+    assert not seen.described.secrets
+    assert seen.ignored == ("AWS_SESSION_TOKEN",)
+    driver = Storage.from_environment({**selected, **bucket}).backend("media").driver
+    assert isinstance(driver, S3Driver)
+    # With a key the profile is another program's.
+    assert "AWS_PROFILE" in found(**AWS, AWS_PROFILE="media").ignored
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"AWS_ACCESS_KEY_ID": "AKIA"},
+        {"AWS_S3_ENDPOINT_URL": "https://s3.example.com"},
+        {"S3_ACCESS_KEY": "K"},
+    ],
+)
+def test_half_a_key_and_another_server_are_not_the_machines(more: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        found(AWS_STORAGE_BUCKET_NAME="photos", STORAGE_BACKEND="s3", **more)
+
+
 def test_another_server_with_amazons_names() -> None:
     seen = found(**AWS, STORAGE_BACKEND="s3", AWS_S3_ENDPOINT_URL="http://10.0.0.5:9000", AWS_LOCATION="m/")
     assert seen.described.kind == "s3"

@@ -22,6 +22,8 @@ GCS_OPTIONS = (
         "Service account key",
         OptionType.SECRET,
         form=SecretForm.TEXT,
+        required_with=("sign_in", "key"),
+        unused_with=("sign_in", "ambient"),
         placeholder='{ "type": "service_account", … }',
         hint="The whole JSON file that the console gave you once.",
     ),
@@ -129,6 +131,11 @@ def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequen
     checked["prefix"] = folder(values["prefix"])
     checked["ca_certificate"] = certificates(values["ca_certificate"])
     return checked
+
+
+def machine_credentials_to(options: Mapping[str, str]) -> tuple[str, ...]:
+    """See ``DriverType``. The identity of this machine is shown to Google only."""
+    return ("google", "Google") if options.get("sign_in") == "ambient" else ()
 
 
 def check_key(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
-from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key
+from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key, machine_credentials_to
 from dashboard.storage.options import Preset
 
 PRESETS = (
@@ -32,4 +32,5 @@ GCS = DriverType(
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,
+    machine_credentials_to=machine_credentials_to,
 )

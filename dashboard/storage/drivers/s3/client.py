@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.credentials.policy import SignedIn
 from dashboard.storage.drivers.s3.errors import ERRORS, Failure, Scene, about_encryption, translate
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.signing import Signer, presigned
+from dashboard.storage.drivers.s3.signing import SignedIn, Signer, presigned
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.answers import Unreadable, xml_root
 from dashboard.storage.net.exchange import Answering, Body, Broken
@@ -48,7 +47,7 @@ class SignedClient:
         self.server = HttpServer(
             place.bucket_url, tls_verify=place.tls_verify, authority=place.ca_certificate
         )
-        self.signed_in = SignedIn(place.sign_in, place.endpoint, secure=self.server.tls and place.tls_verify)
+        self.signed_in = SignedIn(place.sign_in)
         self._signer = Signer(self.signed_in.keys, place.region, self.server.host)
         self._path = urlsplit(place.bucket_url).path
 

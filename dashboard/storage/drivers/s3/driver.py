@@ -22,7 +22,7 @@ from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
 from dashboard.storage.drivers.s3 import labels, listing
 from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
-from dashboard.storage.drivers.s3.credentials.policy import MachinePolicy
+from dashboard.storage.drivers.s3.credentials.ways import Sts
 from dashboard.storage.drivers.s3.deleting import DeletesManyOnS3
 from dashboard.storage.drivers.s3.keys import check, plain
 from dashboard.storage.drivers.s3.labels import LabelsS3Objects
@@ -244,12 +244,6 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             if error.kind is not Kind.CONFLICT or not self._may_list():
                 raise
 
-    # UsesMachineCredentials
-
-    def keep_credentials_to(self, policy: MachinePolicy) -> None:
-        """Show keys of this machine, from now on, to no other server. Called before the first use."""
-        self._client.signed_in.policy = policy
-
     # Connects
 
     def address(self) -> tuple[str, int, bool]:
@@ -268,6 +262,19 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
+
+    # SaysWhoSignsIn
+
+    def can_say_who(self) -> bool:
+        """See ``SaysWhoSignsIn``: Amazon's STS can be asked, others have none or another."""
+        return self._place.on_aws
+
+    def who_signs_in(self) -> str:
+        """See ``SaysWhoSignsIn``."""
+        from dashboard.storage.drivers.s3.credentials.boto import who
+
+        identity = who(self._client.signed_in.keys(), Sts(self._place.region))
+        return f"{identity.arn} of account {identity.account}."
 
     # SecuresConnections
 

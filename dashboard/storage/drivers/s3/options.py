@@ -19,6 +19,7 @@ from dashboard.storage.checks.options import (
     server_url,
 )
 from dashboard.storage.checks.wrappers import CDN_DOMAIN
+from dashboard.storage.drivers.s3.credentials.options import SIGN_IN_OPTIONS, check_key_pair, check_sign_in
 from dashboard.storage.net.addresses import literal
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.types import Secret
@@ -49,15 +50,7 @@ S3_OPTIONS = (
         hint="Signatures are made for it; servers without regions usually take “us-east-1”.",
     ),
     Option("bucket", "Bucket", required=True, placeholder="my-bucket", place=True),
-    Option("access_key_id", "Access key ID", required=True),
-    Option("secret_access_key", "Secret access key", _T.SECRET, required=True),
-    Option(
-        "session_token",
-        "Session token",
-        _T.SECRET,
-        advanced=True,
-        hint="Only for temporary credentials, which stop working when they expire.",
-    ),
+    *SIGN_IN_OPTIONS,
     folder_option("bucket"),
     Option(
         "path_style",
@@ -110,7 +103,6 @@ S3_OPTIONS = (
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _DNS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _LOOSE_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]\Z")
-_KEY_ID = re.compile(r"[\x21-\x7e]{1,256}\Z")
 _STORAGE_CLASS = re.compile(r"[A-Z0-9_-]{1,64}\Z")
 _KMS_KEY = re.compile(r"[A-Za-z0-9:/_+=,.@-]{1,2048}\Z")
 
@@ -128,8 +120,7 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     if dots or literal(urlsplit(checked["endpoint"]).hostname or "") is not None:
         checked["path_style"] = "true"
     _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
-    if not _KEY_ID.match(values["access_key_id"]):
-        raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
+    check_sign_in(values)
     checked["prefix"] = folder(values["prefix"])
     checked["ca_certificate"] = certificates(values["ca_certificate"])
     if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
@@ -143,6 +134,7 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
 
 def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
     """Raise ``InvalidInput`` unless there is a key of 32 bytes where one is used, and none elsewhere."""
+    check_key_pair(values, secrets)
     key = secrets.get(SSE_CUSTOMER_KEY)
     if not uses_own_key(values):
         if key:

@@ -10,7 +10,7 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.checks.options import sealing_key
-from dashboard.storage.drivers.s3.credentials.policy import is_amazons
+from dashboard.storage.drivers.s3.credentials.options import KEY, ROLE, SIGN_IN, is_amazons
 from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
@@ -114,12 +114,12 @@ class Place:
 
 def _sign_in(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> SignIn:
     """A role is assumed with the typed keys, or with those of this machine where none are typed."""
-    way = options.get("sign_in") or "key"
+    way = options.get(SIGN_IN) or KEY
     source: Keys | OfMachine = OfMachine(options.get("profile", ""))
-    if way == "key" or (way == "role" and options.get("access_key_id")):
+    if way == KEY or (way == ROLE and options.get("access_key_id")):
         token = secrets.get("session_token") or Secret("")
         source = Keys(options["access_key_id"], secrets["secret_access_key"], token)
-    if way != "role":
+    if way != ROLE:
         return source
     endpoint = options["endpoint"].rstrip("/")
     sts = Sts(

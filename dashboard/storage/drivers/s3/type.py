@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
+from dashboard.storage.drivers.s3.credentials.options import machine_credentials_to
 from dashboard.storage.drivers.s3.options import (
     OWN_KEY,
     S3_OPTIONS,
@@ -14,7 +15,9 @@ from dashboard.storage.drivers.s3.options import (
 from dashboard.storage.options import Option, OptionType, Preset
 
 # Public providers have public certificates; a switch that turns checking off would only do harm.
-_PUBLIC = frozenset({"endpoint", "tls_verify", "ca_certificate"})
+_CERTIFIED = frozenset({"endpoint", "tls_verify", "ca_certificate"})
+# Only an access key signs in at most of them.
+_PUBLIC = _CERTIFIED | {"sign_in", "profile", "role_arn", "external_id", "session_name"}
 _NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
 # They encrypt everything with keys of theirs anyway and have no KMS, but take a customer's key.
 _NO_KMS = frozenset({"sse_kms_key_id"})
@@ -29,10 +32,11 @@ PRESETS = (
         "Keys: IAM console, Users, a user for Stowage, Security credentials, Create access key.\n"
         "The user needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and "
         "s3:AbortMultipartUpload on this bucket.\n"
+        "Without a key: under Advanced sign in with this machine's credentials, or with a role.\n"
         "For China, FIPS or VPC endpoints choose “Any S3-compatible”.",
         help_url="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_access-keys.html",
         defaults={"endpoint": "https://s3.{region}.amazonaws.com", "path_style": "false"},
-        hidden=_PUBLIC,
+        hidden=_CERTIFIED,
         hints={
             "region": "Where the bucket was made, such as “eu-central-1”.",
             "sse": "Buckets refuse SSE-C until it is allowed: Properties, Default encryption.",
@@ -66,7 +70,9 @@ PRESETS = (
         "Region: “us-east-1” unless the server was given another one.",
         help_url="https://min.io/docs/minio/linux/administration/identity-access-management/minio-user-management.html",
         labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
-        placeholders={"endpoint": "http://127.0.0.1:9000"},
+        placeholders={"endpoint": "http://127.0.0.1:9000", "role_arn": "arn:minio:iam:::role/stowage"},
+        hidden=frozenset({"profile"}),
+        choices={"sign_in": frozenset({"key", "role"})},
     ),
     Preset(
         name="r2",
@@ -225,4 +231,5 @@ S3 = DriverType(
     summary=bucket_summary,
     location=bucket_location,
     own_key=(SSE, OWN_KEY),
+    machine_credentials_to=machine_credentials_to,
 )

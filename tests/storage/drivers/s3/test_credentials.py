@@ -18,7 +18,6 @@ from botocore.utils import ContainerMetadataFetcher
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.credentials import boto
-from dashboard.storage.drivers.s3.credentials.policy import MachinePolicy, SignedIn, is_amazons
 from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, Sts
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.s3.place import Place
@@ -111,9 +110,7 @@ def test_requests_and_links_are_signed_with_what_the_machine_has(
     container: Container, moto_s3: MotoS3
 ) -> None:
     container.good_for = [3600]
-    host = moto_s3.endpoint.removeprefix("http://")
     driver = S3Driver(Place(moto_s3.endpoint, moto_s3.new_bucket("machine"), OfMachine()))
-    driver.keep_credentials_to(MachinePolicy(frozenset({host})))
     driver.put("a", b"content")
     with driver.read("a") as reading:
         assert reading.read_all() == b"content"
@@ -320,60 +317,3 @@ def test_sts_is_not_looked_for_at_a_forbidden_address() -> None:
     with pytest.raises(StorageError) as refused:
         boto.borrowed(role).keys()
     assert refused.value.kind is Kind.DENIED
-
-
-# ---- who may have them
-
-AMAZONS = [
-    "https://s3.amazonaws.com",
-    "https://s3.eu-central-1.amazonaws.com",
-    "https://s3.us-gov-west-1.amazonaws.com",
-    "https://s3.dualstack.eu-west-1.amazonaws.com",
-    "https://s3-fips.dualstack.us-east-1.amazonaws.com",
-    "https://s3-accelerate.amazonaws.com",
-    "https://s3-eu-west-1.amazonaws.com",
-    "https://s3.cn-north-1.amazonaws.com.cn",
-    "https://bucket.vpce-0e25b8cd-argc85vg.s3.us-east-1.vpce.amazonaws.com",
-]
-FOREIGN = [
-    "https://s3.example.com",
-    "https://s3.eu-central-1.amazonaws.com.example.com",
-    "https://amazonaws.com",
-    "https://abc.execute-api.eu-central-1.amazonaws.com",
-    "https://ec2-1-2-3-4.eu-central-1.compute.amazonaws.com",
-    "https://s3.elb.amazonaws.com",
-    "https://vpce-1.vpce-svc-2.us-east-1.vpce.amazonaws.com",
-    "https://evils3.amazonaws.com",
-]
-
-
-@pytest.mark.parametrize("endpoint", AMAZONS)
-def test_amazons_own_endpoints_may_have_the_machines_keys(endpoint: str) -> None:
-    assert is_amazons(endpoint)
-    MachinePolicy().check(OfMachine(), endpoint, secure=True)
-    with pytest.raises(StorageError, match="not shown"):
-        MachinePolicy().check(OfMachine(), endpoint, secure=False)
-    with pytest.raises(StorageError, match="may not use"):
-        MachinePolicy(frozenset()).check(OfMachine(), endpoint, secure=True)
-
-
-@pytest.mark.parametrize("endpoint", FOREIGN)
-@pytest.mark.parametrize("sign_in", [OfMachine(), OfRole(Sts("us-east-1"), OfMachine(), ROLE)])
-def test_no_other_server_is_shown_the_machines_keys(
-    endpoint: str, sign_in: OfMachine | OfRole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(boto, "borrowed", lambda sign_in: pytest.fail("keys were looked for"))
-    assert not is_amazons(endpoint)
-    with pytest.raises(StorageError) as refused:
-        SignedIn(sign_in, endpoint, secure=True).keys()
-    assert refused.value.kind is Kind.DENIED
-    assert SignedIn(TYPED, endpoint, secure=False).keys() is TYPED
-
-
-def test_a_server_that_was_named_may_have_them() -> None:
-    for named in ("minio.internal", "minio.internal:9000"):
-        MachinePolicy(frozenset({named})).check(OfMachine(), "http://minio.internal:9000", secure=False)
-    with pytest.raises(StorageError):
-        MachinePolicy(frozenset({"minio.internal:9000"})).check(
-            OfMachine(), "http://minio.internal:9001", secure=False
-        )

@@ -63,7 +63,7 @@ class Borrowed:
         self._last: Keys | None = None
 
     def keys(self) -> Keys:
-        """See ``GivesKeys``. After a failure they are looked for from the start."""
+        """Keys that work now. After a failure they are looked for from the start. Raises ``StorageError``."""
         last = self._last
         if last is not None and (last.ends is None or last.ends - time.time() > RENEWED_BEFORE_SECONDS):
             return last

@@ -66,7 +66,6 @@ SMALL = {
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
     "services/backends/importing.py": "reads other programs' environment variables",
-    "services/migrations/ledger_*.py": "one kind of rows of the ledger",
     "storage/django_files.py": "a name that programs have written down",
     "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",

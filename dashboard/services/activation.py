@@ -19,6 +19,7 @@ from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.queries import named
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.migrations.ledger_queries import LedgerQueries
@@ -143,7 +144,7 @@ class Activation:
         a read-only one."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
-            target = _named(session, name)
+            target = named(session, name)
             if target.active:
                 return
             if is_read_only(target.options):
@@ -236,21 +237,8 @@ def _until(stop: Callable[[], bool], entries: Iterable[Entry]) -> Iterator[Entry
         yield entry
 
 
-def _named(session: Session, name: str) -> Backend:
-    row = session.scalar(select(Backend).where(Backend.name == name))
-    if row is None:
-        raise StowageError(
-            Kind.NOT_FOUND,
-            f"There is no backend “{name}”.",
-            operation="activate backend",
-            subject=name,
-            remedy="See the list of backends for the names there are.",
-        )
-    return row
-
-
 def _pair(session: Session, name: str) -> tuple[Backend, Backend]:
-    target = _named(session, name)
+    target = named(session, name)
     active = session.scalar(select(Backend).where(Backend.active.is_(True)))
     if active is None or active.id == target.id:
         raise InvalidInput("name", f"“{name}” is the active backend already; there is nothing to compare.")

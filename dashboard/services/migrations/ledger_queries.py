@@ -23,8 +23,7 @@ from dashboard.migration.types import (
 )
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
 from dashboard.services.engines import writer
-from dashboard.services.migrations.ledger_folders import list_again
-from dashboard.services.migrations.ledger_rows import take_out_failures
+from dashboard.services.migrations.ledger_failures import list_again, take_out_failures
 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, delete, literal_column, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, insert, literal_column, select, update
 
 from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
 from dashboard.migration.types import ObjectState
-from dashboard.models.work import failure_groups, objects
+from dashboard.models.work import names, objects
 from dashboard.services.database import storable
 from dashboard.storage.types import Entry
 
+_ASKED = 1000
+"""Keys that one query asks for."""
 _WHY = ("kind", "reason", "remedy")
 _PLANNED = ("key", "size", "modified", "etag", "state", "action", "found", *_WHY)
 _SETTLED = (
@@ -168,13 +170,15 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def take_out_failures(
-    connection: Connection, migration_id: int, failures: Mapping[tuple[str, str], int]
-) -> None:
-    """So many objects of each kind and reason do not count as failed any more."""
-    c = failure_groups.c
-    for (kind, reason), count in failures.items():
-        mine = (c.migration_id == migration_id) & (c.kind == kind) & (c.reason == reason)
-        connection.execute(update(failure_groups).where(mine).values(objects=c.objects - count))
-    if failures:
-        connection.execute(delete(failure_groups).where(c.migration_id == migration_id, c.objects <= 0))
+def hold_names(connection: Connection, migration_id: int, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """See ``Ledger.hold_names``. At least one pair."""
+    rows = [{"migration_id": migration_id, "folded": folded, "name": name} for folded, name in pairs]
+    connection.execute(insert(names).prefix_with("OR IGNORE"), rows)
+    held: dict[str, str] = {}
+    for start in range(0, len(pairs), _ASKED):
+        some = [folded for folded, _ in pairs[start : start + _ASKED]]
+        query = select(names.c.folded, names.c.name).where(
+            names.c.migration_id == migration_id, names.c.folded.in_(some)
+        )
+        held |= {row.folded: row.name for row in connection.execute(query)}
+    return held

@@ -48,9 +48,7 @@ from dashboard.migration.ledger import (
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.engines import patient_transaction, writer
-from dashboard.services.migrations.ledger_folders import forget_folders
-from dashboard.services.migrations.ledger_groups import count_failures
-from dashboard.services.migrations.ledger_names import hold_names
+from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, take_out_failures
 from dashboard.services.migrations.ledger_queries import keys_in_parts, read_counters
 from dashboard.services.migrations.ledger_rows import (
     HAND_BACK,
@@ -61,12 +59,12 @@ from dashboard.services.migrations.ledger_rows import (
     SETTLE,
     entry_values,
     hand_back_values,
+    hold_names,
     may_change,
     own_keys_among,
     plan_values,
     seen_values,
     settle_values,
-    take_out_failures,
     verdict_values,
 )
 from dashboard.storage.types import Entry

@@ -1,0 +1,79 @@
+"""What failed, grouped by reason and counted as it fails; folders of the source that could not be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from dashboard.migration.ledger import Failure
+from dashboard.migration.types import Action
+from dashboard.models.work import counters, failure_groups, objects
+
+
+def count_failures(connection: Connection, migration_id: int, failed: Sequence[tuple[str, Failure]]) -> None:
+    """Add failed keys and their reasons to the groups of a migration."""
+    if not failed:
+        return
+    examples = {(why.kind, why.reason): (key, why.remedy) for key, why in reversed(failed)}
+    sizes = Counter((why.kind, why.reason) for _, why in failed)
+    add = upsert(failure_groups)
+    connection.execute(
+        add.on_conflict_do_update(
+            index_elements=["migration_id", "kind", "reason"],
+            set_={"objects": failure_groups.c.objects + add.excluded.objects},
+        ),
+        [
+            {
+                "migration_id": migration_id,
+                "kind": kind,
+                "reason": reason,
+                "remedy": remedy,
+                "example": key,
+                "objects": sizes[kind, reason],
+            }
+            for (kind, reason), (key, remedy) in examples.items()
+        ],
+    )
+
+
+def take_out_failures(
+    connection: Connection, migration_id: int, failures: Mapping[tuple[str, str], int]
+) -> None:
+    """So many objects of each kind and reason do not count as failed any more."""
+    c = failure_groups.c
+    for (kind, reason), count in failures.items():
+        mine = (c.migration_id == migration_id) & (c.kind == kind) & (c.reason == reason)
+        connection.execute(update(failure_groups).where(mine).values(objects=c.objects - count))
+    if failures:
+        connection.execute(delete(failure_groups).where(c.migration_id == migration_id, c.objects <= 0))
+
+
+def forget_folders(connection: Connection, migration_id: int) -> int:
+    """Remove the rows of folders that could not be read, with their counters, in the caller's transaction;
+    how many there were. Listing the source anew finds them again."""
+    c = objects.c
+    folders = (c.migration_id == migration_id) & (c.action == Action.FOLDER.value)
+    found = connection.execute(
+        select(c.kind, c.reason, func.count()).where(folders).group_by(c.kind, c.reason)
+    ).all()
+    take_out_failures(connection, migration_id, {(kind, reason): count for kind, reason, count in found})
+    total = sum(int(count) for _, _, count in found)
+    if total:
+        connection.execute(delete(objects).where(folders))
+        connection.execute(
+            update(counters)
+            .where(counters.c.migration_id == migration_id)
+            .values(found=counters.c.found - total, failed=counters.c.failed - total)
+        )
+    return total
+
+
+def list_again(connection: Connection, migration_id: int) -> None:
+    """As :func:`forget_folders`; where there were any the next run lists the source anew."""
+    if forget_folders(connection, migration_id):
+        connection.execute(
+            update(counters).where(counters.c.migration_id == migration_id).values(listing_final=False)
+        )

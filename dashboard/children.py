@@ -33,7 +33,7 @@ EXIT_WITHIN = 8.0
 
 
 def command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
-    """How a child is started, with the same settings. ``_parser`` reads it."""
+    """The command that starts a child with the same settings. ``_parser`` parses it."""
     return (
         *(sys.executable, "-m", "dashboard", name, *more),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
@@ -62,7 +62,7 @@ def run_web(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, exit_in_order)
     # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # At once: until it is gone nobody else can have the port.
+    # At once, because the port stays in use until this process has exited.
     when_parent_dies(lambda: os._exit(1))
     # The parent, which imports this module too, needs neither web framework nor database.
     from dashboard.app import create_app
@@ -73,7 +73,7 @@ def run_web(arguments: Sequence[str]) -> None:
         if not greet:
             raise
         _tell_parent(FAILED, json.dumps(error.as_dict()))
-        # The parent ends this process; going by itself would look like a crash.
+        # The parent ends this process; if it exited by itself, that would look like a crash.
         signal.pause()
         return
     from dashboard.web import context, server
@@ -111,14 +111,14 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
 
     code = open_services(settings).runner.run_forever(stop)
     logging.shutdown()
-    # Threads that are blocked in the network would keep a polite exit waiting for minutes; all that
-    # matters is in the databases.
+    # Threads blocked in network calls would delay a clean exit by minutes; everything that matters is in
+    # the databases.
     os._exit(code)
 
 
 def exit_in_order(*_: object) -> NoReturn:
-    """End this process in good order; a handler of signals."""
-    # Asked twice, waiting for the first to take effect is still right; kill -9 is the way out.
+    """Signal handler: end this process cleanly."""
+    # Further signals are ignored while it ends; only kill -9 ends it sooner.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     raise SystemExit(0)
@@ -129,7 +129,7 @@ def _tell_parent(beginning: str, text: str = "") -> None:
 
 
 def _greeting(settings: Settings, services: Services, port: int) -> list[str]:
-    """What a person is told once the console is there."""
+    """The lines printed once the console is running."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [f"Stowage is at http://{host}:{port}"]
     state = services.keys.state()
@@ -141,7 +141,7 @@ def _greeting(settings: Settings, services: Services, port: int) -> list[str]:
 
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    """The arguments of :func:`command`. They win over the environment."""
+    """Parser for the arguments of :func:`command`, which override the environment."""
     parser = argparse.ArgumentParser(prog=f"stowage {name}", description=description)
     for option in ("--instance", "--key-file"):
         parser.add_argument(option, type=Path)

@@ -1,6 +1,6 @@
-"""``stowage run`` as a process: it binds the port, watches web server and runner, and does nothing else.
+"""``stowage run``: binds the port and supervises web server and runner.
 
-It loads neither the web framework nor the database, so that a start costs what its children's start costs.
+It loads neither the web framework nor the database, so that it costs no more than its children to start.
 """
 
 from __future__ import annotations

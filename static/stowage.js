@@ -1,4 +1,4 @@
-/* What HTML cannot do alone. Every page works without it; live parts then need a reload. */
+/* What HTML cannot do by itself. Every page works without it; live parts then need a reload. */
 (function () {
   "use strict";
 
@@ -65,7 +65,7 @@
     }
   }
 
-  /* What was said of a field's earlier content is not about its new one. */
+  /* An error about a field's previous value does not apply to a new one. */
   function forgive(field) {
     var said = document.getElementById(field.id + "-error");
     if (said) said.remove();
@@ -74,7 +74,7 @@
     else field.removeAttribute("aria-describedby");
   }
 
-  /* Made here and shown, so that whoever fills in the form can keep a copy before the key is sealed. */
+  /* Generated here and shown, so that the user can keep a copy before the key is sealed. */
   function makeKey(button) {
     var field = document.getElementById(button.dataset.makeKey);
     var bytes = crypto.getRandomValues(new Uint8Array(32));
@@ -87,7 +87,7 @@
     announce("A new key is in the field. Keep a copy of it.");
   }
 
-  /* A key's file is read here and put into its field; the file itself is sent nowhere. */
+  /* A key file is read here into its field; the file itself is not uploaded. */
   function readFile(picker) {
     var field = document.getElementById(picker.dataset.fills);
     var file = picker.files[0];
@@ -102,7 +102,7 @@
     }, function () { announce(file.name + " cannot be read."); });
   }
 
-  /* “The endpoint becomes …”, while the fields it is made of are typed. */
+  /* “The endpoint becomes …”, updated while the fields it depends on are edited. */
   function preview() {
     document.querySelectorAll("[data-pattern]").forEach(function (shown) {
       var text = shown.dataset.pattern.replace(/\{(\w+)\}/g, function (whole, name) {
@@ -129,7 +129,7 @@
     var token = document.querySelector("meta[name=csrf-token]");
     if (token && event.detail.verb !== "get") event.detail.headers["X-CSRFToken"] = token.content;
   });
-  /* A pressed button that is replaced by another one (Pause by Resume) hands the focus on to it. */
+  /* If a pressed button is replaced by another one (Pause by Resume), the new one gets the focus. */
   var pressed = false;
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (event.detail.elt.closest("#actions")) pressed = true;

@@ -1,4 +1,4 @@
-"""Backends, their sealed secrets, and what was last seen of them. Times are seconds since the epoch."""
+"""Backends, their sealed secrets, and their last known state. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Backend(Model):
 class BackendSecret(Model):
     """One sealed secret. ``hint`` is the last characters of a key, for "set, ends in".
 
-    ``sent_to`` says to whom it may be sent, and is part of what the seal protects; empty for what an earlier
-    version stored and the key has not opened since.
+    ``sent_to`` is the recipient it may be sent to, which the seal protects too; empty if an earlier version
+    stored the secret and it has not been unsealed since.
     """
 
     __tablename__ = "backend_secrets"
@@ -56,9 +56,9 @@ class BackendSecret(Model):
 
 
 class BackendStatus(Model):
-    """What checks and counts last found. Small and written often, so apart from the configuration.
+    """The results of the last check and count. Written often, so kept apart from the configuration.
 
-    ``counting_at`` is when a count under way was last heard of; null when none is.
+    ``counting_at`` is when a running count last reported progress; null if none is running.
     """
 
     __tablename__ = "backend_status"
@@ -81,8 +81,8 @@ class BackendStatus(Model):
 
 
 class BackendNames(Model):
-    """What the place does with names, as JSON of ``NameRules``; ``version`` is the backend's when it was
-    learnt. No row until somebody looked."""
+    """A backend's name rules, as JSON of ``NameRules``, and the ``version`` of the backend they were found
+    for. No row until they have been probed."""
 
     __tablename__ = "backend_names"
 
@@ -93,7 +93,7 @@ class BackendNames(Model):
 
 
 class Comparison(Model):
-    """How far a backend is from holding what the active one holds; shown before a switch."""
+    """How many objects of the active backend another backend has; shown before a switch."""
 
     __tablename__ = "comparisons"
 

@@ -21,6 +21,6 @@ NAMING = {
 
 
 class Model(DeclarativeBase):
-    """What every table of the main database inherits."""
+    """The base class of every table of the main database."""
 
     metadata = MetaData(naming_convention=NAMING)

@@ -1,4 +1,4 @@
-"""People, sessions, failed sign-ins, audit rows and settings. Times are seconds since the epoch."""
+"""Users, sessions, failed sign-ins, audit log and settings. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboard.models.base import Model
 
 
 class User(Model):
-    """Someone who may sign in. ``role`` is a value of ``services.permissions.Role``."""
+    """A user. ``role`` is a value of ``services.permissions.Role``."""
 
     __tablename__ = "users"
     # Ids are never reused: a session or an audit row must not come to mean another person.
@@ -72,7 +72,7 @@ class AuditEntry(Model):
 
 
 class Setting(Model):
-    """A named value of the console itself: plain in ``value`` or sealed in ``sealed``, never both."""
+    """A named setting of the console: plain in ``value`` or sealed in ``sealed``, never both."""
 
     __tablename__ = "settings"
     __table_args__ = (CheckConstraint("value IS NULL OR sealed IS NULL", name="plain_or_sealed"),)

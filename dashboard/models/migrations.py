@@ -13,8 +13,8 @@ from dashboard.models.base import Model
 class Migration(Model):
     """One run of copying a set of objects between two backends.
 
-    The names stay when a backend is removed later; the ids become null. ``control`` is what people
-    want ("run", "pause", "cancel"); ``state`` is what is. ``elapsed`` adds up the seconds of running.
+    If a backend is removed later, its name stays and its id becomes null. ``control`` is the requested
+    state ("run", "pause", "cancel"), ``state`` the actual one. ``elapsed`` is the running time in seconds.
     """
 
     __tablename__ = "migrations"
@@ -46,8 +46,8 @@ class Migration(Model):
 class Job(Model):
     """A unit of background work. ``state`` is queued, running, done or failed.
 
-    A runner claims a row by raising ``fence`` and setting ``owner`` and ``lease_until`` in one UPDATE;
-    a write by an owner whose fence is no longer current is refused.
+    A runner claims a row by incrementing ``fence`` and setting ``owner`` and ``lease_until`` in one UPDATE;
+    writes by an owner whose fence is no longer current are refused.
     """
 
     __tablename__ = "jobs"
@@ -73,9 +73,9 @@ class Job(Model):
 
 
 class Schedule(Model):
-    """A job that is enqueued every so many seconds.
+    """A job that is enqueued every ``every`` seconds.
 
-    Whoever moves ``next_run`` from the value it read to the next one has the turn.
+    The process that advances ``next_run`` from the value it has read enqueues the job.
     """
 
     __tablename__ = "schedule"

@@ -1,4 +1,4 @@
-"""Objects that wait in one backend to be sent home to another. Times are seconds since the epoch."""
+"""Waiting writes: objects on a stand-in until home is available. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dashboard.models.base import Model
 
 
 class WaitingObject(Model):
-    """A write that ``home`` could not take and ``stand_in`` holds under ``stored_key``.
+    """A write that ``home`` could not take and that ``stand_in`` stores under ``stored_key``.
 
-    ``state``: ``begun`` (being written, not acknowledged), ``waiting``, ``sending``, ``settling`` (at home,
-    where an earlier write may still arrive over it), ``sent`` (at home, overwritten or deleted: to be
-    removed where it waited), ``overtaken`` (home has something that may be newer), ``lost`` (not found, or
-    damaged, where it waited). ``changed_at`` is when it got there. ``key`` as the bytes it stands for.
-    ``owner`` is the process that writes it. ``attributes`` as JSON, null in rows of before they were noted.
-    ``attempts``: what may have been put under its key at home before, as in ``services.waiting_rows``.
-    Rows keep their backends from being removed.
+    ``state``: ``begun`` (being written, not acknowledged), ``waiting``, ``sending`` (being written back),
+    ``settling`` (at home, where an earlier write may still arrive over it), ``sent`` (at home, overwritten or
+    deleted: to be removed from the stand-in), ``overtaken`` (home has an object that may be newer), ``lost``
+    (missing or damaged on the stand-in). ``changed_at`` is when it entered that state. ``key`` is the key in
+    bytes. ``owner`` is the process that writes it. ``attributes`` is JSON, null in rows that are older than
+    the column. ``attempts``: earlier writes of the key that may have reached home. A row keeps both of its
+    backends from being removed.
     """
 
     __tablename__ = "waiting_objects"
@@ -45,10 +45,10 @@ class WaitingObject(Model):
 
 
 class WaitingHold(Model):
-    """A writer that may replace at home what waits for a key, which is not sent meanwhile.
+    """A writer that may be replacing a key at home; until it is done, waiting writes of the key stay.
 
-    One row for each writer. It counts while ``owner``, a process, is alive, and where that cannot be known
-    until ``until``.
+    One row per writer. It is valid while ``owner``, a process, is alive or, if that cannot be known, until
+    ``until``.
     """
 
     __tablename__ = "waiting_holds"
@@ -62,8 +62,8 @@ class WaitingHold(Model):
 
 
 class WaitingTry(Model):
-    """A content that has been on its way home for long. ``owner`` is the process that tries; once that is
-    dead, the content may still arrive, and nobody else knows of it."""
+    """A write to home that has been in progress for long. ``owner`` is the writing process: if it dies, the
+    write may still complete, and only this row tells of it."""
 
     __tablename__ = "waiting_tries"
     __table_args__ = (Index("ix_waiting_tries_key", "home_id", "key"),)

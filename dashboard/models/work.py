@@ -1,8 +1,8 @@
-"""Tables of ``work.db``: the ledger rows of migrations, their counters, and what is shown while they run.
+"""Tables of ``work.db``: the ledgers of migrations, their counters, and their live progress.
 
-Core tables in a metadata of their own, so that the ledger works in any program. All times are seconds
-since the epoch, all sizes bytes. ``migration_id`` names a row of the main database; there is no foreign
-key because the two files know nothing of each other.
+Core tables with their own metadata, so that the ledger works in any program. All times are seconds since the
+epoch, all sizes bytes. ``migration_id`` refers to a row of the main database; there is no foreign key,
+because it is another file.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ metadata = MetaData()
 
 
 class KeyText(TypeDecorator[str]):
-    """An object's key, exactly.
+    """An object's exact key.
 
-    A file name in another encoding arrives with surrogate escapes (PEP 383), which no database takes as
-    text. It is stored as its bytes: SQLite keeps those apart from every text, so nothing collides.
+    A file name that is not UTF-8 has surrogate escapes (PEP 383), which databases do not accept as text. It
+    is stored as bytes, which SQLite never equals to text, so nothing collides.
     """
 
     impl = String

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -101,6 +101,35 @@ NAMING_DRIVERS = {
 }
 """Outside the drivers, where a driver or a preset is named, and why."""
 
+# Names of modules by what they do in the package of a driver or wrapper: `s3/listing`, `webdav/listing`.
+ROLES = re.compile(
+    "client|deleting|driver|errors|format|keys|labels|line|listing|names|objects|operations|options|place|"
+    "powers|reading|session|settings|sign_in|streams|tokens|tree|type|upload|versions|wire|writing"
+)
+HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")
+# Other names of more than one module, and why.
+SHARED_NAMES = {
+    "0001_first_tables": "the first step of either database",
+    "activation": "the service and its page",
+    "audit": "the service and its page",
+    "backend": "the command, and what a program gets by a backend's name",
+    "backends": "the tables, the service and its page",
+    "errors": "of everybody, of storage, and the pages that show them",
+    "folders": "what a folder on a form may be, and folders as a program sees them",
+    "formatting": "for a terminal, and for pages",
+    "keys": "of encryption: the command, the service, the vault and the page",
+    "migrations": "the command, the tables, the service and its page",
+    "options": "what an option is, and the checks of what was typed",
+    "place_settings": "the service and its page",
+    "powers": "the protocols, and which of them a place has",
+    "probes": "the service and its page",
+    "purposes": "what a purpose is, and what a program gets by one",
+    "server": "one we talk to, and our own",
+    "settings": "of the process, and the page that shows them",
+    "setup": "the service and its page",
+    "types": "the values of each pure room",
+}
+
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
@@ -194,6 +223,17 @@ def test_modules_share_a_name_only_where_they_play_the_same_part() -> None:
     modules = [path for path in MODULES if path.name != "__init__.py" and not name_of(path).startswith(apart)]
     counts = Counter(path.stem for path in modules)
     assert {name for name, count in counts.items() if count > 1} - PARALLEL - STILL_SHARED == set()
+
+
+def test_a_module_shares_its_name_by_its_role_or_for_a_reason() -> None:
+    modules = defaultdict(list)
+    for path in MODULES:
+        in_its_role = ROLES.fullmatch(path.stem) and name_of(path).startswith(HOMES_OF_ROLES)
+        if path.name != "__init__.py" and not in_its_role:
+            modules[path.stem].append(name_of(path))
+    shared = {name: paths for name, paths in modules.items() if len(paths) > 1}
+    assert {name: paths for name, paths in shared.items() if name not in SHARED_NAMES} == {}
+    assert SHARED_NAMES.keys() - shared.keys() == set(), "these need no reason any more"
 
 
 def test_every_import_keeps_the_contracts() -> None:

@@ -70,7 +70,8 @@ class Writing(Protocol):
 
 @runtime_checkable
 class Driver(Protocol):
-    """One protocol to one configured place."""
+    """One protocol to one configured place. Where the place itself is not there, calls that look at an object
+    may raise ``PlaceMissing``, which is no ``NotFound``."""
 
     name: str
     """The driver's registered name, such as ``s3``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,41 +24,44 @@ def allowing(instance: Path, names: str) -> Services:
     return open_services(Settings.from_env({"STOWAGE_MACHINE_CREDENTIALS": names}, instance=instance))
 
 
-@pytest.mark.parametrize(
-    "draft",
-    [
-        Draft("media", "aws", S3, {}),
-        Draft("media", "aws", {**S3, "sign_in": "role", "role_arn": "arn:aws:iam::1:role/media"}, {}),
-        Draft("media", "gcs", {"bucket": "media", "sign_in": "ambient"}, {}),
-    ],
-)
+DRAFTS = [
+    Draft("keyless", "aws", S3, {}),
+    Draft("role", "aws", {**S3, "sign_in": "role", "role_arn": "arn:aws:iam::1:role/media"}, {}),
+    Draft("google", "gcs", {"bucket": "media", "sign_in": "ambient"}, {}),
+]
+
+
 def test_they_are_kept_from_the_console_until_the_setting_allows_them(
-    console: Console, instance: Path, draft: Draft
+    console: Console, instance: Path
 ) -> None:
-    for call in (lambda: console.services.backends.add(ADMIN, draft), lambda: drafted(console, draft)):
+    backends = console.services.backends
+    calls = [
+        call
+        for draft in DRAFTS
+        for call in (partial(backends.add, ADMIN, draft), partial(backends.draft_driver, draft))
+    ]
+    for call in calls:
         with pytest.raises(InvalidInput, match="may not be shown") as refused:
             call()
         assert refused.value.subject == "sign_in"
         assert "STOWAGE_MACHINE_CREDENTIALS=" in refused.value.remedy
     services = allowing(instance, "aws, google")
-    services.backends.add(ADMIN, draft)
-    services.backends.driver("media")
+    for draft in DRAFTS:
+        services.backends.add(ADMIN, draft)
+        services.backends.driver(draft.name)
     # Whoever can write to the database leads them nowhere else.
-    if draft.preset == "aws":
-        with services.database.write() as session:
-            row = session.scalars(select(Backend).where(Backend.name == "media")).one()
+    with services.database.write() as session:
+        for row in session.scalars(select(Backend).where(Backend.preset == "aws")):
             row.options = {**row.options, "endpoint": "https://s3.example.com"}
             row.version += 1
+    for name in ("keyless", "role"):
         with pytest.raises(InvalidInput, match=r"may not be shown to s3\.example\.com"):
-            services.backends.driver("media")
+            services.backends.driver(name)
     services.close()
-    # Without the setting the backend is there and cannot be used.
-    with pytest.raises(InvalidInput):
-        console.services.backends.driver("media")
-
-
-def drafted(console: Console, draft: Draft) -> None:
-    console.services.backends.draft_driver(draft)
+    # Without the setting the backends are there and cannot be used.
+    for draft in DRAFTS:
+        with pytest.raises(InvalidInput):
+            backends.driver(draft.name)
 
 
 def test_a_backend_changes_over_to_them_and_its_key_is_not_asked_for_again(instance: Path) -> None:

@@ -74,8 +74,6 @@ SMALL = {
     "storage/drivers/s3/credentials/unlogged.py": "needed by the signer of links, which loads no boto3",
     "storage/drivers/s3/credentials/ways.py": "values that the options know without loading boto3",
     "storage/library/fakes.py": "imported by tests of other programs only",
-    "storage/net/bounded.py": "a thread around a call, for whoever waits",
-    "storage/net/patience.py": "how long is waited, for HTTP, FTP and SFTP alike",
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/places/listing.py": "listings, for migrations, checks and counts alike",
     "storage/purposes.py": "a name that programs have written down",

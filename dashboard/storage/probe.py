@@ -14,7 +14,7 @@ from typing import Literal, Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.bounded import Stopped, bounded
+from dashboard.storage.net.timeouts import Stopped, within
 from dashboard.storage.places.name_rules import NameRules
 from dashboard.storage.probe_steps import Probe, Skip, Stage
 
@@ -97,7 +97,7 @@ def probe(
 def _take(stage: Stage, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
     """The ended step, and why the rest cannot go on, if it cannot."""
     try:
-        return replace(step, state="passed", message=bounded(stage.act, stage.seconds, stop)), ""
+        return replace(step, state="passed", message=within(stage.act, stage.seconds, stop)), ""
     except Skip as skip:
         return replace(step, state="skipped", message=str(skip)), ""
     except Stopped:

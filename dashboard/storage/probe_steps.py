@@ -22,8 +22,8 @@ from dashboard.storage.driver import (
     ServesFolders,
 )
 from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
-from dashboard.storage.net.bounded import bounded
 from dashboard.storage.net.connecting import connect, resolve, shake_hands
+from dashboard.storage.net.timeouts import within
 from dashboard.storage.places.listing import list_readable
 from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.registry import noun_of
@@ -273,7 +273,7 @@ class Probe:
         if not self._written or self._maybe_there:
             raise Skip("Nothing can be written and deleted to try them with.")
         try:
-            rules = bounded(partial(learn, self.driver), NAMES_SECONDS, lambda: False)
+            rules = within(partial(learn, self.driver), NAMES_SECONDS, lambda: False)
         except StorageError as error:
             # Whether names are kept is a finding, and no reason to call a place broken.
             raise Skip(f"They could not be tried: {_inside(error.reason)}") from error
@@ -295,7 +295,7 @@ class Probe:
         if self._maybe_there:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
-                bounded(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
+                within(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
 
 
 def _inside(sentence: str) -> str:

@@ -7,7 +7,7 @@ import socket
 import ssl
 from contextlib import suppress
 
-from dashboard.storage.net.patience import Patience, TooSlow
+from dashboard.storage.net.timeouts import Patience, TooSlow
 from dashboard.storage.net.troubles import Broken
 
 _HEAD_PIECE = 16 * 1024

@@ -160,7 +160,7 @@ def in_a_hurry() -> Iterator[None]:
     with (
         mock.patch("dashboard.storage.net.retrying.pause"),
         mock.patch("dashboard.storage.net.resuming._PAUSE", 0.0),
-        mock.patch("dashboard.storage.net.patience.PATIENCE", 0.2),
+        mock.patch("dashboard.storage.net.timeouts.PATIENCE", 0.2),
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
         mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
         mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 from socket import socket
 
-from dashboard.storage.net.patience import Patience
+from dashboard.storage.net.timeouts import Patience
 
 _RECEIVE = 8192
 _PIECE = 64 * 1024

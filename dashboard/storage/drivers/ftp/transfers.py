@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dashboard.storage.drivers.ftp.line import TIMEOUT_SECONDS, Line, readable
 from dashboard.storage.drivers.served.operations import Absent, Found
-from dashboard.storage.net.patience import Patience
+from dashboard.storage.net.timeouts import Patience
 
 _CHUNK = 1 << 20
 _PIECE = 1 << 18

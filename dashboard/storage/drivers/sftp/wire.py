@@ -16,7 +16,7 @@ from typing import Protocol
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.patience import Patience, TooSlow
+from dashboard.storage.net.timeouts import Patience, TooSlow
 
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""

@@ -1,7 +1,4 @@
-"""Backends: adding, editing, removing, ordering them, and building their drivers.
-
-A secret is sealed in the transaction that stores it and opened only to build a driver.
-"""
+"""Backends: adding, editing, removing, ordering them, and building their drivers."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from sqlalchemy.orm import Session
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import JobKind
 from dashboard.migration.types import State
-from dashboard.models.backends import Backend, BackendSecret, BackendStatus
+from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog, redacted
 from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve
@@ -24,26 +21,19 @@ from dashboard.services.backends.machine_folders import CacheFolders
 from dashboard.services.backends.queries import MOST_FALLBACK, BackendQueries, info, named
 from dashboard.services.backends.stand_ins import STAND_IN, Circuits, around, with_what_waits
 from dashboard.services.backends.status import Badge, Status, forget
+from dashboard.services.backends.stored import StoredBackends, edited_meanwhile
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.database import Database
 from dashboard.services.fallback.book import refuse_stranding, refuse_waiting
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
-from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
 from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
-from dashboard.storage.options import SecretForm
-from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
 from dashboard.storage.registry import MachinePolicy
-from dashboard.storage.types import Secret
 
 __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
-
-HINT = 4
-SHORTEST_HINTED = 16
-"""Shorter secrets get no hint: four characters would be too much of them."""
 
 
 class Backends(BackendQueries):
@@ -62,6 +52,7 @@ class Backends(BackendQueries):
         super().__init__(database)
         self._audit = audit
         self._keys = keys
+        self._saved = StoredBackends(database, keys)
         self._machine = machine or MachinePolicy()
         self._drivers = DriverCache()
         self._circuits = Circuits(database)
@@ -72,7 +63,7 @@ class Backends(BackendQueries):
         actor.require(Permission.CONFIGURE)
         self._keys.require_open()
         check_name(draft.name)
-        resolved = resolve(draft, None, self._open, self._machine)
+        resolved = resolve(draft, None, self._saved.open, self._machine)
         with self._database.write() as session:
             return info(self.insert(session, actor, resolved))
 
@@ -93,7 +84,7 @@ class Backends(BackendQueries):
         session.add(row)
         # The id comes from here, and the secrets are bound to it.
         session.flush()
-        self._store_secrets(session, row, resolved)
+        self._saved.store(session, row, resolved)
         _look_soon(session, row.id)
         set_options = {name: value for name, value in resolved.options.items() if value}
         detail = redacted(registry.every_option(resolved.preset), set_options)
@@ -104,10 +95,10 @@ class Backends(BackendQueries):
 
     def resolve(self, draft: Draft) -> Resolved:
         """Check a draft as ``add`` or ``edit`` would, without saving. No network call."""
-        stored = self._stored(draft.existing) if draft.existing else None
+        stored = self._saved.read(draft.existing) if draft.existing else None
         if stored is not None and draft.version not in (None, stored.version):
-            raise _edited_meanwhile(stored.name)
-        return resolve(draft, stored, self._open, self._machine)
+            raise edited_meanwhile(stored.name)
+        return resolve(draft, stored, self._saved.open, self._machine)
 
     def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
@@ -123,7 +114,7 @@ class Backends(BackendQueries):
         with self._database.write() as session:
             row = named(session, stored.name)
             if row.id != stored.id or row.version != stored.version:
-                raise _edited_meanwhile(stored.name)
+                raise edited_meanwhile(stored.name)
             if resolved.name != stored.name:
                 _refuse_taken(session, resolved.name)
             if row.active and is_read_only(resolved.options):
@@ -143,7 +134,7 @@ class Backends(BackendQueries):
             row.updated_at = time.time()
             for secret in [s for s in row.secrets if s.name in draft.cleared - resolved.typed]:
                 row.secrets.remove(secret)
-            self._store_secrets(session, row, resolved)
+            self._saved.store(session, row, resolved)
             if gone:
                 # What was seen and counted elsewhere says nothing of the new place.
                 forget(row.status)
@@ -213,10 +204,10 @@ class Backends(BackendQueries):
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
         self._keys.require_open()
-        stored = self._stored(name)
+        stored = self._saved.read(name)
 
         def build() -> Driver:
-            secrets = self._to_be_sent(stored)
+            secrets = self._saved.to_be_sent(stored)
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
             place = registry.build(stored.driver, options, secrets, told=told, machine=self._machine)
@@ -230,7 +221,7 @@ class Backends(BackendQueries):
         """The backend's driver for looking at all it has: what waits to be sent home to it is there too.
         The rest as :meth:`driver` with a label."""
         home = self.driver(name, label=label)
-        return with_what_waits(self._database, self._stored(name), home, self._stand_in)
+        return with_what_waits(self._database, self._saved.read(name), home, self._stand_in)
 
     def _stand_in(self, name: str) -> Driver:
         return self.driver(name, label=STAND_IN)
@@ -248,73 +239,6 @@ class Backends(BackendQueries):
     def close(self) -> None:
         """Close every driver. Idempotent."""
         self._drivers.close()
-
-    def _to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
-        """The secrets for a driver, each only if its options send it where it was entered for."""
-        driver, options = stored.driver, stored.options
-        names = frozenset(name for name in stored.tokens if not sent_nowhere(driver, options, name))
-        secrets = self._open(stored, names)
-        for name in sorted(names):
-            if differing(from_text(stored.sent_to[name]), driver, options, name):
-                raise _sent_elsewhere(stored.name)
-        if any(option.name not in secrets for option in required(driver, options)):
-            raise _sent_elsewhere(stored.name)
-        return secrets
-
-    def _open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
-        try:
-            return self._opened(stored, names)
-        except StowageError as error:
-            if error.kind is not Kind.SEALED:
-                raise
-        # A rotation sealed them again between our read and now; the row says it with the new key.
-        again = self._stored(stored.name)
-        if again.version != stored.version:
-            raise _edited_meanwhile(stored.name)
-        return self._opened(again, names)
-
-    def _opened(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
-        return {
-            name: self._keys.open(token, place_of_secret(stored.id, name, stored.sent_to[name]))
-            for name, token in stored.tokens.items()
-            if name in names
-        }
-
-    def _stored(self, name: str) -> Stored:
-        stored = self._read(name)
-        if not all(stored.sent_to.values()):
-            # Stored by an earlier version, and the key was away when this one started.
-            self._keys.bind()
-            stored = self._read(name)
-        return stored
-
-    def _read(self, name: str) -> Stored:
-        with self._database.read() as session:
-            row = named(session, name)
-            return Stored(
-                row.id,
-                row.name,
-                row.driver,
-                row.preset,
-                dict(row.options),
-                row.version,
-                tokens={secret.name: secret.sealed for secret in row.secrets},
-                sent_to={secret.name: secret.sent_to for secret in row.secrets},
-            )
-
-    def _store_secrets(self, session: Session, row: Backend, resolved: Resolved) -> None:
-        present = {secret.name: secret for secret in row.secrets}
-        made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
-        for name in resolved.typed:
-            secret = resolved.secrets[name]
-            sent_to = to_text(recipient(row.driver, resolved.options, name))
-            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name, sent_to))
-            # Of a password that a person chose, or a pasted file, the end is no hint to show.
-            hint = _hint(secret) if name in made else ""
-            if name in present:
-                present[name].sealed, present[name].hint, present[name].sent_to = sealed, hint, sent_to
-            else:
-                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint, sent_to=sent_to))
 
     def _audit_edit(
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
@@ -364,35 +288,9 @@ def _refuse_in_use(session: Session, row: Backend, deed: str) -> None:
         )
 
 
-def _edited_meanwhile(name: str) -> StowageError:
-    return StowageError(
-        Kind.CONFLICT,
-        f"Somebody else changed “{name}” meanwhile.",
-        operation="edit backend",
-        subject=name,
-        remedy="Open the form again and repeat the change.",
-    )
-
-
-def _sent_elsewhere(name: str) -> StowageError:
-    return StowageError(
-        Kind.DAMAGED,
-        f"The address of “{name}”, or a secret of it, was changed outside Stowage: nothing secret is sent.",
-        operation="open secret",
-        subject=name,
-        remedy="Edit the backend, look at its address and enter its secrets again.",
-        retryable=False,
-    )
-
-
 def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, str]:
     """Option names as audit fields: apart from the audit log's own, and secrets only as names."""
     fields = {f"option.{name}": value for name, value in detail.items()}
     if secrets:
         fields["secrets"] = ", ".join(sorted(secrets))
     return fields
-
-
-def _hint(secret: Secret) -> str:
-    plain = secret.reveal()
-    return plain[-HINT:] if len(plain) >= SHORTEST_HINTED else ""

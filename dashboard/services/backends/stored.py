@@ -1,0 +1,131 @@
+"""Saved backends and their secrets: read together, opened to build a driver, sealed as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy.orm import Session
+
+from dashboard.errors import Kind, StowageError
+from dashboard.models.backends import Backend, BackendSecret
+from dashboard.services.backends.queries import named
+from dashboard.services.backends.values import Resolved, Stored
+from dashboard.services.database import Database
+from dashboard.services.keys import Keys
+from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
+from dashboard.storage import registry
+from dashboard.storage.options import SecretForm
+from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
+from dashboard.storage.types import Secret
+
+HINT = 4
+MIN_HINTED = 16
+"""Shorter secrets get no hint: four characters would be too much of them."""
+
+
+class StoredBackends:
+    """Thread-safe."""
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self._database = database
+        self._keys = keys
+
+    def to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
+        """The secrets for a driver, each only if its options send it where it was entered for.
+
+        Raises ``SEALED``, and ``DAMAGED`` for one that would be sent elsewhere.
+        """
+        driver, options = stored.driver, stored.options
+        names = frozenset(name for name in stored.tokens if not sent_nowhere(driver, options, name))
+        secrets = self.open(stored, names)
+        for name in sorted(names):
+            if differing(from_text(stored.sent_to[name]), driver, options, name):
+                raise _sent_elsewhere(stored.name)
+        if any(option.name not in secrets for option in required(driver, options)):
+            raise _sent_elsewhere(stored.name)
+        return secrets
+
+    def open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
+        """Some secrets of a backend. Raises ``SEALED``, and ``CONFLICT`` when it was edited meanwhile."""
+        try:
+            return self._opened(stored, names)
+        except StowageError as error:
+            if error.kind is not Kind.SEALED:
+                raise
+        # A rotation sealed them again between our read and now; the row says it with the new key.
+        again = self.read(stored.name)
+        if again.version != stored.version:
+            raise edited_meanwhile(stored.name)
+        return self._opened(again, names)
+
+    def _opened(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
+        return {
+            name: self._keys.open(token, place_of_secret(stored.id, name, stored.sent_to[name]))
+            for name, token in stored.tokens.items()
+            if name in names
+        }
+
+    def read(self, name: str) -> Stored:
+        """A saved backend with its secrets, still sealed. Raises ``NOT_FOUND``."""
+        stored = self._row(name)
+        if not all(stored.sent_to.values()):
+            # Stored by an earlier version, and the key was away when this one started.
+            self._keys.bind()
+            stored = self._row(name)
+        return stored
+
+    def _row(self, name: str) -> Stored:
+        with self._database.read() as session:
+            row = named(session, name)
+            return Stored(
+                row.id,
+                row.name,
+                row.driver,
+                row.preset,
+                dict(row.options),
+                row.version,
+                tokens={secret.name: secret.sealed for secret in row.secrets},
+                sent_to={secret.name: secret.sent_to for secret in row.secrets},
+            )
+
+    def store(self, session: Session, row: Backend, resolved: Resolved) -> None:
+        """Seal what was typed, in the caller's writing transaction. The row has its id."""
+        present = {secret.name: secret for secret in row.secrets}
+        made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
+        for name in resolved.typed:
+            secret = resolved.secrets[name]
+            sent_to = to_text(recipient(row.driver, resolved.options, name))
+            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name, sent_to))
+            # Of a password that a person chose, or a pasted file, the end is no hint to show.
+            hint = _hint(secret) if name in made else ""
+            if name in present:
+                present[name].sealed, present[name].hint, present[name].sent_to = sealed, hint, sent_to
+            else:
+                row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint, sent_to=sent_to))
+
+
+def edited_meanwhile(name: str) -> StowageError:
+    """Why a change that began with an older state of a backend is refused."""
+    return StowageError(
+        Kind.CONFLICT,
+        f"Somebody else changed “{name}” meanwhile.",
+        operation="edit backend",
+        subject=name,
+        remedy="Open the form again and repeat the change.",
+    )
+
+
+def _sent_elsewhere(name: str) -> StowageError:
+    return StowageError(
+        Kind.DAMAGED,
+        f"The address of “{name}”, or a secret of it, was changed outside Stowage: nothing secret is sent.",
+        operation="open secret",
+        subject=name,
+        remedy="Edit the backend, look at its address and enter its secrets again.",
+        retryable=False,
+    )
+
+
+def _hint(secret: Secret) -> str:
+    plain = secret.reveal()
+    return plain[-HINT:] if len(plain) >= MIN_HINTED else ""

@@ -31,7 +31,7 @@ from dashboard.migration.reasons import (
 from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
-from dashboard.storage.errors import Changed, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, StorageError
 from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.places.listing import list_readable
 from dashboard.storage.types import ObjectInfo
@@ -267,7 +267,7 @@ def _unseen(row: Finished, error: StorageError) -> Verdict:
 
 
 def _concerns_all(error: StorageError) -> bool:
-    return error.retryable or error.kind in FATAL or isinstance(error, PlaceMissing)
+    return error.retryable or error.kind in FATAL or isinstance(error, ContainerMissing)
 
 
 def _refuse_unlisted(row: Finished) -> Verdict | None:

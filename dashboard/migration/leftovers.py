@@ -21,7 +21,7 @@ from dashboard.migration.ledger import Ledger, Unswept
 from dashboard.migration.overlap import SKEW, remove_markers
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.places.powers import KeepsUnfinished, UnfinishedUpload
 
 SWEPT = 500
@@ -70,7 +70,7 @@ def _unmark(source: Driver | None, destination: Driver, keys: Sequence[str]) -> 
     try:
         remove_markers(source, destination, keys)
     except StorageError as error:
-        if error.retryable or isinstance(error, PlaceMissing):
+        if error.retryable or isinstance(error, ContainerMissing):
             raise
 
 

@@ -24,7 +24,7 @@ from itertools import islice
 from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
 from dashboard.storage.driver import Driver, RefusesWrites, stat_or_none
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.places.listing import CONTENT, STEM, list_readable, made_by, new_name, without_markers
 from dashboard.storage.types import Entry
 
@@ -195,7 +195,7 @@ class OverlapSearch:
         self._remember()
         try:
             self._source.put(key, CONTENT)
-        except PlaceMissing:
+        except ContainerMissing:
             raise
         except StorageError as error:
             # Nobody needs to be allowed to write to a source.
@@ -223,7 +223,7 @@ class OverlapSearch:
         try:
             self._destination.put(key, CONTENT)
         except StorageError as error:
-            if error.retryable or isinstance(error, PlaceMissing):
+            if error.retryable or isinstance(error, ContainerMissing):
                 raise
             why = explain(error, key)
             raise StorageError(

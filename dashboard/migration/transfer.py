@@ -28,7 +28,7 @@ from dashboard.migration.reasons import (
 from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating, stat_or_none
-from dashboard.storage.errors import Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, Exists, NotFound, StorageError
 from dashboard.storage.net.retrying import few_attempts
 from dashboard.storage.types import Entry, ObjectInfo
 
@@ -68,7 +68,7 @@ class Transfer:
         return replace(self._failed(task, error), retryable=True)
 
     def _failed(self, task: Task, error: StorageError) -> Failed:
-        if isinstance(error, PlaceMissing):
+        if isinstance(error, ContainerMissing):
             return Failed(error.kind, explain(error), fatal=True)
         why = explain(error, task.row.key, task.row.destination_key)
         return Failed(error.kind, why, retryable=error.retryable)

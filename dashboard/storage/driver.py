@@ -71,7 +71,7 @@ class Writing(Protocol):
 @runtime_checkable
 class Driver(Protocol):
     """One protocol to one configured place. Where the place itself is not there, calls that look at an object
-    may raise ``PlaceMissing``, which is no ``NotFound``."""
+    may raise ``ContainerMissing``, which is no ``NotFound``."""
 
     name: str
     """The driver's registered name, such as ``s3``."""
@@ -110,7 +110,7 @@ class Driver(Protocol):
         """Every object whose key starts with ``prefix``, streamed, in memory that does not grow.
 
         ``ordered`` says whether keys come in UTF-8 byte order. A missing bucket or root raises
-        ``PlaceMissing``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
+        ``ContainerMissing``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
         and raises ``Unsupported`` where ``ordered`` is false.
         """
         ...
@@ -372,7 +372,7 @@ class KeepsFolders(Protocol):
 
     def folders(self, folder: str) -> Iterator[str]:
         """The names of the folders directly in a folder, or in the place (``""``), in no order. None where
-        there is no such folder; ``PlaceMissing`` where there is no place."""
+        there is no such folder; ``ContainerMissing`` where there is no place."""
         ...
 
     def remove_folder(self, folder: str) -> None:

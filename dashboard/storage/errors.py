@@ -28,14 +28,14 @@ class NotFound(StorageError):
         super().__init__(Kind.NOT_FOUND, f"There is no object “{key}”.", operation=operation, subject=key)
 
 
-class PlaceMissing(StorageError):
-    """The bucket, container or root folder itself is not there, so nothing can be said of its objects.
+class ContainerMissing(StorageError):
+    """The bucket, container or root folder itself does not exist, so nothing is known about its objects.
 
-    Not a :class:`NotFound`, so that whoever expects an object to be missing never takes this for it.
+    Not a :class:`NotFound`: a caller that expects an object to be missing must never mistake this for it.
     """
 
-    def __init__(self, place: str, reason: str, *, operation: str, remedy: str) -> None:
-        super().__init__(Kind.NOT_FOUND, reason, operation=operation, subject=place, remedy=remedy)
+    def __init__(self, container: str, reason: str, *, operation: str, remedy: str) -> None:
+        super().__init__(Kind.NOT_FOUND, reason, operation=operation, subject=container, remedy=remedy)
 
 
 class Changed(StorageError):

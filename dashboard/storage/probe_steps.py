@@ -21,7 +21,7 @@ from dashboard.storage.driver import (
     SecuresConnections,
     ServesFolders,
 )
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.net.connecting import connect, resolve, shake_hands
 from dashboard.storage.net.timeouts import within
 from dashboard.storage.places.listing import list_readable
@@ -176,7 +176,7 @@ class Probe:
         try:
             next(iter(self.driver.list()), None)
         except StorageError as error:
-            if isinstance(error, PlaceMissing):
+            if isinstance(error, ContainerMissing):
                 return error.reason
         return f"The {self.noun} does not exist."
 

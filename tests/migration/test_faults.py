@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.errors import Kind
 from dashboard.migration.types import ObjectState, OnConflict, Outcome, Spec, State, Verify
-from dashboard.storage.errors import PlaceMissing
+from dashboard.storage.errors import ContainerMissing
 from tests.migration.rehearsal import LARGE, DriverFault, Rehearsal, contents, leftovers, some_objects
 
 
@@ -138,7 +138,7 @@ def test_a_missing_place_ends_the_run_and_keeps_the_rows(rehearsal: Rehearsal, s
 
     def missing(verb: str, key: str) -> None:
         if verb in ("read", "put"):
-            raise PlaceMissing("b", "The bucket “b” is not there.", operation=verb, remedy="Create it.")
+            raise ContainerMissing("b", "The bucket “b” is not there.", operation=verb, remedy="Create it.")
 
     driver.hook = missing
     result = rehearsal.run()

@@ -23,7 +23,7 @@ from django.core.files.storage import Storage as DjangoStorage
 from django.utils.module_loading import import_string
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import Exists, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, Exists, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
@@ -261,7 +261,7 @@ def _as_django_errors() -> Iterator[None]:
     """What Django and its users expect of a storage, the cause chained."""
     try:
         yield
-    except (NotFound, PlaceMissing) as error:
+    except (NotFound, ContainerMissing) as error:
         raise FileNotFoundError(errno.ENOENT, error.reason, error.subject) from error
     except InvalidKey as error:
         raise SuspiciousFileOperation(error.reason) from error

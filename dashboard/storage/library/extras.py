@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.storage.driver import Driver, Reading
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
@@ -47,7 +47,7 @@ class Extras(ABC):
         for key in keys:
             try:
                 driver.delete(key)
-            except PlaceMissing:
+            except ContainerMissing:
                 raise
             except StorageError as error:
                 failed[key] = error

@@ -106,7 +106,7 @@ class Operations(Extras):
         return self.driver.write(key, size=size, attributes=attributes, create_only=create_only)
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object. Raises ``PlaceMissing`` where not even the bucket is there."""
+        """Whether there is such an object. Raises ``ContainerMissing`` where not even the bucket is there."""
         return stat_or_none(self.driver, key) is not None
 
     def stat(self, key: str) -> ObjectInfo:

@@ -15,11 +15,11 @@ from typing import Any, Generic, TypeVar
 from dashboard.errors import Kind
 from dashboard.storage.errors import (
     Changed,
+    ContainerMissing,
     Damaged,
     Exists,
     InvalidKey,
     NotFound,
-    PlaceMissing,
     Row,
     StorageError,
     Unsupported,
@@ -162,7 +162,7 @@ class ErrorTable(Generic[F, S]):
         words["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
         reason, remedy = row.reason.format_map(words), row.remedy.format_map(words)
         if row.kind is Kind.NOT_FOUND:
-            return PlaceMissing(scene.place, reason, operation=scene.operation, remedy=remedy)
+            return ContainerMissing(scene.place, reason, operation=scene.operation, remedy=remedy)
         if row.kind is Kind.DAMAGED:
             error: StorageError = Damaged(scene.key, reason, operation=scene.operation)
         elif row.kind is Kind.INVALID_KEY:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from dashboard.errors import InvalidInput, Kind
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.places.powers import Finding
 
 DAYS = 7
@@ -129,7 +129,7 @@ def overlaps(prefix: str, own: str) -> bool:
 
 def unseen(name: str, what: str, error: StorageError) -> Finding:
     """A look that was refused is itself worth saying; one that nobody answered is an error, and raised."""
-    if isinstance(error, PlaceMissing) or error.kind in _HOPELESS:
+    if isinstance(error, ContainerMissing) or error.kind in _HOPELESS:
         raise error
     return Finding(name, f"{what} could not be seen: {error.reason}", error.remedy)
 

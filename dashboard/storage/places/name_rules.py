@@ -17,7 +17,7 @@ from typing import Literal
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver, KeepsFolders
-from dashboard.storage.errors import InvalidKey, PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, InvalidKey, StorageError
 from dashboard.storage.places.listing import CONTENT, new_name
 
 LAGS = 1.0
@@ -163,7 +163,7 @@ class _Lesson:
         try:
             self._driver.check_key(key)
             _twice(lambda: self._driver.put(key, CONTENT))
-        except PlaceMissing:
+        except ContainerMissing:
             raise
         except StorageError as error:
             # Of an odd name any error is a refusal: some servers break off for what they do not like.
@@ -181,7 +181,7 @@ class _Lesson:
         """Whether there is an object with a name that was not written."""
         try:
             _twice(lambda: self._driver.stat(self._folder + name))
-        except PlaceMissing:
+        except ContainerMissing:
             raise
         except StorageError:
             return False
@@ -190,7 +190,7 @@ class _Lesson:
     def _look(self) -> None:
         try:
             self._list()
-        except PlaceMissing:
+        except ContainerMissing:
             raise
         except StorageError:
             # Some servers take a control character and then break their own listing by it.

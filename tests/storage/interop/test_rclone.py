@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from dashboard.storage.driver import Driver, ReadsRanges
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from tests.servers.foreign.rclone import OverFTP
 from tests.servers.foreign.server import ForeignServer
 from tests.storage.objects import content_of, get, keys_of, stream
@@ -89,6 +89,6 @@ def test_another_server_is_used_like_any(place: Driver) -> None:
 def test_another_server_without_the_folder_says_so(server: ForeignServer) -> None:
     driver = server.driver("no-such-place")
     for call in (lambda: driver.put("a", b"x"), lambda: driver.stat("a"), lambda: keys_of(driver)):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     driver.close()

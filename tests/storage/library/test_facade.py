@@ -11,7 +11,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Backend, Storage, copying
 from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, NotFound, Unsupported
 from dashboard.storage.registry import build
 from dashboard.storage.types import Attributes
 
@@ -105,7 +105,7 @@ def test_addresses_are_unsupported_on_a_disk(storage: Storage) -> None:
 
 
 def test_an_unmounted_disk_is_not_an_absent_object(storage: Storage) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         storage.backend("missing").exists("a")
 
 

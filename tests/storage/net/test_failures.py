@@ -18,11 +18,11 @@ from dashboard.storage.drivers.vercel_blob import errors as vercel
 from dashboard.storage.drivers.webdav import errors as webdav
 from dashboard.storage.errors import (
     Changed,
+    ContainerMissing,
     Damaged,
     Exists,
     InvalidKey,
     NotFound,
-    PlaceMissing,
     Row,
     StorageError,
 )
@@ -154,7 +154,7 @@ def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callab
         for asked in (of(), of("write"), of("list", "")):
             error = table.translate(failure, asked)
             assert "{" not in error.reason + error.remedy
-            assert isinstance(error, PlaceMissing) <= (error.subject == "place")
+            assert isinstance(error, ContainerMissing) <= (error.subject == "place")
     for name in table.same_as.values():
         assert name in table.rules or name in (404, 412), name
 

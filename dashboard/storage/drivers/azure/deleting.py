@@ -10,7 +10,7 @@ from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.errors import translate
 from dashboard.storage.drivers.azure.place import Place, check
 from dashboard.storage.drivers.common.deleting import delete_together
-from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, StorageError, Unsupported
 
 AT_ONCE = 256
 _SAME_FOR_ALL = frozenset({403, 409, 429, 500, 503})
@@ -36,7 +36,7 @@ class DeletesManyOnAzure:
     def _together(self, keys: list[str]) -> dict[str, StorageError]:
         try:
             told = self._client.delete_together(keys)
-        except PlaceMissing as error:
+        except ContainerMissing as error:
             # Of the batch's own address, which not every server has.
             raise self._one_by_one() from error
         except StorageError as error:

@@ -28,8 +28,8 @@ from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.errors import (
     Changed,
+    ContainerMissing,
     NotFound,
-    PlaceMissing,
     StorageError,
     Unsupported,
 )
@@ -207,7 +207,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         """See ``CreatesBuckets``."""
         try:
             self._client.look("list")
-        except PlaceMissing:
+        except ContainerMissing:
             return False
         except StorageError as error:
             # A token that may not list still learns that there is something it may not list.

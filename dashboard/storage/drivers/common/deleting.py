@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import Changed, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.retrying import pause
 
 _HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
@@ -92,7 +92,7 @@ def _in_rounds(
 
 def _is_hopeless(error: StorageError) -> bool:
     """Whether it concerns every key."""
-    return error.kind in _HOPELESS or isinstance(error, PlaceMissing)
+    return error.kind in _HOPELESS or isinstance(error, ContainerMissing)
 
 
 def delete_unchanged(delete: Callable[[], None], look: Callable[[], object]) -> None:

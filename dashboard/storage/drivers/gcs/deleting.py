@@ -15,7 +15,7 @@ from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client, failure_in
 from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.drivers.gcs.place import Place, check
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
 
@@ -55,7 +55,7 @@ class DeletesManyOnGcs:
             if answer.status < 300:
                 continue
             error = translate(failure_in(answer), self._client.scene("delete", key))
-            if isinstance(error, PlaceMissing):
+            if isinstance(error, ContainerMissing):
                 raise error
             if error.kind is Kind.BAD_CREDENTIALS:
                 # The token may have been withdrawn, and a single request asks for another one.
@@ -75,7 +75,7 @@ class DeletesManyOnGcs:
         headers = {"content-type": f"multipart/mixed; boundary={mark}"}
         try:
             return self._client.ask("POST", "/batch/storage/v1", scene, headers=headers, body=body)
-        except PlaceMissing as error:
+        except ContainerMissing as error:
             # Of the address itself: a server that speaks only the rest of the protocol.
             raise _not_together(scene) from error
 

@@ -27,7 +27,7 @@ from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.drivers.gcs.settings import ChecksGcsSettings
 from dashboard.storage.drivers.gcs.versions import KeepsGcsHistory
 from dashboard.storage.drivers.gcs.writing import GcsWriting
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -185,7 +185,7 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
         """See ``CreatesBuckets``."""
         try:
             self._objects.look("list")
-        except PlaceMissing:
+        except ContainerMissing:
             return False
         except StorageError as error:
             # A key that may not list still learns that there is something it may not list.

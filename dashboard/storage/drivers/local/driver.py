@@ -123,7 +123,7 @@ class LocalDriver:
         split_key(key)
 
     def read(self, key: str, *, if_version: str | None = None) -> LocalReading:
-        """Open a file. A missing root raises ``PlaceMissing``."""
+        """Open a file. A missing root raises ``ContainerMissing``."""
         *folders, name = split_key(key)
         try:
             parent = self._tree.open_folder(folders, "read")

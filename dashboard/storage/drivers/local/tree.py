@@ -18,7 +18,7 @@ from dashboard.errors import Kind
 from dashboard.storage.checks.folders import ANYWHERE, Identity, own_file, where
 from dashboard.storage.drivers.common import could_not, keys
 from dashboard.storage.drivers.local.names import ExactNames
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.paths import key_text
 
 TEMPORARY = b".stowage-tmp"
@@ -62,7 +62,7 @@ class Tree:
         self._removals = 0
 
     def open_root(self, operation: str) -> int:
-        """A descriptor of the root. Raises ``PlaceMissing``, and kind ``unreachable`` where a share is to
+        """A descriptor of the root. Raises ``ContainerMissing``, and kind ``unreachable`` where a share is to
         be mounted and none is."""
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -70,7 +70,7 @@ class Tree:
             if error.errno not in ABSENT:
                 raise
             there = "is not there" if error.errno == errno.ENOENT else "is not a folder"
-            raise PlaceMissing(
+            raise ContainerMissing(
                 self.shown,
                 f"The folder “{self.shown}” {there}.",
                 operation=operation,

@@ -31,7 +31,7 @@ from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.drivers.s3.settings import ChecksS3Settings
 from dashboard.storage.drivers.s3.upload import S3Writing, Target, Uploads
 from dashboard.storage.drivers.s3.versions import KeepsS3Versions
-from dashboard.storage.errors import OtherKey, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, OtherKey, StorageError, Unsupported
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.object_powers import SignedUpload
@@ -158,7 +158,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
                 if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
                     self._uploads.drop(scene, upload.key, upload.upload_id)
                     swept += 1
-        except PlaceMissing:
+        except ContainerMissing:
             # rclone says so of a bucket in which nothing is unfinished.
             if not self.bucket_exists():
                 raise
@@ -220,7 +220,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         """See ``CreatesBuckets``."""
         try:
             self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
-        except PlaceMissing:
+        except ContainerMissing:
             return False
         except StorageError as error:
             # A key that may not list still learns that there is something it may not list.

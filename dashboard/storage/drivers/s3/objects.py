@@ -148,7 +148,7 @@ class Objects:
             raise
 
     def head(self, key: str, *, explain: bool = False) -> Head:
-        """Describe an object. Raises ``NotFound``; with ``explain``, ``PlaceMissing`` where it applies."""
+        """Describe an object. Raises ``NotFound``, with ``explain`` also ``ContainerMissing``."""
         scene = self._client.scene("stat", key)
         full, headers = self._place.prefix + key, self._place.key_headers()
         with self.explained(key, scene):

@@ -18,7 +18,7 @@ from dashboard.storage.drivers.served.connections import Lease, Pool
 from dashboard.storage.drivers.served.operations import Absent, Found, Session, Source, Taken, split_key
 from dashboard.storage.drivers.served.tree import Tree
 from dashboard.storage.drivers.served.writing import ServedWriting
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.paths import guessed_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
@@ -110,7 +110,7 @@ class ServedDriver:
         return self._pool.limit
 
     def read(self, key: str, *, if_version: str | None = None) -> ServedReading:
-        """Open a file. A missing root raises ``PlaceMissing``."""
+        """Open a file. A missing root raises ``ContainerMissing``."""
         return self._open(key, 0, None, if_version)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -221,7 +221,7 @@ class ServedDriver:
     def _root_exists(self, session: Session) -> bool:
         try:
             self._tree.require_root(session, "stat")
-        except PlaceMissing as error:
+        except ContainerMissing as error:
             found = session.look(session.root)
             if found is not None and found.kind == "file":
                 raise no_folder(self._tree.shown, "is a file on the server or lies below one") from error

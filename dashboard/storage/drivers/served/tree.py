@@ -41,7 +41,7 @@ from dashboard.storage.drivers.served.operations import (
     no_name,
     split_key,
 )
-from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 
@@ -72,7 +72,7 @@ class Tree:
         return path
 
     def make_folder(self, session: Session, folders: list[bytes], key: str) -> bytes:
-        """As :meth:`folder`, creating what is missing. Raises ``PlaceMissing`` and kind ``conflict``."""
+        """As :meth:`folder`, creating what is missing. Raises ``ContainerMissing`` and kind ``conflict``."""
         self.require_root(session, "write")
         for depth in range(1, len(folders) + 1):
             path = join(session.root, *folders[:depth])
@@ -88,7 +88,7 @@ class Tree:
 
     def inner_folders(self, session: Session, folders: list[bytes]) -> list[bytes]:
         """The names of the folders directly in one; none where it is missing or reached through a link.
-        Raises ``PlaceMissing``."""
+        Raises ``ContainerMissing``."""
         try:
             at = self.folder(session, folders)
             with closing(session.scan(at)) as names:
@@ -121,13 +121,13 @@ class Tree:
                 self.forget(folders[:depth], session.root)
 
     def require_root(self, session: Session, operation: str) -> None:
-        """Raise ``PlaceMissing`` when the root is not there or is a file."""
+        """Raise ``ContainerMissing`` when the root is not there or is a file."""
         if self._recently(session.root):
             return
         found = session.look(session.root)
         if found is None or found.kind == "file":
             there = "is not there" if found is None else "is not a folder"
-            raise PlaceMissing(
+            raise ContainerMissing(
                 self.shown,
                 f"The folder “{self.shown}” {there} on the server.",
                 operation=operation,
@@ -148,7 +148,7 @@ class Tree:
     # ---- files
 
     def find(self, session: Session, key: str, operation: str) -> tuple[bytes, Found]:
-        """The path of an object and what it is. Raises ``NotFound`` and ``PlaceMissing``."""
+        """The path of an object and what it is. Raises ``NotFound`` and ``ContainerMissing``."""
         *folders, name = split_key(key)
         with suppress(Absent):
             path = join(self.folder(session, folders), name)

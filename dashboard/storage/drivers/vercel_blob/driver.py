@@ -20,7 +20,7 @@ from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, Writ
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import Client
 from dashboard.storage.drivers.vercel_blob.place import Place, check
-from dashboard.storage.errors import Changed, NotFound, PlaceMissing, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range, part_of
 from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -199,7 +199,7 @@ class VercelBlobDriver:
         """See ``CreatesBuckets``."""
         try:
             self._client.look("list")
-        except PlaceMissing:
+        except ContainerMissing:
             return False
         return True
 

@@ -185,7 +185,7 @@ class Client:
     def look(
         self, key: str, scene: Scene, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
     ) -> Resource:
-        """What is at a key or at a folder's key. Raises ``NotFound``, or ``PlaceMissing`` for the place."""
+        """What is at a key or at a folder's key. Raises ``NotFound`` or ``ContainerMissing``."""
         asked = (*self.place.root, *key.split("/")) if key else self.place.root
         found = None
         told = self.properties(self.place.path(key), scene, depth="0", attempts=attempts, idle=idle)

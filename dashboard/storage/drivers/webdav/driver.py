@@ -21,7 +21,7 @@ from dashboard.storage.drivers.webdav.place import Place, belongs, check, digest
 from dashboard.storage.drivers.webdav.streams import WebDAVReading
 from dashboard.storage.drivers.webdav.writing import WebDAVWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
-from dashboard.storage.errors import Changed, Damaged, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import check_range, whole_part
@@ -240,7 +240,7 @@ class WebDAVDriver:
         scene = self._client.scene("list")
         try:
             found = self._client.look("", scene)
-        except PlaceMissing:
+        except ContainerMissing:
             return False
         if not found.folder:
             raise StorageError(
@@ -275,7 +275,7 @@ class WebDAVDriver:
         scene = self._client.scene("authenticate")
         try:
             self._client.look("", scene, attempts=1, idle=15.0)
-        except PlaceMissing:
+        except ContainerMissing:
             return
 
     # SecuresConnections

@@ -40,7 +40,7 @@ def walk(
     anywhere: bool = False,
     spared: Spared | None = None,
 ) -> Iterator[Entry]:
-    """Entries in order, as ``Driver.list`` promises. Raises ``PlaceMissing``. ``anywhere``: also below a
+    """Entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. ``anywhere``: also below a
     folder whose name no key can have."""
     base, slash, _ = prefix.rpartition("/")
     if not anywhere and (not _may_hold_anything(base) or (slash and not base)):
@@ -77,7 +77,7 @@ def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
 
 def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
     """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
-    ``PlaceMissing`` when the place itself is gone. The folder itself has to be among what the server tells,
+    ``ContainerMissing`` if the root is gone. The folder itself has to be among what the server tells,
     or nobody knows what it told of."""
     scene = client.scene(operation, folder)
     own = (*client.place.root, *folder.split("/")[:-1])
@@ -135,7 +135,7 @@ def _may_hold_anything(folder: str) -> bool:
 
 
 def require_place(client: Client, operation: str) -> None:
-    """Raise ``PlaceMissing`` unless the folder the driver works in is there."""
+    """Raise ``ContainerMissing`` unless the folder the driver works in is there."""
     client.look("", client.scene(operation))
 
 

@@ -33,7 +33,7 @@ from dashboard.storage.drivers.webdav.names import Names
 from dashboard.storage.drivers.webdav.place import new_temporary
 from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import Resource
-from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, Damaged, Exists, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.server import Answer
 from dashboard.storage.paths import key_bytes, key_text
@@ -107,10 +107,14 @@ class Writer:
         return headers
 
     def explain(self, error: StorageError, key: str, scene: Scene) -> None:
-        """After a failed write: raise it, or ``PlaceMissing`` in its stead; return when a folder is
+        """After a failed write: raise it, or ``ContainerMissing`` in its stead; return when a folder is
         missing, which is then no longer remembered."""
         missing = error.kind in (Kind.CONFLICT, Kind.NOT_FOUND)
-        if isinstance(error, Exists | PlaceMissing) or not missing or error.remedy.startswith("Rename the"):
+        if (
+            isinstance(error, Exists | ContainerMissing)
+            or not missing
+            or error.remedy.startswith("Rename the")
+        ):
             raise error
         require_place(self.client, "write")
         self._forget(key)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.driver import Driver, Reading
-from dashboard.storage.errors import PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.types import Attributes, ObjectInfo
 from dashboard.storage.wrappers.common.streams import WrappedReading
 
@@ -39,7 +39,7 @@ class Unsettled(StorageError):
 def is_away(error: StowageError) -> bool:
     """Whether an error means that the backend cannot be used now. A place that is not there counts: it may
     be a share that is not mounted."""
-    return error.kind in AWAY or isinstance(error, PlaceMissing)
+    return error.kind in AWAY or isinstance(error, ContainerMissing)
 
 
 def may_arrive_late(error: StorageError) -> bool:
@@ -48,7 +48,7 @@ def may_arrive_late(error: StorageError) -> bool:
     One that hung does once it goes on. Not one that answered with a refusal, or whose connection was
     refused or torn down: what it did not do by then it does not do any more.
     """
-    if isinstance(error, NotAsked | PlaceMissing | Unsettled):
+    if isinstance(error, NotAsked | ContainerMissing | Unsettled):
         return False
     if error.kind is not Kind.UNREACHABLE:
         return error.kind is Kind.TIMEOUT

@@ -16,10 +16,10 @@ from dashboard.storage.drivers.azure.driver import AzureDriver
 from dashboard.storage.drivers.azure.options import read_credential
 from dashboard.storage.errors import (
     Changed,
+    ContainerMissing,
     Exists,
     InvalidKey,
     NotFound,
-    PlaceMissing,
     StorageError,
     Unsupported,
 )
@@ -167,7 +167,7 @@ def test_a_wrong_key_a_wrong_port_and_a_missing_container(azurite: Azurite, cont
     failed_step(result, "bucket")
     assert result.can_create_bucket
     for call in (lambda: keys_of(missing), lambda: get(missing, "a"), lambda: missing.put("a", b"x")):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     assert isinstance(missing, AzureDriver)
     missing.create_bucket()

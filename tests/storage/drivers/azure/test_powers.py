@@ -18,7 +18,7 @@ from azure.storage.blob import (
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.azure.driver import AzureDriver
-from dashboard.storage.errors import PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.drivers import azure_on
@@ -252,7 +252,7 @@ def test_an_answer_that_is_no_batch_claims_nothing(watched: AzureDriver, proxy: 
 
 
 def test_no_container_is_not_many_failures(azurite: Azurite) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         opened(azure_on(azurite, "no-such-container", azurite.key)).delete_many(["a", "b"])
 
 

@@ -21,7 +21,14 @@ from dashboard.storage.drivers.ftp import transfers
 from dashboard.storage.drivers.ftp.errors import translate
 from dashboard.storage.drivers.ftp.facts import facts, listed, time_of, time_text
 from dashboard.storage.drivers.served.operations import Found
-from dashboard.storage.errors import Damaged, InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import (
+    ContainerMissing,
+    Damaged,
+    InvalidKey,
+    NotFound,
+    StorageError,
+    Unsupported,
+)
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
@@ -396,7 +403,7 @@ def test_a_missing_folder_can_be_made(server: FtpServer) -> None:
     assert failed_step(result, "bucket")
     assert result.can_create_bucket
     for call in (lambda: driver.stat("a"), lambda: driver.put("a", b"x"), lambda: keys_of(driver)):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     driver.create_bucket()  # type: ignore[attr-defined]
     assert run(driver).passed

@@ -14,7 +14,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.ftp import line as ftp_line
-from dashboard.storage.errors import Damaged, PlaceMissing, StorageError
+from dashboard.storage.errors import ContainerMissing, Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.liars.ftp import DONE, FOLDER, FtpScript
@@ -243,7 +243,7 @@ def test_a_full_disk_is_told_however_the_server_says_it(said: str) -> None:
 def test_names_in_a_reply_are_not_taken_for_the_servers_words() -> None:
     for key in ("disk full/permission denied.txt", "quota", "no space"):
         with telling(FtpScript(MLST=lambda path: f"550 {path}: No such file or directory")) as driver:
-            assert isinstance(fails(partial(driver.stat, key)), PlaceMissing)
+            assert isinstance(fails(partial(driver.stat, key)), ContainerMissing)
         with telling(FtpScript(after=f"553 {key}: Not allowed")) as driver:
             assert fails(partial(driver.put, key, b"x")).kind is Kind.DENIED
 

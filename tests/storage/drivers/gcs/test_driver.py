@@ -20,11 +20,11 @@ from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.drivers.gcs.tokens import AmbientTokens, SignInFailure
 from dashboard.storage.errors import (
     Changed,
+    ContainerMissing,
     Damaged,
     Exists,
     InvalidKey,
     NotFound,
-    PlaceMissing,
     StorageError,
     Unsupported,
 )
@@ -232,7 +232,7 @@ def test_a_wrong_key_a_wrong_port_and_a_missing_bucket(google: GoogleStorage, bu
     failed_step(result, "bucket")
     assert result.can_create_bucket
     for call in (lambda: keys_of(missing), lambda: get(missing, "a"), lambda: missing.put("a", b"x")):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     assert isinstance(missing, GcsDriver)
     missing.create_bucket()

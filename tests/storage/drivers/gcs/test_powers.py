@@ -12,7 +12,7 @@ import urllib3
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.gcs.driver import GcsDriver
-from dashboard.storage.errors import NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.types import Visibility
 from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
@@ -241,7 +241,7 @@ def test_a_look_that_is_refused_is_a_finding_and_one_without_answer_an_error(
 def test_no_bucket_has_no_findings_and_no_unknown_one_is_fixed(
     google: GoogleStorage, place: GcsDriver
 ) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         opened(gcs_on(google, "no-such-bucket-here", google.writer)).findings(HERE)
     with pytest.raises(InvalidInput):
         place.fix("weather", HERE)
@@ -277,7 +277,7 @@ def test_what_cannot_be_deleted_is_told_by_key(google: GoogleStorage, bucket: st
 
 
 def test_no_bucket_is_not_many_failures(google: GoogleStorage) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         opened(gcs_on(google, "no-such-bucket-here", google.writer)).delete_many(["a"])
 
 

@@ -17,8 +17,8 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import (
+    ContainerMissing,
     Exists,
-    PlaceMissing,
     StorageError,
     Unsupported,
 )
@@ -188,7 +188,7 @@ def test_a_missing_root_is_not_a_missing_object(tmp_path: Path) -> None:
         lambda: keys_of(driver),
         lambda: keys_of(driver, "a/b//c"),
     ):
-        with pytest.raises(PlaceMissing) as caught:
+        with pytest.raises(ContainerMissing) as caught:
             call()
         assert caught.value.kind is Kind.NOT_FOUND
         assert "mount" in caught.value.remedy
@@ -206,7 +206,7 @@ def test_a_file_in_the_roots_place_is_told_apart(tmp_path: Path) -> None:
         driver = LocalDriver(str(path))
         with pytest.raises(StorageError, match="is a file or lies below one"):
             driver.create_bucket()
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             keys_of(driver)
 
 

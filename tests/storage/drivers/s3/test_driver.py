@@ -13,7 +13,7 @@ import pytest
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, Exists, InvalidKey, NotFound, StorageError
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
@@ -247,9 +247,9 @@ def test_sweep_drops_only_our_unfinished_uploads(make: Make, bucket: str, seawee
 def test_a_bucket_can_be_made(make: Make, seaweedfs: SeaweedFS) -> None:
     driver = make(bucket=bucket_name("made"))
     assert not driver.bucket_exists()
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         list(driver.list())
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         driver.stat("a")
     driver.create_bucket()
     driver.create_bucket()

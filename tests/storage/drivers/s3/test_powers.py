@@ -12,7 +12,7 @@ import urllib3
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.drivers import s3_on
@@ -157,7 +157,7 @@ def test_what_may_not_be_deleted_is_told_by_key(seaweedfs: SeaweedFS, shared_buc
 
 
 def test_no_bucket_is_not_many_failures(moto_s3: MotoS3) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         opened(s3_on(moto_s3, "no-such-bucket-here", "")).delete_many(["a"])
 
 
@@ -402,7 +402,7 @@ def test_a_server_without_the_request_deletes_one_by_one(watched: S3Driver, faul
 
 
 def test_no_bucket_has_no_findings(moto_s3: MotoS3) -> None:
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         opened(s3_on(moto_s3, "no-such-bucket-here", "")).findings(HERE)
 
 

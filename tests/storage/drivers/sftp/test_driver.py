@@ -18,7 +18,7 @@ import pytest
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver, LooksBeforeCreating
 from dashboard.storage.drivers.sftp import wire as sftp_wire
-from dashboard.storage.errors import InvalidKey, NotFound, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
@@ -246,7 +246,7 @@ def test_a_missing_folder_can_be_made(server: SftpServer) -> None:
     assert failed_step(result, "bucket")
     assert result.can_create_bucket
     for call in (lambda: driver.stat("a"), lambda: driver.put("a", b"x"), lambda: keys_of(driver)):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     driver.create_bucket()  # type: ignore[attr-defined]
     assert run(driver).passed

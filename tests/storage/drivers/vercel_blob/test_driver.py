@@ -9,7 +9,7 @@ import pytest
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
-from dashboard.storage.errors import Changed, Exists, InvalidKey, PlaceMissing, StorageError, Unsupported
+from dashboard.storage.errors import Changed, ContainerMissing, Exists, InvalidKey, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.net.server import HttpServer
 from dashboard.storage.registry import build, check_options, find_preset, guarding, summary
@@ -135,7 +135,7 @@ def test_a_wrong_token_a_wrong_port_a_missing_store_and_the_other_access(
     failed_step(run(vercel_at(f"http://127.0.0.1:{port}/api/blob", token)), "connect")
     step = failed_step(run(vercel_at(vercel.endpoint, TOKEN)), "authenticate")
     assert "no Vercel Blob store" in step.message
-    with pytest.raises(PlaceMissing):
+    with pytest.raises(ContainerMissing):
         keys_of(vercel_at(vercel.endpoint, TOKEN))
     private = run(vercel_at(vercel.endpoint, token, access="private"))
     assert states(private)["write"] == "failed"

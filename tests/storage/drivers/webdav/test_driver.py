@@ -17,7 +17,7 @@ from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.webdav.driver import WebDAVDriver
 from dashboard.storage.drivers.webdav.place import new_temporary
 from dashboard.storage.drivers.webdav.xml import Unreadable, resources
-from dashboard.storage.errors import Changed, Damaged, InvalidKey, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, Damaged, InvalidKey, NotFound, StorageError
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Secret
 from tests.servers.drivers import webdav_at
@@ -102,7 +102,7 @@ def test_the_folder_itself_can_be_missing_and_made(webdav_server: WebDAV, place:
     assert isinstance(driver, WebDAVDriver)
     assert not driver.bucket_exists()
     for call in (lambda: keys_of(driver), lambda: driver.put("a", b"x"), lambda: driver.put("a/b", b"x")):
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             call()
     driver.create_bucket()
     driver.create_bucket()

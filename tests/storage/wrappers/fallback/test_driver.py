@@ -9,7 +9,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import CopiesWithin, ReadsRanges, Writing
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.errors import Changed, Exists, NotFound, PlaceMissing, StorageError
+from dashboard.storage.errors import Changed, ContainerMissing, Exists, NotFound, StorageError
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.fallback import writing as fallback_writing
 from dashboard.storage.wrappers.fallback.driver import Fallback
@@ -192,7 +192,7 @@ def test_what_waits_on_a_disk_that_is_not_mounted_is_not_read_from_home(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(key: str, **_: object) -> Any:
-        raise PlaceMissing("disk", "It is not mounted.", operation="read", remedy="Mount it.")
+        raise ContainerMissing("disk", "It is not mounted.", operation="read", remedy="Mount it.")
 
     world.home.put("a", b"older")
     world.home.away = True
@@ -200,7 +200,7 @@ def test_what_waits_on_a_disk_that_is_not_mounted_is_not_read_from_home(
     world.home.away = False
     for call in ("read", "stat"):
         monkeypatch.setattr(world.first, call, missing)
-        with pytest.raises(PlaceMissing):
+        with pytest.raises(ContainerMissing):
             getattr(world.driver, call)("a")
 
 

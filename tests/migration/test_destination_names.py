@@ -183,14 +183,9 @@ def test_what_this_migration_wrote_is_not_replaced_under_another_name(
 @pytest.fixture(scope="module", params=[rclone.OverWebDAV, rclone.OverSFTP, rclone.OverFTP])
 def folding(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """``rclone serve``, told to take capital and small letters for one."""
-
-    class Server(request.param):  # type: ignore[name-defined,misc]
-        def command(self) -> list[str]:
-            return [*super().command(), "--vfs-case-insensitive"]
-
-    if why_not := Server.why_not():
+    if why_not := request.param.why_not():
         pytest.skip(why_not)
-    with Server() as server:
+    with request.param("--vfs-case-insensitive") as server:
         driver = server.driver()
         yield driver
         driver.close()

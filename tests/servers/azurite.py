@@ -10,18 +10,14 @@ import base64
 import secrets
 import shutil
 import sys
-import tempfile
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import urllib3
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
-from tests.servers.processes import ServerProcess, free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import TemporaryServer
 
 ACCOUNT = "stowagetests"
 SCRIPT = Path(sys.prefix) / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
@@ -38,34 +34,21 @@ def why_not() -> str:
     return ""
 
 
-class Azurite:
+class Azurite(TemporaryServer):
     """A blob service in its own process, for as long as a ``with`` block lasts."""
 
-    def __enter__(self) -> Self:
-        self.folder = Path(tempfile.mkdtemp(prefix="stowage-azurite-"))
+    name = "azurite"
+
+    def command(self, port: int) -> list[str]:
+        """See ``TemporaryServer``."""
         # Made to look like the secret that no test may ever find printed.
         self.key = base64.b64encode(b"secret-not-for-use" + secrets.token_bytes(46)).decode()
-        (port,) = free_ports(1)
         self.endpoint = f"http://127.0.0.1:{port}/{ACCOUNT}"
         node = shutil.which("node")
         assert node
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(self.folder)]
         flags = ["--skipApiVersionCheck", "--loose", "--silent", "--disableTelemetry"]
-        command = ["env", f"AZURITE_ACCOUNTS={ACCOUNT}:{self.key}", node, str(SCRIPT), *options, *flags]
-        log = self.folder / "azurite.log"
-        self._process = ServerProcess(command, cwd=self.folder, log=log)
-        try:
-            wait_until(self._answers, seconds=60, what="Azurite ready")
-        except BaseException:
-            self._process.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return ["env", f"AZURITE_ACCOUNTS={ACCOUNT}:{self.key}", node, str(SCRIPT), *options, *flags]
 
     def new_container(self) -> str:
         """Make an empty container under a fresh name."""
@@ -88,8 +71,8 @@ class Azurite:
             expiry=datetime.now(UTC) + timedelta(hours=1),
         )
 
-    def _answers(self) -> bool:
-        self._process.check()
+    def answers(self) -> bool:
+        """See ``TemporaryServer``."""
         try:
             return urllib3.request("GET", self.endpoint, retries=False, timeout=2).status < 500
         except urllib3.exceptions.HTTPError:

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.servers.processes import ServerProcess, free_ports, program
-from tests.servers.s3 import ADMIN, bucket_name, client, wait_until
+from tests.servers.processes import TemporaryServer, program
+from tests.servers.s3 import ADMIN, bucket_name, client
 
 
-class MotoS3:
+class MotoS3(TemporaryServer):
     """A moto server in its own process, for as long as a ``with`` block lasts."""
 
+    name = "moto"
     admin = ADMIN
 
-    def __enter__(self) -> Self:
-        self.folder = Path(tempfile.mkdtemp(prefix="stowage-moto-"))
-        (port,) = free_ports(1)
+    def command(self, port: int) -> list[str]:
+        """See ``TemporaryServer``."""
         self.endpoint = f"http://127.0.0.1:{port}"
-        command = [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-        self._process = ServerProcess(command, cwd=self.folder, log=self.folder / "moto.log")
-        try:
-            wait_until(self._answers, seconds=60, what="moto ready")
-        except BaseException:
-            self._process.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
 
     def client(self) -> Any:
         """A boto3 client; any key pair is let in."""
@@ -48,8 +31,8 @@ class MotoS3:
         self.client().create_bucket(Bucket=name)
         return name
 
-    def _answers(self) -> bool:
-        self._process.check()
+    def answers(self) -> bool:
+        """See ``TemporaryServer``."""
         try:
             self.client().list_buckets()
         except (BotoCoreError, ClientError):

@@ -10,8 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from tests.servers.s3 import wait_until
 
 
 def free_ports(count: int) -> list[int]:
@@ -73,3 +78,39 @@ class ServerProcess:
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait()
+
+
+class TemporaryServer:
+    """A server in its own process and folder, for as long as a ``with`` block lasts."""
+
+    name: ClassVar[str]
+
+    def command(self, port: int) -> Sequence[str]:
+        """How it is started on this port; everything it needs is in ``folder`` then."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it takes requests by now."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"stowage-{self.name}-"))
+        [port] = free_ports(1)
+        command = self.command(port)
+        self._process = ServerProcess(command, cwd=Path.cwd(), log=self.folder / f"{self.name}.log")
+        try:
+            wait_until(self._ready, seconds=60, what=f"{self.name} ready")
+        except BaseException:
+            self._process.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ready(self) -> bool:
+        self._process.check()
+        return self.answers()

@@ -11,14 +11,11 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import urllib3
 from cheroot import wsgi
@@ -26,8 +23,7 @@ from wsgidav.dav_error import HTTP_PRECONDITION_FAILED, DAVError
 from wsgidav.fs_dav_provider import FileResource, FilesystemProvider
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from tests.servers.processes import ServerProcess, free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import TemporaryServer
 
 USER, PASSWORD = "ada", "secret-not-for-use"
 READER, READER_PASSWORD = "bob", "other-secret-not-for-use"
@@ -36,33 +32,21 @@ CLOUD = "/remote.php/dav/files/ada"
 _numbers = count(1)
 
 
-class WebDAV:
+class WebDAV(TemporaryServer):
     """A server on a temporary folder, for as long as a ``with`` block lasts."""
 
-    def __enter__(self) -> Self:
-        self.folder = Path(tempfile.mkdtemp(prefix="stowage-webdav-"))
+    name = "wsgidav"
+
+    def command(self, port: int) -> list[str]:
+        """See ``TemporaryServer``."""
         self.files = self.folder / "files"
         self.cloud_files = self.folder / "cloud"
         for each in (self.files, self.cloud_files, self.folder / "spare"):
             each.mkdir()
-        (port,) = free_ports(1)
         self.server = f"http://127.0.0.1:{port}"
         self.endpoint = f"{self.server}/files"
         self.cloud_endpoint = self.server + CLOUD
-        command = [sys.executable, "-m", "tests.servers.webdav", str(self.folder), str(port)]
-        self._process = ServerProcess(command, cwd=Path.cwd(), log=self.folder / "wsgidav.log")
-        try:
-            wait_until(self._answers, seconds=60, what="wsgidav ready")
-        except BaseException:
-            self._process.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return [sys.executable, "-m", "tests.servers.webdav", str(self.folder), str(port)]
 
     def new_folder(self) -> str:
         """Make an empty folder, visible under both addresses' roots, and return its name."""
@@ -71,8 +55,8 @@ class WebDAV:
             (each / name).mkdir()
         return name
 
-    def _answers(self) -> bool:
-        self._process.check()
+    def answers(self) -> bool:
+        """See ``TemporaryServer``."""
         try:
             return urllib3.request("OPTIONS", self.endpoint, retries=False, timeout=2).status == 401
         except urllib3.exceptions.HTTPError:

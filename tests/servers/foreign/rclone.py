@@ -18,6 +18,10 @@ ACCESS_KEY = "STOWAGERCLONE"
 class _Rclone(ForeignServer):
     protocol = ""
 
+    def __init__(self, *flags: str) -> None:
+        super().__init__()
+        self._flags = flags
+
     @classmethod
     def why_not(cls) -> str:
         """It comes with the Python packages of the tests."""
@@ -34,6 +38,7 @@ class _Rclone(ForeignServer):
             *("--addr", f"127.0.0.1:{self.port}"),
             *("--config", str(self.folder / "none"), "--cache-dir", str(self.folder / "cache")),
             *self.sign_in(),
+            *self._flags,
         ]
 
     def new_folder(self) -> str:

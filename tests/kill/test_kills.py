@@ -12,9 +12,9 @@ import pytest
 
 from dashboard.migration.types import Spec, State
 from dashboard.services.services import Services
-from tests.kill.books import (
+from tests.kill.ledger_checks import (
     SettledRows,
-    assert_books,
+    assert_ledger,
     digests_of_bucket,
     digests_of_folder,
     unfinished_uploads,
@@ -125,11 +125,11 @@ def there_and_back(
             add_s3(services, f"bucket-{turn}", seaweedfs.endpoint, bucket, seaweedfs.admin)
             add_local(services, f"back-{turn}", back)
             up = killer.migrate("origin", f"bucket-{turn}", kills=kills, spec=Spec(workers=3))
-            assert_books(services, up, expected)
+            assert_ledger(services, up, expected)
             assert digests_of_bucket(seaweedfs, bucket) == truth
             assert unfinished_uploads(seaweedfs, bucket) == []
             down = killer.migrate(f"bucket-{turn}", f"back-{turn}", kills=kills, spec=Spec(workers=3))
-            assert_books(services, down, expected)
+            assert_ledger(services, down, expected)
             assert digests_of_folder(back) == truth
         assert console.stop() == 0
     assert digests_of_folder(origin) == truth

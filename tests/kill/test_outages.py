@@ -32,12 +32,12 @@ from tests.services.console import ADMIN
 IMPATIENT = """
 from dashboard.storage.wrappers.fallback import circuit
 from dashboard.storage.net.exchange import Exchange
-from dashboard.storage.wrappers.fallback import tries
+from dashboard.storage.wrappers.fallback import long_writes
 
-tries.LONG = 0.05
+long_writes.LONG_SECONDS = 0.05
 ask = Exchange.ask
 Exchange.ask = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
-circuit.SLOW, circuit.PROBE_EVERY = 0.5, 0.2
+circuit.SLOW_SECONDS, circuit.PROBE_SECONDS = 0.5, 0.2
 """
 
 WRITER = (
@@ -82,7 +82,7 @@ from dashboard.errors import StowageError
 from dashboard.services.fallback import write_back
 from dashboard.settings import Settings
 
-write_back.SETTLES = 3.0
+write_back.CONFIRM_AFTER_SECONDS = 3.0
 services = open_services(Settings.from_env({}, instance=Path(sys.argv[1])))
 home = services.backends.get("home").id
 while True:
@@ -247,8 +247,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         return ask(self, *args, idle=min(idle, 1.0), **more)
 
     monkeypatch.setattr(Exchange, "ask", asked)
-    monkeypatch.setattr(circuit, "SLOW", 0.5)
-    monkeypatch.setattr(circuit, "PROBE_EVERY", 0.2)
+    monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(circuit, "PROBE_SECONDS", 0.2)
 
 
 @pytest.mark.torture

@@ -26,9 +26,9 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.places import powers as place_powers
-from dashboard.storage.wrappers.fallback.guarded import Guarded
-from dashboard.storage.wrappers.fallback.with_waiting import WithWaiting
-from dashboard.storage.wrappers.fallback.without_waiting import WithoutWaiting
+from dashboard.storage.wrappers.fallback.circuit_driver import BehindCircuitBreaker
+from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
+from dashboard.storage.wrappers.fallback.including_waiting import IncludingWaiting
 from dashboard.storage.wrapping import Wrapper, as_stored
 
 OF_ONE_OPEN = {ProvesByParts, TellsParts}
@@ -62,7 +62,7 @@ def wrapper_kinds() -> list[type[Wrapper]]:
 
 
 KINDS = wrapper_kinds()
-EVERY = [*KINDS, Guarded, WithWaiting, WithoutWaiting]
+EVERY = [*KINDS, BehindCircuitBreaker, IncludingWaiting, HidingWaiting]
 """Those that the services put around a driver by themselves, too."""
 
 

@@ -24,7 +24,7 @@ from dashboard.services.backends.status import Badge, Status, forget
 from dashboard.services.backends.stored import StoredBackends, edited_meanwhile
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.database import Database
-from dashboard.services.fallback.book import refuse_stranding, refuse_waiting
+from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
@@ -126,8 +126,8 @@ class Backends(BackendQueries):
             if gone or resolved.name != stored.name:
                 _refuse_in_use(session, row, "moved or renamed")
             if gone:
-                refuse_waiting(session, row, "moved")
-            refuse_stranding(session, row, stored.options, resolved.options)
+                refuse_while_waiting(session, row, "moved")
+            refuse_losing_waiting_writes(session, row, stored.options, resolved.options)
             self._audit_edit(session, actor, stored, resolved, draft.cleared)
             row.name, row.preset, row.options = resolved.name, resolved.preset.name, dict(resolved.options)
             row.version += 1
@@ -159,7 +159,7 @@ class Backends(BackendQueries):
                     remedy="Make another backend the active one first.",
                 )
             _refuse_in_use(session, row, "removed")
-            refuse_waiting(session, row, "removed")
+            refuse_while_waiting(session, row, "removed")
             self._audit.record(session, actor, "backend.remove", name, preset=row.preset)
             session.delete(row)
             backend_id = row.id

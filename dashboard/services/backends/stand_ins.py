@@ -14,16 +14,16 @@ from dashboard.jobs.types import JobKind
 from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.backends.values import Stored
 from dashboard.services.database import Database
-from dashboard.services.fallback.book import Neighbours, SqlBook, waits_for
+from dashboard.services.fallback.waiting_store import FallbackOrder, SqlWaitingStore, count_waiting
 from dashboard.services.fallback.write_back import LABEL as WRITE_BACK
 from dashboard.services.jobs import enqueue
 from dashboard.storage.checks.wrappers import has_fallback
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
-from dashboard.storage.wrappers.fallback.guarded import Guarded
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER
-from dashboard.storage.wrappers.fallback.without_waiting import WithoutWaiting
+from dashboard.storage.wrappers.fallback.circuit_driver import BehindCircuitBreaker
+from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 STAND_IN = "stand-in"
 
@@ -37,28 +37,28 @@ def around(
     """What the user of a label gets: the place itself, without what waits there for others, or with others
     behind it. Applications wait for a silent one only once, whether it is home or stands in."""
     if label == STAND_IN:
-        return Guarded(place, circuits.of(stored, place))
+        return BehindCircuitBreaker(place, circuits.of(stored, place))
     if label.startswith(WRITE_BACK):
         return place
     if label or not has_fallback(stored.options):
-        return WithoutWaiting(place)
-    home = Guarded(WithoutWaiting(place), circuits.of(stored, place))
+        return HidingWaiting(place)
+    home = BehindCircuitBreaker(HidingWaiting(place), circuits.of(stored, place))
     # Only who reads and writes like an application needs others behind a backend.
     from dashboard.storage.wrappers.fallback.driver import Fallback
 
-    others = Neighbours(database, stored.id, driver_of, (stored.driver, stored.options))
-    return Fallback(home, SqlBook(database, stored.id), others)
+    others = FallbackOrder(database, stored.id, driver_of, (stored.driver, stored.options))
+    return Fallback(home, SqlWaitingStore(database, stored.id), others)
 
 
 def with_what_waits(database: Database, stored: Stored, home: Driver, driver_of: DriverOf) -> Driver:
     """Home, and what waits to be sent there. While nothing does, that is home itself."""
     with database.read() as session:
-        if not waits_for(session, stored.id):
+        if not count_waiting(session, stored.id):
             return home
-    from dashboard.storage.wrappers.fallback.with_waiting import WithWaiting
+    from dashboard.storage.wrappers.fallback.including_waiting import IncludingWaiting
 
-    others = Neighbours(database, stored.id, driver_of, (stored.driver, stored.options))
-    return WithWaiting(home, SqlBook(database, stored.id), others)
+    others = FallbackOrder(database, stored.id, driver_of, (stored.driver, stored.options))
+    return IncludingWaiting(home, SqlWaitingStore(database, stored.id), others)
 
 
 class Circuits:

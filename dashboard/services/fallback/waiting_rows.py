@@ -16,21 +16,21 @@ from sqlalchemy.orm import Session
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Attributes
-from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting
+from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, WriteAttempt
 
 READABLE = ("waiting", "sending", "settling")
 """The states in which it is what readers of its key get."""
-LEASE = 300.0
+LEASE_SECONDS = 300.0
 """Seconds for which a writer is believed to be at work when its process cannot be asked after."""
-LATEST = 86_400.0
+LATE_SECONDS = 86_400.0
 """Seconds after which nothing arrives any more of what a process tried that was killed."""
-MOST_ATTEMPTS = 64
+MAX_ATTEMPTS = 64
 _PROC = Path("/proc")
 
 
-def waiting_of(row: WaitingObject) -> Waiting:
+def waiting_of(row: WaitingObject) -> WaitingWrite:
     """A row as the wrapper knows it."""
-    return Waiting(
+    return WaitingWrite(
         number=row.id,
         key=key_text(row.key),
         stand_in=row.stand_in_id,
@@ -55,23 +55,23 @@ def attributes_from(text: str | None) -> Attributes | None:
     return Attributes(**json.loads(text)) if text is not None else None
 
 
-def attempts_text(attempts: Iterable[Attempt]) -> str:
+def attempts_text(attempts: Iterable[WriteAttempt]) -> str:
     """One line each: MD5, size, time, and ``late`` where it may have arrived later. The newest win."""
-    newest: dict[tuple[str, int, bool], Attempt] = {}
+    newest: dict[tuple[str, int, bool], WriteAttempt] = {}
     for each in sorted(attempts, key=lambda each: each.at):
         newest.pop((each.md5, each.size, each.late), None)
         newest[each.md5, each.size, each.late] = each
-    kept = list(newest.values())[-MOST_ATTEMPTS:]
+    kept = list(newest.values())[-MAX_ATTEMPTS:]
     return "\n".join(f"{each.md5} {each.size} {each.at:.3f}{' late' if each.late else ''}" for each in kept)
 
 
-def attempts_from(text: str) -> tuple[Attempt, ...]:
+def attempts_from(text: str) -> tuple[WriteAttempt, ...]:
     """The way back."""
     found = (line.split() for line in text.splitlines())
-    return tuple(Attempt(md5, int(size), float(at), late == ["late"]) for md5, size, at, *late in found)
+    return tuple(WriteAttempt(md5, int(size), float(at), late == ["late"]) for md5, size, at, *late in found)
 
 
-def is_unsettled(row: WaitingObject) -> bool:
+def has_pending_write(row: WaitingObject) -> bool:
     """Whether something older may still arrive at home under its key."""
     return row.state in ("sending", "settling") or any(each.late for each in attempts_from(row.attempts))
 
@@ -79,31 +79,31 @@ def is_unsettled(row: WaitingObject) -> bool:
 def is_held(session: Session, home_id: int, key: bytes) -> bool:
     """Whether some writer may be replacing this key at home."""
     query = select(WaitingHold).where(WaitingHold.home_id == home_id, WaitingHold.key == key)
-    return any(_counts(hold) for hold in session.scalars(query))
+    return any(_is_valid(hold) for hold in session.scalars(query))
 
 
-def left_by_the_dead(session: Session, home_id: int, key: bytes) -> list[WaitingTry]:
+def attempts_of_dead_processes(session: Session, home_id: int, key: bytes) -> list[WaitingTry]:
     """Contents of this key that were on their way home when their process ended; of one that cannot be
     asked after, once the lease is over."""
     query = select(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.key == key)
-    return [each for each in session.scalars(query) if not _lives(each)]
+    return [each for each in session.scalars(query) if not _owner_is_alive(each)]
 
 
-def drop_what_the_dead_left(session: Session, home_id: int) -> None:
+def remove_dead_holds(session: Session, home_id: int) -> None:
     """Remove the holds of writers that were killed, and what they tried too long ago to arrive any more."""
     for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
-        if not _counts(hold):
+        if not _is_valid(hold):
             session.delete(hold)
-    long_ago = time.time() - LATEST
+    long_ago = time.time() - LATE_SECONDS
     session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < long_ago))
 
 
-def _lives(attempt: WaitingTry) -> bool:
+def _owner_is_alive(attempt: WaitingTry) -> bool:
     alive = is_alive(attempt.owner)
-    return alive if alive is not None else attempt.at + LEASE > time.time()
+    return alive if alive is not None else attempt.at + LEASE_SECONDS > time.time()
 
 
-def _counts(hold: WaitingHold) -> bool:
+def _is_valid(hold: WaitingHold) -> bool:
     alive = is_alive(hold.owner)
     return alive if alive is not None else hold.until > time.time()
 

@@ -28,25 +28,25 @@ from dashboard.services.fallback.waiting_rows import (
     READABLE,
     attempts_from,
     attempts_text,
-    drop_what_the_dead_left,
     is_alive,
     is_held,
+    remove_dead_holds,
     waiting_of,
 )
-from dashboard.services.fallback.write_back_object import Ending, ObjectWriteBack, measured
+from dashboard.services.fallback.write_back_object import ObjectWriteBack, WriteBackResult, measure_clock
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.wrappers.fallback.standing_in import Attempt, Waiting, may_arrive_late
+from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, WriteAttempt, may_complete_late
 
 log = logging.getLogger(__name__)
 
 LABEL = "write-back-"
 """How the labels of those drivers begin that take objects out of the folder in which they wait."""
-GIVEN_UP = 3600.0
+ABANDONED_AFTER_SECONDS = 3600.0
 """Seconds after which a write is taken to have ended, where nobody can tell whether its process is alive."""
-SETTLES = 30.0
+CONFIRM_AFTER_SECONDS = 30.0
 """Seconds after which a server that works again has carried out what reached it while it hung."""
 WORKERS = 8
 BATCH = 64
@@ -176,32 +176,32 @@ class WriteBack:
                 try:
                     if writer is None and any(row.state != "sent" for row in batch):
                         home = self._backends.driver(name, label=work.label)
-                        writer = ObjectWriteBack(home, stand_in, measured(home), should_stop)
+                        writer = ObjectWriteBack(home, stand_in, measure_clock(home), should_stop)
                 except StowageError as error:
-                    _log_trouble(name, error)
-                    self._record(batch, [Ending(_BEFORE[row.state]) for row in batch])
+                    _log_deferred(name, error)
+                    self._record(batch, [WriteBackResult(_BEFORE[row.state]) for row in batch])
                     # The next health check that finds home well begins anew.
                     return True
-                endings = list(pool.map(partial(_attempt, writer), batch))
-                self._record(batch, endings)
-                done = [row for row, ending in zip(batch, endings, strict=True) if ending.state == "sent"]
-                removed = list(pool.map(partial(_removed, stand_in), done))
+                results = list(pool.map(partial(_process, writer), batch))
+                self._record(batch, results)
+                done = [row for row, result in zip(batch, results, strict=True) if result.state == "sent"]
+                removed = list(pool.map(partial(_remove_stored, stand_in), done))
                 self._forget([row for row, gone in zip(done, removed, strict=True) if gone])
-                if not self._another_batch(name, work, batch, endings):
+                if not self._can_continue(name, work, batch, results):
                     return True
         return not should_stop()
 
-    def _another_batch(
-        self, name: str, work: _Pass, batch: Sequence[_Row], endings: Sequence[Ending]
+    def _can_continue(
+        self, name: str, work: _Pass, batch: Sequence[_Row], results: Sequence[WriteBackResult]
     ) -> bool:
         """Whether another batch may fare better; backends that are away are passed over."""
-        for row, ending in zip(batch, endings, strict=True):
-            if ending.trouble is None:
+        for row, result in zip(batch, results, strict=True):
+            if result.trouble is None:
                 continue
-            _log_trouble(name, ending.trouble)
-            if ending.away and ending.home:
+            _log_deferred(name, result.trouble)
+            if result.away and result.home:
                 return False
-            if ending.away:
+            if result.away:
                 work.away.add(row.waiting.stand_in)
         return True
 
@@ -209,10 +209,10 @@ class WriteBack:
 
     def _recover(self, backend_id: int) -> None:
         """Rows that a crash left in the middle. Jobs for one backend never run side by side."""
-        long_ago = time.time() - GIVEN_UP
+        long_ago = time.time() - ABANDONED_AFTER_SECONDS
         row = WaitingObject
         with self._database.write() as session:
-            drop_what_the_dead_left(session, backend_id)
+            remove_dead_holds(session, backend_id)
             mine = select(row).where(row.home_id == backend_id)
             for each in session.scalars(mine.where(row.state == "sending")):
                 # What was under way may still be carried out there.
@@ -241,29 +241,29 @@ class WriteBack:
                     return []
                 work.after = found[-1].id
                 batch = [
-                    _Row(each.id, each.state, waiting_of(each)) for each in found if _take_up(session, each)
+                    _Row(each.id, each.state, waiting_of(each)) for each in found if _claim_row(session, each)
                 ]
             if batch:
                 return batch
 
-    def _record(self, batch: Sequence[_Row], endings: Sequence[Ending]) -> None:
+    def _record(self, batch: Sequence[_Row], results: Sequence[WriteBackResult]) -> None:
         """How each row was left, in one transaction."""
         now = time.time()
         with self._database.write() as session:
-            for each, ending in zip(batch, endings, strict=True):
+            for each, result in zip(batch, results, strict=True):
                 row = session.get(WaitingObject, each.number)
-                if row is None or row.state != each.state or ending.state == each.state:
+                if row is None or row.state != each.state or result.state == each.state:
                     continue
                 if (
-                    isinstance(ending.trouble, StorageError)
-                    and ending.home
-                    and may_arrive_late(ending.trouble)
+                    isinstance(result.trouble, StorageError)
+                    and result.home
+                    and may_complete_late(result.trouble)
                 ):
                     _note_attempt(session, row, late=True)
-                elif each.state == "sending" and ending.state in ("sent", "settling"):
+                elif each.state == "sending" and result.state in ("sent", "settling"):
                     # A newer write may have begun before it was sent, and must not take it for newer.
                     _note_attempt(session, row, late=False)
-                row.state, row.message, row.changed_at = ending.state, ending.message, now
+                row.state, row.message, row.changed_at = result.state, result.message, now
 
     def _forget(self, rows: Sequence[_Row]) -> None:
         with self._database.write() as session:
@@ -272,7 +272,7 @@ class WriteBack:
                 delete(WaitingObject).where(WaitingObject.id.in_(numbers), WaitingObject.state == "sent")
             )
 
-    def _stand_in(self, work: _Pass, waiting: Waiting) -> Driver:
+    def _stand_in(self, work: _Pass, waiting: WaitingWrite) -> Driver:
         name = self._backends.name_of(waiting.stand_in)
         return self._backends.driver(name if name is not None else "", label=work.label)
 
@@ -292,10 +292,10 @@ class _Pass:
 class _Row:
     number: int
     state: str
-    waiting: Waiting
+    waiting: WaitingWrite
 
 
-def _take_up(session: Session, row: WaitingObject) -> bool:
+def _claim_row(session: Session, row: WaitingObject) -> bool:
     """Whether there is something to do for a row now; one that is to be sent is marked so. Of several for a
     key only the newest goes home."""
     later = (
@@ -307,7 +307,7 @@ def _take_up(session: Session, row: WaitingObject) -> bool:
     if row.state != "sent" and session.scalar(later) is not None:
         row.state, row.changed_at = "sent", time.time()
     if row.state == "settling":
-        return row.changed_at + SETTLES < time.time()
+        return row.changed_at + CONFIRM_AFTER_SECONDS < time.time()
     if row.state == "waiting":
         if is_held(session, row.home_id, row.key):
             return False
@@ -317,26 +317,26 @@ def _take_up(session: Session, row: WaitingObject) -> bool:
 
 def _note_attempt(session: Session, row: WaitingObject, *, late: bool) -> None:
     """Its content is at home now, or may arrive there at any time: all that waits for its key knows."""
-    attempt = Attempt(row.md5, row.size, time.time(), late)
+    attempt = WriteAttempt(row.md5, row.size, time.time(), late)
     same_key = select(WaitingObject).where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
     for each in session.scalars(same_key):
         each.attempts = attempts_text([*attempts_from(each.attempts), attempt])
 
 
-def _attempt(writer: ObjectWriteBack | None, row: _Row) -> Ending:
+def _process(writer: ObjectWriteBack | None, row: _Row) -> WriteBackResult:
     if row.state == "sent":
-        return Ending("sent")
+        return WriteBackResult("sent")
     assert writer is not None
     if writer.stop():
-        return Ending(_BEFORE[row.state])
-    return writer.settle(row.waiting) if row.state == "settling" else writer.write_back(row.waiting)
+        return WriteBackResult(_BEFORE[row.state])
+    return writer.confirm(row.waiting) if row.state == "settling" else writer.write_back(row.waiting)
 
 
-def _log_trouble(name: str, error: StowageError) -> None:
+def _log_deferred(name: str, error: StowageError) -> None:
     log.warning("An object still waits to be written back to %s: %s", name, error.reason)
 
 
-def _removed(stand_in: Callable[[Waiting], Driver], row: _Row) -> bool:
+def _remove_stored(stand_in: Callable[[WaitingWrite], Driver], row: _Row) -> bool:
     """Remove what is not needed any more where it waited; whether it is gone."""
     try:
         stand_in(row.waiting).delete(row.waiting.stored_key)

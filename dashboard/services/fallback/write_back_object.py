@@ -19,29 +19,29 @@ from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading
 from dashboard.storage.errors import Exists, NotFound, StorageError
 from dashboard.storage.net.resuming import resuming
 from dashboard.storage.types import ObjectInfo
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Waiting, is_away
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, WaitingWrite, is_unavailable
 
-LEAST_DOUBT = 2.0
+MIN_UNCERTAINTY_SECONDS = 2.0
 """Seconds within which two times are never told apart: many backends tell them in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ClockOffset:
     """A backend's clock beside ours. ``ahead`` and ``doubt`` in seconds."""
 
-    ahead: float
-    doubt: float
+    offset: float
+    uncertainty: float
 
     def is_older(self, there: ObjectInfo, since: float) -> bool:
         """Whether what is there is from before that moment of ours, beyond doubt."""
-        return there.modified is not None and there.modified - self.ahead + self.doubt < since
+        return there.modified is not None and there.modified - self.offset + self.uncertainty < since
 
     def may_be_from(self, there: ObjectInfo, at: float) -> bool:
         """Whether what is there may have been written by that moment of ours."""
-        return there.modified is None or there.modified - self.ahead - self.doubt <= at
+        return there.modified is None or there.modified - self.offset - self.uncertainty <= at
 
 
-def measured(home: Driver) -> Clock:
+def measure_clock(home: Driver) -> ClockOffset:
     """A backend's clock, from an object that is written and removed again. Raises as its calls do."""
     key = f"{FOLDER}clock-{secrets.token_hex(8)}"
     before = time.time()
@@ -53,14 +53,14 @@ def measured(home: Driver) -> Clock:
         with suppress(StorageError):
             home.delete(key)
     if told is None:
-        return Clock(0.0, float("inf"))
+        return ClockOffset(0.0, float("inf"))
     # Some servers tell whole minutes only, in lists if not here.
-    grain = 60.0 if told % 60 == 0 else LEAST_DOUBT
-    return Clock(told - (before + after) / 2, (after - before) / 2 + grain)
+    grain = 60.0 if told % 60 == 0 else MIN_UNCERTAINTY_SECONDS
+    return ClockOffset(told - (before + after) / 2, (after - before) / 2 + grain)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class WriteBackResult:
     """The state a row is left in. ``trouble``: why it waits on, and whether that came from ``home``."""
 
     state: str
@@ -71,10 +71,10 @@ class Ending:
     @property
     def away(self) -> bool:
         """Whether trying others at that backend would end alike."""
-        return self.trouble is not None and is_away(self.trouble)
+        return self.trouble is not None and is_unavailable(self.trouble)
 
 
-_WRONG = Ending("lost", "It is not what was written there.")
+_WRONG = WriteBackResult("lost", "It is not what was written there.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ class ObjectWriteBack:
     """Thread-safe. ``stand_in`` gives the driver of the backend an object waits in."""
 
     home: Driver
-    stand_in: Callable[[Waiting], Driver]
-    clock: Clock
+    stand_in: Callable[[WaitingWrite], Driver]
+    clock: ClockOffset
     stop: Callable[[], bool] = field(default=lambda: False)
 
-    def write_back(self, waiting: Waiting) -> Ending:
+    def write_back(self, waiting: WaitingWrite) -> WriteBackResult:
         """Write it back if it may go there. Raises nothing a backend caused."""
         try:
             driver = self.stand_in(waiting)
@@ -95,47 +95,47 @@ class ObjectWriteBack:
                 data = opened.read_all() if 0 <= opened.info.size <= SMALL else None
                 return self._from(waiting, opened, data)
         except NotFound:
-            return Ending("lost", "It is not there any more.")
+            return WriteBackResult("lost", "It is not there any more.")
         except StowageError as error:
-            return Ending("waiting", trouble=error, home=False)
+            return WriteBackResult("waiting", trouble=error, home=False)
 
-    def _from(self, waiting: Waiting, reading: Reading, data: bytes | None) -> Ending:
+    def _from(self, waiting: WaitingWrite, reading: Reading, data: bytes | None) -> WriteBackResult:
         """Write back what is open where it waits; ``data`` is all of it where that is little."""
         if reading.info.size != waiting.size or (data is not None and _md5(data) != waiting.md5):
             return _WRONG
         try:
             there = stat_or_none(self.home, waiting.key)
-            if self._may_go(waiting, there):
-                return self._written_back(waiting, reading, data, create_only=there is None)
+            if self._may_overwrite(waiting, there):
+                return self._write(waiting, reading, data, create_only=there is None)
             if there is not None and self._md5_of(there, {waiting.size}) == waiting.md5:
-                return _arrived(waiting)
+                return _written_result(waiting)
         except Interrupted:
-            return Ending("waiting")
+            return WriteBackResult("waiting")
         except StowageError as error:
-            return Ending("waiting", trouble=error)
-        return Ending("overtaken", "Home has something that may be newer.")
+            return WriteBackResult("waiting", trouble=error)
+        return WriteBackResult("overtaken", "Home has something that may be newer.")
 
-    def settle(self, waiting: Waiting) -> Ending:
+    def confirm(self, waiting: WaitingWrite) -> WriteBackResult:
         """See whether an earlier write has arrived over it meanwhile; it is sent again then. Raises nothing
         a backend caused."""
         try:
             there = stat_or_none(self.home, waiting.key)
             if there is None or self._md5_of(there, {waiting.size}) == waiting.md5:
-                return Ending("sent")
-            return self.write_back(waiting) if self._is_ours(waiting, there) else Ending("sent")
+                return WriteBackResult("sent")
+            return self.write_back(waiting) if self._is_ours(waiting, there) else WriteBackResult("sent")
         except Interrupted:
-            return Ending("settling")
+            return WriteBackResult("settling")
         except StowageError as error:
-            return Ending("settling", trouble=error)
+            return WriteBackResult("settling", trouble=error)
 
-    def _may_go(self, waiting: Waiting, there: ObjectInfo | None) -> bool:
+    def _may_overwrite(self, waiting: WaitingWrite, there: ObjectInfo | None) -> bool:
         if there is None:
             return True
         if waiting.create_only:
             return False
         return self.clock.is_older(there, waiting.since) or self._is_ours(waiting, there)
 
-    def _is_ours(self, waiting: Waiting, there: ObjectInfo) -> bool:
+    def _is_ours(self, waiting: WaitingWrite, there: ObjectInfo) -> bool:
         """Whether home has what this program put there before: earlier than it is sent, or not later than
         it was put there. By content alone only where a server may have carried it out at any time."""
         known = [
@@ -153,9 +153,9 @@ class ObjectWriteBack:
             return ""
         return there.md5 or read_back(self.home, there.key, stop=self.stop, if_version=there.version)
 
-    def _written_back(
-        self, waiting: Waiting, reading: Reading, data: bytes | None, *, create_only: bool
-    ) -> Ending:
+    def _write(
+        self, waiting: WaitingWrite, reading: Reading, data: bytes | None, *, create_only: bool
+    ) -> WriteBackResult:
         if create_only and isinstance(self.home, LooksBeforeCreating) and not self.home.creates_only():
             create_only = False
         attributes = waiting.attributes if waiting.attributes is not None else reading.info.attributes
@@ -183,11 +183,11 @@ class ObjectWriteBack:
             raise StorageError(
                 Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="write back"
             )
-        return _arrived(waiting)
+        return _written_result(waiting)
 
 
-def _arrived(waiting: Waiting) -> Ending:
-    return Ending("settling" if any(each.late for each in waiting.attempts) else "sent")
+def _written_result(waiting: WaitingWrite) -> WriteBackResult:
+    return WriteBackResult("settling" if any(each.late for each in waiting.attempts) else "sent")
 
 
 def _md5(data: bytes) -> str:

@@ -32,7 +32,7 @@ from dashboard.storage.library.operations import Operations
 from dashboard.storage.naming import UniqueKey, made_unique
 from dashboard.storage.paths import guessed_type
 from dashboard.storage.types import Attributes, ObjectInfo
-from dashboard.storage.wrappers.fallback.standing_in import KeepsWhileAway, is_away
+from dashboard.storage.wrappers.fallback.waiting_writes import KeepsWhileAway, is_unavailable
 
 
 class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no types of its own
@@ -142,7 +142,7 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
         driver = self.backend.driver
         # A place that is not there was turned into an error of Python's.
         found = error if isinstance(error, StorageError) else error.__cause__
-        away = isinstance(found, StorageError) and is_away(found)
+        away = isinstance(found, StorageError) and is_unavailable(found)
         return away and isinstance(driver, KeepsWhileAway) and driver.keeps_while_away()
 
     def _attributes(self, name: str, kind: str | None = None) -> Attributes:

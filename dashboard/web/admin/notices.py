@@ -12,7 +12,7 @@ from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.values import Summary
 from dashboard.services.fallback.write_back import Backlog
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
 

@@ -25,7 +25,7 @@ from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.backends.values import Draft
 from dashboard.services.fallback import write_back
-from dashboard.services.fallback.book import SqlBook
+from dashboard.services.fallback.waiting_store import SqlWaitingStore
 from dashboard.services.services import Services
 from dashboard.storage import Backend
 from dashboard.storage.driver import Driver, KeepsFolders
@@ -36,8 +36,8 @@ from dashboard.storage.integrations.fsspec import StowageFileSystem
 from dashboard.storage.library.purposes import PrivateFiles, PublicMedia
 from dashboard.storage.net.exchange import Exchange
 from dashboard.storage.types import Attributes
-from dashboard.storage.wrappers.fallback import circuit, tries
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER, Content, NotAsked
+from dashboard.storage.wrappers.fallback import circuit, long_writes
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, CircuitOpen, WrittenContent
 from tests.migration.memory_ledger import MemoryLedger
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
@@ -134,7 +134,7 @@ def test_what_arrives_after_everything_went_home_is_sent_over_again(
         outage.driver.delete("a")
     assert caught.value.retryable
     assert get(outage.driver, "a") == b"the third"
-    monkeypatch.setattr(write_back, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "CONFIRM_AFTER_SECONDS", 0.0)
     outage.send()
     assert outage.at_home("a") == b"the third"
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"the second")
@@ -156,7 +156,7 @@ class Disk:
         self.id = services.backends.add(ADMIN, home).id
         add_local(services, "spare", self.spare)
         services.backends.fallback_order(ADMIN, ["spare"])
-        self.book = SqlBook(services.database, self.id)
+        self.store = SqlWaitingStore(services.database, self.id)
 
     @property
     def driver(self) -> Driver:
@@ -184,12 +184,12 @@ def disk(services: Services, tmp_path: Path) -> Disk:
 
 def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
     disk.away(("a", b"waits"))
-    first, second = disk.book.hold("a"), disk.book.hold("a")
-    disk.book.release(second)  # refused at home
+    first, second = disk.store.hold("a"), disk.store.hold("a")
+    disk.store.release(second)  # refused at home
     disk.send()
     assert not (disk.root / "a").exists()
     (disk.root / "a").write_bytes(b"of the first writer")
-    disk.book.forget(first)
+    disk.store.discard(first)
     disk.send()
     assert (disk.root / "a").read_bytes() == b"of the first writer"
     assert disk.states() == []
@@ -198,12 +198,12 @@ def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
 HOLDER = """
 import sys
 from dashboard.app import open_services
-from dashboard.services.fallback.book import SqlBook
+from dashboard.services.fallback.waiting_store import SqlWaitingStore
 from dashboard.settings import Settings
 from pathlib import Path
 
 services = open_services(Settings.from_env({}, instance=Path(sys.argv[1])))
-assert SqlBook(services.database, int(sys.argv[2])).hold("a")
+assert SqlWaitingStore(services.database, int(sys.argv[2])).hold("a")
 print("holds", flush=True)
 sys.stdin.read()
 """
@@ -226,7 +226,7 @@ def test_what_a_killed_writer_held_is_sent_at_once(disk: Disk, tmp_path: Path) -
 
 def test_of_a_writer_that_cannot_be_asked_after_a_hold_runs_out(disk: Disk) -> None:
     disk.away(("a", b"waits"))
-    assert disk.book.hold("a")
+    assert disk.store.hold("a")
     with disk.services.database.write() as session:
         session.execute(update(WaitingHold).values(owner="another-start/pid:[1]/7@9"))
     disk.send()
@@ -277,12 +277,12 @@ def test_what_was_sent_home_while_a_newer_write_was_begun_is_not_newer(disk: Dis
         long_ago = {"changed_at": time.time() - 60, "since": time.time() - 60, "attempts": ""}
         session.execute(update(WaitingObject).values(**long_ago))
     spare = disk.services.backends.driver("spare", label="stand-in")
-    content = Content(5, hashlib.md5(b"newer").hexdigest(), Attributes())
-    number = disk.book.begin("a", disk.services.backends.get("spare").id, f"{FOLDER}b", content)
+    content = WrittenContent(5, hashlib.md5(b"newer").hexdigest(), Attributes())
+    number = disk.store.add("a", disk.services.backends.get("spare").id, f"{FOLDER}b", content)
     disk.send()
     assert (disk.root / "a").read_bytes() == b"older"
     spare.put(f"{FOLDER}b", b"newer")
-    disk.book.kept(number)
+    disk.store.mark_written(number)
     disk.send()
     assert (disk.root / "a").read_bytes() == b"newer"
     assert disk.states() == []
@@ -450,8 +450,8 @@ def test_nothing_that_waits_is_left_behind_by_a_setting(disk: Disk) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_silent_home_is_waited_for_once(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(circuit, "SLOW", 0.2)
-    monkeypatch.setattr(circuit, "PROBE_EVERY", 0.0)
+    monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(circuit, "PROBE_SECONDS", 0.0)
     outage.driver.put("before", b"x")
     hole = outage.proxy.black_hole()
     outage.driver.put("a", b"1")
@@ -465,7 +465,7 @@ def test_a_silent_home_is_waited_for_once(outage: Outage, monkeypatch: pytest.Mo
         lambda: outage.driver.delete("before"),
         lambda: outage.driver.read("before"),
     ):
-        with pytest.raises(NotAsked):
+        with pytest.raises(CircuitOpen):
             call()
     assert [request for request in outage.proxy.seen if "probe" not in request[1]] == asked
     assert hole.hits
@@ -554,9 +554,9 @@ def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_pa
 KILLED = """
 import sys
 from dashboard.app import open_storage
-from dashboard.storage.wrappers.fallback import tries
+from dashboard.storage.wrappers.fallback import long_writes
 
-tries.LONG = 0.05
+long_writes.LONG_SECONDS = 0.05
 with open_storage(sys.argv[1]) as storage:
     home = storage.backend("home")
     if sys.argv[2] == "put":
@@ -576,14 +576,14 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
     command = [sys.executable, "-c", KILLED, str(tmp_path / "instance"), how]
     with subprocess.Popen(command) as process:
         wait_until(lambda: hole.hits == 1, seconds=20, what="the attempt")
-        wait_until(lambda: _tries(outage.services) == 1, seconds=20, what="a note of the attempt")
+        wait_until(lambda: _attempts_noted(outage.services) == 1, seconds=20, what="a note of the attempt")
         process.kill()
     # Home works again, and has not carried it out yet.
     outage.driver.put("a", b"acknowledged")
     assert outage.at_home("a") is None
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
     assert get(outage.driver, "a") == b"acknowledged"
-    monkeypatch.setattr(write_back, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "CONFIRM_AFTER_SECONDS", 0.0)
     outage.send()
     assert outage.at_home("a") == b"acknowledged"
     outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"of the killed")
@@ -591,7 +591,7 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
     outage.send()
     assert outage.at_home("a") == b"acknowledged"
     assert outage.services.write_back.summary() == ()
-    assert _tries(outage.services) == 0
+    assert _attempts_noted(outage.services) == 0
     outage.driver.put("a", b"at home at once")
     assert outage.at_home("a") == b"at home at once"
 
@@ -599,16 +599,16 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
 def test_what_a_living_program_was_writing_leaves_no_note(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tries, "LONG", 0.05)
+    monkeypatch.setattr(long_writes, "LONG_SECONDS", 0.05)
     outage.proxy.delay(1.0, method="PUT")
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(outage.driver.put, "a", b"slow")
-        wait_until(lambda: _tries(outage.services) == 1, seconds=10, what="a note")
+        wait_until(lambda: _attempts_noted(outage.services) == 1, seconds=10, what="a note")
         writing.result()
-    assert _tries(outage.services) == 0
+    assert _attempts_noted(outage.services) == 0
     assert outage.at_home("a") == b"slow"
 
 
-def _tries(services: Services) -> int:
+def _attempts_noted(services: Services) -> int:
     with services.database.read() as session:
         return session.scalar(select(func.count(WaitingTry.id))) or 0

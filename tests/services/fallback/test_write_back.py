@@ -20,7 +20,7 @@ from dashboard.models.waiting import WaitingObject
 from dashboard.services.backends.values import Draft
 from dashboard.services.fallback import write_back
 from dashboard.services.fallback.write_back import Backlog
-from dashboard.services.fallback.write_back_object import measured
+from dashboard.services.fallback.write_back_object import measure_clock
 from dashboard.services.services import Services
 from dashboard.storage.checks.wrappers import new_encryption_key
 from dashboard.storage.driver import Driver
@@ -28,7 +28,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import ObjectInfo
 from dashboard.storage.wrappers.fallback.driver import Fallback
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -153,9 +153,9 @@ def test_clocks_are_compared_and_not_believed() -> None:
             return replace(info, modified=(info.modified or 0) + 3600.5)
 
     home = Ahead()
-    clock = measured(home)
+    clock = measure_clock(home)
     assert keys_of(home) == []
-    assert 3590 < clock.ahead < 3610
+    assert 3590 < clock.offset < 3610
     now = time.time()
     for ago, older in ((60, True), (10, True), (-10, False), (-3600, False)):
         assert clock.is_older(ObjectInfo("a", 1, modified=now + 3600.5 - ago), now) is older
@@ -241,7 +241,7 @@ def test_what_a_crash_left_in_the_middle_goes_on(place: HomeOnDisk, monkeypatch:
     assert (place.root / "a").read_bytes() == b"hello"
     # What was under way may arrive once more.
     assert place.summary()[0].waiting == 1
-    monkeypatch.setattr(write_back, "SETTLES", 0.0)
+    monkeypatch.setattr(write_back, "CONFIRM_AFTER_SECONDS", 0.0)
     place.send()
     assert place.summary() == ()
 

@@ -40,7 +40,7 @@ from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import WebDAV
 from tests.storage import shelf
-from tests.storage.wrappers.fallback.stand_ins import MemoryBook, Others
+from tests.storage.wrappers.fallback.stand_ins import MemoryWaitingStore, OtherBackends
 
 WRAPPER_KEY = b"secret-not-for-use".ljust(32, b".")
 
@@ -233,7 +233,7 @@ def delivered(inner: Driver) -> Driver:
 
 def backed(inner: Driver) -> Driver:
     """With another place behind it."""
-    return Fallback(inner, MemoryBook(), Others(MemoryDriver()))
+    return Fallback(inner, MemoryWaitingStore(), OtherBackends(MemoryDriver()))
 
 
 DRIVERS |= {

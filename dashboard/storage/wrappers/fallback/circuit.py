@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.wrappers.fallback.standing_in import NotAsked, is_away
+from dashboard.storage.wrappers.fallback.waiting_writes import CircuitOpen, is_unavailable
 
 T = TypeVar("T")
 
-SLOW = 2.0
+SLOW_SECONDS = 2.0
 """Seconds that a call must have waited in vain before others are spared it; a quick failure costs nothing."""
-PROBE_EVERY = 5.0
+PROBE_SECONDS = 5.0
 """Seconds from the end of one look to the next, if anybody asks."""
 _SILENT = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
 
@@ -46,14 +46,14 @@ class CircuitBreaker:
         return self._trouble is not None
 
     def ask(self, call: Callable[[], T]) -> T:
-        """Make a call, or raise ``NotAsked`` while the circuit is open."""
+        """Make a call, or raise ``CircuitOpen`` while the circuit is open."""
         self._refuse_while_open()
         began = time.monotonic()
         try:
             return call()
         except StorageError as error:
-            silent = error.kind in _SILENT and not isinstance(error, NotAsked)
-            if silent and time.monotonic() - began >= SLOW:
+            silent = error.kind in _SILENT and not isinstance(error, CircuitOpen)
+            if silent and time.monotonic() - began >= SLOW_SECONDS:
                 self._opened(error)
             raise
 
@@ -67,7 +67,7 @@ class CircuitBreaker:
         if looks:
             # A daemon, so that no program waits for a silent server when it ends.
             threading.Thread(target=self._look, name="circuit-probe", daemon=True).start()
-        raise NotAsked(
+        raise CircuitOpen(
             trouble.kind,
             trouble.reason,
             operation=trouble.operation,
@@ -80,7 +80,7 @@ class CircuitBreaker:
         with self._lock:
             news = self._trouble is None
             self._trouble = error
-            self._next_look = time.monotonic() + PROBE_EVERY
+            self._next_look = time.monotonic() + PROBE_SECONDS
         if news:
             self._told(error)
 
@@ -91,11 +91,11 @@ class CircuitBreaker:
             well = True
         except StorageError as error:
             # A refusal is an answer.
-            well = not is_away(error)
+            well = not is_unavailable(error)
         finally:
             with self._lock:
                 self._looking = False
-                self._next_look = time.monotonic() + PROBE_EVERY
+                self._next_look = time.monotonic() + PROBE_SECONDS
                 if well:
                     self._trouble = None
         if well:

@@ -36,21 +36,21 @@ from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, Ke
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.fallback import powers
-from dashboard.storage.wrappers.fallback.home import Falling
-from dashboard.storage.wrappers.fallback.standing_in import (
+from dashboard.storage.wrappers.fallback.fallback_base import FallbackBase
+from dashboard.storage.wrappers.fallback.waiting_writes import (
     FOLDER,
-    Content,
-    Unsettled,
+    EarlierWritePending,
     WaitingReading,
+    WrittenContent,
     info_of,
-    is_away,
+    is_unavailable,
     token_of,
 )
 from dashboard.storage.wrappers.fallback.writing import FallbackWriting
 from dashboard.storage.wrapping import OF_THE_PLACE
 
 
-class Fallback(Falling):
+class Fallback(FallbackBase):
     """A backend with others behind it. Thread-safe. Closing it leaves the others open."""
 
     forwards = OF_THE_PLACE
@@ -78,30 +78,30 @@ class Fallback(Falling):
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         """See ``Driver``. Of a chosen version only home, or what waits, is asked."""
         self.check_key(key)
-        if (found := self._book.newest(key)) is not None:
+        if (found := self._store.newest(key)) is not None:
             if if_version is not None and if_version != token_of(found):
                 raise Changed(key)
             with suppress(NotFound):
                 return WaitingReading(self._stand_ins.driver(found.stand_in).read(found.stored_key), found)
             # It was sent home between the two.
-        return self.look(
+        return self.try_in_order(
             key, lambda driver: driver.read(key, if_version=if_version), elsewhere=if_version is None
         )
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
         self.check_key(key)
-        if (found := self._book.newest(key)) is not None:
+        if (found := self._store.newest(key)) is not None:
             with suppress(NotFound):
                 return info_of(self._stand_ins.driver(found.stand_in).stat(found.stored_key), found)
-        return self.look(key, lambda driver: driver.stat(key))
+        return self.try_in_order(key, lambda driver: driver.stat(key))
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``: what is at home and what waits, not what others hold. Raises while home is away."""
         # Before home is listed: what goes home meanwhile is not missed.
         waiting = {
             each.key: Entry(each.key, each.size, each.since, token_of(each))
-            for each in self._book.under(prefix)
+            for each in self._store.list_under(prefix)
             if key_bytes(each.key) > key_bytes(start_after)
         }
         told: set[str] = set()
@@ -147,7 +147,7 @@ class Fallback(Falling):
             self._refuse_taken(key)
             if self.alone or not isinstance(key, UniqueKey):
                 return self.inner.put(key, data, attributes=attributes, create_only=True)
-        with self.tries.trying(key, lambda: (_md5(data), len(data))):
+        with self.long_writes.watch(key, lambda: (_md5(data), len(data))):
             return self._put(key, data, attributes, create_only=create_only)
 
     def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> Written:
@@ -158,7 +158,7 @@ class Fallback(Falling):
             self.recent.note(key, written.md5, len(data))
             return written
         except StorageError as error:
-            if not (is_away(error) or isinstance(error, Unsettled)):
+            if not (is_unavailable(error) or isinstance(error, EarlierWritePending)):
                 raise
             trouble = error
         found = _md5(data), len(data)
@@ -167,7 +167,7 @@ class Fallback(Falling):
         def send(driver: Driver, stored_key: str) -> Written:
             return driver.put(stored_key, data, attributes=attributes)
 
-        return self.stand_in(key, send, found, attributes, trouble, create_only=create_only)
+        return self.store_on_stand_in(key, send, found, attributes, trouble, create_only=create_only)
 
     def delete(self, key: str) -> None:
         """See ``Driver``. Only home can delete: raises while it is away."""
@@ -180,7 +180,7 @@ class Fallback(Falling):
         """See ``KeepsWhileAway``."""
         return not self.alone
 
-    def stand_in(
+    def store_on_stand_in(
         self,
         key: str,
         send: Callable[[Driver, str], Written],
@@ -195,10 +195,10 @@ class Fallback(Falling):
         if self.alone:
             raise trouble
         md5, size = found
-        content = Content(size, md5, attributes or Attributes(), self.recent.of(key), create_only)
+        content = WrittenContent(size, md5, attributes or Attributes(), self.recent.of(key), create_only)
         for stand_in, driver in self._stand_ins.in_order(writing=True):
             stored_key = _place_for(driver, key)
-            number = self._book.begin(key, stand_in, stored_key, content)
+            number = self._store.add(key, stand_in, stored_key, content)
             try:
                 written = send(driver, stored_key)
                 if not written.proven and read_back(driver, stored_key, stop=lambda: False) != md5:
@@ -206,12 +206,12 @@ class Fallback(Falling):
             except StorageError:
                 # What it may have left there is noted, and removed in time.
                 continue
-            self._book.kept(number)
+            self._store.mark_written(number)
             return Written(key, size, md5)
         raise trouble
 
     def _refuse_taken(self, key: str) -> None:
-        if (found := self._book.newest(key)) is not None:
+        if (found := self._store.newest(key)) is not None:
             raise Exists(found.key)
 
 

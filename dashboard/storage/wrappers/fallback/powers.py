@@ -17,11 +17,11 @@ from dashboard.storage.object_powers import (
 )
 from dashboard.storage.types import Visibility, Written
 from dashboard.storage.wrappers.common.changes import ForwardsVersions
-from dashboard.storage.wrappers.fallback.home import Falling
-from dashboard.storage.wrappers.fallback.standing_in import Hold, Unsettled, is_away
+from dashboard.storage.wrappers.fallback.fallback_base import FallbackBase
+from dashboard.storage.wrappers.fallback.waiting_writes import EarlierWritePending, Hold, is_unavailable
 
 
-class DeletesManyAtHome(Falling):
+class DeletesManyAtHome(FallbackBase):
     """Many objects go at once, and what waits for them."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
@@ -33,37 +33,37 @@ class DeletesManyAtHome(Falling):
         try:
             for key in keys:
                 try:
-                    held[key] = self._book.hold(key)
-                except Unsettled as error:
+                    held[key] = self._store.hold(key)
+                except EarlierWritePending as error:
                     unsettled[key] = error
             failed = self.inner.delete_many(list(held))
             return {**failed, **unsettled}
         finally:
             for key, hold in held.items():
                 if hold is not None and (failed is None or key in failed):
-                    self._book.release(hold)
+                    self._store.release(hold)
                 elif hold is not None:
-                    self._book.forget(hold)
+                    self._store.discard(hold)
 
 
-class ReadsParts(Falling):
+class ReadsParts(FallbackBase):
     """Parts of what is at home or waits; of what others have, everything up to the part is read."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
         assert isinstance(self.inner, ReadsRanges)
         check_range(start, length)
-        if self._book.newest(key) is None:
+        if self._store.newest(key) is None:
             try:
                 return self.inner.read_range(key, start, length, if_version=if_version)
             except StorageError as error:
-                if if_version is not None or not (isinstance(error, NotFound) or is_away(error)):
+                if if_version is not None or not (isinstance(error, NotFound) or is_unavailable(error)):
                     raise
         with self.read(key, if_version=if_version) as reading:
             return cut_out(reading.chunks(), start, length)
 
 
-class FoldersOfBoth(Falling):
+class FoldersOfBoth(FallbackBase):
     """Folders at home, and those that will be there once what waits is."""
 
     def make_folder(self, folder: str) -> None:
@@ -75,7 +75,7 @@ class FoldersOfBoth(Falling):
         """See ``KeepsFolders``."""
         assert isinstance(self.inner, KeepsFolders)
         prefix = f"{folder}/" if folder else ""
-        below = (each.key.removeprefix(prefix).split("/") for each in self._book.under(prefix))
+        below = (each.key.removeprefix(prefix).split("/") for each in self._store.list_under(prefix))
         waiting = {names[0] for names in below if len(names) > 1}
         for name in self.inner.folders(folder):
             waiting.discard(name)
@@ -88,7 +88,7 @@ class FoldersOfBoth(Falling):
         self.inner.remove_folder(folder)
 
 
-class LinksToHome(Falling):
+class LinksToHome(FallbackBase):
     """Addresses lead home, so none that expires is made of what is not there yet."""
 
     def url(self, key: str) -> str:
@@ -99,69 +99,69 @@ class LinksToHome(Falling):
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """See ``Links``. Raises a retryable error for what waits: the address would lead to older content."""
         assert isinstance(self.inner, Links)
-        self.refuse_waiting(key, "temporary url")
+        self.refuse_while_waiting(key, "temporary url")
         return self.inner.temporary_url(key, seconds=seconds)
 
 
-class TagsAtHome(Falling):
+class TagsAtHome(FallbackBase):
     """Tags of what is at home."""
 
     def tags(self, key: str) -> Mapping[str, str]:
         """See ``HoldsTags``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, HoldsTags)
-        self.refuse_waiting(key, "tags")
+        self.refuse_while_waiting(key, "tags")
         return self.inner.tags(key)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See ``HoldsTags``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, HoldsTags)
-        self.refuse_waiting(key, "tags")
+        self.refuse_while_waiting(key, "tags")
         self.inner.set_tags(key, tags)
 
 
-class TierAtHome(Falling):
+class TierAtHome(FallbackBase):
     """The tier of what is at home."""
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, HasTiers)
-        self.refuse_waiting(key, "tier")
+        self.refuse_while_waiting(key, "tier")
         return self.inner.tier(key)
 
     def set_tier(self, key: str, tier: str) -> None:
         """See ``HasTiers``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, HasTiers)
-        self.refuse_waiting(key, "tier")
+        self.refuse_while_waiting(key, "tier")
         self.inner.set_tier(key, tier)
 
 
-class VisibilityAtHome(Falling):
+class VisibilityAtHome(FallbackBase):
     """Who may read what is at home."""
 
     def visibility(self, key: str) -> Visibility:
         """See ``SetsVisibility``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, SetsVisibility)
-        self.refuse_waiting(key, "visibility")
+        self.refuse_while_waiting(key, "visibility")
         return self.inner.visibility(key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """See ``SetsVisibility``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, SetsVisibility)
-        self.refuse_waiting(key, "set visibility")
+        self.refuse_while_waiting(key, "set visibility")
         self.inner.set_visibility(key, visibility)
 
 
-class VersionsAtHome(ForwardsVersions, Falling):
+class VersionsAtHome(ForwardsVersions, FallbackBase):
     """Older states are those at home; what waits is not one yet, and is not replaced by one."""
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``. Raises a retryable error for what waits."""
         assert isinstance(self.inner, KeepsVersions)
-        self.refuse_waiting(key, "restore")
+        self.refuse_while_waiting(key, "restore")
         return self.inner.restore_version(key, version)
 
 
-class UploadsToHome(Falling):
+class UploadsToHome(FallbackBase):
     """Uploads go straight home."""
 
     def upload_url(
@@ -169,5 +169,5 @@ class UploadsToHome(Falling):
     ) -> SignedUpload:
         """See ``SignsUploads``. Raises a retryable error for what waits: it would be read, not the upload."""
         assert isinstance(self.inner, SignsUploads)
-        self.refuse_waiting(key, "upload url")
+        self.refuse_while_waiting(key, "upload url")
         return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)

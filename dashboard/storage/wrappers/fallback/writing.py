@@ -12,9 +12,9 @@ from typing import BinaryIO, Protocol, Self, TypeVar, cast
 from dashboard.storage.driver import SMALL, Driver, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, Written
-from dashboard.storage.wrappers.fallback.home import Recent, Replacing
-from dashboard.storage.wrappers.fallback.standing_in import Unsettled, is_away
-from dashboard.storage.wrappers.fallback.tries import Tries
+from dashboard.storage.wrappers.fallback.fallback_base import RecentWrites, ReplaceAtHome
+from dashboard.storage.wrappers.fallback.long_writes import LongWrites
+from dashboard.storage.wrappers.fallback.waiting_writes import EarlierWritePending, is_unavailable
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ class StandsIn(Protocol):
     """What a write needs of the fallback."""
 
     inner: Driver
-    recent: Recent
-    tries: Tries
+    recent: RecentWrites
+    long_writes: LongWrites
 
-    def replacing(self, key: str) -> Replacing:
+    def replacing(self, key: str) -> ReplaceAtHome:
         """Around what replaces the object at home."""
         ...
 
-    def stand_in(
+    def store_on_stand_in(
         self,
         key: str,
         send: Callable[[Driver, str], Written],
@@ -99,7 +99,7 @@ class FallbackWriting:
 
     def commit(self) -> Written:
         """See ``Writing``. Returns when the object is at home, or waits elsewhere and is noted."""
-        with self._fallback.tries.trying(self._key, lambda: (self._md5.hexdigest(), self._size)):
+        with self._fallback.long_writes.watch(self._key, lambda: (self._md5.hexdigest(), self._size)):
             return self._commit()
 
     def _commit(self) -> Written:
@@ -111,7 +111,7 @@ class FallbackWriting:
                     self._ask(lambda: done.append(home.commit()))
                     if done:
                         succeeded()
-            except Unsettled as error:
+            except EarlierWritePending as error:
                 self._trouble = error
             if done:
                 recent.note(self._key, self._md5.hexdigest(), self._size)
@@ -130,7 +130,7 @@ class FallbackWriting:
                     writing.write(piece)
                 return writing.commit()
 
-        return self._fallback.stand_in(
+        return self._fallback.store_on_stand_in(
             self._key,
             send,
             (self._md5.hexdigest(), self._size),
@@ -147,7 +147,7 @@ class FallbackWriting:
         try:
             take(call())
         except StorageError as error:
-            if not is_away(error) or self._held is None:
+            if not is_unavailable(error) or self._held is None:
                 raise
             self._trouble, self._home = error, None
 

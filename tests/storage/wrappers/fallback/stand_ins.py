@@ -14,35 +14,40 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes
-from dashboard.storage.wrappers.fallback.standing_in import Content, Hold, Unsettled, Waiting
+from dashboard.storage.wrappers.fallback.waiting_writes import (
+    EarlierWritePending,
+    Hold,
+    WaitingWrite,
+    WrittenContent,
+)
 
 
-class MemoryBook:
-    """See ``Book``."""
+class MemoryWaitingStore:
+    """See ``WaitingStore``."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, Waiting] = {}
+        self.rows: dict[int, WaitingWrite] = {}
         self.states: dict[int, str] = {}
         self.holds: set[int] = set()
-        self.tries: dict[int, tuple[str, str, int]] = {}
+        self.attempts: dict[int, tuple[str, str, int]] = {}
         self.broken = False
         self._numbers = count(1)
         self._lock = threading.Lock()
 
-    def trying(self, key: str, md5: str, size: int) -> int:
+    def note_attempt(self, key: str, md5: str, size: int) -> int:
         number = next(self._numbers)
-        self.tries[number] = (key, md5, size)
+        self.attempts[number] = (key, md5, size)
         return number
 
-    def tried(self, number: int) -> None:
-        del self.tries[number]
+    def clear_attempt(self, number: int) -> None:
+        del self.attempts[number]
 
-    def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
+    def add(self, key: str, stand_in: int, stored_key: str, content: WrittenContent) -> int:
         self._works()
         with self._lock:
             number = next(self._numbers)
             earlier = [attempt for each in self._of(key) for attempt in each.attempts]
-            self.rows[number] = Waiting(
+            self.rows[number] = WaitingWrite(
                 number,
                 key,
                 stand_in,
@@ -57,15 +62,15 @@ class MemoryBook:
             self.states[number] = "begun"
         return number
 
-    def kept(self, number: int) -> None:
+    def mark_written(self, number: int) -> None:
         self._works()
         self.rows[number] = replace(self.rows[number], since=time.time())
         self.states[number] = "waiting"
 
-    def newest(self, key: str) -> Waiting | None:
+    def newest(self, key: str) -> WaitingWrite | None:
         return max(self._of(key), key=lambda each: each.number, default=None)
 
-    def under(self, prefix: str) -> Sequence[Waiting]:
+    def list_under(self, prefix: str) -> Sequence[WaitingWrite]:
         keys = sorted({each.key for each in self._of(None) if each.key.startswith(prefix)}, key=key_bytes)
         return [found for key in keys if (found := self.newest(key))]
 
@@ -74,7 +79,7 @@ class MemoryBook:
         if any(self.states[each.number] == "sending" for each in found) or any(
             attempt.late for each in found for attempt in each.attempts
         ):
-            raise Unsettled(key)
+            raise EarlierWritePending(key)
         if not found:
             return None
         hold = Hold(next(self._numbers), tuple(each.number for each in found))
@@ -84,12 +89,12 @@ class MemoryBook:
     def release(self, hold: Hold) -> None:
         self.holds.remove(hold.number)
 
-    def forget(self, hold: Hold) -> None:
+    def discard(self, hold: Hold) -> None:
         self.holds.remove(hold.number)
         for number in hold.rows:
             self.states[number] = "sent"
 
-    def _of(self, key: str | None) -> list[Waiting]:
+    def _of(self, key: str | None) -> list[WaitingWrite]:
         return [
             row
             for number, row in list(self.rows.items())
@@ -101,7 +106,7 @@ class MemoryBook:
             raise StorageError(Kind.INTERNAL, "The database cannot be written.")
 
 
-class Others:
+class OtherBackends:
     """See ``StandIns``."""
 
     def __init__(self, *drivers: Driver) -> None:
@@ -114,7 +119,7 @@ class Others:
         return self.drivers[stand_in]
 
 
-class Leaving(MemoryDriver):
+class OutageDriver(MemoryDriver):
     """A place that is away while it is told to be."""
 
     away = False

@@ -10,18 +10,18 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import NotFound, StorageError
 from dashboard.storage.wrappers.fallback import circuit
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
-from dashboard.storage.wrappers.fallback.guarded import Guarded
-from dashboard.storage.wrappers.fallback.standing_in import NotAsked
+from dashboard.storage.wrappers.fallback.circuit_driver import BehindCircuitBreaker
+from dashboard.storage.wrappers.fallback.waiting_writes import CircuitOpen
 from tests.servers.s3 import wait_until
 from tests.storage.objects import get, keys_of, stream
-from tests.storage.wrappers.fallback.stand_ins import Leaving
+from tests.storage.wrappers.fallback.stand_ins import OutageDriver
 
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every failure is a slow one, and every call may look again."""
-    monkeypatch.setattr(circuit, "SLOW", 0.0)
-    monkeypatch.setattr(circuit, "PROBE_EVERY", 0.0)
+    monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(circuit, "PROBE_SECONDS", 0.0)
 
 
 class Silent:
@@ -56,9 +56,9 @@ def test_only_the_first_call_waits_and_any_answer_ends_it(answer: str) -> None:
     breaker = CircuitBreaker(probe, told.append)
     with pytest.raises(StorageError) as first:
         breaker.ask(place)
-    assert not isinstance(first.value, NotAsked)
+    assert not isinstance(first.value, CircuitOpen)
     for _ in range(3):
-        with pytest.raises(NotAsked) as caught:
+        with pytest.raises(CircuitOpen) as caught:
             breaker.ask(place)
         assert (caught.value.kind, caught.value.reason) == (Kind.TIMEOUT, "Nobody answers.")
         assert caught.value.retryable
@@ -70,7 +70,7 @@ def test_only_the_first_call_waits_and_any_answer_ends_it(answer: str) -> None:
     def asked() -> bool:
         try:
             return breaker.ask(place) == "here"
-        except NotAsked:
+        except CircuitOpen:
             return False
 
     wait_until(asked, seconds=10, what="the circuit closed")
@@ -102,9 +102,9 @@ def test_a_quick_failure_costs_nothing_and_is_tried_again() -> None:
 
 @pytest.mark.usefixtures("eager")
 def test_every_call_to_a_place_is_guarded() -> None:
-    place = Leaving()
+    place = OutageDriver()
     breaker = CircuitBreaker(lambda: place.stat("probe"))
-    driver = Guarded(place, breaker)
+    driver = BehindCircuitBreaker(place, breaker)
     driver.put("a", b"hello")
     stream(driver, "b", b"streamed")
     assert get(driver, "b") == b"streamed"
@@ -125,6 +125,6 @@ def test_every_call_to_a_place_is_guarded() -> None:
         lambda: left.write(b"x"),
         left.commit,
     ):
-        with pytest.raises(NotAsked):
+        with pytest.raises(CircuitOpen):
             call()
     left.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Others stand in for a backend that is away, and nothing is acknowledged that is not kept and noted."""
+"""Other backends stand in for one that is unavailable; only what is stored and recorded is acknowledged."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from dashboard.storage.errors import Changed, ContainerMissing, Exists, NotFound
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.fallback import writing as fallback_writing
 from dashboard.storage.wrappers.fallback.driver import Fallback
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 from tests.storage.objects import content_of, get, keys_of, md5, stream
-from tests.storage.wrappers.fallback.stand_ins import Leaving, MemoryBook, Others
+from tests.storage.wrappers.fallback.stand_ins import MemoryWaitingStore, OtherBackends, OutageDriver
 
 
-class World:
-    """A home, two stand-ins and a book."""
+class FallbackSetup:
+    """A home, two stand-ins and a store."""
 
     def __init__(self) -> None:
-        self.home, self.first, self.second = Leaving(), Leaving(), Leaving()
-        self.book = MemoryBook()
-        self.driver = Fallback(self.home, self.book, Others(self.first, self.second))
+        self.home, self.first, self.second = OutageDriver(), OutageDriver(), OutageDriver()
+        self.store = MemoryWaitingStore()
+        self.driver = Fallback(self.home, self.store, OtherBackends(self.first, self.second))
 
     def waiting(self) -> list[str]:
         return sorted(key.split("/", 2)[2] for place in (self.first, self.second) for key in keys_of(place))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> FallbackSetup:
+    return FallbackSetup()
 
 
 @pytest.mark.parametrize(
     "kind", [Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS]
 )
-def test_a_write_waits_elsewhere_while_home_is_away(world: World, kind: Kind) -> None:
+def test_a_write_waits_elsewhere_while_home_is_away(world: FallbackSetup, kind: Kind) -> None:
     world.home.away, world.home.kind = True, kind
     written = world.driver.put("a/b ü.txt", b"hello", attributes=Attributes("text/x"))
     assert (written.key, written.size, written.md5) == ("a/b ü.txt", 5, md5(b"hello"))
@@ -59,21 +59,21 @@ def test_a_write_waits_elsewhere_while_home_is_away(world: World, kind: Kind) ->
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID_KEY, Kind.CONFLICT, Kind.UNSUPPORTED])
-def test_what_home_refuses_for_a_reason_is_refused(world: World, kind: Kind) -> None:
+def test_what_home_refuses_for_a_reason_is_refused(world: FallbackSetup, kind: Kind) -> None:
     world.home.away, world.home.kind = True, kind
     with pytest.raises(StorageError) as caught:
         world.driver.put("a", b"x")
     assert caught.value.kind is kind
     with pytest.raises(StorageError):
         stream(world.driver, "a", b"x")
-    assert world.book.rows == {}
+    assert world.store.rows == {}
 
 
 @pytest.mark.parametrize("moment", ["begin", "middle", "end"])
-def test_a_stream_is_saved_whenever_home_goes(world: World, moment: str) -> None:
+def test_a_stream_is_saved_whenever_home_goes(world: FallbackSetup, moment: str) -> None:
     data = content_of(3_000_000)
     breaking = _breaking(world.home, moment)
-    world.driver = Fallback(breaking, world.book, Others(world.first))
+    world.driver = Fallback(breaking, world.store, OtherBackends(world.first))
     with world.driver.write("a", size=len(data), attributes=Attributes("text/x")) as writing:
         for start in range(0, len(data), 500_000):
             writing.write(data[start : start + 500_000])
@@ -116,7 +116,7 @@ class _Breaks:
         """The write is dropped."""
 
 
-def test_the_next_stands_in_when_the_first_cannot(world: World) -> None:
+def test_the_next_stands_in_when_the_first_cannot(world: FallbackSetup) -> None:
     class Mangling(MemoryDriver):
         def put(self, key, data, **more):  # type: ignore[no-untyped-def]
             done = super().put(key, b"?" * len(data), **more)
@@ -124,7 +124,7 @@ def test_the_next_stands_in_when_the_first_cannot(world: World) -> None:
 
     for first in (world.first, Mangling()):
         world.home.away = world.first.away = True
-        world.driver = Fallback(world.home, world.book, Others(first, world.second))
+        world.driver = Fallback(world.home, world.store, OtherBackends(first, world.second))
         world.driver.put("a", b"hello")
         assert get(world.driver, "a") == b"hello"
     world.second.away = True
@@ -132,19 +132,19 @@ def test_the_next_stands_in_when_the_first_cannot(world: World) -> None:
         world.driver.put("b", b"x")
     assert caught.value.operation == "put"
     assert "b" not in {
-        row.key for number, row in world.book.rows.items() if world.book.states[number] != "begun"
+        row.key for number, row in world.store.rows.items() if world.store.states[number] != "begun"
     }
 
 
-def test_nothing_is_acknowledged_that_is_not_noted(world: World) -> None:
+def test_nothing_is_acknowledged_that_is_not_noted(world: FallbackSetup) -> None:
     world.home.away = True
-    world.book.broken = True
+    world.store.broken = True
     with pytest.raises(StorageError, match="database"):
         world.driver.put("a", b"x")
     assert keys_of(world.first) == []
 
 
-def test_what_cannot_be_promised_is_refused(world: World) -> None:
+def test_what_cannot_be_promised_is_refused(world: FallbackSetup) -> None:
     world.home.put("there", b"x")
     world.home.away = True
     for call in (
@@ -165,7 +165,7 @@ def test_what_cannot_be_promised_is_refused(world: World) -> None:
     assert not isinstance(world.driver, CopiesWithin)
 
 
-def test_reads_look_further_in_order(world: World) -> None:
+def test_reads_look_further_in_order(world: FallbackSetup) -> None:
     world.second.put("a", b"second")
     assert get(world.driver, "a") == b"second"
     world.first.put("a", b"first")
@@ -189,7 +189,7 @@ def test_reads_look_further_in_order(world: World) -> None:
 
 
 def test_what_waits_on_a_disk_that_is_not_mounted_is_not_read_from_home(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: FallbackSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(key: str, **_: object) -> Any:
         raise ContainerMissing("disk", "It is not mounted.", operation="read", remedy="Mount it.")
@@ -204,7 +204,7 @@ def test_what_waits_on_a_disk_that_is_not_mounted_is_not_read_from_home(
             getattr(world.driver, call)("a")
 
 
-def test_listings_show_what_waits_in_its_place(world: World) -> None:
+def test_listings_show_what_waits_in_its_place(world: FallbackSetup) -> None:
     for key in ("b", "d", "f"):
         world.home.put(key, b"home")
     world.home.away = True
@@ -220,7 +220,7 @@ def test_listings_show_what_waits_in_its_place(world: World) -> None:
     assert entries["a"].etag == world.driver.stat("a").etag
 
 
-def test_a_write_at_home_ends_the_waiting(world: World) -> None:
+def test_a_write_at_home_ends_the_waiting(world: FallbackSetup) -> None:
     for how in ("put", "stream", "delete"):
         world.home.away = True
         world.driver.put("a", b"waits")
@@ -235,10 +235,10 @@ def test_a_write_at_home_ends_the_waiting(world: World) -> None:
                 world.driver.read("a")
             continue
         assert get(world.driver, "a") == b"newer"
-        assert set(world.book.states.values()) == {"sent"}
+        assert set(world.store.states.values()) == {"sent"}
 
 
-def test_a_write_that_fails_leaves_what_waits_waiting(world: World) -> None:
+def test_a_write_that_fails_leaves_what_waits_waiting(world: FallbackSetup) -> None:
     world.home.away = True
     world.driver.put("a", b"waits")
     world.home.kind = Kind.DENIED
@@ -247,14 +247,14 @@ def test_a_write_that_fails_leaves_what_waits_waiting(world: World) -> None:
     with pytest.raises(StorageError):
         world.driver.delete("a")
     assert get(world.driver, "a") == b"waits"
-    assert list(world.book.states.values()) == ["waiting"]
+    assert list(world.store.states.values()) == ["waiting"]
 
 
-def test_nothing_is_written_at_home_while_an_older_content_is_sent_there(world: World) -> None:
+def test_nothing_is_written_at_home_while_an_older_content_is_sent_there(world: FallbackSetup) -> None:
     world.home.away = True
     world.driver.put("a", b"waits")
     world.home.away = False
-    world.book.states[1] = "sending"
+    world.store.states[1] = "sending"
     world.driver.put("a", b"newer")
     stream(world.driver, "a", b"newest")
     assert get(world.driver, "a") == b"newest"
@@ -271,10 +271,10 @@ def test_nothing_is_written_at_home_while_an_older_content_is_sent_there(world: 
         with pytest.raises(StorageError) as caught:
             call()
         assert caught.value.retryable
-    assert world.book.holds == set()
+    assert world.store.holds == set()
 
 
-class Able(Leaving):
+class FullDriver(OutageDriver):
     """A place with the powers that are asked of single objects."""
 
     def __init__(self) -> None:
@@ -283,7 +283,7 @@ class Able(Leaving):
 
 
 def _asks(name: str) -> Any:
-    def call(self: Able, *args: Any, **more: Any) -> str:
+    def call(self: FullDriver, *args: Any, **more: Any) -> str:
         self.asked.append(name)
         return f"answer of {name}"
 
@@ -302,13 +302,13 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "upload_url": (("a",), {"seconds": 60}),
 }
 for _name in (*CALLS, "url", "keeps_versions", "versions", "read_version"):
-    setattr(Able, _name, _asks(_name))
+    setattr(FullDriver, _name, _asks(_name))
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_powers_over_what_waits_are_refused_until_it_is_at_home(name: str) -> None:
-    home = Able()
-    driver = Fallback(home, MemoryBook(), Others(MemoryDriver()))
+    home = FullDriver()
+    driver = Fallback(home, MemoryWaitingStore(), OtherBackends(MemoryDriver()))
     args, more = CALLS[name]
     getattr(driver, name)(*args, **more)
     assert home.asked == [name]
@@ -324,7 +324,9 @@ def test_powers_over_what_waits_are_refused_until_it_is_at_home(name: str) -> No
     assert driver.url("a") == "answer of url"  # type: ignore[attr-defined]
 
 
-def test_what_is_too_large_to_hold_is_not_promised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_to_hold_is_not_promised(
+    world: FallbackSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fallback_writing, "LARGEST", 1000)
     stream(world.driver, "a", content_of(5000))
     assert get(world.home, "a") == content_of(5000)
@@ -332,4 +334,4 @@ def test_what_is_too_large_to_hold_is_not_promised(world: World, monkeypatch: py
     with pytest.raises(StorageError) as caught:
         stream(world.driver, "b", content_of(5000))
     assert caught.value.kind is Kind.UNREACHABLE
-    assert world.book.rows == {}
+    assert world.store.rows == {}

@@ -71,7 +71,7 @@ def unfinished_uploads(server: SeaweedFS, bucket: str) -> list[str]:
     return [upload["Key"] for upload in answer.get("Uploads", ())]
 
 
-def assert_books(services: Services, number: int, expected: dict[str, int]) -> None:
+def assert_ledger(services: Services, number: int, expected: dict[str, int]) -> None:
     """Counters, rows and the objects that were put there say the same; ``expected``: key to size."""
     progress = services.migrations.progress(number)
     assert progress.state is State.FINISHED, f"{progress.state}: {progress.message}"

@@ -18,11 +18,11 @@ FOLDER = ".stowage-waiting/"
 """Where objects wait in a backend that stands in, each under a name of its own."""
 
 
-class NotAsked(StorageError):
+class CircuitOpen(StorageError):
     """A backend that lately did not answer was not asked again, so nothing was sent to it."""
 
 
-class Unsettled(StorageError):
+class EarlierWritePending(StorageError):
     """An earlier write of the same key is still on its way home, and could arrive after a new one."""
 
     def __init__(self, key: str) -> None:
@@ -36,19 +36,19 @@ class Unsettled(StorageError):
         )
 
 
-def is_away(error: StowageError) -> bool:
+def is_unavailable(error: StowageError) -> bool:
     """Whether an error means that the backend cannot be used now. A place that is not there counts: it may
     be a share that is not mounted."""
     return error.kind in AWAY or isinstance(error, ContainerMissing)
 
 
-def may_arrive_late(error: StorageError) -> bool:
+def may_complete_late(error: StorageError) -> bool:
     """Whether a server may still carry out the write that failed so, after we gave it up.
 
     One that hung does once it goes on. Not one that answered with a refusal, or whose connection was
     refused or torn down: what it did not do by then it does not do any more.
     """
-    if isinstance(error, NotAsked | ContainerMissing | Unsettled):
+    if isinstance(error, CircuitOpen | ContainerMissing | EarlierWritePending):
         return False
     if error.kind is not Kind.UNREACHABLE:
         return error.kind is Kind.TIMEOUT
@@ -61,7 +61,7 @@ def may_arrive_late(error: StorageError) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class WriteAttempt:
     """A content that this program sent home under a key, or tried to.
 
     ``at``: when that ended, in epoch seconds. ``late``: whether it may have been carried out after that.
@@ -74,18 +74,18 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class WrittenContent:
     """What is about to wait. ``create_only``: it may go home only where nothing is."""
 
     size: int
     md5: str
     attributes: Attributes
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[WriteAttempt, ...] = ()
     create_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingWrite:
     """An object that was written elsewhere and waits to be sent home. ``since`` in epoch seconds.
 
     ``attributes``: None where they were not noted. ``attempts``: what this program may have put under its
@@ -100,7 +100,7 @@ class Waiting:
     md5: str
     since: float
     attributes: Attributes | None = None
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[WriteAttempt, ...] = ()
     create_only: bool = False
 
 
@@ -122,35 +122,35 @@ class KeepsWhileAway(Protocol):
         ...
 
 
-class Book(Protocol):
+class WaitingStore(Protocol):
     """The waiting objects of one home. Durable, shared by all processes, thread-safe.
 
     Methods raise ``StowageError`` when the book cannot be used; nothing may be acknowledged then.
     """
 
-    def trying(self, key: str, md5: str, size: int) -> int:
+    def note_attempt(self, key: str, md5: str, size: int) -> int:
         """Note that a content has been on its way home for long, in case this process does not live to say
         what became of it."""
         ...
 
-    def tried(self, number: int) -> None:
+    def clear_attempt(self, number: int) -> None:
         """Forget that note: this process lives."""
         ...
 
-    def begin(self, key: str, stand_in: int, stored_key: str, content: Content) -> int:
+    def add(self, key: str, stand_in: int, stored_key: str, content: WrittenContent) -> int:
         """Note that an object is about to be written there, so that it is found after a crash. What is
         known of earlier attempts under its key is kept with it."""
         ...
 
-    def kept(self, number: int) -> None:
+    def mark_written(self, number: int) -> None:
         """It is written: from now on it is what reads of its key get."""
         ...
 
-    def newest(self, key: str) -> Waiting | None:
+    def newest(self, key: str) -> WaitingWrite | None:
         """What waits for this key, written last."""
         ...
 
-    def under(self, prefix: str) -> Sequence[Waiting]:
+    def list_under(self, prefix: str) -> Sequence[WaitingWrite]:
         """The newest of every key that begins so, by key in UTF-8 byte order."""
         ...
 
@@ -158,15 +158,16 @@ class Book(Protocol):
         """Keep what waits for this key from being sent home, until this hold ends with ``release`` or
         ``forget``; None where nothing waits. Every writer has a hold of its own.
 
-        Raises ``Unsettled`` while it is being sent, or while an earlier write may still arrive at home, also
-        one of a process that was killed: writing there now could end with the older content."""
+        Raises ``EarlierWritePending`` while it is being written back, or while an earlier write may
+        still complete at home, even one of a killed process. Writing now could leave the older content.
+        """
         ...
 
     def release(self, hold: Hold) -> None:
         """What waits waits on, once nobody else holds it."""
         ...
 
-    def forget(self, hold: Hold) -> None:
+    def discard(self, hold: Hold) -> None:
         """The rows are overwritten or deleted: they are never sent, and removed where they wait."""
         ...
 
@@ -187,7 +188,7 @@ class StandIns(Protocol):
 class WaitingReading(WrappedReading):
     """A read of an object that waits elsewhere."""
 
-    def __init__(self, inner: Reading, found: Waiting) -> None:
+    def __init__(self, inner: Reading, found: WaitingWrite) -> None:
         super().__init__(inner, info_of(inner.info, found))
 
     def chunks(self) -> Iterator[bytes]:
@@ -195,7 +196,7 @@ class WaitingReading(WrappedReading):
         return self._inner.chunks()
 
 
-def info_of(info: ObjectInfo, found: Waiting) -> ObjectInfo:
+def info_of(info: ObjectInfo, found: WaitingWrite) -> ObjectInfo:
     """What waits, described under its own key."""
     token = token_of(found)
     attributes = found.attributes if found.attributes is not None else info.attributes
@@ -210,6 +211,6 @@ def info_of(info: ObjectInfo, found: Waiting) -> ObjectInfo:
     )
 
 
-def token_of(found: Waiting) -> str:
+def token_of(found: WaitingWrite) -> str:
     """Its version and ETag."""
     return f"waiting-{found.number}"

@@ -13,13 +13,13 @@ from dashboard.storage.driver import DeletesUnchanged, Writing
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.driver import Fallback
-from dashboard.storage.wrappers.fallback.home import Falling, Replacing
+from dashboard.storage.wrappers.fallback.fallback_base import FallbackBase, ReplaceAtHome
 
 
 class _Replaces(WrappedWriting):
     """A write at home whose commit ends the waiting of what waited for its key."""
 
-    def __init__(self, inner: Writing, replacing: Replacing) -> None:
+    def __init__(self, inner: Writing, replacing: ReplaceAtHome) -> None:
         super().__init__(inner)
         self._replacing = replacing
 
@@ -31,17 +31,17 @@ class _Replaces(WrappedWriting):
             return written
 
 
-class _DeletesKnown(Falling):
+class _DeletesKnown(FallbackBase):
     """Deletes what was read at home."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. Raises kind ``conflict`` for what waits."""
         assert isinstance(self.inner, DeletesUnchanged)
-        self.refuse_waiting(key, "delete", retryable=False)
+        self.refuse_while_waiting(key, "delete", retryable=False)
         self.inner.delete_unchanged(key, version)
 
 
-class WithWaiting(Fallback):
+class IncludingWaiting(Fallback):
     """See above. What waits is deleted only once it is at home: that home has nothing newer is known then."""
 
     alone = True
@@ -68,5 +68,5 @@ class WithWaiting(Fallback):
 
     def delete(self, key: str) -> None:
         """See ``Driver``. Raises kind ``conflict`` for what waits."""
-        self.refuse_waiting(key, "delete", retryable=False)
+        self.refuse_while_waiting(key, "delete", retryable=False)
         self.inner.delete(key)

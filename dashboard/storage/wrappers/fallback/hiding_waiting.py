@@ -29,7 +29,7 @@ from dashboard.storage.object_powers import (
 )
 from dashboard.storage.types import Attributes, Entry
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges, SeesRestoring
-from dashboard.storage.wrappers.fallback.standing_in import FOLDER
+from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
 
 
@@ -81,7 +81,7 @@ class _Uploads(Wrapper):
         return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)
 
 
-class WithoutWaiting(SeesChanges):
+class HidingWaiting(SeesChanges):
     """See above. No listing shows the folder, and nothing in it is written or deleted."""
 
     transparent = True

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dashboard.errors import StowageError
-from dashboard.storage.wrappers.fallback.standing_in import Book
+from dashboard.storage.wrappers.fallback.waiting_writes import WaitingStore
 
-LONG = 1.0
+LONG_SECONDS = 1.0
 """Seconds after which an attempt is noted; nearly all have ended by then and cost nothing."""
-IDLE = 20
+CHECKS_BEFORE_IDLE = 20
 """Looks of which one may be the last."""
 
 
-class _Try:
+class _LongWrite:
     def __init__(self, key: str, content: Callable[[], tuple[str, int]]) -> None:
         self.key = key
         self.content = content
@@ -27,25 +27,27 @@ class _Try:
         self.ended = False
 
 
-class Tries:
+class LongWrites:
     """The attempts of one home that are under way in this process. Thread-safe; its thread runs while there
     are any, and a little longer."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, store: WaitingStore) -> None:
+        self._store = store
         self._lock = threading.Lock()
-        self._open: dict[_Try, None] = {}
+        self._open: dict[_LongWrite, None] = {}
         self._watched = False
 
     @contextmanager
-    def trying(self, key: str, content: Callable[[], tuple[str, int]]) -> Iterator[None]:
+    def watch(self, key: str, content: Callable[[], tuple[str, int]]) -> Iterator[None]:
         """Around an attempt to put something home; ``content`` tells its MD5 and size, on another thread."""
-        attempt = _Try(key, content)
+        attempt = _LongWrite(key, content)
         with self._lock:
             self._open[attempt] = None
             starts, self._watched = not self._watched, True
         if starts:
-            threading.Thread(target=_watch, args=(weakref.ref(self),), name="tries", daemon=True).start()
+            threading.Thread(
+                target=_watch, args=(weakref.ref(self),), name="long-writes", daemon=True
+            ).start()
         try:
             yield
         finally:
@@ -56,28 +58,28 @@ class Tries:
                 if attempt.number is not None:
                     # This process knows by itself what became of it.
                     with suppress(StowageError):
-                        self._book.tried(attempt.number)
+                        self._store.clear_attempt(attempt.number)
 
     def look(self, *, last: bool) -> bool:
         """Note what takes long. Whether to look again: not after a ``last`` look that finds nothing."""
         with self._lock:
             now = time.monotonic()
-            long = [each for each in self._open if each.number is None and now - each.began >= LONG]
+            long = [each for each in self._open if each.number is None and now - each.began >= LONG_SECONDS]
             self._watched = goes_on = bool(self._open) or not last
         for each in long:
             md5, size = each.content()
             with each.lock:
                 if not each.ended:
                     with suppress(StowageError):
-                        each.number = self._book.trying(each.key, md5, size)
+                        each.number = self._store.note_attempt(each.key, md5, size)
         return goes_on
 
 
-def _watch(tries: weakref.ref[Tries]) -> None:
+def _watch(long_writes: weakref.ref[LongWrites]) -> None:
     looks = 0
-    while (found := tries()) is not None:
+    while (found := long_writes()) is not None:
         looks += 1
-        if not found.look(last=looks % IDLE == 0):
+        if not found.look(last=looks % CHECKS_BEFORE_IDLE == 0):
             return
         del found
-        time.sleep(LONG / 2)
+        time.sleep(LONG_SECONDS / 2)

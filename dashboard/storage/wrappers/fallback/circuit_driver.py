@@ -28,7 +28,7 @@ from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
 from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
 
 
-class _Guarding(Wrapper):
+class _CircuitBase(Wrapper):
     """The base of the wrapper and its powers."""
 
     def __init__(self, inner: Driver, breaker: CircuitBreaker) -> None:
@@ -66,7 +66,7 @@ class _Writing(WrappedWriting):
         threading.Thread(target=drop, name="drop-write", daemon=True).start()
 
 
-class _ReadsParts(_Guarding):
+class _ReadsParts(_CircuitBase):
     """Parts of objects."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -76,7 +76,7 @@ class _ReadsParts(_Guarding):
         return self.breaker.ask(lambda: inner.read_range(key, start, length, if_version=if_version))
 
 
-class _DeletesMany(_Guarding):
+class _DeletesMany(_CircuitBase):
     """Many objects go at once."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
@@ -86,7 +86,7 @@ class _DeletesMany(_Guarding):
         return self.breaker.ask(lambda: inner.delete_many(keys))
 
 
-class Guarded(_Guarding):
+class BehindCircuitBreaker(_CircuitBase):
     """See above. Closing it closes the place."""
 
     transparent = True

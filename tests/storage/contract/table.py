@@ -276,7 +276,7 @@ FOREIGN: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
 }
 UNPROVEN |= dict.fromkeys(FOREIGN, (-1, "file servers tell no checksum"))
 UNPROVEN["rclone-s3"] = (SMALL, "it tells the MD5 of the whole where S3 tells one of the parts")
-PROVEN_IN_ONE_REQUEST = frozenset({"rclone-s3"})
+PROVEN_IN_ONE_REQUEST = frozenset({"azure", "rclone-s3"})
 """Whose receipts above that size depend on how the object was sent."""
 _TWO_STEPS = "it removes what has the name before it gives it away, so a reader may find nothing"
 _RCLONE = ("rclone-s3", "rclone-webdav", "rclone-ftp", "rclone-sftp")

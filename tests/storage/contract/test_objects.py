@@ -42,7 +42,7 @@ LARGE = SMALL + 1_234_567
 
 
 def on(request: pytest.FixtureRequest) -> str:
-    """Which row of the tables in ``conftest.py`` this is."""
+    """Which row of the tables in ``table.py`` this is."""
     return str(request.node.callspec.params["driver"])
 
 

@@ -46,7 +46,7 @@ VENDORS = {
         "storage/drivers/s3/signing.py",
         "storage/wrappers/cdn/purging.py",
     },
-    "ftplib": {f"storage/drivers/ftp/{part}.py" for part in ("errors", "line", "session", "transfers")},
+    "ftplib": {f"storage/drivers/ftp/{part}.py" for part in ("errors", "connection", "session", "transfers")},
     "google": {"storage/drivers/gcs/tokens.py"},
     "google_crc32c": {"storage/drivers/gcs/digests.py"},
     "paramiko": {"storage/drivers/sftp/ssh.py"},

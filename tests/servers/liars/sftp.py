@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dashboard.storage.drivers.sftp.driver import SftpDriver
+from dashboard.storage.drivers.sftp.protocol import ReplyType, RequestType, SftpProtocol, Status, string
 from dashboard.storage.drivers.sftp.session import SftpSession
-from dashboard.storage.drivers.sftp.wire import Answer, Ask, Status, Wire, string
 from dashboard.storage.registry import check_options
 from dashboard.storage.types import Secret
 
@@ -27,7 +27,7 @@ def packet(kind: int, number: int, body: bytes = b"") -> bytes:
 
 def status(number: int, code: int, text: bytes = b"") -> bytes:
     """A status."""
-    return packet(Answer.STATUS, number, struct.pack(">I", code) + string(text) + string(b""))
+    return packet(ReplyType.STATUS, number, struct.pack(">I", code) + string(text) + string(b""))
 
 
 def attrs(mode: int = FILE, size: int | None = 1, modified: int = 1795248900) -> bytes:
@@ -40,13 +40,13 @@ def attrs(mode: int = FILE, size: int | None = 1, modified: int = 1795248900) ->
 def names(number: int, *found: tuple[bytes, bytes], count: int | None = None) -> bytes:
     """A part of a listing; ``count`` is what it says it holds."""
     body = b"".join(string(name) + string(b"") + told for name, told in found)
-    return packet(Answer.NAME, number, struct.pack(">I", len(found) if count is None else count) + body)
+    return packet(ReplyType.NAME, number, struct.pack(">I", len(found) if count is None else count) + body)
 
 
 class SftpLiar:
     """A :class:`Channel`. Honest of an empty folder and a file of ten bytes, except where the script says."""
 
-    def __init__(self, script: Mapping[Ask, Respond], *, greeting: bytes | None = None) -> None:
+    def __init__(self, script: Mapping[RequestType, Respond], *, greeting: bytes | None = None) -> None:
         self._script = script
         self._heard = b""
         self._said: deque[Iterator[bytes]] = deque()
@@ -76,23 +76,23 @@ class SftpLiar:
         return b""
 
     def _respond(self, kind: int, number: int, body: bytes) -> Packets:
-        if kind == Ask.INIT:
-            return self._greeting or struct.pack(">IBI", 5, Answer.VERSION, 3)
-        asked = Ask(kind)
+        if kind == RequestType.INIT:
+            return self._greeting or struct.pack(">IBI", 5, ReplyType.VERSION, 3)
+        asked = RequestType(kind)
         if asked in self._script:
             return self._script[asked](number, body)
         return self._honest(asked, number, body)
 
-    def _honest(self, asked: Ask, number: int, body: bytes) -> bytes:
+    def _honest(self, asked: RequestType, number: int, body: bytes) -> bytes:
         match asked:
-            case Ask.REALPATH:
+            case RequestType.REALPATH:
                 return names(number, (ROOT, attrs(FOLDER)))
-            case Ask.LSTAT | Ask.FSTAT:
+            case RequestType.LSTAT | RequestType.FSTAT:
                 told = attrs(FOLDER) if body == string(ROOT) else attrs(size=10)
-                return packet(Answer.ATTRS, number, told)
-            case Ask.OPEN | Ask.OPENDIR:
-                return packet(Answer.HANDLE, number, string(b"handle"))
-            case Ask.READDIR:
+                return packet(ReplyType.ATTRS, number, told)
+            case RequestType.OPEN | RequestType.OPENDIR:
+                return packet(ReplyType.HANDLE, number, string(b"handle"))
+            case RequestType.READDIR:
                 return status(number, Status.EOF)
             case _:
                 return status(number, Status.OK)
@@ -108,5 +108,5 @@ class LiedToDriver(SftpDriver):
         super().__init__(made._account, "", 4)
 
     def _connect(self) -> SftpSession:
-        wire = Wire(self._channel(), "liar")
-        return SftpSession(wire, "", alive=lambda: True, hang_up=lambda: None)
+        protocol = SftpProtocol(self._channel(), "liar")
+        return SftpSession(protocol, "", is_active=lambda: True, disconnect=lambda: None)

@@ -11,8 +11,7 @@ from typing import TypeVar
 from unittest import mock
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.sftp.wire import Answer as Kind
-from dashboard.storage.drivers.sftp.wire import Ask, Status, string
+from dashboard.storage.drivers.sftp.protocol import ReplyType, RequestType, Status, string
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.liars.dialects import CONTENT, HTTP_DATE, KEY
@@ -72,7 +71,7 @@ def _small() -> Iterator[None]:
         for name, value in {
             "common.walking.RUN": 500,
             "common.walking.MOST_RUNS": 4,
-            "ftp.line.TIMEOUT_SECONDS": 0.3,
+            "ftp.connection.TIMEOUT_SECONDS": 0.3,
         }.items():
             stack.enter_context(mock.patch(f"dashboard.storage.drivers.{name}", value))
         stack.enter_context(mock.patch("dashboard.storage.drivers.common.walking.pause"))
@@ -293,21 +292,21 @@ class FtpSubject:
 
 def _told(number: int, body: bytes) -> bytes:
     there = attrs(FOLDER_MODE) if body == string(ROOT) else attrs(size=len(CONTENT))
-    return packet(Kind.ATTRS, number, there)
+    return packet(ReplyType.ATTRS, number, there)
 
 
-def _then(*parts: Respond) -> Mapping[Ask, Respond]:
+def _then(*parts: Respond) -> Mapping[RequestType, Respond]:
     """One answer after the other to READDIR, and again for the next try."""
     turn = count()
 
     def opened(number: int, body: bytes) -> bytes:
         nonlocal turn
         turn = count()
-        return packet(Kind.HANDLE, number, string(b"handle"))
+        return packet(ReplyType.HANDLE, number, string(b"handle"))
 
     return {
-        Ask.OPENDIR: opened,
-        Ask.READDIR: lambda number, body: parts[next(turn) % len(parts)](number, body),
+        RequestType.OPENDIR: opened,
+        RequestType.READDIR: lambda number, body: parts[next(turn) % len(parts)](number, body),
     }
 
 
@@ -319,7 +318,7 @@ def _end(number: int, body: bytes) -> Packets:
     return status(number, Status.EOF)
 
 
-def _one(name: bytes, told: bytes) -> Mapping[Ask, Respond]:
+def _one(name: bytes, told: bytes) -> Mapping[RequestType, Respond]:
     return _then(lambda number, body: names(number, (name, told)), _end)
 
 
@@ -331,11 +330,13 @@ def _many(number: int, body: bytes) -> bytes:
     return names(number, *((b"%d-%d-%s" % (number, each, _LONG.encode()), attrs()) for each in range(200)))
 
 
-def _data(data: bytes) -> Mapping[Ask, Respond]:
-    return {Ask.READ: lambda number, body: packet(Kind.DATA, number, string(data)) if data else b""}
+def _data(data: bytes) -> Mapping[RequestType, Respond]:
+    return {
+        RequestType.READ: lambda number, body: packet(ReplyType.DATA, number, string(data)) if data else b""
+    }
 
 
-_SFTP: Mapping[str, Mapping[Ask, Respond]] = {
+_SFTP: Mapping[str, Mapping[RequestType, Respond]] = {
     "listing: the answer to another question": _then(_some, lambda number, body: names(number + 1)),
     "listing: an error with status 200": _then(_some, lambda number, body: status(number, Status.OK)),
     "listing: half a page": _then(lambda number, body: names(number, (b"x", attrs()), count=2)),
@@ -349,22 +350,22 @@ _SFTP: Mapping[str, Mapping[Ask, Respond]] = {
     "listing: folders in a circle": _one(_CIRCLE.encode(), attrs(FOLDER_MODE)),
     "listing: names without end": _then(_many),
     "listing: a name without end": _then(
-        lambda number, body: packet(Kind.NAME, number, struct.pack(">II", 1, 1 << 30))
+        lambda number, body: packet(ReplyType.NAME, number, struct.pack(">II", 1, 1 << 30))
     ),
     "sign-in: a greeting without end": {},
     "look: the answer to another question": {
-        Ask.LSTAT: lambda number, body: packet(Kind.HANDLE, number, string(b"handle"))
+        RequestType.LSTAT: lambda number, body: packet(ReplyType.HANDLE, number, string(b"handle"))
     },
     "listing: a byte now and then": _then(lambda number, body: _slowly(_bytes(_many(number, body)))),
     "look: a byte now and then": {
-        Ask.LSTAT: lambda number, body: _slowly(_bytes(struct.pack(">I", 100_000) + bytes(100_000)))
+        RequestType.LSTAT: lambda number, body: _slowly(_bytes(struct.pack(">I", 100_000) + bytes(100_000)))
     },
     "reading: more than was announced": _data(CONTENT + b"!"),
     "reading: less than was announced": _data(CONTENT[:-1]),
     "reading: no word that it is complete": _data(b""),
-    "write: no word that it arrived": {Ask.CLOSE: lambda number, body: b""},
+    "write: no word that it arrived": {RequestType.CLOSE: lambda number, body: b""},
     "write: less is kept than was sent": {
-        Ask.FSTAT: lambda number, body: packet(Kind.ATTRS, number, attrs())
+        RequestType.FSTAT: lambda number, body: packet(ReplyType.ATTRS, number, attrs())
     },
 }
 
@@ -383,12 +384,12 @@ class SftpSubject:
         lie = _LIKE.get(lie, lie)
         if lie not in _SFTP:
             return None
-        greeting = struct.pack(">IB", 1 << 30, Kind.VERSION) if "greeting" in lie else None
+        greeting = struct.pack(">IB", 1 << 30, ReplyType.VERSION) if "greeting" in lie else None
         return self._serving(_SFTP[lie], greeting)
 
     @contextmanager
-    def _serving(self, script: Mapping[Ask, Respond], greeting: bytes | None) -> Iterator[Driver]:
-        honest: Mapping[Ask, Respond] = {Ask.LSTAT: _told, Ask.FSTAT: _told}
+    def _serving(self, script: Mapping[RequestType, Respond], greeting: bytes | None) -> Iterator[Driver]:
+        honest: Mapping[RequestType, Respond] = {RequestType.LSTAT: _told, RequestType.FSTAT: _told}
         with _small():
             yield LiedToDriver(lambda: SftpLiar({**honest, **script}, greeting=greeting))
 

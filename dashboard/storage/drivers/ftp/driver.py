@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from dashboard.storage.drivers.ftp.line import Account, open_line
+from dashboard.storage.drivers.ftp.connection import Account, open_connection
 from dashboard.storage.drivers.ftp.session import FtpSession
-from dashboard.storage.drivers.served.connections import Pool
 from dashboard.storage.drivers.served.driver import ServedDriver
 from dashboard.storage.drivers.served.operations import Session
+from dashboard.storage.drivers.served.session_pool import SessionPool
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Secret
 
@@ -25,12 +25,12 @@ class FtpDriver(ServedDriver):
     """Objects as files below one folder of an FTP server. Thread-safe."""
 
     name = "ftp"
-    refusal = "FTP cannot create a file only where there is none."
+    create_only_unsupported = "FTP cannot create a file only where there is none."
 
     def __init__(self, account: Account, root: str, connections: int) -> None:
         self._account = account
         self._root = root
-        pool: Pool[Session] = Pool(self._connect, connections)
+        pool: SessionPool[Session] = SessionPool(self._connect, connections)
         super().__init__(pool, root or "home folder")
 
     @classmethod
@@ -49,11 +49,11 @@ class FtpDriver(ServedDriver):
         return cls(account, options["root"], int(options["connections"]))
 
     def _connect(self) -> FtpSession:
-        line = open_line(self._account)
+        connection = open_connection(self._account)
         try:
-            return FtpSession(line, self._root)
+            return FtpSession(connection, self._root)
         except BaseException:
-            line.hang_up()
+            connection.disconnect()
             raise
 
     def check_key(self, key: str) -> None:

@@ -14,7 +14,7 @@ from dashboard.storage.drivers.common.could_not import (
     UNSUPPORTED,
     could_not,
 )
-from dashboard.storage.drivers.served.operations import says
+from dashboard.storage.drivers.served.operations import mentions_any
 from dashboard.storage.errors import InvalidKey, Row, StorageError
 from dashboard.storage.paths import key_bytes
 
@@ -31,7 +31,7 @@ _FULL_DISK = (
 )
 _TOO_MANY = ("too many", "maximum", "limit", "no more connections")
 
-_ROWS: dict[int, Row] = {
+_BY_CODE: dict[int, Row] = {
     425: Row(
         Kind.UNREACHABLE,
         "the server could not open the connection for the data",
@@ -55,51 +55,51 @@ _ROWS: dict[int, Row] = {
     **dict.fromkeys((550, 551, 553), NOT_ALLOWED),
 }
 # ProFTPD's words for a full disk.
-_FAILING = Row(
+_DISK_FAILING = Row(
     Kind.FULL,
     "the server's disk takes nothing more: it is full, or failing",
     "Free some space on the server; if there is enough, look into its log.",
 )
-_CROWDED = Row(
+_TOO_MANY_CONNECTIONS = Row(
     Kind.THROTTLED, "the server takes no more connections", "Allow fewer connections under Advanced."
 )
 _BAD_NAME = ("prohibited file name", "file name not allowed", "invalid file name", "illegal file name")
 """Pure-FTPd, the words of RFC 959 itself, and others. Most servers call anything 553."""
 
 
-def code_of(error: ftplib.Error) -> int:
+def reply_code(error: ftplib.Error) -> int:
     """The three digits of a reply."""
     head = str(error)[:3]
     return int(head) if head.isdigit() else 0
 
 
-def denied(error: ftplib.Error, path: bytes) -> bool:
+def is_denied(error: ftplib.Error, path: bytes) -> bool:
     """Whether a 550 says more than that something is missing."""
-    return says(str(error), _DENIED, path)
+    return mentions_any(str(error), _DENIED, path)
 
 
-def translate(error: ftplib.Error, operation: str, subject: str) -> StorageError:
+def translate_error(error: ftplib.Error, operation: str, subject: str) -> StorageError:
     """The storage error for a refused command. The server's own text is looked at and never shown."""
-    code, text, names = code_of(error), str(error), key_bytes(subject)
-    if code == 553 and says(text, _BAD_NAME, names):
+    code, text, names = reply_code(error), str(error), key_bytes(subject)
+    if code == 553 and mentions_any(text, _BAD_NAME, names):
         return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
-    why = _ROWS.get(code, UNEXPLAINED)
-    if says(text, ("quota",), names):
+    why = _BY_CODE.get(code, UNEXPLAINED)
+    if mentions_any(text, ("quota",), names):
         why = QUOTA
-    elif says(text, _FULL_DISK, names):
+    elif mentions_any(text, _FULL_DISK, names):
         why = DISK_FULL
-    elif says(text, ("file too large",), names):
+    elif mentions_any(text, ("file too large",), names):
         why = TOO_LARGE
-    elif operation == "write" and says(text, ("input/output error",), names):
-        why = _FAILING
-    elif code == 421 or (code == 530 and says(text, _TOO_MANY, names)):
-        why = _CROWDED
+    elif operation == "write" and mentions_any(text, ("input/output error",), names):
+        why = _DISK_FAILING
+    elif code == 421 or (code == 530 and mentions_any(text, _TOO_MANY, names)):
+        why = _TOO_MANY_CONNECTIONS
     return could_not(operation, subject, why)
 
 
-def not_signed_in(error: ftplib.Error, user: str, host: str) -> StorageError:
+def login_error(error: ftplib.Error, user: str, host: str) -> StorageError:
     """Why the server did not let us in."""
-    code, text = code_of(error), str(error).lower()
+    code, text = reply_code(error), str(error).lower()
     if code == 421 or any(word in text for word in _TOO_MANY):
         kind, reason = Kind.THROTTLED, f"“{host}” takes no more connections for now."
         remedy = "Allow fewer connections under Advanced, or wait."

@@ -10,7 +10,7 @@ import re
 from calendar import timegm
 from time import gmtime, strftime
 
-from dashboard.storage.drivers.served.operations import Found
+from dashboard.storage.drivers.served.operations import FileStat
 
 _UNIX = re.compile(
     rb"(?P<kind>[-dlbcpsD])[-rwxsStTlL]{9}[.+@]?\s+\d+\s+(?:\S+\s+){1,2}?(?P<size>\d{1,18})\s+"
@@ -27,7 +27,7 @@ _SIZE = re.compile(r"[0-9]{1,18}")
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d+)?\Z")
 
 
-def time_of(text: str) -> float | None:
+def parse_time(text: str) -> float | None:
     """Seconds since the epoch from ``YYYYMMDDHHMMSS[.sss]``, UTC."""
     match = _TIME.match(text.strip())
     if match is None:
@@ -39,12 +39,12 @@ def time_of(text: str) -> float | None:
     return timegm((year, month, day, hour, minute, second)) + float(fraction or 0)
 
 
-def time_text(modified: float) -> str:
+def format_time(modified: float) -> str:
     """The reverse, in whole seconds."""
     return strftime("%Y%m%d%H%M%S", gmtime(modified))
 
 
-def facts(line: bytes) -> tuple[bytes, Found] | None:
+def parse_facts(line: bytes) -> tuple[bytes, FileStat] | None:
     """A name and what is said of it, from one line of MLSD or MLST. None where it does not say what it is, or
     of a file how large."""
     told, space, name = line.partition(b" ")
@@ -53,32 +53,32 @@ def facts(line: bytes) -> tuple[bytes, Found] | None:
     pairs = (fact.partition("=") for fact in told.decode("latin-1").split(";") if fact)
     known = {key.lower(): value for key, _, value in pairs}
     kind = known.get("type", "").lower()
-    size = size_of(known.get("size", ""))
+    size = parse_size(known.get("size", ""))
     if not kind or (kind == "file" and size is None):
         return None
-    return name, Found(
+    return name, FileStat(
         "file" if kind == "file" else "folder" if kind in ("dir", "cdir", "pdir") else "other",
         size or 0,
-        time_of(known.get("modify", "")),
+        parse_time(known.get("modify", "")),
         known.get("unique", ""),
     )
 
 
-def size_of(text: str) -> int | None:
+def parse_size(text: str) -> int | None:
     """A number of bytes, or None for what is none."""
     return int(text) if _SIZE.fullmatch(text) else None
 
 
-def listed(line: bytes) -> tuple[bytes, Found] | None:
+def parse_list_line(line: bytes) -> tuple[bytes, FileStat] | None:
     """The same from one line of LIST, as Unix and Windows servers write it."""
     if match := _UNIX.fullmatch(line):
         kind = match["kind"]
         what = (
-            Found("file", int(match["size"]))
+            FileStat("file", int(match["size"]))
             if kind == b"-"
-            else Found("folder" if kind == b"d" else "other")
+            else FileStat("folder" if kind == b"d" else "other")
         )
         return match["name"], what
     if match := _DOS.fullmatch(line):
-        return match["name"], Found("folder") if match["folder"] else Found("file", int(match["size"]))
+        return match["name"], FileStat("folder") if match["folder"] else FileStat("file", int(match["size"]))
     return None

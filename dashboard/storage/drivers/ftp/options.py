@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dashboard.errors import InvalidInput
 from dashboard.storage.checks.options import TLS_OPTIONS, certificates
 from dashboard.storage.drivers.served.options import (
-    MOST_CONNECTIONS,
-    checked_host,
-    checked_number,
-    checked_root,
-    checked_user,
+    MAX_CONNECTIONS,
     connections_option,
     host_option,
+    parse_host,
+    parse_number,
+    parse_root,
+    parse_user,
     port_option,
     root_option,
 )
@@ -56,13 +56,13 @@ def check_ftp(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequen
     usual = "990" if values["tls"] == "implicit" else "21"
     return {
         **values,
-        "host": checked_host(values["host"]),
-        "port": checked_number("port", "The port", values["port"] or usual, 65535),
-        "user": checked_user(values["user"]),
-        "root": checked_root(values["root"]),
+        "host": parse_host(values["host"]),
+        "port": parse_number("port", "The port", values["port"] or usual, 65535),
+        "user": parse_user(values["user"]),
+        "root": parse_root(values["root"]),
         "encoding": _encoding(values["encoding"]),
-        "connections": checked_number(
-            "connections", "The number of connections", values["connections"], MOST_CONNECTIONS
+        "connections": parse_number(
+            "connections", "The number of connections", values["connections"], MAX_CONNECTIONS
         ),
         "ca_certificate": certificates(values["ca_certificate"]),
     }

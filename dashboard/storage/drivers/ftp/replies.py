@@ -8,12 +8,12 @@ from socket import socket
 
 from dashboard.storage.net.timeouts import Patience
 
-_RECEIVE = 8192
-_PIECE = 64 * 1024
-_LONGEST_LINE = 64 * 1024
+_RECEIVE_BYTES = 8192
+_TRANSFER_BYTES = 64 * 1024
+_MAX_LINE_BYTES = 64 * 1024
 
 
-class Replies:
+class ReplyReader:
     """The lines that come over a connection. In place of ``socket.makefile``, which reads ahead without
     telling that something waits: a reply that nobody asked for would be taken for the next one."""
 
@@ -24,19 +24,19 @@ class Replies:
         self._patience = Patience()
 
     @property
-    def waiting(self) -> bool:
+    def has_pending_data(self) -> bool:
         """Whether more has come than was read."""
         pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
         return bool(self._buffer) or pending > 0
 
-    def begin(self) -> None:
+    def start_reply(self) -> None:
         """A new reply is waited for from now on."""
         self._patience.renew()
 
     def readline(self, longest: int) -> str:
         """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
         while b"\n" not in self._buffer and len(self._buffer) < longest:
-            more = self._patience.receive(self._sock.recv, _RECEIVE)
+            more = self._patience.receive(self._sock.recv, _RECEIVE_BYTES)
             if not more:
                 break
             self._buffer += more
@@ -51,11 +51,11 @@ def lines_of(data: socket) -> Iterator[bytes]:
     is longer than any name. Raises ``OSError``."""
     patience = Patience()
     rest = b""
-    while more := patience.receive(data.recv, _PIECE):
+    while more := patience.receive(data.recv, _TRANSFER_BYTES):
         *lines, rest = (rest + more).split(b"\n")
         for line in lines:
-            yield line + b"\n" if len(line) < _LONGEST_LINE else line
-        if len(rest) > _LONGEST_LINE:
+            yield line + b"\n" if len(line) < _MAX_LINE_BYTES else line
+        if len(rest) > _MAX_LINE_BYTES:
             break
     if rest:
         yield rest

@@ -8,12 +8,25 @@ from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.walking import bounded
-from dashboard.storage.drivers.ftp.errors import code_of, denied, translate
-from dashboard.storage.drivers.ftp.facts import facts, listed, size_of, time_of, time_text
-from dashboard.storage.drivers.ftp.line import Line, readable
+from dashboard.storage.drivers.ftp.connection import FtpConnection, readable
+from dashboard.storage.drivers.ftp.errors import is_denied, reply_code, translate_error
+from dashboard.storage.drivers.ftp.facts import (
+    format_time,
+    parse_facts,
+    parse_list_line,
+    parse_size,
+    parse_time,
+)
 from dashboard.storage.drivers.ftp.replies import lines_of
-from dashboard.storage.drivers.ftp.transfers import FtpSink, FtpSource, finish
-from dashboard.storage.drivers.served.operations import Absent, Found, Listing, Taken, join, step_aside
+from dashboard.storage.drivers.ftp.transfers import FtpFileReader, FtpFileWriter, finish_transfer
+from dashboard.storage.drivers.served.operations import (
+    AlreadyExists,
+    FileStat,
+    Listing,
+    Missing,
+    join,
+    rename_with_backup,
+)
 from dashboard.storage.errors import InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_text
 
@@ -25,49 +38,49 @@ _NOT_FOUND = (450, 550, 551, 553)
 class FtpSession:
     """A :class:`Session`. Paths are key bytes; the server's encoding is only known here."""
 
-    def __init__(self, line: Line, root: str) -> None:
-        self._line = line
-        self._encoding = line.account.encoding
+    def __init__(self, connection: FtpConnection, root: str) -> None:
+        self._connection = connection
+        self._encoding = connection.account.encoding
         self.broken = False
         self._list = "LIST -a"
-        with self.replies("look at", b""):
-            self.features = self._ask_features()
-            self._line.voidcmd("TYPE I")
-            home = self._key(ftplib.parse257(self._line.sendcmd("PWD")).encode("latin-1"))
+        with self.translate_errors("look at", b""):
+            self.features = self._fetch_features()
+            self._connection.voidcmd("TYPE I")
+            home = self._key(ftplib.parse257(self._connection.sendcmd("PWD")).encode("latin-1"))
         self._facts = "MLST" in self.features
         start = b"" if root.startswith("/") else home or b"/"
         self.root = join(start, root.encode()) if start and root else start or root.encode()
 
-    def _ask_features(self) -> frozenset[str]:
+    def _fetch_features(self) -> frozenset[str]:
         """https://www.rfc-editor.org/rfc/rfc2389; servers without it have none."""
         try:
-            reply = self._line.sendcmd("FEAT")
+            reply = self._connection.sendcmd("FEAT")
         except ftplib.error_perm:
             return frozenset()
         found = frozenset(line.strip().partition(" ")[0].upper() for line in reply.splitlines()[1:])
         for feature, command in (("UTF8", "OPTS UTF8 ON"), ("MLST", "OPTS MLST type;size;modify;unique;")):
             if feature in found and (feature != "UTF8" or self._encoding == "utf-8"):
                 with suppress(ftplib.error_perm):
-                    self._line.sendcmd(command)
+                    self._connection.sendcmd(command)
         return found
 
     # ---- names
 
-    def _wire(self, path: bytes) -> str:
+    def _encode_path(self, path: bytes) -> str:
         """As it goes over the line. Raises ``InvalidKey`` for what would be another command or name."""
         told = path
         if self._encoding != "utf-8":
             try:
                 told = path.decode("utf-8", "surrogateescape").encode(self._encoding, "surrogateescape")
             except UnicodeEncodeError:
-                raise self._unspeakable(path) from None
+                raise self._unencodable_error(path) from None
         if {0x0A, 0x0D, 0xFF} & set(told):
-            raise self._unspeakable(path)
+            raise self._unencodable_error(path)
         # Servers trim spaces; no key ends in one, so this is a folder.
         return told.decode("latin-1") + ("/" if told.endswith((b" ", b"\t")) else "")
 
-    def _unspeakable(self, path: bytes) -> InvalidKey:
-        key = self.shown(path)
+    def _unencodable_error(self, path: bytes) -> InvalidKey:
+        key = self.display_name(path)
         return InvalidKey(key, f"“{key}” cannot be said over FTP in the server's encoding, {self._encoding}.")
 
     def _key(self, raw: bytes) -> bytes:
@@ -75,31 +88,35 @@ class FtpSession:
             return raw
         return raw.decode(self._encoding, "surrogateescape").encode("utf-8", "surrogateescape")
 
-    def shown(self, path: bytes) -> str:
+    def display_name(self, path: bytes) -> str:
         """A path as people know it: the key."""
-        return key_text(path.removeprefix(self.root.rstrip(b"/") + b"/")) if path else self._line.account.host
+        return (
+            key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
+            if path
+            else self._connection.account.host
+        )
 
     # ---- errors
 
     @contextmanager
-    def replies(self, operation: str, path: bytes) -> Iterator[None]:
+    def translate_errors(self, operation: str, path: bytes) -> Iterator[None]:
         """From refusals and lost lines to our words."""
         if self.broken:
             # What comes next on this line would be taken for the answer to another question.
-            raise self.lost(EOFError())
+            raise self.connection_lost(EOFError())
         try:
             yield
         except (ftplib.error_temp, ftplib.error_perm) as error:
-            if code_of(error) == 421:
+            if reply_code(error) == 421:
                 self.broken = True
-            raise translate(error, operation, self.shown(path)) from error
+            raise translate_error(error, operation, self.display_name(path)) from error
         except (OSError, EOFError, ftplib.Error) as error:
-            raise self.lost(error) from error
+            raise self.connection_lost(error) from error
 
-    def lost(self, error: BaseException) -> StorageError:
+    def connection_lost(self, error: BaseException) -> StorageError:
         """The line is gone, or nobody knows what comes next on it."""
         self.broken = True
-        host = self._line.account.host
+        host = self._connection.account.host
         if isinstance(error, TimeoutError):
             return StorageError(
                 Kind.TIMEOUT,
@@ -118,15 +135,15 @@ class FtpSession:
 
     # ---- the connection
 
-    def ready(self, idle: float) -> bool:
+    def is_alive(self, idle: float) -> bool:
         """Whether the line stands; asked of the server only after some idle time."""
-        if self.broken or readable([self._line.sock], 0):
+        if self.broken or readable([self._connection.sock], 0):
             # What comes unasked is a farewell.
             return False
         if idle < _PROBED_IDLE:
             return True
         try:
-            self._line.voidcmd("NOOP")
+            self._connection.voidcmd("NOOP")
         except (OSError, EOFError, ftplib.Error):
             return False
         return True
@@ -134,7 +151,7 @@ class FtpSession:
     def close(self) -> None:
         """Hang up."""
         self.broken = True
-        self._line.hang_up()
+        self._connection.disconnect()
 
     def creates_only(self) -> bool:
         """FTP has no such call."""
@@ -142,109 +159,109 @@ class FtpSession:
 
     # ---- looking
 
-    def look(self, path: bytes) -> Found | None:
+    def stat(self, path: bytes) -> FileStat | None:
         """MLST, else SIZE and MDTM, else the folder's listing."""
-        with self.replies("look at", path):
+        with self.translate_errors("look at", path):
             try:
                 if not self._facts:
-                    return self._look_without_facts(path)
-                for line in self._line.sendcmd(f"MLST {self._wire(path)}").split("\n")[1:-1]:
-                    if said := facts(line.removeprefix(" ").encode("latin-1")):
+                    return self._stat_without_facts(path)
+                for line in self._connection.sendcmd(f"MLST {self._encode_path(path)}").split("\n")[1:-1]:
+                    if said := parse_facts(line.removeprefix(" ").encode("latin-1")):
                         return said[1]
-                raise self._unreadable("look at")
+                raise self._unreadable_listing_error("look at")
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error, path):
+                if reply_code(error) in _NOT_FOUND and not is_denied(error, path):
                     return None
                 raise
 
-    def _look_without_facts(self, path: bytes) -> Found | None:
-        wire = self._wire(path)
+    def _stat_without_facts(self, path: bytes) -> FileStat | None:
+        wire = self._encode_path(path)
         try:
-            size = size_of(self._line.sendcmd(f"SIZE {wire}")[3:].strip())
+            size = parse_size(self._connection.sendcmd(f"SIZE {wire}")[3:].strip())
         except ftplib.error_perm as error:
             try:
-                self._line.voidcmd(f"CWD {wire}")
+                self._connection.voidcmd(f"CWD {wire}")
             except ftplib.error_perm:
-                return self._look_in_folder(path) if code_of(error) in _UNKNOWN_COMMAND else None
-            return Found("folder")
+                return self._stat_from_listing(path) if reply_code(error) in _UNKNOWN_COMMAND else None
+            return FileStat("folder")
         if size is None:
-            raise self._unreadable("look at")
+            raise self._unreadable_listing_error("look at")
         modified = None
         with suppress(ftplib.error_perm):
-            modified = time_of(self._line.sendcmd(f"MDTM {wire}")[3:])
-        return Found("file", size, modified)
+            modified = parse_time(self._connection.sendcmd(f"MDTM {wire}")[3:])
+        return FileStat("file", size, modified)
 
-    def _look_in_folder(self, path: bytes) -> Found | None:
+    def _stat_from_listing(self, path: bytes) -> FileStat | None:
         folder, _, name = path.rpartition(b"/")
         found = None
-        with suppress(Absent):
-            for each, what in self.scan(folder or b"/"):
+        with suppress(Missing):
+            for each, what in self.list_folder(folder or b"/"):
                 found = what if each == name else found
         return found
 
-    def real(self, path: bytes) -> bytes:
+    def realpath(self, path: bytes) -> bytes:
         """FTP does not tell of links; what they lead to is the server's own business. But the folder has to
         be there: some servers begin to take a file that has no folder, and say so only at its end."""
-        found = self.look(path)
+        found = self.stat(path)
         if found is None or found.kind != "folder":
-            raise Absent
+            raise Missing
         return path
 
-    def scan(self, path: bytes) -> Listing:
+    def list_folder(self, path: bytes) -> Listing:
         """MLSD, else LIST from inside the folder, so that no name is taken for a pattern or a switch."""
-        with self.replies("list", path):
+        with self.translate_errors("list", path):
             try:
                 if self._facts:
-                    yield from self._lines(f"MLSD {self._wire(path)}", facts)
+                    yield from self._read_listing(f"MLSD {self._encode_path(path)}", parse_facts)
                     return
-                self._line.voidcmd(f"CWD {self._wire(path)}")
-                yield from self._listed()
+                self._connection.voidcmd(f"CWD {self._encode_path(path)}")
+                yield from self._list_current_folder()
             except ftplib.error_perm as error:
-                if code_of(error) in (*_NOT_FOUND, 501) and not denied(error, path):
-                    found = self.look(path)
+                if reply_code(error) in (*_NOT_FOUND, 501) and not is_denied(error, path):
+                    found = self.stat(path)
                     if found is None or found.kind != "folder":
-                        raise Absent from error
+                        raise Missing from error
                 raise
 
-    def _listed(self) -> Iterator[tuple[bytes, Found]]:
+    def _list_current_folder(self) -> Iterator[tuple[bytes, FileStat]]:
         """The folder we are in. Servers that do not know the switch take it for a name, and some of them
         say that there is nothing of that name by listing nothing."""
         none = True
         try:
-            for each in self._lines(self._list, listed):
+            for each in self._read_listing(self._list, parse_list_line):
                 none = False
                 yield each
         except ftplib.error_perm:
             if not none or self._list == "LIST":
                 raise
         if none and self._list != "LIST":
-            for each in self._lines("LIST", listed):
+            for each in self._read_listing("LIST", parse_list_line):
                 self._list = "LIST"
                 yield each
 
-    def _lines(
-        self, command: str, read: Callable[[bytes], tuple[bytes, Found] | None]
-    ) -> Iterator[tuple[bytes, Found]]:
-        conn = self._line.transfercmd(command)
+    def _read_listing(
+        self, command: str, read: Callable[[bytes], tuple[bytes, FileStat] | None]
+    ) -> Iterator[tuple[bytes, FileStat]]:
+        conn = self._connection.transfercmd(command)
         try:
             for line in bounded(lines_of(conn)):
                 if not line.endswith(b"\n"):
-                    raise self.lost(EOFError())
+                    raise self.connection_lost(EOFError())
                 said = read(line.rstrip(b"\r\n"))
                 if said is not None:
                     yield self._key(said[0]), said[1]
                 elif not line.isspace() and not line.startswith(b"total "):
-                    raise self._unreadable("list")
+                    raise self._unreadable_listing_error("list")
         except BaseException:
             # What else comes on both connections is not waited for.
             self.broken = True
             conn.close()
             raise
-        finish(conn, self._line.sock)
-        self._line.complete()
+        finish_transfer(conn, self._connection.sock)
+        self._connection.read_final_reply()
 
-    def _unreadable(self, operation: str) -> StorageError:
-        host = self._line.account.host
+    def _unreadable_listing_error(self, operation: str) -> StorageError:
+        host = self._connection.account.host
         return StorageError(
             Kind.UNSUPPORTED,
             f"“{host}” tells of its files in a way that Stowage cannot read, so some would be missing.",
@@ -255,61 +272,61 @@ class FtpSession:
 
     # ---- files
 
-    def source(self, path: bytes, start: int) -> FtpSource:
+    def open_reader(self, path: bytes, start: int) -> FtpFileReader:
         """RETR, after REST where it begins later."""
-        with self.replies("read", path):
+        with self.translate_errors("read", path):
             try:
-                conn = self._line.transfercmd(f"RETR {self._wire(path)}", start or None)
-                return FtpSource(self, self._line, conn, path)
+                conn = self._connection.transfercmd(f"RETR {self._encode_path(path)}", start or None)
+                return FtpFileReader(self, self._connection, conn, path)
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error, path) and self.look(path) is None:
-                    raise Absent from error
+                if reply_code(error) in _NOT_FOUND and not is_denied(error, path) and self.stat(path) is None:
+                    raise Missing from error
                 raise
 
-    def create(self, path: bytes, target: bytes) -> FtpSink:
+    def open_writer(self, path: bytes, target: bytes) -> FtpFileWriter:
         """STOR."""
-        command = f"STOR {self._wire(path)}"
-        with self.replies("write", target):
+        command = f"STOR {self._encode_path(path)}"
+        with self.translate_errors("write", target):
             try:
-                conn = self._line.transfercmd(command)
+                conn = self._connection.transfercmd(command)
             except ftplib.error_perm as error:
-                if code_of(error) not in _NOT_FOUND or denied(error, path):
+                if reply_code(error) not in _NOT_FOUND or is_denied(error, path):
                     raise
                 if self._no_folder(path):
-                    raise Absent from error
+                    raise Missing from error
                 # Someone else may have made it in this moment.
-                conn = self._line.transfercmd(command)
-        return FtpSink(self, self._line, conn, path, target)
+                conn = self._connection.transfercmd(command)
+        return FtpFileWriter(self, self._connection, conn, path, target)
 
     def _no_folder(self, path: bytes) -> bool:
-        return self.look(path.rpartition(b"/")[0] or b"/") is None
+        return self.stat(path.rpartition(b"/")[0] or b"/") is None
 
-    def touch(self, path: bytes, modified: float) -> None:
+    def set_modified(self, path: bytes, modified: float) -> None:
         """MFMT, where the server offers it; else MDTM with a time, which vsftpd takes. Others look for a file
         of that odd name and find none."""
         command = "MFMT" if "MFMT" in self.features else "MDTM"
         if command in self.features:
-            with self.replies("write", path), suppress(ftplib.error_perm):
-                self._line.sendcmd(f"{command} {time_text(modified)} {self._wire(path)}")
+            with self.translate_errors("write", path), suppress(ftplib.error_perm):
+                self._connection.sendcmd(f"{command} {format_time(modified)} {self._encode_path(path)}")
 
     def rename(self, path: bytes, to: bytes) -> None:
         """RNFR, RNTO. Most servers replace an existing file; for the others it steps aside first and is
         missing for that moment."""
-        with self.replies("write", to):
+        with self.translate_errors("write", to):
             try:
-                self._plain_rename(path, to)
+                self._rename_or_fail(path, to)
             except (ftplib.error_perm, ftplib.error_temp) as error:
-                if self.look(path) is None:
-                    raise Absent from error
-                found = self.look(to)
+                if self.stat(path) is None:
+                    raise Missing from error
+                found = self.stat(to)
                 if found is None or found.kind != "file":
                     raise
-                aside = step_aside(self._plain_rename, path, to)
+                aside = rename_with_backup(self._rename_or_fail, path, to)
                 with suppress(ftplib.error_perm, ftplib.error_temp):
-                    self._line.delete(self._wire(aside))
+                    self._connection.delete(self._encode_path(aside))
 
-    def _plain_rename(self, path: bytes, to: bytes) -> None:
-        self._line.rename(self._wire(path), self._wire(to))
+    def _rename_or_fail(self, path: bytes, to: bytes) -> None:
+        self._connection.rename(self._encode_path(path), self._encode_path(to))
 
     def link(self, path: bytes, to: bytes) -> None:
         """FTP has no such call."""
@@ -317,31 +334,31 @@ class FtpSession:
 
     def remove(self, path: bytes) -> None:
         """DELE."""
-        with self.replies("delete", path):
+        with self.translate_errors("delete", path):
             try:
-                self._line.delete(self._wire(path))
+                self._connection.delete(self._encode_path(path))
             except ftplib.error_perm as error:
-                if code_of(error) in _NOT_FOUND and not denied(error, path) and self.look(path) is None:
-                    raise Absent from error
+                if reply_code(error) in _NOT_FOUND and not is_denied(error, path) and self.stat(path) is None:
+                    raise Missing from error
                 raise
 
     def make_folder(self, path: bytes) -> None:
         """MKD."""
-        with self.replies("write", path):
+        with self.translate_errors("write", path):
             try:
-                self._line.voidcmd(f"MKD {self._wire(path)}")
+                self._connection.voidcmd(f"MKD {self._encode_path(path)}")
             except ftplib.error_perm as error:
-                if self.look(path) is not None:
-                    raise Taken from error
+                if self.stat(path) is not None:
+                    raise AlreadyExists from error
                 if self._no_folder(path):
-                    raise Absent from error
+                    raise Missing from error
                 raise
 
     def remove_folder(self, path: bytes) -> bool:
         """RMD, which takes empty folders only."""
-        with self.replies("delete", path):
+        with self.translate_errors("delete", path):
             try:
-                self._line.voidcmd(f"RMD {self._wire(path)}")
+                self._connection.voidcmd(f"RMD {self._encode_path(path)}")
             except (ftplib.error_perm, ftplib.error_temp):
                 return False
             return True

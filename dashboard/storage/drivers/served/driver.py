@@ -14,8 +14,15 @@ from contextlib import suppress
 from dashboard.storage.drivers.common.could_not import no_folder
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import Spared
-from dashboard.storage.drivers.served.connections import Lease, Pool
-from dashboard.storage.drivers.served.operations import Absent, Found, Session, Source, Taken, split_key
+from dashboard.storage.drivers.served.operations import (
+    AlreadyExists,
+    FileReader,
+    FileStat,
+    Missing,
+    Session,
+    split_key,
+)
+from dashboard.storage.drivers.served.session_pool import Lease, SessionPool
 from dashboard.storage.drivers.served.tree import Tree
 from dashboard.storage.drivers.served.writing import ServedWriting
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError
@@ -24,7 +31,7 @@ from dashboard.storage.paths import guessed_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 
-def _describe(key: str, found: Found) -> ObjectInfo:
+def _describe(key: str, found: FileStat) -> ObjectInfo:
     return ObjectInfo(
         key=key,
         size=found.size,
@@ -34,7 +41,7 @@ def _describe(key: str, found: Found) -> ObjectInfo:
     )
 
 
-class _Nothing:
+class _EmptyReader:
     """A part of no bytes."""
 
     longer = False
@@ -54,9 +61,9 @@ class ServedReading(CheckedReading):
         self,
         key: str,
         path: bytes,
-        found: Found,
+        found: FileStat,
         lease: Lease[Session],
-        source: Source,
+        source: FileReader,
         *,
         size: int,
         to_end: bool,
@@ -69,7 +76,7 @@ class ServedReading(CheckedReading):
 
     def _look_again(self) -> None:
         self._source.close()
-        key, after = self.info.key, self._lease.session.look(self._path)
+        key, after = self.info.key, self._lease.session.stat(self._path)
         if after is None or after.kind != "file" or after.version != self.info.version:
             raise Changed(key)
         if self._to_end and self._source.longer:
@@ -89,12 +96,12 @@ class ServedDriver:
 
     name = ""
     ordered = True
-    refusal = ""
+    create_only_unsupported = ""
     """Why this server cannot create a file only where there is none."""
 
-    def __init__(self, pool: Pool[Session], shown: str) -> None:
+    def __init__(self, pool: SessionPool[Session], display_name: str) -> None:
         self._pool = pool
-        self._tree = Tree(pool, shown)
+        self._tree = Tree(pool, display_name)
 
     def check_key(self, key: str) -> None:
         """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes or like our
@@ -123,19 +130,21 @@ class ServedDriver:
         """A part, or from ``start`` to the end; where that is nothing, nothing is asked for."""
         self.check_key(key)
 
-        def opened(session: Session) -> tuple[bytes, Found, Source, int]:
+        def opened(session: Session) -> tuple[bytes, FileStat, FileReader, int]:
             path, found = self._tree.find(session, key, "read")
             if if_version is not None and if_version != found.version:
                 raise Changed(key)
             left = max(0, found.size - start)
             size = left if length is None else min(length, left)
             try:
-                source: Source = session.source(path, start) if size or length is None else _Nothing()
-            except Absent as error:
+                source: FileReader = (
+                    session.open_reader(path, start) if size or length is None else _EmptyReader()
+                )
+            except Missing as error:
                 raise NotFound(key) from error
             return path, found, source, size
 
-        lease, (path, found, source, size) = self._pool.hold(opened)
+        lease, (path, found, source, size) = self._pool.borrow(opened)
         to_end = start + size >= found.size
         return ServedReading(key, path, found, lease, source, size=size, to_end=to_end)
 
@@ -152,7 +161,9 @@ class ServedDriver:
         after another number of bytes raises ``Damaged``. A file where a folder is needed, or the reverse,
         raises kind ``conflict``."""
         self.check_key(key)
-        return ServedWriting(self._tree, key, size=size, create_only=create_only, refusal=self.refusal)
+        return ServedWriting(
+            self._tree, key, size=size, create_only=create_only, refusal=self.create_only_unsupported
+        )
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
@@ -202,7 +213,7 @@ class ServedDriver:
         if folder:
             self.check_key(folder)
         path = split_key(folder) if folder else []
-        return map(key_text, self._pool.run(lambda session: self._tree.inner_folders(session, path)))
+        return map(key_text, self._pool.run(lambda session: self._tree.list_subfolders(session, path)))
 
     def remove_folder(self, folder: str) -> None:
         """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
@@ -222,9 +233,11 @@ class ServedDriver:
         try:
             self._tree.require_root(session, "stat")
         except ContainerMissing as error:
-            found = session.look(session.root)
+            found = session.stat(session.root)
             if found is not None and found.kind == "file":
-                raise no_folder(self._tree.shown, "is a file on the server or lies below one") from error
+                raise no_folder(
+                    self._tree.display_name, "is a file on the server or lies below one"
+                ) from error
             return False
         return True
 
@@ -232,13 +245,13 @@ class ServedDriver:
         parts = session.root.strip(b"/").split(b"/")
         lead = b"/" if session.root.startswith(b"/") else b""
         for depth in range(len(parts), -1, -1):
-            found = session.look(lead + b"/".join(parts[:depth])) if depth else Found("folder")
+            found = session.stat(lead + b"/".join(parts[:depth])) if depth else FileStat("folder")
             if found is not None and found.kind == "file":
-                raise no_folder(self._tree.shown, "is a file on the server or lies below one")
+                raise no_folder(self._tree.display_name, "is a file on the server or lies below one")
             if found is not None:
                 break
         for more in range(depth + 1, len(parts) + 1):
-            with suppress(Taken):
+            with suppress(AlreadyExists):
                 session.make_folder(lead + b"/".join(parts[:more]))
 
     def authenticate(self) -> None:

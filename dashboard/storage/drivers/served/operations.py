@@ -22,20 +22,20 @@ from dashboard.storage.paths import key_bytes, key_text
 TEMPORARY = b".stowage-tmp"
 """How names of unfinished writes begin; no key has a part that does."""
 
-_ASIDE = b"old"
+_BACKUP = b"old"
 """How the last part of a temporary name begins for a file that went aside; others are hexadecimal."""
 
 
-class Absent(Exception):
+class Missing(Exception):
     """There is nothing of that name, or a folder on the way is missing. Never leaves a driver."""
 
 
-class Taken(Exception):
+class AlreadyExists(Exception):
     """Something of that name is there already. Never leaves a driver."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileStat:
     """What a server says of one name. ``modified`` in seconds since the epoch; ``identity`` is a mark
     of this very file where the server gives one."""
 
@@ -50,14 +50,14 @@ class Found:
         return f"{self.identity}-{self.modified or 0:.6f}-{self.size:x}"
 
 
-class Sink(Protocol):
+class FileWriter(Protocol):
     """A file being written, under a temporary name."""
 
     def write(self, chunk: bytes) -> None:
         """Hand over the next bytes."""
         ...
 
-    def finish(self) -> Found:
+    def finish(self) -> FileStat:
         """Bring everything to the server's disk, as far as it lets us, and describe the file."""
         ...
 
@@ -66,7 +66,7 @@ class Sink(Protocol):
         ...
 
 
-class Source(Protocol):
+class FileReader(Protocol):
     """A file being read."""
 
     longer: bool
@@ -81,18 +81,18 @@ class Source(Protocol):
         ...
 
 
-Listing = Generator[tuple[bytes, Found], None, None]
+Listing = Generator[tuple[bytes, FileStat], None, None]
 
 
 class Session(Protocol):
-    """One connection, used by one thread at a time. Its calls raise ``StorageError``, and ``Absent`` or
-    ``Taken`` where that is said. After a lost line it is ``broken``."""
+    """One connection, used by one thread at a time. Its calls raise ``StorageError``, and ``Missing`` or
+    ``AlreadyExists`` where that is said. After a lost line it is ``broken``."""
 
     broken: bool
     root: bytes
     """The root folder in the server's words; no slash at its end unless it is all."""
 
-    def ready(self, idle: float) -> bool: ...
+    def is_alive(self, idle: float) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -100,45 +100,45 @@ class Session(Protocol):
         """Whether :meth:`link` works."""
         ...
 
-    def look(self, path: bytes) -> Found | None:
+    def stat(self, path: bytes) -> FileStat | None:
         """What is there, itself and not what a link points to; None where nothing is."""
         ...
 
-    def real(self, path: bytes) -> bytes:
-        """The path without symbolic links, where the server resolves them. ``Absent``."""
+    def realpath(self, path: bytes) -> bytes:
+        """The path without symbolic links, where the server resolves them. ``Missing``."""
         ...
 
-    def scan(self, path: bytes) -> Listing:
-        """Names in a folder. ``Absent``. Closed before its end, the session is still of use or broken."""
+    def list_folder(self, path: bytes) -> Listing:
+        """Names in a folder. ``Missing``. Closed before its end, the session is still of use or broken."""
         ...
 
-    def source(self, path: bytes, start: int) -> Source:
-        """Open a file to be read from this byte on. ``Absent``."""
+    def open_reader(self, path: bytes, start: int) -> FileReader:
+        """Open a file to be read from this byte on. ``Missing``."""
         ...
 
-    def create(self, path: bytes, target: bytes) -> Sink:
-        """Open a new file, which errors call by the name it will get. ``Absent`` where its folder is
+    def open_writer(self, path: bytes, target: bytes) -> FileWriter:
+        """Open a new file, which errors call by the name it will get. ``Missing`` where its folder is
         missing."""
         ...
 
-    def touch(self, path: bytes, modified: float) -> None:
+    def set_modified(self, path: bytes, modified: float) -> None:
         """Set the time of a file, where the server lets us."""
         ...
 
     def rename(self, path: bytes, to: bytes) -> None:
-        """Give a file its name, replacing a file of that name. ``Absent``."""
+        """Give a file its name, replacing a file of that name. ``Missing``."""
         ...
 
     def link(self, path: bytes, to: bytes) -> None:
-        """Give a file a second name only where nothing is. ``Taken``, ``Absent``."""
+        """Give a file a second name only where nothing is. ``AlreadyExists``, ``Missing``."""
         ...
 
     def remove(self, path: bytes) -> None:
-        """Remove a file. ``Absent``."""
+        """Remove a file. ``Missing``."""
         ...
 
     def make_folder(self, path: bytes) -> None:
-        """``Taken`` where anything is there, ``Absent`` where the folder above is missing."""
+        """``AlreadyExists`` where anything is there, ``Missing`` where the folder above is missing."""
         ...
 
     def remove_folder(self, path: bytes) -> bool:
@@ -161,7 +161,7 @@ def is_name(raw: bytes) -> bool:
     return raw not in (b"", b".", b"..") and not raw.startswith(TEMPORARY) and not {0, 47} & set(raw)
 
 
-def says(text: str, words: Iterable[str], asked: bytes) -> bool:
+def mentions_any(text: str, words: Iterable[str], asked: bytes) -> bool:
     """Whether a server's sentence holds one of these words, which are in small letters: as a word of its own
     and not in a name it repeats, such as “quota.txt: no such file”."""
     said, names = text.lower(), asked.decode("latin-1").lower().split("/")
@@ -177,7 +177,7 @@ def join(folder: bytes, *names: bytes) -> bytes:
     return b"/".join([folder.rstrip(b"/"), *names]) if names else folder
 
 
-def mark(key: str) -> bytes:
+def key_digest(key: str) -> bytes:
     """What the names of unfinished writes to a key hold."""
     return hashlib.sha256(key_bytes(key)).hexdigest()[:32].encode()
 
@@ -185,10 +185,10 @@ def mark(key: str) -> bytes:
 def temporary_name(key: str) -> bytes:
     """A new name for an unfinished write: the key's mark, when it began in ms, and chance."""
     began = int(time.time() * 1000)
-    return b"%s.%s.%x.%s" % (TEMPORARY, mark(key), began, secrets.token_hex(6).encode())
+    return b"%s.%s.%x.%s" % (TEMPORARY, key_digest(key), began, secrets.token_hex(6).encode())
 
 
-def left_behind(name: bytes, marks: Iterable[bytes], since: float) -> bool:
+def is_leftover(name: bytes, marks: Iterable[bytes], since: float) -> bool:
     """Whether this is the unfinished write to a key with one of these marks, begun since then."""
     parts = name.split(b".")
     if not name.startswith(TEMPORARY + b".") or len(parts) != 5 or parts[2] not in marks:
@@ -199,16 +199,16 @@ def left_behind(name: bytes, marks: Iterable[bytes], since: float) -> bool:
         return False
 
 
-def is_aside(name: bytes) -> bool:
+def is_backup_name(name: bytes) -> bool:
     """Whether a name that was left behind is that of the file which an unfinished write was to replace."""
-    return name.split(b".")[4].startswith(_ASIDE)
+    return name.split(b".")[4].startswith(_BACKUP)
 
 
-def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes) -> bytes:
+def rename_with_backup(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes) -> bytes:
     """Give an unfinished write a name that is taken, on a server whose renaming replaces nothing: what has
     the name goes aside first, and comes back if that fails. Returns where it is now, for it to be removed.
     It is named after the write, so that a sweep finds it, and gives it its name back, after a kill."""
-    aside = path.rpartition(b".")[0] + b".%s%s" % (_ASIDE, secrets.token_hex(6).encode())
+    aside = path.rpartition(b".")[0] + b".%s%s" % (_BACKUP, secrets.token_hex(6).encode())
     rename(to, aside)
     try:
         rename(path, to)
@@ -218,16 +218,16 @@ def step_aside(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes)
     return aside
 
 
-in_the_way = partial(could_not.in_the_way, "A server")
+path_conflict_error = partial(could_not.in_the_way, "A server")
 
 
-def no_name(folder: bytes, name: bytes) -> StorageError:
+def invalid_listing_error(folder: bytes, name: bytes) -> StorageError:
     """A server lists what cannot be the name of a file: to leave it out would be to leave out a file."""
-    shown = key_text(folder) or "the root folder"
+    display_name = key_text(folder) or "the root folder"
     return StorageError(
         Kind.UNSUPPORTED,
-        f"The server lists “{key_text(name[:60])}” in “{shown}”, which is a path and not a name.",
+        f"The server lists “{key_text(name[:60])}” in “{display_name}”, which is a path and not a name.",
         operation="list",
-        subject=shown,
+        subject=display_name,
         remedy="Ask whoever runs the server; what is behind that name cannot be reached.",
     )

@@ -8,7 +8,7 @@ from dashboard.storage.drivers.common.locations import one_host
 from dashboard.storage.net.addresses import host_refusal, literal
 from dashboard.storage.options import Option
 
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 
 
 def host_option() -> Option:
@@ -58,7 +58,7 @@ def connections_option(default: int) -> Option:
     )
 
 
-def checked_host(text: str) -> str:
+def parse_host(text: str) -> str:
     """A host name or address. Raises ``InvalidInput`` for ``host``."""
     if "://" in text or "/" in text or "@" in text:
         raise InvalidInput(
@@ -74,14 +74,14 @@ def checked_host(text: str) -> str:
     return text if address is None else str(address)
 
 
-def checked_number(field: str, label: str, text: str, most: int) -> str:
+def parse_number(field: str, label: str, text: str, maximum: int) -> str:
     """A whole number from 1. Raises ``InvalidInput`` naming the field."""
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
-        raise InvalidInput(field, f"{label} must be a number from 1 to {most}.")
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= maximum:
+        raise InvalidInput(field, f"{label} must be a number from 1 to {maximum}.")
     return str(int(text))
 
 
-def checked_root(text: str) -> str:
+def parse_root(text: str) -> str:
     """A folder in one form: no slash at its end. Raises ``InvalidInput`` for ``root``."""
     field = "root"
     try:
@@ -98,7 +98,7 @@ def checked_root(text: str) -> str:
     return ("/" if text.startswith("/") else "") + "/".join(parts)
 
 
-def checked_user(text: str) -> str:
+def parse_user(text: str) -> str:
     """A user name that cannot break out of a command. Raises ``InvalidInput`` for ``user``."""
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in text):
         raise InvalidInput("user", "The user name holds control characters.")

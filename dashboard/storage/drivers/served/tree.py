@@ -3,7 +3,7 @@
 Symbolic links: a file that is a link is no object, and folders that are links are not entered, so
 that nothing outside the root is read or written. Neither SFTP nor FTP can open a path without
 following links in one step, so a link put there between the look and the call is followed; looks at
-folders are believed for ``TRUST_SECONDS``.
+folders are believed for ``CHECK_VALID_SECONDS``.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ from dashboard.storage.drivers.common.walking import (
     try_again,
     walk_folders,
 )
-from dashboard.storage.drivers.served.connections import Pool
 from dashboard.storage.drivers.served.operations import (
-    Absent,
-    Found,
+    AlreadyExists,
+    FileStat,
+    Missing,
     Session,
-    Taken,
-    in_the_way,
-    is_aside,
+    invalid_listing_error,
+    is_backup_name,
+    is_leftover,
     is_name,
     join,
-    left_behind,
-    mark,
-    no_name,
+    key_digest,
+    path_conflict_error,
     split_key,
 )
+from dashboard.storage.drivers.served.session_pool import SessionPool
 from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 
-TRUST_SECONDS = 10.0
-_REMEMBERED = 10_000
-_TRIES = 20
+CHECK_VALID_SECONDS = 10.0
+_MAX_REMEMBERED_FOLDERS = 10_000
+_MAX_ATTEMPTS = 20
 
 
 class Tree:
     """Folders and files below a root. Thread-safe."""
 
-    def __init__(self, pool: Pool[Session], shown: str) -> None:
+    def __init__(self, pool: SessionPool[Session], display_name: str) -> None:
         self.pool = pool
-        self.shown = shown
+        self.display_name = display_name
         self._lock = threading.Lock()
-        self._trusted: dict[bytes, float] = {}
+        self._checked_until: dict[bytes, float] = {}
 
     # ---- folders
 
-    def folder(self, session: Session, folders: list[bytes]) -> bytes:
-        """The path of a folder that is not reached through a link. ``Absent``."""
+    def resolve_folder(self, session: Session, folders: list[bytes]) -> bytes:
+        """The path of a folder that is not reached through a link. ``Missing``."""
         path = join(session.root, *folders)
-        if not folders or self._recently(path):
+        if not folders or self._is_recently_checked(path):
             return path
-        if session.real(path) != path:
-            raise Absent
-        self._trust(path)
+        if session.realpath(path) != path:
+            raise Missing
+        self._remember_checked(path)
         return path
 
     def make_folder(self, session: Session, folders: list[bytes], key: str) -> bytes:
@@ -76,40 +76,40 @@ class Tree:
         self.require_root(session, "write")
         for depth in range(1, len(folders) + 1):
             path = join(session.root, *folders[:depth])
-            for _ in range(_TRIES):
-                found = session.look(path)
+            for _ in range(_MAX_ATTEMPTS):
+                found = session.stat(path)
                 if found is not None and found.kind != "folder":
-                    raise in_the_way(key, key_text(b"/".join(folders[:depth])))
+                    raise path_conflict_error(key, key_text(b"/".join(folders[:depth])))
                 if found is not None:
                     break
-                with suppress(Taken):
+                with suppress(AlreadyExists):
                     session.make_folder(path)
-        return self.folder(session, folders)
+        return self.resolve_folder(session, folders)
 
-    def inner_folders(self, session: Session, folders: list[bytes]) -> list[bytes]:
+    def list_subfolders(self, session: Session, folders: list[bytes]) -> list[bytes]:
         """The names of the folders directly in one; none where it is missing or reached through a link.
         Raises ``ContainerMissing``."""
         try:
-            at = self.folder(session, folders)
-            with closing(session.scan(at)) as names:
+            at = self.resolve_folder(session, folders)
+            with closing(session.list_folder(at)) as names:
                 return gather(name for name, found in names if found.kind == "folder" and is_name(name))
-        except Absent:
+        except Missing:
             self.require_root(session, "list")
             return []
 
     def remove_folder(self, session: Session, folders: list[bytes]) -> None:
         """Remove a folder and those below it as far as they are empty, and then as :meth:`prune`."""
-        for name in self.inner_folders(session, folders):
+        for name in self.list_subfolders(session, folders):
             self.remove_folder(session, [*folders, name])
-        with suppress(Absent):
-            self.folder(session, folders)
+        with suppress(Missing):
+            self.resolve_folder(session, folders)
             self.prune(session, folders)
 
     def forget(self, folders: list[bytes], root: bytes) -> None:
         """A folder turned out to be gone."""
         with self._lock:
             for depth in range(len(folders) + 1):
-                self._trusted.pop(join(root, *folders[:depth]), None)
+                self._checked_until.pop(join(root, *folders[:depth]), None)
 
     def prune(self, session: Session, folders: list[bytes]) -> None:
         """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
@@ -122,37 +122,37 @@ class Tree:
 
     def require_root(self, session: Session, operation: str) -> None:
         """Raise ``ContainerMissing`` when the root is not there or is a file."""
-        if self._recently(session.root):
+        if self._is_recently_checked(session.root):
             return
-        found = session.look(session.root)
+        found = session.stat(session.root)
         if found is None or found.kind == "file":
             there = "is not there" if found is None else "is not a folder"
             raise ContainerMissing(
-                self.shown,
-                f"The folder “{self.shown}” {there} on the server.",
+                self.display_name,
+                f"The folder “{self.display_name}” {there} on the server.",
                 operation=operation,
                 remedy="Create it, or correct the folder in the backend's form.",
             )
-        self._trust(session.root)
+        self._remember_checked(session.root)
 
-    def _recently(self, path: bytes) -> bool:
+    def _is_recently_checked(self, path: bytes) -> bool:
         with self._lock:
-            return self._trusted.get(path, 0.0) > time.monotonic()
+            return self._checked_until.get(path, 0.0) > time.monotonic()
 
-    def _trust(self, path: bytes) -> None:
+    def _remember_checked(self, path: bytes) -> None:
         with self._lock:
-            if len(self._trusted) >= _REMEMBERED:
-                self._trusted.clear()
-            self._trusted[path] = time.monotonic() + TRUST_SECONDS
+            if len(self._checked_until) >= _MAX_REMEMBERED_FOLDERS:
+                self._checked_until.clear()
+            self._checked_until[path] = time.monotonic() + CHECK_VALID_SECONDS
 
     # ---- files
 
-    def find(self, session: Session, key: str, operation: str) -> tuple[bytes, Found]:
+    def find(self, session: Session, key: str, operation: str) -> tuple[bytes, FileStat]:
         """The path of an object and what it is. Raises ``NotFound`` and ``ContainerMissing``."""
         *folders, name = split_key(key)
-        with suppress(Absent):
-            path = join(self.folder(session, folders), name)
-            found = session.look(path)
+        with suppress(Missing):
+            path = join(self.resolve_folder(session, folders), name)
+            found = session.stat(path)
             if found is not None and found.kind == "file":
                 return path, found
         self.require_root(session, operation)
@@ -163,7 +163,7 @@ class Tree:
         try:
             path, _ = self.find(session, key, "delete")
             session.remove(path)
-        except (NotFound, Absent):
+        except (NotFound, Missing):
             return
         self.prune(session, split_key(key)[:-1])
 
@@ -192,14 +192,16 @@ class Tree:
         folders = path.split(b"/")[:-1]
         try:
             # Folders found by the walk itself are no links: the listing says so of each name.
-            at = self.folder(session, folders) if path == wanted.base else join(session.root, *folders)
-            with closing(session.scan(at)) as names:
-                return ordered(_wanted_rows(names, path, wanted))
+            at = (
+                self.resolve_folder(session, folders) if path == wanted.base else join(session.root, *folders)
+            )
+            with closing(session.list_folder(at)) as names:
+                return ordered(_selected_rows(names, path, wanted))
         except InvalidKey:
             # What nobody can ask for is not there; but a folder that was listed is.
             if path != wanted.base:
                 raise
-        except Absent:
+        except Missing:
             pass
         self.require_root(session, "list")
         return iter(())
@@ -213,7 +215,7 @@ class Tree:
         for key in keys:
             with suppress(InvalidKey):
                 *folders, name = split_key(key)
-                wanted.setdefault(tuple(folders), {})[mark(key)] = name
+                wanted.setdefault(tuple(folders), {})[key_digest(key)] = name
         if not wanted:
             return 0
         with ThreadPoolExecutor(min(self.pool.limit, len(wanted))) as threads:
@@ -228,14 +230,14 @@ class Tree:
         self, session: Session, folders: list[bytes], marks: Mapping[bytes, bytes], since: float
     ) -> int:
         removed = 0
-        with suppress(Absent):
-            at = self.folder(session, folders)
-            with closing(session.scan(at)) as names:
-                left = gather(name for name, _ in names if left_behind(name, marks, since))
+        with suppress(Missing):
+            at = self.resolve_folder(session, folders)
+            with closing(session.list_folder(at)) as names:
+                left = gather(name for name, _ in names if is_leftover(name, marks, since))
             for name in left:
-                with suppress(Absent):
+                with suppress(Missing):
                     target = join(at, marks[name.split(b".")[2]])
-                    if is_aside(name) and session.look(target) is None:
+                    if is_backup_name(name) and session.stat(target) is None:
                         # Killed between two renamings: this is the object.
                         session.rename(join(at, name), target)
                     else:
@@ -246,10 +248,10 @@ class Tree:
         return removed
 
 
-def _wanted_rows(names: Iterator[tuple[bytes, Found]], path: bytes, wanted: Wanted) -> Iterator[Row]:
+def _selected_rows(names: Iterator[tuple[bytes, FileStat]], path: bytes, wanted: Wanted) -> Iterator[Row]:
     for name, found in names:
         if b"/" in name or b"\0" in name or not name:
-            raise no_name(path, name)
+            raise invalid_listing_error(path, name)
         check_name(name)
         if not is_name(name):
             continue

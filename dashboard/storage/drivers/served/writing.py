@@ -11,13 +11,13 @@ from typing import Self
 
 from dashboard.storage.drivers.common.could_not import taken_away
 from dashboard.storage.drivers.served.operations import (
-    Absent,
-    Found,
+    AlreadyExists,
+    FileStat,
+    FileWriter,
+    Missing,
     Session,
-    Sink,
-    Taken,
-    in_the_way,
     join,
+    path_conflict_error,
     split_key,
     temporary_name,
 )
@@ -25,8 +25,8 @@ from dashboard.storage.drivers.served.tree import Tree
 from dashboard.storage.errors import Damaged, Exists, StorageError, Unsupported
 from dashboard.storage.types import Written
 
-_TRIES = 20
-_FUTURE = 3600.0
+_MAX_ATTEMPTS = 20
+_MAX_CLOCK_SKEW_SECONDS = 3600.0
 """Seconds a new file may be older than the one it replaces before the clocks are not believed."""
 
 
@@ -42,28 +42,30 @@ class ServedWriting:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._size = 0
         self._temporary = temporary_name(key)
-        self._made = False
-        self._named = False
+        self._made_folders = False
+        self._has_temporary = False
         self._done = False
-        self._lease, (self._folder, self._sink) = tree.pool.hold(lambda session: self._open(session, refusal))
+        self._lease, (self._folder, self._sink) = tree.pool.borrow(
+            lambda session: self._open(session, refusal)
+        )
 
-    def _open(self, session: Session, refusal: str) -> tuple[bytes, Sink]:
+    def _open(self, session: Session, refusal: str) -> tuple[bytes, FileWriter]:
         if self._create_only and not session.creates_only():
             raise Unsupported("write", refusal)
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_ATTEMPTS):
             try:
                 if attempt == 0:
                     self._tree.require_root(session, "write")
-                    folder = self._tree.folder(session, self._folders)
+                    folder = self._tree.resolve_folder(session, self._folders)
                 else:
-                    self._made = bool(self._folders)
+                    self._made_folders = bool(self._folders)
                     folder = self._tree.make_folder(session, self._folders, self._key)
-                sink = session.create(join(folder, self._temporary), join(folder, self._name))
-            except Absent:
+                sink = session.open_writer(join(folder, self._temporary), join(folder, self._name))
+            except Missing:
                 # No folder yet, or someone removed it in this moment; or not even the root is there.
                 self._tree.forget(self._folders, session.root)
                 continue
-            self._named = True
+            self._has_temporary = True
             return folder, sink
         raise taken_away("folder or the unfinished file", self._key)
 
@@ -84,62 +86,62 @@ class ServedWriting:
                     f"“{key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
                     operation="write",
                 )
-            held = self._sink.finish()
-            if held.size != self._size:
+            stored = self._sink.finish()
+            if stored.size != self._size:
                 raise Damaged(
                     key,
-                    f"Of the {self._size:,} bytes of “{key}” the server holds {held.size:,}.",
+                    f"Of the {self._size:,} bytes of “{key}” the server holds {stored.size:,}.",
                     operation="write",
                 )
-            self._place(self._lease.session, held)
-        except Absent as error:
+            self._rename_into_place(self._lease.session, stored)
+        except Missing as error:
             raise taken_away("folder or the unfinished file", self._key) from error
         finally:
-            self._drop()
+            self._discard()
         digest = self._md5.hexdigest()
         return Written(key=key, size=self._size, md5=digest, expected_checksum=digest)
 
-    def _place(self, session: Session, held: Found) -> None:
+    def _rename_into_place(self, session: Session, stored: FileStat) -> None:
         temporary, target = join(self._folder, self._temporary), join(self._folder, self._name)
         if self._create_only:
             try:
                 session.link(temporary, target)
-            except Taken as error:
+            except AlreadyExists as error:
                 raise Exists(self._key) from error
             return
-        old = session.look(target)
+        old = session.stat(target)
         if old is not None and old.kind != "file":
-            raise in_the_way(self._key, self._key)
-        if old is not None and (later := _later(old, held)):
-            session.touch(temporary, later)
+            raise path_conflict_error(self._key, self._key)
+        if old is not None and (later := _distinct_mtime(old, stored)):
+            session.set_modified(temporary, later)
         session.rename(temporary, target)
-        self._named = False
+        self._has_temporary = False
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         """Remove the temporary name, if it is still there, and give the connection back. Idempotent."""
         if self._done:
             return
         self._done = True
-        if self._named:
+        if self._has_temporary:
             # It may have failed because a folder that was there is not there any more.
             self._tree.forget(self._folders, self._lease.session.root)
         self._sink.abort()
         session = self._lease.session
-        if self._named and not session.broken:
-            self._clean(session)
+        if self._has_temporary and not session.broken:
+            self._remove_temporary(session)
         self._lease.release()
-        if self._named:
+        if self._has_temporary:
             # The line is lost: the leftover is removed over another one, or by a later sweep.
             with suppress(StorageError):
-                self._tree.pool.run(self._clean)
+                self._tree.pool.run(self._remove_temporary)
 
-    def _clean(self, session: Session) -> None:
-        with suppress(StorageError, Absent):
+    def _remove_temporary(self, session: Session) -> None:
+        with suppress(StorageError, Missing):
             try:
                 session.remove(join(self._folder, self._temporary))
             finally:
-                self._named = self._named and session.broken
-            if self._made:
+                self._has_temporary = self._has_temporary and session.broken
+            if self._made_folders:
                 self._tree.prune(session, self._folders)
 
     def __enter__(self) -> Self:
@@ -148,14 +150,14 @@ class ServedWriting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._drop()
+        self._discard()
 
 
-def _later(old: Found, new: Found) -> float | None:
+def _distinct_mtime(old: FileStat, new: FileStat) -> float | None:
     """The time a new file needs so that it can be told from the one it replaces. Servers count whole
     seconds, and two writes of the same size may fall into one."""
     if old.size != new.size or old.modified is None or new.modified is None:
         return None
-    if old.identity != new.identity or not 0 <= old.modified - new.modified < _FUTURE:
+    if old.identity != new.identity or not 0 <= old.modified - new.modified < _MAX_CLOCK_SKEW_SECONDS:
         return None
     return old.modified + 1

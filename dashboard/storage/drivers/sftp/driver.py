@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Self
 
-from dashboard.storage.drivers.served.connections import Pool
 from dashboard.storage.drivers.served.driver import ServedDriver
 from dashboard.storage.drivers.served.operations import Session
+from dashboard.storage.drivers.served.session_pool import SessionPool
 from dashboard.storage.drivers.sftp import ssh
+from dashboard.storage.drivers.sftp.protocol import SftpProtocol
 from dashboard.storage.drivers.sftp.session import SftpSession
-from dashboard.storage.drivers.sftp.wire import Wire
 from dashboard.storage.types import Secret
 
 _NONE = Secret("")
@@ -26,12 +26,14 @@ class SftpDriver(ServedDriver):
     """Objects as files below one folder of an SFTP server. Thread-safe."""
 
     name = "sftp"
-    refusal = "This server cannot create a file only where there is none (no hardlink@openssh.com)."
+    create_only_unsupported = (
+        "This server cannot create a file only where there is none (no hardlink@openssh.com)."
+    )
 
     def __init__(self, account: ssh.Account, root: str, connections: int) -> None:
         self._account = account
         self._root = root
-        pool: Pool[Session] = Pool(self._connect, connections)
+        pool: SessionPool[Session] = SessionPool(self._connect, connections)
         super().__init__(pool, root or "home folder")
 
     @classmethod
@@ -48,12 +50,14 @@ class SftpDriver(ServedDriver):
         return cls(account, options["root"], int(options["connections"]))
 
     def _connect(self) -> SftpSession:
-        line = ssh.open_line(self._account)
+        connection = ssh.open_connection(self._account)
         try:
-            wire = Wire(line.channel, self._account.host)
-            return SftpSession(wire, self._root, alive=line.alive, hang_up=line.hang_up)
+            protocol = SftpProtocol(connection.channel, self._account.host)
+            return SftpSession(
+                protocol, self._root, is_active=connection.is_active, disconnect=connection.disconnect
+            )
         except BaseException:
-            line.hang_up()
+            connection.disconnect()
             raise
 
     def address(self) -> tuple[str, int, bool]:

@@ -12,17 +12,17 @@ from dashboard.storage.drivers.common.could_not import (
     UNSUPPORTED,
     could_not,
 )
-from dashboard.storage.drivers.served.operations import says
-from dashboard.storage.drivers.sftp.wire import Status
+from dashboard.storage.drivers.served.operations import mentions_any
+from dashboard.storage.drivers.sftp.protocol import Status
 from dashboard.storage.errors import InvalidKey, Row, StorageError
 from dashboard.storage.paths import key_bytes
 
-ABSENT = frozenset({Status.NO_SUCH_FILE, Status.NO_SUCH_PATH})
+MISSING = frozenset({Status.NO_SUCH_FILE, Status.NO_SUCH_PATH})
 
 
-def translate(code: int, text: str, operation: str, subject: str) -> StorageError:
+def translate_error(code: int, text: str, operation: str, subject: str) -> StorageError:
     """The storage error for a refused request. The server's own text is looked at and never shown."""
-    why = _why(code, text, key_bytes(subject))
+    why = _row_for(code, text, key_bytes(subject))
     if why is _BAD_NAME:
         return InvalidKey(subject, why.reason.format(subject=subject))
     return could_not(operation, subject, why)
@@ -54,8 +54,8 @@ _ROWS: tuple[tuple[frozenset[int], tuple[str, ...], Row], ...] = (
 )
 
 
-def _why(code: int, text: str, names: bytes) -> Row:
+def _row_for(code: int, text: str, names: bytes) -> Row:
     for codes, words, why in _ROWS:
-        if code in codes or says(text, words, names):
+        if code in codes or mentions_any(text, words, names):
             return why
     return UNEXPLAINED

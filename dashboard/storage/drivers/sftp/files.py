@@ -9,33 +9,42 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from dashboard.storage.drivers.served.operations import Found
-from dashboard.storage.drivers.sftp.wire import Ask, Attrs, Refusal, Status, Wire, string
+from dashboard.storage.drivers.served.operations import FileStat
+from dashboard.storage.drivers.sftp.protocol import (
+    Attrs,
+    RequestType,
+    SftpProtocol,
+    Status,
+    StatusError,
+    string,
+)
 from dashboard.storage.errors import StorageError
 
-WINDOW = 4 << 20
+WINDOW_BYTES = 4 << 20
 """Bytes asked for, or sent, before the first answer is waited for."""
-_CHUNK = 1 << 20
-_DRAIN = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_MAX_UNREAD_BYTES = 1 << 20
 """Unread bytes on their way to us beyond which a new connection is cheaper than waiting for them."""
 
 
 class _Session(Protocol):
     broken: bool
 
-    def working(self, operation: str, path: bytes) -> AbstractContextManager[None]: ...
+    def translate_file_errors(self, operation: str, path: bytes) -> AbstractContextManager[None]: ...
 
     def sync(self, handle: bytes) -> None: ...
 
 
-class SftpSource:
+class SftpFileReader:
     """A file being read, with a window of requests on their way."""
 
     longer = False
 
-    def __init__(self, session: _Session, wire: Wire, handle: bytes, path: bytes, start: int) -> None:
+    def __init__(
+        self, session: _Session, protocol: SftpProtocol, handle: bytes, path: bytes, start: int
+    ) -> None:
         self._session = session
-        self._wire = wire
+        self._protocol = protocol
         self._handle = handle
         self._path = path
         self._start = start
@@ -46,30 +55,30 @@ class SftpSource:
         """Pieces of about 1 MiB."""
         gathered: list[bytes] = []
         length = 0
-        with self._session.working("read", self._path):
-            for piece in self._pieces(size):
+        with self._session.translate_file_errors("read", self._path):
+            for piece in self._receive_data(size):
                 gathered.append(piece)
                 length += len(piece)
-                if length >= _CHUNK:
+                if length >= _CHUNK_BYTES:
                     yield b"".join(gathered)
                     gathered, length = [], 0
         if gathered:
             yield b"".join(gathered)
 
-    def _pieces(self, size: int) -> Iterator[bytes]:
-        asked, step = 0, self._wire.read_size
+    def _receive_data(self, size: int) -> Iterator[bytes]:
+        asked, step = 0, self._protocol.read_size
         while True:
-            while asked < size and len(self._pending) * step < WINDOW:
+            while asked < size and len(self._pending) * step < WINDOW_BYTES:
                 want = min(step, size - asked)
-                self._pending.append((self._ask(asked, want), asked, want))
+                self._pending.append((self._request(asked, want), asked, want))
                 asked += want
             if not self._pending:
                 return
             request, offset, want = self._pending[0]
             try:
-                data = self._wire.answer(request)[1].string()
-            except Refusal as refusal:
-                if refusal.code != Status.EOF:
+                data = self._protocol.receive(request)[1].string()
+            except StatusError as error:
+                if error.code != Status.EOF:
                     raise
                 return
             finally:
@@ -77,33 +86,35 @@ class SftpSource:
             if not data:
                 return
             if len(data) > want:
-                raise self._wire.misfit()
+                raise self._protocol.protocol_error()
             if len(data) < want:
                 # The server gives less at a time: ask for the rest, and for less from now on.
                 rest = offset + len(data)
-                self._pending.appendleft((self._ask(rest, want - len(data)), rest, want - len(data)))
+                self._pending.appendleft((self._request(rest, want - len(data)), rest, want - len(data)))
                 step = max(4096, len(data))
             yield data
 
-    def _ask(self, offset: int, want: int) -> int:
-        return self._wire.ask(Ask.READ, string(self._handle), struct.pack(">QI", self._start + offset, want))
+    def _request(self, offset: int, want: int) -> int:
+        return self._protocol.send(
+            RequestType.READ, string(self._handle), struct.pack(">QI", self._start + offset, want)
+        )
 
     def close(self) -> None:
         """Without waiting for the answer."""
         if self._closed:
             return
         self._closed = True
-        if sum(want for _, _, want in self._pending) > _DRAIN:
+        if sum(want for _, _, want in self._pending) > _MAX_UNREAD_BYTES:
             self._session.broken = True
-        _let_go(self._session, self._wire, [request for request, _, _ in self._pending], self._handle)
+        _abandon(self._session, self._protocol, [request for request, _, _ in self._pending], self._handle)
 
 
-class SftpSink:
+class SftpFileWriter:
     """A file being written, with a window of writes on their way; every answer is looked at."""
 
-    def __init__(self, session: _Session, wire: Wire, handle: bytes, target: bytes) -> None:
+    def __init__(self, session: _Session, protocol: SftpProtocol, handle: bytes, target: bytes) -> None:
         self._session = session
-        self._wire = wire
+        self._protocol = protocol
         self._handle = handle
         self._path = target
         self._pending: deque[int] = deque()
@@ -112,51 +123,53 @@ class SftpSink:
 
     def write(self, chunk: bytes) -> None:
         """In pieces the server takes."""
-        step = self._wire.write_size
+        step = self._protocol.write_size
         view = memoryview(chunk)
-        with self._session.working("write", self._path):
+        with self._session.translate_file_errors("write", self._path):
             for start in range(0, len(view), step):
                 piece = view[start : start + step]
                 where = struct.pack(">QI", self._offset, len(piece))
-                self._pending.append(self._wire.ask(Ask.WRITE, string(self._handle), where, bytes(piece)))
+                self._pending.append(
+                    self._protocol.send(RequestType.WRITE, string(self._handle), where, bytes(piece))
+                )
                 self._offset += len(piece)
-                while len(self._pending) * step > WINDOW:
-                    self._settle()
+                while len(self._pending) * step > WINDOW_BYTES:
+                    self._await_write()
 
-    def _settle(self) -> None:
-        self._wire.patience.renew()
-        self._wire.answer(self._pending.popleft())
+    def _await_write(self) -> None:
+        self._protocol.patience.renew()
+        self._protocol.receive(self._pending.popleft())
 
-    def finish(self) -> Found:
+    def finish(self) -> FileStat:
         """Every write answered, synced, closed."""
-        with self._session.working("write", self._path):
+        with self._session.translate_file_errors("write", self._path):
             while self._pending:
-                self._settle()
+                self._await_write()
             self._session.sync(self._handle)
-            held = found_of(self._wire.call(Ask.FSTAT, string(self._handle)).attrs())
+            held = to_file_stat(self._protocol.call(RequestType.FSTAT, string(self._handle)).attrs())
             self._closed = True
-            self._wire.call(Ask.CLOSE, string(self._handle))
+            self._protocol.call(RequestType.CLOSE, string(self._handle))
         return held
 
     def abort(self) -> None:
         """Without waiting for the answers."""
         if not self._closed:
             self._closed = True
-            _let_go(self._session, self._wire, list(self._pending), self._handle)
+            _abandon(self._session, self._protocol, list(self._pending), self._handle)
 
 
-def _let_go(session: _Session, wire: Wire, requests: list[int], handle: bytes) -> None:
+def _abandon(session: _Session, protocol: SftpProtocol, requests: list[int], handle: bytes) -> None:
     if session.broken:
         return
     for request in requests:
-        wire.forget(request)
+        protocol.discard(request)
     try:
-        wire.forget(wire.ask(Ask.CLOSE, string(handle)))
+        protocol.discard(protocol.send(RequestType.CLOSE, string(handle)))
     except StorageError:
         session.broken = True
 
 
-def found_of(attrs: Attrs, longname: bytes = b"") -> Found:
+def to_file_stat(attrs: Attrs, longname: bytes = b"") -> FileStat:
     kind: Literal["file", "folder", "other"] = "file"
     if attrs.mode is not None and stat.S_IFMT(attrs.mode):
         kind = "file" if stat.S_ISREG(attrs.mode) else "folder" if stat.S_ISDIR(attrs.mode) else "other"
@@ -165,4 +178,4 @@ def found_of(attrs: Attrs, longname: bytes = b"") -> Found:
         kind = "folder" if longname.startswith(b"d") else "other" if longname[:1] in b"lbcps" else "file"
     if kind == "file" and attrs.size is None:
         raise struct.error("a file without a size")
-    return Found(kind, attrs.size or 0, None if attrs.modified is None else float(attrs.modified))
+    return FileStat(kind, attrs.size or 0, None if attrs.modified is None else float(attrs.modified))

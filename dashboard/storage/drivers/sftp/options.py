@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers.served.options import (
-    MOST_CONNECTIONS,
-    checked_host,
-    checked_number,
-    checked_root,
-    checked_user,
+    MAX_CONNECTIONS,
     connections_option,
     host_option,
+    parse_host,
+    parse_number,
+    parse_root,
+    parse_user,
     port_option,
     root_option,
 )
@@ -68,13 +68,13 @@ def check_sftp(values: Mapping[str, str], preset: Preset, forbidden_roots: Seque
     """Normalise SFTP options, without a network call. Raises ``InvalidInput`` naming the option."""
     return {
         **values,
-        "host": checked_host(values["host"]),
-        "port": checked_number("port", "The port", values["port"], 65535),
-        "user": checked_user(values["user"]),
-        "root": checked_root(values["root"]),
+        "host": parse_host(values["host"]),
+        "port": parse_number("port", "The port", values["port"], 65535),
+        "user": parse_user(values["user"]),
+        "root": parse_root(values["root"]),
         "host_key": _host_key(values["host_key"]),
-        "connections": checked_number(
-            "connections", "The number of connections", values["connections"], MOST_CONNECTIONS
+        "connections": parse_number(
+            "connections", "The number of connections", values["connections"], MAX_CONNECTIONS
         ),
     }
 

@@ -20,7 +20,7 @@ import paramiko
 from paramiko.packet import Packetizer
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.sftp import wire
+from dashboard.storage.drivers.sftp import protocol
 from dashboard.storage.drivers.sftp.options import fingerprint
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.connecting import connect, resolve
@@ -32,13 +32,13 @@ SIGN_IN_SECONDS = 15.0
 """For one way to sign in; servers make wrong passwords wait."""
 KEEPALIVE_SECONDS = 20
 
-_WINDOW = 8 << 20
+_WINDOW_BYTES = 8 << 20
 """Bytes that may be on their way to us."""
-_LONGEST_PACKET = 512 * 1024
-_LONGEST_BANNER = 64 * 1024
+_MAX_PACKET_BYTES = 512 * 1024
+_MAX_BANNER_BYTES = 64 * 1024
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-_FOREIGN = ("-----BEGIN PRIVATE KEY-----", "-----BEGIN ENCRYPTED PRIVATE KEY-----")
+_UNSUPPORTED_FORMATS = ("-----BEGIN PRIVATE KEY-----", "-----BEGIN ENCRYPTED PRIVATE KEY-----")
 _WEAK_DIGESTS = ("md5",)
 # Named apart so that paramiko's tracebacks of every lost line stay out of the log.
 _LOG = "dashboard.storage.ssh"
@@ -54,21 +54,21 @@ class _Packets(Packetizer):
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """As paramiko's, unless it is too much."""
-        if n > _LONGEST_PACKET:
+        if n > _MAX_PACKET_BYTES:
             raise paramiko.SSHException("a packet without end")
         return bytes(super().read_all(n, check_rekey))
 
     def _read_timeout(self, timeout: float) -> bytes:
         data: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
         self._banner += len(data)
-        if self._banner > _LONGEST_BANNER:
+        if self._banner > _MAX_BANNER_BYTES:
             raise paramiko.SSHException("a banner without end")
         return data
 
     def read_message(self) -> tuple[int, paramiko.Message]:
         """As paramiko's, unless the server has filled the channel beyond what it was allowed."""
         channel = self.channel
-        if channel is not None and len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * _WINDOW:
+        if channel is not None and len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * _WINDOW_BYTES:
             raise paramiko.SSHException("more data than was allowed")
         return super().read_message()
 
@@ -86,7 +86,7 @@ class PrivateKey:
     def __bool__(self) -> bool:
         return bool(self._text)
 
-    def opened(self) -> paramiko.PKey:
+    def load(self) -> paramiko.PKey:
         """Raises ``StorageError``."""
         with self._lock:
             if self._key is None:
@@ -96,44 +96,48 @@ class PrivateKey:
     def _read(self) -> paramiko.PKey:
         text = self._text.reveal().replace("\r\n", "\n").strip() + "\n"
         first, _, rest = text.partition("\n")
-        if "PuTTY" in first or first in _FOREIGN:
-            raise _bad(
+        if "PuTTY" in first or first in _UNSUPPORTED_FORMATS:
+            raise _credentials_error(
                 "The private key is in a format that cannot be used here.",
                 "Convert it: PuTTYgen, Conversions, Export OpenSSH key; or ssh-keygen -p -f FILE.",
             )
         if not first.startswith("-----BEGIN") or "-----END" not in rest:
-            raise _bad(
+            raise _credentials_error(
                 "The private key is not complete.",
                 "Paste the whole file, with the lines of dashes around it.",
             )
         passphrase = self._passphrase.reveal() or None
         try:
-            return _kind_of(first, rest).from_private_key(io.StringIO(text), passphrase)
+            return _key_class(first, rest).from_private_key(io.StringIO(text), passphrase)
         except paramiko.PasswordRequiredException as error:
-            raise _bad("The private key has a passphrase.", "Enter it under “Passphrase”.") from error
+            raise _credentials_error(
+                "The private key has a passphrase.", "Enter it under “Passphrase”."
+            ) from error
         except (paramiko.SSHException, ValueError, IndexError, TypeError) as error:
             if passphrase:
-                raise _bad("The passphrase does not open the private key.", "Check both.") from error
-            raise _unreadable() from error
+                raise _credentials_error(
+                    "The passphrase does not open the private key.", "Check both."
+                ) from error
+            raise _unreadable_key_error() from error
 
 
-def _kind_of(first: str, rest: str) -> type[paramiko.PKey]:
+def _key_class(first: str, rest: str) -> type[paramiko.PKey]:
     """RSA, ECDSA or Ed25519: in the first line, or in the public half that is not encrypted."""
     try:
         head = base64.b64decode("".join(rest.partition("-----END")[0].split())[:400])
     except binascii.Error as error:
-        raise _unreadable() from error
+        raise _unreadable_key_error() from error
     if " RSA " in first or b"ssh-rsa" in head:
         return paramiko.RSAKey
     if " EC " in first or b"ecdsa-sha2-" in head:
         return paramiko.ECDSAKey
     if b"ssh-ed25519" in head:
         return paramiko.Ed25519Key
-    raise _unreadable()
+    raise _unreadable_key_error()
 
 
-def _unreadable() -> StorageError:
-    return _bad(
+def _unreadable_key_error() -> StorageError:
+    return _credentials_error(
         "The private key cannot be read.", "Paste an Ed25519, ECDSA or RSA key as ssh-keygen makes it."
     )
 
@@ -151,71 +155,71 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SshConnection:
     """An open SFTP channel and the transport below it."""
 
     channel: paramiko.Channel
     transport: paramiko.Transport
 
-    def alive(self) -> bool:
+    def is_active(self) -> bool:
         """As far as is known here."""
         return self.transport.is_active() and not self.channel.closed
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Idempotent."""
         with suppress(OSError, EOFError, paramiko.SSHException):
             self.transport.close()
 
 
-def open_line(account: Account) -> Line:
+def open_connection(account: Account) -> SshConnection:
     """Connect, check the host key, sign in, open the channel. Raises ``StorageError``."""
-    transport = _trusted_transport(account)
+    transport = _verified_transport(account)
     try:
         _sign_in(transport, account)
-        channel = transport.open_session(window_size=_WINDOW, timeout=SIGN_IN_SECONDS)
+        channel = transport.open_session(window_size=_WINDOW_BYTES, timeout=SIGN_IN_SECONDS)
         if isinstance(transport.packetizer, _Packets):
             transport.packetizer.channel = channel
-        channel.settimeout(wire.TIMEOUT_SECONDS)
+        channel.settimeout(protocol.TIMEOUT_SECONDS)
         channel.invoke_subsystem("sftp")
     except (paramiko.SSHException, OSError, EOFError) as error:
         transport.close()
-        raise _no_channel(error, account.host) from error
+        raise _channel_error(error, account.host) from error
     except BaseException:
         transport.close()
         raise
     transport.set_keepalive(KEEPALIVE_SECONDS)
-    return Line(channel, transport)
+    return SshConnection(channel, transport)
 
 
-def _trusted_transport(account: Account) -> paramiko.Transport:
+def _verified_transport(account: Account) -> paramiko.Transport:
     """A transport to a server that showed an accepted key. A server may have several keys and shows one
     of the kind we ask for first, so the kinds are asked for one by one."""
-    transport, offered = _shake_hands(account, ())
+    transport, offered = _handshake(account, ())
     if offered in account.host_keys:
         return transport
     kinds = [[name] for name in transport.get_security_options().key_types if account.host_keys]
     shown = transport.get_remote_server_key().get_name()
     transport.close()
     if not account.host_keys:
-        raise _unpinned(account.host, offered)
+        raise _unknown_host_key_error(account.host, offered)
     for kind in kinds:
-        if _family(kind[0]) == _family(shown):
+        if _key_type(kind[0]) == _key_type(shown):
             continue
         try:
-            transport, other = _shake_hands(account, kind)
+            transport, other = _handshake(account, kind)
         except StorageError:
             continue
         if other in account.host_keys:
             return transport
         transport.close()
-    raise _changed_key(account.host, offered)
+    raise _changed_host_key_error(account.host, offered)
 
 
-def _family(name: str) -> str:
+def _key_type(name: str) -> str:
     return "rsa" if "rsa" in name else name
 
 
-def _shake_hands(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Transport, str]:
+def _handshake(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Transport, str]:
     """A transport before anyone signed in, and the fingerprint of the key the server proved."""
     host, port = account.host, account.port
     raw = connect(host, port, resolve(host, port))
@@ -225,7 +229,7 @@ def _shake_hands(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Trans
         transport = paramiko.Transport(raw, packetizer_class=_Packets)
     except (OSError, paramiko.SSHException) as error:
         raw.close()
-        raise _not_ssh(error, host, port) from error
+        raise _not_ssh_error(error, host, port) from error
     transport.set_log_channel(_LOG)
     transport.banner_timeout = CONNECT_SECONDS
     transport.handshake_timeout = CONNECT_SECONDS
@@ -240,43 +244,45 @@ def _shake_hands(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Trans
         return transport, fingerprint(transport.get_remote_server_key().asbytes())
     except (paramiko.SSHException, OSError, EOFError) as error:
         transport.close()
-        raise _not_ssh(error, host, port) from error
+        raise _not_ssh_error(error, host, port) from error
 
 
 def _sign_in(transport: paramiko.Transport, account: Account) -> None:
     """With the private key, the password, or one after the other where the server wants both."""
     if not account.private_key and not account.password:
-        raise _bad("There is neither a password nor a private key to sign in with.", "Enter one of them.")
+        raise _credentials_error(
+            "There is neither a password nor a private key to sign in with.", "Enter one of them."
+        )
     try:
         left: list[str] = ["password"]
         if account.private_key:
-            left = transport.auth_publickey(account.user, account.private_key.opened())
+            left = transport.auth_publickey(account.user, account.private_key.load())
         if left and account.password and not transport.is_authenticated():
             left = transport.auth_password(account.user, account.password.reveal())
     except paramiko.BadAuthenticationType as error:
         ways = ", ".join(sorted(error.allowed_types)) or "nothing it tells"
         tried = "private key" if account.private_key else "password"
-        raise _bad(
+        raise _credentials_error(
             f"The server did not accept the {tried} of “{account.user}”; it takes: {ways}.",
             "Sign in another way, or ask whoever runs the server to allow this one.",
         ) from error
     except paramiko.AuthenticationException as error:
         if not transport.is_active() or "timeout" in str(error).lower():
-            raise _no_channel(error, account.host) from error
+            raise _channel_error(error, account.host) from error
         what = "user name, private key or passphrase" if account.private_key else "user name or password"
-        raise _bad(f"The server refused the {what}.", "Check them, then try again.") from error
+        raise _credentials_error(f"The server refused the {what}.", "Check them, then try again.") from error
     if not transport.is_authenticated():
-        raise _bad(
+        raise _credentials_error(
             f"The server wants more than this to sign “{account.user}” in: {', '.join(left)}.",
             "Enter the password as well; one-time codes cannot be used here.",
         )
 
 
-def _bad(reason: str, remedy: str) -> StorageError:
+def _credentials_error(reason: str, remedy: str) -> StorageError:
     return StorageError(Kind.BAD_CREDENTIALS, reason, operation="authenticate", remedy=remedy)
 
 
-def _unpinned(host: str, offered: str) -> StorageError:
+def _unknown_host_key_error(host: str, offered: str) -> StorageError:
     return StorageError(
         Kind.BAD_CREDENTIALS,
         f"“{host}” showed the host key {offered}, which nobody has accepted yet. Nothing secret was sent.",
@@ -287,7 +293,7 @@ def _unpinned(host: str, offered: str) -> StorageError:
     )
 
 
-def _changed_key(host: str, offered: str) -> StorageError:
+def _changed_host_key_error(host: str, offered: str) -> StorageError:
     return StorageError(
         Kind.BAD_CREDENTIALS,
         f"WARNING: “{host}” showed the host key {offered}, not the one that was accepted. Someone may be "
@@ -299,7 +305,7 @@ def _changed_key(host: str, offered: str) -> StorageError:
     )
 
 
-def _not_ssh(error: Exception, host: str, port: int) -> StorageError:
+def _not_ssh_error(error: Exception, host: str, port: int) -> StorageError:
     text = str(error).lower()
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         reason = f"“{host}” and this machine found no common way to encrypt."
@@ -313,7 +319,7 @@ def _not_ssh(error: Exception, host: str, port: int) -> StorageError:
     return StorageError(Kind.UNREACHABLE, reason, operation="connect", subject=host, remedy=remedy)
 
 
-def _no_channel(error: Exception, host: str) -> StorageError:
+def _channel_error(error: Exception, host: str) -> StorageError:
     if isinstance(error, paramiko.ChannelException):
         return StorageError(
             Kind.DENIED,

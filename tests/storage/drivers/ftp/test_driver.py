@@ -16,11 +16,11 @@ import trustme
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver, LooksBeforeCreating
-from dashboard.storage.drivers.ftp import line as ftp_line
+from dashboard.storage.drivers.ftp import connection as ftp_connection
 from dashboard.storage.drivers.ftp import transfers
-from dashboard.storage.drivers.ftp.errors import translate
-from dashboard.storage.drivers.ftp.facts import facts, listed, time_of, time_text
-from dashboard.storage.drivers.served.operations import Found
+from dashboard.storage.drivers.ftp.errors import translate_error
+from dashboard.storage.drivers.ftp.facts import format_time, parse_facts, parse_list_line, parse_time
+from dashboard.storage.drivers.served.operations import FileStat
 from dashboard.storage.errors import (
     ContainerMissing,
     Damaged,
@@ -143,7 +143,7 @@ def test_a_server_that_demands_tls_says_so(start: Start) -> None:
 
 
 def test_the_wrong_kind_of_tls_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ftp_line, "SIGN_IN_SECONDS", 0.5)
+    monkeypatch.setattr(ftp_connection, "SIGN_IN_SECONDS", 0.5)
     assert "990" in refused(signing_in(start("explicit"), tls="implicit")).remedy
     implicit = start("implicit")
     for tls in ("explicit", "none"):
@@ -387,11 +387,11 @@ def test_a_folder_may_end_in_a_space(server: FtpServer, driver: Driver) -> None:
 
 
 def test_names_of_a_hostile_server_lead_nowhere() -> None:
-    assert facts(b"type=file;size=3; ../../etc/passwd") == (b"../../etc/passwd", Found("file", 3))
-    assert facts(b"type=dir;modify=99999999999999; x") == (b"x", Found("folder"))
+    assert parse_facts(b"type=file;size=3; ../../etc/passwd") == (b"../../etc/passwd", FileStat("file", 3))
+    assert parse_facts(b"type=dir;modify=99999999999999; x") == (b"x", FileStat("folder"))
     for line in (b"nonsense", b"type=file;size=-3; x", b"type=file; x", b"size=3; x", b"type=file;size=3"):
-        assert facts(line) is None
-    assert facts(b"type=file;size=" + b"9" * 5000 + b"; x") is None
+        assert parse_facts(line) is None
+    assert parse_facts(b"type=file;size=" + b"9" * 5000 + b"; x") is None
 
 
 # ---- the folder
@@ -430,7 +430,7 @@ def test_a_file_in_the_folders_place_is_a_conflict(server: FtpServer) -> None:
     ],
 )
 def test_a_name_the_server_does_not_take_is_no_lack_of_rights(said: str, kind: Kind) -> None:
-    error = translate(ftplib.error_perm(said), "write", "a\\b")
+    error = translate_error(ftplib.error_perm(said), "write", "a\\b")
     assert (error.kind, error.subject) == (kind, "a\\b")
 
 
@@ -533,7 +533,7 @@ def test_a_server_that_went_away_and_came_back(server: FtpServer, driver: Driver
 def test_a_silent_server_times_out(
     server: FtpServer, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ftp_line, "TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(ftp_connection, "TIMEOUT_SECONDS", 0.4)
     driver.put("a", b"x")
     server.faults.stall = True
     with pytest.raises(StorageError) as caught:
@@ -561,7 +561,7 @@ def test_a_read_that_is_left_early_keeps_its_connection(start: Start) -> None:
 def test_a_server_that_does_not_notice_an_early_end_costs_the_connection(
     server: FtpServer, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfers, "_FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(transfers, "_CLOSE_SECONDS", 0.2)
     data = content_of(9 << 20)
     driver.put("big", data)
     with monkeypatch.context() as patch, driver.read("big") as reading:
@@ -612,30 +612,34 @@ def test_copies_within_a_backend_do_not_wait_for_themselves(server: FtpServer) -
 @pytest.mark.parametrize(
     ("line", "name", "found"),
     [
-        (b"-rw-r--r--   1 ada  staff     1234 Nov 21 08:15 a b.txt", b"a b.txt", Found("file", 1234)),
-        (b"-rw-r--r--   1 ada  staff     1234 Nov 21  2020  lead", b" lead", Found("file", 1234)),
-        (b"-rw-r--r--+  1 1000 1000 5000000000 2026-11-21 08:15 big", b"big", Found("file", 5_000_000_000)),
-        (b"-rw-r--r--   1 ada        7 21 Nov 08:15:01 nogroup", b"nogroup", Found("file", 7)),
-        (b"drwxr-xr-x   2 ada  staff     4096 Nov 21 08:15 folder", b"folder", Found("folder")),
-        (b"lrwxrwxrwx   1 ada  staff        4 Nov 21 08:15 link -> to", b"link -> to", Found("other")),
-        (b"11-21-26  08:15AM                 1234 a b.txt", b"a b.txt", Found("file", 1234)),
-        (b"11-21-2026  08:15       <DIR>          folder", b"folder", Found("folder")),
+        (b"-rw-r--r--   1 ada  staff     1234 Nov 21 08:15 a b.txt", b"a b.txt", FileStat("file", 1234)),
+        (b"-rw-r--r--   1 ada  staff     1234 Nov 21  2020  lead", b" lead", FileStat("file", 1234)),
+        (
+            b"-rw-r--r--+  1 1000 1000 5000000000 2026-11-21 08:15 big",
+            b"big",
+            FileStat("file", 5_000_000_000),
+        ),
+        (b"-rw-r--r--   1 ada        7 21 Nov 08:15:01 nogroup", b"nogroup", FileStat("file", 7)),
+        (b"drwxr-xr-x   2 ada  staff     4096 Nov 21 08:15 folder", b"folder", FileStat("folder")),
+        (b"lrwxrwxrwx   1 ada  staff        4 Nov 21 08:15 link -> to", b"link -> to", FileStat("other")),
+        (b"11-21-26  08:15AM                 1234 a b.txt", b"a b.txt", FileStat("file", 1234)),
+        (b"11-21-2026  08:15       <DIR>          folder", b"folder", FileStat("folder")),
     ],
 )
-def test_lines_of_listings(line: bytes, name: bytes, found: Found) -> None:
-    assert listed(line) == (name, found)
+def test_lines_of_listings(line: bytes, name: bytes, found: FileStat) -> None:
+    assert parse_list_line(line) == (name, found)
 
 
 @pytest.mark.parametrize(
     "line", [b"", b"total 12", b"FILE;1 12/24", b"-rw-r--r-- 1 ada staff x Nov 21 08:15 a"]
 )
 def test_lines_that_say_nothing(line: bytes) -> None:
-    assert listed(line) is None
+    assert parse_list_line(line) is None
 
 
 def test_times_are_utc_and_nonsense_is_none() -> None:
-    assert time_of("20261121081500") == 1795248900.0
-    assert time_of("20261121081500.25") == 1795248900.25
-    assert time_text(1795248900.9) == "20261121081500"
+    assert parse_time("20261121081500") == 1795248900.0
+    assert parse_time("20261121081500.25") == 1795248900.25
+    assert format_time(1795248900.9) == "20261121081500"
     for text in ("", "2026", "20261321081500", "00000101000000", "yesterday"):
-        assert time_of(text) is None
+        assert parse_time(text) is None

@@ -13,7 +13,7 @@ import pytest
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common import walking
-from dashboard.storage.drivers.ftp import line as ftp_line
+from dashboard.storage.drivers.ftp import connection as ftp_connection
 from dashboard.storage.errors import ContainerMissing, Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
@@ -87,7 +87,7 @@ BROKEN_LISTINGS = {
 
 @pytest.mark.parametrize("lie", BROKEN_LISTINGS)
 def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ftp_line, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(ftp_connection, "TIMEOUT_SECONDS", 0.3)
     script = BROKEN_LISTINGS[lie]
     with telling(script) as driver:
         seen: list[str] = []
@@ -215,7 +215,7 @@ def test_a_file_without_end_is_not_read_to_its_end() -> None:
 
 
 def test_a_write_without_a_word_that_it_arrived_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ftp_line, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(ftp_connection, "TIMEOUT_SECONDS", 0.3)
     for after in ("", "200 Fine", "426 Cut"):
         with telling(FtpScript(after=after, MLST=FOLDER)) as driver:
             assert fails(lambda: driver.put("a", b"x")).retryable

@@ -17,7 +17,7 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import Driver, LooksBeforeCreating
-from dashboard.storage.drivers.sftp import wire as sftp_wire
+from dashboard.storage.drivers.sftp import protocol as sftp_protocol
 from dashboard.storage.errors import ContainerMissing, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
@@ -366,15 +366,20 @@ def test_a_kill_while_a_file_stands_aside_loses_nothing(
     server: SftpServer, monkeypatch: pytest.MonkeyPatch, renamed: int
 ) -> None:
     began = time.time() - 1
-    greet, call, asked = sftp_wire.Wire._greet, sftp_wire.Wire.call, []
+    greet, call, asked = sftp_protocol.SftpProtocol._negotiate, sftp_protocol.SftpProtocol.call, []
 
-    def without_posix_rename(wire: sftp_wire.Wire) -> dict[bytes, bytes]:
+    def without_posix_rename(wire: sftp_protocol.SftpProtocol) -> dict[bytes, bytes]:
         return {name: value for name, value in greet(wire).items() if not name.startswith(b"posix-rename")}
 
-    def until_killed(wire: sftp_wire.Wire, what: sftp_wire.Ask, *parts: bytes) -> sftp_wire.Fields:
+    def until_killed(
+        wire: sftp_protocol.SftpProtocol, what: sftp_protocol.RequestType, *parts: bytes
+    ) -> sftp_protocol.FieldReader:
         asked.append(what)
         # The first renaming is refused, because something has the name.
-        if what is sftp_wire.Ask.REMOVE or asked.count(sftp_wire.Ask.RENAME) > 1 + renamed:
+        if (
+            what is sftp_protocol.RequestType.REMOVE
+            or asked.count(sftp_protocol.RequestType.RENAME) > 1 + renamed
+        ):
             raise Killed
         return call(wire, what, *parts)
 
@@ -382,8 +387,8 @@ def test_a_kill_while_a_file_stands_aside_loses_nothing(
     driver.put("a/x", b"old")
     driver.close()
     with monkeypatch.context() as patched:
-        patched.setattr(sftp_wire.Wire, "_greet", without_posix_rename)
-        patched.setattr(sftp_wire.Wire, "call", until_killed)
+        patched.setattr(sftp_protocol.SftpProtocol, "_negotiate", without_posix_rename)
+        patched.setattr(sftp_protocol.SftpProtocol, "call", until_killed)
         killed = sftp_on(server)
         with pytest.raises(Killed):
             killed.put("a/x", b"new")
@@ -460,7 +465,7 @@ def test_dropped_idle_connections_are_replaced_unseen(server: SftpServer) -> Non
 
 
 def test_a_silent_server_times_out(server: SftpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sftp_wire, "TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(sftp_protocol, "TIMEOUT_SECONDS", 0.4)
     driver = sftp_on(server)
     driver.put("a", b"x")
     server.faults.stall = True

@@ -18,7 +18,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.sftp import ssh
 from dashboard.storage.drivers.sftp.options import fingerprint
-from dashboard.storage.drivers.sftp.wire import Answer, Ask, Status, string
+from dashboard.storage.drivers.sftp.protocol import ReplyType, RequestType, Status, string
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
@@ -44,7 +44,9 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walking, "pause", lambda attempt: None)
 
 
-def told(script: Mapping[Ask, Respond], *, greeting: bytes | None = None) -> tuple[Driver, list[SftpLiar]]:
+def told(
+    script: Mapping[RequestType, Respond], *, greeting: bytes | None = None
+) -> tuple[Driver, list[SftpLiar]]:
     """A driver, and the connections it has made."""
     lines: list[SftpLiar] = []
 
@@ -55,19 +57,19 @@ def told(script: Mapping[Ask, Respond], *, greeting: bytes | None = None) -> tup
     return LiedToDriver(connect), lines
 
 
-def listing(*parts: Respond) -> Mapping[Ask, Respond]:
+def listing(*parts: Respond) -> Mapping[RequestType, Respond]:
     """Answers to READDIR: one after the other, from the start again for each folder that is opened."""
     turn = count()
 
     def opened(number: int, body: bytes) -> bytes:
         nonlocal turn
         turn = count()
-        return packet(Answer.HANDLE, number, string(b"handle"))
+        return packet(ReplyType.HANDLE, number, string(b"handle"))
 
     def read(number: int, body: bytes) -> Packets:
         return parts[next(turn) % len(parts)](number, body)
 
-    return {Ask.OPENDIR: opened, Ask.READDIR: read}
+    return {RequestType.OPENDIR: opened, RequestType.READDIR: read}
 
 
 def fails(call: Callable[[], object]) -> StorageError:
@@ -102,15 +104,15 @@ BROKEN_LISTINGS: dict[str, Respond] = {
     "fine": lambda number, body: status(number, Status.OK),
     "silence": lambda number, body: b"",
     "half a packet": lambda number, body: names(number, A)[:-3],
-    "a packet beyond all measure": lambda number, body: struct.pack(">IBI", 1 << 31, Answer.NAME, number),
+    "a packet beyond all measure": lambda number, body: struct.pack(">IBI", 1 << 31, ReplyType.NAME, number),
     "a packet of nothing": lambda number, body: struct.pack(">I", 0),
     "a part of no names": lambda number, body: names(number),
     "more names than it holds": lambda number, body: names(number, A, count=1000),
     "a name longer than its packet": lambda number, body: packet(
-        Answer.NAME, number, struct.pack(">II", 1, 1 << 30)
+        ReplyType.NAME, number, struct.pack(">II", 1, 1 << 30)
     ),
     "an answer to another request": lambda number, body: names(number + 7, A),
-    "another kind of answer": lambda number, body: packet(Answer.DATA, number, string(b"a")),
+    "another kind of answer": lambda number, body: packet(ReplyType.DATA, number, string(b"a")),
     "a file without a size": lambda number, body: names(number, (b"c", attrs(size=None))),
     "a path": lambda number, body: names(number, (b"../c", attrs())),
     "no name": lambda number, body: names(number, (b"", attrs())),
@@ -126,18 +128,21 @@ def test_a_listing_is_whole_or_an_error(lie: str) -> None:
     seen: list[str] = []
     fails(lambda: seen.extend(keys_of(driver)))
     assert not seen
-    assert 1 <= sum(line.asked.count(Ask.OPENDIR) for line in lines) <= 3
+    assert 1 <= sum(line.asked.count(RequestType.OPENDIR) for line in lines) <= 3
 
 
 def test_a_listing_that_was_cut_once_is_asked_for_again() -> None:
     cut, failed = BROKEN_LISTINGS["half a packet"], BROKEN_LISTINGS["a failure"]
     turn = iter([some, failed, some, cut, some, end])
-    driver, _ = told({Ask.READDIR: lambda number, body: next(turn)(number, body)})
+    driver, _ = told({RequestType.READDIR: lambda number, body: next(turn)(number, body)})
     assert keys_of(driver) == ["a", "b"]
 
 
 def test_a_folder_that_is_there_and_cannot_be_opened_is_not_an_empty_one() -> None:
-    script = {**listing(some, end), Ask.OPENDIR: lambda number, body: status(number, Status.NO_SUCH_FILE)}
+    script = {
+        **listing(some, end),
+        RequestType.OPENDIR: lambda number, body: status(number, Status.NO_SUCH_FILE),
+    }
     fails(lambda: keys_of(told(script)[0]))
 
 
@@ -187,24 +192,24 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "data",
     [
-        lambda number, body: packet(Answer.DATA, number, string(bytes(9))),
-        lambda number, body: packet(Answer.DATA, number, string(bytes(11))),
-        lambda number, body: packet(Answer.DATA, number, string(b"")),
+        lambda number, body: packet(ReplyType.DATA, number, string(bytes(9))),
+        lambda number, body: packet(ReplyType.DATA, number, string(bytes(11))),
+        lambda number, body: packet(ReplyType.DATA, number, string(b"")),
         lambda number, body: status(number, Status.EOF),
         lambda number, body: status(number, Status.OK),
         lambda number, body: status(number, Status.FAILURE),
-        lambda number, body: packet(Answer.HANDLE, number, string(bytes(10))),
+        lambda number, body: packet(ReplyType.HANDLE, number, string(bytes(10))),
         lambda number, body: b"",
     ],
 )
 def test_another_file_than_was_announced_is_an_error(data: Respond) -> None:
     turn = iter([data])
-    script = {Ask.READ: lambda number, body: next(turn, end)(number, body)}
+    script = {RequestType.READ: lambda number, body: next(turn, end)(number, body)}
     assert fails(lambda: get(told(script)[0], "a")).retryable
 
 
 def test_an_honest_file_is_read() -> None:
-    script = {Ask.READ: lambda number, body: packet(Answer.DATA, number, string(bytes(10)))}
+    script = {RequestType.READ: lambda number, body: packet(ReplyType.DATA, number, string(bytes(10)))}
     assert get(told(script)[0], "a") == bytes(10)
 
 
@@ -213,7 +218,9 @@ def test_a_write_is_as_large_as_the_server_says_afterwards() -> None:
 
 
 def test_names_in_a_refusal_are_not_taken_for_the_servers_words() -> None:
-    script = {Ask.OPEN: lambda number, body: status(number, Status.FAILURE, b"open /home/quota: busy")}
+    script = {
+        RequestType.OPEN: lambda number, body: status(number, Status.FAILURE, b"open /home/quota: busy")
+    }
     error = fails(lambda: told(script)[0].put("quota", b"x"))
     assert error.kind is Kind.DENIED
 
@@ -222,10 +229,10 @@ def test_names_in_a_refusal_are_not_taken_for_the_servers_words() -> None:
     "greeting",
     [
         b"Welcome to the server\r\n",
-        struct.pack(">IBI", 5, Answer.STATUS, 3),
-        struct.pack(">IB", 1, Answer.VERSION),
-        struct.pack(">IBII", 9, Answer.VERSION, 3, 1 << 30),
-        struct.pack(">IBI", 5 + 8, Answer.VERSION, 3) + string(b"a") + b"\0\0\0",
+        struct.pack(">IBI", 5, ReplyType.STATUS, 3),
+        struct.pack(">IB", 1, ReplyType.VERSION),
+        struct.pack(">IBII", 9, ReplyType.VERSION, 3, 1 << 30),
+        struct.pack(">IBI", 5 + 8, ReplyType.VERSION, 3) + string(b"a") + b"\0\0\0",
     ],
 )
 def test_a_greeting_that_is_none_is_told(greeting: bytes) -> None:
@@ -286,13 +293,13 @@ class _Flood(paramiko.ServerInterface):
 def _flood(channel: paramiko.Channel) -> None:
     with suppress(OSError, EOFError, paramiko.SSHException):
         # A packet that never ends is never taken off the channel's buffer before it is full.
-        channel.sendall(struct.pack(">IB", 1 << 20, Answer.VERSION))
+        channel.sendall(struct.pack(">IB", 1 << 20, ReplyType.VERSION))
         while True:
             channel.sendall_stderr(bytes(1 << 20))
 
 
 def test_data_for_which_there_was_no_leave_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "_WINDOW", 1 << 20)
+    monkeypatch.setattr(ssh, "_WINDOW_BYTES", 1 << 20)
     key = paramiko.ECDSAKey.generate()
 
     def serve(line: socket.socket) -> None:

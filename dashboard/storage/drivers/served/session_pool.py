@@ -27,7 +27,7 @@ class Connection(Protocol):
     broken: bool
     """Whether the line is lost or in a state nobody knows; it is then not used again."""
 
-    def ready(self, idle: float) -> bool:
+    def is_alive(self, idle: float) -> bool:
         """Whether it still works, after so many idle seconds; the cheapest look there is."""
         ...
 
@@ -40,15 +40,15 @@ C = TypeVar("C", bound=Connection)
 T = TypeVar("T")
 
 
-_counting = threading.Lock()
-_holding: Counter[int] = Counter()
+_counter_lock = threading.Lock()
+_sessions_of_thread: Counter[int] = Counter()
 """Connections by the thread that took them, to all servers."""
 
 
 class Lease(Generic[C]):
     """A connection in use. ``release`` is idempotent and gives it back, or closes it when broken."""
 
-    def __init__(self, pool: Pool[C], session: C, owner: int, *, extra: bool, fresh: bool) -> None:
+    def __init__(self, pool: SessionPool[C], session: C, owner: int, *, extra: bool, fresh: bool) -> None:
         self._pool = pool
         self._owner = owner
         self._extra = extra
@@ -59,7 +59,7 @@ class Lease(Generic[C]):
     def release(self) -> None:
         if not self._released:
             self._released = True
-            self._pool.give_back(self.session, self._owner, extra=self._extra)
+            self._pool.return_session(self.session, self._owner, extra=self._extra)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class Lease(Generic[C]):
         self.release()
 
 
-class Pool(Generic[C]):
+class SessionPool(Generic[C]):
     """At most ``limit`` connections. A thread that holds one already gets a second beyond the limit:
     copying within a backend reads and writes at once, and waiting for oneself would never end."""
 
@@ -80,17 +80,17 @@ class Pool(Generic[C]):
         self._changed = threading.Condition()
         self._idle: list[tuple[float, C]] = []
         self._busy = 0
-        self._held: Counter[int] = Counter()
+        self._in_use: Counter[int] = Counter()
         self._closed = False
 
     def run(self, act: Callable[[C], T]) -> T:
         """``act`` with a connection; once more with a new one if an idle connection turns out to be dead.
         ``act`` must be safe to repeat."""
-        lease, result = self.hold(act)
+        lease, result = self.borrow(act)
         lease.release()
         return result
 
-    def hold(self, act: Callable[[C], T]) -> tuple[Lease[C], T]:
+    def borrow(self, act: Callable[[C], T]) -> tuple[Lease[C], T]:
         """As :meth:`run`, keeping the connection, which the caller releases."""
         lease = self.lease()
         try:
@@ -110,15 +110,15 @@ class Pool(Generic[C]):
         """A connection: an idle one that still works, else a new one. Raises ``StorageError``: kind
         ``throttled`` when none becomes free in time, and whatever connecting raises."""
         me = threading.get_ident()
-        extra = self._enter(me)
+        extra = self._acquire_slot(me)
         try:
-            session = None if fresh else self._reused()
+            session = None if fresh else self._take_idle()
             return Lease(self, session or self._connect(), me, extra=extra, fresh=session is None)
         except BaseException:
-            self._leave(me, extra=extra)
+            self._release_slot(me, extra=extra)
             raise
 
-    def give_back(self, session: C, owner: int, *, extra: bool) -> None:
+    def return_session(self, session: C, owner: int, *, extra: bool) -> None:
         """Called by the lease."""
         with self._changed:
             keep = not (session.broken or self._closed or len(self._idle) >= self.limit)
@@ -126,7 +126,7 @@ class Pool(Generic[C]):
                 self._idle.append((time.monotonic(), session))
         if not keep:
             session.close()
-        self._leave(owner, extra=extra)
+        self._release_slot(owner, extra=extra)
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it comes back."""
@@ -136,12 +136,12 @@ class Pool(Generic[C]):
         for _, session in idle:
             session.close()
 
-    def _enter(self, me: int) -> bool:
-        with _counting:
-            patience = WAIT_HOLDING_SECONDS if _holding[me] else WAIT_SECONDS
+    def _acquire_slot(self, me: int) -> bool:
+        with _counter_lock:
+            patience = WAIT_HOLDING_SECONDS if _sessions_of_thread[me] else WAIT_SECONDS
         deadline = time.monotonic() + patience
         with self._changed:
-            extra = self._held[me] > 0
+            extra = self._in_use[me] > 0
             while not extra and self._busy >= self.limit:
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise StorageError(
@@ -150,31 +150,31 @@ class Pool(Generic[C]):
                         operation="connect",
                         remedy="Use fewer workers, or allow more connections under Advanced.",
                     )
-            self._held[me] += 1
+            self._in_use[me] += 1
             self._busy += not extra
-        with _counting:
-            _holding[me] += 1
+        with _counter_lock:
+            _sessions_of_thread[me] += 1
         return extra
 
-    def _leave(self, owner: int, *, extra: bool) -> None:
+    def _release_slot(self, owner: int, *, extra: bool) -> None:
         with self._changed:
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]
+            self._in_use[owner] -= 1
+            if not self._in_use[owner]:
+                del self._in_use[owner]
             self._busy -= not extra
             self._changed.notify()
-        with _counting:
-            _holding[owner] -= 1
-            if not _holding[owner]:
-                del _holding[owner]
+        with _counter_lock:
+            _sessions_of_thread[owner] -= 1
+            if not _sessions_of_thread[owner]:
+                del _sessions_of_thread[owner]
 
-    def _reused(self) -> C | None:
+    def _take_idle(self) -> C | None:
         while True:
             with self._changed:
                 if not self._idle:
                     return None
                 since, session = self._idle.pop()
             idle = time.monotonic() - since
-            if idle < IDLE_SECONDS and session.ready(idle):
+            if idle < IDLE_SECONDS and session.is_alive(idle):
                 return session
             session.close()

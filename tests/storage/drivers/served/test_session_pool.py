@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.served import connections as connections_module
-from dashboard.storage.drivers.served.connections import Pool
+from dashboard.storage.drivers.served import session_pool
+from dashboard.storage.drivers.served.session_pool import SessionPool
 from dashboard.storage.errors import StorageError
 
 
@@ -38,7 +38,7 @@ class FakeConnection:
         self.alive = True
         self.closed = False
 
-    def ready(self, idle: float) -> bool:
+    def is_alive(self, idle: float) -> bool:
         return self.alive
 
     def close(self) -> None:
@@ -54,8 +54,8 @@ def server() -> CountingServer:
 
 
 @pytest.fixture
-def pool(server: CountingServer) -> Pool[FakeConnection]:
-    return Pool(server.connect, 2)
+def pool(server: CountingServer) -> SessionPool[FakeConnection]:
+    return SessionPool(server.connect, 2)
 
 
 def elsewhere(act: Callable[[], object]) -> object:
@@ -64,7 +64,9 @@ def elsewhere(act: Callable[[], object]) -> object:
         return threads.submit(act).result(20)
 
 
-def test_many_threads_share_few_connections(server: CountingServer, pool: Pool[FakeConnection]) -> None:
+def test_many_threads_share_few_connections(
+    server: CountingServer, pool: SessionPool[FakeConnection]
+) -> None:
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda n: pool.run(lambda line: line.alive), range(500)))
     assert server.most <= 2
@@ -73,7 +75,7 @@ def test_many_threads_share_few_connections(server: CountingServer, pool: Pool[F
 
 
 def test_a_thread_that_holds_one_gets_a_second_at_once(
-    server: CountingServer, pool: Pool[FakeConnection]
+    server: CountingServer, pool: SessionPool[FakeConnection]
 ) -> None:
     together = threading.Barrier(2)
 
@@ -89,8 +91,10 @@ def test_a_thread_that_holds_one_gets_a_second_at_once(
     assert server.open <= 2
 
 
-def test_waiting_ends_in_throttled(pool: Pool[FakeConnection], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_module, "WAIT_SECONDS", 0.05)
+def test_waiting_ends_in_throttled(
+    pool: SessionPool[FakeConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_pool, "WAIT_SECONDS", 0.05)
 
     def asks() -> None:
         with pytest.raises(StorageError) as caught:
@@ -107,14 +111,14 @@ def test_waiting_ends_in_throttled(pool: Pool[FakeConnection], monkeypatch: pyte
 
 
 def test_who_holds_a_connection_elsewhere_waits_less(
-    server: CountingServer, pool: Pool[FakeConnection], monkeypatch: pytest.MonkeyPatch
+    server: CountingServer, pool: SessionPool[FakeConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two migrations in opposite directions would wait for each other."""
-    monkeypatch.setattr(connections_module, "WAIT_HOLDING_SECONDS", 0.05)
-    here, there = Pool(server.connect, 1), Pool(server.connect, 1)
+    monkeypatch.setattr(session_pool, "WAIT_HOLDING_SECONDS", 0.05)
+    here, there = SessionPool(server.connect, 1), SessionPool(server.connect, 1)
     both = threading.Barrier(2)
 
-    def move(source: Pool[FakeConnection], destination: Pool[FakeConnection]) -> bool:
+    def move(source: SessionPool[FakeConnection], destination: SessionPool[FakeConnection]) -> bool:
         with source.lease():
             both.wait(20)
             try:
@@ -130,7 +134,9 @@ def test_who_holds_a_connection_elsewhere_waits_less(
     there.run(lambda line: line)
 
 
-def test_an_idle_connection_that_died_is_replaced(server: CountingServer, pool: Pool[FakeConnection]) -> None:
+def test_an_idle_connection_that_died_is_replaced(
+    server: CountingServer, pool: SessionPool[FakeConnection]
+) -> None:
     line = pool.run(lambda line: line)
     line.alive = False
     assert pool.run(lambda line: line) is not line
@@ -139,7 +145,7 @@ def test_an_idle_connection_that_died_is_replaced(server: CountingServer, pool: 
 
 
 def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(
-    server: CountingServer, pool: Pool[FakeConnection]
+    server: CountingServer, pool: SessionPool[FakeConnection]
 ) -> None:
     first = pool.run(lambda line: line)
 
@@ -161,18 +167,18 @@ def test_a_line_lost_in_use_is_tried_once_more_on_a_new_one(
     assert server.open == 0
 
 
-def test_a_connection_that_cannot_be_made_takes_no_place(pool: Pool[FakeConnection]) -> None:
+def test_a_connection_that_cannot_be_made_takes_no_place(pool: SessionPool[FakeConnection]) -> None:
     def refuse() -> FakeConnection:
         raise StorageError(Kind.UNREACHABLE, "Nobody is there.")
 
-    closed = Pool(refuse, 1)
+    closed = SessionPool(refuse, 1)
     for _ in range(3):
         with pytest.raises(StorageError, match="Nobody"):
             closed.lease()
 
 
 def test_what_is_in_use_at_closing_is_closed_when_it_comes_back(
-    server: CountingServer, pool: Pool[FakeConnection]
+    server: CountingServer, pool: SessionPool[FakeConnection]
 ) -> None:
     lease = pool.lease()
     pool.close()

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.ftp.errors import code_of, not_signed_in
-from dashboard.storage.drivers.ftp.replies import Replies
+from dashboard.storage.drivers.ftp.errors import login_error, reply_code
+from dashboard.storage.drivers.ftp.replies import ReplyReader
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.connecting import NoConnection, connect, resolve, speaks_tls, trust
 from dashboard.storage.net.troubles import trouble_of
@@ -21,11 +21,11 @@ CONNECT_SECONDS = 5.0
 """For each connection for data."""
 SIGN_IN_SECONDS = 15.0
 """For each answer until we are signed in; servers look names up and make wrong passwords wait."""
-_LONGEST_REPLY = 256 * 1024
+_MAX_REPLY_BYTES = 256 * 1024
 """Bytes of all lines of a reply. The longest of honest servers are greetings."""
 _GREETINGS = ("220", "230")
 _COMPLETE = ("226", "250")
-_KNOWS_NO_OTHER = (500, 501, 502, 503, 504)
+_PROT_UNSUPPORTED = (500, 501, 502, 503, 504)
 """Replies to PROT of servers that encrypt everything anyway and do not talk of it."""
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""
@@ -45,7 +45,7 @@ class Account:
     encoding: str
 
 
-class Line(ftplib.FTP_TLS):
+class FtpConnection(ftplib.FTP_TLS):
     """ftplib's client over a connection of ours. Text is Latin-1, which is bytes one by one."""
 
     def __init__(self, account: Account, context: ssl.SSLContext) -> None:
@@ -66,10 +66,10 @@ class Line(ftplib.FTP_TLS):
         self.host, self.port, self.af = account.host, account.port, raw.family
         if account.tls == "implicit":
             self.sock = self.context.wrap_socket(raw, server_hostname=account.host)
-        self._replies = Replies(self.sock, self.encoding)
-        self._hear_greeting()
+        self._reader = ReplyReader(self.sock, self.encoding)
+        self._read_greeting()
         if account.tls == "explicit":
-            self._begin_tls()
+            self._start_tls()
         # Not ftplib's own: it turns an empty password into an e-mail address.
         reply = self.sendcmd(f"USER {self._text(account.user)}")
         if reply.startswith("3"):
@@ -80,7 +80,7 @@ class Line(ftplib.FTP_TLS):
             self._encrypt_data()
         self.sock.settimeout(TIMEOUT_SECONDS)
 
-    def _hear_greeting(self) -> None:
+    def _read_greeting(self) -> None:
         first = self.getmultiline()
         if "smtp" in first.lower() or (first.startswith("2") and first[:3] not in _GREETINGS):
             # Mail and news servers greet alike.
@@ -88,40 +88,40 @@ class Line(ftplib.FTP_TLS):
         if not first.startswith("2"):
             raise ftplib.error_perm(first) if first.startswith("5") else ftplib.error_temp(first)
 
-    def _begin_tls(self) -> None:
+    def _start_tls(self) -> None:
         """AUTH TLS, https://www.rfc-editor.org/rfc/rfc4217#section-4."""
         try:
             self.voidcmd("AUTH TLS")
         except (ftplib.error_temp, ftplib.error_perm, ftplib.error_reply) as error:
             # Some answer that they want a user name first: what they do not want is TLS.
-            if code_of(error) == 421:
+            if reply_code(error) == 421:
                 raise
-            raise _no_tls(self.account) from error
-        if self._replies.waiting:
+            raise _no_tls_error(self.account) from error
+        if self._reader.has_pending_data:
             # Somebody on the way may have put it there, to be taken for a reply that was encrypted.
             raise ftplib.error_proto("more than the reply")
         self.sock = self.context.wrap_socket(self.sock, server_hostname=self.account.host)
-        self._replies = Replies(self.sock, self.encoding)
+        self._reader = ReplyReader(self.sock, self.encoding)
 
     def _encrypt_data(self) -> None:
         """PROT P. With TLS from the start some know nothing else, and refuse to talk of it."""
         try:
             self.prot_p()
         except (ftplib.error_temp, ftplib.error_perm) as error:
-            if code_of(error) == 421:
+            if reply_code(error) == 421:
                 raise
-            if self.account.tls == "explicit" or code_of(error) not in _KNOWS_NO_OTHER:
-                raise clear_data(self.account) from error
+            if self.account.tls == "explicit" or reply_code(error) not in _PROT_UNSUPPORTED:
+                raise unencrypted_data_error(self.account) from error
 
     def putcmd(self, line: str) -> None:
         """As ftplib's, unless something waits to be read: the answers would come to the wrong questions."""
-        if self.says_something():
+        if self.has_pending_reply():
             raise ftplib.error_proto("a reply that nobody asked for")
         super().putcmd(line)
 
     def getline(self) -> str:
         """One line without its end, of at most 8 KiB."""
-        line = self._replies.readline(self.maxline + 1)
+        line = self._reader.readline(self.maxline + 1)
         if not line:
             raise EOFError
         if len(line) > self.maxline:
@@ -130,7 +130,7 @@ class Line(ftplib.FTP_TLS):
 
     def getmultiline(self) -> str:
         """As ftplib's, within bounds (RFC 959, section 4.2)."""
-        self._replies.begin()
+        self._reader.start_reply()
         line = self.getline()
         lines, length, code = [line], 0, line[:3]
         if not code.isdigit():
@@ -140,11 +140,11 @@ class Line(ftplib.FTP_TLS):
             line = self.getline()
             lines.append(line)
             length += len(line) + 1
-            if length > _LONGEST_REPLY:
+            if length > _MAX_REPLY_BYTES:
                 raise ftplib.error_proto("a reply without end")
         return "\n".join(lines)
 
-    def complete(self) -> None:
+    def read_final_reply(self) -> None:
         """Take the reply to a transfer. Raises unless it says that all of it was moved."""
         reply = self.getresp()
         if not reply.startswith(_COMPLETE):
@@ -175,21 +175,21 @@ class Line(ftplib.FTP_TLS):
         except ssl.SSLError as error:
             conn.close()
             if error.reason == "WRONG_VERSION_NUMBER":
-                raise clear_data(self.account) from error
+                raise unencrypted_data_error(self.account) from error
             raise
         except BaseException:
             conn.close()
             raise
         return conn, size
 
-    def says_something(self) -> bool:
+    def has_pending_reply(self) -> bool:
         """Whether an answer waits to be read. With TLS what comes may be none, so only what is already
         decrypted counts."""
-        if self._replies.waiting:
+        if self._reader.has_pending_data:
             return True
         return not isinstance(self.sock, ssl.SSLSocket) and bool(readable([self.sock], 0))
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Without a word. Idempotent."""
         with suppress(OSError):
             self.close()
@@ -205,30 +205,32 @@ def readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket
     return [each for each in sockets if each.fileno() in found]
 
 
-def open_line(account: Account) -> Line:
+def open_connection(account: Account) -> FtpConnection:
     """A line that is signed in. Raises ``StorageError``."""
-    line = Line(account, trust(tls_verify=account.tls_verify, authority=account.ca_certificate))
+    connection = FtpConnection(
+        account, trust(tls_verify=account.tls_verify, authority=account.ca_certificate)
+    )
     try:
-        line.open()
+        connection.open()
     except ftplib.error_proto as error:
-        line.hang_up()
-        raise _no_ftp(account) from error
+        connection.disconnect()
+        raise _not_ftp_error(account) from error
     except ftplib.Error as error:
-        line.hang_up()
-        raise not_signed_in(error, account.user, account.host) from error
+        connection.disconnect()
+        raise login_error(error, account.user, account.host) from error
     except ssl.SSLCertVerificationError as error:
-        line.hang_up()
+        connection.disconnect()
         raise NoConnection(trouble_of(error), "connect", account.host) from error
     except (OSError, EOFError) as error:
-        line.hang_up()
-        raise _no_answer(error, account) from error
+        connection.disconnect()
+        raise _connect_error(error, account) from error
     except BaseException:
-        line.hang_up()
+        connection.disconnect()
         raise
-    return line
+    return connection
 
 
-def _no_ftp(account: Account) -> StorageError:
+def _not_ftp_error(account: Account) -> StorageError:
     return StorageError(
         Kind.UNREACHABLE,
         f"“{account.host}” does not speak FTP on port {account.port}.",
@@ -239,7 +241,7 @@ def _no_ftp(account: Account) -> StorageError:
     )
 
 
-def _no_tls(account: Account) -> StorageError:
+def _no_tls_error(account: Account) -> StorageError:
     return StorageError(
         Kind.UNREACHABLE,
         f"“{account.host}” does not offer TLS on port {account.port}.",
@@ -251,7 +253,7 @@ def _no_tls(account: Account) -> StorageError:
     )
 
 
-def clear_data(account: Account) -> StorageError:
+def unencrypted_data_error(account: Account) -> StorageError:
     """Only the control connection would be encrypted, as ``rclone serve ftp`` does it."""
     return StorageError(
         Kind.UNREACHABLE,
@@ -263,7 +265,7 @@ def clear_data(account: Account) -> StorageError:
     )
 
 
-def _no_answer(error: Exception, account: Account) -> StorageError:
+def _connect_error(error: Exception, account: Account) -> StorageError:
     host, port = account.host, account.port
     kind = Kind.UNREACHABLE
     if account.tls != "implicit" and speaks_tls(host, port):

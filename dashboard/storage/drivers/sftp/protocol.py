@@ -20,12 +20,12 @@ from dashboard.storage.net.timeouts import Patience, TooSlow
 
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""
-_LARGEST = 1 << 20
+_MAX_PACKET_BYTES = 1 << 20
 """Bytes of a packet beyond which the other side does not speak SFTP."""
-_RECEIVE = 1 << 18
+_RECEIVE_BYTES = 1 << 18
 
 
-class Ask(IntEnum):
+class RequestType(IntEnum):
     """Packets we send."""
 
     INIT = 1
@@ -46,7 +46,7 @@ class Ask(IntEnum):
     EXTENDED = 200
 
 
-class Answer(IntEnum):
+class ReplyType(IntEnum):
     """Packets we get."""
 
     VERSION = 2
@@ -58,18 +58,18 @@ class Answer(IntEnum):
     EXTENDED = 201
 
 
-_FITTING = {
-    Ask.OPEN: {Answer.HANDLE},
-    Ask.READ: {Answer.DATA},
-    Ask.LSTAT: {Answer.ATTRS},
-    Ask.FSTAT: {Answer.ATTRS},
-    Ask.OPENDIR: {Answer.HANDLE},
-    Ask.READDIR: {Answer.NAME},
-    Ask.REALPATH: {Answer.NAME},
-    Ask.EXTENDED: {Answer.EXTENDED, Answer.STATUS},
+_EXPECTED_REPLIES = {
+    RequestType.OPEN: {ReplyType.HANDLE},
+    RequestType.READ: {ReplyType.DATA},
+    RequestType.LSTAT: {ReplyType.ATTRS},
+    RequestType.FSTAT: {ReplyType.ATTRS},
+    RequestType.OPENDIR: {ReplyType.HANDLE},
+    RequestType.READDIR: {ReplyType.NAME},
+    RequestType.REALPATH: {ReplyType.NAME},
+    RequestType.EXTENDED: {ReplyType.EXTENDED, ReplyType.STATUS},
 }
 """Which answers a request may have besides a refusal; of all others a status."""
-_STATUS = {Answer.STATUS}
+_STATUS_ONLY = {ReplyType.STATUS}
 
 
 class Status(IntEnum):
@@ -91,7 +91,7 @@ class Status(IntEnum):
     QUOTA = 15
 
 
-class Refusal(Exception):
+class StatusError(Exception):
     """The server answered with a status other than OK. Never leaves the driver."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -117,7 +117,7 @@ class Attrs:
     modified: int | None
 
 
-class Fields:
+class FieldReader:
     """Reads the fields of an answer one after the other."""
 
     def __init__(self, data: bytes) -> None:
@@ -164,7 +164,7 @@ class Fields:
         return Attrs(size, mode, modified)
 
 
-def _reasonable(limit: int) -> int:
+def _clamp_limit(limit: int) -> int:
     """Bytes to move in one request, where the server names a limit (0: none)."""
     return max(1024, min(limit or 1 << 18, (1 << 18) - 1024))
 
@@ -174,7 +174,7 @@ def string(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-class Wire:
+class SftpProtocol:
     """Requests and their answers. For one thread at a time. ``broken`` after anything that leaves the
     stream in a state nobody knows."""
 
@@ -184,61 +184,61 @@ class Wire:
         self._buffer = bytearray()
         self._next = 0
         self.patience = Patience()
-        self._asked: dict[int, Ask] = {}
-        self._answers: dict[int, tuple[int, Fields]] = {}
-        self._unwanted: set[int] = set()
+        self._awaited: dict[int, RequestType] = {}
+        self._replies: dict[int, tuple[int, FieldReader]] = {}
+        self._discarded: set[int] = set()
         self.broken = False
         try:
-            self.extensions = self._greet()
+            self.extensions = self._negotiate()
             self.read_size, self.write_size = self._limits()
         except struct.error as error:
-            raise self.misfit() from error
+            raise self.protocol_error() from error
 
-    def ask(self, what: Ask, *parts: bytes) -> int:
+    def send(self, what: RequestType, *parts: bytes) -> int:
         """Send a request; its answer is taken with :meth:`answer` or given up with :meth:`forget`."""
         self._next = (self._next + 1) & 0xFFFFFFFF
-        self._send(b"".join([struct.pack(">BI", what, self._next), *parts]))
-        self._asked[self._next] = what
+        self._send_packet(b"".join([struct.pack(">BI", what, self._next), *parts]))
+        self._awaited[self._next] = what
         return self._next
 
-    def answer(self, request: int) -> tuple[int, Fields]:
-        """The answer to a request. Raises ``Refusal`` for a status other than OK, and ``StorageError`` for an
-        answer to something else."""
+    def receive(self, request: int) -> tuple[int, FieldReader]:
+        """Return the type and fields of the reply to a request. Raises ``StatusError`` if it is a status
+        other than OK, and ``StorageError`` if it does not fit the request."""
         try:
-            while request not in self._answers:
-                self._take_answer()
-            kind, body = self._answers.pop(request)
-            if kind == Answer.STATUS and (code := body.number()) != Status.OK:
-                del self._asked[request]
-                raise Refusal(code, body.string().decode("utf-8", "replace") if body.more else "")
+            while request not in self._replies:
+                self._receive_reply()
+            kind, body = self._replies.pop(request)
+            if kind == ReplyType.STATUS and (code := body.number()) != Status.OK:
+                del self._awaited[request]
+                raise StatusError(code, body.string().decode("utf-8", "replace") if body.more else "")
         except struct.error as error:
-            raise self.misfit() from error
-        if kind not in _FITTING.get(self._asked.pop(request), _STATUS):
-            raise self.misfit()
+            raise self.protocol_error() from error
+        if kind not in _EXPECTED_REPLIES.get(self._awaited.pop(request), _STATUS_ONLY):
+            raise self.protocol_error()
         return kind, body
 
-    def _take_answer(self) -> None:
-        kind, body = self._packet()
+    def _receive_reply(self) -> None:
+        kind, body = self._receive_packet()
         number = body.number()
-        if number in self._unwanted:
-            self._unwanted.discard(number)
-        elif number in self._asked and number not in self._answers:
-            self._answers[number] = (kind, body)
+        if number in self._discarded:
+            self._discarded.discard(number)
+        elif number in self._awaited and number not in self._replies:
+            self._replies[number] = (kind, body)
         else:
-            raise self.misfit()
+            raise self.protocol_error()
 
-    def call(self, what: Ask, *parts: bytes) -> Fields:
+    def call(self, what: RequestType, *parts: bytes) -> FieldReader:
         """Ask and wait."""
         self.patience.renew()
-        return self.answer(self.ask(what, *parts))[1]
+        return self.receive(self.send(what, *parts))[1]
 
-    def forget(self, request: int) -> None:
+    def discard(self, request: int) -> None:
         """The answer to this request is not wanted any more."""
-        if self._answers.pop(request, None) is None:
-            self._unwanted.add(request)
-        self._asked.pop(request, None)
+        if self._replies.pop(request, None) is None:
+            self._discarded.add(request)
+        self._awaited.pop(request, None)
 
-    def lost(self, error: BaseException | None = None) -> StorageError:
+    def connection_lost(self, error: BaseException | None = None) -> StorageError:
         """The line is gone: mark it and say so."""
         self.broken = True
         if isinstance(error, TooSlow):
@@ -255,7 +255,7 @@ class Wire:
             remedy="Check the server and the network between, then try again.",
         )
 
-    def misfit(self) -> StorageError:
+    def protocol_error(self) -> StorageError:
         """An answer that does not fit what was asked; what follows it cannot be trusted either."""
         self.broken = True
         return StorageError(
@@ -266,11 +266,11 @@ class Wire:
             remedy="Try again; if it stays so, ask whoever runs the server.",
         )
 
-    def _greet(self) -> dict[bytes, bytes]:
-        self._send(struct.pack(">BI", Ask.INIT, 3))
-        kind, body = self._packet()
-        if kind != Answer.VERSION:
-            raise self._nonsense()
+    def _negotiate(self) -> dict[bytes, bytes]:
+        self._send_packet(struct.pack(">BI", RequestType.INIT, 3))
+        kind, body = self._receive_packet()
+        if kind != ReplyType.VERSION:
+            raise self._not_sftp_error()
         body.number()
         found = {}
         while body.more:
@@ -283,40 +283,40 @@ class Wire:
         if b"limits@openssh.com" not in self.extensions:
             return 32768, 32768
         try:
-            body = self.call(Ask.EXTENDED, string(b"limits@openssh.com"))
-        except Refusal:
+            body = self.call(RequestType.EXTENDED, string(b"limits@openssh.com"))
+        except StatusError:
             return 32768, 32768
         body.large()
         read, write = body.large(), body.large()
-        return _reasonable(read), _reasonable(write)
+        return _clamp_limit(read), _clamp_limit(write)
 
-    def _send(self, data: bytes) -> None:
+    def _send_packet(self, data: bytes) -> None:
         try:
             self._channel.sendall(struct.pack(">I", len(data)) + data)
         except (OSError, EOFError) as error:
-            raise self.lost(error) from error
+            raise self.connection_lost(error) from error
 
-    def _packet(self) -> tuple[int, Fields]:
-        (length,) = struct.unpack(">I", self._take(4))
-        if not 1 <= length <= _LARGEST:
-            raise self._nonsense()
-        data = self._take(length)
-        return data[0], Fields(data[1:])
+    def _receive_packet(self) -> tuple[int, FieldReader]:
+        (length,) = struct.unpack(">I", self._receive_exactly(4))
+        if not 1 <= length <= _MAX_PACKET_BYTES:
+            raise self._not_sftp_error()
+        data = self._receive_exactly(length)
+        return data[0], FieldReader(data[1:])
 
-    def _take(self, count: int) -> bytes:
+    def _receive_exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
             try:
-                data = self.patience.receive(self._channel.recv, _RECEIVE)
+                data = self.patience.receive(self._channel.recv, _RECEIVE_BYTES)
             except (OSError, EOFError) as error:
-                raise self.lost(error) from error
+                raise self.connection_lost(error) from error
             if not data:
-                raise self.lost()
+                raise self.connection_lost()
             self._buffer += data
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
 
-    def _nonsense(self) -> StorageError:
+    def _not_sftp_error(self) -> StorageError:
         self.broken = True
         return StorageError(
             Kind.UNREACHABLE,

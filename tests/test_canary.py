@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.servers.console import ConsoleProcess
 from tests.servers.faults import FaultProxy
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 
 PASSWORD = "a few unrelated words"

@@ -371,7 +371,7 @@ def test_a_running_console_does_the_work_and_the_command_watches(
     console: Cli, files: Path, instance: Path, tmp_path: Path
 ) -> None:
     from dashboard.jobs.lock import RunnerLock
-    from tests.servers.s3 import wait_until
+    from tests.servers.processes import wait_until
 
     with running_console(instance):
         lock = RunnerLock(instance / "runner.lock")

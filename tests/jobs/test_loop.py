@@ -27,7 +27,7 @@ from dashboard.jobs.types import (
 from dashboard.models.migrations import Job as JobRow
 from dashboard.services.database import Database
 from dashboard.services.jobs import Jobs, enqueue
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.services.database_file import opened
 
 Work = Callable[[JobContext], JobResult]

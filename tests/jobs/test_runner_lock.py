@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from dashboard.jobs.lock import RunnerLock
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 HOLD = """
 import sys, time

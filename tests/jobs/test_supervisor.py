@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dashboard.jobs.child import Supervisor
 from dashboard.jobs.types import RESTART_CODE
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 POLITE = """
 import os, signal, sys, threading

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.servers.console import CHECKOUT, ConsoleProcess, alive, kill_9
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 
 @pytest.fixture

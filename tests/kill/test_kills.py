@@ -20,7 +20,7 @@ from tests.kill.ledger_checks import (
     unfinished_uploads,
 )
 from tests.servers.console import ConsoleProcess, alive, kill_9
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, fill
 from tests.services.console import ADMIN

@@ -23,8 +23,7 @@ from dashboard.errors import StowageError
 from dashboard.services.services import Services
 from dashboard.storage.net.exchange import Exchange
 from dashboard.storage.wrappers.fallback import circuit
-from tests.servers.processes import free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import free_ports, wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed
 from tests.services.console import ADMIN

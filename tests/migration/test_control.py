@@ -12,7 +12,7 @@ from dashboard.migration.leftovers import tidy
 from dashboard.migration.run import GRACE
 from dashboard.migration.types import Control, InFlight, ObjectState, OnConflict, Spec, State
 from tests.migration.rehearsal import LARGE, Rehearsal, contents, leftovers, some_objects
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 
 def states(rehearsal: Rehearsal) -> set[ObjectState]:

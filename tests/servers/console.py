@@ -16,7 +16,7 @@ from typing import Self
 
 from dashboard.jobs.lock import RunnerLock
 from dashboard.services.runner import LOCK_FILE
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

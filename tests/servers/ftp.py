@@ -15,7 +15,7 @@ from typing import Any
 import trustme
 from OpenSSL import SSL
 
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 
 with warnings.catch_warnings():
     # It stands on asyncore, which Python 3.11 calls old.

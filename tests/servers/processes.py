@@ -11,12 +11,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
-
-from tests.servers.s3 import wait_until
 
 
 def free_ports(count: int) -> list[int]:
@@ -35,6 +34,15 @@ def program(name: str) -> str:
     if not found:
         raise FileNotFoundError(f"{name} is not installed; run `make test` or install the dev requirements")
     return found
+
+
+def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Poll a condition; raise TimeoutError naming it when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} was not so within {seconds:.0f} s")
+        time.sleep(0.02)
 
 
 # The server replaces the shell; what stays behind beside it kills the whole group when the pipe from

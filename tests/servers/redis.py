@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.processes import ServerProcess, free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import ServerProcess, free_ports, wait_until
 
 PASSWORD = "redis-password-not-for-use"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +52,3 @@ def client(endpoint: str, identity: KeyPair = ADMIN, region: str = "us-east-1") 
 def bucket_name(stem: str = "bucket") -> str:
     """A bucket name not used before by any test process."""
     return f"{stem}-{os.getpid()}-{next(_numbers)}"
-
-
-def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Poll a condition; raise TimeoutError naming it when it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} was not so within {seconds:.0f} s")
-        time.sleep(0.02)

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.servers.processes import ServerProcess, free_ports, program
-from tests.servers.s3 import ADMIN, READER, KeyPair, bucket_name, client, wait_until
+from tests.servers.processes import ServerProcess, free_ports, program, wait_until
+from tests.servers.s3 import ADMIN, READER, KeyPair, bucket_name, client
 
 
 class SeaweedFS:

@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers.faults import FaultProxy
 from tests.servers.moto import MotoS3
-from tests.servers.s3 import client, wait_until
+from tests.servers.processes import wait_until
+from tests.servers.s3 import client
 from tests.servers.seaweedfs import SeaweedFS
 
 BODY = bytes(range(256)) * 4096

@@ -15,7 +15,8 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.settings import Settings
 from dashboard.storage.types import Secret
-from tests.servers.s3 import KeyPair, wait_until
+from tests.servers.processes import wait_until
+from tests.servers.s3 import KeyPair
 from tests.services.console import ADMIN
 
 

@@ -14,7 +14,8 @@ from dashboard.services.services import Services
 from dashboard.storage.types import Secret
 from tests.servers.liars.dialects import S3Dialect
 from tests.servers.liars.http import HttpLiar, Response
-from tests.servers.s3 import KeyPair, wait_until
+from tests.servers.processes import wait_until
+from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed, fill, running
 from tests.services.console import ADMIN, OPERATOR, VIEWER

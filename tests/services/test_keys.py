@@ -26,7 +26,7 @@ from dashboard.storage.types import Secret
 from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
 from dashboard.vault.keys import Key, Keyring, to_recovery
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.services.console import ADMIN, OPERATOR, Console, started
 
 PLAIN = "s3cr3t-access-key-of-a-backend-{}"

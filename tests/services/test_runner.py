@@ -18,7 +18,7 @@ from dashboard.models.migrations import Job
 from dashboard.services.jobs import Jobs
 from dashboard.services.services import Services
 from tests.servers.faults import FaultProxy
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, digests, fill, running
 from tests.services.console import ADMIN

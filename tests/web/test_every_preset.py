@@ -20,7 +20,7 @@ from dashboard.services.permissions import Actor, Role
 from dashboard.storage.options import OptionType
 from dashboard.storage.registry import PRESETS, options_of
 from tests.servers.places import PLACES, TROUBLES, ProviderInput, WrongInput
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.services.composed import add_local
 from tests.web.conftest import ADMIN, Browser, WebConsole
 

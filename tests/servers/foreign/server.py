@@ -16,8 +16,7 @@ from typing import ClassVar, Self
 from dashboard.storage.driver import Driver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.processes import ServerProcess, free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import ServerProcess, free_ports, wait_until
 
 USER = "ada"
 PASSWORD = "secret-not-for-use"

@@ -16,7 +16,8 @@ from dashboard.services.backends.backends import Badge, Draft
 from dashboard.services.backends.probes import ProbeRun, Probes
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
-from tests.servers.s3 import KeyPair, bucket_name, wait_until
+from tests.servers.processes import wait_until
+from tests.servers.s3 import KeyPair, bucket_name
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.console import ADMIN, OPERATOR, Console
 

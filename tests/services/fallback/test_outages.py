@@ -40,7 +40,7 @@ from dashboard.storage.wrappers.fallback import circuit, long_writes
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, CircuitOpen, WrittenContent
 from tests.migration.memory_ledger import MemoryLedger
 from tests.servers.faults import FaultProxy
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, await_state, composed, running
 from tests.services.console import ADMIN

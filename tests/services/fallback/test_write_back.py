@@ -30,7 +30,7 @@ from dashboard.storage.types import ObjectInfo
 from dashboard.storage.wrappers.fallback.driver import Fallback
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 from tests.servers.faults import FaultProxy
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.servers.seaweedfs import SeaweedFS
 from tests.services.composed import add_local, add_s3, composed, running
 from tests.services.console import ADMIN

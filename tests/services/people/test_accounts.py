@@ -25,7 +25,7 @@ from dashboard.services.people.passwords import (
 )
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, Console, started
 
 HOME = "192.0.2.10"

@@ -33,8 +33,8 @@ from dashboard.storage.wrappers.cached.driver import Cached
 from dashboard.storage.wrappers.cached.redis import RedisShelf
 from dashboard.storage.wrappers.cached.shelves import DiskShelf
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
+from tests.servers.processes import wait_until
 from tests.servers.redis import PASSWORD, redis_server
-from tests.servers.s3 import wait_until
 from tests.storage.objects import content_of, get, stream
 
 MIB = 1 << 20

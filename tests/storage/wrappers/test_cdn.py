@@ -31,7 +31,7 @@ from dashboard.storage.wrappers.cdn.driver import Delivered
 from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront
 from dashboard.storage.wrappers.compressed.driver import Compressed
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.storage.objects import get, stream
 from tests.storage.probing import run, step_of
 

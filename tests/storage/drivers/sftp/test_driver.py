@@ -23,8 +23,7 @@ from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.drivers import sftp_on
-from tests.servers.processes import free_ports
-from tests.servers.s3 import wait_until
+from tests.servers.processes import free_ports, wait_until
 from tests.servers.sftp import PASSWORD, READER, USER, SftpServer
 from tests.storage.objects import content_of, get, keys_of
 from tests.storage.probing import failed_step, run, states, step_of

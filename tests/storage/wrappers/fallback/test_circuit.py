@@ -12,7 +12,7 @@ from dashboard.storage.wrappers.fallback import circuit
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
 from dashboard.storage.wrappers.fallback.circuit_driver import BehindCircuitBreaker
 from dashboard.storage.wrappers.fallback.waiting_writes import CircuitOpen
-from tests.servers.s3 import wait_until
+from tests.servers.processes import wait_until
 from tests.storage.objects import get, keys_of, stream
 from tests.storage.wrappers.fallback.stand_ins import OutageDriver
 

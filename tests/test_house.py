@@ -75,7 +75,7 @@ SMALL = {
     "storage/drivers/s3/credentials/ways.py": "values that the options know without loading boto3",
     "storage/library/fakes.py": "imported by tests of other programs only",
     "storage/paths.py": "a name that drivers of other packages have written down",
-    "storage/places/listing.py": "listings, for migrations, checks and counts alike",
+    "storage/inspection/listing.py": "listings, for migrations, checks and counts alike",
     "storage/purposes.py": "a name that programs have written down",
     "storage/wrappers/common/recoding.py": "for two wrappers that do not know each other",
     "storage/wrappers/encrypted/aead.py": "the only file there that imports a cipher",

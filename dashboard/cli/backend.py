@@ -136,9 +136,9 @@ def add(
 ) -> int:
     """Add a backend called NAME."""
     from dashboard.services.backends.backends import Draft
-    from dashboard.storage.registry import every_option, find_preset
+    from dashboard.storage.registry import all_options, find_preset
 
-    known = every_option(find_preset(preset))
+    known = all_options(find_preset(preset))
     draft = Draft(
         name, preset, arguments.parse_options(options, known), arguments.parse_secrets(secrets, known)
     )
@@ -175,11 +175,11 @@ def edit(
     Secrets that are not given are kept, unless an option changes that decides where they are sent.
     """
     from dashboard.services.backends.backends import Draft
-    from dashboard.storage.registry import every_option, find_preset
+    from dashboard.storage.registry import all_options, find_preset
 
     before = invocation.services.backends.get(name)
     chosen = find_preset(preset or before.preset)
-    known = every_option(chosen)
+    known = all_options(chosen)
     draft = Draft(
         name=rename or name,
         preset=chosen.name,

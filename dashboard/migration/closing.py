@@ -32,8 +32,8 @@ from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, ContainerMissing, StorageError
+from dashboard.storage.inspection.listing import list_readable
 from dashboard.storage.net.retrying import few_attempts
-from dashboard.storage.places.listing import list_readable
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500

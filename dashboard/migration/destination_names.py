@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dashboard.migration.ledger import Ledger
-from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.inspection.name_rules import NameRules
 
 MOST = 100
 """Names to try before giving up."""
@@ -44,7 +44,7 @@ class SameNames:
         waiting = [list(self._new_units(key)) for key in keys]
         taken: set[str] = set()
         # A level at a time: nothing below a refused folder takes a place away.
-        while units := {unit: self._rules.folded(unit) for unit in (row.pop(0) for row in waiting if row)}:
+        while units := {unit: self._rules.normalize(unit) for unit in (row.pop(0) for row in waiting if row)}:
             held = self._ledger.hold_names([(folded, unit) for unit, folded in units.items()])
             met = {unit for unit, folded in units.items() if held[folded] != unit}
             taken |= met

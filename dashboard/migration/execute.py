@@ -20,7 +20,7 @@ from dashboard.migration.pace import FATAL, HOPELESS_KINDS, Breaker, Pace, attem
 from dashboard.migration.pool import Dropped, Failed, Pool, Result, Task
 from dashboard.migration.reasons import CHANGED
 from dashboard.migration.types import InFlight, ObjectState
-from dashboard.storage.copying import MEMORY
+from dashboard.storage.copying import MEMORY_BYTES
 from dashboard.storage.driver import SMALL
 
 CLAIM = 256
@@ -293,7 +293,7 @@ class Execution:
     def _next(self) -> Task | None:
         # What does not fit now would only hold a worker in the queue for memory.
         for queue in (self._large, self._small):
-            if queue and (not self._out or self._out_bytes + _weight(queue[0].row) <= MEMORY):
+            if queue and (not self._out or self._out_bytes + _weight(queue[0].row) <= MEMORY_BYTES):
                 return queue.popleft()
         return None
 

@@ -22,7 +22,7 @@ from dashboard.migration.overlap import SKEW, remove_markers
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import ContainerMissing, StorageError
-from dashboard.storage.places.powers import KeepsUnfinished, UnfinishedUpload
+from dashboard.storage.inspection.powers import KeepsUnfinished, UnfinishedUpload
 
 SWEPT = 500
 """Interrupted rows swept at once at most ..."""

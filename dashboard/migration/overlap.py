@@ -25,7 +25,14 @@ from dashboard.errors import Kind
 from dashboard.migration.reasons import explain
 from dashboard.storage.driver import Driver, RefusesWrites, stat_or_none
 from dashboard.storage.errors import ContainerMissing, StorageError
-from dashboard.storage.places.listing import CONTENT, STEM, list_readable, made_by, new_name, without_markers
+from dashboard.storage.inspection.listing import (
+    MARKER_CONTENT,
+    MARKER_PREFIX,
+    list_readable,
+    new_marker_name,
+    parse_marker,
+    without_markers,
+)
 from dashboard.storage.types import Entry
 
 STALE = 3600.0
@@ -79,8 +86,8 @@ class OverlapSearch:
         self._paths = paths
         self._enters = enters
         self._clock = clock
-        self._name = new_name(migration_id, clock())
-        self._own_name = new_name(migration_id, clock())
+        self._name = new_marker_name(migration_id, clock())
+        self._own_name = new_marker_name(migration_id, clock())
         self._written: list[str] = []
         self._left: list[str] = []
         self._samples: list[Entry] = []
@@ -114,7 +121,7 @@ class OverlapSearch:
         """The source's listing without markers. Raises ``Overlap`` where the destination lies in it."""
         sample = _longest(self._theirs)
         for entry in entries:
-            if STEM in entry.key and made_by(entry.key):
+            if MARKER_PREFIX in entry.key and parse_marker(entry.key):
                 if entry.key.endswith(self._name):
                     above = entry.key.removesuffix(self._prefix + self._name)
                     raise _inside_source(above) if above else _one_place()
@@ -127,7 +134,7 @@ class OverlapSearch:
         """The destination's listing without markers. Raises ``Overlap`` where the source lies in it."""
         sample = _longest(self._samples)
         for entry in entries:
-            if STEM in entry.key and made_by(entry.key):
+            if MARKER_PREFIX in entry.key and parse_marker(entry.key):
                 self._sweep([entry])
                 continue
             if entry.size == sample.size and entry.key != sample.key and entry.key.endswith(sample.key):
@@ -194,7 +201,7 @@ class OverlapSearch:
         self._left.append(key)
         self._remember()
         try:
-            self._source.put(key, CONTENT)
+            self._source.put(key, MARKER_CONTENT)
         except ContainerMissing:
             raise
         except StorageError as error:
@@ -221,7 +228,7 @@ class OverlapSearch:
             self._written.append(key)
             self._remember()
         try:
-            self._destination.put(key, CONTENT)
+            self._destination.put(key, MARKER_CONTENT)
         except StorageError as error:
             if error.retryable or isinstance(error, ContainerMissing):
                 raise
@@ -236,7 +243,7 @@ class OverlapSearch:
     def _sweep(self, entries: Iterable[Entry]) -> None:
         """Remove markers of an earlier run, or so old that nobody needs them."""
         for entry in entries:
-            made = made_by(entry.key)
+            made = parse_marker(entry.key)
             if made is None or entry.key in self._written:
                 continue
             if made[0] == self._id or made[1] < self._clock() - STALE:
@@ -255,7 +262,7 @@ def remove_markers(source: Driver | None, destination: Driver, keys: Sequence[st
 
 
 def _remove(driver: Driver, key: str) -> None:
-    made = made_by(key)
+    made = parse_marker(key)
     if made is not None:
         driver.sweep([key], since=made[1] - SKEW)
         driver.delete(key)

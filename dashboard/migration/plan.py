@@ -24,8 +24,8 @@ from dashboard.migration.reasons import ONE_NAME, unreadable_folder
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.listing import list_readable, without_markers
-from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.inspection.listing import list_readable, without_markers
+from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.types import Entry
 
 EXACT = NameRules()

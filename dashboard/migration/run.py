@@ -30,8 +30,8 @@ from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
+from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.net.retrying import few_attempts
-from dashboard.storage.places.name_rules import NameRules
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def run(
     run again once mended. Raises ``FencedOut`` when another run took over: then nothing was told.
     No more objects are moved at once than both ends take connections.
     """
-    ends = [end.most_connections() for end in (source, destination) if isinstance(end, LimitsConnections)]
+    ends = [end.max_connections() for end in (source, destination) if isinstance(end, LimitsConnections)]
     return _Run(
         replace(job, spec=replace(job.spec, workers=min(job.spec.workers, *ends))) if ends else job,
         source,

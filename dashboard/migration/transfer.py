@@ -242,7 +242,7 @@ class _Move:
     def _copy(self, to: str, *, create_only: bool) -> Result:
         look = create_only and self._authorship.must_look(self._entry)
         if create_only and isinstance(self._destination, LooksBeforeCreating):
-            create_only = self._destination.creates_only()
+            create_only = self._destination.supports_create_only()
             if not create_only:
                 self._require_free(to)
                 look = True

@@ -27,7 +27,7 @@ from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
-from dashboard.storage.places.listing import without_markers
+from dashboard.storage.inspection.listing import without_markers
 from dashboard.storage.types import Entry
 
 FRESH = 60.0

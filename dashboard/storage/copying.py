@@ -17,20 +17,20 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading, stat_or_none
 from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
 from dashboard.storage.net.resuming import resuming
-from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, is_guarded
+from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, has_integrity_protection
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
-from dashboard.storage.wrapping import as_stored
+from dashboard.storage.wrapping import unwrap_transparent
 
 Stop = Callable[[], bool]
-Checked = Callable[[Reading], ReadCheck]
+MakeCheck = Callable[[Reading], ReadCheck]
 
-SERVER_SIDE = 1024 * 1024
+SERVER_SIDE_MIN_BYTES = 1024 * 1024
 """From this many bytes on a server-side copy beats moving the bytes, which needs fewer requests."""
-MEMORY = 128 * 1024 * 1024
+MEMORY_BYTES = 128 * 1024 * 1024
 """Bytes that all transfers of this process may hold at once."""
-_STREAM = 32 * 1024 * 1024
+_STREAM_BYTES = 32 * 1024 * 1024
 """Bytes a stream holds: three parts of 8 MiB and what is being read."""
-_TRIFLE = 64 * 1024
+_NEGLIGIBLE_BYTES = 64 * 1024
 """Objects this small are not worth counting."""
 
 
@@ -55,7 +55,7 @@ class Copied:
         return self.written.proven
 
 
-class _Budget:
+class _MemoryBudget:
     """A number of bytes shared by threads."""
 
     def __init__(self, total: int) -> None:
@@ -64,9 +64,9 @@ class _Budget:
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, amount: int, stop: Stop) -> Iterator[None]:
+    def reserve(self, amount: int, stop: Stop) -> Iterator[None]:
         """Wait for that many bytes; ``Interrupted`` when told to stop meanwhile."""
-        if amount <= _TRIFLE:
+        if amount <= _NEGLIGIBLE_BYTES:
             yield
             return
         amount = min(amount, self._total)
@@ -83,7 +83,7 @@ class _Budget:
                 self._changed.notify_all()
 
 
-_budget = _Budget(MEMORY)
+_budget = _MemoryBudget(MEMORY_BYTES)
 
 
 def copy_object(
@@ -132,27 +132,31 @@ def copy_object(
         metadata,
         before_write,
     )
-    copied = job.on_server() if copies_on_server(source, destination, entry) else None
+    copied = job.copy_on_server() if copies_on_server(source, destination, entry) else None
     if copied is None:
         try:
-            copied = job.through_here()
+            copied = job.copy_through()
         except UnprovenRead as unproven:
-            copied = job.once_more(unproven.parts)
+            copied = job.retry_unproven(unproven.parts)
     progress(entry.size)
-    return replace(copied, written=_settled(destination, copied.written, stop))
+    return replace(copied, written=_confirm_receipt(destination, copied.written, stop))
 
 
 def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
     """Whether the server is asked to copy this object by itself. No network call."""
-    large = entry.size >= SERVER_SIDE
-    return large and isinstance(destination, CopiesWithin) and destination.can_copy_from(as_stored(source))
+    large = entry.size >= SERVER_SIDE_MIN_BYTES
+    return (
+        large
+        and isinstance(destination, CopiesWithin)
+        and destination.can_copy_from(unwrap_transparent(source))
+    )
 
 
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
     """Read an object from its backend and return the hex MD5 of what came."""
     md5 = hashlib.md5(usedforsecurity=False)
     with resuming(driver, driver.read(key, if_version=if_version)) as reading:
-        _feed(reading, md5.update, stop)
+        _pump(reading, md5.update, stop)
     return md5.hexdigest()
 
 
@@ -168,7 +172,7 @@ def same_content(
         return False
     if entry.etag and entry.etag == found.etag and ETAG.match(entry.etag):
         return True
-    here = _vouched(source, entry) if entry.etag and ETAG.match(entry.etag) else None
+    here = _source_md5(source, entry) if entry.etag and ETAG.match(entry.etag) else None
     if here is not None and found.md5 is not None:
         return here == found.md5
     if here is None and found.md5 is None:
@@ -197,7 +201,7 @@ def _digest(
 ) -> ContentDigest:
     """Read the object through this digest."""
     with resuming(driver, driver.read(key, if_version=version)) as reading:
-        _feed(reading, digest.update, stop)
+        _pump(reading, digest.update, stop)
     return digest
 
 
@@ -206,7 +210,7 @@ def _check(stop: Stop) -> None:
         raise Interrupted
 
 
-def _feed(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
+def _pump(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
     left = reading.info.size
     for chunk in reading.chunks():
         _check(stop)
@@ -232,9 +236,9 @@ class _Job:
     metadata: Mapping[str, str]
     before_write: Callable[[], None]
 
-    def on_server(self) -> Copied | None:
+    def copy_on_server(self) -> Copied | None:
         """Without moving the bytes; None where that is not possible or would not tell enough."""
-        entry, destination, source = self.entry, self.destination, as_stored(self.source)
+        entry, destination, source = self.entry, self.destination, unwrap_transparent(self.source)
         if not isinstance(destination, CopiesWithin):
             return None
         if self.need_md5 and not (entry.etag and len(entry.etag) == 32):
@@ -251,39 +255,44 @@ class _Job:
         if written.size != entry.size:
             raise Changed(entry.key)
         if not written.md5 and (self.need_md5 or not written.proven):
-            written = replace(written, md5=self.read_first())
+            written = replace(written, md5=self.hash_source())
         info = ObjectInfo(entry.key, entry.size, entry.modified, entry.etag, version=entry.etag)
         return Copied(info, written)
 
-    def through_here(self, expected: str = "", parts: tuple[int, ...] = ()) -> Copied:
+    def copy_through(self, expected: str = "", parts: tuple[int, ...] = ()) -> Copied:
         """By moving the bytes. ``expected`` and ``parts`` as in ``ReadCheck``. Raises ``UnprovenRead`` before
         anything is visible at the destination when one of them is needed."""
-        check = partial(ReadCheck, self.source, expected=expected, parts=parts, needed=self.prove_read)
-        if not expected and self.prove_read and self.entry.etag is None and not is_guarded(self.source):
+        check = partial(ReadCheck, self.source, expected=expected, parts=parts, required=self.prove_read)
+        if (
+            not expected
+            and self.prove_read
+            and self.entry.etag is None
+            and not has_integrity_protection(self.source)
+        ):
             # There will be nothing to compare with: better not begin.
             raise UnprovenRead
-        return self._whole(check) if self.entry.size <= SMALL else self._stream(check)
+        return self._copy_small(check) if self.entry.size <= SMALL else self._copy_stream(check)
 
-    def once_more(self, parts: tuple[int, ...]) -> Copied:
+    def retry_unproven(self, parts: tuple[int, ...]) -> Copied:
         """After a read that nothing proved, by what its parts tell or else by another one."""
         if parts:
-            return self.through_here(parts=parts)
-        return self.through_here(expected=self.read_first())
+            return self.copy_through(parts=parts)
+        return self.copy_through(expected=self.hash_source())
 
-    def read_first(self) -> str:
+    def hash_source(self) -> str:
         """The MD5 of what the source sends."""
         return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)
 
-    def _whole(self, checked: Checked) -> Copied:
+    def _copy_small(self, make_check: MakeCheck) -> Copied:
         """In one request each way."""
-        with _budget.hold(3 * self.entry.size, self.stop):
-            with self._opened() as reading:
-                check = checked(reading)
+        with _budget.reserve(3 * self.entry.size, self.stop):
+            with self._open_source() as reading:
+                check = make_check(reading)
                 data = reading.read_all()
                 info = reading.info
             check.update(data)
-            if not check.passed():
-                info = self._undamaged(info, check)
+            if not check.matches():
+                info = self._recheck_md5(info, check)
             _check(self.stop)
             self.before_write()
             written = self.destination.put(
@@ -291,11 +300,11 @@ class _Job:
             )
             return Copied(info, written)
 
-    def _stream(self, checked: Checked) -> Copied:
+    def _copy_stream(self, make_check: MakeCheck) -> Copied:
         """Piece by piece."""
-        with _budget.hold(_STREAM, self.stop), resuming(self.source, self._opened()) as reading:
+        with _budget.reserve(_STREAM_BYTES, self.stop), resuming(self.source, self._open_source()) as reading:
             info = reading.info
-            check = checked(reading)
+            check = make_check(reading)
             with self.destination.write(
                 self.to, size=info.size, attributes=self._attributes(info), create_only=self.create_only
             ) as writing:
@@ -310,29 +319,29 @@ class _Job:
                         raise Damaged(self.entry.key, f"More of “{self.entry.key}” came than it has bytes.")
                     writing.write(chunk)
                     self.progress(done)
-                if not check.passed():
-                    info = self._undamaged(info, check)
+                if not check.matches():
+                    info = self._recheck_md5(info, check)
                 _check(self.stop)
                 self.before_write()
                 written = writing.commit()
         if not written.md5 and not written.proven:
-            written = replace(written, md5=check.md5 or self.read_first())
+            written = replace(written, md5=check.md5 or self.hash_source())
         return Copied(info, written)
 
     def _attributes(self, info: ObjectInfo) -> Attributes:
         given = info.attributes
         return replace(given, metadata={**given.metadata, **self.metadata}) if self.metadata else given
 
-    def _undamaged(self, info: ObjectInfo, check: ReadCheck) -> ObjectInfo:
+    def _recheck_md5(self, info: ObjectInfo, check: ReadCheck) -> ObjectInfo:
         """After the bytes did not match the MD5 that came with them: was it one? An open read may take an
         ETag for an MD5 although the object is encrypted with KMS; a look at the object tells."""
-        if check.expected and check.expected == info.md5 and _vouched(self.source, self.entry) is None:
-            if self.prove_read and not is_guarded(self.source):
+        if check.expected and check.expected == info.md5 and _source_md5(self.source, self.entry) is None:
+            if self.prove_read and not has_integrity_protection(self.source):
                 raise UnprovenRead
             return replace(info, md5=None)
         raise Damaged(info.key, f"“{info.key}” was damaged on its way here: its checksum differs.")
 
-    def _opened(self) -> Reading:
+    def _open_source(self) -> Reading:
         """The object as it was listed, or ``Changed``."""
         reading = self.source.read(self.entry.key, if_version=self.entry.etag)
         if reading.info.size != self.entry.size:
@@ -341,7 +350,7 @@ class _Job:
         return reading
 
 
-def _vouched(source: Driver, entry: Entry) -> str | None:
+def _source_md5(source: Driver, entry: Entry) -> str | None:
     """The MD5 the source gives for the object as it was listed."""
     info = source.stat(entry.key)
     if entry.etag is not None and info.etag != entry.etag:
@@ -349,7 +358,7 @@ def _vouched(source: Driver, entry: Entry) -> str | None:
     return info.md5
 
 
-def _settled(destination: Driver, written: Written, stop: Stop) -> Written:
+def _confirm_receipt(destination: Driver, written: Written, stop: Stop) -> Written:
     """A receipt whose checksums differ is not believed before the object was read: some servers'
     ETags look like MD5s and are not. What is really damaged is removed."""
     if written.stored_checksum is None or written.proven or not written.md5:

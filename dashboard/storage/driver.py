@@ -258,7 +258,7 @@ class ServesFolders(Protocol):
 class LooksBeforeCreating(Protocol):
     """May be unable to write only where nothing is, because its server has no such call."""
 
-    def creates_only(self) -> bool:
+    def supports_create_only(self) -> bool:
         """Whether ``create_only`` is kept. Where not, it raises ``Unsupported``, and callers who can live
         with a gap between the two look first and write then. May connect."""
         ...
@@ -268,7 +268,7 @@ class LooksBeforeCreating(Protocol):
 class LimitsConnections(Protocol):
     """Opens only so many connections; who asks for more at once waits."""
 
-    def most_connections(self) -> int:
+    def max_connections(self) -> int:
         """How many reads or writes can be open at once. No network call."""
         ...
 
@@ -277,21 +277,21 @@ class LimitsConnections(Protocol):
 class OpensWithKey(Protocol):
     """Its server hands out an object that was stored with somebody's key only to who sends that key."""
 
-    def look_at_one(self) -> str:
+    def check_one_object(self) -> str:
         """Whether the key that is sent, or none, opens an object that is there, as a sentence; empty where
         there is nothing to look at or looking is not allowed. Raises ``OtherKey``."""
         ...
 
 
 @runtime_checkable
-class SaysWhoSignsIn(Protocol):
+class IdentifiesCaller(Protocol):
     """May be able to ask whose its credentials are."""
 
-    def can_say_who(self) -> bool:
+    def can_identify_caller(self) -> bool:
         """Whether there is anybody to ask. No network call."""
         ...
 
-    def who_signs_in(self) -> str:
+    def caller_identity(self) -> str:
         """Whose the credentials are, as a sentence. Raises ``StorageError``; they may work all the same."""
         ...
 
@@ -309,7 +309,7 @@ class SecuresConnections(Protocol):
 class RefusesWrites(Protocol):
     """A place that is only read, by choice: every write, delete and sweep raises ``DENIED``."""
 
-    def why_not_written(self) -> str:
+    def read_only_reason(self) -> str:
         """The sentence its refusals say."""
         ...
 

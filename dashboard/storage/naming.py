@@ -12,7 +12,7 @@ from typing import Protocol
 
 from dashboard.errors import InvalidInput
 
-_LONGEST_STEM = 80
+_MAX_STEM_LENGTH = 80
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,11}\Z")
 
@@ -51,7 +51,7 @@ def safe_name(name: str) -> str:
     found = _ENDING.search(plain)
     # The whole name of a hidden file is no ending.
     ending = found[0] if found is not None and last.rpartition(".")[0].strip("-._ ") else ""
-    stem = plain.removesuffix(ending).strip("-._")[:_LONGEST_STEM].strip("-._")
+    stem = plain.removesuffix(ending).strip("-._")[:_MAX_STEM_LENGTH].strip("-._")
     return (stem or "file") + ending.lower()
 
 
@@ -67,7 +67,7 @@ class AsGiven:
         parts = name.split("/")
         if not name or any(part in ("", ".", "..") for part in parts):
             raise InvalidInput("name", f"“{name}” is not a path below a folder.", remedy="Write a/b.css.")
-        return _below(self.folder, name)
+        return _join_folder(self.folder, name)
 
 
 def _now() -> datetime:
@@ -86,11 +86,13 @@ class UniqueNames:
 
     def key_for(self, name: str) -> UniqueKey:
         """See ``Naming``."""
-        unique = made_unique(safe_name(name))
-        return UniqueKey(_below(self.folder, f"{self.clock():%Y/%m/%d}/{unique}" if self.dated else unique))
+        unique = add_unique_suffix(safe_name(name))
+        return UniqueKey(
+            _join_folder(self.folder, f"{self.clock():%Y/%m/%d}/{unique}" if self.dated else unique)
+        )
 
 
-def made_unique(name: str, *, longest: int | None = None) -> UniqueKey:
+def add_unique_suffix(name: str, *, longest: int | None = None) -> UniqueKey:
     """A name with 64 random bits before its ending, at most ``longest`` characters long."""
     found = _ENDING.search(name)
     ending = found[0] if found is not None else ""
@@ -100,6 +102,6 @@ def made_unique(name: str, *, longest: int | None = None) -> UniqueKey:
     return UniqueKey(stem + random + ending)
 
 
-def _below(folder: str, name: str) -> str:
+def _join_folder(folder: str, name: str) -> str:
     inner = folder.strip("/")
     return f"{inner}/{name}" if inner else name

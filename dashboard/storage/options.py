@@ -44,7 +44,7 @@ class Option:
     those with which a secret is neither opened nor sent. ``guards_secret`` marks an option that decides
     *where* a secret is sent (endpoint, host, port, TLS verification): changing it demands the secret again.
     ``form`` matters for secrets only. ``place`` marks an option that decides which objects the backend
-    means or how they read. Without a secret that ``seals_objects`` objects cannot be read: it can be made
+    means or how they read. Without a secret that ``encrypts_objects`` objects cannot be read: it can be made
     in the form, and once stored it is not replaced by another. ``guarded_by`` names the options that decide
     where this secret is sent, where those that guard the driver's secrets do not; none for one that is sent
     nowhere, or names its recipient itself.
@@ -62,7 +62,7 @@ class Option:
     guards_secret: bool = False
     form: SecretForm = SecretForm.KEY
     place: bool = False
-    seals_objects: bool = False
+    encrypts_objects: bool = False
     group: str = ""
     guarded_by: tuple[str, ...] | None = None
     required_with: tuple[str, str] | None = None

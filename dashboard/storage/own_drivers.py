@@ -41,55 +41,61 @@ class OwnDriver:
 
 
 @cache
-def find(name: str) -> DriverType | None:
-    """The driver that an installed package offers under this name, its preset in its type; None where there
+def find_driver(name: str) -> DriverType | None:
+    """The driver that an installed package found under this name, its preset in its type; None where there
     is none. Never raises: in place of one that cannot be used stands one that says why and does nothing."""
-    offers = _offers().get(name, ())
-    if not offers:
+    found = _entry_points().get(name, ())
+    if not found:
         return None
-    packages = " and ".join(sorted(_package(offer) for offer in offers))
-    if len(offers) > 1:
-        return _broken(name, f"Several packages offer a driver “{name}”: {packages}.")
+    packages = " and ".join(sorted(_package(entry_point) for entry_point in found))
+    if len(found) > 1:
+        return _unusable(name, f"Several packages offer a driver “{name}”: {packages}.")
     try:
-        loaded = offers[0].load()
+        loaded = found[0].load()
     # Importing a stranger's code may end in anything.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         _log.warning("the driver %s of the package %s cannot be loaded", name, packages, exc_info=True)
-        return _broken(name, f"The driver “{name}” of {packages} cannot be loaded ({type(error).__name__}).")
+        return _unusable(
+            name, f"The driver “{name}” of {packages} cannot be loaded ({type(error).__name__})."
+        )
     try:
         problem = _problem(name, loaded)
     except (AttributeError, TypeError):
         problem = "its type and preset are not made as the documentation says"
     if problem:
-        return _broken(name, f"The driver “{name}” of {packages} cannot be used: {problem}.")
+        return _unusable(name, f"The driver “{name}” of {packages} cannot be used: {problem}.")
     assert isinstance(loaded, OwnDriver)
     return replace(loaded.type, presets=(loaded.preset,))
 
 
-def offered() -> tuple[str, ...]:
-    """The names of all drivers that installed packages offer. Imports none of them."""
-    return tuple(sorted(_offers()))
+def names_of_plugins() -> tuple[str, ...]:
+    """The names of all drivers that installed packages entry_point. Imports none of them."""
+    return tuple(sorted(_entry_points()))
 
 
 @cache
-def _offers() -> Mapping[str, tuple[EntryPoint, ...]]:
+def _entry_points() -> Mapping[str, tuple[EntryPoint, ...]]:
     # Slow to import, and a program that uses only Stowage's own drivers never needs it.
     from importlib.metadata import entry_points
 
     found: dict[str, tuple[EntryPoint, ...]] = {}
-    for offer in entry_points(group=GROUP):
-        found[offer.name] = (*found.get(offer.name, ()), offer)
+    for entry_point in entry_points(group=GROUP):
+        found[entry_point.name] = (*found.get(entry_point.name, ()), entry_point)
     return found
 
 
-def look_again() -> None:
+def forget_plugins() -> None:
     """Forget what was found: packages have come or gone."""
-    _offers.cache_clear()
-    find.cache_clear()
+    _entry_points.cache_clear()
+    find_driver.cache_clear()
 
 
-def _package(offer: EntryPoint) -> str:
-    return f"{offer.dist.name} {offer.dist.version}" if offer.dist is not None else offer.value
+def _package(entry_point: EntryPoint) -> str:
+    return (
+        f"{entry_point.dist.name} {entry_point.dist.version}"
+        if entry_point.dist is not None
+        else entry_point.value
+    )
 
 
 def _problem(name: str, loaded: object) -> str:
@@ -120,12 +126,12 @@ def _problem(name: str, loaded: object) -> str:
     return next((reason for good, reason in checks if not good), "")
 
 
-def _broken(name: str, reason: str) -> DriverType:
+def _unusable(name: str, reason: str) -> DriverType:
     preset = Preset(name, f"{name} (cannot be used)", name, f"{reason}\n{REMEDY}")
     return DriverType(name, "", (), unusable=reason, presets=(preset,))
 
 
-def built(name: str, make: Callable[[], Driver]) -> Driver:
+def call_factory(name: str, make: Callable[[], Driver]) -> Driver:
     """The driver that another package's factory makes. Raises ``InvalidInput`` when that fails."""
     try:
         return make()
@@ -138,7 +144,7 @@ def built(name: str, make: Callable[[], Driver]) -> Driver:
         raise InvalidInput("driver", reason, remedy=REMEDY) from error
 
 
-def described(name: str, describe: Callable[[], T], default: T) -> T:
+def describe_or(name: str, describe: Callable[[], T], default: T) -> T:
     """What another package's driver says of a backend's options; the default when that fails."""
     try:
         return describe()

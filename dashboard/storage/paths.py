@@ -48,7 +48,7 @@ def key_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def guessed_type(key: str) -> str | None:
+def guess_content_type(key: str) -> str | None:
     """The content type of a key by its ending, or None."""
     ending = os.path.splitext(key.rpartition("/")[2])[1].lower()
     return _TYPES.get(ending)

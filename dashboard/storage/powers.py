@@ -19,8 +19,8 @@ from dashboard.storage.driver import (
     SetsVisibility,
 )
 from dashboard.storage.errors import Unsupported
+from dashboard.storage.inspection.powers import ChecksSettings
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.places.powers import ChecksSettings
 from dashboard.storage.wrapping import Wrapper
 
 
@@ -35,10 +35,10 @@ class Power:
 
 
 @runtime_checkable
-class ExplainsItself(Protocol):
+class ExplainsMissingPowers(Protocol):
     """A driver for which the general reason would not be true."""
 
-    lacking: Mapping[str, str]
+    missing_powers: Mapping[str, str]
     """By the power's name what completes “The driver “x” …”."""
 
 
@@ -78,18 +78,18 @@ POWERS: Mapping[str, Power] = MappingProxyType(
 """Every power by name."""
 
 
-def lacks(driver: Driver, power: str, operation: str) -> Unsupported:
+def unsupported_error(driver: Driver, power: str, operation: str) -> Unsupported:
     """The error for a driver that does not have a power, or has it no longer with a wrapper around it."""
     chosen, inner = POWERS[power], driver
     while isinstance(inner, Wrapper):
         if isinstance(inner.inner, chosen.protocol) and chosen.protocol in inner.withholds:
             return Unsupported(operation, inner.withholds[chosen.protocol])
         inner = inner.inner
-    own = inner.lacking if isinstance(inner, ExplainsItself) else {}
+    own = inner.missing_powers if isinstance(inner, ExplainsMissingPowers) else {}
     return Unsupported(operation, f"The driver “{driver.name}” {own.get(power, chosen.reason)}")
 
 
-def need(driver: Driver, power: str) -> None:
+def require_power(driver: Driver, power: str) -> None:
     """Raise ``Unsupported``, with a reason, unless the driver has the power of this name."""
     if not isinstance(driver, POWERS[power].protocol):
-        raise lacks(driver, power, power)
+        raise unsupported_error(driver, power, power)

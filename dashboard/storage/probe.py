@@ -14,9 +14,9 @@ from typing import Literal, Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
+from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.net.timeouts import Stopped, within
-from dashboard.storage.places.name_rules import NameRules
-from dashboard.storage.probe_steps import Probe, Skip, Stage
+from dashboard.storage.probe_steps import Probe, Skip, StepSpec
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
@@ -69,32 +69,32 @@ def probe(
     driver: Driver,
     *,
     stop: Callable[[], bool] = lambda: False,
-    learnt: Callable[[NameRules], None] = lambda rules: None,
+    on_name_rules: Callable[[NameRules], None] = lambda rules: None,
 ) -> Iterator[Step]:
     """Go through the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
 
     ``stop`` is asked several times a second. Every step ends within its time, even where the driver's
     call does not: that call is left to its own timeout in a thread nobody waits for. Never raises for
-    what the backend does. Closing the iterator early cleans up too. ``learnt`` is told what the place does
-    with names, once that was seen.
+    what the backend does. Closing the iterator early cleans up too. ``on_name_rules`` is called with
+    what the container does with names, once that is known.
     """
-    attempt = Probe(driver, learnt)
-    obstacle = ""
+    attempt = Probe(driver, on_name_rules)
+    blocker = ""
     try:
         for stage in attempt.stages():
             step = Step(stage.name, stage.label)
-            if obstacle:
-                yield replace(step, state="skipped", message=obstacle)
+            if blocker:
+                yield replace(step, state="skipped", message=blocker)
                 continue
             yield replace(step, state="running")
             began = time.monotonic()
-            step, obstacle = _take(stage, step, attempt, stop)
+            step, blocker = _run_step(stage, step, attempt, stop)
             yield replace(step, milliseconds=(time.monotonic() - began) * 1000)
     finally:
         attempt.clean_up()
 
 
-def _take(stage: Stage, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
+def _run_step(stage: StepSpec, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
     """The ended step, and why the rest cannot go on, if it cannot."""
     try:
         return replace(step, state="passed", message=within(stage.act, stage.seconds, stop)), ""

@@ -14,18 +14,18 @@ from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
     Driver,
+    IdentifiesCaller,
     OpensWithKey,
     Purges,
     RefusesWrites,
-    SaysWhoSignsIn,
     SecuresConnections,
     ServesFolders,
 )
 from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
+from dashboard.storage.inspection.listing import list_readable
+from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 from dashboard.storage.net.connecting import connect, resolve, shake_hands
 from dashboard.storage.net.timeouts import within
-from dashboard.storage.places.listing import list_readable
-from dashboard.storage.places.name_rules import NameRules, learn
 from dashboard.storage.registry import noun_of
 from dashboard.storage.types import Entry
 
@@ -42,7 +42,7 @@ CLEANUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StepSpec:
     """A step to come: what it is called, what it does, and the longest time it may take."""
 
     name: str
@@ -60,17 +60,19 @@ class Skip(Exception):
 class Probe:
     """One run over one driver: what each step does and what it leaves for the next."""
 
-    def __init__(self, driver: Driver, learnt: Callable[[NameRules], None] = lambda rules: None) -> None:
+    def __init__(
+        self, driver: Driver, on_name_rules: Callable[[NameRules], None] = lambda rules: None
+    ) -> None:
         self.driver = driver
         self.noun = noun_of(driver.name)
-        self._learnt = learnt
+        self._on_name_rules = on_name_rules
         self.bucket_missing = False
         self._key = CANARY + secrets.token_hex(8)
         self._content = secrets.token_bytes(1024)
         self._addresses: tuple[str, ...] = ()
         self._maybe_there = False
         self._written = False
-        self._may_not_write = False
+        self._write_denied = False
 
     @property
     def can_create_bucket(self) -> bool:
@@ -78,36 +80,36 @@ class Probe:
         may = isinstance(self.driver, CreatesBuckets) and not isinstance(self.driver, RefusesWrites)
         return self.bucket_missing and may
 
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[StepSpec, ...]:
         """The steps for this driver, in order."""
-        stages: list[Stage] = []
+        stages: list[StepSpec] = []
         if isinstance(self.driver, Connects):
             stages += [
-                Stage("resolve", "Find the server", self._resolve, NETWORK_SECONDS, fatal=True),
-                Stage("connect", "Connect", self._connect, NETWORK_SECONDS, fatal=True),
-                Stage("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
+                StepSpec("resolve", "Find the server", self._resolve, NETWORK_SECONDS, fatal=True),
+                StepSpec("connect", "Connect", self._connect, NETWORK_SECONDS, fatal=True),
+                StepSpec("authenticate", "Sign in", self._authenticate, CALL_SECONDS, fatal=True),
             ]
-        if isinstance(self.driver, SaysWhoSignsIn) and self.driver.can_say_who():
-            stages.append(Stage("who", "See who signs in", self._who, CALL_SECONDS, fatal=False))
+        if isinstance(self.driver, IdentifiesCaller) and self.driver.can_identify_caller():
+            stages.append(StepSpec("who", "See who signs in", self._who, CALL_SECONDS, fatal=False))
         if isinstance(self.driver, CreatesBuckets):
-            stages.append(Stage("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
+            stages.append(StepSpec("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
         if isinstance(self.driver, OpensWithKey):
-            stages.append(Stage("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
+            stages.append(StepSpec("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
         return (
             *stages,
-            Stage("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
-            Stage("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
-            Stage("list", "List it", self._list, CALL_SECONDS, fatal=False),
-            Stage("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
-            Stage("names", "Try unusual names", self._names, CALL_SECONDS, fatal=False),
+            StepSpec("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
+            StepSpec("read", "Read it back", self._read, CALL_SECONDS, fatal=False),
+            StepSpec("list", "List it", self._list, CALL_SECONDS, fatal=False),
+            StepSpec("delete", "Delete it", self._delete, CALL_SECONDS, fatal=False),
+            StepSpec("names", "Try unusual names", self._names, CALL_SECONDS, fatal=False),
             *self._around(),
         )
 
-    def _around(self) -> tuple[Stage, ...]:
+    def _around(self) -> tuple[StepSpec, ...]:
         """Steps for what stands around the place."""
         if not isinstance(self.driver, Purges):
             return ()
-        return (Stage("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
+        return (StepSpec("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
 
     def _resolve(self) -> str:
         assert isinstance(self.driver, Connects)
@@ -144,12 +146,12 @@ class Probe:
         return "Signed in."
 
     def _who(self) -> str:
-        assert isinstance(self.driver, SaysWhoSignsIn)
+        assert isinstance(self.driver, IdentifiesCaller)
         try:
-            return self.driver.who_signs_in()
+            return self.driver.caller_identity()
         except StorageError as error:
             # Storage may be reached from where nobody can be asked this.
-            raise Skip(f"Nobody says who that is: {_inside(error.reason)}") from error
+            raise Skip(f"Nobody says who that is: {_lower_first(error.reason)}") from error
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)
@@ -163,7 +165,7 @@ class Probe:
             self.bucket_missing = True
             raise StorageError(
                 Kind.NOT_FOUND,
-                self._said_missing(),
+                self._missing_message(),
                 operation="probe",
                 remedy=f"Create it here, or check the {self.noun}'s name."
                 if self.can_create_bucket
@@ -171,7 +173,7 @@ class Probe:
             )
         return "It is there."
 
-    def _said_missing(self) -> str:
+    def _missing_message(self) -> str:
         """In the words of the driver, which knows what the place is called."""
         try:
             next(iter(self.driver.list()), None)
@@ -182,20 +184,20 @@ class Probe:
 
     def _look(self) -> str:
         assert isinstance(self.driver, OpensWithKey)
-        if found := self.driver.look_at_one():
+        if found := self.driver.check_one_object():
             return found
         raise Skip("There is nothing to look at.")
 
     def _write(self) -> str:
         if isinstance(self.driver, RefusesWrites):
-            raise Skip(f"Nothing is written: {_inside(self.driver.why_not_written())}")
+            raise Skip(f"Nothing is written: {_lower_first(self.driver.read_only_reason())}")
         self._maybe_there = True
         try:
             self.driver.put(self._key, self._content)
         except StorageError as error:
-            self._may_not_write = error.kind is Kind.DENIED
+            self._write_denied = error.kind is Kind.DENIED
             # Refused before anything was stored; there is nothing to clean up and no right to do so.
-            self._maybe_there = not self._may_not_write
+            self._maybe_there = not self._write_denied
             raise
         self._written = True
         return f"Wrote {len(self._content):,} bytes."
@@ -217,7 +219,7 @@ class Probe:
     def _read_any(self) -> str:
         """Without a canary: the beginning of the first object there is."""
         try:
-            entry = self._first()
+            entry = self._first_entry()
         except StorageError as error:
             raise Skip("Nothing was written to read back.") from error
         if entry is None:
@@ -226,15 +228,15 @@ class Probe:
             next(reading.chunks(), None)
         if isinstance(self.driver, RefusesWrites):
             return "Reading works; as a read-only backend it can be copied from, not to."
-        may = "Stowage may read but not write" if self._may_not_write else "Reading works, writing does not"
+        may = "Stowage may read but not write" if self._write_denied else "Reading works, writing does not"
         return f"{may}: this backend can be copied from, not to."
 
-    def _first(self) -> Entry | None:
+    def _first_entry(self) -> Entry | None:
         return next(list_readable(self.driver, unreadable=lambda folder, error: None), None)
 
     def _list(self) -> str:
         if not self._written:
-            self._first()
+            self._first_entry()
             return "Listing works."
         if not any(entry.key == self._key for entry in self.driver.list(self._key)):
             raise StorageError(
@@ -273,11 +275,11 @@ class Probe:
         if not self._written or self._maybe_there:
             raise Skip("Nothing can be written and deleted to try them with.")
         try:
-            rules = within(partial(learn, self.driver), NAMES_SECONDS, lambda: False)
+            rules = within(partial(probe_name_rules, self.driver), NAMES_SECONDS, lambda: False)
         except StorageError as error:
             # Whether names are kept is a finding, and no reason to call a place broken.
-            raise Skip(f"They could not be tried: {_inside(error.reason)}") from error
-        self._learnt(rules)
+            raise Skip(f"They could not be tried: {_lower_first(error.reason)}") from error
+        self._on_name_rules(rules)
         if not (found := rules.findings()):
             return "Every name is kept as it is."
         return " ".join([*found, "A migration to here refuses such objects one by one, with this reason."])
@@ -298,6 +300,6 @@ class Probe:
                 within(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
 
 
-def _inside(sentence: str) -> str:
+def _lower_first(sentence: str) -> str:
     """A sentence after a colon."""
     return sentence[:1].lower() + sentence[1:]

@@ -34,7 +34,7 @@ class UnprovenRead(Exception):
         self.parts = parts
 
 
-def is_guarded(driver: Driver) -> bool:
+def has_integrity_protection(driver: Driver) -> bool:
     """Whether no byte of a read can change on its way without an error. No network call."""
     while isinstance(driver, Wrapper):
         if driver.authenticates:
@@ -61,16 +61,16 @@ class ReadCheck:
         *,
         expected: str = "",
         parts: tuple[int, ...] = (),
-        needed: bool = True,
+        required: bool = True,
     ) -> None:
         self.expected = expected or reading.info.md5 or ""
         self._md5 = hashlib.md5(usedforsecurity=False) if self.expected else None
         self._reading = reading
         self._parts = parts
-        self._composites: list[Composite] = []
-        if self.expected or not needed or is_guarded(source):
+        self._composites: list[CompositeEtag] = []
+        if self.expected or not required or has_integrity_protection(source):
             return
-        self._composites = [Composite(parts)] if parts else _composites(reading)
+        self._composites = [CompositeEtag(parts)] if parts else _composites(reading)
         if not self._composites:
             raise UnprovenRead
 
@@ -86,7 +86,7 @@ class ReadCheck:
         for each in self._composites:
             each.update(chunk)
 
-    def passed(self) -> bool:
+    def matches(self) -> bool:
         """After the last byte: whether all of it is right. Raises ``UnprovenRead`` where the parts do not
         show it: they may be of unequal sizes, or damaged."""
         if self._md5 is not None:
@@ -103,10 +103,12 @@ def _count(reading: Reading) -> int:
     return int(match["parts"] or 0) if match else 0
 
 
-def _composites(reading: Reading) -> list[Composite]:
+def _composites(reading: Reading) -> list[CompositeEtag]:
     count = _count(reading)
     told = reading.part_size(1) if count and isinstance(reading, TellsParts) else None
-    return [Composite(repeat(size)) for size in ([told] if told else part_sizes(reading.info.size, count))]
+    return [
+        CompositeEtag(repeat(size)) for size in ([told] if told else part_sizes(reading.info.size, count))
+    ]
 
 
 def _all_parts(reading: Reading) -> tuple[int, ...]:
@@ -133,7 +135,7 @@ class ContentDigest:
         match = ETAG.match(like or "")
         parts = int(match["parts"] or 0) if match else 0
         self._whole = hashlib.md5(usedforsecurity=False)
-        self._composites = [Composite(repeat(each)) for each in part_sizes(size, parts)]
+        self._composites = [CompositeEtag(repeat(each)) for each in part_sizes(size, parts)]
 
     def update(self, chunk: bytes) -> None:
         """The next bytes."""
@@ -151,7 +153,7 @@ class ContentDigest:
         return frozenset(each.etag() for each in self._composites)
 
 
-class Composite:
+class CompositeEtag:
     """The ETag of an upload in parts of these sizes, without end where they are equal."""
 
     def __init__(self, parts: Iterable[int]) -> None:

@@ -29,7 +29,7 @@ def recipient(driver: str, options: Mapping[str, str], secret: str) -> dict[str,
     return {DRIVER: driver, **{each.name: options.get(each.name, each.default) for each in guards}}
 
 
-def differing(
+def changed_options(
     bound_to: Mapping[str, str], driver: str, options: Mapping[str, str], secret: str
 ) -> tuple[str, ...]:
     """The options because of which a secret bound to one recipient would be sent to another.
@@ -44,7 +44,7 @@ def differing(
     )
 
 
-def sent_nowhere(driver: str, options: Mapping[str, str], secret: str) -> bool:
+def is_unused(driver: str, options: Mapping[str, str], secret: str) -> bool:
     """Whether a backend with these options has no use for this secret at present."""
     kind = registry.DRIVERS.get(driver)
     every = {each.name: each for each in kind.options} if kind is not None else {}

@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.folders import ANYWHERE, FolderPolicy, UsesFolders
+from dashboard.storage.checks.folders import UNRESTRICTED, FolderPolicy, UsesLocalFolders
 from dashboard.storage.checks.typed import check_typed
 from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS, WRAPPERS, check_wrappers
 from dashboard.storage.driver import Driver
 from dashboard.storage.driver_types import DriverType, Location, Options
 from dashboard.storage.options import Option, Preset
-from dashboard.storage.own_drivers import REMEDY, built, described, find, offered
+from dashboard.storage.own_drivers import REMEDY, call_factory, describe_or, find_driver, names_of_plugins
 from dashboard.storage.types import Secret
 
 T = TypeVar("T")
@@ -46,14 +46,14 @@ class _Drivers(Mapping[str, DriverType]):
     def __getitem__(self, name: str) -> DriverType:
         if name in BUILT_IN:
             return _built_in(BUILT_IN[name])
-        found = find(name)
+        found = find_driver(name)
         if found is None:
             raise KeyError(name)
         return _with_wrappers(found)
 
     def __iter__(self) -> Iterator[str]:
         yield from BUILT_IN
-        yield from (name for name in offered() if name not in BUILT_IN)
+        yield from (name for name in names_of_plugins() if name not in BUILT_IN)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -66,14 +66,14 @@ class _Presets(Mapping[str, Preset]):
         presets = _built_in_presets(tuple(BUILT_IN.values()))
         if name in presets:
             return presets[name]
-        if name in BUILT_IN or (found := find(name)) is None:
+        if name in BUILT_IN or (found := find_driver(name)) is None:
             raise KeyError(name)
         return found.presets[0]
 
     def __iter__(self) -> Iterator[str]:
         presets = _built_in_presets(tuple(BUILT_IN.values()))
         yield from presets
-        yield from (name for name in offered() if name not in presets and name not in BUILT_IN)
+        yield from (name for name in names_of_plugins() if name not in presets and name not in BUILT_IN)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -147,7 +147,7 @@ class MachinePolicy:
     shown: ``aws`` and ``google`` stand for the clouds themselves, ``host`` and ``host:port`` for any server.
     """
 
-    folders: FolderPolicy = ANYWHERE
+    folders: FolderPolicy = UNRESTRICTED
     credentials: frozenset[str] = frozenset({"aws", "google"})
 
     def check_credentials(self, driver: str, options: Options) -> None:
@@ -169,7 +169,7 @@ def build(
     options: Mapping[str, str],
     secrets: Mapping[str, Secret] = MappingProxyType({}),
     *,
-    told: Mapping[str, str] = MappingProxyType({}),
+    internal_options: Mapping[str, str] = MappingProxyType({}),
     machine: MachinePolicy | None = None,
 ) -> Driver:
     """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
@@ -185,21 +185,21 @@ def build(
     if driver in BUILT_IN:
         made = _at(kind.factory)(options, secrets)
     else:
-        made = built(driver, lambda: _at(kind.factory)(options, secrets))
-    if isinstance(made, UsesFolders):
-        made.keep_to(machine.folders)
-    everything = {**options, **told}
+        made = call_factory(driver, lambda: _at(kind.factory)(options, secrets))
+    if isinstance(made, UsesLocalFolders):
+        made.restrict_to(machine.folders)
+    everything = {**options, **internal_options}
     for wrapper in WRAPPERS:
         if wrapper.wanted(everything, secrets):
             made = _at(wrapper.factory)(made, everything, secrets)
     return made
 
 
-def every_option(preset: Preset) -> tuple[Option, ...]:
+def all_options(preset: Preset) -> tuple[Option, ...]:
     """All options of a preset, in form order and in the provider's words, with its defaults and hints; also
     those that the preset decides and hides."""
     options = preset.extra + driver_type(preset.driver).options
-    worded = tuple(_worded(option, preset) for option in options)
+    worded = tuple(_relabel(option, preset) for option in options)
     # What the preset decides may settle that another option is required.
     decided = {each.name: each.default for each in worded if each.name in preset.hidden}
     unset = dict.fromkeys((each.name for each in worded), "")
@@ -208,10 +208,10 @@ def every_option(preset: Preset) -> tuple[Option, ...]:
 
 def options_of(preset: Preset) -> tuple[Option, ...]:
     """The options a person sees under this preset."""
-    return tuple(option for option in every_option(preset) if option.name not in preset.hidden)
+    return tuple(option for option in all_options(preset) if option.name not in preset.hidden)
 
 
-def _worded(option: Option, preset: Preset) -> Option:
+def _relabel(option: Option, preset: Preset) -> Option:
     name = option.name
     return replace(
         option,
@@ -245,7 +245,7 @@ def check_options(
     kind = driver_type(preset.driver)
     if kind.unusable:
         raise InvalidInput("preset", kind.unusable, remedy=REMEDY)
-    values = check_typed(preset, every_option(preset), options, secrets)
+    values = check_typed(preset, all_options(preset), options, secrets)
     checked = kind.check(values, preset, forbidden_roots)
     if kind.check_secrets is not None:
         kind.check_secrets(checked, secrets)
@@ -254,7 +254,7 @@ def check_options(
 
 def guarding(preset: Preset) -> frozenset[str]:
     """The options, hidden ones included, whose change demands every secret again."""
-    return frozenset(option.name for option in every_option(preset) if option.guards_secret)
+    return frozenset(option.name for option in all_options(preset) if option.guards_secret)
 
 
 def summary(driver: str, options: Options) -> str:
@@ -298,4 +298,4 @@ def _described(
         return default
     if kind.name in BUILT_IN:
         return describe(options)
-    return described(kind.name, partial(describe, options), default)
+    return describe_or(kind.name, partial(describe, options), default)

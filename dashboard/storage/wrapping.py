@@ -17,6 +17,7 @@ from dashboard.storage.driver import (
     Connects,
     CreatesBuckets,
     Driver,
+    IdentifiesCaller,
     KeepsMetadata,
     LimitsConnections,
     ListsReadable,
@@ -26,21 +27,20 @@ from dashboard.storage.driver import (
     Reading,
     ReadsRanges,
     RefusesWrites,
-    SaysWhoSignsIn,
     SecuresConnections,
     ServesFolders,
     Writing,
 )
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.powers import ChecksSettings, KeepsUnfinished
+from dashboard.storage.inspection.powers import ChecksSettings, KeepsUnfinished
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
-CONNECTION: frozenset[type] = frozenset(
-    {Connects, LimitsConnections, OpensWithKey, Purges, SaysWhoSignsIn, SecuresConnections, ServesFolders}
+CONNECTION_POWERS: frozenset[type] = frozenset(
+    {Connects, LimitsConnections, OpensWithKey, Purges, IdentifiesCaller, SecuresConnections, ServesFolders}
 )
 """Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
 
-OF_THE_PLACE: frozenset[type] = CONNECTION | {
+CONTAINER_POWERS: frozenset[type] = CONNECTION_POWERS | {
     ChecksSettings,
     CreatesBuckets,
     KeepsMetadata,
@@ -63,7 +63,7 @@ class Wrapper:
     """Powers that this wrapper has in its own way where the wrapped driver has them: the class to mix in."""
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType({})
     """Powers it takes away, and why."""
-    everywhere: ClassVar[Mapping[type, type]] = MappingProxyType({})
+    common_powers: ClassVar[Mapping[type, type]] = MappingProxyType({})
     """Powers that every wrapper has in the same way, from what it does already; set below."""
     transparent: ClassVar[bool] = False
     """Whether the wrapped driver holds the very same bytes under the very same keys."""
@@ -73,9 +73,11 @@ class Wrapper:
 
     def __new__(cls, inner: Driver, *args: Any, **more: Any) -> Self:
         """An instance of the subclass with the powers that are left of the wrapped driver's."""
-        known = (*cls.forwards, *cls.adapts, *cls.everywhere)
+        known = (*cls.forwards, *cls.adapts, *cls.common_powers)
         kind: Any = cls
-        made: Self = object.__new__(_with(kind, frozenset(each for each in known if isinstance(inner, each))))
+        made: Self = object.__new__(
+            _class_with_powers(kind, frozenset(each for each in known if isinstance(inner, each)))
+        )
         return made
 
     def __init__(self, inner: Driver) -> None:
@@ -132,7 +134,7 @@ class Wrapper:
         self.inner.close()
 
 
-class _PastFolders(Wrapper):
+class _SkipsUnreadable(Wrapper):
     """A driver whose ``list`` leaves out the folders that may not be read."""
 
     forwards = frozenset({ReadsRanges})
@@ -165,14 +167,14 @@ class _ListsReadable(Wrapper):
         """See ``ListsReadable``."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.inner = _PastFolders(self.inner, unreadable, enters)
+        twin.inner = _SkipsUnreadable(self.inner, unreadable, enters)
         return twin.list(prefix, start_after=start_after)
 
 
-Wrapper.everywhere = MappingProxyType({ListsReadable: _ListsReadable})
+Wrapper.common_powers = MappingProxyType({ListsReadable: _ListsReadable})
 
 
-def as_stored(driver: Driver) -> Driver:
+def unwrap_transparent(driver: Driver) -> Driver:
     """The driver below all wrappers that leave bytes and keys as they are: what a server-side copy from
     there is a copy of."""
     while isinstance(driver, Wrapper) and driver.transparent:
@@ -181,12 +183,14 @@ def as_stored(driver: Driver) -> Driver:
 
 
 @cache
-def _with(kind: type[Wrapper], powers: frozenset[type]) -> type[Any]:
+def _class_with_powers(kind: type[Wrapper], powers: frozenset[type]) -> type[Any]:
     """The subclass of a wrapper that has these powers."""
     if not powers:
         return kind
     ordered = sorted(powers, key=lambda power: power.__name__)
-    parts = [kind.adapts.get(power) or kind.everywhere.get(power) or _forwarding(power) for power in ordered]
+    parts = [
+        kind.adapts.get(power) or kind.common_powers.get(power) or _forwarding(power) for power in ordered
+    ]
     return type(kind.__name__, (*parts, kind), {"__doc__": kind.__doc__, "__module__": kind.__module__})
 
 
@@ -194,11 +198,11 @@ def _with(kind: type[Wrapper], powers: frozenset[type]) -> type[Any]:
 def _forwarding(power: type) -> type:
     """A class whose methods are the power's, each handing its call to the wrapped driver."""
     names = [name for name, member in vars(power).items() if not name.startswith("_") and callable(member)]
-    methods = {name: _handing_on(name, getattr(power, name).__doc__) for name in names}
+    methods = {name: _delegate(name, getattr(power, name).__doc__) for name in names}
     return type(f"Forwards{power.__name__}", (), methods)
 
 
-def _handing_on(name: str, promise: str | None) -> Callable[..., Any]:
+def _delegate(name: str, promise: str | None) -> Callable[..., Any]:
     def call(self: Wrapper, *args: Any, **more: Any) -> Any:
         return getattr(self.inner, name)(*args, **more)
 

@@ -10,7 +10,7 @@ import pytest
 from dashboard.cli import arguments
 from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option
-from dashboard.storage.registry import every_option, find_preset
+from dashboard.storage.registry import all_options, find_preset
 from tests.cli.conftest import Cli
 
 SECRET = "wJalrXUtnFEMI-canary-K7MDENG"
@@ -19,7 +19,7 @@ S3 = (*S3, "--option", "bucket=media", "--option", "access_key_id=AKIAEXAMPLE000
 
 
 def known(preset: str) -> tuple[Option, ...]:
-    return every_option(find_preset(preset))
+    return all_options(find_preset(preset))
 
 
 @pytest.mark.parametrize(

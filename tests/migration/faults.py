@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Driver, Reading, Writing
-from dashboard.storage.places.listing import STEM
+from dashboard.storage.inspection.listing import MARKER_PREFIX
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 Hook = Callable[[str, str], None]
@@ -29,7 +29,7 @@ class FaultyDriver:
         self._lock = threading.Lock()
 
     def _say(self, verb: str, key: str) -> None:
-        if STEM in key:
+        if MARKER_PREFIX in key:
             # Nobody's object: how the engine looks whether two places overlap has tests of its own.
             return
         with self._lock:
@@ -75,7 +75,7 @@ class FaultyDriver:
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         self._say("list", prefix)
-        if STEM in prefix:
+        if MARKER_PREFIX in prefix:
             return self.inner.list(prefix, start_after=start_after)
         return iter(self.listing(self.inner.list(prefix, start_after=start_after)))
 

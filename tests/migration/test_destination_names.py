@@ -19,14 +19,14 @@ from dashboard.migration.types import Control, LedgerRow, ObjectState, OnConflic
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from dashboard.storage.whole import WholeReading
 from tests.migration.ledgers import Ledgers, SqlLedgers
 from tests.migration.memory_ledger import MemoryLedger, MemoryStore
 from tests.servers.foreign import rclone
 
-FOLDED = NameRules(one_case=True, one_spelling=True)
+FOLDED = NameRules(ignores_case=True, ignores_normalization=True)
 E_COMPOSED, E_DECOMPOSED = "\u00e9", "e\u0301"
 
 
@@ -79,7 +79,7 @@ def test_what_the_destination_holds_has_the_first_right(ledgers: Ledgers) -> Non
 
 def test_names_that_would_be_changed_or_hidden_are_refused_one_by_one(ledgers: Ledgers) -> None:
     source = placed("a\x01", "a\\b", ".hidden", "good")
-    rules = NameRules(lost=("control", "backslash", "first-dot"))
+    rules = NameRules(altered=("control", "backslash", "first-dot"))
     _, rows = moved(source, MemoryDriver(), ledgers, rules)
     assert by_state(rows, ObjectState.FAILED) == {"a\x01", "a\\b", ".hidden"}
     assert len({rows[key].reason for key in rows if key != "good"}) == 3
@@ -202,7 +202,7 @@ def test_a_real_server_that_folds_names_loses_nothing(folding: Driver, tmp_path:
         (here / key).write_bytes(key.encode().ljust(20, b"."))
     wanted = on_disk(here)
     ledgers = SqlLedgers(tmp_path)
-    _, rows = moved(LocalDriver(str(here)), folding, ledgers, learn(folding))
+    _, rows = moved(LocalDriver(str(here)), folding, ledgers, probe_name_rules(folding))
     kept = {entry.key: folding.read(entry.key).read_all() for entry in folding.list()}
     left = on_disk(here)
     assert kept | left == wanted

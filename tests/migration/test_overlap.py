@@ -15,7 +15,7 @@ from dashboard.migration.types import Control, OnConflict, Outcome, Spec, State
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.places.listing import CONTENT, STEM, new_name
+from dashboard.storage.inspection.listing import MARKER_CONTENT, MARKER_PREFIX, new_marker_name
 from dashboard.storage.types import Entry
 from tests.migration.faults import FaultyDriver
 from tests.migration.ledgers import MemoryLedgers
@@ -202,9 +202,16 @@ def test_nothing_is_written_before_the_whole_source_was_listed(rehearsal: Rehear
 
 def test_markers_of_others_are_never_copied_and_go_when_they_are_old(rehearsal: Rehearsal) -> None:
     now = time.time()
-    mine, fresh, old = new_name(1, now - 5), new_name(2, now - 5), new_name(3, now - 4000)
-    rehearsal.fill({"a": b"1", f"f/{fresh}": CONTENT})
-    rehearsal.fill({mine: CONTENT, fresh: CONTENT, old: CONTENT, f"f/{old}": CONTENT}, there=True)
+    mine, fresh, old = (
+        new_marker_name(1, now - 5),
+        new_marker_name(2, now - 5),
+        new_marker_name(3, now - 4000),
+    )
+    rehearsal.fill({"a": b"1", f"f/{fresh}": MARKER_CONTENT})
+    rehearsal.fill(
+        {mine: MARKER_CONTENT, fresh: MARKER_CONTENT, old: MARKER_CONTENT, f"f/{old}": MARKER_CONTENT},
+        there=True,
+    )
     assert rehearsal.run().outcome is Outcome.CLEAN
     assert set(rehearsal.rows()) == {"a"}
     assert set(contents(rehearsal.there)) == {"a", fresh}
@@ -218,7 +225,7 @@ def test_a_marker_that_somebody_removes_is_written_again(rehearsal: Rehearsal) -
     def remove_once(entries: Iterator[Entry]) -> Iterator[Entry]:
         yield from entries
         if not removed:
-            removed.extend(rehearsal.there.glob(STEM + "*"))
+            removed.extend(rehearsal.there.glob(MARKER_PREFIX + "*"))
             removed[0].unlink()
 
     rehearsal.destination.listing = remove_once
@@ -246,7 +253,7 @@ def test_a_stopped_or_failing_plan_leaves_no_marker(rehearsal: Rehearsal) -> Non
 def test_a_dry_run_writes_no_marker_and_leaves_others_out() -> None:
     here, there = MemoryDriver(), FaultyDriver(MemoryDriver())
     here.put("a", b"1")
-    here.put(new_name(3, time.time()), CONTENT)
+    here.put(new_marker_name(3, time.time()), MARKER_CONTENT)
     result, ledgers = migrated(here, there, Spec(dry_run=True))
     assert (result.state, [row.key for row in ledgers.rows()]) == (State.FINISHED, ["a"])
     assert list(there.inner.list()) == []
@@ -275,9 +282,9 @@ def test_the_same_memory_is_one_place() -> None:
 def test_what_a_killed_search_left_is_removed_by_the_next_run(rehearsal: Rehearsal) -> None:
     ledger = rehearsal.ledgers.open()
     ledger.begin()
-    old = new_name(1, time.time() - 90)
+    old = new_marker_name(1, time.time() - 90)
     ledger.keep_markers([old])
-    rehearsal.fill({old: CONTENT}, there=True)
+    rehearsal.fill({old: MARKER_CONTENT}, there=True)
     rehearsal.fill({"a": b"1"})
     rehearsal.approved = False
     rehearsal.run()

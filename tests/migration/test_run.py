@@ -42,7 +42,7 @@ def test_no_more_is_moved_at_once_than_an_end_takes_connections(tmp_path: Path) 
         busy = most = 0
         counting = threading.Lock()
 
-        def most_connections(self) -> int:
+        def max_connections(self) -> int:
             return 2
 
         def put(self, key: str, data: bytes, **more: Any) -> Written:

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from dashboard.storage.own_drivers import look_again
+from dashboard.storage.own_drivers import forget_plugins
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-driver.md").read_text(encoding="utf-8")
 SOURCE = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
@@ -25,11 +25,11 @@ def install(folder: Path, name: str, module: str, source: str, *, package: str =
     (info / "entry_points.txt").write_text(f"[stowage.drivers]\n{name} = {module}:DRIVER\n", encoding="utf-8")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    look_again()
+    forget_plugins()
 
 
 def uninstall(folder: Path, module: str) -> None:
     """As it was before."""
     sys.path.remove(str(folder))
     sys.modules.pop(module, None)
-    look_again()
+    forget_plugins()

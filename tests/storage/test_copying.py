@@ -21,12 +21,12 @@ from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.s3.objects import S3Reading
 from dashboard.storage.errors import Changed, Damaged, Exists, NotFound, StorageError
-from dashboard.storage.proving import is_guarded
+from dashboard.storage.proving import has_integrity_protection
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.read_only import ReadOnly
-from dashboard.storage.wrapping import CONNECTION, Wrapper
+from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
 
@@ -127,7 +127,7 @@ class OnAnotherServer:
 class Unvouched(Wrapper):
     """A driver whose backend keeps no checksums: it tells neither ETag nor MD5."""
 
-    forwards = CONNECTION
+    forwards = CONNECTION_POWERS
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         opened = self.inner.read(key)
@@ -351,20 +351,20 @@ def test_what_no_checksum_proves_is_read_twice(
 
 def test_a_guarded_connection_needs_no_second_read(local: LocalDriver, make: Make) -> None:
     bucket = make()
-    assert not is_guarded(bucket)
-    assert not is_guarded(ReadOnly(bucket))
-    assert is_guarded(local)
-    assert is_guarded(ReadOnly(local))
+    assert not has_integrity_protection(bucket)
+    assert not has_integrity_protection(ReadOnly(bucket))
+    assert has_integrity_protection(local)
+    assert has_integrity_protection(ReadOnly(local))
     sealed = Encrypted.from_options(bucket, {}, {ENCRYPTION_KEY: new_encryption_key()})
-    assert is_guarded(sealed)
-    assert is_guarded(ReadOnly(sealed))
+    assert has_integrity_protection(sealed)
+    assert has_integrity_protection(ReadOnly(sealed))
     secure = make("https://127.0.0.1:1")
-    assert is_guarded(secure)
+    assert has_integrity_protection(secure)
     ftp = {"host": "127.0.0.1", "user": "u", "root": "/"}
     for tls, guarded in (("none", False), ("explicit", True), ("implicit", True)):
         secrets = {"password": Secret("p")}
         driver = build("ftp", check_options("ftp", {**ftp, "tls": tls}, secrets), secrets)
-        assert is_guarded(driver) is guarded
+        assert has_integrity_protection(driver) is guarded
 
 
 def test_bits_that_flip_on_the_way_there_are_noticed_and_removed(make: Make, fault_proxy: FaultProxy) -> None:
@@ -530,4 +530,4 @@ def test_large_copies_share_a_budget_of_memory(local: LocalDriver) -> None:
     for thread in threads:
         thread.join()
     assert len(list(local.list())) == 12
-    assert 1 <= CountedReading.most <= copying.MEMORY // (32 * MIB)
+    assert 1 <= CountedReading.most <= copying.MEMORY_BYTES // (32 * MIB)

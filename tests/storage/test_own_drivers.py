@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver_types import Location
-from dashboard.storage.own_drivers import look_again
+from dashboard.storage.own_drivers import forget_plugins
 from dashboard.storage.registry import (
     DRIVERS,
     PRESETS,
@@ -147,6 +147,6 @@ def test_stowages_own_drivers_cannot_be_replaced(install: Install) -> None:
 
 
 def test_a_backend_whose_package_is_gone_is_still_shown() -> None:
-    look_again()
+    forget_plugins()
     assert label_of("gone") == "gone"
     assert summary("gone", {"file": "/srv/x", "read_only": "false"}) == ""

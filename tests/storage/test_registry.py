@@ -15,7 +15,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.checks.typed import check_secret
 from dashboard.storage.net.addresses import address_refusal, host_refusal
 from dashboard.storage.options import Option, OptionType, SecretForm
-from dashboard.storage.registry import PRESETS, build, check_options, every_option, summary
+from dashboard.storage.registry import PRESETS, all_options, build, check_options, summary
 from dashboard.storage.types import Secret
 
 SECRETS = {"secret_access_key": Secret("s3cr3t")}
@@ -284,7 +284,7 @@ def test_a_summary_tells_backends_apart() -> None:
 
 def test_options_of_a_preset_have_unique_names() -> None:
     for preset in PRESETS.values():
-        names = [o.name for o in every_option(preset)]
+        names = [o.name for o in all_options(preset)]
         assert len(names) == len(set(names))
 
 

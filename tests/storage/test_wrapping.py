@@ -25,11 +25,11 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.places import powers as place_powers
+from dashboard.storage.inspection import powers as place_powers
 from dashboard.storage.wrappers.fallback.circuit_driver import BehindCircuitBreaker
 from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
 from dashboard.storage.wrappers.fallback.including_waiting import IncludingWaiting
-from dashboard.storage.wrapping import Wrapper, as_stored
+from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 OF_ONE_OPEN = {ProvesByParts, TellsParts}
 POWERS = {
@@ -98,7 +98,7 @@ def bare(kind: type[Wrapper], inner: Driver) -> Wrapper:
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("power", sorted(POWERS, key=lambda power: power.__name__), ids=lambda p: p.__name__)
 def test_a_wrapper_keeps_every_power_or_says_why_not(kind: type[Wrapper], power: type) -> None:
-    said = [power in each for each in (kind.forwards, kind.adapts, kind.withholds, kind.everywhere)]
+    said = [power in each for each in (kind.forwards, kind.adapts, kind.withholds, kind.common_powers)]
     own = issubclass(kind, power)
     assert sum(said) + own == 1, f"{kind.__name__} must forward, adapt or withhold {power.__name__}"
     inner = Everything()
@@ -144,9 +144,9 @@ def test_what_is_stored_is_seen_through_transparent_wrappers_only() -> None:
 
     place = MemoryDriver()
     painted = Paint(Glass(place))
-    assert as_stored(place) is place
-    assert as_stored(Glass(Glass(place))) is place
-    assert as_stored(Glass(painted)) is painted
+    assert unwrap_transparent(place) is place
+    assert unwrap_transparent(Glass(Glass(place))) is place
+    assert unwrap_transparent(Glass(painted)) is painted
 
 
 def test_every_wrapper_can_be_switched_on() -> None:

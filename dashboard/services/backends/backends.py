@@ -87,7 +87,7 @@ class Backends(BackendQueries):
         self._saved.store(session, row, resolved)
         _look_soon(session, row.id)
         set_options = {name: value for name, value in resolved.options.items() if value}
-        detail = redacted(registry.every_option(resolved.preset), set_options)
+        detail = redacted(registry.all_options(resolved.preset), set_options)
         self._audit.record(
             session, actor, "backend.add", row.name, preset=row.preset, **_prefixed(detail, resolved.typed)
         )
@@ -210,7 +210,9 @@ class Backends(BackendQueries):
             secrets = self._saved.to_be_sent(stored)
             told = self._caches.told(stored.id, stored.version, reads=not label)
             options = complete(stored.driver, stored.options)
-            place = registry.build(stored.driver, options, secrets, told=told, machine=self._machine)
+            place = registry.build(
+                stored.driver, options, secrets, internal_options=told, machine=self._machine
+            )
             return around(
                 self._database, self._circuits, stored, place, label=label, driver_of=self._stand_in
             )
@@ -245,7 +247,7 @@ class Backends(BackendQueries):
     ) -> None:
         names = changes(stored, resolved.options)
         detail = redacted(
-            registry.every_option(resolved.preset),
+            registry.all_options(resolved.preset),
             {n: f"{stored.options.get(n, '')} → {resolved.options.get(n, '')}" for n in names},
         )
         extra = {"renamed_to": resolved.name} if resolved.name != stored.name else {}

@@ -13,7 +13,7 @@ from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.keys import Keys
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.listing import list_readable, without_markers
+from dashboard.storage.inspection.listing import list_readable, without_markers
 
 log = logging.getLogger(__name__)
 

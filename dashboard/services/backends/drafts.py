@@ -12,7 +12,7 @@ from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import refuse_unreadable
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.options import Option, OptionType, Preset
-from dashboard.storage.recipients import differing, sent_nowhere
+from dashboard.storage.recipients import changed_options, is_unused
 from dashboard.storage.registry import MachinePolicy, find_preset
 from dashboard.storage.types import Secret
 
@@ -49,7 +49,7 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, machine: 
     _refuse_no_text(draft.options)
     typed = {name: secret for name, secret in draft.secrets.items() if secret}
     kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
-    known = registry.every_option(preset)
+    known = registry.all_options(preset)
     kept &= {option.name for option in known}
     if stored is not None:
         _refuse_another_key(stored, known, typed, open_secrets)
@@ -78,7 +78,7 @@ def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
 
 def moved(stored: Stored, preset: Preset, options: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the changed options that decide which objects this backend means."""
-    place = frozenset(option.name for option in registry.every_option(preset) if option.place)
+    place = frozenset(option.name for option in registry.all_options(preset) if option.place)
     return _changed(stored, options, place | _guards(stored, preset))
 
 
@@ -91,7 +91,7 @@ def _refuse_another_key(
     stored: Stored, known: Sequence[Option], typed: Mapping[str, Secret], open_secrets: Opener
 ) -> None:
     """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
-    sealing = [option for option in known if option.seals_objects and option.name in typed]
+    sealing = [option for option in known if option.encrypts_objects and option.name in typed]
     for option in sealing:
         if option.name not in stored.tokens:
             continue
@@ -114,11 +114,11 @@ def _refuse_without_own_key(kind: DriverType, before: Mapping[str, str], after: 
 
 
 def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], kept: frozenset[str]) -> None:
-    known = (*registry.every_option(find_preset(stored.preset)), *registry.every_option(preset))
+    known = (*registry.all_options(find_preset(stored.preset)), *registry.all_options(preset))
     labels = {option.name: option.label for option in known}
     for secret in sorted(kept):
-        others = differing(from_text(stored.sent_to[secret]), stored.driver, options, secret)
-        if not others or sent_nowhere(stored.driver, options, secret):
+        others = changed_options(from_text(stored.sent_to[secret]), stored.driver, options, secret)
+        if not others or is_unused(stored.driver, options, secret):
             continue
         # In the words of the form: an account may have been changed, of which the provider makes an address.
         typed = _changed(stored, options, _guards(stored, preset) | frozenset(others))

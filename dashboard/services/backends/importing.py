@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.services.backends.values import Draft
-from dashboard.storage.library.environment import described_by
+from dashboard.storage.library.environment import parse_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Imported:
 
 def import_environment(environ: Mapping[str, str], name: str) -> Imported:
     """A draft called ``name``. Raises ``InvalidInput`` naming the variable. Nothing is saved."""
-    found = described_by(environ)
+    found = parse_environment(environ)
     described = found.described
     used = {_option(option, described.options): variable for option, variable in found.used.items()}
     draft = Draft(name, described.kind, described.options, described.secrets)

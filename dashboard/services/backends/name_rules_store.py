@@ -11,7 +11,7 @@ from dashboard.models.backends import Backend, BackendNames
 from dashboard.services.database import Database
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class BackendNameRules:
         if known is not None or not may_write or backend_id is None:
             return known or NameRules()
         try:
-            rules = learn(driver)
+            rules = probe_name_rules(driver)
         except StorageError as error:
             if error.retryable:
                 raise

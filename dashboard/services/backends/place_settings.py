@@ -9,8 +9,8 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.inspection.powers import ChecksSettings, Finding
 from dashboard.storage.library.backend import Backend
-from dashboard.storage.places.powers import ChecksSettings, Finding
 
 __all__ = ["Finding", "PlaceSettings"]
 

@@ -22,7 +22,7 @@ from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import CreatesBuckets, Driver, RefusesWrites
-from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.probe import ProbeRun, Step, probe
 
 __all__ = ["ProbeRun", "Probes", "Step"]
@@ -181,7 +181,9 @@ class Probes:
         run = ProbeRun.of(aim.driver)
         deadline = time.monotonic() + LONGEST
         try:
-            for seen in probe(aim.driver, stop=self._stopper(deadline), learnt=partial(self._learnt, aim)):
+            for seen in probe(
+                aim.driver, stop=self._stopper(deadline), on_name_rules=partial(self._learnt, aim)
+            ):
                 step = seen
                 # A test that was cut short is not a test that passed.
                 if step.state == "skipped" and not _failed(run):

@@ -15,7 +15,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
 from dashboard.storage import registry
 from dashboard.storage.options import SecretForm
-from dashboard.storage.recipients import differing, recipient, required, sent_nowhere
+from dashboard.storage.recipients import changed_options, is_unused, recipient, required
 from dashboard.storage.types import Secret
 
 HINT = 4
@@ -36,10 +36,10 @@ class StoredBackends:
         Raises ``SEALED``, and ``DAMAGED`` for one that would be sent elsewhere.
         """
         driver, options = stored.driver, stored.options
-        names = frozenset(name for name in stored.tokens if not sent_nowhere(driver, options, name))
+        names = frozenset(name for name in stored.tokens if not is_unused(driver, options, name))
         secrets = self.open(stored, names)
         for name in sorted(names):
-            if differing(from_text(stored.sent_to[name]), driver, options, name):
+            if changed_options(from_text(stored.sent_to[name]), driver, options, name):
                 raise _sent_elsewhere(stored.name)
         if any(option.name not in secrets for option in required(driver, options)):
             raise _sent_elsewhere(stored.name)

@@ -156,7 +156,11 @@ class ObjectWriteBack:
     def _write(
         self, waiting: WaitingWrite, reading: Reading, data: bytes | None, *, create_only: bool
     ) -> WriteBackResult:
-        if create_only and isinstance(self.home, LooksBeforeCreating) and not self.home.creates_only():
+        if (
+            create_only
+            and isinstance(self.home, LooksBeforeCreating)
+            and not self.home.supports_create_only()
+        ):
             create_only = False
         attributes = waiting.attributes if waiting.attributes is not None else reading.info.attributes
         try:

@@ -16,7 +16,7 @@ from dashboard.services.backends.backends import Backends
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.ledger_queries import LedgerQueries
-from dashboard.storage.places.powers import KeepsUnfinished
+from dashboard.storage.inspection.powers import KeepsUnfinished
 
 log = logging.getLogger(__name__)
 

@@ -45,21 +45,21 @@ class FolderPolicy:
         """The folders that the console's own files are in."""
         return _identities({os.path.dirname(path) for path in self.own})
 
-    def refuse_own_file(self, found: os.stat_result, key: str, operation: str) -> None:
+    def refuse_console_file(self, found: os.stat_result, key: str, operation: str) -> None:
         """Raise kind ``denied`` for a file of the console's own under another name."""
         if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             files = {f"{path}{end}" for path in self.own for end in ("", "-wal", "-shm", "-journal")}
             if (found.st_dev, found.st_ino) in _identities(files):
-                raise own_file(key, operation)
+                raise console_file_error(key, operation)
 
     def _refusal(self, real: str, shown: str) -> tuple[str, str] | None:
         for path in self.own:
-            if overlap(real, os.path.realpath(path)):
+            if paths_overlap(real, os.path.realpath(path)):
                 return f"“{shown}” holds Stowage's own database or key, or is inside of them.", _CHOOSE
         for path in self.system:
-            if overlap(real, os.path.realpath(path)):
+            if paths_overlap(real, os.path.realpath(path)):
                 return f"“{shown}” belongs to the system or to a program: “{path}” is there.", _CHOOSE
-        if self.allowed and not any(below(real, os.path.realpath(path)) for path in self.allowed):
+        if self.allowed and not any(is_within(real, os.path.realpath(path)) for path in self.allowed):
             return (
                 f"“{shown}” is not in a folder that backends may use.",
                 f"Choose one in {' or '.join(f'“{path}”' for path in self.allowed)}, or add it to "
@@ -68,20 +68,20 @@ class FolderPolicy:
         return None
 
 
-ANYWHERE = FolderPolicy()
+UNRESTRICTED = FolderPolicy()
 """Of a program that uses the library."""
 
 
 @runtime_checkable
-class UsesFolders(Protocol):
+class UsesLocalFolders(Protocol):
     """A driver that reads and writes folders of this machine."""
 
-    def keep_to(self, policy: FolderPolicy) -> None:
+    def restrict_to(self, policy: FolderPolicy) -> None:
         """Refuse, from now on, what the policy refuses. Called before the first use."""
         ...
 
 
-def own_file(key: str, operation: str) -> StorageError:
+def console_file_error(key: str, operation: str) -> StorageError:
     """The refusal to touch the console's own files."""
     return _denied(f"“{key}” is one of Stowage's own files.", "Leave it where it is.", operation, key)
 
@@ -90,7 +90,7 @@ def _denied(reason: str, remedy: str, operation: str, subject: str) -> StorageEr
     return StorageError(Kind.DENIED, reason, operation=operation, subject=subject, remedy=remedy)
 
 
-def where(folder: int, path: str) -> str:
+def real_path_of(folder: int, path: str) -> str:
     """Where an open folder really is; ``path`` is what led to it."""
     try:
         return os.readlink(f"/proc/self/fd/{folder}")
@@ -110,11 +110,11 @@ def _identities(paths: set[str]) -> frozenset[Identity]:
     return frozenset(found)
 
 
-def overlap(one: str, other: str) -> bool:
+def paths_overlap(one: str, other: str) -> bool:
     """Whether one of two real paths is the other, or inside it."""
-    return below(one, other) or below(other, one)
+    return is_within(one, other) or is_within(other, one)
 
 
-def below(path: str, ancestor: str) -> bool:
+def is_within(path: str, ancestor: str) -> bool:
     """Whether a real path is this folder or inside it."""
     return path == ancestor or path.startswith(ancestor.rstrip("/") + "/")

@@ -123,7 +123,7 @@ def certificates(pem: str) -> str:
     return pem.replace("\r\n", "\n").strip() + "\n"
 
 
-def sealing_key(field: str, secret: Secret) -> bytes:
+def encryption_key_bytes(field: str, secret: Secret) -> bytes:
     """The bytes of a key that objects are encrypted with, from base64 in either alphabet."""
     text = secret.reveal().translate(str.maketrans("-_", "+/"))
     try:

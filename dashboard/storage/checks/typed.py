@@ -10,7 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.options import Option, OptionType, Preset, SecretForm
 from dashboard.storage.types import Secret
 
-_LONGEST = 16 * 1024
+_MAX_LENGTH = 16 * 1024
 
 
 def check_typed(
@@ -26,10 +26,10 @@ def check_typed(
     values: dict[str, str] = {}
     for option in known:
         if not option.secret and option.name not in preset.hidden:
-            values[option.name] = _typed(option, options.get(option.name, ""))
+            values[option.name] = _parse_value(option, options.get(option.name, ""))
     for name in sorted(preset.hidden):
         if not by_name[name].secret:
-            values[name] = _decided(by_name[name], options.get(name, ""), values)
+            values[name] = _preset_value(by_name[name], options.get(name, ""), values)
     for option in known:
         if option.secret:
             check_secret(option, secrets.get(option.name))
@@ -54,15 +54,15 @@ def _refuse_unknown(
             raise InvalidInput(name, f"“{known[name].label}” is not a secret.")
 
 
-def _typed(option: Option, text: str) -> str:
+def _parse_value(option: Option, text: str) -> str:
     """One value, trimmed and of its type."""
     value = text.strip() or option.default
     if not value:
         if option.required:
             raise InvalidInput(option.name, f"“{option.label}” is missing.", remedy=option.hint)
         return "false" if option.type is OptionType.BOOLEAN else ""
-    if len(value) > _LONGEST:
-        raise InvalidInput(option.name, f"“{option.label}” is longer than {_LONGEST:,} characters.")
+    if len(value) > _MAX_LENGTH:
+        raise InvalidInput(option.name, f"“{option.label}” is longer than {_MAX_LENGTH:,} characters.")
     if option.type is not OptionType.MULTILINE and any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise InvalidInput(option.name, f"“{option.label}” holds control characters or line breaks.")
     if option.type is OptionType.BOOLEAN:
@@ -83,7 +83,7 @@ def _boolean(option: Option, value: str) -> str:
     raise InvalidInput(option.name, f"“{option.label}” is either “true” or “false”.")
 
 
-def _decided(option: Option, given: str, values: Mapping[str, str]) -> str:
+def _preset_value(option: Option, given: str, values: Mapping[str, str]) -> str:
     """What the preset says for a hidden option, its placeholders filled from the visible ones."""
     pattern = option.default
     names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name]
@@ -120,7 +120,7 @@ def check_secret(option: Option, secret: Secret | None) -> None:
             f"“{option.label}” begins or ends with a space, or holds a line break.",
             remedy="Copy it again, without what stands around it.",
         )
-    if len(plain) > _LONGEST or (machine_made and not plain.isascii()):
+    if len(plain) > _MAX_LENGTH or (machine_made and not plain.isascii()):
         raise InvalidInput(
             option.name, f"“{option.label}” does not look like a key.", remedy="Copy it again."
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.options import KEY_BYTES, sealing_key
+from dashboard.storage.checks.options import KEY_BYTES, encryption_key_bytes
 from dashboard.storage.net.addresses import host_refusal
 from dashboard.storage.options import Option, OptionType, SecretForm
 from dashboard.storage.types import Secret
@@ -82,7 +82,7 @@ WRAPPER_OPTIONS = (
         OptionType.SECRET,
         advanced=True,
         group=_ENCRYPTION,
-        seals_objects=True,
+        encrypts_objects=True,
         guarded_by=(),
         hint="32 bytes in base64. Keep a copy outside Stowage: without this key everything encrypted with it "
         "is lost. It cannot be shown or replaced later.",
@@ -370,4 +370,4 @@ def new_encryption_key() -> Secret:
 
 def encryption_key(secret: Secret) -> bytes:
     """The key's bytes. Raises ``InvalidInput``."""
-    return sealing_key(ENCRYPTION_KEY, secret)
+    return encryption_key_bytes(ENCRYPTION_KEY, secret)

@@ -29,8 +29,8 @@ from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
 from dashboard.storage.library.open_files import ObjectWriter, open_file
 from dashboard.storage.library.operations import Operations
-from dashboard.storage.naming import UniqueKey, made_unique
-from dashboard.storage.paths import guessed_type
+from dashboard.storage.naming import UniqueKey, add_unique_suffix
+from dashboard.storage.paths import guess_content_type
 from dashboard.storage.types import Attributes, ObjectInfo
 from dashboard.storage.wrappers.fallback.waiting_writes import KeepsWhileAway, is_unavailable
 
@@ -135,7 +135,7 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
                 if not (create_only and self._is_kept(error)) or isinstance(name, UniqueKey):
                     raise
                 # Whether the name is free cannot be known now. This one is.
-                name = made_unique(name, longest=max(len(name), 40))
+                name = add_unique_suffix(name, longest=max(len(name), 40))
 
     def _is_kept(self, error: Exception) -> bool:
         """Whether others take new files while the backend is away, which the error says it is."""
@@ -146,7 +146,9 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
         return away and isinstance(driver, KeepsWhileAway) and driver.keeps_while_away()
 
     def _attributes(self, name: str, kind: str | None = None) -> Attributes:
-        return Attributes(content_type=kind or guessed_type(name), cache_control=self._cache_control or None)
+        return Attributes(
+            content_type=kind or guess_content_type(name), cache_control=self._cache_control or None
+        )
 
     def _write(self, name: str, content: Any, attributes: Attributes, *, create_only: bool) -> None:
         with self.backend.write_stream(name, attributes=attributes, create_only=create_only) as writing:
@@ -176,7 +178,7 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
         except (StorageError, FileNotFoundError) as error:
             if not self._is_kept(error):
                 raise
-            return made_unique(_plain(name), longest=max_length)
+            return add_unique_suffix(_plain(name), longest=max_length)
 
     def get_alternative_name(self, file_root: str, file_ext: str) -> str:
         """Another name for a file whose own is taken or too long."""

@@ -30,7 +30,7 @@ _LARGEST = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class BackendConfig:
     """A backend as somebody wrote it down: a preset or a driver without one, its options, its secrets. Prints
     no secret."""
 
@@ -70,7 +70,7 @@ class Described:
         return {}
 
 
-def describe(kind: str, options: Mapping[str, object]) -> Described:
+def describe(kind: str, options: Mapping[str, object]) -> BackendConfig:
     """Sort options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
     from dashboard.storage.registry import DRIVERS, PRESETS
 
@@ -87,7 +87,7 @@ def describe(kind: str, options: Mapping[str, object]) -> Described:
             secrets[name] = value if isinstance(value, Secret) else Secret(_text(name, value))
         else:
             plain[name] = _text(name, value)
-    return Described(driver, preset, MappingProxyType(plain), MappingProxyType(secrets))
+    return BackendConfig(driver, preset, MappingProxyType(plain), MappingProxyType(secrets))
 
 
 def _text(name: str, value: object) -> str:
@@ -103,9 +103,9 @@ def _text(name: str, value: object) -> str:
     raise InvalidInput(name, f"“{name}” is neither text, a number nor true or false.")
 
 
-def described_in(
+def parse_mapping(
     tree: Mapping[str, object], environ: Mapping[str, str]
-) -> tuple[str, Mapping[str, Described]]:
+) -> tuple[str, Mapping[str, BackendConfig]]:
     """The default backend's name and every backend of a mapping. Raises ``InvalidInput``.
 
     The form: ``{"default": "media", "backends": {"media": {"driver": "local", "root": "/srv/media"}}}``;
@@ -141,7 +141,7 @@ def toml(path: str | Path) -> Mapping[str, object]:
         raise InvalidInput("path", f"“{path}” is not a TOML file.", remedy="See https://toml.io.") from error
 
 
-def _described(name: str, table: object, environ: Mapping[str, str]) -> Described:
+def _described(name: str, table: object, environ: Mapping[str, str]) -> BackendConfig:
     if not isinstance(table, Mapping) or not isinstance(table.get("driver"), str):
         raise InvalidInput(
             f"backends.{name}",
@@ -149,12 +149,14 @@ def _described(name: str, table: object, environ: Mapping[str, str]) -> Describe
             remedy='Write driver = "local", or another.',
         )
     options = {
-        str(key): _looked_up(str(key), value, environ) for key, value in table.items() if key != "driver"
+        str(key): _resolve_reference(str(key), value, environ)
+        for key, value in table.items()
+        if key != "driver"
     }
     return describe(table["driver"], options)
 
 
-def _looked_up(name: str, value: object, environ: Mapping[str, str]) -> object:
+def _resolve_reference(name: str, value: object, environ: Mapping[str, str]) -> object:
     if not isinstance(value, Mapping):
         return value
     match dict(value):
@@ -163,11 +165,11 @@ def _looked_up(name: str, value: object, environ: Mapping[str, str]) -> object:
                 raise InvalidInput(name, f"The environment variable {variable} is empty or not set.")
             return environ[variable]
         case {"file": str(path), **rest} if not rest:
-            return text_of(name, path)
+            return read_text_file(name, path)
     raise InvalidInput(name, f"“{name}” is a table.", remedy='A table is {env = "NAME"} or {file = "PATH"}.')
 
 
-def text_of(name: str, path: str) -> str:
+def read_text_file(name: str, path: str) -> str:
     """The text of a file that an option names, without the line break at its end. Raises ``InvalidInput``
     for the option."""
     try:

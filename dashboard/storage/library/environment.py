@@ -13,10 +13,10 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.library.configuring import Described, describe, text_of
+from dashboard.storage.library.configuring import BackendConfig, describe, read_text_file
 from dashboard.storage.library.environment_variables import (
-    BOUND,
     KINDS,
+    SAME_FAMILY,
     SECRETS,
     SELECTORS,
     VARIABLES,
@@ -31,12 +31,12 @@ class Found:
     """What the environment describes. ``used``: option to variable; ``ignored``: understood variables that
     are set and were not needed."""
 
-    described: Described
+    described: BackendConfig
     used: Mapping[str, str]
     ignored: tuple[str, ...]
 
 
-def described_by(environ: Mapping[str, str]) -> Found:
+def parse_environment(environ: Mapping[str, str]) -> Found:
     """The backend the variables describe. Raises ``InvalidInput`` naming the variable that is missing,
     contradicts another or makes no sense. Values are not checked further here. Where a variable names a file
     with a key, that file is read."""
@@ -149,13 +149,13 @@ def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
         )
     own = _of_family(with_secret[0], given)
     secret = _secret(own)
-    chosen = {o: v for o, v in own.items() if o in BOUND and (o not in SECRETS or v is secret)}
+    chosen = {o: v for o, v in own.items() if o in SAME_FAMILY and (o not in SECRETS or v is secret)}
     for family in (with_secret[0], *order, "MEDIA"):
         for option, variable in _of_family(family, given).items():
-            if option not in BOUND and not (family == "MEDIA" and option == "root"):
+            if option not in SAME_FAMILY and not (family == "MEDIA" and option == "root"):
                 chosen.setdefault(option, variable)
     if kind.any_server and "endpoint" not in chosen:
-        _check_strangers(given, order, with_secret)
+        _check_foreign_server(given, order, with_secret)
     _check_required(kind, chosen, with_secret[0], given)
     return chosen
 
@@ -167,10 +167,12 @@ def _of_machine(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable
     of_a_key = ("endpoint", "access_key_id", *SECRETS)
     if "bucket" not in own or any(v.family in kind.families and v.option in of_a_key for v in given):
         return {}
-    return {option: variable for option, variable in own.items() if option not in BOUND}
+    return {option: variable for option, variable in own.items() if option not in SAME_FAMILY}
 
 
-def _check_strangers(given: Mapping[Variable, str], order: tuple[str, ...], with_secret: list[str]) -> None:
+def _check_foreign_server(
+    given: Mapping[Variable, str], order: tuple[str, ...], with_secret: list[str]
+) -> None:
     """A server that was named without a key of its own was meant for the key of another family, perhaps. One
     that has its own is another backend, described beside this one."""
     for variable in given:
@@ -211,7 +213,7 @@ def _as_preset(kind: Kind, found: Mapping[str, str]) -> tuple[str, dict[str, str
     """In the words of the preset: what other programs write in their own way is written in ours."""
     options = {name: value for name, value in found.items() if name not in ("secure", "address")}
     for name in [name for name in options if name.endswith("_file")]:
-        options[name.removesuffix("_file")] = text_of(name, options.pop(name))
+        options[name.removesuffix("_file")] = read_text_file(name, options.pop(name))
     if kind.keyless and "access_key_id" not in options:
         options["sign_in"] = "machine"
     else:

@@ -108,7 +108,7 @@ SECRETS = (
 )
 """The options of which one must be set, best first. What ends in ``_file`` is the path of a file with it."""
 
-BOUND = (*SECRETS, "access_key_id", "session_token", "passphrase", "endpoint", "path_style", "secure")
+SAME_FAMILY = (*SECRETS, "access_key_id", "session_token", "passphrase", "endpoint", "path_style", "secure")
 """What must come from one family; the rest may come from others."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.storage.driver import Driver, Reading
 from dashboard.storage.errors import ContainerMissing, StorageError
+from dashboard.storage.inspection.powers import ChecksSettings, Finding
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
@@ -16,8 +17,7 @@ from dashboard.storage.object_powers import (
     SignsUploads,
     Version,
 )
-from dashboard.storage.places.powers import ChecksSettings, Finding
-from dashboard.storage.powers import lacks
+from dashboard.storage.powers import unsupported_error
 from dashboard.storage.types import Written
 
 
@@ -35,7 +35,7 @@ class Extras(ABC):
         """A request by which somebody without credentials writes this one object, see ``SignsUploads``."""
         driver = self.driver
         if not isinstance(driver, SignsUploads):
-            raise lacks(driver, "upload url", "upload url")
+            raise unsupported_error(driver, "upload url", "upload url")
         return driver.upload_url(key, seconds=seconds, content_type=content_type, size=size)
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
@@ -55,60 +55,60 @@ class Extras(ABC):
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
         """Every version of every object under a prefix, streamed, the newest of each key first."""
-        return self._kept("versions").versions(prefix)
+        return self._require_versions("versions").versions(prefix)
 
     def read_version(self, key: str, version: str) -> Reading:
         """An open read of an older state, to be used as a context manager. Raises ``NotFound``."""
-        return self._kept("read version").read_version(key, version)
+        return self._require_versions("read version").read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
         """Make an older state the current one; the current one is kept as a version."""
-        return self._kept("restore").restore_version(key, version)
+        return self._require_versions("restore").restore_version(key, version)
 
     def tags(self, key: str) -> Mapping[str, str]:
         """The object's tags. Raises ``NotFound``."""
-        return self._tagged("tags").tags(key)
+        return self._require_tags("tags").tags(key)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace all tags of an object. Raises ``NotFound``."""
-        self._tagged("set tags").set_tags(key, tags)
+        self._require_tags("set tags").set_tags(key, tags)
 
     def tier(self, key: str) -> str:
         """How the provider keeps the object, in its own word. Raises ``NotFound``."""
-        return self._tiered("tier").tier(key)
+        return self._require_tiers("tier").tier(key)
 
     def set_tier(self, key: str, tier: str) -> None:
         """Move an object to another tier. Raises ``NotFound``."""
-        self._tiered("set tier").set_tier(key, tier)
+        self._require_tiers("set tier").set_tier(key, tier)
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
         """What should be known of how the place is set up, see ``ChecksSettings``."""
-        return self._checked("look at settings").findings(origin)
+        return self._require_settings("look at settings").findings(origin)
 
     def fix(self, name: str, origin: str) -> None:
         """Mend one of the findings. Idempotent."""
-        self._checked("change settings").fix(name, origin)
+        self._require_settings("change settings").fix(name, origin)
 
-    def _kept(self, operation: str) -> KeepsVersions:
+    def _require_versions(self, operation: str) -> KeepsVersions:
         driver = self.driver
         if not isinstance(driver, KeepsVersions):
-            raise lacks(driver, "versions", operation)
+            raise unsupported_error(driver, "versions", operation)
         return driver
 
-    def _tagged(self, operation: str) -> HoldsTags:
+    def _require_tags(self, operation: str) -> HoldsTags:
         driver = self.driver
         if not isinstance(driver, HoldsTags):
-            raise lacks(driver, "tags", operation)
+            raise unsupported_error(driver, "tags", operation)
         return driver
 
-    def _tiered(self, operation: str) -> HasTiers:
+    def _require_tiers(self, operation: str) -> HasTiers:
         driver = self.driver
         if not isinstance(driver, HasTiers):
-            raise lacks(driver, "tier", operation)
+            raise unsupported_error(driver, "tier", operation)
         return driver
 
-    def _checked(self, operation: str) -> ChecksSettings:
+    def _require_settings(self, operation: str) -> ChecksSettings:
         driver = self.driver
         if not isinstance(driver, ChecksSettings):
-            raise lacks(driver, "settings", operation)
+            raise unsupported_error(driver, "settings", operation)
         return driver

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.errors import InvalidKey
-from dashboard.storage.powers import lacks
+from dashboard.storage.powers import unsupported_error
 from dashboard.storage.types import Entry
 
 
@@ -57,7 +57,7 @@ class Folders:
             self._driver.check_key(f"{path}/")
             self._driver.put(f"{path}/", b"")
         except InvalidKey as error:
-            raise lacks(self._driver, "folder", "make directory") from error
+            raise unsupported_error(self._driver, "folder", "make directory") from error
 
     def delete(self, directory: str) -> int:
         """See ``Operations.delete_directory``."""

@@ -12,7 +12,7 @@ from typing import Self
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver
 from dashboard.storage.library.backend import Backend, LazyBackend, LiveBackend
-from dashboard.storage.library.configuring import Described, Value, describe, described_in, toml
+from dashboard.storage.library.configuring import BackendConfig, Value, describe, parse_mapping, toml
 from dashboard.storage.library.fakes import FakeBackend
 from dashboard.storage.library.operations import Operations
 from dashboard.storage.types import EMPTY
@@ -53,7 +53,7 @@ class Storage(Operations):
         self._on_close = on_close
         self._lock = RLock()
         self._backends: dict[str, Backend] = {}
-        self._described: dict[str, Described] = {}
+        self._described: dict[str, BackendConfig] = {}
         self._identity = os.urandom(16).hex()
         self._fakes: dict[str, list[FakeBackend]] = {}
 
@@ -61,7 +61,7 @@ class Storage(Operations):
     def from_mapping(cls, tree: Mapping[str, object], *, environ: Mapping[str, str] = EMPTY) -> Self:
         """From ``{"default": ..., "backends": {name: {"driver": ..., option: value}}}``. ``environ`` is
         where ``{"env": NAME}`` is looked up. Every backend is checked at once. Raises ``InvalidInput``."""
-        default, backends = described_in(tree, environ)
+        default, backends = parse_mapping(tree, environ)
         storage = cls(default=default)
         for name, described in backends.items():
             described.check()
@@ -78,9 +78,9 @@ class Storage(Operations):
         """One backend, called ``name``, from the variables other programs use, such as ``AWS_*`` or
         ``MEDIA_ROOT``; docs/library.md lists them. Hand in the process's own. Raises ``InvalidInput`` naming
         the variable."""
-        from dashboard.storage.library.environment import described_by, naming_variables
+        from dashboard.storage.library.environment import naming_variables, parse_environment
 
-        found = described_by(environ)
+        found = parse_environment(environ)
         storage = cls(default=name)
         with naming_variables(found.used):
             found.described.check()
@@ -133,11 +133,11 @@ class Storage(Operations):
         one is neither built nor touched, not even by a ``Backend`` that was asked for before."""
         with self._lock:
             name = name or self._default_name()
-            fake = FakeBackend(name, self._unfake)
+            fake = FakeBackend(name, self._remove_fake)
             self._fakes_of(name).append(fake)
         return fake
 
-    def _unfake(self, fake: FakeBackend) -> None:
+    def _remove_fake(self, fake: FakeBackend) -> None:
         with self._lock:
             fakes = self._fakes_of(fake.name)
             # By identity: the order in which tests end is theirs.
@@ -195,7 +195,7 @@ class Storage(Operations):
         self._resolve(name)
         return LiveBackend(name, self._resolve, fakes=fakes)
 
-    def _lazy(self, name: str, described: Described) -> LazyBackend:
+    def _lazy(self, name: str, described: BackendConfig) -> LazyBackend:
         return LazyBackend(name, described.build, fakes=self._fakes_of(name))
 
     def _default_name(self) -> str:

@@ -18,8 +18,8 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import Changed, Unsupported
 from dashboard.storage.library.extras import Extras
 from dashboard.storage.library.folders import Folders
-from dashboard.storage.paths import guessed_type
-from dashboard.storage.powers import lacks
+from dashboard.storage.paths import guess_content_type
+from dashboard.storage.powers import unsupported_error
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Operations(Extras):
         """Store an object, atomically. Replaces what is there unless ``create_only``, which raises
         ``Exists``. Without ``attributes`` the content type is what the key's ending says. A file is
         streamed, never read whole, and not closed."""
-        held = attributes if attributes is not None else Attributes(content_type=guessed_type(key))
+        held = attributes if attributes is not None else Attributes(content_type=guess_content_type(key))
         if isinstance(content, str):
             content = content.encode()
         if not isinstance(content, bytes | bytearray | memoryview):
@@ -91,7 +91,7 @@ class Operations(Extras):
         ``NotFound``, ``Changed``, and ``Unsupported`` where the driver reads only whole objects."""
         driver = self.driver
         if not isinstance(driver, ReadsRanges):
-            raise lacks(driver, "range", "read range")
+            raise unsupported_error(driver, "range", "read range")
         return driver.read_range(key, start, length, if_version=if_version)
 
     def write_stream(
@@ -160,8 +160,8 @@ class Operations(Extras):
             target.driver,
             Entry(key, info.size, info.modified, info.etag),
             to=to,
-            progress=_untold,
-            stop=_never,
+            progress=_no_progress,
+            stop=_never_stop,
             need_md5=False,
         )
 
@@ -193,35 +193,35 @@ class Operations(Extras):
         """The object's lasting address. Raises ``Unsupported`` where there is none."""
         driver = self.driver
         if not isinstance(driver, Links):
-            raise lacks(driver, "url", "url")
+            raise unsupported_error(driver, "url", "url")
         return driver.url(key)
 
     def temporary_url(self, key: str, *, seconds: int = 3600) -> str:
         """An address that expires. Raises ``Unsupported`` where the driver cannot make one."""
         driver = self.driver
         if not isinstance(driver, Links):
-            raise lacks(driver, "url", "temporary url")
+            raise unsupported_error(driver, "url", "temporary url")
         return driver.temporary_url(key, seconds=seconds)
 
     def visibility(self, key: str) -> Visibility:
         """Whether everybody may read the object by its address, as far as the object itself decides.
         Raises ``NotFound``, and ``Unsupported`` where single objects have no permissions of their own."""
-        return self._publishing("visibility").visibility(key)
+        return self._require_visibility("visibility").visibility(key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """Open an object to everybody, or close it. Raises as :meth:`visibility`."""
-        self._publishing("set visibility").set_visibility(key, Visibility(visibility))
+        self._require_visibility("set visibility").set_visibility(key, Visibility(visibility))
 
-    def _publishing(self, operation: str) -> SetsVisibility:
+    def _require_visibility(self, operation: str) -> SetsVisibility:
         driver = self.driver
         if not isinstance(driver, SetsVisibility):
-            raise lacks(driver, "visibility", operation)
+            raise unsupported_error(driver, "visibility", operation)
         return driver
 
 
-def _untold(done: int) -> None:
+def _no_progress(done: int) -> None:
     """Nobody watches a copy within a backend."""
 
 
-def _never() -> bool:
+def _never_stop() -> bool:
     return False

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from dashboard.storage.errors import Exists, Unsupported
 from dashboard.storage.library.operations import Content, Operations
 from dashboard.storage.naming import AsGiven, Naming, UniqueNames
-from dashboard.storage.paths import guessed_type
+from dashboard.storage.paths import guess_content_type
 from dashboard.storage.types import Attributes
 
 YEAR = 365 * 24 * 3600
@@ -41,7 +41,7 @@ class _Purpose:
     def save(self, name: str, content: Content, *, content_type: str | None = None) -> str:
         """Store a file that a person calls ``name``, atomically; returns its key. Without ``content_type``
         the name's ending says it. Raises as ``put``; ``InvalidInput`` for a name that cannot be one."""
-        kind = content_type or guessed_type(name)
+        kind = content_type or guess_content_type(name)
         key = self.names.key_for(name)
         attributes = Attributes(
             content_type=kind, cache_control=self._cache_control, content_disposition=self._disposition(kind)

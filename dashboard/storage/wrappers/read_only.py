@@ -22,6 +22,7 @@ from dashboard.storage.driver import (
     SetsVisibility,
 )
 from dashboard.storage.errors import StorageError
+from dashboard.storage.inspection.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
@@ -29,10 +30,9 @@ from dashboard.storage.object_powers import (
     KeepsVersions,
     SignsUploads,
 )
-from dashboard.storage.places.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.types import Attributes, Secret, Visibility
 from dashboard.storage.wrappers.common.changes import ForwardsVersions
-from dashboard.storage.wrapping import CONNECTION, Wrapper
+from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
 
 _WHY = "This backend is read-only in Stowage."
 _REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
@@ -136,7 +136,7 @@ class ReadOnly(Wrapper):
     """Everything that would change the backend raises ``DENIED``, before anything is sent."""
 
     transparent = True
-    forwards = CONNECTION | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
+    forwards = CONNECTION_POWERS | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CreatesBuckets: _LooksForPlace,
@@ -166,7 +166,7 @@ class ReadOnly(Wrapper):
 
     # RefusesWrites
 
-    def why_not_written(self) -> str:
+    def read_only_reason(self) -> str:
         """See ``RefusesWrites``."""
         return _WHY
 

@@ -12,11 +12,11 @@ from dashboard.services.backends.backends import Draft
 from dashboard.services.backends.name_rules_store import BackendNameRules
 from dashboard.services.services import Services
 from dashboard.storage.driver import Driver
-from dashboard.storage.places.name_rules import NameRules
+from dashboard.storage.inspection.name_rules import NameRules
 from tests.services.composed import add_local, await_state, composed, fill, running
 from tests.services.console import ADMIN
 
-FOLDED = NameRules(one_case=True)
+FOLDED = NameRules(ignores_case=True)
 
 
 class Lessons:
@@ -86,7 +86,7 @@ def test_a_connection_test_learns_anew_and_an_edit_forgets(
     steps = {step.name: step for step in services.probes.run(ADMIN, "there")}
     assert "capital and small letters" in steps["names"].message
     assert known(services, "there") == FOLDED
-    lessons.rules = NameRules(lost=("control",))
+    lessons.rules = NameRules(altered=("control",))
     list(services.probes.run(ADMIN, "there"))
     assert known(services, "there") == lessons.rules
     (tmp_path / "elsewhere").mkdir()

@@ -15,7 +15,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Backend
 from dashboard.storage.driver import SMALL, Driver, KeepsFolders, Links, SetsVisibility
 from dashboard.storage.errors import NotFound, Unsupported
-from dashboard.storage.powers import POWERS, need
+from dashboard.storage.powers import POWERS, require_power
 from dashboard.storage.types import Attributes, Visibility
 from tests.storage.objects import content_of, unsupported
 
@@ -32,11 +32,11 @@ def test_a_power_is_there_or_its_absence_is_explained(
 ) -> None:
     for power in POWERS.values():
         if isinstance(driver, power.protocol):
-            need(driver, power.name)
+            require_power(driver, power.name)
             record_property(power.name, "pass")
             continue
         with pytest.raises(Unsupported) as caught:
-            need(driver, power.name)
+            require_power(driver, power.name)
         assert caught.value.reason.endswith(".")
         record_property(power.name, f"raises Unsupported: {caught.value.reason}")
 

@@ -22,7 +22,7 @@ from dashboard.storage.driver import (
     LooksBeforeCreating,
 )
 from dashboard.storage.errors import Changed, Exists, NotFound, Unsupported
-from dashboard.storage.powers import need
+from dashboard.storage.powers import require_power
 from dashboard.storage.registry import DRIVERS as REGISTERED
 from dashboard.storage.types import Attributes, Written
 from tests.storage.contract.table import (
@@ -153,17 +153,17 @@ def test_metadata_comes_back_where_it_is_promised(driver: Driver) -> None:
         assert found == ["0a1b", "0a1b"]
 
 
-def creates_only(driver: Driver) -> bool:
+def supports_create_only(driver: Driver) -> bool:
     """Asked again after a try: a server may offer what its file system cannot do."""
-    if isinstance(driver, LooksBeforeCreating) and driver.creates_only():
+    if isinstance(driver, LooksBeforeCreating) and driver.supports_create_only():
         with suppress(Unsupported):
             driver.put("try", b"", create_only=True)
         driver.delete("try")
-    return not isinstance(driver, LooksBeforeCreating) or driver.creates_only()
+    return not isinstance(driver, LooksBeforeCreating) or driver.supports_create_only()
 
 
 def test_create_only_never_replaces(driver: Driver) -> None:
-    if not creates_only(driver):
+    if not supports_create_only(driver):
         unsupported(lambda: driver.put("a", b"x", create_only=True))
     driver.put("a", b"mine", create_only=True)
     with pytest.raises(Exists) as caught:
@@ -176,7 +176,7 @@ def test_create_only_never_replaces(driver: Driver) -> None:
 
 
 def test_create_only_has_one_winner(driver: Driver, request: pytest.FixtureRequest) -> None:
-    if not creates_only(driver):
+    if not supports_create_only(driver):
         unsupported(lambda: stream(driver, "a", b"x", create_only=True))
 
     def attempt(number: int) -> bool:
@@ -262,7 +262,7 @@ def test_an_empty_place_lists_nothing(driver: Driver) -> None:
 
 def test_copies_within_keep_bytes_and_attributes(driver: Driver, request: pytest.FixtureRequest) -> None:
     if not isinstance(driver, CopiesWithin):
-        unsupported(lambda: need(driver, "copy"))
+        unsupported(lambda: require_power(driver, "copy"))
     assert isinstance(driver, CopiesWithin)
     assert driver.can_copy_from(driver)
     data = content_of(100_000)
@@ -286,7 +286,7 @@ def test_copies_within_keep_bytes_and_attributes(driver: Driver, request: pytest
 
 def test_the_place_knows_that_it_exists(driver: Driver) -> None:
     if not isinstance(driver, CreatesBuckets):
-        unsupported(lambda: need(driver, "bucket"))
+        unsupported(lambda: require_power(driver, "bucket"))
     assert isinstance(driver, CreatesBuckets)
     assert driver.bucket_exists()
     driver.create_bucket()
@@ -294,7 +294,7 @@ def test_the_place_knows_that_it_exists(driver: Driver) -> None:
 
 def test_good_credentials_are_accepted(driver: Driver) -> None:
     if not isinstance(driver, Connects):
-        unsupported(lambda: need(driver, "address"))
+        unsupported(lambda: require_power(driver, "address"))
     assert isinstance(driver, Connects)
     host, port, tls = driver.address()
     assert host

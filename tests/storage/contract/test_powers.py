@@ -7,9 +7,9 @@ import urllib3
 
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.inspection.powers import ChecksSettings
 from dashboard.storage.library.backend import Backend
 from dashboard.storage.object_powers import HasTiers, HoldsTags, KeepsVersions, SignsUploads
-from dashboard.storage.places.powers import ChecksSettings
 from tests.storage.objects import unsupported
 
 

@@ -13,7 +13,7 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, ObjectState, Spec, State
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
-from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 from tests.migration.ledgers import SqlLedgers
 from tests.servers.foreign import catalogue
 from tests.servers.foreign.packaged_web import ApacheDigest
@@ -43,19 +43,19 @@ def place(server: ForeignServer) -> Iterator[Driver]:
 
 def kept_apart(rules: NameRules, names: Sequence[str]) -> list[str]:
     """Without what a place is known not to keep, and without the second of two names that are one there."""
-    return list({rules.folded(name): name for name in names if not rules.refusal(name)}.values())
+    return list({rules.normalize(name): name for name in names if not rules.refusal(name)}.values())
 
 
 @pytest.mark.parametrize("server", ALL, indirect=True)
 def test_odd_names_come_back_or_are_refused(place: Driver) -> None:
-    round_trip(place, kept_apart(learn(place), ODD_NAMES))
+    round_trip(place, kept_apart(probe_name_rules(place), ODD_NAMES))
 
 
 @pytest.mark.parametrize("server", QUICK, indirect=True)
 def test_rclone_is_used_like_any_server(place: Driver) -> None:
     result = probe(place)
     assert result.passed, [step for step in result.steps if step.state != "passed"]
-    round_trip(place, kept_apart(learn(place), SOME_ODD_NAMES), threads=4)
+    round_trip(place, kept_apart(probe_name_rules(place), SOME_ODD_NAMES), threads=4)
 
 
 @pytest.mark.interop
@@ -76,7 +76,7 @@ def migrated(folder: Path, source: Driver, destination: Driver) -> tuple[set[str
     folder.mkdir()
     ledgers = SqlLedgers(folder)
     result = run(
-        MigrationJob(1, Spec(workers=8), lambda: True, name_rules=partial(learn, destination)),
+        MigrationJob(1, Spec(workers=8), lambda: True, name_rules=partial(probe_name_rules, destination)),
         source,
         destination,
         ledgers.open(),

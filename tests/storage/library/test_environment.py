@@ -10,7 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Storage
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.library.environment import Found, described_by
+from dashboard.storage.library.environment import Found, parse_environment
 from dashboard.storage.library.environment_variables import SELECTORS, VARIABLES
 
 AWS = {
@@ -35,7 +35,7 @@ COMPATIBLE = {
 
 
 def found(**environ: str) -> Found:
-    return described_by(environ)
+    return parse_environment(environ)
 
 
 def test_a_media_folder() -> None:
@@ -117,17 +117,17 @@ def test_minio_in_its_own_words() -> None:
 
 def test_a_key_is_never_sent_to_the_server_of_another_family() -> None:
     environ = {**AWS, "S3_ENDPOINT": "https://evil.example.com", "S3_BUCKET": "b"}
-    seen = described_by(environ | {"STORAGE_BACKEND": "aws"})
+    seen = parse_environment(environ | {"STORAGE_BACKEND": "aws"})
     assert "endpoint" not in seen.described.options
     assert set(seen.ignored) == {"S3_ENDPOINT", "S3_BUCKET"}
     with pytest.raises(InvalidInput) as caught:
-        described_by(environ | {"STORAGE_BACKEND": "s3"})
+        parse_environment(environ | {"STORAGE_BACKEND": "s3"})
     assert caught.value.subject == "S3_ENDPOINT"
 
 
 def test_what_is_no_secret_may_come_from_another_family() -> None:
     environ = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s", "S3_BUCKET_NAME": "b"}
-    seen = described_by(environ)
+    seen = parse_environment(environ)
     assert (seen.described.kind, seen.described.options["bucket"]) == ("aws", "b")
 
 
@@ -161,7 +161,7 @@ def test_address_styles(style: str, wanted: str | None) -> None:
 )
 def test_what_is_missing_is_named(environ: dict[str, str], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        described_by(environ)
+        parse_environment(environ)
     assert caught.value.subject == field
     assert caught.value.remedy
 
@@ -231,12 +231,12 @@ def test_a_block_for_minio_beside_amazons_is_left_alone() -> None:
     ],
 )
 def test_use_ssl_is_heeded_or_named(environ: dict[str, str], name: str) -> None:
-    plain = described_by({**environ, name: "false"})
+    plain = parse_environment({**environ, name: "false"})
     assert plain.described.options["endpoint"].startswith("http://")
     assert plain.used["secure"] == name
-    assert described_by({**environ, name: "True"}).described.options["endpoint"].startswith("https://")
+    assert parse_environment({**environ, name: "True"}).described.options["endpoint"].startswith("https://")
     endpoint = next(each for each in environ if "ENDPOINT" in each)
-    whole = described_by({**environ, endpoint: "https://s3.example.com", name: "false"})
+    whole = parse_environment({**environ, endpoint: "https://s3.example.com", name: "false"})
     assert whole.described.options["endpoint"] == "https://s3.example.com"
     assert name in whole.ignored
 
@@ -249,7 +249,7 @@ def test_the_addressing_style_of_other_servers(name: str) -> None:
 
 def test_azure() -> None:
     account = {"AZURE_ACCOUNT_NAME": "myaccount", "AZURE_ACCOUNT_KEY": "a2V5", "AZURE_CONTAINER": "files"}
-    seen = described_by(account)
+    seen = parse_environment(account)
     assert seen.described.kind == "azure"
     assert dict(seen.described.options) == {"account": "myaccount", "container": "files"}
     assert seen.described.secrets["credential"].reveal() == "a2V5"
@@ -266,12 +266,12 @@ def test_azure() -> None:
 def test_google(tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text('{"type": "service_account"}\n')
     key = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json")}
-    seen = described_by({**key, "GS_BUCKET_NAME": "bucket"})
+    seen = parse_environment({**key, "GS_BUCKET_NAME": "bucket"})
     assert (seen.described.kind, seen.described.options["bucket"]) == ("gcs", "bucket")
     assert seen.described.secrets["credential"].reveal() == '{"type": "service_account"}'
     assert seen.used["credential"] == "GOOGLE_APPLICATION_CREDENTIALS"
     # A key of Google's is on many machines that keep their files elsewhere.
-    assert described_by({**key, **AWS}).described.kind == "aws"
+    assert parse_environment({**key, **AWS}).described.kind == "aws"
     with pytest.raises(InvalidInput, match="cannot be read") as caught:
         found(GS_BUCKET_NAME="bucket", GCS_KEY_FILE=str(tmp_path / "nowhere.json"))
     assert caught.value.subject == "GCS_KEY_FILE"
@@ -282,7 +282,7 @@ def test_sftp(tmp_path: Path) -> None:
         "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\n"
     )
     there = {"SFTP_HOST": "files.example.com", "SFTP_USER": "media", "SFTP_PATH": "/srv/media"}
-    seen = described_by({**there, "SFTP_PASSWORD": "pw", "SFTP_PORT": "2022"})
+    seen = parse_environment({**there, "SFTP_PASSWORD": "pw", "SFTP_PORT": "2022"})
     assert seen.described.kind == "sftp"
     assert dict(seen.described.options) == {
         "host": "files.example.com",
@@ -290,7 +290,9 @@ def test_sftp(tmp_path: Path) -> None:
         "user": "media",
         "root": "/srv/media",
     }
-    by_key = described_by({**there, "SFTP_KEY_FILE": str(tmp_path / "id"), "MEDIA_URL": "https://x.example/"})
+    by_key = parse_environment(
+        {**there, "SFTP_KEY_FILE": str(tmp_path / "id"), "MEDIA_URL": "https://x.example/"}
+    )
     assert by_key.described.secrets["private_key"].reveal().startswith("-----BEGIN")
     assert by_key.ignored == ("MEDIA_URL",)
     assert found(STORAGE_BACKEND="sftp", **there, SFTP_PASSWORD="pw", **AWS).described.kind == "sftp"

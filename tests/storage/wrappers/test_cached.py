@@ -499,7 +499,7 @@ def test_it_is_switched_on_by_options_where_there_is_a_folder(tmp_path: Path) ->
     checked = check_options("local", {"root": str(tmp_path / "root"), "cache": "on", "cache_size": " 5 "})
     assert (checked["cache_size"], checked["cache_seconds"]) == ("5", "0")
     assert not isinstance(build("local", checked), Cached)
-    driver = build("local", checked, told={"cache_folder": str(tmp_path / "cache")})
+    driver = build("local", checked, internal_options={"cache_folder": str(tmp_path / "cache")})
     assert isinstance(driver, Cached)
     driver.put("a", b"hello")
     assert get(driver, "a") == b"hello"

@@ -46,7 +46,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
 
     name = "azure"
     ordered = True
-    lacking: Mapping[str, str] = MappingProxyType(
+    missing_powers: Mapping[str, str] = MappingProxyType(
         # Azurite keeps none, so reading them could not be tested against a real server.
         {"versions": "shows no older states; those that an account keeps are restored in the portal."}
     )

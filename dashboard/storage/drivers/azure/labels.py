@@ -11,7 +11,7 @@ from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.place import check
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
-from dashboard.storage.paths import guessed_type
+from dashboard.storage.paths import guess_content_type
 
 LONGEST = 7 * 24 * 3600
 TIERS = ("Hot", "Cool", "Cold", "Archive")
@@ -40,7 +40,10 @@ class LabelsAzureBlobs:
         """See ``SignsUploads``. Azure signs no headers: it stores whatever type and length come."""
         good_for = min(max(seconds, 1), LONGEST)
         url = self._client.signed(self._checked(key), "cw", good_for)
-        headers = {"x-ms-blob-type": "BlockBlob", "content-type": content_type or guessed_type(key) or ""}
+        headers = {
+            "x-ms-blob-type": "BlockBlob",
+            "content-type": content_type or guess_content_type(key) or "",
+        }
         return SignedUpload("PUT", url, {k: v for k, v in headers.items() if v}, time.time() + good_for)
 
     def tags(self, key: str) -> Mapping[str, str]:

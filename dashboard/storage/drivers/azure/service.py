@@ -15,7 +15,7 @@ from azure.storage.blob import CorsRule as Held
 from dashboard.storage.drivers.azure.errors import Scene
 from dashboard.storage.drivers.azure.place import Place
 from dashboard.storage.drivers.azure.wire import client_options, neutral
-from dashboard.storage.places.findings import SETTINGS_SECONDS, CorsRule
+from dashboard.storage.inspection.findings import SETTINGS_SECONDS, CorsRule
 
 _IMPATIENT: Mapping[str, Any] = {"retry_total": 0, "read_timeout": SETTINGS_SECONDS}
 

@@ -14,16 +14,16 @@ from dashboard.storage.drivers.azure.client import Client
 from dashboard.storage.drivers.azure.place import Place
 from dashboard.storage.drivers.azure.service import new_rule
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.findings import (
+from dashboard.storage.inspection.findings import (
     CORS,
     UNFINISHED,
     CorsRule,
+    blocked_headers,
     cors_finding,
-    no_such_finding,
-    refused,
-    unseen_cors,
+    unavailable_cors,
+    unknown_finding_error,
 )
-from dashboard.storage.places.powers import Finding
+from dashboard.storage.inspection.powers import Finding
 
 _MOST_RULES = 5
 _HEADERS = ("content-type", "x-ms-blob-type")
@@ -44,7 +44,7 @@ class ChecksAzureSettings:
         try:
             cors = self._cors_finding(origin)
         except StorageError as error:
-            cors = unseen_cors(error)
+            cors = unavailable_cors(error)
         tidied = "Unfinished uploads are tidied away by Azure itself, a week after they began."
         return cors, Finding(UNFINISHED, tidied, _ELSEWHERE, good=True)
 
@@ -52,7 +52,7 @@ class ChecksAzureSettings:
         """See ``ChecksSettings``. The rule holds for all containers of the account. Azure takes no condition:
         a change of the rules that somebody else makes in the same moment is lost."""
         if name != CORS:
-            raise no_such_finding(name)
+            raise unknown_finding_error(name)
         held = self._cors("change settings")
         found = _refused([rule for rule, _ in held], origin)
         if found == ():
@@ -103,4 +103,4 @@ class ChecksAzureSettings:
 
 
 def _refused(rules: list[CorsRule], origin: str) -> tuple[str, ...] | None:
-    return refused(rules, origin, _HEADERS)
+    return blocked_headers(rules, origin, _HEADERS)

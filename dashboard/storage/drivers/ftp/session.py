@@ -153,7 +153,7 @@ class FtpSession:
         self.broken = True
         self._connection.disconnect()
 
-    def creates_only(self) -> bool:
+    def supports_create_only(self) -> bool:
         """FTP has no such call."""
         return False
 

@@ -14,7 +14,7 @@ from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
-from dashboard.storage.paths import guessed_type
+from dashboard.storage.paths import guess_content_type
 
 LONGEST = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
@@ -39,7 +39,7 @@ class LinksGcsObjects:
     ) -> SignedUpload:
         """See ``SignsUploads``. Type and size are signed, and Google refuses any other."""
         good_for = min(max(seconds, 1), LONGEST)
-        kind = content_type or guessed_type(key)
+        kind = content_type or guess_content_type(key)
         headers = {"content-type": kind} if kind else {}
         if size is not None:
             headers["x-goog-content-length-range"] = f"{size},{size}"

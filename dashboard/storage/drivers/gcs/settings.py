@@ -18,22 +18,22 @@ from dashboard.storage.drivers.gcs.client import Client
 from dashboard.storage.drivers.gcs.errors import ERRORS, Scene
 from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.findings import (
+from dashboard.storage.inspection.findings import (
     CORS,
     DAYS,
     SETTINGS_SECONDS,
     UNFINISHED,
     CorsRule,
+    blocked_headers,
     cors_finding,
     expiry_finding,
-    no_such_finding,
     overlaps,
-    refused,
+    unavailable_cors,
+    unavailable_unfinished,
     unfinished_finding,
-    unseen_cors,
-    unseen_unfinished,
+    unknown_finding_error,
 )
-from dashboard.storage.places.powers import Finding
+from dashboard.storage.inspection.powers import Finding
 
 _ABORT = "AbortIncompleteMultipartUpload"
 _HEADERS = ("content-type", "x-goog-content-length-range")
@@ -69,7 +69,7 @@ class ChecksGcsSettings:
         try:
             held = self._settings(scene)
         except StorageError as error:
-            return unseen_cors(error), unseen_unfinished(error)
+            return unavailable_cors(error), unavailable_unfinished(error)
         with ERRORS.reading(scene):
             dropped = any(self._drops_unfinished(rule) for rule in held.lifecycle)
             return (
@@ -85,7 +85,7 @@ class ChecksGcsSettings:
         elif name == UNFINISHED:
             self._change(self._with_lifecycle)
         else:
-            raise no_such_finding(name)
+            raise unknown_finding_error(name)
 
     def _with_cors(self, held: Settings, origin: str) -> dict[str, Any]:
         """The members to change; none where all is well."""
@@ -174,7 +174,7 @@ _WHOLE = frozenset({"age", "createdBefore", "matchesPrefix", "isLive"})
 
 
 def _refused(rules: Rules, origin: str) -> tuple[str, ...] | None:
-    return refused([_cors_rule(rule) for rule in rules], origin, _HEADERS)
+    return blocked_headers([_cors_rule(rule) for rule in rules], origin, _HEADERS)
 
 
 def _cors_rule(rule: Mapping[str, Any]) -> CorsRule:

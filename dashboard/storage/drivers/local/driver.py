@@ -28,7 +28,7 @@ from dashboard.storage.drivers.local.versions import delete_unchanged, is_settle
 from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import check_range, whole_part
-from dashboard.storage.paths import guessed_type, key_bytes, key_text
+from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -41,7 +41,7 @@ def _describe(key: str, info: os.stat_result) -> ObjectInfo:
         size=info.st_size,
         modified=info.st_mtime_ns / 1e9,
         version=version_of(info),
-        attributes=Attributes(content_type=guessed_type(key)),
+        attributes=Attributes(content_type=guess_content_type(key)),
         settled=is_settled(info),
     )
 
@@ -114,8 +114,8 @@ class LocalDriver:
         root = options["root"].encode("utf-8", "surrogateescape")
         return cls(root, options.get("public_url", ""), mounted=options.get("mounted") == "true")
 
-    def keep_to(self, policy: FolderPolicy) -> None:
-        """See ``UsesFolders``. Looked at whenever the root is opened."""
+    def restrict_to(self, policy: FolderPolicy) -> None:
+        """See ``UsesLocalFolders``. Looked at whenever the root is opened."""
         self._tree.policy = policy
 
     def check_key(self, key: str) -> None:
@@ -142,7 +142,7 @@ class LocalDriver:
             os.close(fd)
             raise NotFound(key)
         try:
-            self._tree.policy.refuse_own_file(info, key, "read")
+            self._tree.policy.refuse_console_file(info, key, "read")
         except StorageError:
             os.close(fd)
             raise

@@ -31,8 +31,8 @@ _SETTLED = 3.0
 class _Disk:
     """What was found out about a file system; None: nothing yet."""
 
-    one_case: bool | None = None
-    one_spelling: bool | None = None
+    ignores_case: bool | None = None
+    ignores_normalization: bool | None = None
 
 
 class ExactNames:
@@ -72,7 +72,7 @@ class ExactNames:
         """Around looking whether a name is free and moving a file there: one at a time on a disk that may
         take it for another's."""
         disk = self._disk(folder)
-        sure = disk.one_case is False and (disk.one_spelling is False or name.isascii())
+        sure = disk.ignores_case is False and (disk.ignores_normalization is False or name.isascii())
         return nullcontext() if sure else self._turn
 
     def learn(self, folder: int, name: bytes) -> None:
@@ -86,12 +86,12 @@ class ExactNames:
 
     def _holds(self, folder: int, name: bytes) -> bool:
         disk = self._disk(folder)
-        if disk.one_case is None:
-            disk.one_case = self._one(folder, name, name.swapcase())
+        if disk.ignores_case is None:
+            disk.ignores_case = self._one(folder, name, name.swapcase())
         plain = name.isascii()
-        if disk.one_spelling is None and not plain:
-            disk.one_spelling = self._one(folder, name, _respelt(name))
-        if disk.one_case or (disk.one_spelling and not plain):
+        if disk.ignores_normalization is None and not plain:
+            disk.ignores_normalization = self._one(folder, name, _respelt(name))
+        if disk.ignores_case or (disk.ignores_normalization and not plain):
             return name in self._listed(folder)
         return True
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.checks.folders import below, overlap
+from dashboard.storage.checks.folders import is_within, paths_overlap
 from dashboard.storage.options import Option, OptionType, Preset
 
 LOCAL_OPTIONS = (
@@ -100,13 +100,13 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
             remedy="Choose a folder made for these files.",
         )
     for system in _NOT_FOR_FILES:
-        if below(real, system):
+        if is_within(real, system):
             raise InvalidInput(
                 field, f"“{system}” belongs to the operating system and holds no files to keep."
             )
     for forbidden in forbidden_roots:
         other = os.path.realpath(forbidden)
-        if overlap(real, other):
+        if paths_overlap(real, other):
             raise InvalidInput(
                 field,
                 f"“{root}” holds Stowage's own database or key.",

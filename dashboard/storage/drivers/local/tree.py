@@ -15,7 +15,7 @@ from functools import partial
 from threading import Lock
 
 from dashboard.errors import Kind
-from dashboard.storage.checks.folders import ANYWHERE, Identity, own_file, where
+from dashboard.storage.checks.folders import UNRESTRICTED, Identity, console_file_error, real_path_of
 from dashboard.storage.drivers.common import could_not, keys
 from dashboard.storage.drivers.local.names import ExactNames
 from dashboard.storage.errors import ContainerMissing, StorageError
@@ -51,7 +51,7 @@ class Tree:
         self.root = root
         self.shown = key_text(root)
         self._mounted = mounted
-        self.policy = ANYWHERE
+        self.policy = UNRESTRICTED
         self._allowed = ""
         self._own: tuple[float, frozenset[Identity]] = (0.0, frozenset())
         self.names = ExactNames()
@@ -88,7 +88,7 @@ class Tree:
     def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
         """Every time, because another folder may be there by now; quickly where it is the one of before."""
         if self.policy.own or self.policy.allowed:
-            real = where(fd, self.shown)
+            real = real_path_of(fd, self.shown)
             if real != self._allowed:
                 self.policy.check_open(real, self.shown, operation)
                 self._allowed = real
@@ -102,7 +102,7 @@ class Tree:
             own = self.policy.own_folders()
             self._own = (now, own)
         if (found.st_dev, found.st_ino) in own:
-            raise own_file(shown, operation)
+            raise console_file_error(shown, operation)
 
     def check_mounted(self, found: os.stat_result, operation: str) -> None:
         """Raise where only a mounted share will do and this folder is of the system's own disk: what is

@@ -263,14 +263,14 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
 
-    # SaysWhoSignsIn
+    # IdentifiesCaller
 
-    def can_say_who(self) -> bool:
-        """See ``SaysWhoSignsIn``: Amazon's STS can be asked, others have none or another."""
+    def can_identify_caller(self) -> bool:
+        """See ``IdentifiesCaller``: Amazon's STS can be asked, others have none or another."""
         return self._place.on_aws
 
-    def who_signs_in(self) -> str:
-        """See ``SaysWhoSignsIn``."""
+    def caller_identity(self) -> str:
+        """See ``IdentifiesCaller``."""
         from dashboard.storage.drivers.s3.credentials.boto import who
 
         identity = who(self._client.signed_in.keys(), Sts(self._place.region))
@@ -334,7 +334,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     # OpensWithKey
 
-    def look_at_one(self) -> str:
+    def check_one_object(self) -> str:
         """See ``OpensWithKey``: a HEAD of the first object."""
         try:
             entry = next(self.list(), None)

@@ -13,9 +13,9 @@ from dashboard.errors import InvalidInput
 from dashboard.storage.checks.options import (
     TLS_OPTIONS,
     certificates,
+    encryption_key_bytes,
     folder,
     folder_option,
-    sealing_key,
     server_url,
 )
 from dashboard.storage.checks.wrappers import CDN_DOMAIN
@@ -93,7 +93,7 @@ S3_OPTIONS = (
         "Key for SSE-C",
         _T.SECRET,
         advanced=True,
-        seals_objects=True,
+        encrypts_objects=True,
         hint="32 bytes in base64, sent with every request and kept by no provider. Keep a copy outside "
         "Stowage: without this key everything stored with it is lost. It cannot be shown or replaced "
         "later, and does not open what was stored without it, so begin with an empty place.",
@@ -145,7 +145,7 @@ def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
                 remedy=f"Choose “{_OWN_KEY_LABEL}”, or leave the key out.",
             )
     elif key:
-        sealing_key(SSE_CUSTOMER_KEY, key)
+        encryption_key_bytes(SSE_CUSTOMER_KEY, key)
     else:
         raise InvalidInput(
             SSE_CUSTOMER_KEY,

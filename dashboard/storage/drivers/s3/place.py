@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import quote
 
-from dashboard.storage.checks.options import sealing_key
+from dashboard.storage.checks.options import encryption_key_bytes
 from dashboard.storage.drivers.s3.credentials.options import KEY, ROLE, SIGN_IN, is_amazons
 from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
@@ -41,7 +41,7 @@ class Place:
         if sse == OWN_KEY:
             own_key = secrets.get(SSE_CUSTOMER_KEY) or own_key
             # Nothing may ever be written in clear for want of a key.
-            sealing_key(SSE_CUSTOMER_KEY, own_key)
+            encryption_key_bytes(SSE_CUSTOMER_KEY, own_key)
         return cls(
             endpoint=options["endpoint"].rstrip("/"),
             bucket=options["bucket"],
@@ -104,7 +104,7 @@ class Place:
     def _key_headers(self, name: str) -> dict[str, str]:
         if not self.own_key:
             return {}
-        key = sealing_key(SSE_CUSTOMER_KEY, self.own_key)
+        key = encryption_key_bytes(SSE_CUSTOMER_KEY, self.own_key)
         return {
             f"{name}-algorithm": "AES256",
             f"{name}-key": base64.b64encode(key).decode(),

@@ -13,23 +13,23 @@ from dashboard.storage.drivers.s3.client import digest_header, parsed
 from dashboard.storage.drivers.s3.errors import NothingConfigured
 from dashboard.storage.drivers.s3.unfinished import KeepsS3Unfinished
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.findings import (
+from dashboard.storage.inspection.findings import (
     CORS,
     DAYS,
     LEFTOVERS,
     SETTINGS_SECONDS,
     UNFINISHED,
     CorsRule,
+    blocked_headers,
     cors_finding,
     expiry_finding,
-    no_such_finding,
     overlaps,
-    refused,
+    unavailable_cors,
+    unavailable_unfinished,
     unfinished_finding,
-    unseen_cors,
-    unseen_unfinished,
+    unknown_finding_error,
 )
-from dashboard.storage.places.powers import Finding
+from dashboard.storage.inspection.powers import Finding
 
 RULE = "stowage-drop-unfinished-uploads"
 
@@ -53,7 +53,7 @@ class ChecksS3Settings(KeepsS3Unfinished):
         elif name == LEFTOVERS:
             self.abort_leftovers()
         else:
-            raise no_such_finding(name)
+            raise unknown_finding_error(name)
 
     # ---- CORS
 
@@ -61,7 +61,7 @@ class ChecksS3Settings(KeepsS3Unfinished):
         try:
             rules = self._document("CORS", "cors", "CORSConfiguration")
         except StorageError as error:
-            return [unseen_cors(error)]
+            return [unavailable_cors(error)]
         return [cors_finding(origin, _refused(rules, origin))]
 
     def _allow(self, origin: str) -> None:
@@ -86,7 +86,7 @@ class ChecksS3Settings(KeepsS3Unfinished):
         try:
             rules = self._document("lifecycle", "lifecycle", "LifecycleConfiguration")
         except StorageError as error:
-            return [unseen_unfinished(error)]
+            return [unavailable_unfinished(error)]
         enabled = [rule for rule in rules.iterfind("Rule") if rule.findtext("Status") == "Enabled"]
         found = [each for rule in enabled for each in self._expiry(rule)]
         return [*found, unfinished_finding(dropped=any(map(self._drops_unfinished, enabled)))]
@@ -148,7 +148,7 @@ def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
         for rule in rules.iterfind("CORSRule")
     ]
     # A signed upload sends its type at least.
-    return refused(read, origin, ("content-type",), patterns=True, first_only=False)
+    return blocked_headers(read, origin, ("content-type",), patterns=True, first_only=False)
 
 
 def _texts(rule: ElementTree.Element, name: str) -> tuple[str, ...]:

@@ -12,14 +12,14 @@ from dashboard.storage.drivers.s3 import listing as s3_listing
 from dashboard.storage.drivers.s3.client import SignedClient
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import NotFound, StorageError
-from dashboard.storage.places.findings import (
+from dashboard.storage.inspection.findings import (
     LEFTOVERS,
     MOST_LEFTOVERS,
     is_leftover,
     leftovers_finding,
-    unseen,
+    unavailable_finding,
 )
-from dashboard.storage.places.powers import Finding, UnfinishedUpload
+from dashboard.storage.inspection.powers import Finding, UnfinishedUpload
 
 
 class KeepsS3Unfinished:
@@ -52,7 +52,7 @@ class KeepsS3Unfinished:
             found = list(islice(self.unfinished(), MOST_LEFTOVERS))
         except StorageError as error:
             if error.kind is Kind.DENIED:
-                return unseen(LEFTOVERS, "Whether unfinished uploads lie in it", error)
+                return unavailable_finding(LEFTOVERS, "Whether unfinished uploads lie in it", error)
             # Servers without such a list answer with all sorts of errors; the rest of the page stands.
             return None
         return leftovers_finding([each.begun for each in found], time.time())

@@ -27,7 +27,7 @@ from dashboard.storage.drivers.served.tree import Tree
 from dashboard.storage.drivers.served.writing import ServedWriting
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError
 from dashboard.storage.net.ranges import check_range
-from dashboard.storage.paths import guessed_type, key_bytes, key_text
+from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 
@@ -37,7 +37,7 @@ def _describe(key: str, found: FileStat) -> ObjectInfo:
         size=found.size,
         modified=found.modified,
         version=found.version,
-        attributes=Attributes(content_type=guessed_type(key)),
+        attributes=Attributes(content_type=guess_content_type(key)),
     )
 
 
@@ -108,11 +108,11 @@ class ServedDriver:
         names for unfinished writes."""
         split_key(key)
 
-    def creates_only(self) -> bool:
+    def supports_create_only(self) -> bool:
         """Whether ``create_only`` is kept; where not it raises ``Unsupported``. Connects if need be."""
-        return self._pool.run(lambda session: session.creates_only())
+        return self._pool.run(lambda session: session.supports_create_only())
 
-    def most_connections(self) -> int:
+    def max_connections(self) -> int:
         """As set; a copy within the backend uses one more for each thread."""
         return self._pool.limit
 
@@ -157,9 +157,9 @@ class ServedDriver:
         create_only: bool = False,
     ) -> ServedWriting:
         """Atomic where the server renames over an existing file, else that file is missing for a moment.
-        ``create_only`` raises ``Unsupported`` where :meth:`creates_only` says no. With ``size``, a commit
-        after another number of bytes raises ``Damaged``. A file where a folder is needed, or the reverse,
-        raises kind ``conflict``."""
+        ``create_only`` raises ``Unsupported`` where :meth:`supports_create_only` says no. With ``size``,
+        a commit after another number of bytes raises ``Damaged``. A file where a folder is
+        needed, or the reverse, raises kind ``conflict``."""
         self.check_key(key)
         return ServedWriting(
             self._tree, key, size=size, create_only=create_only, refusal=self.create_only_unsupported

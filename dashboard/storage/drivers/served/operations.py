@@ -96,7 +96,7 @@ class Session(Protocol):
 
     def close(self) -> None: ...
 
-    def creates_only(self) -> bool:
+    def supports_create_only(self) -> bool:
         """Whether :meth:`link` works."""
         ...
 

@@ -50,7 +50,7 @@ class ServedWriting:
         )
 
     def _open(self, session: Session, refusal: str) -> tuple[bytes, FileWriter]:
-        if self._create_only and not session.creates_only():
+        if self._create_only and not session.supports_create_only():
             raise Unsupported("write", refusal)
         for attempt in range(_MAX_ATTEMPTS):
             try:

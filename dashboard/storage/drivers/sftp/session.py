@@ -75,7 +75,7 @@ class SftpSession:
         self._broken = True
         self._disconnect()
 
-    def creates_only(self) -> bool:
+    def supports_create_only(self) -> bool:
         """Whether the server makes hard links."""
         return self._has_hardlinks
 

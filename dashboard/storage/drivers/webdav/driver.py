@@ -25,7 +25,7 @@ from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFoun
 from dashboard.storage.net.exchange import Answering
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.ranges import check_range, whole_part
-from dashboard.storage.paths import guessed_type, key_bytes, key_text
+from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 _SLACK = 2.0
@@ -361,7 +361,7 @@ def _info(key: str, resource: Resource) -> ObjectInfo:
         etag=etag,
         version=etag or _stamp(resource),
         # nginx lists no types.
-        attributes=Attributes(content_type=kind or guessed_type(key)),
+        attributes=Attributes(content_type=kind or guess_content_type(key)),
     )
 
 

@@ -47,7 +47,7 @@ from dashboard.storage.types import ObjectInfo, Secret
 from dashboard.storage.wrappers.cached.copies import Copy, CopyReading, FillingReading
 from dashboard.storage.wrappers.cached.shelves import DiskShelf, Shelf, Slip
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
-from dashboard.storage.wrapping import OF_THE_PLACE
+from dashboard.storage.wrapping import CONTAINER_POWERS
 
 _REMEMBERED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
@@ -165,7 +165,7 @@ class Cached(_Caching):
     """
 
     transparent = True
-    forwards = OF_THE_PLACE | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
+    forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, ReadsRanges: _ReadsParts})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {ReadsInParallel: "Only what is read from its beginning to its end is kept."}

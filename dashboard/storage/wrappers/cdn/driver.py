@@ -36,7 +36,7 @@ from dashboard.storage.object_powers import (
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront, Network
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
-from dashboard.storage.wrapping import OF_THE_PLACE
+from dashboard.storage.wrapping import CONTAINER_POWERS
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Delivered(_Delivering):
 
     transparent = True
     # An upload straight from a browser is no change of which we know.
-    forwards = (OF_THE_PLACE - {Purges}) | {
+    forwards = (CONTAINER_POWERS - {Purges}) | {
         HasTiers,
         HoldsTags,
         KeepsFolders,

@@ -11,7 +11,7 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, KeepsVersions, Version
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
-from dashboard.storage.wrapping import Wrapper, as_stored
+from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 
 class SeesChanges(Wrapper):
@@ -71,13 +71,13 @@ class _Copies(SeesChanges):
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``."""
         assert isinstance(self.inner, CopiesWithin)
-        return self.inner.can_copy_from(as_stored(source))
+        return self.inner.can_copy_from(unwrap_transparent(source))
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
         """See ``CopiesWithin``."""
         assert isinstance(self.inner, CopiesWithin)
         with self.changing(to):
-            return self.inner.copy_from(as_stored(source), key, to, if_version=if_version)
+            return self.inner.copy_from(unwrap_transparent(source), key, to, if_version=if_version)
 
 
 class _DeletesMany(SeesChanges):

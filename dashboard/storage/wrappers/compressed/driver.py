@@ -47,7 +47,7 @@ from dashboard.storage.wrappers.compressed.streams import (
     PackingWriting,
 )
 from dashboard.storage.wrappers.compressed.zstd import pack
-from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper, as_stored
+from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper, unwrap_transparent
 
 LARGEST = 64 * 1024**3
 """Content above this is stored as it is: the stored size cannot be told beforehand, and backends that take
@@ -147,7 +147,14 @@ class _LinksToSome(_Packing):
 class Compressed(_Packing):
     """Compresses what has a chosen ending on the way in, and whatever is compressed on the way out."""
 
-    forwards = OF_THE_PLACE | {DeletesMany, HasTiers, HoldsTags, KeepsFolders, SetsVisibility, SignsUploads}
+    forwards = CONTAINER_POWERS | {
+        DeletesMany,
+        HasTiers,
+        HoldsTags,
+        KeepsFolders,
+        SetsVisibility,
+        SignsUploads,
+    }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             CopiesWithin: _Copies,
@@ -256,7 +263,7 @@ class Compressed(_Packing):
 
 
 def _below(source: Driver) -> Driver:
-    return as_stored(source.inner) if isinstance(source, _Packing) else source
+    return unwrap_transparent(source.inner) if isinstance(source, _Packing) else source
 
 
 def _ended(entry: Entry | Future[Entry | None]) -> Iterator[Entry]:

@@ -52,7 +52,7 @@ from dashboard.storage.wrappers.encrypted.format import (
     pieces_of,
     stored_size,
 )
-from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper, as_stored
+from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper, unwrap_transparent
 
 MARK = "sealed-"
 
@@ -227,13 +227,13 @@ class _Copies(_Sealing):
         return (
             isinstance(source, _Sealing)
             and self._shares_key(source)
-            and self.inner.can_copy_from(as_stored(source.inner))
+            and self.inner.can_copy_from(unwrap_transparent(source.inner))
         )
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
         """See ``CopiesWithin``. The receipt has no MD5; its proof is of the stored bytes."""
         assert isinstance(self.inner, CopiesWithin)
-        inner = as_stored(source.inner) if isinstance(source, _Sealing) else source
+        inner = unwrap_transparent(source.inner) if isinstance(source, _Sealing) else source
         done = self.inner.copy_from(inner, key, to, if_version=unmarked(if_version, MARK))
         return replace(done, size=content_size(done.size), md5="", etag=marked(done.etag, MARK))
 
@@ -279,7 +279,7 @@ class Encrypted(_Sealing):
     """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
 
     authenticates = True
-    forwards = OF_THE_PLACE | {DeletesMany, HasTiers, HoldsTags, KeepsFolders}
+    forwards = CONTAINER_POWERS | {DeletesMany, HasTiers, HoldsTags, KeepsFolders}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {CopiesWithin: _Copies, DeletesUnchanged: _DeletesUnchanged, ReadsRanges: _ReadsPieces}
     )

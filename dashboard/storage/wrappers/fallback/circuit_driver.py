@@ -25,7 +25,7 @@ from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, Ke
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
-from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
+from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper
 
 
 class _CircuitBase(Wrapper):
@@ -90,7 +90,7 @@ class BehindCircuitBreaker(_CircuitBase):
     """See above. Closing it closes the place."""
 
     transparent = True
-    forwards = OF_THE_PLACE | {
+    forwards = CONTAINER_POWERS | {
         CopiesWithin,
         DeletesUnchanged,
         HasTiers,

@@ -47,13 +47,13 @@ from dashboard.storage.wrappers.fallback.waiting_writes import (
     token_of,
 )
 from dashboard.storage.wrappers.fallback.writing import FallbackWriting
-from dashboard.storage.wrapping import OF_THE_PLACE
+from dashboard.storage.wrapping import CONTAINER_POWERS
 
 
 class Fallback(FallbackBase):
     """A backend with others behind it. Thread-safe. Closing it leaves the others open."""
 
-    forwards = OF_THE_PLACE
+    forwards = CONTAINER_POWERS
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             DeletesMany: powers.DeletesManyAtHome,

@@ -30,7 +30,7 @@ from dashboard.storage.object_powers import (
 from dashboard.storage.types import Attributes, Entry
 from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges, SeesRestoring
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
-from dashboard.storage.wrapping import OF_THE_PLACE, Wrapper
+from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper
 
 
 def _refuse(key: str) -> None:
@@ -85,7 +85,7 @@ class HidingWaiting(SeesChanges):
     """See above. No listing shows the folder, and nothing in it is written or deleted."""
 
     transparent = True
-    forwards = OF_THE_PLACE | {HasTiers, HoldsTags, Links, ReadsInParallel, ReadsRanges, SetsVisibility}
+    forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, Links, ReadsInParallel, ReadsRanges, SetsVisibility}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
             **CHANGING,

@@ -584,7 +584,7 @@ def test_a_file_changed_under_a_read_is_told(server: FtpServer, driver: Driver) 
 
 def test_nothing_is_created_only_where_nothing_is(driver: Driver) -> None:
     assert isinstance(driver, LooksBeforeCreating)
-    assert not driver.creates_only()
+    assert not driver.supports_create_only()
     for write in (driver.put, partial(stream, driver)):
         with pytest.raises(Unsupported) as caught:
             write("a", b"x", create_only=True)

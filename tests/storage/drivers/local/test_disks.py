@@ -56,12 +56,12 @@ class OneName:
         return folded
 
 
-def one_spelling(name: bytes) -> bytes:
+def ignores_normalization(name: bytes) -> bytes:
     return unicodedata.normalize("NFC", name.decode()).encode()
 
 
 @pytest.fixture
-def one_case(root: Path, monkeypatch: pytest.MonkeyPatch) -> LocalDriver:
+def ignores_case(root: Path, monkeypatch: pytest.MonkeyPatch) -> LocalDriver:
     """A driver on a disk that takes “A” and “a” for one name."""
     OneName(root, bytes.lower, monkeypatch)
     return LocalDriver(root)
@@ -86,60 +86,60 @@ def refused(call: Callable[[], object]) -> StorageError:
 
 
 @pytest.mark.parametrize("way", range(4))
-def test_the_second_of_two_names_that_are_one_is_refused(one_case: LocalDriver, way: int) -> None:
-    one_case.put("Photo.JPG", b"the first", create_only=way % 2 == 1)
-    error = refused(lambda: ways_to_write(one_case)[way]("photo.jpg", b"the second"))
+def test_the_second_of_two_names_that_are_one_is_refused(ignores_case: LocalDriver, way: int) -> None:
+    ignores_case.put("Photo.JPG", b"the first", create_only=way % 2 == 1)
+    error = refused(lambda: ways_to_write(ignores_case)[way]("photo.jpg", b"the second"))
 
     assert "“photo.jpg” cannot be written: “Photo.JPG” is there" in error.reason
-    assert get(one_case, "Photo.JPG") == b"the first"
-    assert keys_of(one_case) == ["Photo.JPG"]
-    one_case.close()
-    assert os.listdir(one_case._tree.root) == [b"Photo.JPG"]
+    assert get(ignores_case, "Photo.JPG") == b"the first"
+    assert keys_of(ignores_case) == ["Photo.JPG"]
+    ignores_case.close()
+    assert os.listdir(ignores_case._tree.root) == [b"Photo.JPG"]
 
 
-def test_what_has_another_case_is_not_there(one_case: LocalDriver) -> None:
-    one_case.put("Folder/File", b"x")
+def test_what_has_another_case_is_not_there(ignores_case: LocalDriver) -> None:
+    ignores_case.put("Folder/File", b"x")
     for key in ("Folder/file", "folder/File", "FOLDER/FILE"):
-        one_case.delete(key)
-        for call in (one_case.read, one_case.stat):
+        ignores_case.delete(key)
+        for call in (ignores_case.read, ignores_case.stat):
             with pytest.raises(NotFound):
                 call(key)
-    assert keys_of(one_case, "folder/") == keys_of(one_case, "Folder/f") == []
-    assert list(one_case.folders("folder")) == []
-    assert get(one_case, "Folder/File") == b"x"
+    assert keys_of(ignores_case, "folder/") == keys_of(ignores_case, "Folder/f") == []
+    assert list(ignores_case.folders("folder")) == []
+    assert get(ignores_case, "Folder/File") == b"x"
 
 
 @pytest.mark.parametrize("way", range(4))
-def test_a_folder_of_another_case_takes_nothing_in(one_case: LocalDriver, way: int) -> None:
-    one_case.put("Folder/a", b"x")
-    error = refused(lambda: ways_to_write(one_case)[way]("folder/b", b"y"))
+def test_a_folder_of_another_case_takes_nothing_in(ignores_case: LocalDriver, way: int) -> None:
+    ignores_case.put("Folder/a", b"x")
+    error = refused(lambda: ways_to_write(ignores_case)[way]("folder/b", b"y"))
 
     assert "“Folder” is there" in error.reason
-    refused(lambda: one_case.make_folder("FOLDER/new"))
-    one_case.remove_folder("folder")
-    assert keys_of(one_case) == ["Folder/a"]
+    refused(lambda: ignores_case.make_folder("FOLDER/new"))
+    ignores_case.remove_folder("folder")
+    assert keys_of(ignores_case) == ["Folder/a"]
 
 
-def test_an_empty_folder_of_another_case_stays(one_case: LocalDriver) -> None:
-    one_case.make_folder("Folder")
-    refused(lambda: one_case.put("folder/b", b"y", create_only=True))
-    one_case.remove_folder("folder")
-    assert list(one_case.folders("")) == ["Folder"]
+def test_an_empty_folder_of_another_case_stays(ignores_case: LocalDriver) -> None:
+    ignores_case.make_folder("Folder")
+    refused(lambda: ignores_case.put("folder/b", b"y", create_only=True))
+    ignores_case.remove_folder("folder")
+    assert list(ignores_case.folders("")) == ["Folder"]
 
 
-def test_what_is_there_exactly_is_replaced_read_and_deleted(one_case: LocalDriver) -> None:
+def test_what_is_there_exactly_is_replaced_read_and_deleted(ignores_case: LocalDriver) -> None:
     for data in (b"one", b"two", b"three"):
-        one_case.put("Folder/File.txt", data)
-        assert get(one_case, "Folder/File.txt") == data
+        ignores_case.put("Folder/File.txt", data)
+        assert get(ignores_case, "Folder/File.txt") == data
     with pytest.raises(Exists):
-        one_case.put("Folder/File.txt", b"x", create_only=True)
-    one_case.delete("Folder/File.txt")
-    assert keys_of(one_case) == []
-    one_case.put("folder/file.txt", b"now this is free")
-    assert keys_of(one_case) == ["folder/file.txt"]
+        ignores_case.put("Folder/File.txt", b"x", create_only=True)
+    ignores_case.delete("Folder/File.txt")
+    assert keys_of(ignores_case) == []
+    ignores_case.put("folder/file.txt", b"now this is free")
+    assert keys_of(ignores_case) == ["folder/file.txt"]
 
 
-def test_of_two_at_once_one_is_kept_and_one_refused(one_case: LocalDriver) -> None:
+def test_of_two_at_once_one_is_kept_and_one_refused(ignores_case: LocalDriver) -> None:
     for number in range(20):
         keys = [f"File-{number}", f"fILE-{number}"]
         together, outcomes = threading.Barrier(2), dict[str, str]()
@@ -147,7 +147,7 @@ def test_of_two_at_once_one_is_kept_and_one_refused(one_case: LocalDriver) -> No
         def put(key: str, together: threading.Barrier = together, said: dict[str, str] = outcomes) -> None:
             together.wait(10)
             try:
-                one_case.put(key, key.encode())
+                ignores_case.put(key, key.encode())
                 said[key] = "kept"
             except StorageError as error:
                 said[key] = error.kind.value
@@ -159,12 +159,12 @@ def test_of_two_at_once_one_is_kept_and_one_refused(one_case: LocalDriver) -> No
             thread.join()
         assert sorted(outcomes.values()) == ["conflict", "kept"]
         kept = next(key for key, outcome in outcomes.items() if outcome == "kept")
-        assert get(one_case, kept) == kept.encode()
-        assert [key for key in keys_of(one_case) if key in keys] == [kept]
+        assert get(ignores_case, kept) == kept.encode()
+        assert [key for key in keys_of(ignores_case) if key in keys] == [kept]
 
 
 def test_two_spellings_of_one_word_are_two_keys(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    OneName(root, one_spelling, monkeypatch)
+    OneName(root, ignores_normalization, monkeypatch)
     driver = LocalDriver(root)
     composed, taken_apart = "caf\u00e9", "cafe\u0301"
     driver.put(composed, b"composed")

@@ -16,7 +16,7 @@ from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.probe import ProbeRun
 from dashboard.storage.probe_steps import Probe, Skip
-from dashboard.storage.recipients import required, sent_nowhere
+from dashboard.storage.recipients import is_unused, required
 from dashboard.storage.registry import MachinePolicy, build, check_options, find_preset, options_of
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.read_only import ReadOnly
@@ -95,10 +95,10 @@ def test_secrets_that_a_choice_does_not_use_are_neither_demanded_nor_opened() ->
     assert [option.name for option in required("s3", key)] == ["secret_access_key"]
     assert required("s3", machine) == ()
     for secret in ("secret_access_key", "session_token"):
-        assert sent_nowhere("s3", machine, secret)
-        assert not sent_nowhere("s3", key, secret)
-        assert not sent_nowhere("s3", {}, secret)
-    assert not sent_nowhere("s3", machine, "sse_customer_key")
+        assert is_unused("s3", machine, secret)
+        assert not is_unused("s3", key, secret)
+        assert not is_unused("s3", {}, secret)
+    assert not is_unused("s3", machine, "sse_customer_key")
 
 
 # ---- to whom the credentials of this machine are shown

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from dashboard.storage.places.findings import DAYS, LEFTOVERS
-from dashboard.storage.places.powers import ChecksSettings, Finding, KeepsUnfinished
+from dashboard.storage.inspection.findings import DAYS, LEFTOVERS
+from dashboard.storage.inspection.powers import ChecksSettings, Finding, KeepsUnfinished
 from dashboard.storage.wrappers.read_only import ReadOnly
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy

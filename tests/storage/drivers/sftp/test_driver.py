@@ -524,7 +524,7 @@ def test_a_server_without_extensions_still_replaces(plain_server: SftpServer) ->
 def test_a_server_without_hard_links_cannot_create_only(plain_server: SftpServer) -> None:
     driver = sftp_on(plain_server)
     assert isinstance(driver, LooksBeforeCreating)
-    assert not driver.creates_only()
+    assert not driver.supports_create_only()
     for call in (partial(driver.put, "a", b"x"), partial(driver.write, "a")):
         with pytest.raises(Unsupported) as caught:
             call(create_only=True)

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.errors import ContainerMissing, StorageError
-from dashboard.storage.places.powers import Finding
+from dashboard.storage.inspection.powers import Finding
 
 DAYS = 7
 """After which an unfinished upload is dropped by the rule we add."""
@@ -43,7 +43,7 @@ class CorsRule:
         return tuple(name for name in headers if not any(_matches(name, each) for each in self.headers))
 
 
-def refused(
+def blocked_headers(
     rules: Sequence[CorsRule],
     origin: str,
     headers: Sequence[str],
@@ -58,7 +58,7 @@ def refused(
 
 
 def cors_finding(origin: str, refused: tuple[str, ...] | None, *, reach: str = "") -> Finding:
-    """What :func:`refused` means for uploads; ``reach`` says what a rule holds for besides this place."""
+    """What :func:`blocked_headers` means for uploads; ``reach``: what else a rule applies to."""
     if refused == ():
         return Finding(CORS, f"Browsers may upload from {origin}.", good=True)
     remedy = (
@@ -127,24 +127,24 @@ def overlaps(prefix: str, own: str) -> bool:
     return prefix.startswith(own) or own.startswith(prefix)
 
 
-def unseen(name: str, what: str, error: StorageError) -> Finding:
+def unavailable_finding(name: str, what: str, error: StorageError) -> Finding:
     """A look that was refused is itself worth saying; one that nobody answered is an error, and raised."""
     if isinstance(error, ContainerMissing) or error.kind in _HOPELESS:
         raise error
     return Finding(name, f"{what} could not be seen: {error.reason}", error.remedy)
 
 
-def unseen_cors(error: StorageError) -> Finding:
-    """As :func:`unseen`."""
-    return unseen(CORS, "Whether browsers may upload", error)
+def unavailable_cors(error: StorageError) -> Finding:
+    """As :func:`unavailable_finding`."""
+    return unavailable_finding(CORS, "Whether browsers may upload", error)
 
 
-def unseen_unfinished(error: StorageError) -> Finding:
-    """As :func:`unseen`."""
-    return unseen(UNFINISHED, "Whether unfinished uploads are tidied away", error)
+def unavailable_unfinished(error: StorageError) -> Finding:
+    """As :func:`unavailable_finding`."""
+    return unavailable_finding(UNFINISHED, "Whether unfinished uploads are tidied away", error)
 
 
-def no_such_finding(name: str) -> InvalidInput:
+def unknown_finding_error(name: str) -> InvalidInput:
     """The error for a finding nobody can mend."""
     return InvalidInput("finding", f"There is nothing to fix by the name of “{name}”.")
 

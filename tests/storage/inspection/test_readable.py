@@ -13,7 +13,7 @@ from dashboard.storage.driver import Driver, ListsReadable
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
-from dashboard.storage.places.listing import list_readable
+from dashboard.storage.inspection.listing import list_readable
 from dashboard.storage.probe import probe
 from dashboard.storage.wrappers.compressed.driver import Compressed
 from dashboard.storage.wrappers.encrypted.driver import Encrypted

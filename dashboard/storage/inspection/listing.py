@@ -15,22 +15,22 @@ from dashboard.storage.driver import Driver, ListsReadable
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
 
-STEM = "00-stowage-marker-"
+MARKER_PREFIX = "00-stowage-marker-"
 """How the names begin: before nearly everything else in a folder."""
-CONTENT = b"Written by Stowage for a moment, to see what becomes of it. It may be deleted.\n"
+MARKER_CONTENT = b"Written by Stowage for a moment, to see what becomes of it. It may be deleted.\n"
 
-_NAME = re.compile(rf"{STEM}(\d{{1,15}})-(\d{{1,15}})-[0-9a-f]{{16}}(?:/.*)?\Z", re.DOTALL)
+_NAME = re.compile(rf"{MARKER_PREFIX}(\d{{1,15}})-(\d{{1,15}})-[0-9a-f]{{16}}(?:/.*)?\Z", re.DOTALL)
 
 
-def new_name(migration_id: int, now: float) -> str:
+def new_marker_name(migration_id: int, now: float) -> str:
     """A name nobody can guess, which says whose it is and when it was made (``now`` in epoch seconds)."""
-    return f"{STEM}{max(0, migration_id)}-{int(now)}-{secrets.token_hex(8)}"
+    return f"{MARKER_PREFIX}{max(0, migration_id)}-{int(now)}-{secrets.token_hex(8)}"
 
 
-def made_by(key: str) -> tuple[int, int] | None:
+def parse_marker(key: str) -> tuple[int, int] | None:
     """The migration and the epoch seconds in the key of a marker, or of what lies in a folder that is one;
     None for every other key."""
-    if STEM not in key:
+    if MARKER_PREFIX not in key:
         return None
     found = _NAME.search(key)
     return (int(found[1]), int(found[2])) if found else None
@@ -38,7 +38,7 @@ def made_by(key: str) -> tuple[int, int] | None:
 
 def without_markers(entries: Iterable[Entry]) -> Iterator[Entry]:
     """The same entries but for markers."""
-    return (entry for entry in entries if STEM not in entry.key or made_by(entry.key) is None)
+    return (entry for entry in entries if MARKER_PREFIX not in entry.key or parse_marker(entry.key) is None)
 
 
 def list_readable(

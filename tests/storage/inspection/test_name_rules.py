@@ -12,8 +12,8 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import InvalidKey, StorageError
-from dashboard.storage.places.listing import STEM
-from dashboard.storage.places.name_rules import NameRules, learn
+from dashboard.storage.inspection.listing import MARKER_PREFIX
+from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 from dashboard.storage.probe import probe
 from dashboard.storage.types import Entry, ObjectInfo, Written
 from tests.servers.drivers import s3_on
@@ -56,7 +56,7 @@ def nothing(name: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.storage.places.name_rules.LAGS", 0.0)
+    monkeypatch.setattr("dashboard.storage.inspection.name_rules.LISTING_LAG_SECONDS", 0.0)
 
 
 def composed(name: str) -> str:
@@ -71,21 +71,21 @@ def decomposed(name: str) -> str:
     ("changed", "hidden", "rules"),
     [
         (same, nothing, NameRules()),
-        (str.lower, nothing, NameRules(one_case=True)),
-        (composed, nothing, NameRules(one_spelling=True, lost=("decomposed",))),
-        (decomposed, nothing, NameRules(one_spelling=True, lost=("composed",))),
-        (lambda k: k.replace("\x01", "_"), nothing, NameRules(lost=("control",))),
-        (lambda k: k.replace("\\", "/"), nothing, NameRules(lost=("backslash",))),
-        (lambda k: k.replace(":", "_").replace("?", "_"), nothing, NameRules(lost=("windows",))),
-        (lambda k: k.rstrip(". "), nothing, NameRules(lost=("last-dot", "last-space"))),
-        (same, lambda name: name.startswith("."), NameRules(lost=("first-dot",))),
+        (str.lower, nothing, NameRules(ignores_case=True)),
+        (composed, nothing, NameRules(ignores_normalization=True, altered=("decomposed",))),
+        (decomposed, nothing, NameRules(ignores_normalization=True, altered=("composed",))),
+        (lambda k: k.replace("\x01", "_"), nothing, NameRules(altered=("control",))),
+        (lambda k: k.replace("\\", "/"), nothing, NameRules(altered=("backslash",))),
+        (lambda k: k.replace(":", "_").replace("?", "_"), nothing, NameRules(altered=("windows",))),
+        (lambda k: k.rstrip(". "), nothing, NameRules(altered=("last-dot", "last-space"))),
+        (same, lambda name: name.startswith("."), NameRules(altered=("first-dot",))),
     ],
 )  # fmt: skip
 def test_each_way_with_names_is_learnt_and_nothing_is_left(
     changed: Callable[[str], str], hidden: Callable[[str], bool], rules: NameRules
 ) -> None:
     place = Changing(changed, hidden=hidden)
-    assert learn(place) == rules
+    assert probe_name_rules(place) == rules
     place.hides = nothing
     assert list(place.list()) == []
     assert NameRules.from_json(rules.to_json()) == rules
@@ -104,16 +104,16 @@ def folding(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 
 def test_a_real_server_that_folds_names_is_seen_through(folding: Driver) -> None:
-    rules = learn(folding)
-    assert rules.one_spelling
+    rules = probe_name_rules(folding)
+    assert rules.ignores_normalization
     # Its S3 looks names up exactly.
-    assert rules.one_case or folding.name == "s3"
+    assert rules.ignores_case or folding.name == "s3"
     assert list(folding.list()) == []
 
 
 def test_seaweedfs_is_seen_to_change_a_backslash(seaweedfs: SeaweedFS, shared_bucket: str) -> None:
     place = s3_on(seaweedfs, shared_bucket, "names/")
-    assert "backslash" in learn(place).lost
+    assert "backslash" in probe_name_rules(place).altered
     assert list(place.list()) == []
     place.close()
 
@@ -121,10 +121,10 @@ def test_seaweedfs_is_seen_to_change_a_backslash(seaweedfs: SeaweedFS, shared_bu
 def test_a_server_that_breaks_off_for_an_odd_name_refuses_it_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
     place = Changing(same, hidden=nothing)
     place.failing = lambda key: "\x01" in key
-    assert learn(place) == NameRules()
-    place.failing = lambda key: STEM in key
+    assert probe_name_rules(place) == NameRules()
+    place.failing = lambda key: MARKER_PREFIX in key
     with pytest.raises(StorageError, match="broke off"):
-        learn(place)
+        probe_name_rules(place)
 
 
 def test_a_listing_that_an_odd_name_breaks_is_a_reason_to_refuse_it() -> None:
@@ -136,29 +136,29 @@ def test_a_listing_that_an_odd_name_breaks_is_a_reason_to_refuse_it() -> None:
                 yield entry
 
     place = Broken()
-    assert learn(place) == NameRules(lost=("control",))
+    assert probe_name_rules(place) == NameRules(altered=("control",))
     assert list(place.list()) == []
 
 
 @pytest.mark.parametrize(
     ("one", "other", "rules"),
     [
-        ("Photo.JPG", "photo.jpg", NameRules(one_case=True)),
-        ("\u00c9t\u00e9", "\u00e9t\u00e9", NameRules(one_case=True)),
-        ("\u017f", "S", NameRules(one_case=True)),
-        ("\u00e9", "e\u0301", NameRules(one_spelling=True)),
-        ("\u00c9", "e\u0301", NameRules(one_case=True, one_spelling=True)),
+        ("Photo.JPG", "photo.jpg", NameRules(ignores_case=True)),
+        ("\u00c9t\u00e9", "\u00e9t\u00e9", NameRules(ignores_case=True)),
+        ("\u017f", "S", NameRules(ignores_case=True)),
+        ("\u00e9", "e\u0301", NameRules(ignores_normalization=True)),
+        ("\u00c9", "e\u0301", NameRules(ignores_case=True, ignores_normalization=True)),
     ],
 )
 def test_names_that_are_one_have_one_folded_form(one: str, other: str, rules: NameRules) -> None:
-    assert rules.folded(one) == rules.folded(other)
-    assert NameRules().folded(one) != NameRules().folded(other)
+    assert rules.normalize(one) == rules.normalize(other)
+    assert NameRules().normalize(one) != NameRules().normalize(other)
 
 
 def test_what_is_not_one_is_not_folded() -> None:
-    rules = NameRules(one_case=True, one_spelling=True)
+    rules = NameRules(ignores_case=True, ignores_normalization=True)
     names = ["stra\u00dfe", "strasse", "\ufb01n", "fin", "a_b", "a b"]
-    assert len({rules.folded(name) for name in names}) == len(names)
+    assert len({rules.normalize(name) for name in names}) == len(names)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_is_not_one_is_not_folded() -> None:
 def test_a_key_that_would_not_be_kept_is_refused_with_a_reason(
     sort: str, refused: list[str], kept: list[str]
 ) -> None:
-    rules = NameRules(lost=(sort,))
+    rules = NameRules(altered=(sort,))
     for key in refused:
         with pytest.raises(InvalidKey, match="does not keep a name that has"):
             rules.check(key)
@@ -193,15 +193,17 @@ def test_where_nothing_can_be_deleted_little_is_written() -> None:
 
     place = WriteOnly()
     with pytest.raises(StorageError, match="deleted"):
-        learn(place)
+        probe_name_rules(place)
     assert len(list(place.list())) == 1
 
 
 def test_a_probe_tells_what_a_place_does_with_names_and_does_not_fail_for_it() -> None:
     told: list[NameRules] = []
-    steps = {step.name: step for step in probe(Changing(str.lower, hidden=nothing), learnt=told.append)}
+    steps = {
+        step.name: step for step in probe(Changing(str.lower, hidden=nothing), on_name_rules=told.append)
+    }
     assert steps["names"].state == "passed"
     assert "capital and small letters are one" in steps["names"].message
-    assert told == [NameRules(one_case=True)]
+    assert told == [NameRules(ignores_case=True)]
     exact = {step.name: step for step in probe(MemoryDriver())}
     assert exact["names"].message == "Every name is kept as it is."

@@ -18,9 +18,9 @@ from typing import Literal
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver, KeepsFolders
 from dashboard.storage.errors import ContainerMissing, InvalidKey, StorageError
-from dashboard.storage.places.listing import CONTENT, new_name
+from dashboard.storage.inspection.listing import MARKER_CONTENT, new_marker_name
 
-LAGS = 1.0
+LISTING_LAG_SECONDS = 1.0
 """Seconds after which a listing that lacks something is asked for once more."""
 
 _CASES = "case", "CASE"
@@ -28,7 +28,7 @@ _NFC, _NFD = "\u00e9", "e\u0301"
 
 
 @dataclass(frozen=True, slots=True)
-class _Odd:
+class _UnusualName:
     """A sort of names that not every server keeps. ``example`` is tried; ``has`` is asked of each part of a
     key between slashes."""
 
@@ -38,97 +38,104 @@ class _Odd:
     has: Callable[[str], bool]
 
 
-_ODD = {
+_UNUSUAL_NAMES = {
     odd.sort: odd
     for odd in (
-        _Odd("control", "control characters", "a\x01b", lambda p: any(c < " " or c == "\x7f" for c in p)),
-        _Odd("backslash", "a backslash", "a\\b", lambda p: "\\" in p),
-        _Odd("windows", 'one of : * ? " < > |', 'a:*?"<>|b', lambda p: not set(':*?"<>|').isdisjoint(p)),
-        _Odd("last-dot", "a dot at the end", "dot.", lambda p: p.endswith(".")),
-        _Odd("last-space", "a space at the end", "space ", lambda p: p.endswith(" ")),
-        _Odd("first-dot", "a dot at the beginning", ".dot", lambda p: p.startswith(".")),
-        _Odd("composed", "accented letters as one sign", "\u00fc", lambda p: not _is(p, "NFD")),
-        _Odd("decomposed", "accents as signs of their own", "o\u0308", lambda p: not _is(p, "NFC")),
+        _UnusualName(
+            "control", "control characters", "a\x01b", lambda p: any(c < " " or c == "\x7f" for c in p)
+        ),
+        _UnusualName("backslash", "a backslash", "a\\b", lambda p: "\\" in p),
+        _UnusualName(
+            "windows", 'one of : * ? " < > |', 'a:*?"<>|b', lambda p: not set(':*?"<>|').isdisjoint(p)
+        ),
+        _UnusualName("last-dot", "a dot at the end", "dot.", lambda p: p.endswith(".")),
+        _UnusualName("last-space", "a space at the end", "space ", lambda p: p.endswith(" ")),
+        _UnusualName("first-dot", "a dot at the beginning", ".dot", lambda p: p.startswith(".")),
+        _UnusualName("composed", "accented letters as one sign", "\u00fc", lambda p: not _is(p, "NFD")),
+        _UnusualName("decomposed", "accents as signs of their own", "o\u0308", lambda p: not _is(p, "NFC")),
     )
 }
-_HIDDEN = _ODD["first-dot"]
+_HIDDEN = _UNUSUAL_NAMES["first-dot"]
 
 
 @dataclass(frozen=True, slots=True)
 class NameRules:
-    """``one_case``: “A” and “a” are one name; ``one_spelling``: so are both spellings of “é”. ``lost``: sorts
-    of names that it does not list as they were written. By default a place that keeps every name."""
+    """Which names a container treats as the same, and which it does not keep.
 
-    one_case: bool = False
-    one_spelling: bool = False
-    lost: tuple[str, ...] = ()
+    ``ignores_case``: “A” and “a” are the same name; ``ignores_normalization``: so are both spellings of “é”.
+    ``altered``: sorts of names that are not listed as they were written. By default every name is kept.
+    """
+
+    ignores_case: bool = False
+    ignores_normalization: bool = False
+    altered: tuple[str, ...] = ()
 
     @property
     def folds(self) -> bool:
         """Whether different names can be one."""
-        return self.one_case or self.one_spelling
+        return self.ignores_case or self.ignores_normalization
 
-    def folded(self, name: str) -> str:
+    def normalize(self, name: str) -> str:
         """A text that is the same for all names that are one; for folders as well as for whole keys."""
-        if self.one_spelling and not name.isascii():
+        if self.ignores_normalization and not name.isascii():
             name = unicodedata.normalize("NFC", name)
-        if self.one_case:
-            name = name.lower() if name.isascii() else "".join(map(_small, name))
+        if self.ignores_case:
+            name = name.lower() if name.isascii() else "".join(map(_fold_case, name))
         return name
 
     def refusal(self, key: str) -> str:
         """Why the place does not keep this key, as a sentence; empty where nothing speaks against it."""
-        for sort in self.lost:
-            odd = _ODD.get(sort)
+        for sort in self.altered:
+            odd = _UNUSUAL_NAMES.get(sort)
             if odd is not None and any(map(odd.has, key.split("/"))):
                 return f"The place does not keep a name that has {odd.what}: it changes or hides it."
         return ""
 
     def check(self, key: str) -> None:
         """Raise ``InvalidKey`` for a key that would not be kept."""
-        if self.lost and (reason := self.refusal(key)):
+        if self.altered and (reason := self.refusal(key)):
             raise InvalidKey(key, reason)
 
     def findings(self) -> tuple[str, ...]:
         """What there is to say of the place, as sentences; none where it keeps every name."""
         told = []
-        if self.one_case:
+        if self.ignores_case:
             told.append("Names that differ only in capital and small letters are one here.")
-        if self.one_spelling:
+        if self.ignores_normalization:
             told.append("Both spellings of an accented letter are one here.")
-        lost = [_ODD[sort].what for sort in self.lost if sort in _ODD]
-        if lost:
-            told.append(f"Names are changed or hidden that have {', or '.join(lost)}.")
-        if _HIDDEN.sort in self.lost:
+        altered = [_UNUSUAL_NAMES[sort].what for sort in self.altered if sort in _UNUSUAL_NAMES]
+        if altered:
+            told.append(f"Names are changed or hidden that have {', or '.join(altered)}.")
+        if _HIDDEN.sort in self.altered:
             told.append("Those with a dot at the beginning are not listed, so they are not copied from here.")
         return tuple(told)
 
     def to_json(self) -> str:
         """As it is stored."""
-        return json.dumps([self.one_case, self.one_spelling, list(self.lost)])
+        return json.dumps([self.ignores_case, self.ignores_normalization, list(self.altered)])
 
     @classmethod
     def from_json(cls, text: str) -> NameRules:
         """The inverse of :meth:`to_json`."""
-        one_case, one_spelling, lost = json.loads(text)
-        return cls(bool(one_case), bool(one_spelling), tuple(lost))
+        ignores_case, ignores_normalization, altered = json.loads(text)
+        return cls(bool(ignores_case), bool(ignores_normalization), tuple(altered))
 
 
-def learn(driver: Driver) -> NameRules:
+def probe_name_rules(driver: Driver) -> NameRules:
     """Try the place with test objects, which are removed again.
 
     Names that it refuses aloud need no rule. Raises ``StorageError`` where nothing can be written, listed or
     deleted.
     """
-    return _Lesson(driver).rules()
+    return _NameProbe(driver).rules()
 
 
-class _Lesson:
+class _NameProbe:
     """One run of ``learn``, in a folder of its own, whose name is a marker's."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._folder = new_name(0, time.time()) + "/"
+        self._folder = new_marker_name(0, time.time()) + "/"
         self._kept: set[str] = set()
         self._refused: set[str] = set()
         self._taken: set[str] = set()
@@ -146,14 +153,14 @@ class _Lesson:
                     self._taken.add(second)
                 else:
                     self._write(second)
-            for odd in _ODD.values():
+            for odd in _UNUSUAL_NAMES.values():
                 self._write(odd.example)
             self._look()
-            lost = self._kept - self._listed | self._refused
+            altered = self._kept - self._listed | self._refused
             return NameRules(
                 self._one(*_CASES),
                 self._one(_NFC, _NFD),
-                tuple(odd.sort for odd in _ODD.values() if odd.example in lost),
+                tuple(odd.sort for odd in _UNUSUAL_NAMES.values() if odd.example in altered),
             )
         finally:
             self._tidy()
@@ -162,7 +169,7 @@ class _Lesson:
         key = self._folder + name
         try:
             self._driver.check_key(key)
-            _twice(lambda: self._driver.put(key, CONTENT))
+            _retry_once(lambda: self._driver.put(key, MARKER_CONTENT))
         except ContainerMissing:
             raise
         except StorageError as error:
@@ -180,7 +187,7 @@ class _Lesson:
     def _answers(self, name: str) -> bool:
         """Whether there is an object with a name that was not written."""
         try:
-            _twice(lambda: self._driver.stat(self._folder + name))
+            _retry_once(lambda: self._driver.stat(self._folder + name))
         except ContainerMissing:
             raise
         except StorageError:
@@ -194,14 +201,14 @@ class _Lesson:
             raise
         except StorageError:
             # Some servers take a control character and then break their own listing by it.
-            control = _ODD["control"].example
+            control = _UNUSUAL_NAMES["control"].example
             if control not in self._kept:
                 raise
             self._driver.delete(self._folder + control)
             self._list()
 
     def _list(self) -> None:
-        for wait in (0.0, LAGS):
+        for wait in (0.0, LISTING_LAG_SECONDS):
             time.sleep(wait)
             self._listed = {entry.key.removeprefix(self._folder) for entry in self._driver.list(self._folder)}
             if self._kept <= self._listed:
@@ -223,7 +230,7 @@ class _Lesson:
                 self._driver.remove_folder(self._folder.rstrip("/"))
 
 
-def _twice(call: Callable[[], object]) -> None:
+def _retry_once(call: Callable[[], object]) -> None:
     """Again after an error that may pass."""
     try:
         call()
@@ -237,7 +244,7 @@ def _is(text: str, form: Literal["NFC", "NFD"]) -> bool:
     return text.isascii() or unicodedata.normalize(form, text) == text
 
 
-def _small(char: str) -> str:
+def _fold_case(char: str) -> str:
     """As servers fold case: one sign for one sign."""
     large = char.upper()
     small = (large if len(large) == 1 else char).lower()

@@ -110,7 +110,7 @@ EACH: list[tuple[Callable[[int, str, Any], StorageError], Callable[..., Any], st
         lambda operation="read", key="k": vercel.Scene(operation, key, "place", "h", "private"),
         "some",
     ),
-    (lambda status, code, at: webdav.translate(status, at), scene, ""),
+    (lambda status, code, at: webdav.status_error(status, at), scene, ""),
 ]
 
 

@@ -14,12 +14,18 @@ from typing import Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.walking import Spared, gather
-from dashboard.storage.drivers.webdav.client import REDIRECTS, Client
+from dashboard.storage.drivers.webdav.client import REDIRECTS, WebDavClient
+from dashboard.storage.drivers.webdav.config import (
+    WebDavConfig,
+    check_key,
+    is_temporary_for,
+    key_digests,
+    new_temporary,
+)
 from dashboard.storage.drivers.webdav.errors import ERRORS
-from dashboard.storage.drivers.webdav.listing import members, plain_etag, size_of, walk
-from dashboard.storage.drivers.webdav.place import Place, belongs, check, digests, new_temporary
-from dashboard.storage.drivers.webdav.streams import WebDAVReading
-from dashboard.storage.drivers.webdav.writing import WebDAVWriting, Writer
+from dashboard.storage.drivers.webdav.listing import list_folder, require_size, strip_etag, walk
+from dashboard.storage.drivers.webdav.streams import WebDavReading
+from dashboard.storage.drivers.webdav.writing import WebDavWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.net.exchange import Answering
@@ -28,20 +34,20 @@ from dashboard.storage.net.ranges import check_range, whole_part
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
-_SLACK = 2.0
+_CLOCK_SLACK_SECONDS = 2.0
 _COPY_SECONDS = 900.0
 """The server copies in silence."""
 
 
-class WebDAVDriver:
+class WebDavDriver:
     """A folder on a WebDAV server. Safe to use from many threads."""
 
     name = "webdav"
     ordered = True
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._client = Client(place)
+    def __init__(self, config: WebDavConfig) -> None:
+        self._config = config
+        self._client = WebDavClient(config)
         self._writer = Writer(self._client)
         self._lists_etags: bool | None = None
         """Whether PROPFIND tells them; where not, those of a GET are nobody's version."""
@@ -49,30 +55,30 @@ class WebDAVDriver:
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Build from checked options. No network call."""
-        return cls(Place.from_options(options, secrets))
+        return cls(WebDavConfig.from_options(options, secrets))
 
     def __repr__(self) -> str:
-        return f"WebDAVDriver({self._place.shown})"
+        return f"WebDavDriver({self._config.display_name})"
 
     # Driver
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. Paths without empty, ``.`` or ``..`` parts and without control characters."""
-        check(key)
+        check_key(key)
 
-    def read(self, key: str, *, if_version: str | None = None) -> WebDAVReading:
+    def read(self, key: str, *, if_version: str | None = None) -> WebDavReading:
         """See ``Driver``. The server is asked to refuse any other version, and its answer is checked."""
-        check(key)
+        check_key(key)
         scene = self._client.scene("read", key)
         strong = if_version is not None and not if_version.startswith(("W/", "@"))
         headers = {"if-match": f'"{if_version}"'} if strong else {}
-        path = self._place.path(key)
+        path = self._config.path(key)
         try:
             try:
                 response = self._client.open("GET", path, scene, headers=headers, accept=REDIRECTS)
             except Changed:
                 # lighttpd lists ETags of files and knows none of them when it is asked for one.
-                if not _same(self._stat(key, "read").version, if_version):
+                if not _same_version(self._stat(key, "read").version, if_version):
                     raise
                 response = self._client.open("GET", path, scene, accept=REDIRECTS)
         except StorageError as error:
@@ -81,32 +87,38 @@ class WebDAVDriver:
                 raise
             raise NotFound(key) from error
         try:
-            info = self._opened(key, response, scene, if_version)
+            info = self._info_of_response(key, response, scene, if_version)
         except BaseException:
             response.close()
             raise
-        return WebDAVReading(info, self._client.reading(response, scene), response.close, self._has_changed)
+        return WebDavReading(
+            info, self._client.response_chunks(response, scene), response.close, self._has_changed
+        )
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. The object is looked at first, because a GET of a folder brings a page; one
         without a strong ETag is looked at again afterwards when ``if_version`` is given."""
-        check(key)
+        check_key(key)
         check_range(start, length)
         info = self._stat(key, "read")
-        if if_version is not None and not _same(if_version, info.version):
+        if if_version is not None and not _same_version(if_version, info.version):
             raise Changed(key)
         length = min(length, info.size - start)
         if length <= 0:
             return b""
         etag = None if (info.version or "").startswith(("W/", "@")) else info.version
         try:
-            part = self._client.part(key, start, length, etag)
+            part = self._client.read_range(key, start, length, etag)
         except Changed:
-            if etag is None or not _same(self._stat(key, "read").version, info.version):
+            if etag is None or not _same_version(self._stat(key, "read").version, info.version):
                 raise
-            part = self._client.part(key, start, length, None)
+            part = self._client.read_range(key, start, length, None)
             etag, if_version = None, info.version
-        if if_version is not None and etag is None and not _same(self._stat(key, "read").version, if_version):
+        if (
+            if_version is not None
+            and etag is None
+            and not _same_version(self._stat(key, "read").version, if_version)
+        ):
             raise Changed(key)
         return whole_part(key, part, length)
 
@@ -117,21 +129,21 @@ class WebDAVDriver:
         size: int | None = None,
         attributes: Attributes | None = None,
         create_only: bool = False,
-    ) -> WebDAVWriting:
+    ) -> WebDavWriting:
         """See ``Driver``. With ``size``, another number of bytes raises ``Damaged``."""
-        check(key)
-        return WebDAVWriting(self._writer, key, size, attributes, create_only)
+        check_key(key)
+        return WebDavWriting(self._writer, key, size, attributes, create_only)
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """See ``Driver``. ``create_only`` is as atomic as the server's MOVE without overwriting."""
-        check(key)
+        check_key(key)
         return self._writer.put(key, data, attributes, create_only=create_only)
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``. A folder is no object."""
-        check(key)
+        check_key(key)
         return self._stat(key, "stat")
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
@@ -151,14 +163,14 @@ class WebDAVDriver:
 
     def delete(self, key: str) -> None:
         """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""
-        check(key)
+        check_key(key)
         scene = self._client.scene("delete", key)
         try:
-            if self._client.look(key, scene).folder:
+            if self._client.stat(key, scene).folder:
                 return
         except NotFound:
             return
-        self._client.send("DELETE", self._place.path(key), scene, accept=(404,))
+        self._client.send("DELETE", self._config.path(key), scene, accept=(404,))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``: deletes the temporary names of these keys."""
@@ -168,11 +180,15 @@ class WebDAVDriver:
             folders.setdefault(folder + slash, []).append(key)
         swept = 0
         for folder, inside in folders.items():
-            wanted = digests(inside)
-            found = members(self._client, folder, "sweep")
+            wanted = key_digests(inside)
+            found = list_folder(self._client, folder, "sweep")
             left = (member.path[-1] for member in found if not member.folder)
-            for name in gather(key_bytes(name) for name in left if belongs(name, wanted, since - _SLACK)):
-                self._writer.drop(folder + key_text(name))
+            for name in gather(
+                key_bytes(name)
+                for name in left
+                if is_temporary_for(name, wanted, since - _CLOCK_SLACK_SECONDS)
+            ):
+                self._writer.delete_temporary(folder + key_text(name))
                 swept += 1
         return swept
 
@@ -184,33 +200,33 @@ class WebDAVDriver:
 
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``: the same server and user."""
-        if not isinstance(source, WebDAVDriver):
+        if not isinstance(source, WebDavDriver):
             return False
-        here, there = self._place, source._place
+        here, there = self._config, source._config
         return (here.server, here.username, here.password) == (there.server, there.username, there.password)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
         """See ``CopiesWithin``: COPY to a temporary name, then MOVE. Proves nothing."""
-        if not isinstance(source, WebDAVDriver) or not self.can_copy_from(source):
+        if not isinstance(source, WebDavDriver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share a server and a user.")
-        check(to)
-        if not self._writer.names.movable(to):
-            raise Unsupported("copy", f"{self._place.host} cannot move an object to “{to}”.")
+        check_key(to)
+        if not self._writer.name_probe.can_move_to(to):
+            raise Unsupported("copy", f"{self._config.host} cannot move an object to “{to}”.")
         before = source._stat(key, "copy")
-        if if_version is not None and not _same(before.version, if_version):
+        if if_version is not None and not _same_version(before.version, if_version):
             raise Changed(key, operation="copy")
         scene = self._client.scene("write", to)
         self._writer.make_folders(to, scene)
         temporary = new_temporary(to)
         try:
-            there, here = source._place.path(key), self._place.path(temporary)
+            there, here = source._config.path(key), self._config.path(temporary)
             self._client.transfer("COPY", there, here, scene, overwrite=False, idle=_COPY_SECONDS)
-            size = size_of(self._client.look(temporary, scene), scene)
-            if not _same(source._stat(key, "copy").version, before.version):
+            size = require_size(self._client.stat(temporary, scene), scene)
+            if not _same_version(source._stat(key, "copy").version, before.version):
                 raise Changed(key, operation="copy")
             self._writer.move(temporary, to, scene, create_only=False)
         except BaseException:
-            self._writer.drop(temporary)
+            self._writer.delete_temporary(temporary)
             raise
         return Written(key=to, size=size, md5="")
 
@@ -218,19 +234,19 @@ class WebDAVDriver:
 
     def make_folder(self, folder: str) -> None:
         """See ``KeepsFolders``."""
-        check(folder)
+        check_key(folder)
         self._writer.make_folder(folder)
 
     def folders(self, folder: str) -> Iterator[str]:
         """See ``KeepsFolders``."""
         if folder:
-            check(folder)
-        found = members(self._client, f"{folder}/" if folder else "", "list")
+            check_key(folder)
+        found = list_folder(self._client, f"{folder}/" if folder else "", "list")
         return map(key_text, gather(key_bytes(each.path[-1]) for each in found if each.folder))
 
     def remove_folder(self, folder: str) -> None:
         """See ``KeepsFolders``. It is moved aside and looked into before it is deleted."""
-        check(folder)
+        check_key(folder)
         self._writer.remove_folder(folder)
 
     # CreatesBuckets
@@ -239,42 +255,42 @@ class WebDAVDriver:
         """See ``CreatesBuckets``. Raises kind ``conflict`` when it is a file."""
         scene = self._client.scene("list")
         try:
-            found = self._client.look("", scene)
+            found = self._client.stat("", scene)
         except ContainerMissing:
             return False
         if not found.folder:
             raise StorageError(
                 Kind.CONFLICT,
-                f"“{self._place.shown}” is a file.",
+                f"“{self._config.display_name}” is a file.",
                 operation="list",
-                subject=self._place.shown,
+                subject=self._config.display_name,
                 remedy="Choose another folder.",
             )
         return True
 
     def create_bucket(self) -> None:
         """See ``CreatesBuckets``: makes the folder and those above it."""
-        self._make(len(self._place.root))
+        self._create_root(len(self._config.root))
 
-    def _make(self, depth: int) -> None:
+    def _create_root(self, depth: int) -> None:
         scene = self._client.scene("create bucket")
-        path = self._place.path_above(depth)
+        path = self._config.path_above(depth)
         answer = self._client.send("MKCOL", path, scene, accept=(404, 405, 409) if depth > 1 else (405,))
         if answer.status in (404, 409):
-            self._make(depth - 1)
+            self._create_root(depth - 1)
             self._client.send("MKCOL", path, scene, accept=(405,))
 
     # Connects
 
     def address(self) -> tuple[str, int, bool]:
         """See ``Connects``."""
-        return (*self._place.address, self._place.tls)
+        return (*self._config.address, self._config.tls)
 
     def authenticate(self) -> None:
         """See ``Connects``. A missing folder is no fault of the password."""
         scene = self._client.scene("authenticate")
         try:
-            self._client.look("", scene, attempts=1, idle=15.0)
+            self._client.stat("", scene, attempts=1, idle=15.0)
         except ContainerMissing:
             return
 
@@ -286,7 +302,9 @@ class WebDAVDriver:
 
     # How
 
-    def _opened(self, key: str, response: Answering, scene: Scene, if_version: str | None) -> ObjectInfo:
+    def _info_of_response(
+        self, key: str, response: Answering, scene: Scene, if_version: str | None
+    ) -> ObjectInfo:
         if response.status in REDIRECTS:
             if self._is_folder(key):
                 raise NotFound(key)
@@ -296,7 +314,7 @@ class WebDAVDriver:
         etag = headers.get("etag", "")
         if not etag or not length.isdecimal() or self._lists_etags is None:
             # The page a server makes of a folder has neither; and some list an ETag that they do not send.
-            found = self._file(key, "read")
+            found = self._stat_file(key, "read")
             told = (int(length) if length.isdecimal() else found.size, modified or found.modified)
             if told != (found.size, found.modified):
                 raise Changed(key)
@@ -313,7 +331,11 @@ class WebDAVDriver:
             content_type=headers.get("content-type", ""),
         )
         info = _info(key, resource)
-        if if_version is not None and not _same(if_version, info.version) and if_version != _stamp(resource):
+        if (
+            if_version is not None
+            and not _same_version(if_version, info.version)
+            and if_version != _version_from_stat(resource)
+        ):
             raise Changed(key)
         return info
 
@@ -324,46 +346,46 @@ class WebDAVDriver:
             raise Damaged(key, f"“{key}” has {size:,} bytes, but arrives as something else that is packed.")
 
     def _stat(self, key: str, operation: str) -> ObjectInfo:
-        return _info(key, self._file(key, operation))
+        return _info(key, self._stat_file(key, operation))
 
-    def _file(self, key: str, operation: str) -> Resource:
-        found = self._client.look(key, self._client.scene(operation, key))
+    def _stat_file(self, key: str, operation: str) -> Resource:
+        found = self._client.stat(key, self._client.scene(operation, key))
         if found.folder:
             raise NotFound(key, operation=operation)
         self._lists_etags = bool(found.etag)
-        size_of(found, self._client.scene(operation, key))
+        require_size(found, self._client.scene(operation, key))
         return found
 
     def _has_changed(self, info: ObjectInfo) -> bool:
-        after = _info(info.key, self._file(info.key, "read"))
+        after = _info(info.key, self._stat_file(info.key, "read"))
         told, before = (after.size, after.modified), (info.size, info.modified)
-        return told != before and not _same(after.version, info.version)
+        return told != before and not _same_version(after.version, info.version)
 
     def _is_folder(self, key: str) -> bool:
         try:
-            return self._client.look(key, self._client.scene("read", key)).folder
+            return self._client.stat(key, self._client.scene("read", key)).folder
         except StorageError:
             return False
 
 
-def _same(version: str | None, other: str | None) -> bool:
+def _same_version(version: str | None, other: str | None) -> bool:
     """Whether two versions are one. A mark of weakness is no difference: Apache takes it away with time."""
     return (version or "").removeprefix("W/") == (other or "").removeprefix("W/")
 
 
 def _info(key: str, resource: Resource) -> ObjectInfo:
-    etag = plain_etag(resource.etag)
+    etag = strip_etag(resource.etag)
     kind = resource.content_type.partition(";")[0].strip().lower()
     return ObjectInfo(
         key=key,
         size=resource.size,
         modified=resource.modified,
         etag=etag,
-        version=etag or _stamp(resource),
+        version=etag or _version_from_stat(resource),
         # nginx lists no types.
         attributes=Attributes(content_type=kind or guess_content_type(key)),
     )
 
 
-def _stamp(resource: Resource) -> str:
+def _version_from_stat(resource: Resource) -> str:
     return f"@{resource.modified or 0:.0f}-{resource.size}"

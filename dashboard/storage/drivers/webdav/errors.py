@@ -22,7 +22,7 @@ _VERBS = {
 }
 
 
-_NO_WEBDAV = Row(
+_NOT_WEBDAV = Row(
     Kind.UNSUPPORTED,
     "{host} does not speak WebDAV at this address.",
     "Check the path of the address; Nextcloud shows it under Files, Files settings.",
@@ -37,7 +37,7 @@ _NOT_STORED = Row(
 
 def _not_allowed(failure: Failure, scene: Scene) -> Row:
     """Servers written in Go answer so to a PUT that fails."""
-    return _NOT_STORED if scene.operation == "write" and scene.key else _NO_WEBDAV
+    return _NOT_STORED if scene.operation == "write" and scene.key else _NOT_WEBDAV
 
 
 def _failed(failure: Failure, scene: Scene) -> Row:
@@ -47,39 +47,39 @@ def _failed(failure: Failure, scene: Scene) -> Row:
     )
 
 
-NO_FOLDER = Row(
+FOLDER_MISSING = Row(
     Kind.NOT_FOUND,
     "There is no folder “{place}”.",
     "Check the address and the folder, or create the folder.",
 )
-ELSEWHERE = Row(
+FOREIGN_PATHS = Row(
     Kind.UNSUPPORTED,
     "{host} lists other paths than it was asked for.",
     "Enter the server's own path; a proxy in front of it must not rename paths.",
 )
-WITHOUT_SIZE = Row(
+MISSING_SIZE = Row(
     Kind.UNSUPPORTED,
     "{host} does not say how large “{key}” is.",
     "It may be made as it is read, such as a cloud document: move it out of this folder.",
 )
-FOLDER_IN_THE_WAY = Row(
+FOLDER_EXISTS = Row(
     Kind.CONFLICT,
     "“{key}” is a folder on {host}, so no file can have that name.",
     "Rename the folder or the file.",
 )
-FILE_IN_THE_WAY = Row(
+FILE_EXISTS = Row(
     Kind.CONFLICT,
     "“{key}” is a file on {host}, so no folder can have that name.",
     "Rename the file or the folder.",
 )
-OTHER_NAME = Row(Kind.INVALID_KEY, "{host} stores “{key}” under a different name.")
-DOTS_UNLISTED = Row(
+STORED_UNDER_OTHER_NAME = Row(Kind.INVALID_KEY, "{host} stores “{key}” under a different name.")
+HIDDEN_NAME = Row(
     Kind.INVALID_KEY, "{host} leaves names that begin with a dot out of its listings, “{key}” too."
 )
-HIDES_ITS_FOLDER = Row(
+INDEX_PAGE_NAME = Row(
     Kind.INVALID_KEY, "With “{key}” in it, {host} would show that page and no longer the folder."
 )
-OTHER_SIGN_IN = Row(
+AUTH_UNSUPPORTED = Row(
     Kind.BAD_CREDENTIALS,
     "{host} signs nobody in by user name and password alone.",
     "Have Basic or Digest sign-in switched on there; other ways cannot be used here.",
@@ -91,7 +91,7 @@ ERRORS = ErrorTable[Failure, Scene](
     # A status is all there is.
     names_its_code=(),
     verbs=_VERBS,
-    no_place=NO_FOLDER,
+    no_place=FOLDER_MISSING,
     rules={
         400: lambda failure, scene: None if scene.key.isalnum() else BAD_KEY,
         401: Row(
@@ -150,18 +150,18 @@ ERRORS = ErrorTable[Failure, Scene](
         504: Row(Kind.TIMEOUT, "The server behind {host} did not answer.", "Try again in a moment."),
         507: Row(Kind.FULL, "{host} has no room left for “{subject}”.", "Make room or raise the quota."),
         # Where not even the root of the server takes a folder.
-        404: lambda failure, scene: _NO_WEBDAV if scene.operation == "create bucket" else None,
+        404: lambda failure, scene: _NOT_WEBDAV if scene.operation == "create bucket" else None,
         "5xx": _failed,
     },
 )
 
 
-def translate(status: int, scene: Scene) -> StorageError:
+def status_error(status: int, scene: Scene) -> StorageError:
     """The error to raise for an answer that is none of those expected."""
     return ERRORS.translate(Failure(status), scene)
 
 
-def hidden_by(page: str, scene: Scene) -> StorageError:
+def listing_hidden_error(page: str, scene: Scene) -> StorageError:
     """A page stands in for a folder that was to be listed."""
     row = Row(
         Kind.UNSUPPORTED,

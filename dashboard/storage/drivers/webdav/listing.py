@@ -19,32 +19,32 @@ from dashboard.storage.drivers.common.walking import (
     try_again,
     walk_folders,
 )
-from dashboard.storage.drivers.webdav.client import Client
-from dashboard.storage.drivers.webdav.errors import ELSEWHERE, ERRORS, WITHOUT_SIZE, translate
-from dashboard.storage.drivers.webdav.place import check, is_temporary
+from dashboard.storage.drivers.webdav.client import WebDavClient
+from dashboard.storage.drivers.webdav.config import check_key, is_temporary
+from dashboard.storage.drivers.webdav.errors import ERRORS, FOREIGN_PATHS, MISSING_SIZE, status_error
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import InvalidKey, NotFound, StorageError
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
-_GONE = (404, 410)
-_LONGEST_ETAG = 1024
+_GONE_STATUSES = (404, 410)
+_MAX_ETAG_BYTES = 1024
 
 
 def walk(
-    client: Client,
+    client: WebDavClient,
     prefix: str,
     start_after: str,
     *,
-    anywhere: bool = False,
+    unchecked: bool = False,
     spared: Spared | None = None,
 ) -> Iterator[Entry]:
-    """Entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. ``anywhere``: also below a
+    """Entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. ``unchecked``: also below a
     folder whose name no key can have."""
     base, slash, _ = prefix.rpartition("/")
-    if not anywhere and (not _may_hold_anything(base) or (slash and not base)):
-        require_place(client, "list")
+    if not unchecked and (not _can_contain_keys(base) or (slash and not base)):
+        require_root(client, "list")
         return
     wanted = Wanted(key_bytes(prefix), key_bytes(start_after))
     yield from walk_folders(
@@ -55,10 +55,10 @@ def walk(
     )
 
 
-def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
+def _rows(client: WebDavClient, path: bytes, wanted: Wanted) -> Iterator[Row]:
     """What of one folder may be listed. A folder that vanished has nothing."""
     folder = key_text(path)
-    for resource in members(client, folder, "list"):
+    for resource in list_folder(client, folder, "list"):
         name = resource.path[-1]
         if is_temporary(name):
             continue
@@ -68,38 +68,38 @@ def _rows(client: Client, path: bytes, wanted: Wanted) -> Iterator[Row]:
             if wanted.folder(path + raw + b"/"):
                 yield raw + b"/", 0, 0, b""
         elif wanted.file(path + raw):
-            size = size_of(resource, client.scene("list", folder + name))
+            size = require_size(resource, client.scene("list", folder + name))
             modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
-            etag = (plain_etag(resource.etag) or "").encode("utf-8", "replace")
-            etag = etag if len(etag) <= _LONGEST_ETAG else b""
+            etag = (strip_etag(resource.etag) or "").encode("utf-8", "replace")
+            etag = etag if len(etag) <= _MAX_ETAG_BYTES else b""
             yield raw, size, modified, etag
 
 
-def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
+def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[Resource]:
     """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
     ``ContainerMissing`` if the root is gone. The folder itself has to be among what the server tells,
     or nobody knows what it told of."""
     scene = client.scene(operation, folder)
-    own = (*client.place.root, *folder.split("/")[:-1])
+    own = (*client.config.root, *folder.split("/")[:-1])
     itself = False
     try:
-        for resource in client.properties(client.place.path(folder), scene, depth="1", attempts=2):
-            if resource.host not in ("", client.place.address[0].lower()):
-                raise ERRORS.of(ELSEWHERE, scene)
+        for resource in client.propfind(client.config.path(folder), scene, depth="1", attempts=2):
+            if resource.host not in ("", client.config.address[0].lower()):
+                raise ERRORS.of(FOREIGN_PATHS, scene)
             if resource.path == own:
                 if resource.status != 200:
-                    raise translate(resource.status, scene)
+                    raise status_error(resource.status, scene)
                 itself = True
             elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
-                raise ERRORS.of(ELSEWHERE, scene)
+                raise ERRORS.of(FOREIGN_PATHS, scene)
             elif resource.status == 200:
                 yield resource
-            elif resource.status not in _GONE:
-                raise translate(resource.status, client.scene(operation, folder + resource.path[-1]))
+            elif resource.status not in _GONE_STATUSES:
+                raise status_error(resource.status, client.scene(operation, folder + resource.path[-1]))
         if not itself:
             raise ERRORS.trouble("unreadable", scene)
     except NotFound:
-        require_place(client, operation)
+        require_root(client, operation)
     except StorageError as error:
         # Apache and lighttpd refuse a file's name with a slash after it in words of their own.
         odd = error.kind in (Kind.INVALID_KEY, Kind.DENIED)
@@ -107,9 +107,9 @@ def members(client: Client, folder: str, operation: str) -> Iterator[Resource]:
             raise
 
 
-def _is_file(client: Client, key: str, operation: str) -> bool:
+def _is_file(client: WebDavClient, key: str, operation: str) -> bool:
     try:
-        return not client.look(key, client.scene(operation, key)).folder
+        return not client.stat(key, client.scene(operation, key)).folder
     except StorageError:
         return False
 
@@ -118,28 +118,28 @@ def _is_name(name: str) -> bool:
     return name not in (".", "..") and "/" not in name and "\0" not in name
 
 
-def size_of(resource: Resource, scene: Scene) -> int:
+def require_size(resource: Resource, scene: Scene) -> int:
     """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
     if resource.size < 0:
-        raise ERRORS.of(WITHOUT_SIZE, scene)
+        raise ERRORS.of(MISSING_SIZE, scene)
     return resource.size
 
 
-def _may_hold_anything(folder: str) -> bool:
+def _can_contain_keys(folder: str) -> bool:
     try:
         if folder:
-            check(folder)
+            check_key(folder)
     except InvalidKey:
         return False
     return True
 
 
-def require_place(client: Client, operation: str) -> None:
+def require_root(client: WebDavClient, operation: str) -> None:
     """Raise ``ContainerMissing`` unless the folder the driver works in is there."""
-    client.look("", client.scene(operation))
+    client.stat("", client.scene(operation))
 
 
-def plain_etag(etag: str) -> str | None:
+def strip_etag(etag: str) -> str | None:
     """An ETag without quotes; a weak one keeps its mark, since it may not be used in conditions."""
     if etag.startswith("W/"):
         return f"W/{etag[2:].strip(chr(34))}"

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.reading import CheckedReading
-from dashboard.storage.drivers.webdav.errors import ERRORS, translate
+from dashboard.storage.drivers.webdav.errors import ERRORS, status_error
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.failures import Scene
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 from dashboard.storage.types import ObjectInfo
 
-_AT_ONCE = 64 * 1024
+_SERVER_READ_BYTES = 64 * 1024
 """Bytes that a server reads from its disk in one go. While it sends more a file can be rewritten in place."""
 
 
@@ -27,56 +27,56 @@ class Upload:
         self._scene = scene
         self._chunked = size is None
         length = {"transfer-encoding": "chunked"} if size is None else {"content-length": str(size)}
-        with self._sending():
+        with self._translate_send_errors():
             self._body = server.begin("PUT", path, headers={**headers, **length}, idle=IDLE_SECONDS)
 
     def send(self, chunk: bytes) -> None:
         """The next bytes; not empty."""
-        with self._sending():
+        with self._translate_send_errors():
             if self._chunked:
                 chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
             self._body.send(chunk)
 
     def finish(self) -> Answer:
         """After the last byte: the server's answer. Raises the translated error."""
-        with self._sending():
+        with self._translate_send_errors():
             if self._chunked:
                 self._body.send(b"0\r\n\r\n")
-        return self._answer()
+        return self._read_response()
 
-    def break_off(self) -> None:
+    def abort(self) -> None:
         """Leave it unfinished, and give the server a moment to notice before its leftover is deleted."""
         self._body.break_off()
 
-    def _answer(self) -> Answer:
+    def _read_response(self) -> Answer:
         try:
             response = self._body.answer()
             answer = explained(response) if response.status >= 300 else whole(response)
         except Broken as error:
             raise ERRORS.trouble(error.trouble, self._scene) from error
         if answer.status >= 300:
-            raise translate(answer.status, self._scene)
+            raise status_error(answer.status, self._scene)
         return answer
 
     @contextmanager
-    def _sending(self) -> Iterator[None]:
+    def _translate_send_errors(self) -> Iterator[None]:
         try:
             yield
         except Broken as error:
             if error.trouble == "reset":
                 # A server that refuses an upload may say why and hang up before it has seen all of it.
-                self._raise_refusal()
+                self._raise_server_error()
             raise ERRORS.trouble(error.trouble, self._scene) from error
 
-    def _raise_refusal(self) -> None:
+    def _raise_server_error(self) -> None:
         try:
-            self._answer()
+            self._read_response()
         except StorageError as refused:
             if refused.kind not in (Kind.UNREACHABLE, Kind.TIMEOUT):
                 raise
 
 
-class WebDAVReading(CheckedReading):
+class WebDavReading(CheckedReading):
     """A read of one version of one object, which is looked at again at its end."""
 
     def __init__(
@@ -92,5 +92,5 @@ class WebDAVReading(CheckedReading):
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
         yield from super().chunks()
-        if self.info.size > _AT_ONCE and self._changed(self.info):
+        if self.info.size > _SERVER_READ_BYTES and self._changed(self.info):
             raise Changed(self.info.key)

@@ -48,7 +48,7 @@ PRESETS = (
 
 WEBDAV = DriverType(
     "webdav",
-    "dashboard.storage.drivers.webdav.driver:WebDAVDriver.from_options",
+    "dashboard.storage.drivers.webdav.driver:WebDavDriver.from_options",
     WEBDAV_OPTIONS,
     check_webdav,
     presets=PRESETS,

@@ -19,18 +19,18 @@ from typing import Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
 from dashboard.storage.drivers.common.walking import gather
-from dashboard.storage.drivers.webdav.client import Client
+from dashboard.storage.drivers.webdav.client import WebDavClient
+from dashboard.storage.drivers.webdav.config import new_temporary
 from dashboard.storage.drivers.webdav.errors import (
     ERRORS,
-    FILE_IN_THE_WAY,
-    FOLDER_IN_THE_WAY,
-    NO_FOLDER,
-    OTHER_NAME,
-    translate,
+    FILE_EXISTS,
+    FOLDER_EXISTS,
+    FOLDER_MISSING,
+    STORED_UNDER_OTHER_NAME,
+    status_error,
 )
-from dashboard.storage.drivers.webdav.listing import members, require_place, walk
-from dashboard.storage.drivers.webdav.names import Names
-from dashboard.storage.drivers.webdav.place import new_temporary
+from dashboard.storage.drivers.webdav.listing import list_folder, require_root, walk
+from dashboard.storage.drivers.webdav.name_probe import NameProbe
 from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import ContainerMissing, Damaged, Exists, InvalidKey, NotFound, StorageError
@@ -39,18 +39,18 @@ from dashboard.storage.net.server import Answer
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Written
 
-_REMEMBERED = 20_000
-_TRIES = 3
-_FUTURE = 3600.0
+_MAX_REMEMBERED_FOLDERS = 20_000
+_MAX_MKCOL_ATTEMPTS = 3
+_MAX_CLOCK_SKEW_SECONDS = 3600.0
 """Seconds a new file may be older than the one it replaces before the clocks are not believed."""
 
 
 class Writer:
     """What the writes of one place share: the folders known to be there, what names do. Thread-safe."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: WebDavClient) -> None:
         self.client = client
-        self.names = Names(client)
+        self.name_probe = NameProbe(client)
         self._lock = threading.Lock()
         self._folders: set[str] = set()
 
@@ -62,20 +62,20 @@ class Writer:
         try:
             answer = self._put(key, data, attributes, scene, create_only)
         except StorageError as error:
-            self.explain(error, key, scene)
+            self.raise_unless_folder_missing(error, key, scene)
             if not known:
                 raise
             self.make_folders(key, scene)
             answer = self._put(key, data, attributes, scene, create_only)
-        return receipt(key, len(data), md5, answer)
+        return make_receipt(key, len(data), md5, answer)
 
     def _put(
         self, key: str, data: bytes, attributes: Attributes | None, scene: Scene, create_only: bool
     ) -> Answer:
-        path = self.client.place.path
+        path = self.client.config.path
         headers = self.headers(attributes)
-        if self.straight(key, create_only):
-            self._may_replace(key, scene, create_only)
+        if self.writes_in_place(key, create_only):
+            self._check_may_replace(key, scene, create_only)
             return self.client.send("PUT", path(key), scene, headers=headers, body=data)
         temporary = new_temporary(key)
         try:
@@ -86,27 +86,27 @@ class Writer:
                 key,
                 scene,
                 create_only=create_only,
-                later=lambda when: send(headers={**headers, "date": formatdate(when, usegmt=True)}),
+                resend_at=lambda when: send(headers={**headers, "date": formatdate(when, usegmt=True)}),
             )
         except BaseException:
-            self.drop(temporary)
+            self.delete_temporary(temporary)
             raise
         return answer
 
-    def straight(self, key: str, create_only: bool) -> bool:
+    def writes_in_place(self, key: str, create_only: bool) -> bool:
         """Whether small content goes to its key without a detour: where the server stores a PUT whole
         or not at all, and where no MOVE can lead to such a name. Raises ``InvalidKey``."""
-        return not self.names.movable(key) or (self.client.place.nextcloud and not create_only)
+        return not self.name_probe.can_move_to(key) or (self.client.config.is_nextcloud and not create_only)
 
     def headers(self, attributes: Attributes | None) -> dict[str, str]:
         """What goes with the bytes. https://github.com/nextcloud/server/pull/15313 for ``X-Hash``."""
         kind = (attributes.content_type if attributes else None) or "application/octet-stream"
         headers = {"content-type": kind} if kind.isascii() and kind.isprintable() else {}
-        if self.client.place.nextcloud:
+        if self.client.config.is_nextcloud:
             headers["x-hash"] = "md5"
         return headers
 
-    def explain(self, error: StorageError, key: str, scene: Scene) -> None:
+    def raise_unless_folder_missing(self, error: StorageError, key: str, scene: Scene) -> None:
         """After a failed write: raise it, or ``ContainerMissing`` in its stead; return when a folder is
         missing, which is then no longer remembered."""
         missing = error.kind in (Kind.CONFLICT, Kind.NOT_FOUND)
@@ -116,8 +116,8 @@ class Writer:
             or error.remedy.startswith("Rename the")
         ):
             raise error
-        require_place(self.client, "write")
-        self._forget(key)
+        require_root(self.client, "write")
+        self._forget_folders(key)
         if error.kind is Kind.NOT_FOUND and "/" not in key:
             raise error
 
@@ -128,39 +128,44 @@ class Writer:
         scene: Scene,
         *,
         create_only: bool,
-        later: Callable[[float], object] | None = None,
+        resend_at: Callable[[float], object] | None = None,
     ) -> None:
-        """Give the finished bytes their name. ``later`` sends them again as of a time, which nginx keeps."""
+        """Give the finished bytes their name. ``resend_at`` uploads them again with a given time, which nginx
+        keeps."""
         for _ in range(3):
-            if self._moved(temporary, key, scene, overwrite=False):
+            if self._move(temporary, key, scene, overwrite=False):
                 return
             if create_only:
                 raise Exists(key)
             try:
-                found = self.client.look(key, scene)
+                found = self.client.stat(key, scene)
             except NotFound:
                 continue
             if found.folder:
-                self._clear(key, scene)
+                self._clear_empty_folder(key, scene)
                 continue
-            if later and (when := self._told_apart_at(found, temporary, scene)):
-                later(when)
-            if self._moved(temporary, key, scene, overwrite=True):
+            if resend_at and (when := self._distinct_mtime(found, temporary, scene)):
+                resend_at(when)
+            if self._move(temporary, key, scene, overwrite=True):
                 return
         # The server says there is something, and there is nothing: it looks elsewhere.
-        raise ERRORS.of(OTHER_NAME, scene)
+        raise ERRORS.of(STORED_UNDER_OTHER_NAME, scene)
 
-    def _told_apart_at(self, old: Resource, temporary: str, scene: Scene) -> float | None:
+    def _distinct_mtime(self, old: Resource, temporary: str, scene: Scene) -> float | None:
         """The time a file needs so that it can be told from the one it replaces; None where it can be.
         Without ETags, two of one size and second cannot."""
         if old.etag or old.modified is None:
             return None
-        new = self.client.look(temporary, scene)
+        new = self.client.stat(temporary, scene)
         same = new.size == old.size and new.modified is not None
-        return old.modified + 1 if same and 0 <= old.modified - (new.modified or 0) < _FUTURE else None
+        return (
+            old.modified + 1
+            if same and 0 <= old.modified - (new.modified or 0) < _MAX_CLOCK_SKEW_SECONDS
+            else None
+        )
 
-    def _moved(self, source: str, to: str, scene: Scene, *, overwrite: bool) -> bool:
-        path = self.client.place.path
+    def _move(self, source: str, to: str, scene: Scene, *, overwrite: bool) -> bool:
+        path = self.client.config.path
         try:
             done = self.client.transfer("MOVE", path(source), path(to), scene, overwrite=overwrite)
         except StorageError as error:
@@ -170,54 +175,54 @@ class Writer:
             return False
         if done == "replaced" and not overwrite and not source.endswith("/") and self._is_folder(to, scene):
             # lighttpd moves it into the folder of that name.
-            self._bring_back(to, source, scene)
+            self._move_back(to, source, scene)
             return False
         return done != "taken"
 
     def _is_folder(self, key: str, scene: Scene) -> bool:
         with suppress(NotFound):
-            return self.client.look(key, scene).folder
+            return self.client.stat(key, scene).folder
         return False
 
-    def _bring_back(self, folder: str, source: str, scene: Scene) -> None:
-        path = self.client.place.path
+    def _move_back(self, folder: str, source: str, scene: Scene) -> None:
+        path = self.client.config.path
         inside = f"{folder}/{source.rpartition('/')[2]}"
         if self.client.transfer("MOVE", path(inside), path(source), scene, overwrite=False) == "taken":
-            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
+            raise ERRORS.of(FOLDER_EXISTS, scene)
 
-    def _may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
+    def _check_may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
         try:
-            found = self.client.look(key, scene)
+            found = self.client.stat(key, scene)
         except NotFound:
             return
         if found.folder:
-            self._clear(key, scene)
+            self._clear_empty_folder(key, scene)
         elif create_only:
             raise Exists(key)
 
-    def _clear(self, key: str, scene: Scene) -> None:
+    def _clear_empty_folder(self, key: str, scene: Scene) -> None:
         """Make way for a file where a folder is, if nothing is in it. It is moved aside before it is
         deleted, so that nothing written into it meanwhile is deleted with it."""
-        if self._holds_anything(key):
-            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
-        aside = new_temporary(key)
-        if not self._moved(f"{key}/", f"{aside}/", scene, overwrite=False):
-            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
-        self._forget(f"{key}/")
-        if self._holds_anything(aside):
-            self._moved(f"{aside}/", f"{key}/", scene, overwrite=False)
-            raise ERRORS.of(FOLDER_IN_THE_WAY, scene)
-        self.client.send("DELETE", self.client.place.path(f"{aside}/"), scene, accept=(404,))
+        if self._is_not_empty(key):
+            raise ERRORS.of(FOLDER_EXISTS, scene)
+        backup = new_temporary(key)
+        if not self._move(f"{key}/", f"{backup}/", scene, overwrite=False):
+            raise ERRORS.of(FOLDER_EXISTS, scene)
+        self._forget_folders(f"{key}/")
+        if self._is_not_empty(backup):
+            self._move(f"{backup}/", f"{key}/", scene, overwrite=False)
+            raise ERRORS.of(FOLDER_EXISTS, scene)
+        self.client.send("DELETE", self.client.config.path(f"{backup}/"), scene, accept=(404,))
 
-    def _holds_anything(self, folder: str) -> bool:
-        return next(walk(self.client, f"{folder}/", "", anywhere=True), None) is not None
+    def _is_not_empty(self, folder: str) -> bool:
+        return next(walk(self.client, f"{folder}/", "", unchecked=True), None) is not None
 
-    def drop(self, temporary: str) -> None:
+    def delete_temporary(self, temporary: str) -> None:
         """Remove an unfinished write, as far as the server lets us."""
         scene = self.client.scene("delete", temporary)
         with suppress(StorageError):
             self.client.send(
-                "DELETE", self.client.place.path(temporary), scene, accept=(404,), attempts=2, idle=10.0
+                "DELETE", self.client.config.path(temporary), scene, accept=(404,), attempts=2, idle=10.0
             )
 
     def make_folders(self, key: str, scene: Scene) -> bool:
@@ -226,67 +231,67 @@ class Writer:
         with self._lock:
             if not folder or folder in self._folders:
                 return bool(folder)
-        self._make(folder, scene)
+        self._create_folder(folder, scene)
         return False
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it. Raises kind ``conflict`` where a file has the name."""
         scene = self.client.scene("write", folder)
-        self._forget(folder)
-        self._make(folder, scene)
-        if not self.client.look(folder, scene).folder:
-            self._forget(folder)
-            raise ERRORS.of(FILE_IN_THE_WAY, scene)
+        self._forget_folders(folder)
+        self._create_folder(folder, scene)
+        if not self.client.stat(folder, scene).folder:
+            self._forget_folders(folder)
+            raise ERRORS.of(FILE_EXISTS, scene)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and those below it as far as nothing is in them."""
         scene = self.client.scene("delete", folder)
         try:
-            if not self.client.look(folder, scene).folder:
+            if not self.client.stat(folder, scene).folder:
                 return
-            self._clear(folder, scene)
+            self._clear_empty_folder(folder, scene)
         except NotFound:
             return
         except StorageError as error:
             if error.kind is not Kind.CONFLICT:
                 raise
-            inside = members(self.client, f"{folder}/", "delete")
+            inside = list_folder(self.client, f"{folder}/", "delete")
             for name in gather(key_bytes(each.path[-1]) for each in inside if each.folder):
                 self.remove_folder(f"{folder}/{key_text(name)}")
 
-    def _make(self, folder: str, scene: Scene) -> None:
+    def _create_folder(self, folder: str, scene: Scene) -> None:
         # 405: it is there already, as a folder or as a file.
-        if self._ask_for(folder, scene, accept=(404, 405, 409)) in (404, 409):
+        if self._mkcol(folder, scene, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
-                raise ERRORS.of(NO_FOLDER, scene)
-            self._make(above, scene)
-            self._ask_for(folder, scene, accept=(405,))
+                raise ERRORS.of(FOLDER_MISSING, scene)
+            self._create_folder(above, scene)
+            self._mkcol(folder, scene, accept=(405,))
         with self._lock:
-            if len(self._folders) >= _REMEMBERED:
+            if len(self._folders) >= _MAX_REMEMBERED_FOLDERS:
                 self._folders.clear()
             self._folders.add(folder)
 
-    def _ask_for(self, folder: str, scene: Scene, *, accept: tuple[int, ...]) -> int:
+    def _mkcol(self, folder: str, scene: Scene, *, accept: tuple[int, ...]) -> int:
         """MKCOL; its status. Apache answers 403 to one of two that make the same folder at once, which is no
         refusal: the folder is there."""
-        path = self.client.place.path(f"{folder}/")
-        for _ in range(_TRIES):
+        path = self.client.config.path(f"{folder}/")
+        for _ in range(_MAX_MKCOL_ATTEMPTS):
             answer = self.client.send("MKCOL", path, scene, accept=(403, *accept))
             if answer.status != 403:
                 return answer.status
             with suppress(NotFound):
-                self.client.look(folder, scene)
+                self.client.stat(folder, scene)
                 return 405
-        raise translate(403, scene)
+        raise status_error(403, scene)
 
-    def _forget(self, key: str) -> None:
+    def _forget_folders(self, key: str) -> None:
         top = key.partition("/")[0]
         with self._lock:
             self._folders = {each for each in self._folders if each != top and not each.startswith(f"{top}/")}
 
 
-class WebDAVWriting:
+class WebDavWriting:
     """An open write. Up to 8 MiB are kept and sent in one request, more are streamed."""
 
     def __init__(
@@ -300,7 +305,7 @@ class WebDAVWriting:
         self._scene = writer.client.scene("write", key)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._size = 0
-        self._kept: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._temporary = ""
         self._upload: Upload | None = None
 
@@ -311,30 +316,30 @@ class WebDAVWriting:
         self._size += len(chunk)
         self._md5.update(chunk)
         if self._expected is not None and self._size > self._expected:
-            raise self._wrong_size()
+            raise self._wrong_size_error()
         if self._upload is None and self._size <= SMALL:
-            self._kept.append(bytes(chunk))
+            self._buffered.append(bytes(chunk))
             return
         if self._upload is None:
-            self._upload = self._begin()
-            for kept in self._kept:
+            self._upload = self._start_upload()
+            for kept in self._buffered:
                 self._upload.send(kept)
-            self._kept = []
+            self._buffered = []
         self._upload.send(chunk)
 
     def commit(self) -> Written:
         """See ``Writing.commit``."""
         if self._expected is not None and self._size != self._expected:
-            raise self._wrong_size()
+            raise self._wrong_size_error()
         if self._upload is None:
-            data = b"".join(self._kept)
+            data = b"".join(self._buffered)
             return self._writer.put(self._key, data, self._attributes, create_only=self._create_only)
         answer = self._upload.finish()
         self._upload = None
         self._check_size()
         self._writer.move(self._temporary, self._key, self._scene, create_only=self._create_only)
         self._temporary = ""
-        return receipt(self._key, self._size, self._md5.hexdigest(), answer)
+        return make_receipt(self._key, self._size, self._md5.hexdigest(), answer)
 
     def __enter__(self) -> Self:
         return self
@@ -343,25 +348,25 @@ class WebDAVWriting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._upload is not None:
-            self._upload.break_off()
+            self._upload.abort()
             self._upload = None
         if self._temporary:
-            self._writer.drop(self._temporary)
+            self._writer.delete_temporary(self._temporary)
             self._temporary = ""
 
-    def _begin(self) -> Upload:
+    def _start_upload(self) -> Upload:
         writer, key = self._writer, self._key
-        if not writer.names.movable(key):
+        if not writer.name_probe.can_move_to(key):
             reason = f"{self._scene.host} cannot be given a large object named “{key}” as a whole."
             raise InvalidKey(key, reason)
         # The folder may have gone since it was made; a stream cannot be sent twice to find out.
         writer.make_folders(key, self._scene)
         self._temporary = new_temporary(key)
-        path = writer.client.place.path(self._temporary)
-        return writer.client.upload(path, self._scene, writer.headers(self._attributes), self._expected)
+        path = writer.client.config.path(self._temporary)
+        return writer.client.start_upload(path, self._scene, writer.headers(self._attributes), self._expected)
 
     def _check_size(self) -> None:
-        stored: Resource = self._writer.client.look(self._temporary, self._scene)
+        stored: Resource = self._writer.client.stat(self._temporary, self._scene)
         if stored.size != self._size:
             raise Damaged(
                 self._key,
@@ -369,7 +374,7 @@ class WebDAVWriting:
                 operation="write",
             )
 
-    def _wrong_size(self) -> StorageError:
+    def _wrong_size_error(self) -> StorageError:
         return Damaged(
             self._key,
             f"“{self._key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
@@ -377,7 +382,7 @@ class WebDAVWriting:
         )
 
 
-def receipt(key: str, size: int, md5: str, answer: Answer) -> Written:
+def make_receipt(key: str, size: int, md5: str, answer: Answer) -> Written:
     """What is known of a write. Only Nextcloud says what it received."""
     stored = answer.headers.get("x-hash-md5", "").strip().lower() or None
     return Written(key, size, md5, None, expected_checksum=md5, stored_checksum=stored)

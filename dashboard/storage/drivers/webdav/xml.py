@@ -22,17 +22,17 @@ QUERY = (
 )
 """The body of a PROPFIND."""
 
-_LONGEST_TEXT = 64 * 1024
-_LONGEST_RESPONSE = 1024 * 1024
+_MAX_TEXT_BYTES = 64 * 1024
+_MAX_RESPONSE_BYTES = 1024 * 1024
 """Bytes within which the next resource of an answer has to be complete."""
-_DEEPEST = 64
-_MOST_NAMES = 4096
+_MAX_DEPTH = 64
+_MAX_NAMES = 4096
 """Different names of elements, attributes and prefixes in one document: the parser keeps each."""
 _STATUS = re.compile(r"HTTP/[0-9.]{1,3} ([1-5][0-9][0-9])\b")
 _SIZE = re.compile(r"[0-9]{1,18}")
 _FIELDS = ("DAV: getcontentlength", "DAV: getlastmodified", "DAV: getetag", "DAV: getcontenttype")
-_NOWHERE = "-"
-_BELOW = {
+_IGNORED = "-"
+_ROLES = {
     ("", "DAV: multistatus"): "multistatus",
     ("multistatus", "DAV: response"): "response",
     ("response", "DAV: href"): "href",
@@ -71,9 +71,9 @@ def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
     reader = _Reader()
     for piece in pieces:
         reader.feed(piece)
-        yield from reader.taken()
+        yield from reader.take_finished()
     reader.end()
-    yield from reader.taken()
+    yield from reader.take_finished()
 
 
 class _Reader:
@@ -84,41 +84,41 @@ class _Reader:
         self._parser = expat.ParserCreate(namespace_separator=" ", intern=self._names)
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._finish
+        self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartNamespaceDeclHandler = self._prefix
-        self._parser.StartDoctypeDeclHandler = _refuse
-        self._parser.EntityDeclHandler = _refuse
+        self._parser.StartDoctypeDeclHandler = _reject_declaration
+        self._parser.EntityDeclHandler = _reject_declaration
         self._prefixes: set[str] = set()
         self._done: list[Resource] = []
-        self._unfinished = 0
+        self._unfinished_bytes = 0
         self._text: list[str] = []
         self._length = 0
         self._open = [""]
-        self._begin_response()
-        self._begin_propstat()
+        self._start_response()
+        self._start_propstat()
 
-    def _begin_response(self) -> None:
+    def _start_response(self) -> None:
         self._hrefs: list[str] = []
         self._found: dict[str, str] | None = None
         self._refusal = 0
 
-    def _begin_propstat(self) -> None:
+    def _start_propstat(self) -> None:
         self._properties: dict[str, str] = {}
         self._status = 0
 
     def feed(self, piece: bytes) -> None:
-        self._unfinished += len(piece)
+        self._unfinished_bytes += len(piece)
         self._parse(piece, last=False)
-        if self._unfinished > _LONGEST_RESPONSE + len(piece):
+        if self._unfinished_bytes > _MAX_RESPONSE_BYTES + len(piece):
             raise Unreadable("a part without end")
-        if len(self._names) + len(self._prefixes) > _MOST_NAMES:
+        if len(self._names) + len(self._prefixes) > _MAX_NAMES:
             raise Unreadable("names without end")
 
     def end(self) -> None:
         self._parse(b"", last=True)
 
-    def taken(self) -> list[Resource]:
+    def take_finished(self) -> list[Resource]:
         done, self._done = self._done, []
         return done
 
@@ -132,43 +132,43 @@ class _Reader:
         self._prefixes.add(prefix or "")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        place = _BELOW.get((self._open[-1], name), _NOWHERE)
-        if len(self._open) == 1 and place != "multistatus":
+        role = _ROLES.get((self._open[-1], name), _IGNORED)
+        if len(self._open) == 1 and role != "multistatus":
             raise Unreadable(f"the document is a {name}")
-        self._open.append(place)
-        if len(self._open) > _DEEPEST:
+        self._open.append(role)
+        if len(self._open) > _MAX_DEPTH:
             raise Unreadable("elements in elements without end")
         self._text, self._length = [], 0
-        if place == "response":
-            self._begin_response()
-        elif place == "propstat":
-            self._begin_propstat()
-        elif place == "collection":
+        if role == "response":
+            self._start_response()
+        elif role == "propstat":
+            self._start_propstat()
+        elif role == "collection":
             self._properties[name] = "yes"
 
     def _characters(self, text: str) -> None:
         self._length += len(text)
-        if self._length > _LONGEST_TEXT:
+        if self._length > _MAX_TEXT_BYTES:
             raise Unreadable("an endless text")
         self._text.append(text)
 
-    def _finish(self, name: str) -> None:
-        place = self._open.pop()
-        if place == _NOWHERE:
+    def _end(self, name: str) -> None:
+        role = self._open.pop()
+        if role == _IGNORED:
             return
         text = "".join(self._text).strip()
         self._text, self._length = [], 0
-        if place == "field":
+        if role == "field":
             self._properties[name] = text
-        elif place == "href":
+        elif role == "href":
             self._hrefs.append(text)
-        elif place == "status":
+        elif role == "status":
             self._status = _status(text)
-        elif place == "refusal":
+        elif role == "refusal":
             self._refusal = _status(text)
-        elif place == "propstat":
+        elif role == "propstat":
             self._end_propstat()
-        elif place == "response":
+        elif role == "response":
             self._end_response()
 
     def _end_propstat(self) -> None:
@@ -179,7 +179,7 @@ class _Reader:
             self._refusal = self._refusal or self._status
 
     def _end_response(self) -> None:
-        self._unfinished = 0
+        self._unfinished_bytes = 0
         if not self._hrefs:
             raise Unreadable("a response without address")
         if self._found is not None:
@@ -191,7 +191,7 @@ class _Reader:
             raise Unreadable("a response without properties")
 
 
-def _refuse(*arguments: object) -> None:
+def _reject_declaration(*arguments: object) -> None:
     raise Unreadable("a document type")
 
 

@@ -14,8 +14,8 @@ import trustme
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
-from dashboard.storage.drivers.webdav.driver import WebDAVDriver
-from dashboard.storage.drivers.webdav.place import new_temporary
+from dashboard.storage.drivers.webdav.config import new_temporary
+from dashboard.storage.drivers.webdav.driver import WebDavDriver
 from dashboard.storage.drivers.webdav.xml import Unreadable, resources
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, InvalidKey, NotFound, StorageError
 from dashboard.storage.registry import build, check_options, summary
@@ -99,7 +99,7 @@ def test_a_folder_that_vanished_is_made_again(dav: Driver, webdav_server: WebDAV
 
 def test_the_folder_itself_can_be_missing_and_made(webdav_server: WebDAV, place: str) -> None:
     driver = webdav_at(webdav_server.endpoint, f"{place}/not/yet")
-    assert isinstance(driver, WebDAVDriver)
+    assert isinstance(driver, WebDavDriver)
     assert not driver.bucket_exists()
     for call in (lambda: keys_of(driver), lambda: driver.put("a", b"x"), lambda: driver.put("a/b", b"x")):
         with pytest.raises(ContainerMissing):

@@ -194,8 +194,8 @@ def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(walking, "pause", lambda attempt: None)
     monkeypatch.setattr(walking, "RUN", 500)
     monkeypatch.setattr(walking, "MOST_RUNS", 8)
-    monkeypatch.setattr(webdav_xml, "_LONGEST_RESPONSE", 128 * 1024)
-    monkeypatch.setattr(webdav_xml, "_MOST_NAMES", 300)
+    monkeypatch.setattr(webdav_xml, "_MAX_RESPONSE_BYTES", 128 * 1024)
+    monkeypatch.setattr(webdav_xml, "_MAX_NAMES", 300)
     sent = 0
 
     def answer(method: str, target: str) -> Iterator[bytes]:

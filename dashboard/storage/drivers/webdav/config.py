@@ -20,7 +20,7 @@ _TEMPORARY = re.compile(r"\.?stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WebDavConfig:
     """A folder on a WebDAV server, with credentials. Prints no secret."""
 
     server: str
@@ -63,12 +63,12 @@ class Place:
         return urlsplit(self.server).netloc
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """The folder as people write it."""
         return f"{self.host}/{'/'.join(self.root)}"
 
     @property
-    def nextcloud(self) -> bool:
+    def is_nextcloud(self) -> bool:
         """Whether the address is one of Nextcloud's or ownCloud's, which store a PUT whole or not at
         all and keep versions and shares of a file that is replaced, but not of one that is moved over."""
         return any(pair == ("remote.php", "dav") for pair in zip(self.root, self.root[1:], strict=False)) or (
@@ -87,14 +87,14 @@ class Place:
         return "".join(f"/{quote(part, safe='~')}" for part in self.root[:depth]) + "/"
 
 
-def check(key: str) -> None:
+def check_key(key: str) -> None:
     """Raise ``InvalidKey`` for what cannot be the path of a file on such a server."""
     if any(ord(c) < 32 or ord(c) == 127 for c in key):
         raise InvalidKey(key, "The key holds control characters, which WebDAV servers lose or refuse.")
-    split_key(key, "WebDAV", _reserved)
+    split_key(key, "WebDAV", _reserved_reason)
 
 
-def _reserved(name: bytes) -> str:
+def _reserved_reason(name: bytes) -> str:
     return "it is the name of an unfinished write of Stowage" if is_temporary(key_text(name)) else ""
 
 
@@ -111,13 +111,13 @@ def new_temporary(key: str) -> str:
     return f"{folder}{slash}stowage-tmp-{_digest(key)}-{began}-{secrets.token_hex(6)}"
 
 
-def belongs(name: str, keys: frozenset[str], since: float) -> bool:
+def is_temporary_for(name: str, keys: frozenset[str], since: float) -> bool:
     """Whether this temporary name is of a write to one of the keys (by digest), begun since then."""
     found = _TEMPORARY.match(name)
     return found is not None and found["key"] in keys and int(found["began"], 16) >= int(since * 1000)
 
 
-def digests(keys: list[str]) -> frozenset[str]:
+def key_digests(keys: list[str]) -> frozenset[str]:
     """How temporary names name these keys."""
     return frozenset(_digest(key) for key in keys)
 

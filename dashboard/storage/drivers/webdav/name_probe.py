@@ -15,10 +15,15 @@ from enum import Enum
 from functools import partial
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.webdav.client import PAGES, Client
-from dashboard.storage.drivers.webdav.errors import DOTS_UNLISTED, ERRORS, HIDES_ITS_FOLDER, OTHER_NAME
-from dashboard.storage.drivers.webdav.listing import members
-from dashboard.storage.drivers.webdav.place import new_temporary
+from dashboard.storage.drivers.webdav.client import INDEX_PAGES, WebDavClient
+from dashboard.storage.drivers.webdav.config import new_temporary
+from dashboard.storage.drivers.webdav.errors import (
+    ERRORS,
+    HIDDEN_NAME,
+    INDEX_PAGE_NAME,
+    STORED_UNDER_OTHER_NAME,
+)
+from dashboard.storage.drivers.webdav.listing import list_folder
 from dashboard.storage.errors import StorageError, Unsupported
 
 _ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/ ")
@@ -40,7 +45,7 @@ _NOT_ABOUT_THE_NAME = frozenset(
 )
 
 
-class Way(Enum):
+class NameSupport(Enum):
     """How a name gets onto a server exactly."""
 
     MOVE = "move"
@@ -50,105 +55,109 @@ class Way(Enum):
     HIDES = "hides its folder"
 
 
-_REFUSALS = {Way.NONE: OTHER_NAME, Way.UNLISTED: DOTS_UNLISTED, Way.HIDES: HIDES_ITS_FOLDER}
+_ERRORS_BY_SUPPORT = {
+    NameSupport.NONE: STORED_UNDER_OTHER_NAME,
+    NameSupport.UNLISTED: HIDDEN_NAME,
+    NameSupport.HIDES: INDEX_PAGE_NAME,
+}
 
 
-class Names:
+class NameProbe:
     """What a server makes of unusual letters, learnt as they come. Thread-safe."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: WebDavClient) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self._known: dict[str, Way] = {}
+        self._results: dict[str, NameSupport] = {}
 
-    def movable(self, key: str) -> bool:
+    def can_move_to(self, key: str) -> bool:
         """Whether a MOVE can lead to this key; if not, a PUT must. Raises ``InvalidKey`` when the
         server stores such a name under another one."""
-        odd = _odd(key)
+        odd = _unusual_parts(key)
         if not odd:
             return True
         with self._lock:
-            if not self._known:
-                self._learn_common()
-            ways = {self._way(each) for each in odd}
+            if not self._results:
+                self._probe_common()
+            ways = {self._support_for(each) for each in odd}
         scene = self._client.scene("write", key)
-        for way, refusal in _REFUSALS.items():
+        for way, refusal in _ERRORS_BY_SUPPORT.items():
             if way in ways:
                 raise ERRORS.of(refusal, scene)
-        return Way.PUT not in ways
+        return NameSupport.PUT not in ways
 
-    def _learn_common(self) -> None:
+    def _probe_common(self) -> None:
         """One trial settles them all on most servers."""
-        self._known[_COMMON] = Way.NONE
+        self._results[_COMMON] = NameSupport.NONE
         with suppress(StorageError):
-            self._known[_COMMON] = self._try(_COMMON)
-        if self._known[_COMMON] is Way.MOVE:
-            self._known.update(dict.fromkeys(_COMMON, Way.MOVE))
+            self._results[_COMMON] = self._probe(_COMMON)
+        if self._results[_COMMON] is NameSupport.MOVE:
+            self._results.update(dict.fromkeys(_COMMON, NameSupport.MOVE))
 
-    def _way(self, odd: str) -> Way:
-        if odd not in self._known:
-            self._known[odd] = self._try(odd)
-        return self._known[odd]
+    def _support_for(self, odd: str) -> NameSupport:
+        if odd not in self._results:
+            self._results[odd] = self._probe(odd)
+        return self._results[odd]
 
-    def _try(self, odd: str) -> Way:
+    def _probe(self, odd: str) -> NameSupport:
         """In a folder of its own, which is thrown away: what is odd may break the listing."""
-        scene, path = self._client.scene("write"), self._client.place.path
+        scene, path = self._client.scene("write"), self._client.config.path
         folder = new_temporary("a") + "/"
         self._client.send("MKCOL", path(folder), scene)
         try:
-            return self._try_page(folder, odd) if odd in PAGES else self._try_name(folder, odd)
+            return self._probe_page(folder, odd) if odd in INDEX_PAGES else self._probe_name(folder, odd)
         finally:
             with suppress(StorageError):
-                self._drop(*(folder + name for name in self._in(folder)))
-            self._drop(folder)
+                self._delete(*(folder + name for name in self._names_in(folder)))
+            self._delete(folder)
 
-    def _try_name(self, folder: str, odd: str) -> Way:
+    def _probe_name(self, folder: str, odd: str) -> NameSupport:
         # Neither in the middle only nor at an end only: " x", "x.", "x?x".
         head, tail = "", f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
         if odd == _LEADING_DOT:
             head, tail = ".", ""
         put, moved = f"{head}put{tail}", f"{head}moved{tail}"
-        scene, path = self._client.scene("write"), self._client.place.path
+        scene, path = self._client.scene("write"), self._client.config.path
         try:
-            if not self._accepted(partial(self._client.send, "PUT", path(folder + put), scene)):
-                return Way.NONE
-            if put not in self._listed(folder):
-                return Way.UNLISTED if odd == _LEADING_DOT else Way.NONE
+            if not self._is_accepted(partial(self._client.send, "PUT", path(folder + put), scene)):
+                return NameSupport.NONE
+            if put not in self._names_or_empty(folder):
+                return NameSupport.UNLISTED if odd == _LEADING_DOT else NameSupport.NONE
             source, to = path(folder + put), path(folder + moved)
             move = partial(self._client.transfer, "MOVE", source, to, scene, overwrite=False)
-            arrived = self._accepted(move) and moved in self._listed(folder)
-            return Way.MOVE if arrived else Way.PUT
+            arrived = self._is_accepted(move) and moved in self._names_or_empty(folder)
+            return NameSupport.MOVE if arrived else NameSupport.PUT
         finally:
             # By name: what is not listed would stay.
-            self._drop(folder + put, folder + moved)
+            self._delete(folder + put, folder + moved)
 
-    def _try_page(self, folder: str, page: str) -> Way:
+    def _probe_page(self, folder: str, page: str) -> NameSupport:
         """Whether a folder can still be listed with this in it."""
         scene = self._client.scene("write")
         try:
-            self._client.send("PUT", self._client.place.path(folder + page), scene)
-            return Way.MOVE if self._in(folder) == [page] else Way.HIDES
+            self._client.send("PUT", self._client.config.path(folder + page), scene)
+            return NameSupport.MOVE if self._names_in(folder) == [page] else NameSupport.HIDES
         except Unsupported:
-            return Way.HIDES
+            return NameSupport.HIDES
         finally:
-            self._drop(folder + page)
+            self._delete(folder + page)
 
-    def _drop(self, *names: str) -> None:
-        scene, path = self._client.scene("write"), self._client.place.path
+    def _delete(self, *names: str) -> None:
+        scene, path = self._client.scene("write"), self._client.config.path
         for name in names:
             with suppress(StorageError):
                 self._client.send("DELETE", path(name), scene, accept=(404,))
 
-    def _listed(self, folder: str) -> list[str]:
+    def _names_or_empty(self, folder: str) -> list[str]:
         """What is in a folder; nothing where a name in it makes the listing unreadable."""
         try:
-            return self._in(folder)
+            return self._names_in(folder)
         except StorageError as error:
             if error.retryable or error.kind in _NOT_ABOUT_THE_NAME:
                 raise
             return []
 
-    def _accepted(self, request: Callable[[], object]) -> bool:
+    def _is_accepted(self, request: Callable[[], object]) -> bool:
         """Whether the server took the request; trouble that is not about the name raises."""
         try:
             request()
@@ -158,11 +167,11 @@ class Names:
             return False
         return True
 
-    def _in(self, folder: str) -> list[str]:
-        return [each.path[-1] for each in members(self._client, folder, "write")]
+    def _names_in(self, folder: str) -> list[str]:
+        return [each.path[-1] for each in list_folder(self._client, folder, "write")]
 
 
-def _odd(key: str) -> list[str]:
+def _unusual_parts(key: str) -> list[str]:
     """What is unusual in a key: letters, kinds of letters, and ends of names."""
     odd = sorted({c for c in key if c.isascii()} - _ORDINARY)
     if not key.isascii():
@@ -172,4 +181,4 @@ def _odd(key: str) -> list[str]:
     names = [name for name in key.split("/") if name]
     odd += sorted({name[-1] for name in names if name[-1] in ". "})
     odd += [_LEADING_DOT] if any(name[0] == "." for name in names) else []
-    return odd + [page for page in PAGES if page == names[-1]]
+    return odd + [page for page in INDEX_PAGES if page == names[-1]]

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from dashboard.storage.types import Secret
 
-_LONGEST = 8192
+_MAX_CHALLENGE_LENGTH = 8192
 """Characters of a challenge that are looked at."""
 _WORD = re.compile(r"([\w!#$%&'*+.^`|~-]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,\"]+))?")
 _ALGORITHMS = ("SHA-256", "MD5")
@@ -36,7 +36,7 @@ class Challenge:
 def challenges(header: str) -> list[Challenge]:
     """What a ``WWW-Authenticate`` offers (RFC 9110, 11.6.1); several headers joined by commas are one."""
     found: list[tuple[str, dict[str, str]]] = []
-    for name, value in _WORD.findall(header[:_LONGEST]):
+    for name, value in _WORD.findall(header[:_MAX_CHALLENGE_LENGTH]):
         if not value:
             found.append((name.lower(), {}))
         elif found:
@@ -45,7 +45,7 @@ def challenges(header: str) -> list[Challenge]:
     return [Challenge(scheme, values) for scheme, values in found]
 
 
-class SignIn:
+class Authenticator:
     """The ``Authorization`` of every request of one user. Thread-safe."""
 
     def __init__(self, username: str, password: Secret, *, tls: bool) -> None:
@@ -53,16 +53,16 @@ class SignIn:
         self._password = password
         self._lock = threading.Lock()
         self._digest: _Digest | None = None
-        self._asked = tls
+        self._negotiated = tls
 
-    def ask_first(self, ask: Callable[[], str | None]) -> None:
+    def negotiate(self, ask: Callable[[], str | None]) -> None:
         """Before the first request without TLS: ``ask`` sends one without credentials and returns what was
         offered, None where it was not refused."""
         with self._lock:
-            if not self._asked:
+            if not self._negotiated:
                 offered = ask()
-                self._digest = self._best(offered) if offered is not None else None
-                self._asked = True
+                self._digest = self._strongest_challenge(offered) if offered is not None else None
+                self._negotiated = True
 
     def headers(self, method: str, target: str) -> dict[str, str]:
         """For one request; ``target`` as it is sent."""
@@ -74,16 +74,18 @@ class SignIn:
         return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
     @property
-    def may_be_stale(self) -> bool:
+    def uses_nonce(self) -> bool:
         """Whether what is sent is only good for a time."""
         with self._lock:
             return self._digest is not None
 
-    def refused(self, sent: Mapping[str, str], offered: str) -> Literal["again", "wrong", "unknown"]:
+    def handle_unauthorized(
+        self, sent: Mapping[str, str], offered: str
+    ) -> Literal["again", "wrong", "unknown"]:
         """What a 401 to these headers means: try again in the way that was offered, wrong name or password,
         or that the server takes none of our ways."""
         ways = challenges(offered)
-        best = self._best(offered)
+        best = self._strongest_challenge(offered)
         used = sent.get("authorization", "")
         if best is None:
             return "wrong" if not ways or any(way.scheme == "basic" for way in ways) else "unknown"
@@ -100,7 +102,7 @@ class SignIn:
             self._digest = best
         return "again"
 
-    def _best(self, offered: str) -> _Digest | None:
+    def _strongest_challenge(self, offered: str) -> _Digest | None:
         known = [digest for way in challenges(offered) if (digest := _Digest.of(way)) is not None]
         return min(known, key=lambda digest: _ALGORITHMS.index(digest.algorithm), default=None)
 

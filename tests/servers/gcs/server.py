@@ -35,14 +35,14 @@ from tests.servers.gcs.rules import (
     picked,
     resource_of,
 )
-from tests.servers.gcs.uploads import ResumableUpload, UploadRequests
+from tests.servers.gcs.uploads import UploadRequests, UploadSession
 
 PROJECT = "stowage-tests-1"
 _numbers = count(1)
 
 
 @dataclass(frozen=True)
-class StoredObject:
+class BucketObject:
     """An object and its content."""
 
     resource: dict[str, Any]
@@ -54,14 +54,14 @@ class GoogleStorage:
 
     def __enter__(self) -> Self:
         self.lock = threading.RLock()
-        self.buckets: dict[str, dict[bytes, StoredObject]] = {}
+        self.buckets: dict[str, dict[bytes, BucketObject]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         """Each bucket's description."""
         self.grants: dict[tuple[str, bytes], dict[str, str]] = {}
         """Who may do what with an object besides those who may anyway."""
-        self.older: dict[str, dict[tuple[bytes, str], StoredObject]] = {}
+        self.older: dict[str, dict[tuple[bytes, str], BucketObject]] = {}
         """What buckets that keep versions have kept."""
-        self.sessions: dict[str, ResumableUpload] = {}
+        self.sessions: dict[str, UploadSession] = {}
         self.tokens: dict[str, str] = {}
         self.generations = count(int(time.time() * 1_000_000))
         self.takes: list[int] = []
@@ -125,7 +125,7 @@ class GoogleStorage:
         stored = self.buckets[bucket].pop(name, None)
         if stored is not None and bucket in self.older:
             resource = {**stored.resource, "timeDeleted": stored.resource["updated"]}
-            self.older[bucket][name, resource["generation"]] = StoredObject(resource, stored.data)
+            self.older[bucket][name, resource["generation"]] = BucketObject(resource, stored.data)
 
     def store(self, bucket: str, given: dict[str, Any], data: bytes, *, composite: bool = False) -> Any:
         """Make an object, whatever was there."""
@@ -134,14 +134,14 @@ class GoogleStorage:
         name = resource["name"].encode()
         self.keep(bucket, name)
         self.grants.pop((bucket, name), None)
-        self.buckets[bucket][name] = StoredObject(resource, data)
+        self.buckets[bucket][name] = BucketObject(resource, data)
         return resource
 
     def flip(self, bucket: str, name: str) -> None:
         """Damage what is stored, so that it does not match its checksums any more."""
         stored = self.buckets[bucket][name.encode()]
         data = bytes([stored.data[0] ^ 1]) + stored.data[1:]
-        self.buckets[bucket][name.encode()] = StoredObject(stored.resource, data)
+        self.buckets[bucket][name.encode()] = BucketObject(stored.resource, data)
 
     def unfinished(self) -> int:
         """Resumable uploads neither finished nor dropped."""
@@ -231,13 +231,13 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         self.google.tokens[token] = email
         return self._json({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 
-    def _bucket(self, name: str) -> dict[bytes, StoredObject]:
+    def _bucket(self, name: str) -> dict[bytes, BucketObject]:
         try:
             return self.google.buckets[name]
         except KeyError:
             raise GoogleError(404, "notFound", "The specified bucket does not exist.") from None
 
-    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> StoredObject:
+    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> BucketObject:
         found = self._bucket(bucket).get(name.encode())
         wanted = self.query.get("generation", self.query.get("sourceGeneration"))
         found = self.google.older.get(bucket, {}).get((name.encode(), wanted or ""), found)
@@ -275,7 +275,7 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             page["nextPageToken"] = names[most - 1].hex()
         self._json(picked(page, self.query.get("fields", "")))
 
-    def _media(self, stored: StoredObject) -> None:
+    def _media(self, stored: BucketObject) -> None:
         resource, data = stored.resource, stored.data
         headers = {
             "Content-Type": resource["contentType"],

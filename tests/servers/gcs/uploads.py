@@ -15,7 +15,7 @@ from tests.servers.gcs.rules import GoogleError, checksums, parted, typed
 
 
 @dataclass
-class ResumableUpload:
+class UploadSession:
     """A resumable upload."""
 
     bucket: str
@@ -46,7 +46,7 @@ class UploadRequests:
         given.setdefault("name", self.query.get("name"))
         self._check_create(objects, given["name"], self.query)
         upload = secrets.token_hex(16)
-        self.google.sessions[upload] = ResumableUpload(bucket, given, self.query)
+        self.google.sessions[upload] = UploadSession(bucket, given, self.query)
         query = urlencode({"uploadType": "resumable", "name": given["name"], "upload_id": upload})
         place = self.path.partition("?")[0]
         return self._send(200, b"", {"Location": f"{self.google.endpoint}{place}?{query}"})
@@ -71,7 +71,7 @@ class UploadRequests:
         held = len(session.data)
         return self._send(308, b"", {"Range": f"bytes=0-{held - 1}"} if held else {})
 
-    def _take(self, session: ResumableUpload) -> None:
+    def _take(self, session: UploadSession) -> None:
         span, _, total = self.headers["Content-Range"].removeprefix("bytes ").partition("/")
         if span != "*":
             first, last = (int(number) for number in span.split("-"))

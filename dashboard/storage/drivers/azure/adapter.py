@@ -18,33 +18,33 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ProtocolError
 
-from dashboard.storage.drivers.azure.place import Place
+from dashboard.storage.drivers.azure.config import AzureConfig
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.answers import Unreadable, expect_few
 from dashboard.storage.net.exchange import Broken
 from dashboard.storage.net.ranges import part_of
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
-_MOST_BLOCKS = 200_000
+_MAX_BLOCK_ELEMENTS = 200_000
 """Elements in a list of blocks, of which a blob has up to 50,000."""
-_LONGEST_BATCH = 1024 * 1024
-_MOST_PARTS = 2000
-_AFTER_THE_REQUEST = frozenset(
+_MAX_BATCH_BYTES = 1024 * 1024
+_MAX_BATCH_PARTS = 2000
+_REQUEST_SENT = frozenset(
     {"reset", "cut", "unreadable", "endless", "two_lengths", "redirect", "plain", "other"}
 )
 _RANGE = re.compile(r"bytes=([0-9]{1,19})-([0-9]{1,19})")
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+_HOP_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 
 
 class Adapter(BaseAdapter):
     """What a session of requests sends through. Thread-safe; goes to one server and nowhere else."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, config: AzureConfig) -> None:
         super().__init__()
         # As requests spells it: names that are not ASCII, for one, are encoded.
-        endpoint = requests.Request("GET", place.endpoint).prepare().url or ""
+        endpoint = requests.Request("GET", config.endpoint).prepare().url or ""
         self._origin = _origin(endpoint)
-        self._server = HttpServer(endpoint, tls_verify=place.tls_verify, authority=place.ca_certificate)
+        self._server = HttpServer(endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate)
 
     def send(  # noqa: PLR0917 - requests calls it so
         self,
@@ -59,34 +59,38 @@ class Adapter(BaseAdapter):
         url, method = request.url or "", request.method or ""
         if _origin(url) != self._origin:
             raise requests.exceptions.InvalidURL("a request to another server")
-        headers = {name.lower(): _text(value) for name, value in request.headers.items()}
-        sent = {name: value for name, value in headers.items() if name not in _OURS}
+        headers = {name.lower(): _to_text(value) for name, value in request.headers.items()}
+        forwarded = {name: value for name, value in headers.items() if name not in _HOP_HEADERS}
         query = parse_qs(urlsplit(url).query)
         idle = timeout[1] if isinstance(timeout, tuple) and timeout[1] else IDLE_SECONDS
         try:
             response = self._server.open(
-                method, request.path_url, headers=sent, body=_bytes(request.body) or None, idle=float(idle)
+                method,
+                request.path_url,
+                headers=forwarded,
+                body=_to_bytes(request.body) or None,
+                idle=float(idle),
             )
             if response.status >= 400:
                 answer = explained(response)
             elif method == "GET" and not {"comp", "restype"} & query.keys():
                 answer = whole(response, encoded=True)
-                _check_part(answer, headers.get("x-ms-range") or headers.get("range", ""))
+                _check_content_range(answer, headers.get("x-ms-range") or headers.get("range", ""))
             else:
                 answer = whole(response)
-                _check(answer, query.get("comp", [""])[0])
+                _check_document(answer, query.get("comp", [""])[0])
         except Broken as error:
-            raise _as_requests_says(error.trouble) from error
+            raise _to_requests_error(error.trouble) from error
         except Unreadable as error:
-            raise _as_requests_says("unreadable") from error
-        return _response(request, answer)
+            raise _to_requests_error("unreadable") from error
+        return _to_response(request, answer)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
         self._server.close()
 
 
-class _Read:
+class _BufferedBody:
     """A body that is here already, as the SDK reads it."""
 
     def __init__(self, body: bytes) -> None:
@@ -108,12 +112,12 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _check_part(answer: Answer, asked: str) -> None:
+def _check_content_range(answer: Answer, range_header: str) -> None:
     """Raise :class:`Broken` where another part of a blob came than was asked for: the SDK does not look."""
-    wanted = _RANGE.fullmatch(asked)
-    if answer.status != 206 or wanted is None:
+    requested = _RANGE.fullmatch(range_header)
+    if answer.status != 206 or requested is None:
         return
-    start, last = int(wanted[1]), int(wanted[2])
+    start, last = int(requested[1]), int(requested[2])
     total = answer.headers.get("content-range", "").rpartition("/")[2]
     if not answer.body and total.isdecimal() and start >= int(total):
         # Azurite's way to say that nothing is there.
@@ -124,18 +128,18 @@ def _check_part(answer: Answer, asked: str) -> None:
         raise Broken("cut") from error
 
 
-def _check(answer: Answer, what: str) -> None:
+def _check_document(answer: Answer, document_type: str) -> None:
     """Raise ``Unreadable`` for a document that would fill the memory once the SDK has parsed it."""
-    if what == "list":
+    if document_type == "list":
         return
-    if what == "batch":
-        if len(answer.body) > _LONGEST_BATCH or answer.body.count(b"\n--") > _MOST_PARTS:
+    if document_type == "batch":
+        if len(answer.body) > _MAX_BATCH_BYTES or answer.body.count(b"\n--") > _MAX_BATCH_PARTS:
             raise Unreadable("the answer is too long")
     else:
-        expect_few(answer.body, _MOST_BLOCKS if what == "blocklist" else None)
+        expect_few(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
 
 
-def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+def _to_response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
     response = requests.Response()
     response.status_code = answer.status
     response.headers = CaseInsensitiveDict(answer.headers)
@@ -143,22 +147,22 @@ def _response(request: requests.PreparedRequest, answer: Answer) -> requests.Res
     response.request = request
     response.url = request.url or ""
     response.encoding = "utf-8"
-    response.raw = _Read(answer.body)
-    held: Any = response
-    held._content = answer.body
-    held._content_consumed = True
+    response.raw = _BufferedBody(answer.body)
+    internals: Any = response
+    internals._content = answer.body
+    internals._content_consumed = True
     return response
 
 
 _PHRASES = frozenset(map(int, HTTPStatus))
 
 
-def _as_requests_says(trouble: str) -> requests.RequestException:
+def _to_requests_error(trouble: str) -> requests.RequestException:
     """The SDK repeats what cannot have arrived, and only that."""
     error: Any
     if trouble in ("timeout", "slow"):
         error = requests.ReadTimeout(trouble)
-    elif trouble in _AFTER_THE_REQUEST:
+    elif trouble in _REQUEST_SENT:
         error = requests.ConnectionError(ProtocolError(trouble))
     else:
         error = requests.ConnectionError(trouble)
@@ -166,19 +170,19 @@ def _as_requests_says(trouble: str) -> requests.RequestException:
     return error  # type: ignore[no-any-return]
 
 
-def known_trouble(error: BaseException | None) -> str:
+def error_code_of(error: BaseException | None) -> str:
     """The name of what went wrong with a request of this adapter, empty where nothing of it is known."""
     while error is not None:
         if isinstance(error, Broken):
             return error.trouble
-        found = getattr(error, "trouble", "")
-        if isinstance(found, str) and found:
-            return found
+        code = getattr(error, "trouble", "")
+        if isinstance(code, str) and code:
+            return code
         error = getattr(error, "inner_exception", None) or error.__cause__
     return ""
 
 
-def _bytes(body: Any) -> bytes:
+def _to_bytes(body: Any) -> bytes:
     if body is None:
         return b""
     if isinstance(body, str):
@@ -189,5 +193,5 @@ def _bytes(body: Any) -> bytes:
     return bytes(read()) if read is not None else b"".join(body)
 
 
-def _text(value: str | bytes) -> str:
+def _to_text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -26,16 +26,21 @@ from azure.storage.blob import (
 )
 
 from dashboard.storage.driver import SMALL
+from dashboard.storage.drivers.azure.config import (
+    AzureConfig,
+    decode_metadata,
+    encode_metadata,
+    header_value_or_none,
+)
 from dashboard.storage.drivers.azure.errors import ERRORS, Scene, translate
-from dashboard.storage.drivers.azure.place import Place, from_azure, header_safe, to_azure
-from dashboard.storage.drivers.azure.service import Service
+from dashboard.storage.drivers.azure.service import AzureService
 from dashboard.storage.drivers.azure.wire import (
     client_options,
-    failed_part,
-    failure,
-    neutral,
-    refusal,
+    parse_failure,
+    parse_part_failure,
     session_for,
+    to_failure,
+    translate_errors,
 )
 from dashboard.storage.drivers.common.pieces import UNKNOWN_PIECE
 from dashboard.storage.errors import Unsupported
@@ -47,59 +52,59 @@ from dashboard.storage.net.server import IDLE_SECONDS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
-_PAGE = 1000
-_PAGE_WITH_METADATA = 500
-_IMPATIENT_SECONDS = 15.0
-_HEADERS = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
+_PAGE_SIZE = 1000
+_PAGE_SIZE_WITH_METADATA = 500
+_QUICK_SECONDS = 15.0
+_ATTRIBUTES = ("content_type", "cache_control", "content_disposition", "content_encoding", "content_language")
 
 
-class Client:
+class AzureClient:
     """The requests of one container. Thread-safe; connects on first use."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, config: AzureConfig) -> None:
+        self.config = config
         self._folders: bool | None = None
-        self._session = session_for(place)
+        self._session = session_for(config)
         self._container = ContainerClient(
-            place.endpoint,
-            place.container,
+            config.endpoint,
+            config.container,
             max_single_get_size=SMALL,
             max_chunk_get_size=SMALL,
             max_single_put_size=UNKNOWN_PIECE,
-            **client_options(place, self._session),
+            **client_options(config, self._session),
         )
-        self.service = Service(place, self._session)
+        self.service = AzureService(config, self._session)
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.place.container, self.place.host, self.place.account)
+        return Scene(operation, key, self.config.container, self.config.host, self.config.account)
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
     ) -> tuple[str, str | None]:
         """Write in one request. Returns the ETag and the MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-blob"""
-        with neutral(self.scene("write", key)):
-            answer = self._blob(key).upload_blob(
+        with translate_errors(self.scene("write", key)):
+            response = self._blob(key).upload_blob(
                 data,
                 length=len(data),
                 overwrite=not create_only,
                 validate_content=True,
-                content_settings=_settings(attributes, md5),
-                metadata=to_azure(attributes.metadata) if attributes else None,
+                content_settings=_content_settings(attributes, md5),
+                metadata=encode_metadata(attributes.metadata) if attributes else None,
                 **self._tier(),
             )
-        stored = answer.get("content_md5")
-        return _unquoted(answer["etag"]), bytes(stored).hex() if stored else None
+        stored = response.get("content_md5")
+        return _strip_quotes(response["etag"]), bytes(stored).hex() if stored else None
 
     def stage(self, key: str, block: str, data: memoryview, md5: bytes) -> str | None:
         """Upload a block, refused if its MD5 is another; returns the hex MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-block"""
-        with neutral(self.scene("write", key)):
+        with translate_errors(self.scene("write", key)):
             # The SDK would compute the MD5 once more.
             checked = {"Content-MD5": base64.b64encode(md5).decode()}
-            answer = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
-        stored = answer.get("content_md5")
+            response = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
+        stored = response.get("content_md5")
         return bytes(stored).hex() if stored else None
 
     def commit(
@@ -114,51 +119,51 @@ class Client:
         """Make the blocks the blob; returns the ETag.
         https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
-        with neutral(self.scene("write", key)):
-            answer = self._blob(key).commit_block_list(
+        with translate_errors(self.scene("write", key)):
+            response = self._blob(key).commit_block_list(
                 [BlobBlock(block) for block in blocks],
-                content_settings=_settings(attributes, md5),
-                metadata=to_azure(attributes.metadata) if attributes else None,
+                content_settings=_content_settings(attributes, md5),
+                metadata=encode_metadata(attributes.metadata) if attributes else None,
                 **self._tier(),
                 **condition,
             )
-        return _unquoted(str(answer["etag"]))
+        return _strip_quotes(str(response["etag"]))
 
     def committed(self, key: str) -> list[tuple[str, int]]:
         """The blocks the blob consists of: names and sizes."""
-        with neutral(self.scene("stat", key)):
+        with translate_errors(self.scene("stat", key)):
             blocks, _ = self._blob(key).get_block_list("committed")
         return [(block.id, block.size) for block in blocks]
 
     def head(self, key: str, operation: str = "stat") -> ObjectInfo:
         """Describe a blob. Raises ``NotFound``."""
-        with neutral(self.scene(operation, key)):
-            return _info(key, self._blob(key).get_blob_properties())
+        with translate_errors(self.scene(operation, key)):
+            return _to_info(key, self._blob(key).get_blob_properties())
 
     def open(self, key: str, etag: str | None) -> tuple[ObjectInfo, Iterator[bytes]]:
         """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
         version. Raises ``Changed`` and ``NotFound``."""
         scene = self.scene("read", key)
-        with neutral(scene):
-            stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_only(etag))
+        with translate_errors(scene):
+            stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_if_match(etag))
             chunks = stream.chunks()
 
         def pieces() -> Iterator[bytes]:
             while True:
-                with neutral(scene):
+                with translate_errors(scene):
                     piece = next(chunks, None)
                 if piece is None:
                     return
                 yield piece
 
-        return _info(key, stream.properties), pieces()
+        return _to_info(key, stream.properties), pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of a blob, all of one version. Raises ``PastEnd`` and as ``open`` does.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
-        with neutral(self.scene("read", key)):
+        with translate_errors(self.scene("read", key)):
             stream = self._blob(key).download_blob(
-                offset=start, length=length, max_concurrency=1, decompress=False, **_only(etag)
+                offset=start, length=length, max_concurrency=1, decompress=False, **_if_match(etag)
             )
             return whole_part(key, stream.readall(), stream.size)
 
@@ -167,129 +172,129 @@ class Client:
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
         # In an account with a hierarchical namespace folders are listed too, told by their metadata.
         folders, scene = self._has_folders(), self.scene("list")
-        query = {"maxresults": str(_PAGE_WITH_METADATA), "include": "metadata"} if folders else {}
-        query = {"maxresults": str(_PAGE)} | query | ({"prefix": prefix} if prefix else {})
+        query = {"maxresults": str(_PAGE_SIZE_WITH_METADATA), "include": "metadata"} if folders else {}
+        query = {"maxresults": str(_PAGE_SIZE)} | query | ({"prefix": prefix} if prefix else {})
         query |= {"startFrom": start_after} if start_after else {}
 
-        def ask(marker: str) -> bytes:
+        def fetch(marker: str) -> bytes:
             page = query | ({"marker": marker} if marker else {})
-            return patiently(lambda: self._listed(page, scene), ATTEMPTS)
+            return patiently(lambda: self._list_page(page, scene), ATTEMPTS)
 
         failed = partial(ERRORS.unlisted, scene)
-        for entry, folder in rows_of(ask, page_in, lambda row: (row[0].key, ""), failed, ATTEMPTS):
+        for entry, folder in rows_of(fetch, parse_page, lambda row: (row[0].key, ""), failed, ATTEMPTS):
             if not folder:
                 yield entry
 
-    def look(self, operation: str, *, patient: bool = True) -> None:
+    def check_access(self, operation: str, *, patient: bool = True) -> None:
         """Ask for one name: the cheapest request a SAS token for a container may make."""
-        scene, idle = self.scene(operation), IDLE_SECONDS if patient else _IMPATIENT_SECONDS
+        scene, idle = self.scene(operation), IDLE_SECONDS if patient else _QUICK_SECONDS
         body = patiently(
-            lambda: self._listed({"maxresults": "1"}, scene, idle=idle), ATTEMPTS if patient else 1
+            lambda: self._list_page({"maxresults": "1"}, scene, idle=idle), ATTEMPTS if patient else 1
         )
         try:
-            page_in(body)
+            parse_page(body)
         except Unreadable as error:
             # A web page at this address says 200 to everybody.
             raise ERRORS.trouble("unreadable", scene) from error
 
-    def _listed(self, query: Mapping[str, str], scene: Scene, *, idle: float = IDLE_SECONDS) -> bytes:
+    def _list_page(self, query: Mapping[str, str], scene: Scene, *, idle: float = IDLE_SECONDS) -> bytes:
         """A page of a listing as it came, asked for once."""
-        asked = urlencode({"restype": "container", "comp": "list", **query}, quote_via=quote)
+        query_string = urlencode({"restype": "container", "comp": "list", **query}, quote_via=quote)
         request = HttpRequest(
             "GET",
-            f"{self._container.url.partition('?')[0]}?{asked}",
+            f"{self._container.url.partition('?')[0]}?{query_string}",
             headers={"x-ms-version": self._container.api_version, "accept": "application/xml"},
         )
-        with neutral(scene):
-            ran = self._container._pipeline.run(request, stream=True, retry_total=0, read_timeout=idle)
-            answer = ran.http_response
-            body = bytes(answer.read())
-        if answer.status_code != 200:
-            raise translate(refusal(answer.status_code, answer.headers, body), scene)
+        with translate_errors(scene):
+            result = self._container._pipeline.run(request, stream=True, retry_total=0, read_timeout=idle)
+            response = result.http_response
+            body = bytes(response.read())
+        if response.status_code != 200:
+            raise translate(parse_failure(response.status_code, response.headers, body), scene)
         return body
 
-    def delete(self, key: str, *, only: str | None = None) -> None:
-        """Remove a blob and its snapshots. Raises ``NotFound``, and ``Changed`` when it is not ``only`` the
-        blob with this ETag that would go."""
-        with neutral(self.scene("delete", key)):
-            self._blob(key).delete_blob(delete_snapshots="include", **_only(only))
+    def delete(self, key: str, *, if_etag: str | None = None) -> None:
+        """Delete a blob and its snapshots. Raises ``NotFound``, and ``Changed`` if the ETag is not
+        ``if_etag``."""
+        with translate_errors(self.scene("delete", key)):
+            self._blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
 
     def delete_together(self, keys: Sequence[str]) -> tuple[Failure | None, ...]:
         """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for
         those that are gone; Azure does not promise the order.
         https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
-        names = [self.place.prefix + key for key in keys]
-        with neutral(self.scene("delete")):
+        names = [self.config.prefix + key for key in keys]
+        with translate_errors(self.scene("delete")):
             parts = self._container.delete_blobs(
                 *names, delete_snapshots="include", raise_on_any_failure=False
             )
-            return tuple(map(failed_part, parts))
+            return tuple(map(parse_part_failure, parts))
 
     def create_container(self) -> None:
         """Make the container; fine if it is there."""
-        with neutral(self.scene("create bucket")):
+        with translate_errors(self.scene("create bucket")):
             try:
                 self._container.create_container()
             except ResourceExistsError as error:
-                if failure(error).code != "ContainerAlreadyExists":
+                if to_failure(error).code != "ContainerAlreadyExists":
                     raise
 
-    def begin_copy(self, source: Client, key: str, full: str, etag: str, to: str) -> str:
+    def start_copy(self, source: AzureClient, key: str, full_key: str, etag: str, to: str) -> str:
         """Have the service copy a blob of the same account; returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
-        with neutral(self.scene("copy", key)):
-            answer = self._blob(to).start_copy_from_url(
-                source._container.get_blob_client(full).url,
+        with translate_errors(self.scene("copy", key)):
+            response = self._blob(to).start_copy_from_url(
+                source._container.get_blob_client(full_key).url,
                 source_etag=f'"{etag}"',
                 source_match_condition=MatchConditions.IfNotModified,
                 **self._tier(),
             )
-        return str(answer["copy_status"])
+        return str(response["copy_status"])
 
     def copy_status(self, key: str) -> str:
         """How a copy to this key is getting on."""
-        with neutral(self.scene("copy", key)):
+        with translate_errors(self.scene("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
 
-    def address(self, key: str) -> str:
+    def blob_url(self, key: str) -> str:
         """Where a blob is, without anything that lets one in."""
-        return str(self._container.get_blob_client(self.place.prefix + key).url.partition("?")[0])
+        return str(self._container.get_blob_client(self.config.prefix + key).url.partition("?")[0])
 
-    def signed(self, key: str, permission: str, seconds: int) -> str:
+    def sas_url(self, key: str, permission: str, seconds: int) -> str:
         """The address of a blob with a token for it alone, good for ``seconds``.
         https://learn.microsoft.com/rest/api/storageservices/create-service-sas"""
-        account_key = self.place.credential.account_key
+        account_key = self.config.credential.account_key
         if account_key is None:
             raise Unsupported("sign", "Only the account's key can sign addresses, and this is a SAS token.")
         token = generate_blob_sas(
-            self.place.account,
-            self.place.container,
-            self.place.prefix + key,
+            self.config.account,
+            self.config.container,
+            self.config.prefix + key,
             account_key=account_key.reveal(),
             permission=permission,
             expiry=datetime.fromtimestamp(time.time() + seconds, UTC),
-            protocol="https" if self.place.tls else None,
+            protocol="https" if self.config.tls else None,
         )
-        return f"{self.address(key)}?{token}"
+        return f"{self.blob_url(key)}?{token}"
 
     def tags(self, key: str) -> dict[str, str]:
         """A blob's index tags. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
-        with neutral(self.scene("tags", key)):
+        with translate_errors(self.scene("tags", key)):
             return dict(self._blob(key).get_blob_tags())
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace them. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
-        with neutral(self.scene("tags", key)):
+        with translate_errors(self.scene("tags", key)):
             self._blob(key).set_blob_tags(dict(tags))
 
     def tier(self, key: str) -> str:
         """A blob's access tier; empty where the account has none."""
-        with neutral(self.scene("stat", key)):
+        with translate_errors(self.scene("stat", key)):
             return str(self._blob(key).get_blob_properties().blob_tier or "")
 
     def set_tier(self, key: str, tier: str) -> None:
         """Move a blob. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
-        with neutral(self.scene("tier", key)):
+        with translate_errors(self.scene("tier", key)):
             self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:
@@ -309,47 +314,47 @@ class Client:
         self._session.close()
 
     def _blob(self, key: str) -> BlobClient:
-        return self._container.get_blob_client(self.place.prefix + key)
+        return self._container.get_blob_client(self.config.prefix + key)
 
     def _tier(self) -> dict[str, Any]:
-        tier = self.place.access_tier
+        tier = self.config.access_tier
         return {"standard_blob_tier": StandardBlobTier(tier)} if tier else {}
 
 
-def _settings(attributes: Attributes | None, md5: bytes | None) -> ContentSettings:
-    named = {name: header_safe(attributes, name) for name in _HEADERS}
+def _content_settings(attributes: Attributes | None, md5: bytes | None) -> ContentSettings:
+    named = {name: header_value_or_none(attributes, name) for name in _ATTRIBUTES}
     return ContentSettings(**named, content_md5=bytearray(md5) if md5 else None)
 
 
-def _info(key: str, found: Any) -> ObjectInfo:
-    held = found.content_settings
-    etag = _unquoted(found.etag)
+def _to_info(key: str, properties: Any) -> ObjectInfo:
+    settings = properties.content_settings
+    etag = _strip_quotes(properties.etag)
     return ObjectInfo(
         key=key,
-        size=found.size,
-        modified=found.last_modified.timestamp(),
+        size=properties.size,
+        modified=properties.last_modified.timestamp(),
         etag=etag,
         version=etag,
-        md5=bytes(held.content_md5).hex() if held.content_md5 else None,
+        md5=bytes(settings.content_md5).hex() if settings.content_md5 else None,
         attributes=Attributes(
-            **{name: getattr(held, name) or None for name in _HEADERS},
-            metadata=from_azure(found.metadata or {}),
+            **{name: getattr(settings, name) or None for name in _ATTRIBUTES},
+            metadata=decode_metadata(properties.metadata or {}),
         ),
     )
 
 
-def _only(etag: str | None) -> dict[str, Any]:
+def _if_match(etag: str | None) -> dict[str, Any]:
     """The condition that a blob is still of this version."""
     if etag is None:
         return {}
     return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
 
 
-def _unquoted(etag: str) -> str:
+def _strip_quotes(etag: str) -> str:
     return etag.strip('"')
 
 
-def page_in(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
+def parse_page(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
     """What a page holds, each with whether it is a folder of an account that has some, and what names the
     next page. Raises ``Unreadable``. The SDK takes a page that breaks off for the last one."""
     root = xml_root(body.removeprefix(b"\xef\xbb\xbf"))
@@ -359,21 +364,21 @@ def page_in(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
     markers = root.findall("NextMarker")
     if len(markers) != 1:
         raise Unreadable("a page does not say whether more follows")
-    return [_row(each) for each in blobs.iterfind("Blob")], markers[0].text or ""
+    return [_parse_row(element) for element in blobs.iterfind("Blob")], markers[0].text or ""
 
 
-def _row(each: ElementTree.Element) -> tuple[Entry, bool]:
-    fields = {child.tag: child for child in each}
+def _parse_row(element: ElementTree.Element) -> tuple[Entry, bool]:
+    fields = {child.tag: child for child in element}
     name = fields.get("Name")
-    told = {child.tag: child.text or "" for child in fields.get("Properties", ())}
+    properties = {child.tag: child.text or "" for child in fields.get("Properties", ())}
     text = "" if name is None else name.text or ""
     # What XML cannot hold comes percent-encoded, and says so.
     key = unquote(text) if name is not None and name.get("Encoded") == "true" else text
     try:
-        modified = parsedate_to_datetime(told["Last-Modified"]).timestamp()
+        modified = parsedate_to_datetime(properties["Last-Modified"]).timestamp()
     except (KeyError, ValueError, TypeError) as error:
         raise Unreadable("a row makes no sense") from error
-    entry = entry_in(key, told.get("Content-Length"), modified, told.get("Etag", "").strip('"'))
+    entry = entry_in(key, properties.get("Content-Length"), modified, properties.get("Etag", "").strip('"'))
     metadata = fields.get("Metadata")
     folder = metadata is not None and metadata.findtext("hdi_isfolder") == "true"
     return entry, folder

@@ -6,52 +6,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.azure.client import Client
+from dashboard.storage.drivers.azure.client import AzureClient
+from dashboard.storage.drivers.azure.config import AzureConfig, check_key
 from dashboard.storage.drivers.azure.errors import translate
-from dashboard.storage.drivers.azure.place import Place, check
 from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.errors import ContainerMissing, StorageError, Unsupported
 
-AT_ONCE = 256
+BATCH_SIZE = 256
 _SAME_FOR_ALL = frozenset({403, 409, 429, 500, 503})
 
 
-class DeletesManyOnAzure:
+class AzureBatchDeleteMixin:
     """``DeletesMany`` for a driver that has these parts."""
 
-    _place: Place
-    _client: Client
+    _config: AzureConfig
+    _client: AzureClient
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: 256 with each request. Where some of them fail, which ones is found out by
         deleting those 256 one after the other."""
         return delete_together(
             keys,
-            at_once=AT_ONCE,
-            check=lambda key: check(key, self._place.prefix + key),
-            together=self._together,
+            at_once=BATCH_SIZE,
+            check=lambda key: check_key(key, self._config.prefix + key),
+            together=self._delete_batch,
             alone=self._client.delete,
         )
 
-    def _together(self, keys: list[str]) -> dict[str, StorageError]:
+    def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
         try:
-            told = self._client.delete_together(keys)
+            failures = self._client.delete_together(keys)
         except ContainerMissing as error:
             # Of the batch's own address, which not every server has.
-            raise self._one_by_one() from error
+            raise self._batch_unsupported_error() from error
         except StorageError as error:
             if error.kind is Kind.DENIED:
                 # Of the batch; each blob may be another matter.
-                raise self._one_by_one() from error
+                raise self._batch_unsupported_error() from error
             raise
         # Azure promises no order and its SDK drops the numbers: what is not true of all is true of nobody.
-        outcomes = set(told) if len(told) == len(keys) else set()
+        outcomes = set(failures) if len(failures) == len(keys) else set()
         if outcomes == {None}:
             return {}
         failure = next(iter(outcomes)) if len(outcomes) == 1 else None
         if failure is not None and failure.status in _SAME_FOR_ALL:
             return {key: translate(failure, self._client.scene("delete", key)) for key in keys}
-        raise self._one_by_one()
+        raise self._batch_unsupported_error()
 
-    def _one_by_one(self) -> Unsupported:
-        return Unsupported("delete", f"{self._place.host} deletes one blob after the other.")
+    def _batch_unsupported_error(self) -> Unsupported:
+        return Unsupported("delete", f"{self._config.host} deletes one blob after the other.")

@@ -16,11 +16,11 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.azure.client import Client
-from dashboard.storage.drivers.azure.deleting import DeletesManyOnAzure
-from dashboard.storage.drivers.azure.labels import LabelsAzureBlobs
-from dashboard.storage.drivers.azure.place import Place, check
-from dashboard.storage.drivers.azure.settings import ChecksAzureSettings
+from dashboard.storage.drivers.azure.bucket_settings import AzureBucketSettingsMixin
+from dashboard.storage.drivers.azure.client import AzureClient
+from dashboard.storage.drivers.azure.config import AzureConfig, check_key
+from dashboard.storage.drivers.azure.deleting import AzureBatchDeleteMixin
+from dashboard.storage.drivers.azure.links_and_tags import AzureLinksAndTagsMixin
 from dashboard.storage.drivers.azure.writing import AzureWriting
 from dashboard.storage.drivers.common.deleting import delete_unchanged
 from dashboard.storage.drivers.common.keys import below
@@ -41,7 +41,7 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _COPY_SECONDS = 900.0
 
 
-class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
+class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSettingsMixin):
     """A container, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "azure"
@@ -51,24 +51,24 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         {"versions": "shows no older states; those that an account keeps are restored in the portal."}
     )
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._client = Client(place)
+    def __init__(self, config: AzureConfig) -> None:
+        self._config = config
+        self._client = AzureClient(config)
         self._senders = Senders("azure-block")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Build from checked options. No network call."""
-        return cls(Place.from_options(options, secrets))
+        return cls(AzureConfig.from_options(options, secrets))
 
     def __repr__(self) -> str:
-        return f"AzureDriver({self._place.endpoint}/{self._place.container}/{self._place.prefix})"
+        return f"AzureDriver({self._config.endpoint}/{self._config.container}/{self._config.prefix})"
 
     # Driver
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. Up to 1,024 characters, prefix included; no part ends in a dot; no backslash."""
-        check(key, self._place.prefix + key)
+        check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
         """See ``Driver``. ``version`` is the ETag; the service refuses a read of any other."""
@@ -116,9 +116,9 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         Whether Azure sorts letters beyond U+FFFF where UTF-8 does is not documented (its emulator does
         not), so it is not asked to begin at a key where that would matter.
         """
-        own = self._place.prefix
-        begin = own + start_after if start_after and max(start_after) < "\ud800" else ""
-        yield from below(own, self._client.list(own + prefix, begin), start_after)
+        base = self._config.prefix
+        start_from = base + start_after if start_after and max(start_after) < "\ud800" else ""
+        yield from below(base, self._client.list(base + prefix, start_from), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""
@@ -133,7 +133,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. ``version`` is the ETag, and the service compares it: no gap."""
         self.check_key(key)
-        delete_unchanged(lambda: self._client.delete(key, only=version), lambda: self._client.head(key))
+        delete_unchanged(lambda: self._client.delete(key, if_etag=version), lambda: self._client.head(key))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Nothing to do: Azure offers no way to drop blocks that were not committed, does
@@ -152,10 +152,10 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         sent as part of the source's address, which Azure keeps beside the copy."""
         if not isinstance(source, AzureDriver):
             return False
-        here, there = self._place, source._place
+        here, other = self._config, source._config
         return here.credential.account_key is not None and (here.endpoint, here.credential) == (
-            there.endpoint,
-            there.credential,
+            other.endpoint,
+            other.credential,
         )
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
@@ -166,8 +166,8 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
         before = source._client.head(key, "copy")
         if if_version is not None and before.etag != if_version:
             raise Changed(key, operation="copy")
-        full = source._place.prefix + key
-        status = self._client.begin_copy(source._client, key, full, before.etag or "", to)
+        full_key = source._config.prefix + key
+        status = self._client.start_copy(source._client, key, full_key, before.etag or "", to)
         self._wait_for(status, to)
         after = self._client.head(to, "copy")
         return Written(
@@ -189,7 +189,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
             self.delete(to)
             raise StorageError(
                 Kind.TIMEOUT if status == "pending" else Kind.UNREACHABLE,
-                f"{self._place.host} did not finish copying to “{to}”.",
+                f"{self._config.host} did not finish copying to “{to}”.",
                 operation="copy",
                 subject=to,
                 remedy="Try again.",
@@ -206,7 +206,7 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
         try:
-            self._client.look("list")
+            self._client.check_access("list")
         except ContainerMissing:
             return False
         except StorageError as error:
@@ -223,12 +223,12 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
 
     def address(self) -> tuple[str, int, bool]:
         """See ``Connects``."""
-        return (*self._place.server, self._place.tls)
+        return (*self._config.server, self._config.tls)
 
     def authenticate(self) -> None:
         """See ``Connects``. A missing container, or one that may not be listed, is no fault of the key."""
         try:
-            self._client.look("authenticate", patient=False)
+            self._client.check_access("authenticate", patient=False)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
@@ -237,4 +237,4 @@ class AzureDriver(LabelsAzureBlobs, DeletesManyOnAzure, ChecksAzureSettings):
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return trust(tls_verify=self._place.tls_verify, authority=self._place.ca_certificate)
+        return trust(tls_verify=self._config.tls_verify, authority=self._config.ca_certificate)

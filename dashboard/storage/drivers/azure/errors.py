@@ -36,7 +36,7 @@ _VERBS = {
 }
 
 
-_NO_CONTAINER = Row(
+_CONTAINER_MISSING = Row(
     Kind.NOT_FOUND,
     "There is no container “{place}” in the account “{account}”.",
     "Check the container's name, or create the container.",
@@ -44,7 +44,7 @@ _NO_CONTAINER = Row(
 ERRORS = ErrorTable[Failure, Scene](
     speaks="Azure Blob Storage",
     verbs=_VERBS,
-    no_place=_NO_CONTAINER,
+    no_place=_CONTAINER_MISSING,
     rules={
         "AuthenticationFailed": Row(
             Kind.BAD_CREDENTIALS,
@@ -106,7 +106,7 @@ ERRORS = ErrorTable[Failure, Scene](
             "The account “{account}” does not know this access tier.",
             "Change the access tier under Advanced.",
         ),
-        "ContainerNotFound": _NO_CONTAINER,
+        "ContainerNotFound": _CONTAINER_MISSING,
         "BlobAlreadyExists": taken,
         "InvalidUri": BAD_KEY,
         403: Row(

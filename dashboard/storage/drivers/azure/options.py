@@ -94,7 +94,7 @@ class Credential:
     sas_token: Secret | None = None
 
 
-def read_credential(account: str, secret: Secret) -> Credential:
+def parse_credential(account: str, secret: Secret) -> Credential:
     """Which of the three kinds of secret this is. Raises ``InvalidInput`` without repeating it."""
     text = secret.reveal()
     if ";" in text and "=" in text.partition(";")[0]:
@@ -102,12 +102,12 @@ def read_credential(account: str, secret: Secret) -> Credential:
     token = text.partition("?")[2] if "?" in text else text
     if "sig" in parse_qs(token):
         return Credential(sas_token=Secret(token))
-    return Credential(account_key=_key(text))
+    return Credential(account_key=_parse_account_key(text))
 
 
 def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
     """Refuse a secret that cannot be one of the three."""
-    read_credential(values["account"], secrets["credential"])
+    parse_credential(values["account"], secrets["credential"])
 
 
 def _from_connection_string(account: str, text: str) -> Credential:
@@ -123,10 +123,14 @@ def _from_connection_string(account: str, text: str) -> Credential:
             "The connection string holds no account key and no SAS token, or both.",
             remedy="Copy it again from the account's page “Access keys”.",
         )
-    return Credential(account_key=_key(key)) if key else Credential(sas_token=Secret(token.lstrip("?")))
+    return (
+        Credential(account_key=_parse_account_key(key))
+        if key
+        else Credential(sas_token=Secret(token.lstrip("?")))
+    )
 
 
-def _key(text: str) -> Secret:
+def _parse_account_key(text: str) -> Secret:
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -10,38 +10,38 @@ from typing import Any
 
 import requests
 from azure.storage.blob import BlobServiceClient
-from azure.storage.blob import CorsRule as Held
+from azure.storage.blob import CorsRule as SdkRule
 
+from dashboard.storage.drivers.azure.config import AzureConfig
 from dashboard.storage.drivers.azure.errors import Scene
-from dashboard.storage.drivers.azure.place import Place
-from dashboard.storage.drivers.azure.wire import client_options, neutral
+from dashboard.storage.drivers.azure.wire import client_options, translate_errors
 from dashboard.storage.inspection.findings import SETTINGS_SECONDS, CorsRule
 
-_IMPATIENT: Mapping[str, Any] = {"retry_total": 0, "read_timeout": SETTINGS_SECONDS}
+_QUICK: Mapping[str, Any] = {"retry_total": 0, "read_timeout": SETTINGS_SECONDS}
 
 
-class Service:
+class AzureService:
     """Thread-safe; connects on first use."""
 
-    def __init__(self, place: Place, session: requests.Session) -> None:
-        self._client = BlobServiceClient(place.endpoint, **client_options(place, session))
+    def __init__(self, config: AzureConfig, session: requests.Session) -> None:
+        self._client = BlobServiceClient(config.endpoint, **client_options(config, session))
 
     def cors(self, scene: Scene) -> list[tuple[CorsRule, Any]]:
         """The rules in their order, each with the SDK's own word for it."""
-        with neutral(scene):
-            held = self._client.get_service_properties(**_IMPATIENT)["cors"]
-        return [(_read(rule), rule) for rule in held]
+        with translate_errors(scene):
+            rules = self._client.get_service_properties(**_QUICK)["cors"]
+        return [(_to_cors_rule(rule), rule) for rule in rules]
 
     def set_cors(self, rules: Sequence[Any], scene: Scene) -> None:
         """Replace the rules; all other settings stay. Azure takes no condition: a change of the rules that
         somebody else makes in the same moment is lost."""
-        with neutral(scene):
+        with translate_errors(scene):
             self._client.set_service_properties(cors=list(rules))
 
 
-def new_rule(origin: str, methods: Sequence[str], headers: Sequence[str]) -> Held:
+def new_rule(origin: str, methods: Sequence[str], headers: Sequence[str]) -> SdkRule:
     """A rule in the SDK's words, good for an hour in a browser's memory."""
-    return Held(
+    return SdkRule(
         [origin],
         list(methods),
         allowed_headers=list(headers),
@@ -50,13 +50,13 @@ def new_rule(origin: str, methods: Sequence[str], headers: Sequence[str]) -> Hel
     )
 
 
-def _read(rule: Held) -> CorsRule:
+def _to_cors_rule(rule: SdkRule) -> CorsRule:
     return CorsRule(
-        _listed(rule.allowed_origins),
-        _listed(rule.allowed_methods),
-        _listed(rule.allowed_headers.lower()),
+        _split(rule.allowed_origins),
+        _split(rule.allowed_methods),
+        _split(rule.allowed_headers.lower()),
     )
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())

@@ -15,9 +15,9 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import LinearRetry
 from urllib3.exceptions import HTTPError
 
-from dashboard.storage.drivers.azure.adapter import Adapter, known_trouble
+from dashboard.storage.drivers.azure.adapter import Adapter, error_code_of
+from dashboard.storage.drivers.azure.config import AzureConfig
 from dashboard.storage.drivers.azure.errors import Scene, translate
-from dashboard.storage.drivers.azure.place import Place
 from dashboard.storage.net.answers import Unreadable, xml_root
 from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.failures import Failure
@@ -31,11 +31,11 @@ _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_tim
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 
-def session_for(place: Place) -> requests.Session:
+def session_for(config: AzureConfig) -> requests.Session:
     """The connections of one place."""
     session = requests.Session()
     session.trust_env = False
-    adapter = Adapter(place)
+    adapter = Adapter(config)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
     return session
@@ -52,10 +52,10 @@ class _Retries(LinearRetry):
         return settings
 
 
-def client_options(place: Place, session: requests.Session) -> dict[str, Any]:
+def client_options(config: AzureConfig, session: requests.Session) -> dict[str, Any]:
     """What every client of the SDK is made with: who signs in, over which connections, how patiently."""
     return {
-        "credential": _credential(place),
+        "credential": _credential(config),
         "transport": RequestsTransport(
             session=session, session_owner=False, use_env_settings=False, **_TIMEOUTS
         ),
@@ -67,54 +67,54 @@ def client_options(place: Place, session: requests.Session) -> dict[str, Any]:
     }
 
 
-def _credential(place: Place) -> AzureNamedKeyCredential | AzureSasCredential:
-    if place.credential.account_key is not None:
-        return AzureNamedKeyCredential(place.account, place.credential.account_key.reveal())
-    assert place.credential.sas_token is not None
-    return AzureSasCredential(place.credential.sas_token.reveal())
+def _credential(config: AzureConfig) -> AzureNamedKeyCredential | AzureSasCredential:
+    if config.credential.account_key is not None:
+        return AzureNamedKeyCredential(config.account, config.credential.account_key.reveal())
+    assert config.credential.sas_token is not None
+    return AzureSasCredential(config.credential.sas_token.reveal())
 
 
 @contextmanager
-def neutral(scene: Scene) -> Iterator[None]:
+def translate_errors(scene: Scene) -> Iterator[None]:
     """Every way the SDK fails, translated. Its text may hold a signature and travels only as the cause."""
     try:
         yield
     except HttpResponseError as error:
-        raise translate(failure(error), scene) from error
+        raise translate(to_failure(error), scene) from error
     except (AzureError, requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
-        raise translate(_on_the_wire(error), scene) from error
+        raise translate(_transport_failure(error), scene) from error
 
 
-def failure(error: HttpResponseError) -> Failure:
+def to_failure(error: HttpResponseError) -> Failure:
     if not error.status_code or isinstance(error, DecodeError):
-        return _on_the_wire(error)
+        return _transport_failure(error)
     code = getattr(error, "error_code", None) or ""
-    return _refused(error.status_code, str(getattr(code, "value", code)), str(error))
+    return _to_failure(error.status_code, str(getattr(code, "value", code)), str(error))
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """What an answer says that the SDK has not looked at.
     https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2"""
     code = headers.get("x-ms-error-code", "")
     if not code:
         with suppress(Unreadable):
             code = xml_root(body.removeprefix(b"\xef\xbb\xbf")).findtext("Code") or ""
-    return _refused(status, code, body.decode(errors="replace"))
+    return _to_failure(status, code, body.decode(errors="replace"))
 
 
-def _refused(status: int, code: str, text: str) -> Failure:
+def _to_failure(status: int, code: str, text: str) -> Failure:
     if code == "AuthorizationFailure" and "failed to authenticate" in text:
         # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
         code = "AuthenticationFailed"
     return Failure(status, code)
 
 
-def _on_the_wire(error: Exception) -> Failure:
+def _transport_failure(error: Exception) -> Failure:
     unreadable = isinstance(error, DecodeError | DeserializationError)
-    return Failure(trouble=known_trouble(error) or ("unreadable" if unreadable else trouble_of(error)))
+    return Failure(trouble=error_code_of(error) or ("unreadable" if unreadable else trouble_of(error)))
 
 
-def failed_part(part: Any) -> Failure | None:
+def parse_part_failure(part: Any) -> Failure | None:
     """The failure that one of the answers in an answer tells; None for success and for a blob that was gone
     before."""
     code = str(part.headers.get("x-ms-error-code", ""))

@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from dashboard.storage.drivers.azure.client import Client
+from dashboard.storage.drivers.azure.client import AzureClient
 from dashboard.storage.drivers.common.pieces import (
     ProvenByParts,
     Senders,
@@ -22,7 +22,7 @@ from dashboard.storage.drivers.common.pieces import (
 )
 from dashboard.storage.types import Written
 
-MOST_BLOCKS = 50_000
+MAX_BLOCKS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class AzureWriting(ProvenByParts[Block]):
     """An open write, see ``Writing``. Blocks that are never committed are dropped by the service after a
     week, and by the next write to the key."""
 
-    most = MOST_BLOCKS
+    most = MAX_BLOCKS
 
-    def __init__(self, client: Client, senders: Senders, request: WriteRequest) -> None:
-        super().__init__(senders, request, piece_size(request.size, MOST_BLOCKS))
+    def __init__(self, client: AzureClient, senders: Senders, request: WriteRequest) -> None:
+        super().__init__(senders, request, piece_size(request.size, MAX_BLOCKS))
         self._client = client
-        self._stem = secrets.token_hex(6)
+        self._id_prefix = secrets.token_hex(6)
         self._etag = ""
 
     def _begin(self) -> None:
@@ -51,7 +51,7 @@ class AzureWriting(ProvenByParts[Block]):
 
     def _send(self, number: int, data: memoryview) -> Block:
         md5 = hashlib.md5(data, usedforsecurity=False)
-        name = f"{self._stem}{number:05d}{md5.hexdigest()}"
+        name = f"{self._id_prefix}{number:05d}{md5.hexdigest()}"
         return Block(name, md5.digest(), self._client.stage(self._key, name, data, md5.digest()))
 
     def _complete(self, last: memoryview) -> None:
@@ -62,18 +62,18 @@ class AzureWriting(ProvenByParts[Block]):
         )
 
     def _receipt(self) -> Written:
-        held = self._client.committed(self._key)
-        self._check_size(sum(size for _, size in held))
+        committed = self._client.committed(self._key)
+        self._check_size(sum(size for _, size in committed))
         stored = [bytes.fromhex(block.stored) for block in self._arrived if block.stored]
-        same = [name for name, _ in held] == [block.name for block in self._arrived]
-        told = same and len(stored) == len(self._arrived)
+        same = [name for name, _ in committed] == [block.name for block in self._arrived]
+        proven = same and len(stored) == len(self._arrived)
         return Written(
             key=self._key,
             size=self._size,
             md5=self._md5_hex(),
             etag=self._etag,
             expected_checksum=checksum_of(block.sent for block in self._arrived),
-            stored_checksum=checksum_of(stored) if told else None,
+            stored_checksum=checksum_of(stored) if proven else None,
         )
 
     def _drop(self) -> None:

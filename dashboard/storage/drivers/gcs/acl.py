@@ -10,53 +10,57 @@ import json
 from contextlib import suppress
 from urllib.parse import quote
 
-from dashboard.storage.drivers.gcs.client import Client
+from dashboard.storage.drivers.gcs.client import GcsClient
+from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
 from dashboard.storage.drivers.gcs.errors import ERRORS
 from dashboard.storage.drivers.gcs.objects import Objects
-from dashboard.storage.drivers.gcs.place import Place, check
 from dashboard.storage.errors import NotFound
 from dashboard.storage.types import Visibility
 
-_EVERYBODY = "allUsers"
-_STRANGERS = (_EVERYBODY, "allAuthenticatedUsers")
+_ALL_USERS = "allUsers"
+_PUBLIC_ENTITIES = (_ALL_USERS, "allAuthenticatedUsers")
 _HEADERS = {"content-type": "application/json; charset=utf-8"}
 
 
-class OpensGcsObjects:
+class GcsVisibilityMixin:
     """``SetsVisibility`` for a driver that has these parts."""
 
-    _place: Place
-    _client: Client
+    _config: GcsConfig
+    _client: GcsClient
     _objects: Objects
 
     def visibility(self, key: str) -> Visibility:
         """See ``SetsVisibility``: by the object's own list; the bucket's roles may allow more."""
-        return Visibility.PUBLIC if _EVERYBODY in self._strangers(key, "visibility") else Visibility.PRIVATE
+        return (
+            Visibility.PUBLIC
+            if _ALL_USERS in self._public_entities(key, "visibility")
+            else Visibility.PRIVATE
+        )
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """See ``SetsVisibility``. Where a bucket has uniform access, as new ones have, ``Unsupported``; kind
         ``denied`` where public access is prevented. Private shuts out strangers with a Google account too."""
         if visibility is Visibility.PUBLIC:
             scene = self._client.scene("set visibility", key)
-            body = json.dumps({"entity": _EVERYBODY, "role": "READER"}).encode()
-            self._client.send("POST", self._list(key), scene, headers=_HEADERS, body=body)
+            body = json.dumps({"entity": _ALL_USERS, "role": "READER"}).encode()
+            self._client.send("POST", self._acl_path(key), scene, headers=_HEADERS, body=body)
             return
-        for who in self._strangers(key, "set visibility"):
+        for entity in self._public_entities(key, "set visibility"):
             # Somebody else may be faster.
             with suppress(NotFound):
                 self._client.send(
-                    "DELETE", f"{self._list(key)}/{who}", self._client.scene("set visibility", key)
+                    "DELETE", f"{self._acl_path(key)}/{entity}", self._client.scene("set visibility", key)
                 )
 
-    def _strangers(self, key: str, operation: str) -> tuple[str, ...]:
+    def _public_entities(self, key: str, operation: str) -> tuple[str, ...]:
         """Those of nobody in particular who may read the object. Raises ``NotFound``."""
         scene = self._client.scene(operation, key)
-        target = f"{self._list(key)}?fields={quote('items(entity,role)', safe='')}"
-        said = self._client.document(self._client.send("GET", target, scene), scene)
+        target = f"{self._acl_path(key)}?fields={quote('items(entity,role)', safe='')}"
+        document = self._client.parse_document(self._client.send("GET", target, scene), scene)
         with ERRORS.reading(scene):
-            listed = {each["entity"] for each in said.get("items") or ()}
-        return tuple(who for who in _STRANGERS if who in listed)
+            listed = {item["entity"] for item in document.get("items") or ()}
+        return tuple(entity for entity in _PUBLIC_ENTITIES if entity in listed)
 
-    def _list(self, key: str) -> str:
-        check(key, self._place.prefix + key)
+    def _acl_path(self, key: str) -> str:
+        check_key(key, self._config.prefix + key)
         return f"{self._objects.target(key)}/acl"

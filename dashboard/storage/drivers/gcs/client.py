@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, code_of, translate
-from dashboard.storage.drivers.gcs.place import Place
-from dashboard.storage.drivers.gcs.tokens import KeyTokens, SignInFailure, tokens_of
+from dashboard.storage.drivers.gcs.tokens import AuthError, ServiceAccountTokens, tokens_for
 from dashboard.storage.net.answers import json_object
 from dashboard.storage.net.exchange import Answering, Body, Broken
 from dashboard.storage.net.failures import Failure
@@ -29,19 +29,21 @@ ATTEMPTS = 4
 T = TypeVar("T")
 
 
-class Client:
+class GcsClient:
     """The requests of one place. Thread-safe; connects on first use."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.tokens = tokens_of(place)
-        self.server = HttpServer(place.endpoint, tls_verify=place.tls_verify, authority=place.ca_certificate)
+    def __init__(self, config: GcsConfig) -> None:
+        self.config = config
+        self.tokens = tokens_for(config)
+        self.server = HttpServer(
+            config.endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate
+        )
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        account = self.place.account
+        account = self.config.account
         who = account.email if account else "The identity of this machine"
-        return Scene(operation, key, self.place.bucket, self.server.host, who)
+        return Scene(operation, key, self.config.bucket, self.server.host, who)
 
     def send(
         self,
@@ -56,11 +58,11 @@ class Client:
     ) -> Answer:
         """A request that may be repeated, its answer read whole. Raises the translated error."""
         return patiently(
-            lambda: self.ask(method, target, scene, headers=headers, body=body, idle=idle),
+            lambda: self.request(method, target, scene, headers=headers, body=body, idle=idle),
             attempts,
         )
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -75,14 +77,14 @@ class Client:
         response = self.open(method, target, scene, headers=headers, body=body, accept=accept, idle=idle)
         return self._telling(lambda: whole(response), scene)
 
-    def document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
+    def parse_document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
         """The JSON object an answer holds."""
         with ERRORS.reading(scene):
             return json_object(answer.body)
 
     def signature(self, text: bytes, scene: Scene) -> bytes:
         """With the service account's key."""
-        assert isinstance(self.tokens, KeyTokens)
+        assert isinstance(self.tokens, ServiceAccountTokens)
         tokens = self.tokens
         return self._telling(lambda: tokens.sign(text), scene)
 
@@ -106,39 +108,39 @@ class Client:
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
     ) -> Answering:
-        """One request, once; the caller reads the answer. Raises as :meth:`ask` does."""
+        """One request, once; the caller reads the answer. Raises as :meth:`request` does."""
 
-        def asked(token: str) -> Answering:
+        def open_with(token: str) -> Answering:
             sent = {**(headers or {}), "authorization": f"Bearer {token}"}
             return self.server.open(method, target, headers=sent, body=body, idle=idle)
 
         token = self._telling(self.tokens.token, scene)
-        response = self._telling(lambda: asked(token), scene)
+        response = self._telling(lambda: open_with(token), scene)
         if response.status == 401:
             # It may have been withdrawn before its time.
             response.close()
-            self.tokens.forget(token)
+            self.tokens.invalidate(token)
             token = self._telling(self.tokens.token, scene)
-            response = self._telling(lambda: asked(token), scene)
+            response = self._telling(lambda: open_with(token), scene)
         if response.status < 300 or response.status in accept:
             return response
-        raise translate(failure_in(explained(response)), scene)
+        raise translate(parse_failure(explained(response)), scene)
 
     def _telling(self, call: Callable[[], T], scene: Scene) -> T:
         try:
             return call()
         except Broken as error:
             raise ERRORS.trouble(error.trouble, scene) from error
-        except SignInFailure as error:
+        except AuthError as error:
             raise translate(error.failure, scene) from error
 
 
-def failure_in(answer: Answer) -> Failure:
+def parse_failure(answer: Answer) -> Failure:
     """The neutral words of an error answer; some are plain text."""
     try:
-        told = json_object(answer.body)["error"]
-        reasons = [str(each.get("reason", "")) for each in told.get("errors", ())]
-        reason, message = next(iter(reasons), ""), str(told.get("message", ""))
+        error = json_object(answer.body)["error"]
+        reasons = [str(item.get("reason", "")) for item in error.get("errors", ())]
+        reason, message = next(iter(reasons), ""), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         reason, message = "", answer.body[:2000].decode(errors="replace")
     return Failure(answer.status, code_of(answer.status, reason, message))

@@ -17,15 +17,15 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.deleting import delete_unchanged
 from dashboard.storage.drivers.common.keys import below
 from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
-from dashboard.storage.drivers.gcs.acl import OpensGcsObjects
-from dashboard.storage.drivers.gcs.client import Client
-from dashboard.storage.drivers.gcs.deleting import DeletesManyOnGcs
+from dashboard.storage.drivers.gcs.acl import GcsVisibilityMixin
+from dashboard.storage.drivers.gcs.bucket_settings import GcsBucketSettingsMixin
+from dashboard.storage.drivers.gcs.client import GcsClient
+from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
+from dashboard.storage.drivers.gcs.deleting import GcsBatchDeleteMixin
 from dashboard.storage.drivers.gcs.digests import GcsReading
-from dashboard.storage.drivers.gcs.links import LinksGcsObjects
+from dashboard.storage.drivers.gcs.links import GcsLinksMixin
 from dashboard.storage.drivers.gcs.objects import Objects
-from dashboard.storage.drivers.gcs.place import Place, check
-from dashboard.storage.drivers.gcs.settings import ChecksGcsSettings
-from dashboard.storage.drivers.gcs.versions import KeepsGcsHistory
+from dashboard.storage.drivers.gcs.versions import GcsVersionsMixin
 from dashboard.storage.drivers.gcs.writing import GcsWriting
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import read_part
@@ -35,40 +35,42 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 _SIGN_IN_SECONDS = 15.0
 
 
-class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesManyOnGcs, OpensGcsObjects):
+class GcsDriver(
+    GcsLinksMixin, GcsVersionsMixin, GcsBucketSettingsMixin, GcsBatchDeleteMixin, GcsVisibilityMixin
+):
     """A bucket, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "gcs"
     ordered = True
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._client = Client(place)
+    def __init__(self, config: GcsConfig) -> None:
+        self._config = config
+        self._client = GcsClient(config)
         self._objects = Objects(self._client)
         self._senders = Senders("gcs-piece")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Build from checked options. No network call."""
-        return cls(Place.from_options(options, secrets))
+        return cls(GcsConfig.from_options(options, secrets))
 
     def __repr__(self) -> str:
-        return f"GcsDriver({self._place.endpoint}/{self._place.bucket}/{self._place.prefix})"
+        return f"GcsDriver({self._config.endpoint}/{self._config.bucket}/{self._config.prefix})"
 
     # Driver
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. Up to 1,024 bytes, prefix included, without line breaks."""
-        check(key, self._place.prefix + key)
+        check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> GcsReading:
         """See ``Driver``. ``version`` is the generation."""
         self.check_key(key)
-        held = self._objects.head(key, "read", generation=if_version)
-        if held.info.size == 0:
-            return GcsReading(held.info, held.crc32c, None)
+        stored = self._objects.head(key, "read", generation=if_version)
+        if stored.info.size == 0:
+            return GcsReading(stored.info, stored.crc32c, None)
         try:
-            return GcsReading(held.info, held.crc32c, self._objects.open(key, held.info.version or ""))
+            return GcsReading(stored.info, stored.crc32c, self._objects.open(key, stored.info.version or ""))
         except NotFound as error:
             # It was there a moment ago.
             raise Changed(key) from error
@@ -115,9 +117,9 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
-        own = self._place.prefix
-        begin = own + start_after if start_after else ""
-        yield from below(own, self._objects.list(own + prefix, begin), start_after)
+        base = self._config.prefix
+        start_offset = base + start_after if start_after else ""
+        yield from below(base, self._objects.list(base + prefix, start_offset), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""
@@ -152,7 +154,7 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
         """See ``CopiesWithin``: the same endpoint and the same identity."""
         if not isinstance(source, GcsDriver):
             return False
-        here, there = self._place, source._place
+        here, there = self._config, source._config
         return (here.endpoint, here.account) == (there.endpoint, there.account)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
@@ -184,7 +186,7 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
         try:
-            self._objects.look("list")
+            self._objects.check_access("list")
         except ContainerMissing:
             return False
         except StorageError as error:
@@ -199,12 +201,12 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
             self._objects.create_bucket()
         except StorageError as error:
             # "There already" may mean "and is yours": then it can be listed.
-            if error.kind is not Kind.CONFLICT or not self._may_list():
+            if error.kind is not Kind.CONFLICT or not self._can_list():
                 raise
 
-    def _may_list(self) -> bool:
+    def _can_list(self) -> bool:
         try:
-            self._objects.look("list")
+            self._objects.check_access("list")
         except StorageError:
             return False
         return True
@@ -218,7 +220,7 @@ class GcsDriver(LinksGcsObjects, KeepsGcsHistory, ChecksGcsSettings, DeletesMany
     def authenticate(self) -> None:
         """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
         try:
-            self._objects.look("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
+            self._objects.check_access("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise

@@ -23,7 +23,7 @@ class Scene(failures.Scene):
 
 
 # Google uses one reason for several things; its sentence tells them apart.
-_TOLD = (
+_CODES_BY_MESSAGE = (
     (400, "userProjectMissing", re.compile(r"requester pays", re.IGNORECASE)),
     (400, "uniformAccess", re.compile(r"uniform bucket-level access", re.IGNORECASE)),
     (
@@ -43,11 +43,11 @@ def code_of(status: int, reason: str, message: str) -> str:
     """The code of a refusal: Google's reason, or a name for what its sentence says."""
     if reason == "invalid_grant" and _CLOCK.search(message):
         return "clock"
-    told = (code for at, code, words in _TOLD if at == status and words.search(message))
-    return next(told, reason)
+    codes = (code for at, code, pattern in _CODES_BY_MESSAGE if at == status and pattern.search(message))
+    return next(codes, reason)
 
 
-def _unmet(failure: Failure, scene: Scene) -> Row | StorageError:
+def _precondition_error(failure: Failure, scene: Scene) -> Row | StorageError:
     if scene.key:
         return failures.unmet(failure, scene)
     return Row(Kind.CHANGED, "Somebody else was changing the settings of “{place}”.", "Try again.")
@@ -72,14 +72,14 @@ _VERBS = {
 }
 
 
-_NO_BUCKET = Row(
+_BUCKET_MISSING = Row(
     Kind.NOT_FOUND, "There is no bucket “{place}”.", "Check the bucket's name, or create the bucket."
 )
 ERRORS = ErrorTable[Failure, Scene](
     speaks="Google Cloud Storage",
     names_its_code=(403, 404, 405),
     verbs=_VERBS,
-    no_place=_NO_BUCKET,
+    no_place=_BUCKET_MISSING,
     rules={
         "authError": Row(
             Kind.BAD_CREDENTIALS,
@@ -163,14 +163,14 @@ ERRORS = ErrorTable[Failure, Scene](
         ),
         "damaged": DAMAGED,
         "badName": Row(Kind.INVALID_KEY, "Google Cloud Storage cannot hold the key “{key}”."),
-        "noBucket": _NO_BUCKET,
+        "noBucket": _BUCKET_MISSING,
         403: Row(
             Kind.DENIED,
             "“{who}” may not {verb} the bucket “{place}”.",
             "Give it the role {permission}, under Permissions of the bucket.",
         ),
-        404: lambda failure, scene: _NO_BUCKET if scene.operation == "write" else None,
-        412: _unmet,
+        404: lambda failure, scene: _BUCKET_MISSING if scene.operation == "write" else None,
+        412: _precondition_error,
     },
     same_as={
         "required": "authError",

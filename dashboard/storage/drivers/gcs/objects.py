@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.gcs.client import ATTEMPTS, Client
+from dashboard.storage.drivers.gcs.client import ATTEMPTS, GcsClient
 from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
 from dashboard.storage.errors import Exists, StorageError
@@ -28,14 +28,14 @@ from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.net.server import IDLE_SECONDS, Answer, Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
-_PAGE = 1000
-_MOST_IDLE_STEPS = 100
+_PAGE_SIZE = 1000
+_MAX_REWRITES_WITHOUT_PROGRESS = 100
 """Steps of a copy that do not get on."""
 _FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
 _JSON = {"content-type": "application/json; charset=utf-8"}
 # Without it Google unpacks what was stored compressed: https://cloud.google.com/storage/docs/transcoding
 _AS_STORED = {"accept-encoding": "gzip"}
-_NAMES = {
+_ATTRIBUTE_FIELDS = {
     "contentType": "content_type",
     "cacheControl": "cache_control",
     "contentDisposition": "content_disposition",
@@ -52,7 +52,7 @@ _LISTING = "storage#objects"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredObject:
     """What Google says it holds: the object, and its CRC-32C, which even composite objects have."""
 
     info: ObjectInfo
@@ -63,10 +63,10 @@ class Held:
 class Objects:
     """Thread-safe. Keys are those that callers of the driver use."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: GcsClient) -> None:
         self.client = client
-        self._prefix = client.place.prefix
-        self._all = f"b/{quote(client.place.bucket, safe='')}/o"
+        self._prefix = client.config.prefix
+        self._collection = f"b/{quote(client.config.bucket, safe='')}/o"
 
     def head(
         self,
@@ -74,16 +74,16 @@ class Objects:
         operation: str = "stat",
         *,
         generation: str | None = None,
-        exactly: str | None = None,
-    ) -> Held:
-        """Describe an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one;
-        ``exactly`` that generation may be an older one.
+        exact_generation: str | None = None,
+    ) -> StoredObject:
+        """Describe an object. Raises ``NotFound``, and ``Changed`` if its generation is not ``generation``.
+        ``exact_generation`` selects one that may be an older one.
         https://cloud.google.com/storage/docs/json_api/v1/objects/get"""
         scene = self.client.scene(operation, key)
         query = {"ifGenerationMatch": generation} if generation is not None else {}
-        query |= {"generation": exactly} if exactly is not None else {}
+        query |= {"generation": exact_generation} if exact_generation is not None else {}
         answer = self.client.send("GET", self._path("/storage/v1/", key, query), scene)
-        return self.held(key, answer, scene)
+        return self.parse_object(key, answer, scene)
 
     def open(self, key: str, generation: str) -> Incoming:
         """The bytes of one generation, as they are stored. The request is made before this returns."""
@@ -110,35 +110,37 @@ class Objects:
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
-    ) -> Held:
+    ) -> StoredObject:
         """Write in one request; Google refuses it when what arrived has other checksums.
         https://cloud.google.com/storage/docs/json_api/v1/objects/insert"""
         scene = self.client.scene("write", key)
         crc = Crc32c()
         crc.update(data)
         resource = self.resource(key, attributes) | {"md5Hash": md5_text(md5), "crc32c": crc.text()}
-        mark = secrets.token_hex(16)
-        head = f"--{mark}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n{json.dumps(resource)}\r\n"
+        boundary = secrets.token_hex(16)
+        head = (
+            f"--{boundary}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n{json.dumps(resource)}\r\n"
+        )
         kind = f"content-type: {resource['contentType']}\r\n\r\n"
-        body = [f"{head}--{mark}\r\n{kind}".encode(), data, f"\r\n--{mark}--\r\n".encode()]
-        headers = {"content-type": f"multipart/related; boundary={mark}"}
+        body = [f"{head}--{boundary}\r\n{kind}".encode(), data, f"\r\n--{boundary}--\r\n".encode()]
+        headers = {"content-type": f"multipart/related; boundary={boundary}"}
         target = self._upload("multipart", create_only)
-        broken = False
+        maybe_written = False
 
         def attempt() -> Answer:
-            nonlocal broken
+            nonlocal maybe_written
             try:
-                return self.client.ask("POST", target, scene, headers=headers, body=body)
+                return self.client.request("POST", target, scene, headers=headers, body=body)
             except StorageError as error:
-                broken = broken or error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
+                maybe_written = maybe_written or error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
                 raise
 
         try:
-            return self.held(key, patiently(attempt, ATTEMPTS), scene)
+            return self.parse_object(key, patiently(attempt, ATTEMPTS), scene)
         except Exists:
             # The earlier request may have arrived and only its answer been lost.
-            found = self.head(key) if broken else None
-            if found is None or found.info.md5 != md5.hex() or not _has(found.info, attributes):
+            found = self.head(key) if maybe_written else None
+            if found is None or found.info.md5 != md5.hex() or not _has_metadata(found.info, attributes):
                 raise
             return found
 
@@ -157,61 +159,61 @@ class Objects:
         scene = self.client.scene("list")
         query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
         query |= {"startOffset": start_offset} if start_offset else {}
-        for entry, _ in self._rows(query, scene):
+        for entry, _ in self._list_rows(query, scene):
             yield entry
 
-    def _rows(self, query: Mapping[str, str], scene: Scene) -> Iterator[_Row]:
+    def _list_rows(self, query: Mapping[str, str], scene: Scene) -> Iterator[_Row]:
         """Every row of a listing. Raises ``StorageError`` where Google does not say plainly that this was
         all, after asking for the page in question again."""
 
-        def ask(token: str) -> bytes:
-            page = {"maxResults": str(_PAGE), **query, **({"pageToken": token} if token else {})}
+        def fetch(token: str) -> bytes:
+            page = {"maxResults": str(_PAGE_SIZE), **query, **({"pageToken": token} if token else {})}
             return self.client.send("GET", self._listing(page), scene).body
 
         failed = partial(ERRORS.unlisted, scene)
-        return rows_of(ask, _page_in, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
+        return rows_of(fetch, _parse_page, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
         """Whether the bucket keeps what is replaced or deleted.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
         scene = self.client.scene("settings")
-        target = f"/storage/v1/{self._all.removesuffix('/o')}?fields=versioning"
-        said = self.client.document(self.client.send("GET", target, scene), scene)
+        target = f"/storage/v1/{self._collection.removesuffix('/o')}?fields=versioning"
+        document = self.client.parse_document(self.client.send("GET", target, scene), scene)
         with ERRORS.reading(scene):
-            return bool(said.get("versioning", {}).get("enabled"))
+            return bool(document.get("versioning", {}).get("enabled"))
 
     def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
         """Every generation by full name, and whether it is an older one."""
         scene = self.client.scene("versions")
         fields = _FIELDS.replace("generation", "generation,timeDeleted")
         query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
-        return self._rows(query, scene)
+        return self._list_rows(query, scene)
 
-    def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
+    def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """Ask for one name: the cheapest request that needs no right on the bucket itself."""
         target = self._listing({"maxResults": "1", "fields": "kind,nextPageToken"})
         scene = self.client.scene(operation)
         # A web page at this address says 200 to everybody.
-        said = self.client.document(
+        document = self.client.parse_document(
             self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene
         )
-        if said.get("kind") != _LISTING:
+        if document.get("kind") != _LISTING:
             raise ERRORS.trouble("unreadable", scene)
 
     def create_bucket(self) -> None:
         """Make the bucket: private, with uniform access.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/insert"""
-        scene, place = self.client.scene("create bucket"), self.client.place
-        if not place.project:
+        scene, config = self.client.scene("create bucket"), self.client.config
+        if not config.project:
             raise translate(Failure(400, "project"), scene)
         resource: dict[str, Any] = {
-            "name": place.bucket,
+            "name": config.bucket,
             "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
         }
-        if place.location:
-            resource["location"] = place.location
-        target = f"/storage/v1/b?{urlencode({'project': place.project})}"
-        self.client.ask("POST", target, scene, headers=_JSON, body=json.dumps(resource).encode())
+        if config.location:
+            resource["location"] = config.location
+        target = f"/storage/v1/b?{urlencode({'project': config.project})}"
+        self.client.request("POST", target, scene, headers=_JSON, body=json.dumps(resource).encode())
 
     def rewrite(
         self,
@@ -222,38 +224,40 @@ class Objects:
         attributes: Attributes,
         *,
         operation: str = "copy",
-        older: bool = False,
+        allow_noncurrent: bool = False,
         storage_class: str = "",
-    ) -> Held:
-        """Have Google copy one generation of an object, in as many steps as it wants; ``older`` allows one
-        that is not the present one. Onto itself it replaces nothing else.
+    ) -> StoredObject:
+        """Copy one generation of an object on the server, in as many steps as Google needs. With
+        ``allow_noncurrent`` it may be an older one. A copy onto itself replaces nothing newer.
         https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite"""
         scene = self.client.scene(operation, key)
-        kept = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
-        there = self._path("", to, {})
+        source_path = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
+        target_path = self._path("", to, {})
         # Without a body everything is kept; a storage class can only be named beside all the rest.
-        wanted = storage_class or self.client.place.storage_class
-        resource = self.resource(to, attributes) | {"storageClass": wanted} if wanted else None
+        requested_class = storage_class or self.client.config.storage_class
+        resource = (
+            self.resource(to, attributes) | {"storageClass": requested_class} if requested_class else None
+        )
         body = json.dumps(resource).encode() if resource else b""
-        query = {"sourceGeneration" if older else "ifSourceGenerationMatch": generation}
+        query = {"sourceGeneration" if allow_noncurrent else "ifSourceGenerationMatch": generation}
         query |= {"ifGenerationMatch": generation} if storage_class else {}
-        done, still = -1, 0
-        while still < _MOST_IDLE_STEPS:
-            target = f"/storage/v1/{kept}/rewriteTo/{there}?{urlencode(query)}"
-            said = self.client.document(
+        copied, idle_steps = -1, 0
+        while idle_steps < _MAX_REWRITES_WITHOUT_PROGRESS:
+            target = f"/storage/v1/{source_path}/rewriteTo/{target_path}?{urlencode(query)}"
+            document = self.client.parse_document(
                 self.client.send("POST", target, scene, headers=_JSON if body else {}, body=body), scene
             )
-            if said.get("done"):
-                return self._held(to, said.get("resource"), scene)
-            query["rewriteToken"] = str(said.get("rewriteToken", ""))
+            if document.get("done"):
+                return self._to_stored_object(to, document.get("resource"), scene)
+            query["rewriteToken"] = str(document.get("rewriteToken", ""))
             with ERRORS.reading(scene):
-                so_far = size_in(said.get("totalBytesRewritten", "0"))
-            done, still = max(done, so_far), still + 1 if so_far <= done else 0
+                so_far = size_in(document.get("totalBytesRewritten", "0"))
+            copied, idle_steps = max(copied, so_far), idle_steps + 1 if so_far <= copied else 0
         raise ERRORS.trouble("unreadable", scene)
 
     # Uploads in pieces
 
-    def begin(self, key: str, attributes: Attributes | None, *, create_only: bool) -> str:
+    def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> str:
         """Start an upload and return the target its pieces go to.
         https://cloud.google.com/storage/docs/performing-resumable-uploads"""
         scene = self.client.scene("write", key)
@@ -269,40 +273,40 @@ class Objects:
             raise ERRORS.trouble("unreadable", scene)
         return f"{parts.path}?{parts.query}"
 
-    def drop(self, target: str, scene: Scene) -> None:
+    def abort_upload(self, target: str, scene: Scene) -> None:
         """Throw an upload away. May raise ``StorageError``."""
-        self.client.ask("DELETE", target, scene, body=b"", accept=(404, 410, 499), idle=10.0)
+        self.client.request("DELETE", target, scene, body=b"", accept=(404, 410, 499), idle=10.0)
 
-    def held(self, key: str, answer: Answer, scene: Scene) -> Held:
+    def parse_object(self, key: str, answer: Answer, scene: Scene) -> StoredObject:
         """The object an answer describes."""
-        return self._held(key, self.client.document(answer, scene), scene)
+        return self._to_stored_object(key, self.client.parse_document(answer, scene), scene)
 
     def resource(self, key: str, attributes: Attributes | None) -> dict[str, Any]:
         """What an object is to have, in Google's words."""
         found: dict[str, Any] = {"name": self._prefix + key, "contentType": "application/octet-stream"}
         if attributes is not None:
-            for theirs, ours in _NAMES.items():
-                value = getattr(attributes, ours)
+            for field, name in _ATTRIBUTE_FIELDS.items():
+                value = getattr(attributes, name)
                 if value and _PRINTABLE.match(value):
-                    found[theirs] = value
+                    found[field] = value
             if attributes.metadata:
                 found["metadata"] = dict(attributes.metadata)
-        if self.client.place.storage_class:
-            found["storageClass"] = self.client.place.storage_class
+        if self.client.config.storage_class:
+            found["storageClass"] = self.client.config.storage_class
         return found
 
     def _path(self, base: str, key: str, query: Mapping[str, str]) -> str:
         name = quote(self._prefix + key, safe="~")
-        return f"{base}{self._all}/{name}" + (f"?{urlencode(query)}" if query else "")
+        return f"{base}{self._collection}/{name}" + (f"?{urlencode(query)}" if query else "")
 
     def _listing(self, query: Mapping[str, str]) -> str:
-        return f"/storage/v1/{self._all}?{urlencode(query)}"
+        return f"/storage/v1/{self._collection}?{urlencode(query)}"
 
     def _upload(self, kind: str, create_only: bool) -> str:
         query = {"uploadType": kind} | ({"ifGenerationMatch": "0"} if create_only else {})
-        return f"/upload/storage/v1/{self._all}?{urlencode(query)}"
+        return f"/upload/storage/v1/{self._collection}?{urlencode(query)}"
 
-    def _held(self, key: str, found: Any, scene: Scene) -> Held:
+    def _to_stored_object(self, key: str, found: Any, scene: Scene) -> StoredObject:
         with ERRORS.reading(scene):
             if found["name"] != self._prefix + key:
                 raise ValueError("another object")
@@ -310,41 +314,45 @@ class Objects:
             info = ObjectInfo(
                 key=key,
                 size=size_in(found["size"]),
-                modified=_moment(found["updated"]),
+                modified=_parse_time(found["updated"]),
                 etag=generation,
                 version=generation,
                 md5=md5_hex(found.get("md5Hash", "")),
                 attributes=Attributes(
-                    **{ours: found.get(theirs) or None for theirs, ours in _NAMES.items()},
+                    **{name: found.get(field) or None for field, name in _ATTRIBUTE_FIELDS.items()},
                     metadata=dict(found.get("metadata") or {}),
                 ),
             )
-            return Held(info, str(found["crc32c"]), str(found.get("storageClass", "")))
+            return StoredObject(info, str(found["crc32c"]), str(found.get("storageClass", "")))
 
 
-def _has(info: ObjectInfo, attributes: Attributes | None) -> bool:
+def _has_metadata(info: ObjectInfo, attributes: Attributes | None) -> bool:
     """Whether an object has the metadata that was to go with it; without, somebody else wrote the same."""
     return dict(info.attributes.metadata) == dict(attributes.metadata if attributes else {})
 
 
-def _page_in(body: bytes) -> tuple[list[_Row], str]:
+def _parse_page(body: bytes) -> tuple[list[_Row], str]:
     """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
-    said = json_object(body)
-    if said.get("kind") != _LISTING:
+    document = json_object(body)
+    if document.get("kind") != _LISTING:
         raise Foreign("the answer is no listing")
-    items, token = said.get("items", []), said.get("nextPageToken", "")
+    items, token = document.get("items", []), document.get("nextPageToken", "")
     # The token is left out on the last page, never empty or of another kind.
-    if not isinstance(items, list) or not isinstance(token, str) or ("nextPageToken" in said and not token):
+    if (
+        not isinstance(items, list)
+        or not isinstance(token, str)
+        or ("nextPageToken" in document and not token)
+    ):
         raise Unreadable("a page does not say whether more follows")
     try:
-        return [(_entry(item), "timeDeleted" in item) for item in items], token
+        return [(_parse_entry(item), "timeDeleted" in item) for item in items], token
     except (ValueError, OverflowError, KeyError, TypeError) as error:
         raise Unreadable("a row makes no sense") from error
 
 
-def _entry(item: Any) -> Entry:
-    return entry_in(item["name"], item["size"], _moment(item["updated"]), str(item["generation"]))
+def _parse_entry(item: Any) -> Entry:
+    return entry_in(item["name"], item["size"], _parse_time(item["updated"]), str(item["generation"]))
 
 
-def _moment(text: str) -> float:
+def _parse_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()

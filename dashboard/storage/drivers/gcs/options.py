@@ -84,25 +84,25 @@ _BUCKET = re.compile(r"[a-z0-9]([a-z0-9_.-]{1,220}[a-z0-9])\Z")
 _PROJECT = re.compile(r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\Z|\d{6,20}\Z")
 _LOCATION = re.compile(r"[A-Za-z0-9-]{2,40}\Z")
 _EMAIL = re.compile(r"[A-Za-z0-9._-]{1,128}@[A-Za-z0-9.-]{1,253}\Z")
-_TOKEN_ADDRESSES = frozenset(
+_TOKEN_URIS = frozenset(
     {
         "https://oauth2.googleapis.com/token",
         "https://accounts.google.com/o/oauth2/token",
         "https://www.googleapis.com/oauth2/v4/token",
     }
 )
-_AGAIN = "Paste the whole JSON file of a key made under IAM & Admin, Service accounts, Keys."
+_REMEDY = "Paste the whole JSON file of a key made under IAM & Admin, Service accounts, Keys."
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What a pasted key file says. ``token_address`` has been checked."""
+    """What a pasted key file says. ``token_uri`` has been checked."""
 
     email: str
     private_key: Secret
     key_id: str
     project: str
-    token_address: str
+    token_uri: str
 
 
 def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
@@ -138,50 +138,57 @@ def machine_credentials_to(options: Mapping[str, str]) -> tuple[str, ...]:
     return ("google", "Google") if options.get("sign_in") == "ambient" else ()
 
 
-def check_key(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
+def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
     """Refuse a sign-in that cannot work: no key, or one that is not a service account's."""
     if values["sign_in"] == "ambient":
         return
     secret = secrets.get("credential")
     if not secret:
-        raise InvalidInput("credential", "“Service account key” is missing.", remedy=_AGAIN)
-    read_key(secret, values["endpoint"])
+        raise InvalidInput("credential", "“Service account key” is missing.", remedy=_REMEDY)
+    parse_key(secret, values["endpoint"])
 
 
-def read_key(secret: Secret, endpoint: str) -> ServiceAccount:
+def parse_key(secret: Secret, endpoint: str) -> ServiceAccount:
     """What the pasted text holds. Raises ``InvalidInput`` for the field ``credential`` without repeating it.
 
     The file says where the key's signature is to be sent; only Google itself is believed, or the very
     endpoint a person typed.
     """
     try:
-        found = json.loads(secret.reveal())
+        document = json.loads(secret.reveal())
     except (ValueError, RecursionError):
-        raise _unusable("This is not JSON.") from None
-    if not isinstance(found, dict):
-        raise _unusable("This is not a service account key.")
-    kind = found.get("type")
+        raise _invalid_key_error("This is not JSON.") from None
+    if not isinstance(document, dict):
+        raise _invalid_key_error("This is not a service account key.")
+    kind = document.get("type")
     if kind != "service_account":
-        known = {"authorized_user": "a user's sign-in", "external_account": "a federated identity's settings"}
-        raise _unusable(f"This is {known.get(str(kind), 'something else')}, not a service account key.")
-    if found.get("universe_domain", "googleapis.com") != "googleapis.com":
-        raise _unusable("This key is for a sovereign cloud, which Stowage does not know.")
-    text = {name: found.get(name, "") for name in ("client_email", "private_key", "private_key_id")}
-    if not all(isinstance(value, str) for value in text.values()) or not _EMAIL.match(text["client_email"]):
-        raise _unusable("This service account key has no usable “client_email”.")
-    if not text["private_key"].startswith("-----BEGIN "):
-        raise _unusable("This service account key has no usable “private_key”.")
-    address = found.get("token_uri", "https://oauth2.googleapis.com/token")
-    believed = {*_TOKEN_ADDRESSES, f"{endpoint}/token"} if endpoint else _TOKEN_ADDRESSES
-    if not isinstance(address, str) or address not in believed:
-        raise _unusable("The “token_uri” of this key is not an address of Google's.")
-    project = found.get("project_id", "")
+        other_kinds = {
+            "authorized_user": "a user's sign-in",
+            "external_account": "a federated identity's settings",
+        }
+        raise _invalid_key_error(
+            f"This is {other_kinds.get(str(kind), 'something else')}, not a service account key."
+        )
+    if document.get("universe_domain", "googleapis.com") != "googleapis.com":
+        raise _invalid_key_error("This key is for a sovereign cloud, which Stowage does not know.")
+    fields = {name: document.get(name, "") for name in ("client_email", "private_key", "private_key_id")}
+    if not all(isinstance(value, str) for value in fields.values()) or not _EMAIL.match(
+        fields["client_email"]
+    ):
+        raise _invalid_key_error("This service account key has no usable “client_email”.")
+    if not fields["private_key"].startswith("-----BEGIN "):
+        raise _invalid_key_error("This service account key has no usable “private_key”.")
+    token_uri = document.get("token_uri", "https://oauth2.googleapis.com/token")
+    allowed = {*_TOKEN_URIS, f"{endpoint}/token"} if endpoint else _TOKEN_URIS
+    if not isinstance(token_uri, str) or token_uri not in allowed:
+        raise _invalid_key_error("The “token_uri” of this key is not an address of Google's.")
+    project = document.get("project_id", "")
     return ServiceAccount(
-        email=text["client_email"],
-        private_key=Secret(text["private_key"]),
-        key_id=text["private_key_id"],
+        email=fields["client_email"],
+        private_key=Secret(fields["private_key"]),
+        key_id=fields["private_key_id"],
         project=project if isinstance(project, str) else "",
-        token_address=address,
+        token_uri=token_uri,
     )
 
 
@@ -190,5 +197,5 @@ def _is_google(endpoint: str) -> bool:
     return endpoint.startswith("https://") and host.endswith(".googleapis.com")
 
 
-def _unusable(reason: str) -> InvalidInput:
-    return InvalidInput("credential", reason, remedy=_AGAIN)
+def _invalid_key_error(reason: str) -> InvalidInput:
+    return InvalidInput("credential", reason, remedy=_REMEDY)

@@ -21,9 +21,9 @@ import urllib3.exceptions
 from google.auth import crypt, jwt, transport
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 
+from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import code_of
 from dashboard.storage.drivers.gcs.options import ServiceAccount
-from dashboard.storage.drivers.gcs.place import Place
 from dashboard.storage.net.answers import Unreadable, json_object
 from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.exchange import Broken
@@ -34,17 +34,17 @@ SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
 """Google's token server by its name, whatever address leads there."""
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_SPARE = 300.0
+_REFRESH_MARGIN_SECONDS = 300.0
 """Seconds before its end from which a token is not used any more."""
-_IDLE = 20.0
-_LONGEST = 256 * 1024
+_IDLE_SECONDS = 20.0
+_MAX_RESPONSE_BYTES = 256 * 1024
 """Bytes of an answer about the identity of this machine."""
 
 # At DEBUG it writes down what it asks and is answered.
 logging.getLogger("google.auth").setLevel(logging.WARNING)
 
 
-class SignInFailure(Exception):
+class AuthError(Exception):
     """There is no token; ``failure`` says why in neutral words. The vendor's exception is the cause."""
 
     def __init__(self, failure: Failure) -> None:
@@ -56,10 +56,10 @@ class Tokens(Protocol):
     """Who signs in. Thread-safe."""
 
     def token(self) -> str:
-        """A token that is good for some minutes. Raises :class:`SignInFailure`."""
+        """A token that is good for some minutes. Raises :class:`AuthError`."""
         ...
 
-    def forget(self, token: str) -> None:
+    def invalidate(self, token: str) -> None:
         """Google refused this one; the next is a new one."""
         ...
 
@@ -68,67 +68,67 @@ class Tokens(Protocol):
         ...
 
 
-def tokens_of(place: Place) -> KeyTokens | AmbientTokens:
+def tokens_for(config: GcsConfig) -> ServiceAccountTokens | AmbientTokens:
     """For a place. No network call."""
-    return AmbientTokens() if place.account is None else KeyTokens(place.account, place)
+    return AmbientTokens() if config.account is None else ServiceAccountTokens(config.account, config)
 
 
-class KeyTokens:
+class ServiceAccountTokens:
     """Tokens and signatures made with a service account key."""
 
-    def __init__(self, account: ServiceAccount, place: Place) -> None:
+    def __init__(self, account: ServiceAccount, config: GcsConfig) -> None:
         self._account = account
-        parts = urlsplit(account.token_address)
+        parts = urlsplit(account.token_uri)
         self._path = parts.path
         origin = f"{parts.scheme}://{parts.netloc}"
         # What a person said of certificates is said of the endpoint, not of Google's own servers.
-        own = origin == place.endpoint
+        is_own_endpoint = origin == config.endpoint
         self._server = HttpServer(
             origin,
-            tls_verify=place.tls_verify if own else True,
-            authority=place.ca_certificate if own else "",
+            tls_verify=config.tls_verify if is_own_endpoint else True,
+            authority=config.ca_certificate if is_own_endpoint else "",
         )
         self._lock = threading.Lock()
         self._token = ""
-        self._good_until = 0.0
-        self._made: crypt.RSASigner | None = None
+        self._expires_at = 0.0
+        self._signer: crypt.RSASigner | None = None
 
     def token(self) -> str:
         """See ``Tokens``."""
         with self._lock:
-            if not self._token or time.monotonic() >= self._good_until:
-                self._token, seconds = self._asked()
-                self._good_until = time.monotonic() + seconds - min(_SPARE, seconds / 2)
+            if not self._token or time.monotonic() >= self._expires_at:
+                self._token, seconds = self._fetch_token()
+                self._expires_at = time.monotonic() + seconds - min(_REFRESH_MARGIN_SECONDS, seconds / 2)
             return self._token
 
-    def forget(self, token: str) -> None:
+    def invalidate(self, token: str) -> None:
         """See ``Tokens``."""
         with self._lock:
             if self._token == token:
                 self._token = ""
 
     def sign(self, text: bytes) -> bytes:
-        """RSASSA-PKCS1-v1_5 with SHA-256. Raises :class:`SignInFailure` for a key that is none."""
-        signature: bytes = self._signer().sign(text)
+        """RSASSA-PKCS1-v1_5 with SHA-256. Raises :class:`AuthError` for a key that is none."""
+        signature: bytes = self._load_signer().sign(text)
         return signature
 
     def close(self) -> None:
         """See ``Tokens``."""
         self._server.close()
 
-    def _signer(self) -> crypt.RSASigner:
+    def _load_signer(self) -> crypt.RSASigner:
         # Reading a key takes longer than a hundred signatures made with it.
-        if self._made is None:
+        if self._signer is None:
             key = self._account.private_key.reveal()
             try:
-                self._made = crypt.RSASigner.from_string(  # type: ignore[no-untyped-call]
+                self._signer = crypt.RSASigner.from_string(  # type: ignore[no-untyped-call]
                     key, self._account.key_id or None
                 )
             except (ValueError, TypeError) as error:
-                raise SignInFailure(Failure(400, "broken_key")) from error
-        return self._made
+                raise AuthError(Failure(400, "broken_key")) from error
+        return self._signer
 
-    def _asked(self) -> tuple[str, float]:
+    def _fetch_token(self) -> tuple[str, float]:
         """A new token and how many seconds it is good for."""
         now = int(time.time())
         claims = {
@@ -138,34 +138,34 @@ class KeyTokens:
             "iat": now,
             "exp": now + 3600,
         }
-        assertion = jwt.encode(self._signer(), claims).decode()  # type: ignore[no-untyped-call]
+        assertion = jwt.encode(self._load_signer(), claims).decode()  # type: ignore[no-untyped-call]
         body = urlencode({"grant_type": _GRANT, "assertion": assertion}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
-            answer = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE)
+            answer = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS)
         except Broken as error:
-            raise SignInFailure(Failure(trouble=error.trouble, host=self._server.host)) from error
-        said = _document(answer.body)
-        token, seconds = said.get("access_token"), said.get("expires_in")
+            raise AuthError(Failure(trouble=error.trouble, host=self._server.host)) from error
+        document = _parse_json(answer.body)
+        token, seconds = document.get("access_token"), document.get("expires_in")
         if answer.status == 200 and isinstance(token, str) and isinstance(seconds, int):
             return token, float(seconds)
         host = self._server.host
         if answer.status in (400, 401, 403):
-            reason, told = str(said.get("error", "")), str(said.get("error_description", ""))
-            raise SignInFailure(
-                Failure(answer.status, code_of(answer.status, reason or "invalid_grant", told), host=host)
+            reason, message = str(document.get("error", "")), str(document.get("error_description", ""))
+            raise AuthError(
+                Failure(answer.status, code_of(answer.status, reason or "invalid_grant", message), host=host)
             )
         if answer.status == 429 or answer.status >= 500:
-            raise SignInFailure(Failure(answer.status, host=host))
-        raise SignInFailure(Failure(trouble="unreadable", host=host))
+            raise AuthError(Failure(answer.status, host=host))
+        raise AuthError(Failure(trouble="unreadable", host=host))
 
 
-class _Said(transport.Response):
+class _TransportResponse(transport.Response):
     """An answer that was read already."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
         self._answer = answer
-        self._data = answer.read(_LONGEST, decode_content=False)
+        self._data = answer.read(_MAX_RESPONSE_BYTES, decode_content=False)
         answer.close()
 
     @property
@@ -184,7 +184,7 @@ class _Said(transport.Response):
         return self._data
 
 
-class _Asking(transport.Request):
+class _TransportRequest(transport.Request):
     """How google-auth asks: its own way reads and inflates whatever comes."""
 
     def __init__(self, http: urllib3.PoolManager) -> None:
@@ -198,14 +198,14 @@ class _Asking(transport.Request):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         **more: Any,
-    ) -> _Said:
+    ) -> _TransportResponse:
         """See ``Request``."""
         sent = {**(headers or {}), "accept-encoding": "identity"}
-        waiting: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        timeouts: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         try:
-            return _Said(
+            return _TransportResponse(
                 self._http.request(
-                    method, url, body=body, headers=sent, preload_content=False, **waiting, **more
+                    method, url, body=body, headers=sent, preload_content=False, **timeouts, **more
                 )
             )
         except urllib3.exceptions.HTTPError as error:
@@ -218,27 +218,27 @@ class AmbientTokens:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._http = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=_IDLE)
+            retries=False, timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=_IDLE_SECONDS)
         )
         self._credentials: google.auth.credentials.Credentials | None = None
 
     def token(self) -> str:
         """See ``Tokens``."""
         with self._lock:
-            request = _Asking(self._http)
+            request = _TransportRequest(self._http)
             try:
                 if self._credentials is None:
                     self._credentials, _ = google.auth.default(scopes=[SCOPE], request=request)
                 if not self._credentials.valid:
                     self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             except DefaultCredentialsError as error:
-                raise SignInFailure(Failure(401, "no_identity")) from error
+                raise AuthError(Failure(401, "no_identity")) from error
             # The library takes an answer apart as it comes.
             except (GoogleAuthError, ValueError, KeyError, TypeError) as error:
-                raise SignInFailure(Failure(401, "identity_refused")) from error
+                raise AuthError(Failure(401, "identity_refused")) from error
             return str(self._credentials.token)
 
-    def forget(self, token: str) -> None:
+    def invalidate(self, token: str) -> None:
         """See ``Tokens``."""
         with self._lock:
             if self._credentials is not None and self._credentials.token == token:
@@ -249,7 +249,7 @@ class AmbientTokens:
         self._http.clear()
 
 
-def _document(body: bytes) -> dict[str, object]:
+def _parse_json(body: bytes) -> dict[str, object]:
     try:
         return json_object(body)
     except Unreadable:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dashboard.storage.driver_types import DriverType
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
-from dashboard.storage.drivers.gcs.options import GCS_OPTIONS, check_gcs, check_key, machine_credentials_to
+from dashboard.storage.drivers.gcs.options import (
+    GCS_OPTIONS,
+    check_credential,
+    check_gcs,
+    machine_credentials_to,
+)
 from dashboard.storage.options import Preset
 
 PRESETS = (
@@ -27,7 +32,7 @@ GCS = DriverType(
     "dashboard.storage.drivers.gcs.driver:GcsDriver.from_options",
     GCS_OPTIONS,
     check_gcs,
-    check_key,
+    check_credential,
     presets=PRESETS,
     noun="bucket",
     summary=bucket_summary,

@@ -16,20 +16,20 @@ from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, Writ
 from dashboard.storage.drivers.gcs.client import ATTEMPTS
 from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import ERRORS, translate
-from dashboard.storage.drivers.gcs.objects import Held, Objects
+from dashboard.storage.drivers.gcs.objects import Objects, StoredObject
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.failures import Failure
 from dashboard.storage.net.retrying import patiently
 from dashboard.storage.net.server import Answer
 from dashboard.storage.types import Written
 
-PIECE = SMALL
+PART_BYTES = SMALL
 """A multiple of 256 KiB, as Google wants it."""
 _INCOMPLETE = 308
 _RANGE = re.compile(r"bytes=0-(\d+)\Z")
 
 
-class Upload:
+class ResumableUpload:
     """A resumable upload on its way. Used by one thread at a time."""
 
     def __init__(self, objects: Objects, key: str, target: str) -> None:
@@ -38,64 +38,64 @@ class Upload:
         self._key = key
         self._target = target
         self._scene = self._client.scene("write", key)
-        self._arrived = 0
+        self._received = 0
 
     def send(self, data: memoryview) -> None:
         """The next piece, which is not the last one."""
-        self._through(data, "")
+        self._send_all(data, "")
 
-    def finish(self, data: memoryview, crc32c: str) -> Held:
+    def finish(self, data: memoryview, crc32c: str) -> StoredObject:
         """The last piece; the object is visible then. Raises ``Exists`` for a create-only write."""
-        answer = self._through(data, crc32c)
+        answer = self._send_all(data, crc32c)
         if answer is None:
             raise ERRORS.trouble("unreadable", self._scene)
-        return self._objects.held(self._key, answer, self._scene)
+        return self._objects.parse_object(self._key, answer, self._scene)
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Throw it away. Never raises."""
         with suppress(StorageError):
-            self._objects.drop(self._target, self._scene)
+            self._objects.abort_upload(self._target, self._scene)
 
-    def _through(self, data: memoryview, crc32c: str) -> Answer | None:
+    def _send_all(self, data: memoryview, crc32c: str) -> Answer | None:
         """Send until all of it has arrived; with a checksum it is the last, and its answer is returned."""
-        start = self._arrived
+        start = self._received
         total = str(start + len(data)) if crc32c else "*"
         headers = {"x-goog-hash": f"crc32c={crc32c}"} if crc32c else {}
-        trusted = True
+        position_known = True
 
         def attempt() -> Answer | None:
-            nonlocal trusted
+            nonlocal position_known
             # After trouble nobody knows how far it came.
-            answer = self._put(b"", f"bytes */{total}", headers) if not trusted else None
-            trusted = False
+            answer = self._put(b"", f"bytes */{total}", headers) if not position_known else None
+            position_known = False
             if answer is None or answer.status == _INCOMPLETE:
                 if answer is not None:
-                    self._arrived = self._reached(answer, start, len(data))
-                answer = self._rest(data, start, total, headers)
-            trusted = True
+                    self._received = self._parse_range(answer, start, len(data))
+                answer = self._send_remaining(data, start, total, headers)
+            position_known = True
             return answer if answer.status != _INCOMPLETE else None
 
         return patiently(attempt, ATTEMPTS)
 
-    def _rest(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Answer:
+    def _send_remaining(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Answer:
         """Send what has not arrived yet, in as many requests as the server takes it in."""
         end = start + len(data)
         while True:
-            before = self._arrived
-            left = data[before - start :]
-            span = f"{before}-{end - 1}" if left else "*"
-            answer = self._put(left, f"bytes {span}/{total}", headers)
+            offset = self._received
+            remaining = data[offset - start :]
+            span = f"{offset}-{end - 1}" if remaining else "*"
+            answer = self._put(remaining, f"bytes {span}/{total}", headers)
             if answer.status != _INCOMPLETE:
                 return answer
-            self._arrived = self._reached(answer, start, len(data))
-            if self._arrived == end and total == "*":
+            self._received = self._parse_range(answer, start, len(data))
+            if self._received == end and total == "*":
                 return answer
-            if self._arrived == before:
+            if self._received == offset:
                 raise ERRORS.trouble("reset", self._scene)
 
     def _put(self, data: bytes | memoryview, span: str, headers: dict[str, str]) -> Answer:
         try:
-            return self._client.ask(
+            return self._client.request(
                 "PUT",
                 self._target,
                 self._scene,
@@ -108,13 +108,13 @@ class Upload:
                 raise translate(Failure(410), self._scene) from error
             raise
 
-    def _reached(self, answer: Answer, start: int, length: int) -> int:
+    def _parse_range(self, answer: Answer, start: int, length: int) -> int:
         match = _RANGE.match(answer.headers.get("range", ""))
-        reached = int(match.group(1)) + 1 if match else 0
-        if not start <= reached <= start + length:
+        received = int(match.group(1)) + 1 if match else 0
+        if not start <= received <= start + length:
             # Bytes that are not at hand any more would have to be sent again.
             raise translate(Failure(410), self._scene)
-        return reached
+        return received
 
 
 class GcsWriting(ProvenByParts[None]):
@@ -124,20 +124,20 @@ class GcsWriting(ProvenByParts[None]):
     keeps_last = True
 
     def __init__(self, objects: Objects, senders: Senders, request: WriteRequest) -> None:
-        super().__init__(senders, request, PIECE)
+        super().__init__(senders, request, PART_BYTES)
         self._objects = objects
         self._crc32c = Crc32c()
-        self._upload: Upload | None = None
-        self._held: Held | None = None
+        self._upload: ResumableUpload | None = None
+        self._stored: StoredObject | None = None
 
     def _feed(self, chunk: bytes) -> None:
         self._crc32c.update(chunk)
 
     def _begin(self) -> None:
-        target = self._objects.begin(
+        target = self._objects.create_upload(
             self._key, self._request.attributes, create_only=self._request.create_only
         )
-        self._upload = Upload(self._objects, self._key, target)
+        self._upload = ResumableUpload(self._objects, self._key, target)
 
     def _send(self, number: int, data: memoryview) -> None:
         assert self._upload is not None
@@ -145,11 +145,11 @@ class GcsWriting(ProvenByParts[None]):
 
     def _complete(self, last: memoryview) -> None:
         assert self._upload is not None
-        self._held = self._upload.finish(last, self._crc32c.text())
+        self._stored = self._upload.finish(last, self._crc32c.text())
 
     def _receipt(self) -> Written:
-        assert self._held is not None
-        info = self._held.info
+        assert self._stored is not None
+        info = self._stored.info
         self._check_size(info.size)
         md5, crc32c = self._md5_hex(), self._crc32c.text()
         by_md5 = bool(md5 and info.md5)
@@ -159,9 +159,9 @@ class GcsWriting(ProvenByParts[None]):
             md5=md5,
             etag=info.etag,
             expected_checksum=md5 if by_md5 else crc32c,
-            stored_checksum=info.md5 if by_md5 else self._held.crc32c,
+            stored_checksum=info.md5 if by_md5 else self._stored.crc32c,
         )
 
     def _drop(self) -> None:
         if self._upload is not None:
-            self._upload.drop()
+            self._upload.abort()

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig
 from dashboard.storage.drivers.vercel_blob.errors import ERRORS, Scene, code_of, translate
-from dashboard.storage.drivers.vercel_blob.place import Place
 from dashboard.storage.errors import Changed, NotFound
 from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.net.exchange import Body
@@ -34,27 +34,27 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
 _API_VERSION = "12"
-_PAGE = 1000
-_USUAL_AGE = 30 * 24 * 3600
+_PAGE_SIZE = 1000
+_DEFAULT_MAX_AGE = 30 * 24 * 3600
 """Seconds in caches where nothing else was said."""
-_LEAST_AGE = 60
+_MIN_AGE_SECONDS = 60
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})\s*(?:,|\Z)")
 _JSON = {"content-type": "application/json"}
 
 
-class Client:
+class VercelBlobClient:
     """Thread-safe; connects on first use."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        parts = urlsplit(place.api)
+    def __init__(self, config: VercelBlobConfig) -> None:
+        self.config = config
+        parts = urlsplit(config.api)
         self.api = HttpServer(f"{parts.scheme}://{parts.netloc}")
         self._base = parts.path
-        self._blobs = HttpServer(place.blobs)
+        self._blobs = HttpServer(config.blobs)
 
     def scene(self, operation: str, key: str = "") -> Scene:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.place.store, self.api.host, self.place.access)
+        return Scene(operation, key, self.config.store, self.api.host, self.config.access)
 
     # Objects
 
@@ -64,33 +64,35 @@ class Client:
         headers = self._put_headers(attributes, create_only=create_only)
         # Asked twice, it would meet what it wrote the first time.
         attempts = 1 if create_only else ATTEMPTS
-        said = self._send("PUT", "", scene, self._named(key), headers=headers, body=data, attempts=attempts)
-        return self._made(key, said, scene)
+        document = self._send(
+            "PUT", "", scene, self._pathname_query(key), headers=headers, body=data, attempts=attempts
+        )
+        return self._check_stored_name(key, document, scene)
 
     def head(self, key: str, operation: str = "stat") -> tuple[ObjectInfo, str]:
         """Describe a blob, and the path its bytes are at. Raises ``NotFound``."""
         scene = self.scene(operation, key)
-        full = self.place.prefix + key
-        said = self._send("GET", "", scene, {"url": full})
+        full_key = self.config.prefix + key
+        document = self._send("GET", "", scene, {"url": full_key})
         with ERRORS.reading(scene):
-            if said["pathname"] != full:
+            if document["pathname"] != full_key:
                 raise NotFound(key, operation=operation)
-            parts = urlsplit(said["url"])
+            parts = urlsplit(document["url"])
             # Bytes are only taken, and the token only shown, where this store's blobs are.
-            if f"{parts.scheme}://{parts.netloc}".lower() != self.place.blobs.lower():
+            if f"{parts.scheme}://{parts.netloc}".lower() != self.config.blobs.lower():
                 raise ValueError("another server")
-            if unquote(parts.path) != f"/{full}":
+            if unquote(parts.path) != f"/{full_key}":
                 raise ValueError("another blob")
-            etag = _plain(said["etag"])
+            etag = _strip_etag(document["etag"])
             info = ObjectInfo(
                 key=key,
-                size=size_in(said["size"]),
-                modified=_moment(said["uploadedAt"]),
+                size=size_in(document["size"]),
+                modified=_parse_time(document["uploadedAt"]),
                 etag=etag,
                 version=etag,
                 attributes=Attributes(
-                    content_type=said.get("contentType") or None,
-                    cache_control=_kept_age(said.get("cacheControl") or ""),
+                    content_type=document.get("contentType") or None,
+                    cache_control=_custom_max_age(document.get("cacheControl") or ""),
                 ),
             )
             return info, parts.path
@@ -99,8 +101,8 @@ class Client:
         """The bytes of this version, or a part of them. The network that delivers them may hold an older
         version for a minute; then ``Changed``."""
         scene = self.scene("read", info.key)
-        private = self.place.access == "private"
-        headers = {"authorization": f"Bearer {self.place.token.reveal()}"} if private else {}
+        private = self.config.access == "private"
+        headers = {"authorization": f"Bearer {self.config.token.reveal()}"} if private else {}
         if part is not None:
             headers |= range_header(*part)
 
@@ -108,10 +110,10 @@ class Client:
             with ERRORS.asking(scene):
                 response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
             if response.status >= 300:
-                raise translate(_failure(explained(response)), scene)
+                raise translate(_parse_failure(explained(response)), scene)
             body = Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
-            found = _plain(body.headers.get("etag", ""))
-            if found and found != info.etag:
+            etag = _strip_etag(body.headers.get("etag", ""))
+            if etag and etag != info.etag:
                 body.close()
                 raise Changed(info.key)
             return body
@@ -122,56 +124,56 @@ class Client:
         """Blobs by full name, page by page."""
         scene = self.scene("list")
 
-        def ask(cursor: str) -> bytes:
-            query = {"limit": str(_PAGE)} | ({"prefix": prefix} if prefix else {})
-            return self._asked("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
+        def fetch(cursor: str) -> bytes:
+            query = {"limit": str(_PAGE_SIZE)} | ({"prefix": prefix} if prefix else {})
+            return self._request("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
 
         failed = partial(ERRORS.unlisted, scene)
-        return rows_of(ask, _page_in, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
+        return rows_of(fetch, _parse_page, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
-    def look(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
+    def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """The cheapest request there is."""
         scene = self.scene(operation)
-        said = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
+        document = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
         # A web page at this address says 200 to everybody.
-        if not isinstance(said.get("blobs"), list):
+        if not isinstance(document.get("blobs"), list):
             raise ERRORS.trouble("unreadable", scene)
 
     def delete(self, key: str) -> None:
         """Remove a blob; a missing one is fine."""
-        body = json.dumps({"urls": [self.place.prefix + key]}).encode()
+        body = json.dumps({"urls": [self.config.prefix + key]}).encode()
         self._send("POST", "/delete", self.scene("delete", key), {}, headers=_JSON, body=body)
 
     def copy(self, source: str, key: str, to: str, attributes: Attributes) -> str:
         """Have Vercel copy a blob of the same store by its full name; returns the copy's ETag."""
         scene = self.scene("copy", key)
-        query = {**self._named(to), "fromUrl": source}
+        query = {**self._pathname_query(to), "fromUrl": source}
         headers = self._put_headers(attributes, create_only=False)
-        return self._made(to, self._send("PUT", "", scene, query, headers=headers), scene)
+        return self._check_stored_name(to, self._send("PUT", "", scene, query, headers=headers), scene)
 
     # Uploads in parts
 
-    def begin(self, key: str, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
+    def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
         """Start an upload and return the headers that name it."""
         scene = self.scene("write", key)
         headers = self._put_headers(attributes, create_only=create_only)
-        said = self._send(
-            "POST", "/mpu", scene, self._named(key), headers={**headers, "x-mpu-action": "create"}
+        document = self._send(
+            "POST", "/mpu", scene, self._pathname_query(key), headers={**headers, "x-mpu-action": "create"}
         )
         with ERRORS.reading(scene):
             return {
                 **headers,
-                "x-mpu-upload-id": _header(said["uploadId"]),
-                "x-mpu-key": quote(said["key"], safe=""),
+                "x-mpu-upload-id": _check_header(document["uploadId"]),
+                "x-mpu-key": quote(document["key"], safe=""),
             }
 
     def part(self, key: str, upload: Mapping[str, str], number: int, data: memoryview) -> str:
         """Send a part; returns what names it."""
         scene = self.scene("write", key)
         headers = {**upload, "x-mpu-action": "upload", "x-mpu-part-number": str(number)}
-        said = self._send("POST", "/mpu", scene, self._named(key), headers=headers, body=[data])
+        document = self._send("POST", "/mpu", scene, self._pathname_query(key), headers=headers, body=[data])
         with ERRORS.reading(scene):
-            return str(said["etag"])
+            return str(document["etag"])
 
     def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
         """Make the parts the blob; returns its ETag."""
@@ -179,8 +181,10 @@ class Client:
         headers = {**upload, **_JSON, "x-mpu-action": "complete"}
         named = [{"partNumber": number, "etag": etag} for number, etag in enumerate(parts, 1)]
         body = json.dumps(named).encode()
-        said = self._send("POST", "/mpu", scene, self._named(key), headers=headers, body=body, attempts=1)
-        return self._made(key, said, scene)
+        document = self._send(
+            "POST", "/mpu", scene, self._pathname_query(key), headers=headers, body=body, attempts=1
+        )
+        return self._check_stored_name(key, document, scene)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -202,13 +206,13 @@ class Client:
         idle: float = IDLE_SECONDS,
     ) -> dict[str, Any]:
         """One request to the API and the JSON object it is answered with. Raises ``StorageError``."""
-        answer = self._asked(
+        answer = self._request(
             method, path, scene, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
         with ERRORS.reading(scene):
             return json_object(answer.body or b"{}")
 
-    def _asked(
+    def _request(
         self,
         method: str,
         path: str,
@@ -221,63 +225,67 @@ class Client:
         idle: float = IDLE_SECONDS,
     ) -> Answer:
         target = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
-        sent = {
+        all_headers = {
             **(headers or {}),
-            "authorization": f"Bearer {self.place.token.reveal()}",
+            "authorization": f"Bearer {self.config.token.reveal()}",
             "x-api-version": _API_VERSION,
-            "x-vercel-blob-store-id": self.place.store,
+            "x-vercel-blob-store-id": self.config.store,
         }
 
         def once() -> Answer:
             with ERRORS.asking(scene):
                 response = self.api.open(
-                    method, target or "/", headers=sent, body=None if method == "GET" else body, idle=idle
+                    method,
+                    target or "/",
+                    headers=all_headers,
+                    body=None if method == "GET" else body,
+                    idle=idle,
                 )
                 if response.status < 300:
                     return whole(response)
-            raise translate(_failure(explained(response)), scene)
+            raise translate(_parse_failure(explained(response)), scene)
 
         return patiently(once, attempts)
 
-    def _named(self, key: str) -> dict[str, str]:
-        return {"pathname": self.place.prefix + key}
+    def _pathname_query(self, key: str) -> dict[str, str]:
+        return {"pathname": self.config.prefix + key}
 
     def _put_headers(self, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
         headers = {
-            "x-vercel-blob-access": self.place.access,
+            "x-vercel-blob-access": self.config.access,
             "x-add-random-suffix": "0",
             "x-allow-overwrite": "0" if create_only else "1",
             # Without it Vercel makes one of the name.
             "x-content-type": "application/octet-stream",
         }
         if attributes is not None:
-            if attributes.content_type and _header_safe(attributes.content_type):
+            if attributes.content_type and _is_header_safe(attributes.content_type):
                 headers["x-content-type"] = attributes.content_type
             match = _MAX_AGE.search(attributes.cache_control or "")
-            if match and int(match.group(1)) >= _LEAST_AGE:
+            if match and int(match.group(1)) >= _MIN_AGE_SECONDS:
                 headers["x-cache-control-max-age"] = match.group(1)
         return headers
 
-    def _made(self, key: str, said: Mapping[str, Any], scene: Scene) -> str:
+    def _check_stored_name(self, key: str, document: Mapping[str, Any], scene: Scene) -> str:
         with ERRORS.reading(scene):
-            if said["pathname"] != self.place.prefix + key:
+            if document["pathname"] != self.config.prefix + key:
                 raise ValueError("stored under another name")
-            return _plain(said["etag"])
+            return _strip_etag(document["etag"])
 
 
-def _failure(answer: Answer) -> Failure:
+def _parse_failure(answer: Answer) -> Failure:
     try:
-        told = json_object(answer.body)["error"]
-        code, message = str(told.get("code", "")), str(told.get("message", ""))
+        error = json_object(answer.body)["error"]
+        code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return Failure(answer.status)
     return Failure(answer.status, code_of(answer.status, code, message))
 
 
-def _page_in(body: bytes) -> tuple[list[Entry], str]:
+def _parse_page(body: bytes) -> tuple[list[Entry], str]:
     """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
-    said = json_object(body)
-    blobs, more, cursor = said.get("blobs"), said.get("hasMore"), said.get("cursor")
+    document = json_object(body)
+    blobs, more, cursor = document.get("blobs"), document.get("hasMore"), document.get("cursor")
     if not isinstance(blobs, list):
         raise Foreign("the answer is no listing")
     if not isinstance(more, bool):
@@ -285,35 +293,37 @@ def _page_in(body: bytes) -> tuple[list[Entry], str]:
     if more and not (isinstance(cursor, str) and cursor):
         raise Unreadable("more follows, but the answer does not say from where")
     try:
-        return [_entry(blob) for blob in blobs], str(cursor) if more else ""
+        return [_parse_entry(blob) for blob in blobs], str(cursor) if more else ""
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable("a row makes no sense") from error
 
 
-def _entry(blob: Any) -> Entry:
-    return entry_in(blob["pathname"], blob["size"], _moment(blob["uploadedAt"]), _plain(blob["etag"]))
+def _parse_entry(blob: Any) -> Entry:
+    return entry_in(
+        blob["pathname"], blob["size"], _parse_time(blob["uploadedAt"]), _strip_etag(blob["etag"])
+    )
 
 
-def _moment(text: str) -> float:
+def _parse_time(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _plain(etag: str) -> str:
+def _strip_etag(etag: str) -> str:
     """Without quotes and without the mark of an answer that was compressed on its way."""
     return etag.removeprefix("W/").strip('"')
 
 
-def _kept_age(cache_control: str) -> str | None:
+def _custom_max_age(cache_control: str) -> str | None:
     """The age somebody asked for; Vercel gives one to every blob."""
     match = _MAX_AGE.search(cache_control)
-    return f"max-age={match.group(1)}" if match and int(match.group(1)) != _USUAL_AGE else None
+    return f"max-age={match.group(1)}" if match and int(match.group(1)) != _DEFAULT_MAX_AGE else None
 
 
-def _header_safe(text: str) -> bool:
+def _is_header_safe(text: str) -> bool:
     return text == text.strip() and all(32 <= ord(c) < 127 for c in text)
 
 
-def _header(text: str) -> str:
-    if not _header_safe(text):
+def _check_header(text: str) -> str:
+    if not _is_header_safe(text):
         raise ValueError("not a header")
     return text

@@ -18,31 +18,31 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.keys import below
 from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, WriteRequest, piece_size
 from dashboard.storage.drivers.common.reading import CheckedReading
-from dashboard.storage.drivers.vercel_blob.client import Client
-from dashboard.storage.drivers.vercel_blob.place import Place, check
+from dashboard.storage.drivers.vercel_blob.client import VercelBlobClient
+from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig, check_key
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range, part_of
 from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
-MOST_PARTS = 10_000
+MAX_PARTS = 10_000
 _SIGN_IN_SECONDS = 15.0
 
 
-class VercelWriting(PiecedWriting[str]):
+class VercelBlobWriting(PiecedWriting[str]):
     """An open write, see ``Writing``. Vercel names no way to drop the parts of an upload that is never
     completed; nothing of them is visible."""
 
-    most = MOST_PARTS
+    most = MAX_PARTS
 
-    def __init__(self, client: Client, senders: Senders, request: WriteRequest) -> None:
-        super().__init__(senders, request, piece_size(request.size, MOST_PARTS))
+    def __init__(self, client: VercelBlobClient, senders: Senders, request: WriteRequest) -> None:
+        super().__init__(senders, request, piece_size(request.size, MAX_PARTS))
         self._client = client
         self._upload: Mapping[str, str] = {}
         self._etag: str | None = None
 
     def _begin(self) -> None:
-        self._upload = self._client.begin(
+        self._upload = self._client.create_upload(
             self._key, self._request.attributes, create_only=self._request.create_only
         )
 
@@ -67,44 +67,44 @@ class VercelBlobDriver:
     ordered = False
     """Vercel does not say in which order it lists."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._client = Client(place)
+    def __init__(self, config: VercelBlobConfig) -> None:
+        self._config = config
+        self._client = VercelBlobClient(config)
         self._senders = Senders("vercel-part")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Build from checked options. No network call."""
-        return cls(Place.from_options(options, secrets))
+        return cls(VercelBlobConfig.from_options(options, secrets))
 
     def __repr__(self) -> str:
-        return f"VercelBlobDriver({self._place.store}/{self._place.prefix})"
+        return f"VercelBlobDriver({self._config.store}/{self._config.prefix})"
 
     # Driver
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. Paths of up to 950 characters, prefix included."""
-        check(key, self._place.prefix + key)
+        check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
         """See ``Driver``. ``version`` is the ETag, and what is delivered is compared with it: for up to a
         minute after a public blob was replaced this may raise ``Changed``."""
         self.check_key(key)
-        info, path = self._found(key, if_version)
+        info, path = self._stat_version(key, if_version)
         if not info.size:
             return CheckedReading(info, iter(()))
-        body = self._opened(info, path)
+        body = self._open_version(info, path)
         return CheckedReading(info, body.pieces(), body.close)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. Every part is preceded by a look at the blob."""
         self.check_key(key)
         check_range(start, length)
-        info, path = self._found(key, if_version)
+        info, path = self._stat_version(key, if_version)
         length = min(length, info.size - start)
         if length <= 0:
             return b""
-        with closing(self._opened(info, path, (start, length))) as body:
+        with closing(self._open_version(info, path, (start, length))) as body:
             return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
 
     def write(
@@ -114,10 +114,10 @@ class VercelBlobDriver:
         size: int | None = None,
         attributes: Attributes | None = None,
         create_only: bool = False,
-    ) -> VercelWriting:
+    ) -> VercelBlobWriting:
         """See ``Driver``. Up to 8 MiB go in one request where the size is known."""
         self.check_key(key)
-        return VercelWriting(
+        return VercelBlobWriting(
             self._client, self._senders, WriteRequest(key, size, attributes, create_only, self.put)
         )
 
@@ -140,8 +140,8 @@ class VercelBlobDriver:
             raise Unsupported(
                 "list", "Vercel Blob does not list in request, so no listing goes on after a key."
             )
-        own = self._place.prefix
-        for entry in below(own, self._client.list(own + prefix)):
+        base = self._config.prefix
+        for entry in below(base, self._client.list(base + prefix)):
             if not entry.key.endswith("/"):
                 yield entry
 
@@ -175,8 +175,8 @@ class VercelBlobDriver:
         """See ``CopiesWithin``: the same store."""
         if not isinstance(source, VercelBlobDriver):
             return False
-        here, there = self._place, source._place
-        return (here.api, here.token, here.access) == (there.api, there.token, there.access)
+        here, other = self._config, source._config
+        return (here.api, here.token, here.access) == (other.api, other.token, other.access)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
         """See ``CopiesWithin``. Proves nothing. The blob is looked at before and after."""
@@ -186,7 +186,7 @@ class VercelBlobDriver:
         before = source._client.head(key, "copy")[0]
         if if_version is not None and before.version != if_version:
             raise Changed(key, operation="copy")
-        etag = self._client.copy(source._place.prefix + key, key, to, before.attributes)
+        etag = self._client.copy(source._config.prefix + key, key, to, before.attributes)
         after = self._client.head(to, "copy")[0]
         if source._client.head(key, "copy")[0].version != before.version or after.size != before.size:
             self.delete(to)
@@ -198,7 +198,7 @@ class VercelBlobDriver:
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
         try:
-            self._client.look("list")
+            self._client.check_access("list")
         except ContainerMissing:
             return False
         return True
@@ -216,7 +216,7 @@ class VercelBlobDriver:
 
     def authenticate(self) -> None:
         """See ``Connects``. The token names the store, so a missing store is a wrong token."""
-        self._client.look("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
+        self._client.check_access("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
 
     # SecuresConnections
 
@@ -229,9 +229,9 @@ class VercelBlobDriver:
     def url(self, key: str) -> str:
         """See ``Links``. Raises ``Unsupported`` for a private store."""
         self.check_key(key)
-        if self._place.access == "private":
+        if self._config.access == "private":
             raise Unsupported("url", "The blobs of a private store have no public address.")
-        return f"{self._place.blobs}/{quote(self._place.prefix + key, safe='/~')}"
+        return f"{self._config.blobs}/{quote(self._config.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """Raises ``Unsupported``."""
@@ -240,13 +240,13 @@ class VercelBlobDriver:
 
     # How
 
-    def _found(self, key: str, if_version: str | None) -> tuple[ObjectInfo, str]:
+    def _stat_version(self, key: str, if_version: str | None) -> tuple[ObjectInfo, str]:
         info, path = self._client.head(key, "read")
         if if_version is not None and info.version != if_version:
             raise Changed(key)
         return info, path
 
-    def _opened(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
+    def _open_version(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
         try:
             return self._client.open(info, path, part)
         except NotFound as error:

@@ -22,11 +22,11 @@ class Scene(failures.Scene):
 
 
 # What the codes do not tell.
-_TOLD = (
+_CODES_BY_MESSAGE = (
     ("other_access", re.compile(r"cannot use (public|private) access", re.IGNORECASE)),
     ("file_too_large", re.compile(r"the file length cannot be greater than", re.IGNORECASE)),
 )
-_TOLD_WITH_400 = (
+_CODES_BY_MESSAGE_OF_400 = (
     ("taken", re.compile(r"already exists", re.IGNORECASE)),
     ("bad_name", re.compile(r"pathname", re.IGNORECASE)),
 )
@@ -34,18 +34,18 @@ _TOLD_WITH_400 = (
 
 def code_of(status: int, code: str, message: str) -> str:
     """The code of a refusal: Vercel's, or a name for what its sentence says."""
-    told = _TOLD + _TOLD_WITH_400 if status == 400 else _TOLD
-    return next((name for name, words in told if words.search(message)), code)
+    codes = _CODES_BY_MESSAGE + _CODES_BY_MESSAGE_OF_400 if status == 400 else _CODES_BY_MESSAGE
+    return next((name for name, pattern in codes if pattern.search(message)), code)
 
 
-_NO_STORE = Row(
+_STORE_MISSING = Row(
     Kind.NOT_FOUND,
     "There is no Vercel Blob store “{place}”.",
     "Copy the token again from the project that the store is connected to.",
 )
 ERRORS = ErrorTable[Failure, Scene](
     speaks="Vercel Blob",
-    no_place=_NO_STORE,
+    no_place=_STORE_MISSING,
     rules={
         "forbidden": Row(
             Kind.BAD_CREDENTIALS,
@@ -69,7 +69,7 @@ ERRORS = ErrorTable[Failure, Scene](
         "service_unavailable": Row(
             Kind.THROTTLED, "Vercel Blob is not available now.", "Try again in a moment."
         ),
-        "store_not_found": _NO_STORE,
+        "store_not_found": _STORE_MISSING,
         "taken": taken,
         "bad_name": Row(Kind.INVALID_KEY, "Vercel Blob cannot hold the key “{key}”."),
         404: lambda failure, scene: None if scene.key and scene.operation != "write" else REFUSED,

@@ -13,7 +13,7 @@ from azure.storage.blob import ContentSettings
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.azure.driver import AzureDriver
-from dashboard.storage.drivers.azure.options import read_credential
+from dashboard.storage.drivers.azure.options import parse_credential
 from dashboard.storage.errors import (
     Changed,
     ContainerMissing,
@@ -111,9 +111,9 @@ def test_what_cannot_be_a_credential_is_refused_without_repeating_it(credential:
 
 
 def test_the_kinds_of_credentials_are_told_apart() -> None:
-    assert read_credential("test1", Secret(KEY)).account_key == Secret(KEY)
-    assert read_credential("test1", Secret("sv=1&sig=x%3D")).sas_token == Secret("sv=1&sig=x%3D")
-    assert KEY not in repr(read_credential("test1", Secret(KEY)))
+    assert parse_credential("test1", Secret(KEY)).account_key == Secret(KEY)
+    assert parse_credential("test1", Secret("sv=1&sig=x%3D")).sas_token == Secret("sv=1&sig=x%3D")
+    assert KEY not in repr(parse_credential("test1", Secret(KEY)))
 
 
 @pytest.mark.parametrize(

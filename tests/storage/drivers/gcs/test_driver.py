@@ -15,9 +15,9 @@ import urllib3
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
+from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.driver import GcsDriver
-from dashboard.storage.drivers.gcs.place import Place
-from dashboard.storage.drivers.gcs.tokens import AmbientTokens, SignInFailure
+from dashboard.storage.drivers.gcs.tokens import AmbientTokens, AuthError
 from dashboard.storage.errors import (
     Changed,
     ContainerMissing,
@@ -168,7 +168,7 @@ def test_public_google_needs_no_endpoint() -> None:
     assert driver.url("ä b") == "https://storage.googleapis.com/media/a/%C3%A4%20b"
     assert summary("gcs", options) == "media/a"
     assert check_options("gcs", options, secrets) == options
-    assert "c2VjcmV0" not in repr(driver._place)
+    assert "c2VjcmV0" not in repr(driver._config)
     assert fails(driver.authenticate).kind is Kind.BAD_CREDENTIALS
     driver.close()
 
@@ -179,7 +179,7 @@ def test_the_identity_of_the_machine_signs_in(
     given = tmp_path / "identity.json"
     given.write_text(google.writer)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(given))
-    driver = GcsDriver(Place(bucket, None, endpoint=google.endpoint))
+    driver = GcsDriver(GcsConfig(bucket, None, endpoint=google.endpoint))
     assert driver.put("a", DATA).proven
     google.tokens.clear()
     assert get(driver, "a") == DATA
@@ -188,7 +188,7 @@ def test_the_identity_of_the_machine_signs_in(
         driver.temporary_url("a", seconds=60)
     driver.close()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    lost = GcsDriver(Place(bucket, None, endpoint=google.endpoint))
+    lost = GcsDriver(GcsConfig(bucket, None, endpoint=google.endpoint))
     assert fails(lost.stat, "a").kind is Kind.BAD_CREDENTIALS
     lost.close()
 
@@ -598,6 +598,6 @@ def test_the_identity_of_this_machine_is_asked_for_within_bounds(
         if gets:
             assert tokens.token() == gets
         else:
-            with pytest.raises(SignInFailure):
+            with pytest.raises(AuthError):
                 tokens.token()
         tokens.close()

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from dashboard.storage.drivers.gcs.options import GOOGLE, ServiceAccount, read_key
+from dashboard.storage.drivers.gcs.options import GOOGLE, ServiceAccount, parse_key
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Secret
 
-_LONGEST_KEY = 1024
+_MAX_KEY_BYTES = 1024
 _RESERVED = ".well-known/acme-challenge/"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GcsConfig:
     """A bucket, or a prefix of it, and who signs in: no ``account`` means the machine's own identity.
     Prints no secret."""
 
@@ -35,7 +35,7 @@ class Place:
         """Read checked options."""
         endpoint, kind = options.get("endpoint", ""), options.get("storage_class", "")
         ambient = options.get("sign_in") == "ambient"
-        account = None if ambient else read_key(secrets["credential"], endpoint)
+        account = None if ambient else parse_key(secrets["credential"], endpoint)
         return cls(
             bucket=options["bucket"],
             account=account,
@@ -49,28 +49,28 @@ class Place:
         )
 
 
-def check(key: str, full: str) -> None:
+def check_key(key: str, full_key: str) -> None:
     """Raise ``InvalidKey`` for a name Google Cloud Storage cannot hold.
     https://cloud.google.com/storage/docs/objects#naming"""
     if not key_bytes(key):
         raise InvalidKey(key, "The key is empty.")
     try:
-        length = len(full.encode())
+        length = len(full_key.encode())
     except UnicodeEncodeError:
         raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: it is not UTF-8.") from None
-    if problem := _problem(full, length):
+    if problem := _problem(full_key, length):
         raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: {problem}.")
 
 
-def _problem(full: str, length: int) -> str:
-    if length > _LONGEST_KEY:
-        return f"it is {length:,} bytes long and names there end at {_LONGEST_KEY:,}"
-    if "\n" in full or "\r" in full:
+def _problem(full_key: str, length: int) -> str:
+    if length > _MAX_KEY_BYTES:
+        return f"it is {length:,} bytes long and names there end at {_MAX_KEY_BYTES:,}"
+    if "\n" in full_key or "\r" in full_key:
         return "it holds a line break"
-    if "\0" in full:
+    if "\0" in full_key:
         return "it holds a NUL, which no web address can"
-    if full in (".", ".."):
+    if full_key in (".", ".."):
         return "a name of one or two dots is not allowed there"
-    if full.startswith(_RESERVED):
+    if full_key.startswith(_RESERVED):
         return f"names that begin with “{_RESERVED}” are not allowed there"
     return ""

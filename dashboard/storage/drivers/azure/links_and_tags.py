@@ -7,79 +7,79 @@ import time
 from collections.abc import Mapping
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.drivers.azure.client import Client
-from dashboard.storage.drivers.azure.place import check
+from dashboard.storage.drivers.azure.client import AzureClient
+from dashboard.storage.drivers.azure.config import check_key
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.paths import guess_content_type
 
-LONGEST = 7 * 24 * 3600
+MAX_SECONDS = 7 * 24 * 3600
 TIERS = ("Hot", "Cool", "Cold", "Archive")
 """https://learn.microsoft.com/azure/storage/blobs/access-tiers-overview"""
 _TAG = re.compile(r"[A-Za-z0-9 +./:=_-]*")
-_MOST_TAGS, _LONGEST_NAME, _LONGEST_VALUE = 10, 128, 256
+_MAX_TAGS, _MAX_NAME_CHARACTERS, _MAX_VALUE_CHARACTERS = 10, 128, 256
 
 
-class LabelsAzureBlobs:
+class AzureLinksAndTagsMixin:
     """``Links``, ``SignsUploads``, ``HoldsTags`` and ``HasTiers`` for a driver that has these parts."""
 
-    _client: Client
+    _client: AzureClient
 
     def url(self, key: str) -> str:
         """See ``Links``. Only of use when the container is public."""
-        return self._client.address(self._checked(key))
+        return self._client.blob_url(self._check_key(key))
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """See ``Links``: a token that may read this blob and nothing else, for at most seven days. Raises
         ``Unsupported`` when signed in with a SAS token."""
-        return self._client.signed(self._checked(key), "r", min(max(seconds, 1), LONGEST))
+        return self._client.sas_url(self._check_key(key), "r", min(max(seconds, 1), MAX_SECONDS))
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
         """See ``SignsUploads``. Azure signs no headers: it stores whatever type and length come."""
-        good_for = min(max(seconds, 1), LONGEST)
-        url = self._client.signed(self._checked(key), "cw", good_for)
+        lifetime = min(max(seconds, 1), MAX_SECONDS)
+        url = self._client.sas_url(self._check_key(key), "cw", lifetime)
         headers = {
             "x-ms-blob-type": "BlockBlob",
             "content-type": content_type or guess_content_type(key) or "",
         }
-        return SignedUpload("PUT", url, {k: v for k, v in headers.items() if v}, time.time() + good_for)
+        return SignedUpload("PUT", url, {k: v for k, v in headers.items() if v}, time.time() + lifetime)
 
     def tags(self, key: str) -> Mapping[str, str]:
         """See ``HoldsTags``."""
-        return self._client.tags(self._checked(key))
+        return self._client.tags(self._check_key(key))
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See ``HoldsTags``: at most ten, in Latin letters, digits and a few signs."""
-        if len(tags) > _MOST_TAGS:
-            raise InvalidInput("tags", f"A blob holds at most {_MOST_TAGS} tags.")
+        if len(tags) > _MAX_TAGS:
+            raise InvalidInput("tags", f"A blob holds at most {_MAX_TAGS} tags.")
         for name, value in tags.items():
-            if not name or len(name) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
+            if not name or len(name) > _MAX_NAME_CHARACTERS or len(value) > _MAX_VALUE_CHARACTERS:
                 raise InvalidInput(
                     "tags",
-                    f"The name of a tag has 1 to {_LONGEST_NAME} characters, its value at most "
-                    f"{_LONGEST_VALUE}.",
+                    f"The name of a tag has 1 to {_MAX_NAME_CHARACTERS} characters, its value at most "
+                    f"{_MAX_VALUE_CHARACTERS}.",
                 )
             if not _TAG.fullmatch(name + value):
                 raise InvalidInput(
                     "tags", f"The tag “{name}” holds more than letters, digits, spaces and + - . / : = _."
                 )
-        self._client.set_tags(self._checked(key), tags)
+        self._client.set_tags(self._check_key(key), tags)
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
-        found = self._client.tier(self._checked(key))
-        if not found:
+        tier = self._client.tier(self._check_key(key))
+        if not tier:
             raise Unsupported("tier", "This account has no access tiers.")
-        return found
+        return tier
 
     def set_tier(self, key: str, tier: str) -> None:
         """See ``HasTiers``. What is archived cannot be read for hours after it is called back."""
         if tier not in TIERS:
             raise Unsupported("tier", f"“{tier}” is no access tier of Azure.")
-        self._client.set_tier(self._checked(key), tier)
+        self._client.set_tier(self._check_key(key), tier)
 
-    def _checked(self, key: str) -> str:
-        check(key, self._client.place.prefix + key)
+    def _check_key(self, key: str) -> str:
+        check_key(key, self._client.config.prefix + key)
         return key

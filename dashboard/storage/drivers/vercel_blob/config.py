@@ -12,12 +12,12 @@ from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Secret
 
-_LONGEST = 950
+_MAX_KEY_UNITS = 950
 """UTF-16 units, as the SDK counts. https://vercel.com/docs/vercel-blob"""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class VercelBlobConfig:
     """A store, or a prefix of it. Prints no secret."""
 
     token: Secret
@@ -47,7 +47,7 @@ class Place:
         )
 
 
-def check(key: str, full: str) -> None:
+def check_key(key: str, full_key: str) -> None:
     """Raise ``InvalidKey`` for what a store does not hold exactly.
 
     ``//`` is refused by Vercel. What a browser changes in an address before it asks for it could be stored
@@ -57,22 +57,22 @@ def check(key: str, full: str) -> None:
     if not key_bytes(key):
         raise InvalidKey(key, "The key is empty.")
     try:
-        length = len(full.encode("utf-16-le")) // 2
+        length = len(full_key.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
         raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: it is not UTF-8.") from None
-    if problem := _problem(full, length):
+    if problem := _problem(full_key, length):
         raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: {problem}.")
 
 
-def _problem(full: str, length: int) -> str:
-    if length > _LONGEST:
-        return f"it has {length:,} characters and names there end at {_LONGEST}"
-    if full.startswith("/") or full.endswith("/") or "//" in full:
+def _problem(full_key: str, length: int) -> str:
+    if length > _MAX_KEY_UNITS:
+        return f"it has {length:,} characters and names there end at {_MAX_KEY_UNITS}"
+    if full_key.startswith("/") or full_key.endswith("/") or "//" in full_key:
         return "it begins or ends with “/”, or holds “//”"
-    if any(part in (".", "..") for part in full.split("/")):
+    if any(part in (".", "..") for part in full_key.split("/")):
         return "it holds “.” or “..” as a part"
-    if "\\" in full:
+    if "\\" in full_key:
         return "it holds a backslash"
-    if full != full.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in full):
+    if full_key != full_key.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in full_key):
         return "it begins or ends with a space, or holds control characters"
     return ""

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, unquote, urlsplit
 
-from dashboard.storage.drivers.azure.options import Credential, read_credential
+from dashboard.storage.drivers.azure.options import Credential, parse_credential
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Secret
 
-_LONGEST_KEY = 1024
-_MOST_SEGMENTS = 254
+_MAX_KEY_CHARACTERS = 1024
+_MAX_SEGMENTS = 254
 _ESCAPED = "stowage_"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PLAIN_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AzureConfig:
     """A container (or a prefix of it) of a storage account, with credentials. Prints no secret."""
 
     account: str
@@ -40,7 +40,7 @@ class Place:
         return cls(
             account=account,
             container=options["container"],
-            credential=read_credential(account, secrets["credential"]),
+            credential=parse_credential(account, secrets["credential"]),
             endpoint=options.get("endpoint") or f"https://{account}.blob.core.windows.net",
             prefix=options.get("prefix", ""),
             access_tier="" if tier == "default" else tier,
@@ -65,7 +65,7 @@ class Place:
         return urlsplit(self.endpoint).netloc
 
 
-def check(key: str, full: str) -> None:
+def check_key(key: str, full_key: str) -> None:
     """Raise ``InvalidKey`` for what Azure cannot hold exactly.
 
     https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
@@ -74,7 +74,7 @@ def check(key: str, full: str) -> None:
     raw = key_bytes(key)
     if not raw:
         raise InvalidKey(key, "The key is empty.")
-    if problem := _problem(full):
+    if problem := _problem(full_key):
         raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: {problem}.")
     try:
         raw.decode()
@@ -82,47 +82,47 @@ def check(key: str, full: str) -> None:
         raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: it is not UTF-8.") from None
 
 
-def _problem(full: str) -> str:
-    if len(full) > _LONGEST_KEY:
-        return f"it has {len(full):,} characters and names there end at {_LONGEST_KEY:,}"
-    if full.count("/") >= _MOST_SEGMENTS:
-        return f"it has more than {_MOST_SEGMENTS} parts"
-    if any(part.endswith(".") for part in full.split("/")):
+def _problem(full_key: str) -> str:
+    if len(full_key) > _MAX_KEY_CHARACTERS:
+        return f"it has {len(full_key):,} characters and names there end at {_MAX_KEY_CHARACTERS:,}"
+    if full_key.count("/") >= _MAX_SEGMENTS:
+        return f"it has more than {_MAX_SEGMENTS} parts"
+    if any(part.endswith(".") for part in full_key.split("/")):
         return "a part of it ends with a dot, which is cut off there"
-    if "\\" in full:
+    if "\\" in full_key:
         return "it holds a backslash, which becomes a slash there"
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\ufffe\uffff" for c in full):
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\ufffe\uffff" for c in full_key):
         return "it holds control characters"
     return ""
 
 
-def to_azure(metadata: Mapping[str, str]) -> dict[str, str]:
+def encode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """User metadata in names and values that Azure takes: identifiers and printable ASCII. Others are
-    escaped, so that :func:`from_azure` finds them again."""
-    spelt = {}
+    escaped, so that :func:`decode_metadata` finds them again."""
+    encoded = {}
     for name, value in metadata.items():
         if _IDENTIFIER.match(name) and _PLAIN_VALUE.match(value) and not name.startswith(_ESCAPED):
-            spelt[name] = value
+            encoded[name] = value
         else:
             # An empty value would not survive as a header.
-            spelt[_ESCAPED + name.encode().hex()] = "=" + quote(value, safe=" ")
-    return spelt
+            encoded[_ESCAPED + name.encode().hex()] = "=" + quote(value, safe=" ")
+    return encoded
 
 
-def from_azure(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The inverse of :func:`to_azure`."""
-    plain = {}
+def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The inverse of :func:`encode_metadata`."""
+    decoded = {}
     for name, value in metadata.items():
         escaped = name.lower().startswith(_ESCAPED) and value.startswith("=")
         try:
             original = bytes.fromhex(name[len(_ESCAPED) :]).decode() if escaped else name
         except ValueError:
             original, escaped = name, False
-        plain[original] = unquote(value[1:]) if escaped else value
-    return plain
+        decoded[original] = unquote(value[1:]) if escaped else value
+    return decoded
 
 
-def header_safe(attributes: Attributes | None, name: str) -> str | None:
+def header_value_or_none(attributes: Attributes | None, name: str) -> str | None:
     """One attribute if a header can hold it, else None: what a backend cannot hold is dropped."""
     value: str | None = getattr(attributes, name) if attributes else None
     return value if value and _PLAIN_VALUE.match(value) else None

@@ -122,7 +122,6 @@ SHARED_NAMES = {
     "powers": "the protocols, and which of them a place has",
     "probes": "the service and its page",
     "purposes": "what a purpose is, and what a program gets by one",
-    "server": "one we talk to, and our own",
     "settings": "of the process, and the page that shows them",
     "setup": "the service and its page",
     "types": "the values of each pure room",
@@ -212,7 +211,7 @@ PARALLEL = frozenset(
     | {"settings", "setup", "types", "values"}
 )
 """Names of modules that play the same part in several packages, as a service and its pages do."""
-STILL_SHARED = {"leftovers", "rows", "server", "whole", "work"}
+STILL_SHARED = {"leftovers", "rows", "whole", "work"}
 """Names that modules share by chance; none is to be added."""
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from dashboard.errors import StowageError
 from dashboard.services.services import Services
-from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.net.http1 import ConnectionPool
 from dashboard.storage.wrappers.fallback import circuit
 from tests.servers.processes import free_ports, wait_until
 from tests.servers.seaweedfs import SeaweedFS
@@ -30,12 +30,12 @@ from tests.services.console import ADMIN
 
 IMPATIENT = """
 from dashboard.storage.wrappers.fallback import circuit
-from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.net.http1 import ConnectionPool
 from dashboard.storage.wrappers.fallback import long_writes
 
 long_writes.LONG_SECONDS = 0.05
-ask = Exchange.ask
-Exchange.ask = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
+ask = ConnectionPool.ask
+ConnectionPool.ask = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
 circuit.SLOW_SECONDS, circuit.PROBE_SECONDS = 0.5, 0.2
 """
 
@@ -240,12 +240,12 @@ class Chaos:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = Exchange.ask
+    ask = ConnectionPool.ask
 
     def asked(self, *args, idle, **more):  # type: ignore[no-untyped-def]
         return ask(self, *args, idle=min(idle, 1.0), **more)
 
-    monkeypatch.setattr(Exchange, "ask", asked)
+    monkeypatch.setattr(ConnectionPool, "ask", asked)
     monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.5)
     monkeypatch.setattr(circuit, "PROBE_SECONDS", 0.2)
 

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.addresses import address_refusal, host_refusal
-from dashboard.storage.net.troubles import TROUBLES, trouble_of
+from dashboard.storage.net.transport_errors import TRANSPORT_ERRORS, classify_error
 
 CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 
 
-class NoConnection(StorageError):
-    """There is no connection; ``trouble`` is the name of why, see ``TROUBLES``."""
+class ConnectError(StorageError):
+    """There is no connection; ``code`` is the name of why, see ``TRANSPORT_ERRORS``."""
 
-    def __init__(self, trouble: str, operation: str, host: str, port: int = 0, seconds: float = 0) -> None:
-        row, where = TROUBLES[trouble], f"[{host}]" if ":" in host else host
+    def __init__(self, code: str, operation: str, host: str, port: int = 0, seconds: float = 0) -> None:
+        row, where = TRANSPORT_ERRORS[code], f"[{host}]" if ":" in host else host
         words = {"host": f"{where}:{port}" if port else where, "seconds": f"{seconds:.0f}"}
         super().__init__(
             row.kind,
@@ -33,7 +33,7 @@ class NoConnection(StorageError):
             remedy=row.remedy.format_map(words),
             retryable=row.retryable,
         )
-        self.trouble = trouble
+        self.code = code
 
 
 def _forbidden(reason: str, host: str, remedy: str) -> StorageError:
@@ -42,13 +42,13 @@ def _forbidden(reason: str, host: str, remedy: str) -> StorageError:
 
 def resolve(host: str, port: int) -> tuple[str, ...]:
     """The numeric addresses of a host, each allowed by the address policy. May block as long as the
-    system's resolver does. Raises :class:`NoConnection`, and ``StorageError`` for a forbidden address."""
+    system's resolver does. Raises :class:`ConnectError`, and ``StorageError`` for a forbidden address."""
     if refusal := host_refusal(host):
         raise _forbidden(refusal, host, "Write the address of the storage server.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        raise NoConnection(trouble_of(error), "resolve", host) from error
+        raise ConnectError(classify_error(error), "resolve", host) from error
     addresses = tuple(dict.fromkeys(str(address[0]) for *_, address in found))
     for address in addresses:
         if refusal := address_refusal(address):
@@ -69,8 +69,8 @@ def connect(host: str, port: int, addresses: Sequence[str], *, seconds: float | 
             return socket.create_connection((address, port), timeout=max(share, 0.1))
         except OSError as error:
             last = error
-    trouble = "connect_timeout" if isinstance(last, TimeoutError) else trouble_of(last)
-    raise NoConnection(trouble, "connect", host, port, seconds) from last
+    code = "connect_timeout" if isinstance(last, TimeoutError) else classify_error(last)
+    raise ConnectError(code, "connect", host, port, seconds) from last
 
 
 def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
@@ -92,12 +92,12 @@ def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContex
             with context.wrap_socket(raw, server_hostname=host) as secured:
                 return secured.version() or "TLS"
         except OSError as error:
-            raise NoConnection(trouble_in_handshake(error), "connect", host, port) from error
+            raise ConnectError(classify_handshake_error(error), "connect", host, port) from error
 
 
-def trouble_in_handshake(error: OSError) -> str:
-    """As ``trouble_of``, of an error that came while TLS began."""
-    name = trouble_of(error)
+def classify_handshake_error(error: OSError) -> str:
+    """As ``classify_error``, of an error that came while TLS began."""
+    name = classify_error(error)
     return {"timeout": "tls_timeout", "reset": "tls_closed"}.get(name, name)
 
 

@@ -24,28 +24,28 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.net.answers import Foreign, Unreadable
 from dashboard.storage.net.connecting import CONNECT_SECONDS
+from dashboard.storage.net.parsing import Foreign, Unreadable
 from dashboard.storage.net.ranges import PastEnd
-from dashboard.storage.net.troubles import CUT_SHORT, TROUBLES, Broken
+from dashboard.storage.net.transport_errors import CUT_SHORT, TRANSPORT_ERRORS, TransportError
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RequestFailure:
     """A failed request in neutral words, whichever client made it."""
 
     status: int = 0
-    """0 when no answer came; then ``trouble`` says why."""
+    """0 when no answer came; then ``transport_code`` says why."""
     code: str = ""
     """The server's own, or a driver's for what the server tells in its sentence only."""
-    trouble: str = ""
-    """A name in ``TROUBLES``."""
+    transport_code: str = ""
+    """A name in ``TRANSPORT_ERRORS``."""
     host: str = ""
-    """Where it was not the scene's."""
+    """Where it was not the context's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ErrorContext:
     """What was being done to what, for the sentences. Drivers add what theirs name."""
 
     operation: str
@@ -60,8 +60,8 @@ class Scene:
         return self.key or self.place
 
 
-F = TypeVar("F", bound=Failure)
-S = TypeVar("S", bound=Scene)
+F = TypeVar("F", bound=RequestFailure)
+S = TypeVar("S", bound=ErrorContext)
 
 
 Rule = Row | Callable[[F, S], Row | StorageError | None]
@@ -73,26 +73,30 @@ BAD_KEY = Row(Kind.INVALID_KEY, "{host} cannot hold the key “{key}”.")
 DAMAGED = Row(Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again.")
 SLOW_DOWN = Row(Kind.THROTTLED, "{host} asks to slow down.", "Use fewer workers, or try later.")
 
-_NONE = Failure()
+_NONE = RequestFailure()
 _ABOUT_A_KEY = (Kind.INVALID_KEY, Kind.DAMAGED)
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
 
-def taken(failure: Failure, scene: Scene) -> StorageError:
+def taken(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """Something is there that a create-only write was not to replace."""
-    return Exists(scene.key)
+    return Exists(context.key)
 
 
-def unmet(failure: Failure, scene: Scene) -> StorageError:
+def unmet(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """A condition that was sent along does not hold."""
-    return Exists(scene.key) if scene.operation == "write" else Changed(scene.key, operation=scene.operation)
+    return (
+        Exists(context.key)
+        if context.operation == "write"
+        else Changed(context.key, operation=context.operation)
+    )
 
 
-def _past_end(failure: Failure, scene: Scene) -> StorageError | None:
-    return PastEnd(scene.key) if scene.key else None
+def _past_end(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
+    return PastEnd(context.key) if context.key else None
 
 
-_BY_STATUS: Mapping[str | int, Rule[Failure, Scene]] = {
+_BY_STATUS: Mapping[str | int, Rule[RequestFailure, ErrorContext]] = {
     408: FAILED,
     412: unmet,
     416: _past_end,
@@ -122,89 +126,94 @@ class ErrorTable(Generic[F, S]):
     names_its_code: Container[int] = frozenset(range(400, 500)) - {429}
     """Statuses that this server explains with a code; without one, while signing in, another server spoke."""
 
-    def translate(self, failure: F, scene: S) -> StorageError:
+    def translate(self, failure: F, context: S) -> StorageError:
         """The error to raise for a failed request."""
         if failure.host:
-            scene = replace(scene, host=failure.host)
-        if failure.trouble:
-            return self.trouble(failure.trouble, scene)
-        if scene.operation == "authenticate" and not failure.code and failure.status in self.names_its_code:
-            return self.trouble("unreadable", scene)
+            context = replace(context, host=failure.host)
+        if failure.transport_code:
+            return self.transport_error(failure.transport_code, context)
+        if context.operation == "authenticate" and not failure.code and failure.status in self.names_its_code:
+            return self.transport_error("unreadable", context)
         names = (failure.code, failure.status, f"{failure.status // 100}xx")
         for rules in (self.rules, _BY_STATUS):
             for name in names:
-                if found := self._ruled(rules.get(self.same_as.get(name, name)), failure, scene):
+                if found := self._ruled(rules.get(self.same_as.get(name, name)), failure, context):
                     return found
         if failure.status in (404, 410):
-            return self.missing(scene)
+            return self.missing(context)
         if 300 <= failure.status < 400:
-            return self.trouble("redirect", scene)
-        return self.of(REFUSED, scene, failure)
+            return self.transport_error("redirect", context)
+        return self.of(REFUSED, context, failure)
 
-    def missing(self, scene: S) -> StorageError:
-        """The object is not there, or the place, where the scene has no object."""
-        if scene.key:
-            return NotFound(scene.key, operation=scene.operation)
-        return self.of(self.no_place, scene)
+    def missing(self, context: S) -> StorageError:
+        """The object is not there, or the place, where the context has no object."""
+        if context.key:
+            return NotFound(context.key, operation=context.operation)
+        return self.of(self.no_place, context)
 
-    def trouble(self, name: str, scene: S) -> StorageError:
-        """The error for a request that got no answer it could use; ``name`` is one in ``TROUBLES``."""
-        row = CUT_SHORT if name == "cut" and not scene.key else TROUBLES[name]
-        return self.of(row, scene)
+    def transport_error(self, code: str, context: S) -> StorageError:
+        """The error for a request without a usable response; ``code`` is one of ``TRANSPORT_ERRORS``."""
+        row = CUT_SHORT if code == "cut" and not context.key else TRANSPORT_ERRORS[code]
+        return self.of(row, context)
 
-    def of(self, row: Row, scene: S, failure: Failure = _NONE) -> StorageError:
-        """The error that a row stands for. In its braces may stand every field of the scene, ``subject``,
+    def of(self, row: Row, context: S, failure: RequestFailure = _NONE) -> StorageError:
+        """The error that a row stands for. In its braces may stand every field of the context, ``subject``,
         ``status``, ``code`` (in brackets), and the operation's ``verb`` and ``permission``."""
-        verb, permission = self.verbs.get(scene.operation, ("use", ""))
-        words: dict[str, Any] = {each.name: getattr(scene, each.name) for each in fields(scene)}
-        words |= {"subject": scene.subject, "status": failure.status, "verb": verb, "permission": permission}
+        verb, permission = self.verbs.get(context.operation, ("use", ""))
+        words: dict[str, Any] = {each.name: getattr(context, each.name) for each in fields(context)}
+        words |= {
+            "subject": context.subject,
+            "status": failure.status,
+            "verb": verb,
+            "permission": permission,
+        }
         words |= {"speaks": self.speaks, "redirect": self.redirect, "seconds": f"{CONNECT_SECONDS:.0f}"}
         words["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
         reason, remedy = row.reason.format_map(words), row.remedy.format_map(words)
         if row.kind is Kind.NOT_FOUND:
-            return ContainerMissing(scene.place, reason, operation=scene.operation, remedy=remedy)
+            return ContainerMissing(context.place, reason, operation=context.operation, remedy=remedy)
         if row.kind is Kind.DAMAGED:
-            error: StorageError = Damaged(scene.key, reason, operation=scene.operation)
+            error: StorageError = Damaged(context.key, reason, operation=context.operation)
         elif row.kind is Kind.INVALID_KEY:
-            error = InvalidKey(scene.key, reason)
+            error = InvalidKey(context.key, reason)
         elif row.kind is Kind.UNSUPPORTED:
-            error = Unsupported(scene.operation, reason)
+            error = Unsupported(context.operation, reason)
         else:
-            error = StorageError(row.kind, reason, operation=scene.operation, retryable=row.retryable)
-        error.subject, error.remedy = scene.subject, remedy
+            error = StorageError(row.kind, reason, operation=context.operation, retryable=row.retryable)
+        error.subject, error.remedy = context.subject, remedy
         return error
 
-    def unlisted(self, scene: S, error: Unreadable, first: bool = False) -> StorageError:
+    def unlisted(self, context: S, error: Unreadable, first: bool = False) -> StorageError:
         """The error for a page of a listing that makes no sense; ``first`` where no other came before it."""
         if first and isinstance(error, Foreign):
-            return self.trouble("unreadable", scene)
+            return self.transport_error("unreadable", context)
         return StorageError(
             Kind.DAMAGED,
-            f"{scene.host} did not list everything: {error}.",
-            operation=scene.operation,
-            subject=scene.place,
+            f"{context.host} did not list everything: {error}.",
+            operation=context.operation,
+            subject=context.place,
             remedy="Try again; if it stays so, ask whoever runs the server.",
         )
 
     @contextmanager
-    def asking(self, scene: S) -> Iterator[None]:
+    def asking(self, context: S) -> Iterator[None]:
         """Around requests: what goes wrong on the way raises its error."""
         try:
             yield
-        except Broken as error:
-            raise self.trouble(error.trouble, scene) from error
+        except TransportError as error:
+            raise self.transport_error(error.code, context) from error
 
     @contextmanager
-    def reading(self, scene: S) -> Iterator[None]:
+    def reading(self, context: S) -> Iterator[None]:
         """Around looking into an answer: one that is not of the expected form raises its error."""
         try:
             yield
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
-            raise self.trouble("unreadable", scene) from error
+            raise self.transport_error("unreadable", context) from error
 
-    def _ruled(self, rule: Rule[F, S] | None, failure: F, scene: S) -> StorageError | None:
-        found = rule(failure, scene) if rule is not None and not isinstance(rule, Row) else rule
+    def _ruled(self, rule: Rule[F, S] | None, failure: F, context: S) -> StorageError | None:
+        found = rule(failure, context) if rule is not None and not isinstance(rule, Row) else rule
         if isinstance(found, Row):
-            about_nothing = found.kind in _ABOUT_A_KEY and not scene.key
-            return None if about_nothing else self.of(found, scene, failure)
+            about_nothing = found.kind in _ABOUT_A_KEY and not context.key
+            return None if about_nothing else self.of(found, context, failure)
         return found

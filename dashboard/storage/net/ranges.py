@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.errors import Changed, Damaged, StorageError
-from dashboard.storage.net.answers import joined
+from dashboard.storage.net.parsing import joined
 from dashboard.storage.types import ObjectInfo
 
 _LARGEST = 2**62

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import Damaged, Exists, StorageError
-from dashboard.storage.net.answers import Pages, Unreadable
+from dashboard.storage.net.parsing import Pages, Unreadable
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT
-from tests.servers.liars.http import Request, Response
+from tests.servers.liars.http import Request, ScriptedResponse
 from tests.servers.vercel_blob import SUFFIX
 
 KEY, CONTENT = "a", b"What the object holds."
@@ -32,7 +32,7 @@ HTTP_DATE = "Sat, 21 Nov 2026 09:30:05 GMT"
 LONG, SHORT = 8_000_000, 1_900_000
 """Elements in an answer that is mostly structure: more bytes than an answer may have, and fewer."""
 
-Pages = Mapping[str, Callable[[], Response]]
+Pages = Mapping[str, Callable[[], ScriptedResponse]]
 
 
 class Dialect(Protocol):
@@ -54,7 +54,7 @@ class Dialect(Protocol):
         """What is asked for: ``listing``, ``stat``, ``content``, ``receipt``, or something before."""
         ...
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> ScriptedResponse:
         """The honest answer, to a listing with the only page."""
         ...
 
@@ -62,7 +62,7 @@ class Dialect(Protocol):
         """Which page of a listing is asked for; empty for the first."""
         ...
 
-    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> Response:
+    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> ScriptedResponse:
         """A page of a listing; with a token more pages follow."""
         ...
 
@@ -91,20 +91,20 @@ class S3Dialect:
             return "listing"
         return {"HEAD": "stat", "GET": "content"}.get(request.method, "receipt")
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> ScriptedResponse:
         if "list-type" in request.query:
             return self.page([KEY], "")
         if request.method == "PUT":
-            return Response(headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"'})
+            return ScriptedResponse(headers={"ETag": f'"{hashlib.md5(request.body).hexdigest()}"'})
         headers = {"ETag": f'"{MD5.hexdigest()}"', "Last-Modified": HTTP_DATE}
         if request.method == "HEAD":
-            return Response(headers=headers, length=len(CONTENT))
-        return Response(headers=headers, body=CONTENT)
+            return ScriptedResponse(headers=headers, length=len(CONTENT))
+        return ScriptedResponse(headers=headers, body=CONTENT)
 
     def token(self, request: Request) -> str:
         return request.query.get("continuation-token", "")
 
-    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> Response:
+    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> ScriptedResponse:
         more = f"<IsTruncated>{'true' if token else 'false'}</IsTruncated>"
         if token:
             more += f"<NextContinuationToken>{token}</NextContinuationToken>"
@@ -124,7 +124,7 @@ class S3Dialect:
             **_swollen(b"<ListBucketResult><IsTruncated>false</IsTruncated>...</ListBucketResult>", b"<a/>"),
         }
 
-    def _page(self, keys: Sequence[str], more: str, size: str = "1") -> Response:
+    def _page(self, keys: Sequence[str], more: str, size: str = "1") -> ScriptedResponse:
         contents = "".join(
             f"<Contents><Key>{key}</Key><LastModified>{ISO}</LastModified>"
             f'<ETag>"{MD5.hexdigest()}"</ETag><Size>{size}</Size></Contents>'
@@ -133,20 +133,22 @@ class S3Dialect:
         return _xml(f"<ListBucketResult><Name>bucket</Name>{more}{contents}</ListBucketResult>")
 
 
-def _xml(text: str) -> Response:
+def _xml(text: str) -> ScriptedResponse:
     body = f'<?xml version="1.0" encoding="utf-8"?>{text}'.encode()
-    return Response(headers={"Content-Type": "application/xml"}, body=body)
+    return ScriptedResponse(headers={"Content-Type": "application/xml"}, body=body)
 
 
-def _json(found: Any) -> Response:
-    return Response(headers={"Content-Type": "application/json"}, body=json.dumps(found).encode())
+def _json(found: Any) -> ScriptedResponse:
+    return ScriptedResponse(headers={"Content-Type": "application/json"}, body=json.dumps(found).encode())
 
 
 def _swollen(around: bytes, element: bytes) -> Pages:
     """A last page that is mostly structure."""
     return {
-        "mostly structure": lambda: Response(body=around.replace(b"...", element * LONG)),
-        "mostly structure, in few bytes": lambda: Response(body=around.replace(b"...", element * SHORT)),
+        "mostly structure": lambda: ScriptedResponse(body=around.replace(b"...", element * LONG)),
+        "mostly structure, in few bytes": lambda: ScriptedResponse(
+            body=around.replace(b"...", element * SHORT)
+        ),
     }
 
 
@@ -187,14 +189,14 @@ class GcsDialect:
             return "content"
         return "listing" if request.path.endswith("/o") else "stat"
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> ScriptedResponse:
         match self.about(request):
             case "token":
                 return _json({"access_token": "t", "expires_in": 3600})
             case "receipt":
                 return _json(self._item(KEY))
             case "content":
-                return Response(body=CONTENT)
+                return ScriptedResponse(body=CONTENT)
             case "listing":
                 return self.page([KEY], "")
         return _json(self._item(KEY))
@@ -202,7 +204,7 @@ class GcsDialect:
     def token(self, request: Request) -> str:
         return request.query.get("pageToken", "")
 
-    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> Response:
+    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> ScriptedResponse:
         page: dict[str, Any] = {"kind": "storage#objects"}
         page |= {"items": [{**self._item(key), "size": size} for key in keys]} if keys else {}
         return _json(page | ({"nextPageToken": token} if token else {}))
@@ -255,12 +257,12 @@ class VercelDialect:
             return "content"
         return "stat" if "url" in request.query else "listing"
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> ScriptedResponse:
         match self.about(request):
             case "receipt":
                 return _json(self._blob(dict(request.query).get("pathname", KEY)))
             case "content":
-                return Response(headers={"ETag": '"e"'}, body=CONTENT)
+                return ScriptedResponse(headers={"ETag": '"e"'}, body=CONTENT)
             case "listing":
                 return self.page([KEY], "")
         return _json(self._blob(KEY))
@@ -268,7 +270,7 @@ class VercelDialect:
     def token(self, request: Request) -> str:
         return request.query.get("cursor", "")
 
-    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> Response:
+    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> ScriptedResponse:
         blobs = [{**self._blob(key), "size": int(size)} for key in keys]
         return _json({"blobs": blobs, "hasMore": bool(token)} | ({"cursor": token} if token else {}))
 
@@ -316,7 +318,7 @@ class AzureDialect:
             return "account"
         return {"HEAD": "stat", "GET": "content"}.get(request.method, "receipt")
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> ScriptedResponse:
         headers = {
             "ETag": '"0x1"',
             "Last-Modified": HTTP_DATE,
@@ -327,20 +329,22 @@ class AzureDialect:
             case "listing":
                 return self.page([KEY], "")
             case "account":
-                return Response(headers={"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2"})
+                return ScriptedResponse(
+                    headers={"x-ms-sku-name": "Standard_LRS", "x-ms-account-kind": "StorageV2"}
+                )
             case "stat":
-                return Response(headers=headers, length=len(CONTENT))
+                return ScriptedResponse(headers=headers, length=len(CONTENT))
             case "content":
                 end = len(CONTENT) - 1
                 spans = {"Content-Range": f"bytes 0-{end}/{len(CONTENT)}", "Content-Type": "text/plain"}
-                return Response(206, headers | spans, CONTENT)
+                return ScriptedResponse(206, headers | spans, CONTENT)
         md5 = base64.b64encode(hashlib.md5(request.body).digest()).decode()
-        return Response(201, headers | {"Content-MD5": md5})
+        return ScriptedResponse(201, headers | {"Content-MD5": md5})
 
     def token(self, request: Request) -> str:
         return request.query.get("marker", "")
 
-    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> Response:
+    def page(self, keys: Sequence[str], token: str, *, size: str = "1") -> ScriptedResponse:
         return self._page(keys, f"<NextMarker>{token}</NextMarker>", size)
 
     def broken(self) -> Pages:
@@ -353,7 +357,7 @@ class AzureDialect:
             **_swollen(b"<EnumerationResults><Blobs /><NextMarker />...</EnumerationResults>", b"<a/>"),
         }
 
-    def _page(self, keys: Sequence[str], more: str, size: str = "1") -> Response:
+    def _page(self, keys: Sequence[str], more: str, size: str = "1") -> ScriptedResponse:
         blobs = "".join(
             f"<Blob><Name>{key}</Name><Properties><Last-Modified>{HTTP_DATE}</Last-Modified>"
             f"<Etag>0x1</Etag><Content-Length>{size}</Content-Length><BlobType>BlockBlob</BlobType>"

@@ -88,7 +88,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class ScriptedResponse:
     """An answer that could be sent as it is."""
 
     status: int = 200
@@ -106,7 +106,7 @@ class Response:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-Said = Response | Iterable[bytes]
+Said = ScriptedResponse | Iterable[bytes]
 """An answer, after which the connection serves again, or raw bytes, after which it is closed."""
 
 
@@ -124,7 +124,7 @@ class HttpLiar(Liar):
         with line.makefile("rb") as heard:
             while (request := _request(heard)) is not None:
                 said = self._respond(request)
-                if isinstance(said, Response):
+                if isinstance(said, ScriptedResponse):
                     line.sendall(said.head() + (b"" if request.method == "HEAD" else said.body))
                     continue
                 for piece in said:
@@ -158,7 +158,7 @@ def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def _in_chunks(answer: Response) -> Response:
+def _in_chunks(answer: ScriptedResponse) -> ScriptedResponse:
     return replace(answer, headers={**answer.headers, "Transfer-Encoding": "chunked"})
 
 
@@ -174,60 +174,60 @@ _BOMB = _made_bomb()
 # The lies. Each gets the honest answer.
 
 
-def body_without_end(answer: Response) -> Iterator[bytes]:
+def body_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """The honest body, and after it more of it for ever, in chunks."""
     yield _in_chunks(answer).head(without_length=True)
     yield from _chunks(endless(answer.body or b" "))
 
 
-def both_lengths(answer: Response) -> Iterator[bytes]:
+def both_lengths(answer: ScriptedResponse) -> Iterator[bytes]:
     """Content-Length says what is true; the chunks that follow never end (RFC 9112, 6.3)."""
     yield _in_chunks(answer).head()
     yield from _chunks(endless(answer.body or b" "))
 
 
-def body_until_the_end_of_the_connection(answer: Response) -> Iterator[bytes]:
+def body_until_the_end_of_the_connection(answer: ScriptedResponse) -> Iterator[bytes]:
     """No length at all, and the connection is closed half way."""
     yield answer.head(without_length=True)
     yield answer.body[: len(answer.body) // 2]
 
 
-def body_that_breaks_off(answer: Response) -> Iterator[bytes]:
+def body_that_breaks_off(answer: ScriptedResponse) -> Iterator[bytes]:
     """Content-Length says what is true; half of it comes."""
     yield answer.head()
     yield answer.body[: len(answer.body) // 2]
 
 
-def huge_body(answer: Response) -> Iterator[bytes]:
+def huge_body(answer: ScriptedResponse) -> Iterator[bytes]:
     """A length of more than a gigabyte, and the bytes for it."""
     yield replace(answer, length=1_300_000_000).head()
     yield from endless(answer.body or b" ")
 
 
-def tiny_chunks(answer: Response) -> Iterator[bytes]:
+def tiny_chunks(answer: ScriptedResponse) -> Iterator[bytes]:
     """Two bytes at a time, for ever."""
     yield _in_chunks(answer).head(without_length=True)
     yield from endless(b"2\r\nab\r\n")
 
 
-def compressed_bomb(answer: Response) -> Response:
+def compressed_bomb(answer: ScriptedResponse) -> ScriptedResponse:
     """Compressed though nobody asked: little on the line, much in memory."""
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=_BOMB)
 
 
-def headers_without_end(answer: Response) -> Iterator[bytes]:
+def headers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """A head that goes on for ever."""
     yield answer.head()[:-2]
     yield from endless(b"X-More: and more\r\n")
 
 
-def one_header_without_end(answer: Response) -> Iterator[bytes]:
+def one_header_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """A single header that goes on for ever."""
     yield answer.head()[:-2] + b"X-More: "
     yield from endless(b"and more ")
 
 
-def trailers_without_end(answer: Response) -> Iterator[bytes]:
+def trailers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """The honest body in chunks, and then fields for ever (RFC 9112, 7.1.2)."""
     yield _in_chunks(answer).head(without_length=True)
     yield from _chunks([answer.body] if answer.body else [])
@@ -235,18 +235,18 @@ def trailers_without_end(answer: Response) -> Iterator[bytes]:
     yield from endless(b"X-More: and more\r\n")
 
 
-def interim_answers_without_end(answer: Response) -> Iterator[bytes]:
+def interim_answers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """It is always about to answer (RFC 9110, 15.2)."""
     yield from endless(b"HTTP/1.1 103 Early Hints\r\nLink: </more>\r\n\r\n")
 
 
-def error_without_end(answer: Response) -> Iterator[bytes]:
+def error_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
     """A refusal whose explanation never ends."""
     yield b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
     yield from _chunks(endless(b"<p>No.</p>"))
 
 
-def drip(answer: Response) -> Iterator[bytes]:
+def drip(answer: ScriptedResponse) -> Iterator[bytes]:
     """Never silent, never done: a byte now and then."""
     yield _in_chunks(answer).head(without_length=True)
     for _ in range(400):
@@ -254,7 +254,7 @@ def drip(answer: Response) -> Iterator[bytes]:
         time.sleep(0.05)
 
 
-WIRE: Mapping[str, Callable[[Response], Said]] = {
+WIRE: Mapping[str, Callable[[ScriptedResponse], Said]] = {
     "a body without end": body_without_end,
     "both lengths": both_lengths,
     "no length, and half of it": body_until_the_end_of_the_connection,

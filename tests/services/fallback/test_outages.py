@@ -34,7 +34,7 @@ from dashboard.storage.errors import Exists, InvalidKey, StorageError
 from dashboard.storage.integrations.django import StowageStorage
 from dashboard.storage.integrations.fsspec import StowageFileSystem
 from dashboard.storage.library.purposes import PrivateFiles, PublicMedia
-from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.net.http1 import ConnectionPool
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.fallback import circuit, long_writes
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, CircuitOpen, WrittenContent
@@ -88,12 +88,12 @@ def outage(services: Services, fault_proxy: FaultProxy, seaweedfs: SeaweedFS, tm
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers get 0.3 seconds to answer."""
-    ask = Exchange.ask
+    ask = ConnectionPool.ask
 
     def asked(self, *args, idle, **more):  # type: ignore[no-untyped-def]
         return ask(self, *args, idle=0.3, **more)
 
-    monkeypatch.setattr(Exchange, "ask", asked)
+    monkeypatch.setattr(ConnectionPool, "ask", asked)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -16,7 +16,7 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from tests.servers.liars.dialects import CONTENT, HTTP_DATE, KEY
 from tests.servers.liars.ftp import FOLDER, FtpScript
-from tests.servers.liars.http import WIRE, HttpLiar, Liar, Request, Response, Said, endless
+from tests.servers.liars.http import WIRE, HttpLiar, Liar, Request, Said, ScriptedResponse, endless
 from tests.servers.liars.sftp import (
     FOLDER as FOLDER_MODE,
 )
@@ -98,8 +98,8 @@ def _document(*parts: str) -> bytes:
     return f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{"".join(parts)}</d:multistatus>'.encode()
 
 
-def _folder(*parts: str) -> Response:
-    return Response(207, _XML, _document(_resource("/dav/"), *parts))
+def _folder(*parts: str) -> ScriptedResponse:
+    return ScriptedResponse(207, _XML, _document(_resource("/dav/"), *parts))
 
 
 def _names_without_end() -> Iterator[bytes]:
@@ -124,18 +124,24 @@ def _structure(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 _ONE = _resource("/dav/x", "1")
 _WEBDAV: Mapping[str, Callable[[Request], Said]] = {
-    "listing: an error with status 200": lambda request: Response(200, _XML, b"<d:error xmlns:d='DAV:'/>"),
-    "listing: the answer to another question": lambda request: Response(
+    "listing: an error with status 200": lambda request: ScriptedResponse(
+        200, _XML, b"<d:error xmlns:d='DAV:'/>"
+    ),
+    "listing: the answer to another question": lambda request: ScriptedResponse(
         207, _XML, _document(_resource("/b/"))
     ),
-    "listing: a web page": lambda request: Response(207, {"Content-Type": "text/html"}, b"<html></html>"),
-    "listing: nothing at all": lambda request: Response(207, _XML, b""),
-    "listing: half a page": lambda request: Response(207, _XML, _folder(_ONE).body[:-100]),
+    "listing: a web page": lambda request: ScriptedResponse(
+        207, {"Content-Type": "text/html"}, b"<html></html>"
+    ),
+    "listing: nothing at all": lambda request: ScriptedResponse(207, _XML, b""),
+    "listing: half a page": lambda request: ScriptedResponse(207, _XML, _folder(_ONE).body[:-100]),
     "listing: mostly structure": lambda request: _structure(endless(b"<a/>")),
     "listing: mostly structure, in few bytes": lambda request: _structure([b"<a/>" * 200_000]),
     "listing: a size below zero": lambda request: _folder(_resource("/dav/x", "-1")),
     "listing: a size beyond all disks": lambda request: _folder(_resource("/dav/x", str(2**63))),
-    "listing: no word that it is complete": lambda request: Response(207, _XML, _folder(_ONE).body[:-16]),
+    "listing: no word that it is complete": lambda request: ScriptedResponse(
+        207, _XML, _folder(_ONE).body[:-16]
+    ),
     "listing: broken off with an error": lambda request: _folder(
         _ONE, "<d:response><d:href>/dav/y</d:href><d:status>HTTP/1.1 500 No</d:status></d:response>"
     ),
@@ -143,16 +149,16 @@ _WEBDAV: Mapping[str, Callable[[Request], Said]] = {
     "listing: a name that is a path": lambda request: _folder(_resource("/dav/..%2fx", "1")),
     "listing: a name that comes twice": lambda request: _folder(_ONE, _ONE),
     "listing: a file without a size": lambda request: _folder(_resource("/dav/x", "")),
-    "listing: folders in a circle": lambda request: Response(
+    "listing: folders in a circle": lambda request: ScriptedResponse(
         207, _XML, _document(_resource(request.path), _resource(f"{request.path}{_CIRCLE}/"))
     ),
     "listing: names without end": lambda request: _names_without_end(),
     "listing: a name without end": lambda request: _name_without_end(),
-    "look: the answer to another question": lambda request: Response(
+    "look: the answer to another question": lambda request: ScriptedResponse(
         207, _XML, _document(_resource("/dav/other", "1"))
     ),
-    "reading: more than was announced": lambda request: Response(body=CONTENT + b"!"),
-    "reading: less than was announced": lambda request: Response(body=CONTENT[:-1]),
+    "reading: more than was announced": lambda request: ScriptedResponse(body=CONTENT + b"!"),
+    "reading: less than was announced": lambda request: ScriptedResponse(body=CONTENT[:-1]),
 }
 _ABOUT = {
     "sign-in": "listing",
@@ -196,18 +202,18 @@ class WebDAVSubject:
             return "listing" if request.path.endswith("/") else "stat"
         return {"GET": "content", "PUT": "receipt"}.get(request.method, "")
 
-    def _honest(self, request: Request) -> Response:
+    def _honest(self, request: Request) -> ScriptedResponse:
         match self._about(request):
             case "listing":
                 inside = (
                     [_resource(f"/dav/{KEY}", str(len(CONTENT)))] if request.headers["depth"] == "1" else []
                 )
-                return Response(207, _XML, _document(_resource("/dav/"), *inside))
+                return ScriptedResponse(207, _XML, _document(_resource("/dav/"), *inside))
             case "stat":
-                return Response(207, _XML, _document(_resource(request.path, _SIZE)))
+                return ScriptedResponse(207, _XML, _document(_resource(request.path, _SIZE)))
             case "content":
-                return Response(headers={"Last-Modified": HTTP_DATE}, body=CONTENT)
-        return Response(201)
+                return ScriptedResponse(headers={"Last-Modified": HTTP_DATE}, body=CONTENT)
+        return ScriptedResponse(201)
 
 
 # FTP. https://www.rfc-editor.org/rfc/rfc3659

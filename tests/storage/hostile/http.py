@@ -8,11 +8,11 @@ from itertools import count
 
 from dashboard.storage.driver import Driver
 from tests.servers.liars.dialects import AzureDialect, Dialect, GcsDialect, S3Dialect, VercelDialect
-from tests.servers.liars.http import WIRE, HttpLiar, Request, Response, Said
+from tests.servers.liars.http import WIRE, HttpLiar, Request, Said, ScriptedResponse
 
 Respond = Callable[[Request], Said]
 
-_WEB_PAGE = Response(headers={"Content-Type": "text/html"}, body=b"<html><body>Welcome</body></html>")
+_WEB_PAGE = ScriptedResponse(headers={"Content-Type": "text/html"}, body=b"<html><body>Welcome</body></html>")
 _HEADS = frozenset({"headers without end", "one header without end", "interim answers without end"})
 """Lies for which an answer needs no body."""
 _HALVES = frozenset({"no length, and half of it", "half of what was announced"})
@@ -26,14 +26,14 @@ class Told:
         self._dialect = dialect
         self._numbers = count(1)
 
-    def page(self, *, token: str | None = None, keys: int = 2) -> Response:
+    def page(self, *, token: str | None = None, keys: int = 2) -> ScriptedResponse:
         """The next keys in order, and a new token unless one is given."""
         number = next(self._numbers)
         names = [f"{number:06}-{each}" for each in range(keys)]
         return self._dialect.page(names, f"t{number}" if token is None else token)
 
 
-def _second(page: Callable[[Dialect], Response | None]) -> Callable[[Dialect], Respond | None]:
+def _second(page: Callable[[Dialect], ScriptedResponse | None]) -> Callable[[Dialect], Respond | None]:
     """Listings of which every page after the first is this one."""
 
     def respond_for(dialect: Dialect) -> Respond | None:
@@ -46,16 +46,16 @@ def _second(page: Callable[[Dialect], Response | None]) -> Callable[[Dialect], R
 
 
 def _own(name: str) -> Callable[[Dialect], Respond | None]:
-    def page(dialect: Dialect) -> Response | None:
+    def page(dialect: Dialect) -> ScriptedResponse | None:
         made = dialect.broken().get(name)
         return made() if made else None
 
     return _second(page)
 
 
-def _cut(dialect: Dialect) -> Response:
+def _cut(dialect: Dialect) -> ScriptedResponse:
     whole = dialect.page(["x", "y", "z"], "")
-    return Response(headers=whole.headers, body=whole.body[: len(whole.body) * 2 // 3])
+    return ScriptedResponse(headers=whole.headers, body=whole.body[: len(whole.body) * 2 // 3])
 
 
 def _same_token(dialect: Dialect) -> Respond:
@@ -108,7 +108,7 @@ _LISTINGS: Mapping[str, Callable[[Dialect], Respond | None]] = {
         )
     },
     "a web page": _second(lambda dialect: _WEB_PAGE),
-    "nothing at all": _second(lambda dialect: Response()),
+    "nothing at all": _second(lambda dialect: ScriptedResponse()),
     "half a page": _second(_cut),
     "a size below zero": _second(lambda dialect: dialect.page(["x"], "", size="-1")),
     "a size beyond all disks": _second(lambda dialect: dialect.page(["x"], "", size=str(2**63))),

@@ -164,8 +164,8 @@ def in_a_hurry() -> Iterator[None]:
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
         mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
         mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),
-        mock.patch("dashboard.storage.net.exchange._MANY_CHUNKS", 1000),
-        mock.patch("dashboard.storage.net.answers._MOST_EMPTY", 50),
+        mock.patch("dashboard.storage.net.http1._MANY_CHUNKS", 1000),
+        mock.patch("dashboard.storage.net.parsing._MOST_EMPTY", 50),
         mock.patch("azure.core.pipeline.transport.RequestsTransport.sleep"),
         mock.patch("azure.storage.blob._download.time"),
     ):

@@ -26,18 +26,18 @@ from dashboard.storage.errors import (
     Row,
     StorageError,
 )
-from dashboard.storage.net.answers import Foreign, Unreadable
-from dashboard.storage.net.failures import ErrorTable, Failure, Scene
+from dashboard.storage.net.failures import ErrorContext, ErrorTable, RequestFailure
+from dashboard.storage.net.parsing import Foreign, Unreadable
 from dashboard.storage.net.ranges import PastEnd
-from dashboard.storage.net.troubles import TROUBLES, Broken, trouble_of
+from dashboard.storage.net.transport_errors import TRANSPORT_ERRORS, TransportError, classify_error
 
-BARE = ErrorTable[Failure, Scene](
+BARE = ErrorTable[RequestFailure, ErrorContext](
     speaks="X",
     no_place=Row(Kind.NOT_FOUND, "There is no place “{place}”."),
     verbs={"read": ("read from", "Reader")},
     rules={
         "Busy": Row(Kind.THROTTLED, "{host} is busy."),
-        409: lambda failure, scene: Row(Kind.CONFLICT, "“{key}” is there.") if scene.key else None,
+        409: lambda failure, context: Row(Kind.CONFLICT, "“{key}” is there.") if context.key else None,
         403: Row(Kind.DENIED, "You may not {verb} “{place}”.", "Ask for {permission}."),
         "4xx": Row(Kind.UNSUPPORTED, "No: {status}{code}."),
     },
@@ -45,38 +45,53 @@ BARE = ErrorTable[Failure, Scene](
 )
 
 
-def scene(operation: str = "read", key: str = "k") -> Scene:
-    return Scene(operation, key, "place", "host:1")
+def context(operation: str = "read", key: str = "k") -> ErrorContext:
+    return ErrorContext(operation, key, "place", "host:1")
 
 
 @pytest.mark.parametrize(
     ("failure", "asked", "kind", "reason"),
     [
-        (Failure(500, "Busy"), scene(), Kind.THROTTLED, "host:1 is busy."),
-        (Failure(400, "Slow"), scene(), Kind.THROTTLED, "host:1 is busy."),
-        (Failure(429), scene("authenticate", ""), Kind.THROTTLED, "host:1 is busy."),
-        (Failure(429, host="b:2"), scene(), Kind.THROTTLED, "b:2 is busy."),
-        (Failure(409), scene(), Kind.CONFLICT, "“k” is there."),
-        (Failure(409, "Odd"), scene(key=""), Kind.UNSUPPORTED, "No: 409 (Odd)."),
-        (Failure(403), scene(), Kind.DENIED, "You may not read from “place”."),
-        (Failure(500), scene(), Kind.UNREACHABLE, "host:1 failed inside (status 500)."),
-        (Failure(408), scene(), Kind.UNSUPPORTED, "No: 408."),
-        (Failure(302), scene(), Kind.UNREACHABLE, TROUBLES["redirect"].reason.format(host="host:1")),
+        (RequestFailure(500, "Busy"), context(), Kind.THROTTLED, "host:1 is busy."),
+        (RequestFailure(400, "Slow"), context(), Kind.THROTTLED, "host:1 is busy."),
+        (RequestFailure(429), context("authenticate", ""), Kind.THROTTLED, "host:1 is busy."),
+        (RequestFailure(429, host="b:2"), context(), Kind.THROTTLED, "b:2 is busy."),
+        (RequestFailure(409), context(), Kind.CONFLICT, "“k” is there."),
+        (RequestFailure(409, "Odd"), context(key=""), Kind.UNSUPPORTED, "No: 409 (Odd)."),
+        (RequestFailure(403), context(), Kind.DENIED, "You may not read from “place”."),
+        (RequestFailure(500), context(), Kind.UNREACHABLE, "host:1 failed inside (status 500)."),
+        (RequestFailure(408), context(), Kind.UNSUPPORTED, "No: 408."),
         (
-            Failure(403),
-            scene("authenticate", ""),
+            RequestFailure(302),
+            context(),
+            Kind.UNREACHABLE,
+            TRANSPORT_ERRORS["redirect"].reason.format(host="host:1"),
+        ),
+        (
+            RequestFailure(403),
+            context("authenticate", ""),
             Kind.UNREACHABLE,
             "host:1 answered with something that is not X.",
         ),
-        (Failure(0, trouble="cut"), scene(), Kind.DAMAGED, "“k” ended before all of it had arrived."),
-        (Failure(0, trouble="cut"), scene(key=""), Kind.DAMAGED, "The answer ended too early."),
+        (
+            RequestFailure(0, transport_code="cut"),
+            context(),
+            Kind.DAMAGED,
+            "“k” ended before all of it had arrived.",
+        ),
+        (
+            RequestFailure(0, transport_code="cut"),
+            context(key=""),
+            Kind.DAMAGED,
+            "The answer ended too early.",
+        ),
         # A server's own words are shown only where they are a name.
-        (Failure(418, "{key} <b>"), scene(), Kind.UNSUPPORTED, "No: 418."),
-        (Failure(600), scene(), Kind.UNSUPPORTED, "host:1 refused the request with status 600."),
+        (RequestFailure(418, "{key} <b>"), context(), Kind.UNSUPPORTED, "No: 418."),
+        (RequestFailure(600), context(), Kind.UNSUPPORTED, "host:1 refused the request with status 600."),
     ],
 )
 def test_a_failure_is_looked_up_by_code_then_status_then_hundred(
-    failure: Failure, asked: Scene, kind: Kind, reason: str
+    failure: RequestFailure, asked: ErrorContext, kind: Kind, reason: str
 ) -> None:
     error = BARE.translate(failure, asked)
     assert (error.kind, error.reason, error.operation) == (kind, reason, asked.operation)
@@ -84,33 +99,33 @@ def test_a_failure_is_looked_up_by_code_then_status_then_hundred(
 
 
 def test_both_sentences_are_filled_in_and_braces_of_a_name_stay_as_they_are() -> None:
-    error = BARE.translate(Failure(403), Scene("read", "{status}", "{place}", "h"))
+    error = BARE.translate(RequestFailure(403), ErrorContext("read", "{status}", "{place}", "h"))
     assert (error.reason, error.remedy) == ("You may not read from “{place}”.", "Ask for Reader.")
     assert error.subject == "{status}"
 
 
-def s3_scene(operation: str = "read", key: str = "k") -> s3.Scene:
-    return s3.Scene(operation, key, "place", "h", "eu-1")
+def s3_context(operation: str = "read", key: str = "k") -> s3.ErrorContext:
+    return s3.ErrorContext(operation, key, "place", "h", "eu-1")
 
 
 EACH: list[tuple[Callable[[int, str, Any], StorageError], Callable[..., Any], str]] = [
-    (lambda status, code, at: s3.translate(s3.Failure(status, code), at), s3_scene, "Some"),
+    (lambda status, code, at: s3.translate(s3.RequestFailure(status, code), at), s3_context, "Some"),
     (
-        lambda status, code, at: gcs.translate(Failure(status, code), at),
-        lambda operation="read", key="k": gcs.Scene(operation, key, "place", "h", "who"),
+        lambda status, code, at: gcs.translate(RequestFailure(status, code), at),
+        lambda operation="read", key="k": gcs.ErrorContext(operation, key, "place", "h", "who"),
         "some",
     ),
     (
-        lambda status, code, at: azure.translate(Failure(status, code), at),
-        lambda operation="read", key="k": azure.Scene(operation, key, "place", "h", "account"),
+        lambda status, code, at: azure.translate(RequestFailure(status, code), at),
+        lambda operation="read", key="k": azure.ErrorContext(operation, key, "place", "h", "account"),
         "Some",
     ),
     (
-        lambda status, code, at: vercel.translate(Failure(status, code), at),
-        lambda operation="read", key="k": vercel.Scene(operation, key, "place", "h", "private"),
+        lambda status, code, at: vercel.translate(RequestFailure(status, code), at),
+        lambda operation="read", key="k": vercel.ErrorContext(operation, key, "place", "h", "private"),
         "some",
     ),
-    (lambda status, code, at: webdav.status_error(status, at), scene, ""),
+    (lambda status, code, at: webdav.status_error(status, at), context, ""),
 ]
 
 
@@ -122,7 +137,7 @@ def test_every_driver_takes_a_bare_status_for_the_same(
         error = translate(status, code, of())
         assert (type(error), error.subject) == (expected, "k")
     # Vercel tells in words that a name is taken.
-    taken = Changed if isinstance(of(), vercel.Scene) else Exists
+    taken = Changed if isinstance(of(), vercel.ErrorContext) else Exists
     assert type(translate(412, code, of("write"))) is taken
     for status in (429, 503):
         assert translate(status, code, of()).kind is Kind.THROTTLED
@@ -148,9 +163,9 @@ TABLES: list[tuple[ErrorTable[Any, Any], Any]] = [
 def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callable[..., Any]) -> None:
     names = {**table.rules, **table.same_as}
     for name in names:
-        failure = Failure(name if isinstance(name, int) else 400, str(name))
+        failure = RequestFailure(name if isinstance(name, int) else 400, str(name))
         if table is s3.ERRORS:
-            failure = s3.Failure(failure.status, failure.code)
+            failure = s3.RequestFailure(failure.status, failure.code)
         for asked in (of(), of("write"), of("list", "")):
             error = table.translate(failure, asked)
             assert "{" not in error.reason + error.remedy
@@ -160,17 +175,17 @@ def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callab
 
 
 def test_a_listing_that_makes_no_sense_is_told_from_another_server() -> None:
-    assert "not list everything: it ends" in BARE.unlisted(scene(), Unreadable("it ends")).reason
-    assert "not list everything" in BARE.unlisted(scene(), Foreign("no XML")).reason
-    assert "that is not X" in BARE.unlisted(scene(), Foreign("no XML"), True).reason
+    assert "not list everything: it ends" in BARE.unlisted(context(), Unreadable("it ends")).reason
+    assert "not list everything" in BARE.unlisted(context(), Foreign("no XML")).reason
+    assert "that is not X" in BARE.unlisted(context(), Foreign("no XML"), True).reason
 
 
 def test_what_goes_wrong_on_the_way_or_in_an_answer_raises_its_error() -> None:
-    with pytest.raises(Damaged), BARE.asking(scene()):
-        raise Broken("cut")
-    with pytest.raises(StorageError, match="not X"), BARE.reading(scene()):
+    with pytest.raises(Damaged), BARE.asking(context()):
+        raise TransportError("cut")
+    with pytest.raises(StorageError, match="not X"), BARE.reading(context()):
         {}["missing"]  # type: ignore[index]
-    with pytest.raises(KeyError), BARE.asking(scene()):
+    with pytest.raises(KeyError), BARE.asking(context()):
         {}["missing"]  # type: ignore[index]
 
 
@@ -217,11 +232,11 @@ def certificate(code: int) -> ssl.SSLCertVerificationError:
     ids=repr,
 )
 def test_a_trouble_is_told_by_type_and_number(error: BaseException | None, name: str) -> None:
-    assert trouble_of(error) == name
-    assert name in TROUBLES
+    assert classify_error(error) == name
+    assert name in TRANSPORT_ERRORS
 
 
 def test_an_impossible_key_is_only_blamed_where_there_is_a_key() -> None:
-    at = s3_scene("list", "")
-    assert isinstance(s3.translate(s3.Failure(400, "InvalidURI"), s3_scene()), InvalidKey)
-    assert s3.translate(s3.Failure(400, "InvalidURI"), at).kind is Kind.UNSUPPORTED
+    at = s3_context("list", "")
+    assert isinstance(s3.translate(s3.RequestFailure(400, "InvalidURI"), s3_context()), InvalidKey)
+    assert s3.translate(s3.RequestFailure(400, "InvalidURI"), at).kind is Kind.UNSUPPORTED

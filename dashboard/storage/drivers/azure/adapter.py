@@ -20,10 +20,10 @@ from urllib3.exceptions import ProtocolError
 
 from dashboard.storage.drivers.azure.config import AzureConfig
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.answers import Unreadable, expect_few
-from dashboard.storage.net.exchange import Broken
+from dashboard.storage.net.http1 import TransportError
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
+from dashboard.storage.net.parsing import Unreadable, expect_few
 from dashboard.storage.net.ranges import part_of
-from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
 _MAX_BLOCK_ELEMENTS = 200_000
 """Elements in a list of blocks, of which a blob has up to 50,000."""
@@ -44,7 +44,7 @@ class Adapter(BaseAdapter):
         # As requests spells it: names that are not ASCII, for one, are encoded.
         endpoint = requests.Request("GET", config.endpoint).prepare().url or ""
         self._origin = _origin(endpoint)
-        self._server = HttpServer(endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate)
+        self._server = HttpClient(endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate)
 
     def send(  # noqa: PLR0917 - requests calls it so
         self,
@@ -55,7 +55,7 @@ class Adapter(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """See ``BaseAdapter``. Raises the exceptions of requests, with the trouble's name as ``trouble``."""
+        """See ``BaseAdapter``. Raises the exceptions of requests, with the code as ``transport_code``."""
         url, method = request.url or "", request.method or ""
         if _origin(url) != self._origin:
             raise requests.exceptions.InvalidURL("a request to another server")
@@ -79,8 +79,8 @@ class Adapter(BaseAdapter):
             else:
                 answer = whole(response)
                 _check_document(answer, query.get("comp", [""])[0])
-        except Broken as error:
-            raise _to_requests_error(error.trouble) from error
+        except TransportError as error:
+            raise _to_requests_error(error.code) from error
         except Unreadable as error:
             raise _to_requests_error("unreadable") from error
         return _to_response(request, answer)
@@ -112,8 +112,8 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _check_content_range(answer: Answer, range_header: str) -> None:
-    """Raise :class:`Broken` where another part of a blob came than was asked for: the SDK does not look."""
+def _check_content_range(answer: Response, range_header: str) -> None:
+    """Raise :class:`TransportError` for another part of a blob than was requested: the SDK does not check."""
     requested = _RANGE.fullmatch(range_header)
     if answer.status != 206 or requested is None:
         return
@@ -125,10 +125,10 @@ def _check_content_range(answer: Answer, range_header: str) -> None:
     try:
         part_of(206, answer.headers, iter([answer.body]), key="", start=start, length=last - start + 1)
     except Damaged as error:
-        raise Broken("cut") from error
+        raise TransportError("cut") from error
 
 
-def _check_document(answer: Answer, document_type: str) -> None:
+def _check_document(answer: Response, document_type: str) -> None:
     """Raise ``Unreadable`` for a document that would fill the memory once the SDK has parsed it."""
     if document_type == "list":
         return
@@ -139,7 +139,7 @@ def _check_document(answer: Answer, document_type: str) -> None:
         expect_few(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
 
 
-def _to_response(request: requests.PreparedRequest, answer: Answer) -> requests.Response:
+def _to_response(request: requests.PreparedRequest, answer: Response) -> requests.Response:
     response = requests.Response()
     response.status_code = answer.status
     response.headers = CaseInsensitiveDict(answer.headers)
@@ -157,25 +157,25 @@ def _to_response(request: requests.PreparedRequest, answer: Answer) -> requests.
 _PHRASES = frozenset(map(int, HTTPStatus))
 
 
-def _to_requests_error(trouble: str) -> requests.RequestException:
+def _to_requests_error(code: str) -> requests.RequestException:
     """The SDK repeats what cannot have arrived, and only that."""
     error: Any
-    if trouble in ("timeout", "slow"):
-        error = requests.ReadTimeout(trouble)
-    elif trouble in _REQUEST_SENT:
-        error = requests.ConnectionError(ProtocolError(trouble))
+    if code in ("timeout", "slow"):
+        error = requests.ReadTimeout(code)
+    elif code in _REQUEST_SENT:
+        error = requests.ConnectionError(ProtocolError(code))
     else:
-        error = requests.ConnectionError(trouble)
-    error.trouble = trouble
+        error = requests.ConnectionError(code)
+    error.transport_code = code
     return error  # type: ignore[no-any-return]
 
 
 def error_code_of(error: BaseException | None) -> str:
     """The name of what went wrong with a request of this adapter, empty where nothing of it is known."""
     while error is not None:
-        if isinstance(error, Broken):
-            return error.trouble
-        code = getattr(error, "trouble", "")
+        if isinstance(error, TransportError):
+            return error.code
+        code = getattr(error, "transport_code", "")
         if isinstance(code, str) and code:
             return code
         error = getattr(error, "inner_exception", None) or error.__cause__

@@ -73,7 +73,7 @@ class AzureBucketSettingsMixin:
         position = next((number for number, matches in enumerate(decides) if matches), len(pairs))
         rules = [rule for _, rule in pairs]
         self._client.service.set_cors(
-            [*rules[:position], ours, *rules[position:]], self._client.scene("change settings")
+            [*rules[:position], ours, *rules[position:]], self._client.context("change settings")
         )
 
     def _cors_finding(self, origin: str) -> Finding:
@@ -96,7 +96,7 @@ class AzureBucketSettingsMixin:
                 subject=self._config.account,
                 remedy=f"Sign in with the account's key, or look {_CORS_IN_PORTAL}.",
             )
-        return self._client.service.cors(self._client.scene(operation))
+        return self._client.service.cors(self._client.context(operation))
 
     def _token_covers_service(self) -> bool:
         """Whether asking is of any use: of a token for a container Azure says only that it is wrong.

@@ -32,7 +32,7 @@ from dashboard.storage.drivers.azure.config import (
     encode_metadata,
     header_value_or_none,
 )
-from dashboard.storage.drivers.azure.errors import ERRORS, Scene, translate
+from dashboard.storage.drivers.azure.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.azure.service import AzureService
 from dashboard.storage.drivers.azure.wire import (
     client_options,
@@ -44,11 +44,11 @@ from dashboard.storage.drivers.azure.wire import (
 )
 from dashboard.storage.drivers.common.pieces import UNKNOWN_PIECE
 from dashboard.storage.errors import Unsupported
-from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, xml_root
-from dashboard.storage.net.failures import Failure
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http_client import IDLE_SECONDS
+from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, xml_root
 from dashboard.storage.net.ranges import whole_part
 from dashboard.storage.net.retrying import patiently, rows_of
-from dashboard.storage.net.server import IDLE_SECONDS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -75,16 +75,16 @@ class AzureClient:
         )
         self.service = AzureService(config, self._session)
 
-    def scene(self, operation: str, key: str = "") -> Scene:
+    def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.config.container, self.config.host, self.config.account)
+        return ErrorContext(operation, key, self.config.container, self.config.host, self.config.account)
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
     ) -> tuple[str, str | None]:
         """Write in one request. Returns the ETag and the MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-blob"""
-        with translate_errors(self.scene("write", key)):
+        with translate_errors(self.context("write", key)):
             response = self._blob(key).upload_blob(
                 data,
                 length=len(data),
@@ -100,7 +100,7 @@ class AzureClient:
     def stage(self, key: str, block: str, data: memoryview, md5: bytes) -> str | None:
         """Upload a block, refused if its MD5 is another; returns the hex MD5 the service computed.
         https://learn.microsoft.com/rest/api/storageservices/put-block"""
-        with translate_errors(self.scene("write", key)):
+        with translate_errors(self.context("write", key)):
             # The SDK would compute the MD5 once more.
             checked = {"Content-MD5": base64.b64encode(md5).decode()}
             response = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
@@ -119,7 +119,7 @@ class AzureClient:
         """Make the blocks the blob; returns the ETag.
         https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
-        with translate_errors(self.scene("write", key)):
+        with translate_errors(self.context("write", key)):
             response = self._blob(key).commit_block_list(
                 [BlobBlock(block) for block in blocks],
                 content_settings=_content_settings(attributes, md5),
@@ -131,26 +131,26 @@ class AzureClient:
 
     def committed(self, key: str) -> list[tuple[str, int]]:
         """The blocks the blob consists of: names and sizes."""
-        with translate_errors(self.scene("stat", key)):
+        with translate_errors(self.context("stat", key)):
             blocks, _ = self._blob(key).get_block_list("committed")
         return [(block.id, block.size) for block in blocks]
 
     def head(self, key: str, operation: str = "stat") -> ObjectInfo:
         """Describe a blob. Raises ``NotFound``."""
-        with translate_errors(self.scene(operation, key)):
+        with translate_errors(self.context(operation, key)):
             return _to_info(key, self._blob(key).get_blob_properties())
 
     def open(self, key: str, etag: str | None) -> tuple[ObjectInfo, Iterator[bytes]]:
         """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
         version. Raises ``Changed`` and ``NotFound``."""
-        scene = self.scene("read", key)
-        with translate_errors(scene):
+        context = self.context("read", key)
+        with translate_errors(context):
             stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_if_match(etag))
             chunks = stream.chunks()
 
         def pieces() -> Iterator[bytes]:
             while True:
-                with translate_errors(scene):
+                with translate_errors(context):
                     piece = next(chunks, None)
                 if piece is None:
                     return
@@ -161,7 +161,7 @@ class AzureClient:
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of a blob, all of one version. Raises ``PastEnd`` and as ``open`` does.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
-        with translate_errors(self.scene("read", key)):
+        with translate_errors(self.context("read", key)):
             stream = self._blob(key).download_blob(
                 offset=start, length=length, max_concurrency=1, decompress=False, **_if_match(etag)
             )
@@ -171,33 +171,35 @@ class AzureClient:
         """Blobs by full name, page by page.
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
         # In an account with a hierarchical namespace folders are listed too, told by their metadata.
-        folders, scene = self._has_folders(), self.scene("list")
+        folders, context = self._has_folders(), self.context("list")
         query = {"maxresults": str(_PAGE_SIZE_WITH_METADATA), "include": "metadata"} if folders else {}
         query = {"maxresults": str(_PAGE_SIZE)} | query | ({"prefix": prefix} if prefix else {})
         query |= {"startFrom": start_after} if start_after else {}
 
         def fetch(marker: str) -> bytes:
             page = query | ({"marker": marker} if marker else {})
-            return patiently(lambda: self._list_page(page, scene), ATTEMPTS)
+            return patiently(lambda: self._list_page(page, context), ATTEMPTS)
 
-        failed = partial(ERRORS.unlisted, scene)
+        failed = partial(ERRORS.unlisted, context)
         for entry, folder in rows_of(fetch, parse_page, lambda row: (row[0].key, ""), failed, ATTEMPTS):
             if not folder:
                 yield entry
 
     def check_access(self, operation: str, *, patient: bool = True) -> None:
         """Ask for one name: the cheapest request a SAS token for a container may make."""
-        scene, idle = self.scene(operation), IDLE_SECONDS if patient else _QUICK_SECONDS
+        context, idle = self.context(operation), IDLE_SECONDS if patient else _QUICK_SECONDS
         body = patiently(
-            lambda: self._list_page({"maxresults": "1"}, scene, idle=idle), ATTEMPTS if patient else 1
+            lambda: self._list_page({"maxresults": "1"}, context, idle=idle), ATTEMPTS if patient else 1
         )
         try:
             parse_page(body)
         except Unreadable as error:
             # A web page at this address says 200 to everybody.
-            raise ERRORS.trouble("unreadable", scene) from error
+            raise ERRORS.transport_error("unreadable", context) from error
 
-    def _list_page(self, query: Mapping[str, str], scene: Scene, *, idle: float = IDLE_SECONDS) -> bytes:
+    def _list_page(
+        self, query: Mapping[str, str], context: ErrorContext, *, idle: float = IDLE_SECONDS
+    ) -> bytes:
         """A page of a listing as it came, asked for once."""
         query_string = urlencode({"restype": "container", "comp": "list", **query}, quote_via=quote)
         request = HttpRequest(
@@ -205,26 +207,26 @@ class AzureClient:
             f"{self._container.url.partition('?')[0]}?{query_string}",
             headers={"x-ms-version": self._container.api_version, "accept": "application/xml"},
         )
-        with translate_errors(scene):
+        with translate_errors(context):
             result = self._container._pipeline.run(request, stream=True, retry_total=0, read_timeout=idle)
             response = result.http_response
             body = bytes(response.read())
         if response.status_code != 200:
-            raise translate(parse_failure(response.status_code, response.headers, body), scene)
+            raise translate(parse_failure(response.status_code, response.headers, body), context)
         return body
 
     def delete(self, key: str, *, if_etag: str | None = None) -> None:
         """Delete a blob and its snapshots. Raises ``NotFound``, and ``Changed`` if the ETag is not
         ``if_etag``."""
-        with translate_errors(self.scene("delete", key)):
+        with translate_errors(self.context("delete", key)):
             self._blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
 
-    def delete_together(self, keys: Sequence[str]) -> tuple[Failure | None, ...]:
+    def delete_together(self, keys: Sequence[str]) -> tuple[RequestFailure | None, ...]:
         """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for
         those that are gone; Azure does not promise the order.
         https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
         names = [self.config.prefix + key for key in keys]
-        with translate_errors(self.scene("delete")):
+        with translate_errors(self.context("delete")):
             parts = self._container.delete_blobs(
                 *names, delete_snapshots="include", raise_on_any_failure=False
             )
@@ -232,7 +234,7 @@ class AzureClient:
 
     def create_container(self) -> None:
         """Make the container; fine if it is there."""
-        with translate_errors(self.scene("create bucket")):
+        with translate_errors(self.context("create bucket")):
             try:
                 self._container.create_container()
             except ResourceExistsError as error:
@@ -242,7 +244,7 @@ class AzureClient:
     def start_copy(self, source: AzureClient, key: str, full_key: str, etag: str, to: str) -> str:
         """Have the service copy a blob of the same account; returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
-        with translate_errors(self.scene("copy", key)):
+        with translate_errors(self.context("copy", key)):
             response = self._blob(to).start_copy_from_url(
                 source._container.get_blob_client(full_key).url,
                 source_etag=f'"{etag}"',
@@ -253,7 +255,7 @@ class AzureClient:
 
     def copy_status(self, key: str) -> str:
         """How a copy to this key is getting on."""
-        with translate_errors(self.scene("copy", key)):
+        with translate_errors(self.context("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
 
     def blob_url(self, key: str) -> str:
@@ -279,22 +281,22 @@ class AzureClient:
 
     def tags(self, key: str) -> dict[str, str]:
         """A blob's index tags. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
-        with translate_errors(self.scene("tags", key)):
+        with translate_errors(self.context("tags", key)):
             return dict(self._blob(key).get_blob_tags())
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """Replace them. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
-        with translate_errors(self.scene("tags", key)):
+        with translate_errors(self.context("tags", key)):
             self._blob(key).set_blob_tags(dict(tags))
 
     def tier(self, key: str) -> str:
         """A blob's access tier; empty where the account has none."""
-        with translate_errors(self.scene("stat", key)):
+        with translate_errors(self.context("stat", key)):
             return str(self._blob(key).get_blob_properties().blob_tier or "")
 
     def set_tier(self, key: str, tier: str) -> None:
         """Move a blob. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
-        with translate_errors(self.scene("tier", key)):
+        with translate_errors(self.context("tier", key)):
             self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:

@@ -50,7 +50,7 @@ class AzureBatchDeleteMixin:
             return {}
         failure = next(iter(outcomes)) if len(outcomes) == 1 else None
         if failure is not None and failure.status in _SAME_FOR_ALL:
-            return {key: translate(failure, self._client.scene("delete", key)) for key in keys}
+            return {key: translate(failure, self._client.context("delete", key)) for key in keys}
         raise self._batch_unsupported_error()
 
     def _batch_unsupported_error(self) -> Unsupported:

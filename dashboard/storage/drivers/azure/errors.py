@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net import failures
-from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable, Failure, taken
+from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable, RequestFailure, taken
 
 
 @dataclass(frozen=True, slots=True)
-class Scene(failures.Scene):
+class ErrorContext(failures.ErrorContext):
     """The place is the container."""
 
     account: str
@@ -41,7 +41,7 @@ _CONTAINER_MISSING = Row(
     "There is no container “{place}” in the account “{account}”.",
     "Check the container's name, or create the container.",
 )
-ERRORS = ErrorTable[Failure, Scene](
+ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Azure Blob Storage",
     verbs=_VERBS,
     no_place=_CONTAINER_MISSING,
@@ -141,9 +141,9 @@ ERRORS = ErrorTable[Failure, Scene](
 )
 
 
-def translate(failure: Failure, scene: Scene) -> StorageError:
+def translate(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """The error to raise for a failed request."""
-    error = ERRORS.translate(failure, scene)
-    if failure.trouble == "dns" and scene.host.startswith(f"{scene.account}."):
+    error = ERRORS.translate(failure, context)
+    if failure.transport_code == "dns" and context.host.startswith(f"{context.account}."):
         error.remedy = "Check the name of the storage account."
     return error

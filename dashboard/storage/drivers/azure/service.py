@@ -13,7 +13,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.blob import CorsRule as SdkRule
 
 from dashboard.storage.drivers.azure.config import AzureConfig
-from dashboard.storage.drivers.azure.errors import Scene
+from dashboard.storage.drivers.azure.errors import ErrorContext
 from dashboard.storage.drivers.azure.wire import client_options, translate_errors
 from dashboard.storage.inspection.findings import SETTINGS_SECONDS, CorsRule
 
@@ -26,16 +26,16 @@ class AzureService:
     def __init__(self, config: AzureConfig, session: requests.Session) -> None:
         self._client = BlobServiceClient(config.endpoint, **client_options(config, session))
 
-    def cors(self, scene: Scene) -> list[tuple[CorsRule, Any]]:
+    def cors(self, context: ErrorContext) -> list[tuple[CorsRule, Any]]:
         """The rules in their order, each with the SDK's own word for it."""
-        with translate_errors(scene):
+        with translate_errors(context):
             rules = self._client.get_service_properties(**_QUICK)["cors"]
         return [(_to_cors_rule(rule), rule) for rule in rules]
 
-    def set_cors(self, rules: Sequence[Any], scene: Scene) -> None:
+    def set_cors(self, rules: Sequence[Any], context: ErrorContext) -> None:
         """Replace the rules; all other settings stay. Azure takes no condition: a change of the rules that
         somebody else makes in the same moment is lost."""
-        with translate_errors(scene):
+        with translate_errors(context):
             self._client.set_service_properties(cors=list(rules))
 
 

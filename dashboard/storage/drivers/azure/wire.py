@@ -17,13 +17,13 @@ from urllib3.exceptions import HTTPError
 
 from dashboard.storage.drivers.azure.adapter import Adapter, error_code_of
 from dashboard.storage.drivers.azure.config import AzureConfig
-from dashboard.storage.drivers.azure.errors import Scene, translate
-from dashboard.storage.net.answers import Unreadable, xml_root
+from dashboard.storage.drivers.azure.errors import ErrorContext, translate
 from dashboard.storage.net.connecting import CONNECT_SECONDS
-from dashboard.storage.net.failures import Failure
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http_client import IDLE_SECONDS
+from dashboard.storage.net.parsing import Unreadable, xml_root
 from dashboard.storage.net.retrying import at_most
-from dashboard.storage.net.server import IDLE_SECONDS
-from dashboard.storage.net.troubles import trouble_of
+from dashboard.storage.net.transport_errors import classify_error
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 
@@ -75,24 +75,24 @@ def _credential(config: AzureConfig) -> AzureNamedKeyCredential | AzureSasCreden
 
 
 @contextmanager
-def translate_errors(scene: Scene) -> Iterator[None]:
+def translate_errors(context: ErrorContext) -> Iterator[None]:
     """Every way the SDK fails, translated. Its text may hold a signature and travels only as the cause."""
     try:
         yield
     except HttpResponseError as error:
-        raise translate(to_failure(error), scene) from error
+        raise translate(to_failure(error), context) from error
     except (AzureError, requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
-        raise translate(_transport_failure(error), scene) from error
+        raise translate(_transport_failure(error), context) from error
 
 
-def to_failure(error: HttpResponseError) -> Failure:
+def to_failure(error: HttpResponseError) -> RequestFailure:
     if not error.status_code or isinstance(error, DecodeError):
         return _transport_failure(error)
     code = getattr(error, "error_code", None) or ""
     return _to_failure(error.status_code, str(getattr(code, "value", code)), str(error))
 
 
-def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailure:
     """What an answer says that the SDK has not looked at.
     https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2"""
     code = headers.get("x-ms-error-code", "")
@@ -102,22 +102,24 @@ def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failu
     return _to_failure(status, code, body.decode(errors="replace"))
 
 
-def _to_failure(status: int, code: str, text: str) -> Failure:
+def _to_failure(status: int, code: str, text: str) -> RequestFailure:
     if code == "AuthorizationFailure" and "failed to authenticate" in text:
         # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
         code = "AuthenticationFailed"
-    return Failure(status, code)
+    return RequestFailure(status, code)
 
 
-def _transport_failure(error: Exception) -> Failure:
+def _transport_failure(error: Exception) -> RequestFailure:
     unreadable = isinstance(error, DecodeError | DeserializationError)
-    return Failure(trouble=error_code_of(error) or ("unreadable" if unreadable else trouble_of(error)))
+    return RequestFailure(
+        transport_code=error_code_of(error) or ("unreadable" if unreadable else classify_error(error))
+    )
 
 
-def parse_part_failure(part: Any) -> Failure | None:
+def parse_part_failure(part: Any) -> RequestFailure | None:
     """The failure that one of the answers in an answer tells; None for success and for a blob that was gone
     before."""
     code = str(part.headers.get("x-ms-error-code", ""))
     if part.status_code < 300 or (part.status_code == 404 and code == "BlobNotFound"):
         return None
-    return Failure(part.status_code, code)
+    return RequestFailure(part.status_code, code)

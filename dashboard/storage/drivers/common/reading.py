@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.answers import joined
+from dashboard.storage.net.parsing import joined
 from dashboard.storage.types import ObjectInfo
 
 _NOTHING: Iterator[bytes] = iter(())

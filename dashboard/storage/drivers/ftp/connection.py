@@ -13,8 +13,8 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.ftp.errors import login_error, reply_code
 from dashboard.storage.drivers.ftp.replies import ReplyReader
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.connecting import NoConnection, connect, resolve, speaks_tls, trust
-from dashboard.storage.net.troubles import trouble_of
+from dashboard.storage.net.connecting import ConnectError, connect, resolve, speaks_tls, trust
+from dashboard.storage.net.transport_errors import classify_error
 from dashboard.storage.types import Secret
 
 CONNECT_SECONDS = 5.0
@@ -220,7 +220,7 @@ def open_connection(account: Account) -> FtpConnection:
         raise login_error(error, account.user, account.host) from error
     except ssl.SSLCertVerificationError as error:
         connection.disconnect()
-        raise NoConnection(trouble_of(error), "connect", account.host) from error
+        raise ConnectError(classify_error(error), "connect", account.host) from error
     except (OSError, EOFError) as error:
         connection.disconnect()
         raise _connect_error(error, account) from error

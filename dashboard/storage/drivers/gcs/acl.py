@@ -41,23 +41,23 @@ class GcsVisibilityMixin:
         """See ``SetsVisibility``. Where a bucket has uniform access, as new ones have, ``Unsupported``; kind
         ``denied`` where public access is prevented. Private shuts out strangers with a Google account too."""
         if visibility is Visibility.PUBLIC:
-            scene = self._client.scene("set visibility", key)
+            context = self._client.context("set visibility", key)
             body = json.dumps({"entity": _ALL_USERS, "role": "READER"}).encode()
-            self._client.send("POST", self._acl_path(key), scene, headers=_HEADERS, body=body)
+            self._client.send("POST", self._acl_path(key), context, headers=_HEADERS, body=body)
             return
         for entity in self._public_entities(key, "set visibility"):
             # Somebody else may be faster.
             with suppress(NotFound):
                 self._client.send(
-                    "DELETE", f"{self._acl_path(key)}/{entity}", self._client.scene("set visibility", key)
+                    "DELETE", f"{self._acl_path(key)}/{entity}", self._client.context("set visibility", key)
                 )
 
     def _public_entities(self, key: str, operation: str) -> tuple[str, ...]:
         """Those of nobody in particular who may read the object. Raises ``NotFound``."""
-        scene = self._client.scene(operation, key)
+        context = self._client.context(operation, key)
         target = f"{self._acl_path(key)}?fields={quote('items(entity,role)', safe='')}"
-        document = self._client.parse_document(self._client.send("GET", target, scene), scene)
-        with ERRORS.reading(scene):
+        document = self._client.parse_document(self._client.send("GET", target, context), context)
+        with ERRORS.reading(context):
             listed = {item["entity"] for item in document.get("items") or ()}
         return tuple(entity for entity in _PUBLIC_ENTITIES if entity in listed)
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from dashboard.errors import Kind
 from dashboard.storage.drivers.gcs.client import GcsClient
 from dashboard.storage.drivers.gcs.config import GcsConfig
-from dashboard.storage.drivers.gcs.errors import ERRORS, Scene
+from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.findings import (
     CORS,
@@ -65,12 +65,12 @@ class GcsBucketSettingsMixin:
     def findings(self, origin: str) -> tuple[Finding, ...]:
         """See ``ChecksSettings``. Uploads in parts are those of Google's XML interface, which this driver
         does not use and others do."""
-        scene = self._client.scene("settings")
+        context = self._client.context("settings")
         try:
-            current = self._fetch_settings(scene)
+            current = self._fetch_settings(context)
         except StorageError as error:
             return unavailable_cors(error), unavailable_unfinished(error)
-        with ERRORS.reading(scene):
+        with ERRORS.reading(context):
             aborted = any(self._aborts_incomplete(rule) for rule in current.lifecycle)
             return (
                 cors_finding(origin, _blocked_headers(current.cors, origin)),
@@ -135,21 +135,21 @@ class GcsBucketSettingsMixin:
 
     # ---- both
 
-    def _fetch_settings(self, scene: Scene) -> BucketSettings:
+    def _fetch_settings(self, context: ErrorContext) -> BucketSettings:
         """https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
         target = self._bucket_path({"fields": "metageneration,cors,lifecycle"})
-        answer = self._client.send("GET", target, scene, attempts=1, idle=SETTINGS_SECONDS)
-        document = self._client.parse_document(answer, scene)
-        with ERRORS.reading(scene):
+        answer = self._client.send("GET", target, context, attempts=1, idle=SETTINGS_SECONDS)
+        document = self._client.parse_document(answer, context)
+        with ERRORS.reading(context):
             rules = (document.get("cors") or [], (document.get("lifecycle") or {}).get("rule") or [])
             return BucketSettings(str(document["metageneration"]), *(list(map(dict, item)) for item in rules))
 
     def _patch(self, changes_to: Callable[[BucketSettings], dict[str, Any]]) -> None:
         """https://cloud.google.com/storage/docs/json_api/v1/buckets/patch"""
         for attempt in range(1, _ATTEMPTS + 1):
-            scene = self._client.scene("settings")
-            current = self._fetch_settings(scene)
-            with ERRORS.reading(scene):
+            context = self._client.context("settings")
+            current = self._fetch_settings(context)
+            with ERRORS.reading(context):
                 members = changes_to(current)
             if not members:
                 return
@@ -158,7 +158,7 @@ class GcsBucketSettingsMixin:
             headers = {"content-type": "application/json; charset=utf-8"}
             try:
                 self._client.send(
-                    "PATCH", target, self._client.scene("change settings"), headers=headers, body=body
+                    "PATCH", target, self._client.context("change settings"), headers=headers, body=body
                 )
             except StorageError as error:
                 # Perhaps by ourselves, with a request whose answer was lost.

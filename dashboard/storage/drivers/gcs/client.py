@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from dashboard.storage.drivers.gcs.config import GcsConfig
-from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, code_of, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, code_of, translate
 from dashboard.storage.drivers.gcs.tokens import AuthError, ServiceAccountTokens, tokens_for
-from dashboard.storage.net.answers import json_object
-from dashboard.storage.net.exchange import Answering, Body, Broken
-from dashboard.storage.net.failures import Failure
-from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import (
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
+from dashboard.storage.net.http_client import (
     IDLE_SECONDS,
-    Answer,
-    HttpServer,
+    HttpClient,
     Incoming,
+    Response,
     explained,
     whole,
 )
+from dashboard.storage.net.parsing import json_object
+from dashboard.storage.net.retrying import patiently
 
 ATTEMPTS = 4
 T = TypeVar("T")
@@ -35,30 +35,30 @@ class GcsClient:
     def __init__(self, config: GcsConfig) -> None:
         self.config = config
         self.tokens = tokens_for(config)
-        self.server = HttpServer(
+        self.server = HttpClient(
             config.endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate
         )
 
-    def scene(self, operation: str, key: str = "") -> Scene:
+    def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
         account = self.config.account
         who = account.email if account else "The identity of this machine"
-        return Scene(operation, key, self.config.bucket, self.server.host, who)
+        return ErrorContext(operation, key, self.config.bucket, self.server.host, who)
 
     def send(
         self,
         method: str,
         target: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         """A request that may be repeated, its answer read whole. Raises the translated error."""
         return patiently(
-            lambda: self.request(method, target, scene, headers=headers, body=body, idle=idle),
+            lambda: self.request(method, target, context, headers=headers, body=body, idle=idle),
             attempts,
         )
 
@@ -66,76 +66,76 @@ class GcsClient:
         self,
         method: str,
         target: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         """One request, once. Statuses of 300 and more raise unless they are in ``accept``."""
-        response = self.open(method, target, scene, headers=headers, body=body, accept=accept, idle=idle)
-        return self._telling(lambda: whole(response), scene)
+        response = self.open(method, target, context, headers=headers, body=body, accept=accept, idle=idle)
+        return self._telling(lambda: whole(response), context)
 
-    def parse_document(self, answer: Answer, scene: Scene) -> dict[str, Any]:
+    def parse_document(self, answer: Response, context: ErrorContext) -> dict[str, Any]:
         """The JSON object an answer holds."""
-        with ERRORS.reading(scene):
+        with ERRORS.reading(context):
             return json_object(answer.body)
 
-    def signature(self, text: bytes, scene: Scene) -> bytes:
+    def signature(self, text: bytes, context: ErrorContext) -> bytes:
         """With the service account's key."""
         assert isinstance(self.tokens, ServiceAccountTokens)
         tokens = self.tokens
-        return self._telling(lambda: tokens.sign(text), scene)
+        return self._telling(lambda: tokens.sign(text), context)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
         self.tokens.close()
         self.server.close()
 
-    def incoming(self, response: Answering, scene: Scene) -> Incoming:
+    def incoming(self, response: StreamingResponse, context: ErrorContext) -> Incoming:
         """The body of an open answer; what goes wrong with it is translated."""
-        return Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
+        return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
 
     def open(
         self,
         method: str,
         target: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
-    ) -> Answering:
+    ) -> StreamingResponse:
         """One request, once; the caller reads the answer. Raises as :meth:`request` does."""
 
-        def open_with(token: str) -> Answering:
+        def open_with(token: str) -> StreamingResponse:
             sent = {**(headers or {}), "authorization": f"Bearer {token}"}
             return self.server.open(method, target, headers=sent, body=body, idle=idle)
 
-        token = self._telling(self.tokens.token, scene)
-        response = self._telling(lambda: open_with(token), scene)
+        token = self._telling(self.tokens.token, context)
+        response = self._telling(lambda: open_with(token), context)
         if response.status == 401:
             # It may have been withdrawn before its time.
             response.close()
             self.tokens.invalidate(token)
-            token = self._telling(self.tokens.token, scene)
-            response = self._telling(lambda: open_with(token), scene)
+            token = self._telling(self.tokens.token, context)
+            response = self._telling(lambda: open_with(token), context)
         if response.status < 300 or response.status in accept:
             return response
-        raise translate(parse_failure(explained(response)), scene)
+        raise translate(parse_failure(explained(response)), context)
 
-    def _telling(self, call: Callable[[], T], scene: Scene) -> T:
+    def _telling(self, call: Callable[[], T], context: ErrorContext) -> T:
         try:
             return call()
-        except Broken as error:
-            raise ERRORS.trouble(error.trouble, scene) from error
+        except TransportError as error:
+            raise ERRORS.transport_error(error.code, context) from error
         except AuthError as error:
-            raise translate(error.failure, scene) from error
+            raise translate(error.failure, context) from error
 
 
-def parse_failure(answer: Answer) -> Failure:
+def parse_failure(answer: Response) -> RequestFailure:
     """The neutral words of an error answer; some are plain text."""
     try:
         error = json_object(answer.body)["error"]
@@ -143,4 +143,4 @@ def parse_failure(answer: Answer) -> Failure:
         reason, message = next(iter(reasons), ""), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         reason, message = "", answer.body[:2000].decode(errors="replace")
-    return Failure(answer.status, code_of(answer.status, reason, message))
+    return RequestFailure(answer.status, code_of(answer.status, reason, message))

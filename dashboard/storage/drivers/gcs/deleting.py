@@ -13,11 +13,11 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.drivers.gcs.client import ATTEMPTS, GcsClient, parse_failure
 from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
-from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
+from dashboard.storage.net.http_client import Response
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import Answer
 
 BATCH_SIZE = 100
 _MAX_RESPONSE_BYTES = 1024 * 1024
@@ -46,25 +46,25 @@ class GcsBatchDeleteMixin:
         )
 
     def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
-        scene = self._client.scene("delete")
-        answers = self._parse_batch(patiently(lambda: self._send_batch(keys, scene), ATTEMPTS), scene)
+        context = self._client.context("delete")
+        answers = self._parse_batch(patiently(lambda: self._send_batch(keys, context), ATTEMPTS), context)
         failed: dict[str, StorageError] = {}
         for number, key in enumerate(keys):
             # Google answers in any order, and perhaps not at all.
-            answer = answers.get(number, Answer(503, {}, b""))
+            answer = answers.get(number, Response(503, {}, b""))
             if answer.status < 300:
                 continue
-            error = translate(parse_failure(answer), self._client.scene("delete", key))
+            error = translate(parse_failure(answer), self._client.context("delete", key))
             if isinstance(error, ContainerMissing):
                 raise error
             if error.kind is Kind.BAD_CREDENTIALS:
                 # The token may have been withdrawn, and a single request asks for another one.
-                raise _batch_unsupported_error(scene) from error
+                raise _batch_unsupported_error(context) from error
             if not isinstance(error, NotFound):
                 failed[key] = error
         return failed
 
-    def _send_batch(self, keys: list[str], scene: Scene) -> Answer:
+    def _send_batch(self, keys: list[str], context: ErrorContext) -> Response:
         boundary = secrets.token_hex(16)
         parts = [
             f"--{boundary}\r\ncontent-type: application/http\r\ncontent-id: <{boundary}+{number}>\r\n\r\n"
@@ -74,15 +74,15 @@ class GcsBatchDeleteMixin:
         body = "\r\n".join([*parts, f"--{boundary}--\r\n"]).encode()
         headers = {"content-type": f"multipart/mixed; boundary={boundary}"}
         try:
-            return self._client.request("POST", "/batch/storage/v1", scene, headers=headers, body=body)
+            return self._client.request("POST", "/batch/storage/v1", context, headers=headers, body=body)
         except ContainerMissing as error:
             # Of the address itself: a server that speaks only the rest of the protocol.
-            raise _batch_unsupported_error(scene) from error
+            raise _batch_unsupported_error(context) from error
 
-    def _parse_batch(self, answer: Answer, scene: Scene) -> dict[int, Answer]:
+    def _parse_batch(self, answer: Response, context: ErrorContext) -> dict[int, Response]:
         """The answers in an answer, by the number of the request."""
         head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
-        with ERRORS.reading(scene):
+        with ERRORS.reading(context):
             if len(answer.body) > _MAX_RESPONSE_BYTES or answer.body.count(b"\n--") > _MAX_PARTS:
                 raise ValueError("too many answers")
             message = BytesParser().parsebytes(head + answer.body)
@@ -92,15 +92,15 @@ class GcsBatchDeleteMixin:
             return dict(map(_parse_part, parts))
 
 
-def _parse_part(part: Message) -> tuple[int, Answer]:
+def _parse_part(part: Message) -> tuple[int, Response]:
     number, body = _CONTENT_ID.match(str(part.get("content-id", ""))), part.get_payload(decode=True)
     if number is None or not isinstance(body, bytes):
         raise ValueError("no answer")
     status = _STATUS_LINE.match(body)
     if status is None:
         raise ValueError("no status")
-    return int(number[1]), Answer(int(status[1]), {}, _BLANK_LINE.split(body, maxsplit=1)[-1])
+    return int(number[1]), Response(int(status[1]), {}, _BLANK_LINE.split(body, maxsplit=1)[-1])
 
 
-def _batch_unsupported_error(scene: Scene) -> Unsupported:
-    return Unsupported("delete", f"{scene.host} deletes one object after the other.")
+def _batch_unsupported_error(context: ErrorContext) -> Unsupported:
+    return Unsupported("delete", f"{context.host} deletes one object after the other.")

@@ -10,7 +10,7 @@ import google_crc32c
 
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.server import Incoming
+from dashboard.storage.net.http_client import Incoming
 from dashboard.storage.types import ObjectInfo
 
 

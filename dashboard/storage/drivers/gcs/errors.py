@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net import failures
-from dashboard.storage.net.failures import DAMAGED, ErrorTable, Failure
+from dashboard.storage.net.failures import DAMAGED, ErrorTable, RequestFailure
 
 
 @dataclass(frozen=True, slots=True)
-class Scene(failures.Scene):
+class ErrorContext(failures.ErrorContext):
     """The place is the bucket."""
 
     who: str
@@ -47,9 +47,9 @@ def code_of(status: int, reason: str, message: str) -> str:
     return next(codes, reason)
 
 
-def _precondition_error(failure: Failure, scene: Scene) -> Row | StorageError:
-    if scene.key:
-        return failures.unmet(failure, scene)
+def _precondition_error(failure: RequestFailure, context: ErrorContext) -> Row | StorageError:
+    if context.key:
+        return failures.unmet(failure, context)
     return Row(Kind.CHANGED, "Somebody else was changing the settings of “{place}”.", "Try again.")
 
 
@@ -75,7 +75,7 @@ _VERBS = {
 _BUCKET_MISSING = Row(
     Kind.NOT_FOUND, "There is no bucket “{place}”.", "Check the bucket's name, or create the bucket."
 )
-ERRORS = ErrorTable[Failure, Scene](
+ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Google Cloud Storage",
     names_its_code=(403, 404, 405),
     verbs=_VERBS,
@@ -169,7 +169,7 @@ ERRORS = ErrorTable[Failure, Scene](
             "“{who}” may not {verb} the bucket “{place}”.",
             "Give it the role {permission}, under Permissions of the bucket.",
         ),
-        404: lambda failure, scene: _BUCKET_MISSING if scene.operation == "write" else None,
+        404: lambda failure, context: _BUCKET_MISSING if context.operation == "write" else None,
         412: _precondition_error,
     },
     same_as={

@@ -65,7 +65,7 @@ class GcsLinksMixin:
         request = f"{method}\n{path}\n{query_string}\n{lines}\n{';'.join(signed)}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"GOOG4-RSA-SHA256\n{timestamp}\n{scope}\n{digest}"
-        signature = self._client.signature(text.encode(), self._client.scene("read", key)).hex()
+        signature = self._client.signature(text.encode(), self._client.context("read", key)).hex()
         return f"{self._config.endpoint}{path}?{query_string}&X-Goog-Signature={signature}"
 
     def _public_path(self, key: str) -> str:

@@ -19,13 +19,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from dashboard.errors import Kind
 from dashboard.storage.drivers.gcs.client import ATTEMPTS, GcsClient
 from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
-from dashboard.storage.drivers.gcs.errors import ERRORS, Scene, translate
+from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.errors import Exists, StorageError
-from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
-from dashboard.storage.net.failures import Failure
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http_client import IDLE_SECONDS, Incoming, Response
+from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, json_object, size_in
 from dashboard.storage.net.ranges import PastEnd, part_of, range_header
 from dashboard.storage.net.retrying import patiently, rows_of
-from dashboard.storage.net.server import IDLE_SECONDS, Answer, Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 _PAGE_SIZE = 1000
@@ -79,29 +79,29 @@ class Objects:
         """Describe an object. Raises ``NotFound``, and ``Changed`` if its generation is not ``generation``.
         ``exact_generation`` selects one that may be an older one.
         https://cloud.google.com/storage/docs/json_api/v1/objects/get"""
-        scene = self.client.scene(operation, key)
+        context = self.client.context(operation, key)
         query = {"ifGenerationMatch": generation} if generation is not None else {}
         query |= {"generation": exact_generation} if exact_generation is not None else {}
-        answer = self.client.send("GET", self._path("/storage/v1/", key, query), scene)
-        return self.parse_object(key, answer, scene)
+        answer = self.client.send("GET", self._path("/storage/v1/", key, query), context)
+        return self.parse_object(key, answer, context)
 
     def open(self, key: str, generation: str) -> Incoming:
         """The bytes of one generation, as they are stored. The request is made before this returns."""
-        scene = self.client.scene("read", key)
+        context = self.client.context("read", key)
         target = self._path("/download/storage/v1/", key, {"alt": "media", "generation": generation})
-        response = patiently(lambda: self.client.open("GET", target, scene, headers=_AS_STORED), ATTEMPTS)
-        return self.client.incoming(response, scene)
+        response = patiently(lambda: self.client.open("GET", target, context, headers=_AS_STORED), ATTEMPTS)
+        return self.client.incoming(response, context)
 
     def part(self, key: str, start: int, length: int, generation: str | None) -> bytes:
         """Some bytes of an object, as they are stored. Raises ``PastEnd`` and as ``head`` does."""
-        scene = self.client.scene("read", key)
+        context = self.client.context("read", key)
         query = {"alt": "media"} | ({"ifGenerationMatch": generation} if generation is not None else {})
         target = self._path("/download/storage/v1/", key, query)
         headers = _AS_STORED | range_header(start, length)
 
         def once() -> bytes:
-            response = self.client.open("GET", target, scene, headers=headers, accept=(416,))
-            with closing(self.client.incoming(response, scene)) as body:
+            response = self.client.open("GET", target, context, headers=headers, accept=(416,))
+            with closing(self.client.incoming(response, context)) as body:
                 if body.status == 416:
                     raise PastEnd(key)
                 return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
@@ -113,7 +113,7 @@ class Objects:
     ) -> StoredObject:
         """Write in one request; Google refuses it when what arrived has other checksums.
         https://cloud.google.com/storage/docs/json_api/v1/objects/insert"""
-        scene = self.client.scene("write", key)
+        context = self.client.context("write", key)
         crc = Crc32c()
         crc.update(data)
         resource = self.resource(key, attributes) | {"md5Hash": md5_text(md5), "crc32c": crc.text()}
@@ -127,16 +127,16 @@ class Objects:
         target = self._upload("multipart", create_only)
         maybe_written = False
 
-        def attempt() -> Answer:
+        def attempt() -> Response:
             nonlocal maybe_written
             try:
-                return self.client.request("POST", target, scene, headers=headers, body=body)
+                return self.client.request("POST", target, context, headers=headers, body=body)
             except StorageError as error:
                 maybe_written = maybe_written or error.kind in (Kind.UNREACHABLE, Kind.TIMEOUT)
                 raise
 
         try:
-            return self.parse_object(key, patiently(attempt, ATTEMPTS), scene)
+            return self.parse_object(key, patiently(attempt, ATTEMPTS), context)
         except Exists:
             # The earlier request may have arrived and only its answer been lost.
             found = self.head(key) if maybe_written else None
@@ -147,7 +147,7 @@ class Objects:
     def delete(self, key: str, *, generation: str | None = None) -> None:
         """Remove an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one."""
         query = {"ifGenerationMatch": generation} if generation is not None else {}
-        self.client.send("DELETE", self._path("/storage/v1/", key, query), self.client.scene("delete", key))
+        self.client.send("DELETE", self._path("/storage/v1/", key, query), self.client.context("delete", key))
 
     def target(self, key: str) -> str:
         """The path of an object's description."""
@@ -156,56 +156,56 @@ class Objects:
     def list(self, prefix: str, start_offset: str) -> Iterator[Entry]:
         """Objects by full name, page by page, beginning with ``start_offset``.
         https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
-        scene = self.client.scene("list")
+        context = self.client.context("list")
         query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
         query |= {"startOffset": start_offset} if start_offset else {}
-        for entry, _ in self._list_rows(query, scene):
+        for entry, _ in self._list_rows(query, context):
             yield entry
 
-    def _list_rows(self, query: Mapping[str, str], scene: Scene) -> Iterator[_Row]:
+    def _list_rows(self, query: Mapping[str, str], context: ErrorContext) -> Iterator[_Row]:
         """Every row of a listing. Raises ``StorageError`` where Google does not say plainly that this was
         all, after asking for the page in question again."""
 
         def fetch(token: str) -> bytes:
             page = {"maxResults": str(_PAGE_SIZE), **query, **({"pageToken": token} if token else {})}
-            return self.client.send("GET", self._listing(page), scene).body
+            return self.client.send("GET", self._listing(page), context).body
 
-        failed = partial(ERRORS.unlisted, scene)
+        failed = partial(ERRORS.unlisted, context)
         return rows_of(fetch, _parse_page, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
         """Whether the bucket keeps what is replaced or deleted.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
-        scene = self.client.scene("settings")
+        context = self.client.context("settings")
         target = f"/storage/v1/{self._collection.removesuffix('/o')}?fields=versioning"
-        document = self.client.parse_document(self.client.send("GET", target, scene), scene)
-        with ERRORS.reading(scene):
+        document = self.client.parse_document(self.client.send("GET", target, context), context)
+        with ERRORS.reading(context):
             return bool(document.get("versioning", {}).get("enabled"))
 
     def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
         """Every generation by full name, and whether it is an older one."""
-        scene = self.client.scene("versions")
+        context = self.client.context("versions")
         fields = _FIELDS.replace("generation", "generation,timeDeleted")
         query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
-        return self._list_rows(query, scene)
+        return self._list_rows(query, context)
 
     def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """Ask for one name: the cheapest request that needs no right on the bucket itself."""
         target = self._listing({"maxResults": "1", "fields": "kind,nextPageToken"})
-        scene = self.client.scene(operation)
+        context = self.client.context(operation)
         # A web page at this address says 200 to everybody.
         document = self.client.parse_document(
-            self.client.send("GET", target, scene, attempts=attempts, idle=idle), scene
+            self.client.send("GET", target, context, attempts=attempts, idle=idle), context
         )
         if document.get("kind") != _LISTING:
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
 
     def create_bucket(self) -> None:
         """Make the bucket: private, with uniform access.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/insert"""
-        scene, config = self.client.scene("create bucket"), self.client.config
+        context, config = self.client.context("create bucket"), self.client.config
         if not config.project:
-            raise translate(Failure(400, "project"), scene)
+            raise translate(RequestFailure(400, "project"), context)
         resource: dict[str, Any] = {
             "name": config.bucket,
             "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}},
@@ -213,7 +213,7 @@ class Objects:
         if config.location:
             resource["location"] = config.location
         target = f"/storage/v1/b?{urlencode({'project': config.project})}"
-        self.client.request("POST", target, scene, headers=_JSON, body=json.dumps(resource).encode())
+        self.client.request("POST", target, context, headers=_JSON, body=json.dumps(resource).encode())
 
     def rewrite(
         self,
@@ -230,7 +230,7 @@ class Objects:
         """Copy one generation of an object on the server, in as many steps as Google needs. With
         ``allow_noncurrent`` it may be an older one. A copy onto itself replaces nothing newer.
         https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite"""
-        scene = self.client.scene(operation, key)
+        context = self.client.context(operation, key)
         source_path = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
         target_path = self._path("", to, {})
         # Without a body everything is kept; a storage class can only be named beside all the rest.
@@ -245,41 +245,41 @@ class Objects:
         while idle_steps < _MAX_REWRITES_WITHOUT_PROGRESS:
             target = f"/storage/v1/{source_path}/rewriteTo/{target_path}?{urlencode(query)}"
             document = self.client.parse_document(
-                self.client.send("POST", target, scene, headers=_JSON if body else {}, body=body), scene
+                self.client.send("POST", target, context, headers=_JSON if body else {}, body=body), context
             )
             if document.get("done"):
-                return self._to_stored_object(to, document.get("resource"), scene)
+                return self._to_stored_object(to, document.get("resource"), context)
             query["rewriteToken"] = str(document.get("rewriteToken", ""))
-            with ERRORS.reading(scene):
+            with ERRORS.reading(context):
                 so_far = size_in(document.get("totalBytesRewritten", "0"))
             copied, idle_steps = max(copied, so_far), idle_steps + 1 if so_far <= copied else 0
-        raise ERRORS.trouble("unreadable", scene)
+        raise ERRORS.transport_error("unreadable", context)
 
     # Uploads in pieces
 
     def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> str:
         """Start an upload and return the target its pieces go to.
         https://cloud.google.com/storage/docs/performing-resumable-uploads"""
-        scene = self.client.scene("write", key)
+        context = self.client.context("write", key)
         resource = self.resource(key, attributes)
         body = json.dumps(resource).encode()
         headers = {**_JSON, "x-upload-content-type": resource["contentType"]}
         answer = self.client.send(
-            "POST", self._upload("resumable", create_only), scene, headers=headers, body=body
+            "POST", self._upload("resumable", create_only), context, headers=headers, body=body
         )
         # Only where on this server it is: nobody is sent elsewhere with a token.
         parts = urlsplit(answer.headers.get("location", ""))
         if not parts.path.startswith("/") or not parts.query:
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
         return f"{parts.path}?{parts.query}"
 
-    def abort_upload(self, target: str, scene: Scene) -> None:
+    def abort_upload(self, target: str, context: ErrorContext) -> None:
         """Throw an upload away. May raise ``StorageError``."""
-        self.client.request("DELETE", target, scene, body=b"", accept=(404, 410, 499), idle=10.0)
+        self.client.request("DELETE", target, context, body=b"", accept=(404, 410, 499), idle=10.0)
 
-    def parse_object(self, key: str, answer: Answer, scene: Scene) -> StoredObject:
+    def parse_object(self, key: str, answer: Response, context: ErrorContext) -> StoredObject:
         """The object an answer describes."""
-        return self._to_stored_object(key, self.client.parse_document(answer, scene), scene)
+        return self._to_stored_object(key, self.client.parse_document(answer, context), context)
 
     def resource(self, key: str, attributes: Attributes | None) -> dict[str, Any]:
         """What an object is to have, in Google's words."""
@@ -306,8 +306,8 @@ class Objects:
         query = {"uploadType": kind} | ({"ifGenerationMatch": "0"} if create_only else {})
         return f"/upload/storage/v1/{self._collection}?{urlencode(query)}"
 
-    def _to_stored_object(self, key: str, found: Any, scene: Scene) -> StoredObject:
-        with ERRORS.reading(scene):
+    def _to_stored_object(self, key: str, found: Any, context: ErrorContext) -> StoredObject:
+        with ERRORS.reading(context):
             if found["name"] != self._prefix + key:
                 raise ValueError("another object")
             generation = str(found["generation"])

@@ -19,16 +19,17 @@ from urllib.parse import urlencode, urlsplit
 import google.auth
 import urllib3.exceptions
 from google.auth import crypt, jwt, transport
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import TransportError as GoogleTransportError
 
 from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import code_of
 from dashboard.storage.drivers.gcs.options import ServiceAccount
-from dashboard.storage.net.answers import Unreadable, json_object
 from dashboard.storage.net.connecting import CONNECT_SECONDS
-from dashboard.storage.net.exchange import Broken
-from dashboard.storage.net.failures import Failure
-from dashboard.storage.net.server import HttpServer
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http1 import TransportError
+from dashboard.storage.net.http_client import HttpClient
+from dashboard.storage.net.parsing import Unreadable, json_object
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -47,8 +48,8 @@ logging.getLogger("google.auth").setLevel(logging.WARNING)
 class AuthError(Exception):
     """There is no token; ``failure`` says why in neutral words. The vendor's exception is the cause."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.code or failure.trouble)
+    def __init__(self, failure: RequestFailure) -> None:
+        super().__init__(failure.code or failure.transport_code)
         self.failure = failure
 
 
@@ -83,7 +84,7 @@ class ServiceAccountTokens:
         origin = f"{parts.scheme}://{parts.netloc}"
         # What a person said of certificates is said of the endpoint, not of Google's own servers.
         is_own_endpoint = origin == config.endpoint
-        self._server = HttpServer(
+        self._server = HttpClient(
             origin,
             tls_verify=config.tls_verify if is_own_endpoint else True,
             authority=config.ca_certificate if is_own_endpoint else "",
@@ -125,7 +126,7 @@ class ServiceAccountTokens:
                     key, self._account.key_id or None
                 )
             except (ValueError, TypeError) as error:
-                raise AuthError(Failure(400, "broken_key")) from error
+                raise AuthError(RequestFailure(400, "broken_key")) from error
         return self._signer
 
     def _fetch_token(self) -> tuple[str, float]:
@@ -143,8 +144,8 @@ class ServiceAccountTokens:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
             answer = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS)
-        except Broken as error:
-            raise AuthError(Failure(trouble=error.trouble, host=self._server.host)) from error
+        except TransportError as error:
+            raise AuthError(RequestFailure(transport_code=error.code, host=self._server.host)) from error
         document = _parse_json(answer.body)
         token, seconds = document.get("access_token"), document.get("expires_in")
         if answer.status == 200 and isinstance(token, str) and isinstance(seconds, int):
@@ -153,11 +154,13 @@ class ServiceAccountTokens:
         if answer.status in (400, 401, 403):
             reason, message = str(document.get("error", "")), str(document.get("error_description", ""))
             raise AuthError(
-                Failure(answer.status, code_of(answer.status, reason or "invalid_grant", message), host=host)
+                RequestFailure(
+                    answer.status, code_of(answer.status, reason or "invalid_grant", message), host=host
+                )
             )
         if answer.status == 429 or answer.status >= 500:
-            raise AuthError(Failure(answer.status, host=host))
-        raise AuthError(Failure(trouble="unreadable", host=host))
+            raise AuthError(RequestFailure(answer.status, host=host))
+        raise AuthError(RequestFailure(transport_code="unreadable", host=host))
 
 
 class _TransportResponse(transport.Response):
@@ -209,7 +212,7 @@ class _TransportRequest(transport.Request):
                 )
             )
         except urllib3.exceptions.HTTPError as error:
-            raise TransportError(error) from error  # type: ignore[no-untyped-call]
+            raise GoogleTransportError(error) from error  # type: ignore[no-untyped-call]
 
 
 class AmbientTokens:
@@ -232,10 +235,10 @@ class AmbientTokens:
                 if not self._credentials.valid:
                     self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             except DefaultCredentialsError as error:
-                raise AuthError(Failure(401, "no_identity")) from error
+                raise AuthError(RequestFailure(401, "no_identity")) from error
             # The library takes an answer apart as it comes.
             except (GoogleAuthError, ValueError, KeyError, TypeError) as error:
-                raise AuthError(Failure(401, "identity_refused")) from error
+                raise AuthError(RequestFailure(401, "identity_refused")) from error
             return str(self._credentials.token)
 
     def invalidate(self, token: str) -> None:

@@ -18,9 +18,9 @@ from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import ERRORS, translate
 from dashboard.storage.drivers.gcs.objects import Objects, StoredObject
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.failures import Failure
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http_client import Response
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import Answer
 from dashboard.storage.types import Written
 
 PART_BYTES = SMALL
@@ -37,7 +37,7 @@ class ResumableUpload:
         self._client = objects.client
         self._key = key
         self._target = target
-        self._scene = self._client.scene("write", key)
+        self._context = self._client.context("write", key)
         self._received = 0
 
     def send(self, data: memoryview) -> None:
@@ -48,22 +48,22 @@ class ResumableUpload:
         """The last piece; the object is visible then. Raises ``Exists`` for a create-only write."""
         answer = self._send_all(data, crc32c)
         if answer is None:
-            raise ERRORS.trouble("unreadable", self._scene)
-        return self._objects.parse_object(self._key, answer, self._scene)
+            raise ERRORS.transport_error("unreadable", self._context)
+        return self._objects.parse_object(self._key, answer, self._context)
 
     def abort(self) -> None:
         """Throw it away. Never raises."""
         with suppress(StorageError):
-            self._objects.abort_upload(self._target, self._scene)
+            self._objects.abort_upload(self._target, self._context)
 
-    def _send_all(self, data: memoryview, crc32c: str) -> Answer | None:
+    def _send_all(self, data: memoryview, crc32c: str) -> Response | None:
         """Send until all of it has arrived; with a checksum it is the last, and its answer is returned."""
         start = self._received
         total = str(start + len(data)) if crc32c else "*"
         headers = {"x-goog-hash": f"crc32c={crc32c}"} if crc32c else {}
         position_known = True
 
-        def attempt() -> Answer | None:
+        def attempt() -> Response | None:
             nonlocal position_known
             # After trouble nobody knows how far it came.
             answer = self._put(b"", f"bytes */{total}", headers) if not position_known else None
@@ -77,7 +77,7 @@ class ResumableUpload:
 
         return patiently(attempt, ATTEMPTS)
 
-    def _send_remaining(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Answer:
+    def _send_remaining(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Response:
         """Send what has not arrived yet, in as many requests as the server takes it in."""
         end = start + len(data)
         while True:
@@ -91,29 +91,29 @@ class ResumableUpload:
             if self._received == end and total == "*":
                 return answer
             if self._received == offset:
-                raise ERRORS.trouble("reset", self._scene)
+                raise ERRORS.transport_error("reset", self._context)
 
-    def _put(self, data: bytes | memoryview, span: str, headers: dict[str, str]) -> Answer:
+    def _put(self, data: bytes | memoryview, span: str, headers: dict[str, str]) -> Response:
         try:
             return self._client.request(
                 "PUT",
                 self._target,
-                self._scene,
+                self._context,
                 headers={**headers, "content-range": span},
                 body=[data] if data else b"",
                 accept=(_INCOMPLETE,),
             )
         except StorageError as error:
             if error.kind is Kind.NOT_FOUND:
-                raise translate(Failure(410), self._scene) from error
+                raise translate(RequestFailure(410), self._context) from error
             raise
 
-    def _parse_range(self, answer: Answer, start: int, length: int) -> int:
+    def _parse_range(self, answer: Response, start: int, length: int) -> int:
         match = _RANGE.match(answer.headers.get("range", ""))
         received = int(match.group(1)) + 1 if match else 0
         if not start <= received <= start + length:
             # Bytes that are not at hand any more would have to be sent again.
-            raise translate(Failure(410), self._scene)
+            raise translate(RequestFailure(410), self._context)
         return received
 
 

@@ -12,14 +12,20 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.errors import ERRORS, Failure, Scene, about_encryption, translate
+from dashboard.storage.drivers.s3.errors import (
+    ERRORS,
+    ErrorContext,
+    RequestFailure,
+    about_encryption,
+    translate,
+)
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.drivers.s3.signing import SignedIn, Signer, presigned
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.answers import Unreadable, xml_root
-from dashboard.storage.net.exchange import Answering, Body, Broken
+from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
+from dashboard.storage.net.parsing import Unreadable, xml_root
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4
@@ -44,22 +50,22 @@ class SignedClient:
         self.place = place
         self.software = ""
         """What the server last called itself."""
-        self.server = HttpServer(
+        self.server = HttpClient(
             place.bucket_url, tls_verify=place.tls_verify, authority=place.ca_certificate
         )
         self.signed_in = SignedIn(place.sign_in)
         self._signer = Signer(self.signed_in.keys, place.region, self.server.host)
         self._path = urlsplit(place.bucket_url).path
 
-    def scene(self, operation: str, key: str = "") -> Scene:
+    def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
         place = self.place
-        return Scene(operation, key, place.bucket, self.server.host, place.region, bool(place.own_key))
+        return ErrorContext(operation, key, place.bucket, self.server.host, place.region, bool(place.own_key))
 
     def send(
         self,
         method: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         key: str = "",
         query: Mapping[str, str] | None = None,
@@ -68,28 +74,28 @@ class SignedClient:
         length: int | None = None,
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         """One request, its answer read whole; tried again on 5xx and a broken connection.
 
         ``key`` is the full key in the bucket. A body that is not ``bytes`` needs its ``length`` and
         must bear iterating twice. Raises the translated ``StorageError``.
         """
 
-        def once() -> Answer:
+        def once() -> Response:
             response = self.open(
-                method, scene, key=key, query=query, headers=headers, body=body, length=length, idle=idle
+                method, context, key=key, query=query, headers=headers, body=body, length=length, idle=idle
             )
             try:
                 return whole(response)
-            except Broken as error:
-                raise ERRORS.trouble(error.trouble, scene) from error
+            except TransportError as error:
+                raise ERRORS.transport_error(error.code, context) from error
 
         return patiently(once, attempts)
 
     def open(
         self,
         method: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         key: str = "",
         query: Mapping[str, str] | None = None,
@@ -97,7 +103,7 @@ class SignedClient:
         body: Body = b"",
         length: int | None = None,
         idle: float = IDLE_SECONDS,
-    ) -> Answering:
+    ) -> StreamingResponse:
         """One request, once; the caller reads or closes a successful answer. Raises ``StorageError``."""
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if length is not None:
@@ -109,11 +115,11 @@ class SignedClient:
         signed = self._signer.signed(method, target, sent)
         try:
             response = self.server.open(method, target, headers=signed, body=body or None, idle=idle)
-        except Broken as error:
-            raise ERRORS.trouble(error.trouble, scene) from error
+        except TransportError as error:
+            raise ERRORS.transport_error(error.code, context) from error
         self.software = response.headers.get("server", self.software)
         if response.status >= 300:
-            raise translate(_failure(response), scene)
+            raise translate(_failure(response), context)
         return response
 
     def close(self) -> None:
@@ -149,30 +155,30 @@ class SignedClient:
         return f"{self.place.endpoint.partition('://')[0]}://{self.server.host}"
 
 
-def _failure(response: Answering) -> Failure:
+def _failure(response: StreamingResponse) -> RequestFailure:
     answer = explained(response)
     return failure_in(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
 
 
-def parsed(body: bytes, scene: Scene) -> ElementTree.Element:
+def parsed(body: bytes, context: ErrorContext) -> ElementTree.Element:
     """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
     try:
         return xml_root(body)
     except Unreadable as error:
-        raise unreadable(scene) from error
+        raise unreadable(context) from error
 
 
-def unreadable(scene: Scene) -> StorageError:
+def unreadable(context: ErrorContext) -> StorageError:
     """The error for an answer that makes no sense."""
-    return ERRORS.trouble("unreadable", scene)
+    return ERRORS.transport_error("unreadable", context)
 
 
-def failure_in(status: int, body: bytes, region: str = "") -> Failure:
+def failure_in(status: int, body: bytes, region: str = "") -> RequestFailure:
     """The neutral words of an S3 error document.
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
     try:
         root = xml_root(body)
     except Unreadable:
-        return Failure(status, region=region)
+        return RequestFailure(status, region=region)
     code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
-    return Failure(status, code, region=region or root.findtext("Region") or "", sealed=sealed)
+    return RequestFailure(status, code, region=region or root.findtext("Region") or "", sealed=sealed)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from dashboard.storage.drivers.common.deleting import delete_together
 from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed, unreadable
-from dashboard.storage.drivers.s3.errors import Failure, translate
+from dashboard.storage.drivers.s3.errors import RequestFailure, translate
 from dashboard.storage.drivers.s3.keys import check
 from dashboard.storage.drivers.s3.objects import Objects
 from dashboard.storage.drivers.s3.place import Place
@@ -44,18 +44,18 @@ class DeletesManyOnS3:
             ElementTree.SubElement(item, "Key").text = self._place.prefix + key
         body = ElementTree.tostring(root, encoding="utf-8")
         headers = {"content-type": "application/xml", **digest_header(body)}
-        scene = self._client.scene("delete")
-        answer = self._client.send("POST", scene, query={"delete": ""}, headers=headers, body=body)
-        said = parsed(answer.body, scene)
+        context = self._client.context("delete")
+        answer = self._client.send("POST", context, query={"delete": ""}, headers=headers, body=body)
+        said = parsed(answer.body, context)
         if said.tag != "DeleteResult":
-            raise unreadable(scene)
+            raise unreadable(context)
         failed = {}
         for each in said.iterfind("Error"):
             key = (each.findtext("Key") or "").removeprefix(self._place.prefix)
             code = each.findtext("Code") or ""
             if code != "NoSuchKey":
                 failed[key] = translate(
-                    Failure(_STATUS.get(code, 400), code), self._client.scene("delete", key)
+                    RequestFailure(_STATUS.get(code, 400), code), self._client.context("delete", key)
                 )
         return failed
 

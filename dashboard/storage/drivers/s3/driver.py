@@ -93,7 +93,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self.check_key(key)
         target = Target(
             uploads=self._uploads,
-            scene=self._client.scene("write", key),
+            context=self._client.context("write", key),
             full=self._place.prefix + key,
             head=partial(self._objects.head, key),
             before=partial(self._before_parts, key),
@@ -127,8 +127,8 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
         own = self._place.prefix
         after = own + start_after if start_after else ""
-        scene = self._client.scene("list")
-        yield from below(own, listing.entries(self._client, scene, own + prefix, start_after=after))
+        context = self._client.context("list")
+        yield from below(own, listing.entries(self._client, context, own + prefix, start_after=after))
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""
@@ -151,12 +151,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         wanted = {self._place.prefix + key for key in keys}
         if not wanted:
             return 0
-        scene = self._client.scene("sweep")
+        context = self._client.context("sweep")
         swept = 0
         try:
-            for upload in listing.unfinished(self._client, scene, _common(wanted)):
+            for upload in listing.unfinished(self._client, context, _common(wanted)):
                 if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
-                    self._uploads.drop(scene, upload.key, upload.upload_id)
+                    self._uploads.drop(context, upload.key, upload.upload_id)
                     swept += 1
         except ContainerMissing:
             # rclone says so of a bucket in which nothing is unfinished.
@@ -190,9 +190,9 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             **source._place.source_headers(),
             **self._place.write_headers(),
         }
-        scene = self._client.scene("copy", key)
-        with source._objects.explained(key, scene):
-            self._objects.copy(to, headers, scene)
+        context = self._client.context("copy", key)
+        with source._objects.explained(key, context):
+            self._objects.copy(to, headers, context)
         after = self._objects.head(to)
         etag = after.info.etag
         comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
@@ -219,7 +219,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
         try:
-            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+            self._client.send("GET", self._client.context("list"), query={"list-type": "2", "max-keys": "1"})
         except ContainerMissing:
             return False
         except StorageError as error:
@@ -231,14 +231,14 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def create_bucket(self) -> None:
         """See ``CreatesBuckets``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
-        scene = self._client.scene("create bucket")
+        context = self._client.context("create bucket")
         body = b""
         if self._place.on_aws and self._place.region != "us-east-1":
             root = ElementTree.Element("CreateBucketConfiguration")
             ElementTree.SubElement(root, "LocationConstraint").text = self._place.region
             body = ElementTree.tostring(root)
         try:
-            self._client.send("PUT", scene, body=body)
+            self._client.send("PUT", context, body=body)
         except StorageError as error:
             # "Exists already" may mean "and is yours": then it can be listed.
             if error.kind is not Kind.CONFLICT or not self._may_list():
@@ -253,12 +253,12 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     def authenticate(self) -> None:
         """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
         try:
-            scene = self._client.scene("authenticate")
+            context = self._client.context("authenticate")
             query = {"list-type": "2", "max-keys": "1"}
-            answer = self._client.send("GET", scene, query=query, attempts=1, idle=SIGN_IN_SECONDS)
+            answer = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
             # A web page at this address says 200 to everybody.
-            if parsed(answer.body, scene).tag != "ListBucketResult":
-                raise unreadable(scene)
+            if parsed(answer.body, context).tag != "ListBucketResult":
+                raise unreadable(context)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
@@ -368,7 +368,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def _may_list(self) -> bool:
         try:
-            self._client.send("GET", self._client.scene("list"), query={"list-type": "2", "max-keys": "1"})
+            self._client.send("GET", self._client.context("list"), query={"list-type": "2", "max-keys": "1"})
         except StorageError:
             return False
         return True

@@ -15,7 +15,7 @@ from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTab
 
 
 @dataclass(frozen=True, slots=True)
-class Failure(failures.Failure):
+class RequestFailure(failures.RequestFailure):
     """``region`` is the one the server said it wants. ``sealed``: see :func:`about_encryption`."""
 
     region: str = ""
@@ -23,7 +23,7 @@ class Failure(failures.Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class Scene(failures.Scene):
+class ErrorContext(failures.ErrorContext):
     """The place is the bucket."""
 
     region: str
@@ -69,13 +69,13 @@ _WRONG_REGION = frozenset(
 )
 
 
-def _nothing_configured(failure: Failure, scene: Scene) -> StorageError:
-    return NothingConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=scene.operation)
+def _nothing_configured(failure: RequestFailure, context: ErrorContext) -> StorageError:
+    return NothingConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=context.operation)
 
 
-def _denied(failure: Failure, scene: Scene) -> Row:
+def _denied(failure: RequestFailure, context: ErrorContext) -> Row:
     remedy = "Add {permission} to what the key may do on “{place}”."
-    if scene.own_key and scene.operation not in _READS:
+    if context.own_key and context.operation not in _READS:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
         remedy += " On AWS also allow SSE-C in the bucket's properties, under Default encryption."
     return Row(Kind.DENIED, "The key is right but may not {verb} this bucket.", remedy)
@@ -86,7 +86,7 @@ _NO_BUCKET = Row(
     "There is no bucket “{place}” on {host}.",
     "Check the bucket's name and the endpoint, or create the bucket.",
 )
-ERRORS = ErrorTable[Failure, Scene](
+ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="S3",
     redirect="Enter the endpoint the provider names for this bucket's region.",
     verbs=_VERBS,
@@ -169,7 +169,7 @@ ERRORS = ErrorTable[Failure, Scene](
         "NoSuchBucket": _NO_BUCKET,
         "NoSuchCORSConfiguration": _nothing_configured,
         "InvalidURI": BAD_KEY,
-        400: lambda failure, scene: None if plain(scene.key) else BAD_KEY,
+        400: lambda failure, context: None if plain(context.key) else BAD_KEY,
         403: _denied,
     },
     same_as={
@@ -207,14 +207,14 @@ ERRORS = ErrorTable[Failure, Scene](
 )
 
 
-def translate(failure: Failure, scene: Scene) -> StorageError:
+def translate(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """The error to raise for a failed request."""
-    elsewhere = failure.status in (301, 307, 400) and failure.region not in ("", scene.region)
+    elsewhere = failure.status in (301, 307, 400) and failure.region not in ("", context.region)
     if failure.code in _WRONG_REGION or elsewhere:
-        return _wrong_region(failure, scene)
-    if failure.sealed and failure.status in (400, 403) and (error := _sealed(failure, scene)):
+        return _wrong_region(failure, context)
+    if failure.sealed and failure.status in (400, 403) and (error := _sealed(failure, context)):
         return error
-    return ERRORS.translate(failure, scene)
+    return ERRORS.translate(failure, context)
 
 
 def about_encryption(text: str) -> str:
@@ -226,42 +226,46 @@ def about_encryption(text: str) -> str:
     return "tls" if "secure connection" in plainly else "key"
 
 
-def _sealed(failure: Failure, scene: Scene) -> StorageError | None:
+def _sealed(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
     """What a server says that misses, refuses or does not need the customer's key. Why it does not open an
     object is asked elsewhere, since servers say that in too many ways."""
-    if not scene.own_key:
-        if scene.operation not in _READS:
+    if not context.own_key:
+        if context.operation not in _READS:
             return None
         return OtherKey(
-            scene.key,
-            f"“{scene.key}” is encrypted with a customer's own key (SSE-C), and this backend has none.",
-            operation=scene.operation,
+            context.key,
+            f"“{context.key}” is encrypted with a customer's own key (SSE-C), and this backend has none.",
+            operation=context.operation,
             remedy="Set up a backend with SSE-C and the key it was stored with; nobody can read it without.",
         )
     if failure.sealed == "tls":
-        error = Unsupported(scene.operation, f"{scene.host} takes a key of your own (SSE-C) only over TLS.")
+        error = Unsupported(
+            context.operation, f"{context.host} takes a key of your own (SSE-C) only over TLS."
+        )
         error.remedy = "Use an endpoint that begins with https://."
         return error
-    if scene.operation in _READS:
+    if context.operation in _READS:
         return None
-    error = Unsupported(scene.operation, f"{scene.host} does not take a key of your own (SSE-C).")
+    error = Unsupported(context.operation, f"{context.host} does not take a key of your own (SSE-C).")
     error.remedy = "Ask the provider whether SSE-C can be used, or choose another server-side encryption."
     return error
 
 
-def _wrong_region(failure: Failure, scene: Scene) -> StorageError:
-    if failure.region and failure.region != scene.region:
-        reason = f"The bucket is in region “{failure.region}”, not in “{scene.region}”."
+def _wrong_region(failure: RequestFailure, context: ErrorContext) -> StorageError:
+    if failure.region and failure.region != context.region:
+        reason = f"The bucket is in region “{failure.region}”, not in “{context.region}”."
         remedy = f"Set the region to “{failure.region}”"
-        remedy += "; an endpoint that names the region changes too." if scene.region in scene.host else "."
+        remedy += (
+            "; an endpoint that names the region changes too." if context.region in context.host else "."
+        )
     else:
-        reason = f"“{scene.region}” is not the bucket's region."
+        reason = f"“{context.region}” is not the bucket's region."
         remedy = "Look up the bucket's region and endpoint at the provider."
     return StorageError(
         Kind.BAD_CREDENTIALS,
         reason,
-        operation=scene.operation,
-        subject=scene.place,
+        operation=context.operation,
+        subject=context.place,
         remedy=remedy,
         retryable=False,
     )

@@ -41,22 +41,22 @@ class LabelsS3Objects:
     def tags(self, key: str) -> Mapping[str, str]:
         """See ``HoldsTags``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
-        scene = self._client.scene("tags", key)
+        context = self._client.context("tags", key)
         try:
-            answer = self._client.send("GET", scene, key=self._place.prefix + key, query={"tagging": ""})
+            answer = self._client.send("GET", context, key=self._place.prefix + key, query={"tagging": ""})
         except NothingConfigured:
             return {}
-        root = parsed(answer.body, scene)
+        root = parsed(answer.body, context)
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See ``HoldsTags``: at most ten, names of 128 and values of 256 characters.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
         _check(tags)
-        scene, full = self._client.scene("tags", key), self._place.prefix + key
+        context, full = self._client.context("tags", key), self._place.prefix + key
         if not tags:
             self._objects.head(key)
-            self._client.send("DELETE", scene, key=full, query={"tagging": ""})
+            self._client.send("DELETE", context, key=full, query={"tagging": ""})
             return
         root = ElementTree.Element("Tagging")
         listed = ElementTree.SubElement(root, "TagSet")
@@ -66,14 +66,14 @@ class LabelsS3Objects:
             ElementTree.SubElement(item, "Value").text = value
         body = ElementTree.tostring(root, encoding="utf-8")
         self._client.send(
-            "PUT", scene, key=full, query={"tagging": ""}, headers=digest_header(body), body=body
+            "PUT", context, key=full, query={"tagging": ""}, headers=digest_header(body), body=body
         )
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
-        scene = self._client.scene("stat", key)
+        context = self._client.context("stat", key)
         headers = self._place.key_headers()
-        answer = self._client.send("HEAD", scene, key=self._place.prefix + key, headers=headers)
+        answer = self._client.send("HEAD", context, key=self._place.prefix + key, headers=headers)
         # The header is left out for the standard class.
         return answer.headers.get("x-amz-storage-class") or "STANDARD"
 
@@ -95,7 +95,7 @@ class LabelsS3Objects:
             **self._place.source_headers(),
         }
         try:
-            self._objects.copy(key, headers, self._client.scene("tier", key))
+            self._objects.copy(key, headers, self._client.context("tier", key))
         except NotFound as error:
             raise NotFound(key, operation="tier") from error
 
@@ -116,9 +116,9 @@ def _check(tags: Mapping[str, str]) -> None:
 def visibility(client: SignedClient, key: str, full: str) -> Visibility:
     """What the object's grants say. Raises ``NotFound``.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html"""
-    scene = client.scene("visibility", key)
-    answer = client.send("GET", scene, key=full, query={"acl": ""})
-    grants = parsed(answer.body, scene).iter("Grant")
+    context = client.context("visibility", key)
+    answer = client.send("GET", context, key=full, query={"acl": ""})
+    grants = parsed(answer.body, context).iter("Grant")
     public = any(
         grant.findtext("Grantee/URI") == _EVERYBODY
         and grant.findtext("Permission") in ("READ", "FULL_CONTROL")
@@ -129,5 +129,5 @@ def visibility(client: SignedClient, key: str, full: str) -> Visibility:
 
 def set_visibility(client: SignedClient, key: str, full: str, wanted: Visibility) -> None:
     """Replace the object's grants. Raises ``NotFound``."""
-    scene = client.scene("set visibility", key)
-    client.send("PUT", scene, key=full, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})
+    context = client.context("set visibility", key)
+    client.send("PUT", context, key=full, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})

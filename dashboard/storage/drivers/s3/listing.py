@@ -17,9 +17,9 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.s3.client import ATTEMPTS, SignedClient, unquoted, unreadable
-from dashboard.storage.drivers.s3.errors import ERRORS, Scene
+from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.answers import Foreign, Pages, Unreadable, entry_in, xml_root
+from dashboard.storage.net.parsing import Foreign, Pages, Unreadable, entry_in, xml_root
 from dashboard.storage.net.retrying import read_patiently
 from dashboard.storage.types import Entry
 
@@ -47,7 +47,7 @@ class _Page:
 
 
 def entries(
-    client: SignedClient, scene: Scene, prefix: str, *, start_after: str = "", page: int = PAGE
+    client: SignedClient, context: ErrorContext, prefix: str, *, start_after: str = "", page: int = PAGE
 ) -> Iterator[Entry]:
     """Every object under a plain string prefix; keys are full keys in the bucket.
 
@@ -59,13 +59,13 @@ def entries(
         query["start-after"] = start_after
     pages = Pages()
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
-        body = _whole(lambda: client.send("GET", scene, query=query).body)
+        body = _whole(lambda: client.send("GET", context, query=query).body)
         while True:
             guess = _next_of(body or b"")
             if guess:
-                coming = _asked(ahead, client, scene, _after(query, guess))
-            found = page_of(client, scene, query, _read, body)
-            with whole_listing(scene):
+                coming = _asked(ahead, client, context, _after(query, guess))
+            found = page_of(client, context, query, _read, body)
+            with whole_listing(context):
                 pages.take([entry.key for entry in found.entries], found.token)
             # rclone leaves a slash at the beginning out of the question, and answers with everything.
             yield from (entry for entry in found.entries if entry.key.startswith(prefix))
@@ -73,18 +73,18 @@ def entries(
                 return
             query = _after(query, found.token)
             if found.token != guess:
-                coming = _asked(ahead, client, scene, query)
+                coming = _asked(ahead, client, context, query)
             body = _whole(coming.result)
 
 
-def unfinished(client: SignedClient, scene: Scene, prefix: str) -> Iterator[Unfinished]:
+def unfinished(client: SignedClient, context: ErrorContext, prefix: str) -> Iterator[Unfinished]:
     """Every upload in parts under a prefix that was begun and neither completed nor dropped.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
     pages = Pages()
     while True:
-        found, key, upload = page_of(client, scene, query, _uploads)
-        with whole_listing(scene):
+        found, key, upload = page_of(client, context, query, _uploads)
+        with whole_listing(context):
             pages.take(
                 [each.key for each in found],
                 f"{key}\0{upload}" if key else "",
@@ -115,42 +115,44 @@ def _uploads(body: bytes) -> tuple[list[Unfinished], str, str]:
 
 def page_of(
     client: SignedClient,
-    scene: Scene,
+    context: ErrorContext,
     query: Mapping[str, str],
     read: Callable[[bytes], T],
     body: bytes | None = None,
 ) -> T:
     """A page of a listing, by its ``body`` where that has come already. ``read`` raises ``Unreadable`` for
     one that is no page or does not say whether more follows; then it is asked for again, a few times."""
-    with whole_listing(scene):
+    with whole_listing(context):
         try:
-            return read_patiently(lambda: client.send("GET", scene, query=query).body, read, ATTEMPTS, body)
+            return read_patiently(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
         except Foreign as error:
             if query.keys() & _MARKS:
                 raise
-            raise unreadable(scene) from error
+            raise unreadable(context) from error
 
 
 @contextmanager
-def whole_listing(scene: Scene) -> Iterator[None]:
+def whole_listing(context: ErrorContext) -> Iterator[None]:
     """Around a look at a page: ``Unreadable`` becomes the error of a listing that is not whole."""
     try:
         yield
     except Unreadable as error:
-        raise ERRORS.unlisted(scene, error) from error
+        raise ERRORS.unlisted(context, error) from error
 
 
 def _after(query: dict[str, str], token: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if name != "start-after"} | {_TOKEN: token}
 
 
-def _asked(ahead: Executor, client: SignedClient, scene: Scene, query: dict[str, str]) -> Future[bytes]:
+def _asked(
+    ahead: Executor, client: SignedClient, context: ErrorContext, query: dict[str, str]
+) -> Future[bytes]:
     """A page that is on its way on return."""
     begun = threading.Event()
 
     def fetch() -> bytes:
         begun.set()
-        return client.send("GET", scene, query=query).body
+        return client.send("GET", context, query=query).body
 
     coming = ahead.submit(fetch)
     # Who went straight on to parse would hold the interpreter for milliseconds before the request is out.

@@ -23,7 +23,7 @@ from dashboard.storage.drivers.s3.client import (
     parsed,
     unquoted,
 )
-from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.s3.keys import (
     bent,
     from_headers,
@@ -34,10 +34,10 @@ from dashboard.storage.drivers.s3.own_key import OwnKey
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
-from dashboard.storage.net.exchange import Answering
+from dashboard.storage.net.http1 import StreamingResponse
+from dashboard.storage.net.http_client import Incoming, Response
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently
-from dashboard.storage.net.server import Answer, Incoming
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0
@@ -65,8 +65,8 @@ class Objects:
 
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
-        scene = self._client.scene("read", key)
-        reading = patiently(lambda: self._read(key, if_version, scene), ATTEMPTS)
+        context = self._client.context("read", key)
+        reading = patiently(lambda: self._read(key, if_version, context), ATTEMPTS)
         # A server that ignores If-Match is caught here.
         if if_version is not None and reading.info.version != if_version:
             reading.close()
@@ -75,25 +75,25 @@ class Objects:
 
     def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
         """A part of one version, or of whatever is there. Raises ``PastEnd``."""
-        scene = self._client.scene("read", key)
+        context = self._client.context("read", key)
         headers = range_header(start, length) | self._place.key_headers()
         if if_version is not None:
             headers["if-match"] = f'"{if_version}"'
 
         def once() -> bytes:
-            response = self._client.open("GET", scene, key=self._place.prefix + key, headers=headers)
+            response = self._client.open("GET", context, key=self._place.prefix + key, headers=headers)
             answer = response.headers
-            with closing(_incoming(response, scene)) as body:
+            with closing(_incoming(response, context)) as body:
                 if if_version is not None and unquoted(answer.get("etag")) != if_version:
                     raise Changed(key)
                 return part_of(response.status, answer, body.pieces(), key=key, start=start, length=length)
 
-        with self.explained(key, scene):
+        with self.explained(key, context):
             return patiently(once, ATTEMPTS)
 
-    def explained(self, key: str, scene: Scene) -> AbstractContextManager[None]:
+    def explained(self, key: str, context: ErrorContext) -> AbstractContextManager[None]:
         """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
-        return self._own_key.explained(scene, self._place.prefix + key)
+        return self._own_key.explained(context, self._place.prefix + key)
 
     def delete(self, key: str, *, only: str | None = None) -> None:
         """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
@@ -113,35 +113,35 @@ class Objects:
                 self._delete(key)
 
     def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
-        scene = self._client.scene("delete", key)
-        self._client.send("DELETE", scene, key=self._place.prefix + key, headers=headers)
+        context = self._client.context("delete", key)
+        self._client.send("DELETE", context, key=self._place.prefix + key, headers=headers)
 
     def read_old(self, key: str, version: str) -> S3Reading:
         """Open the state of an object that has this version id."""
-        scene = self._client.scene("read", key)
-        return patiently(lambda: self._read(key, None, scene, {"versionId": version}), ATTEMPTS)
+        context = self._client.context("read", key)
+        return patiently(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
 
-    def copy(self, to: str, headers: Mapping[str, str], scene: Scene) -> None:
+    def copy(self, to: str, headers: Mapping[str, str], context: ErrorContext) -> None:
         """Let the server copy what the headers name to a key of this place.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         self.expect_use_of_key(to)
         with self.unbent(to):
             answer = self._client.send(
-                "PUT", scene, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
+                "PUT", context, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
             )
-            _check_copied(answer, scene)
+            _check_copied(answer, context)
 
     def _read(
-        self, key: str, if_version: str | None, scene: Scene, query: Mapping[str, str] = EMPTY
+        self, key: str, if_version: str | None, context: ErrorContext, query: Mapping[str, str] = EMPTY
     ) -> S3Reading:
         full, headers = self._place.prefix + key, self._place.key_headers()
         if if_version is not None:
             headers["if-match"] = f'"{if_version}"'
-        with self.explained(key, scene):
-            response = self._client.open("GET", scene, key=full, query=query, headers=headers)
-        body = _incoming(response, scene)
+        with self.explained(key, context):
+            response = self._client.open("GET", context, key=full, query=query, headers=headers)
+        body = _incoming(response, context)
         try:
-            info = self._described(key, body.headers, scene).info
+            info = self._described(key, body.headers, context).info
             return S3Reading(info, body, partial(self._part_size, info, query))
         except StorageError:
             body.close()
@@ -149,31 +149,31 @@ class Objects:
 
     def head(self, key: str, *, explain: bool = False) -> Head:
         """Describe an object. Raises ``NotFound``, with ``explain`` also ``ContainerMissing``."""
-        scene = self._client.scene("stat", key)
+        context = self._client.context("stat", key)
         full, headers = self._place.prefix + key, self._place.key_headers()
-        with self.explained(key, scene):
+        with self.explained(key, context):
             try:
-                answer = self._client.send("HEAD", scene, key=full, headers=headers)
+                answer = self._client.send("HEAD", context, key=full, headers=headers)
             except StorageError as error:
                 # An answer to HEAD has no body to say why; one byte of the object does.
                 if error.kind in _UNSAID or (explain and error.kind is Kind.NOT_FOUND):
                     headers["range"] = "bytes=0-0"
                     patiently(
-                        lambda: self._client.open("GET", scene, key=full, headers=headers).close(), ATTEMPTS
+                        lambda: self._client.open("GET", context, key=full, headers=headers).close(), ATTEMPTS
                     )
                 raise
-        return self._described(key, answer.headers, scene)
+        return self._described(key, answer.headers, context)
 
-    def _described(self, key: str, headers: Mapping[str, str], scene: Scene) -> Head:
+    def _described(self, key: str, headers: Mapping[str, str], context: ErrorContext) -> Head:
         etag = unquoted(headers.get("etag"))
         if etag and "content-length" not in headers:
             # Without a length nobody could tell whether all of the body came.
-            raise ERRORS.trouble("cut", scene)
+            raise ERRORS.transport_error("cut", context)
         try:
             size = int(headers["content-length"])
             modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
         except (KeyError, ValueError) as error:
-            raise ERRORS.trouble("unreadable", scene) from error
+            raise ERRORS.transport_error("unreadable", context) from error
         opaque = (
             headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
             or SEALED in headers
@@ -194,16 +194,16 @@ class Objects:
         """Bytes of one part an object was uploaded in. None where the server does not tell, and where the
         ETag is not made of the parts' MD5s.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, ``partNumber``"""
-        scene = self._client.scene("stat", info.key)
+        context = self._client.context("stat", info.key)
         full, headers = self._place.prefix + info.key, self._place.key_headers()
         try:
             query = {**query, "partNumber": str(number)}
-            answer = self._client.send("HEAD", scene, key=full, query=query, headers=headers)
+            answer = self._client.send("HEAD", context, key=full, query=query, headers=headers)
         except StorageError as error:
             if error.retryable:
                 raise
             return None
-        head = self._described(info.key, answer.headers, scene)
+        head = self._described(info.key, answer.headers, context)
         parts = answer.headers.get("x-amz-mp-parts-count", "")
         if head.opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
             return None
@@ -225,18 +225,18 @@ class Objects:
 
     def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
         full = self._place.prefix + key
-        scene = self._client.scene("write", key)
+        context = self._client.context("write", key)
         headers = {**to_headers(attributes), **self._place.write_headers()}
         if not self._place.etags_are_md5:
             # What the answer cannot prove the server shall compare.
             headers |= digest_header(data)
         if create_only:
             headers["if-none-match"] = "*"
-        return self._client.send("PUT", scene, key=full, headers=headers, body=data).etag
+        return self._client.send("PUT", context, key=full, headers=headers, body=data).etag
 
     def expect_use_of_key(self, key: str) -> None:
         """Before a write: raise ``Unsupported`` where the server does not use the customer's key."""
-        self._own_key.expect_use(self._client.scene("write", key), self._place.prefix + key)
+        self._own_key.expect_use(self._client.context("write", key), self._place.prefix + key)
 
     @contextmanager
     def unbent(self, key: str) -> Iterator[None]:
@@ -281,8 +281,8 @@ class Objects:
 
     def _is_listed(self, key: str) -> bool:
         full = self._place.prefix + key
-        scene = self._client.scene("list", key)
-        found = next(s3_listing.entries(self._client, scene, full, page=1), None)
+        context = self._client.context("list", key)
+        found = next(s3_listing.entries(self._client, context, full, page=1), None)
         return found is not None and found.key == full
 
     def _bent(self, key: str) -> InvalidKey:
@@ -300,11 +300,11 @@ class Objects:
         return etag if etag and self._place.etags_are_md5 and _MD5.match(etag) else None
 
 
-def _check_copied(answer: Answer, scene: Scene) -> None:
+def _check_copied(answer: Response, context: ErrorContext) -> None:
     """A copy can fail after the status 200 is out."""
-    if parsed(answer.body, scene).tag == "Error":
-        raise translate(failure_in(500, answer.body), scene)
+    if parsed(answer.body, context).tag == "Error":
+        raise translate(failure_in(500, answer.body), context)
 
 
-def _incoming(response: Answering, scene: Scene) -> Incoming:
-    return Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
+def _incoming(response: StreamingResponse, context: ErrorContext) -> Incoming:
+    return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.client import SignedClient
-from dashboard.storage.drivers.s3.errors import Scene
+from dashboard.storage.drivers.s3.errors import ErrorContext
 from dashboard.storage.drivers.s3.upload import Uploads
 from dashboard.storage.errors import OtherKey, StorageError
 
@@ -28,68 +28,68 @@ class OwnKey:
         self._used = not client.place.own_key
         self._trial = threading.Lock()
 
-    def expect_use(self, scene: Scene, full: str) -> None:
+    def expect_use(self, context: ErrorContext, full: str) -> None:
         """Before the first write: raise ``Unsupported`` unless the server encrypts with the key.
 
         A part of an upload is sent and dropped, so nothing ever lies there in clear or is overwritten.
         """
         if not self._used:
             with self._trial:
-                self._try(scene, full)
+                self._try(context, full)
 
     @contextmanager
-    def explained(self, scene: Scene, full: str) -> Iterator[None]:
+    def explained(self, context: ErrorContext, full: str) -> Iterator[None]:
         """Around a look at an object, or a copy of it: when the key is to blame for a failure, it becomes
         ``OtherKey``."""
         try:
             yield
         except StorageError as error:
             # SeaweedFS fails inside where it cannot decrypt what it is to copy.
-            suspect = _REFUSED | {Kind.UNREACHABLE} if scene.operation == "copy" else _REFUSED
+            suspect = _REFUSED | {Kind.UNREACHABLE} if context.operation == "copy" else _REFUSED
             if not self._client.place.own_key or error.kind not in suspect:
                 raise
-            why = self._why(scene, full)
+            why = self._why(context, full)
             if why is None:
                 raise
             raise why from error
 
-    def _try(self, scene: Scene, full: str) -> None:
+    def _try(self, context: ErrorContext, full: str) -> None:
         if self._used:
             # Somebody else tried while we waited.
             return
-        upload_id = self._uploads.begin(scene, full, None)
+        upload_id = self._uploads.begin(context, full, None)
         try:
-            self._uploads.send_part(scene, full, upload_id, 1, memoryview(b"?"))
+            self._uploads.send_part(context, full, upload_id, 1, memoryview(b"?"))
         finally:
-            self._uploads.drop(scene, full, upload_id)
+            self._uploads.drop(context, full, upload_id)
         self._used = True
 
-    def _why(self, scene: Scene, full: str) -> OtherKey | None:
-        refusal = self._refusal(scene, full, self._client.place.key_headers())
+    def _why(self, context: ErrorContext, full: str) -> OtherKey | None:
+        refusal = self._refusal(context, full, self._client.place.key_headers())
         if refusal is None or refusal.kind not in _REFUSED:
             # The key fits: the object is archived, say, or the other end of a copy is to blame.
             return None
-        without = self._refusal(scene, full, {})
+        without = self._refusal(context, full, {})
         if without is None:
             return OtherKey(
-                scene.key,
-                f"“{scene.key}” was stored without this backend's own key (SSE-C) and is not opened by it.",
-                operation=scene.operation,
+                context.key,
+                f"“{context.key}” was stored without this backend's own key (SSE-C) and is not opened by it.",
+                operation=context.operation,
                 remedy="Read it through a backend without SSE-C, and migrate from there to here.",
             )
         if without.kind is not Kind.UNSUPPORTED:
             return None
         # What was stored with a key is a bad request without one.
         return OtherKey(
-            scene.key,
-            f"“{scene.key}” is encrypted with another key than this backend's own (SSE-C).",
-            operation=scene.operation,
+            context.key,
+            f"“{context.key}” is encrypted with another key than this backend's own (SSE-C).",
+            operation=context.operation,
             remedy="Only the key it was stored with opens it: set up a backend with that one.",
         )
 
-    def _refusal(self, scene: Scene, full: str, headers: dict[str, str]) -> StorageError | None:
+    def _refusal(self, context: ErrorContext, full: str, headers: dict[str, str]) -> StorageError | None:
         try:
-            self._client.send("HEAD", scene, key=full, headers=headers)
+            self._client.send("HEAD", context, key=full, headers=headers)
         except StorageError as error:
             return error
         return None

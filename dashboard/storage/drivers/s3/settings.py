@@ -123,10 +123,10 @@ class ChecksS3Settings(KeepsS3Unfinished):
     # ---- both
 
     def _document(self, what: str, query: str, empty: str) -> ElementTree.Element:
-        scene = self._client.scene(f"look at {what}")
+        context = self._client.context(f"look at {what}")
         try:
-            answer = self._client.send("GET", scene, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
-            return parsed(answer.body, scene)
+            answer = self._client.send("GET", context, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
+            return parsed(answer.body, context)
         except NothingConfigured:
             return ElementTree.Element(empty)
 
@@ -134,7 +134,7 @@ class ChecksS3Settings(KeepsS3Unfinished):
         body = ElementTree.tostring(document, encoding="utf-8")
         headers = {"content-type": "application/xml", **digest_header(body)}
         self._client.send(
-            "PUT", self._client.scene(f"change {what}"), query={query: ""}, headers=headers, body=body
+            "PUT", self._client.context(f"change {what}"), query={query: ""}, headers=headers, body=body
         )
 
 

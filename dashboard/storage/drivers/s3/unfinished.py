@@ -31,8 +31,8 @@ class KeepsS3Unfinished:
     def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
         """See ``KeepsUnfinished``."""
         own = self._place.prefix
-        scene = self._client.scene("sweep")
-        for each in s3_listing.unfinished(self._client, scene, own + prefix):
+        context = self._client.context("sweep")
+        for each in s3_listing.unfinished(self._client, context, own + prefix):
             # A server that does not heed the prefix must not have others' uploads aborted.
             if each.key.startswith(own + prefix):
                 yield UnfinishedUpload(each.key.removeprefix(own), each.upload_id, each.initiated)
@@ -40,10 +40,10 @@ class KeepsS3Unfinished:
     def abort(self, upload: UnfinishedUpload) -> None:
         """See ``KeepsUnfinished``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html"""
-        scene = self._client.scene("sweep", upload.key)
+        context = self._client.context("sweep", upload.key)
         with suppress(NotFound):
             self._client.send(
-                "DELETE", scene, key=self._place.prefix + upload.key, query={"uploadId": upload.id}
+                "DELETE", context, key=self._place.prefix + upload.key, query={"uploadId": upload.id}
             )
 
     def leftovers_finding(self) -> Finding | None:

@@ -22,7 +22,7 @@ from dashboard.storage.drivers.common.pieces import (
     piece_size,
 )
 from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
-from dashboard.storage.drivers.s3.errors import ERRORS, Scene, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.s3.keys import to_headers
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.types import Attributes, ObjectInfo, Written
@@ -47,17 +47,17 @@ class Uploads:
     def __init__(self, client: SignedClient) -> None:
         self._client = client
 
-    def begin(self, scene: Scene, full: str, attributes: Attributes | None) -> str:
+    def begin(self, context: ErrorContext, full: str, attributes: Attributes | None) -> str:
         """Start an upload and return its id."""
         headers = {**to_headers(attributes), **self._client.place.write_headers()}
-        answer = self._client.send("POST", scene, key=full, query={"uploads": ""}, headers=headers)
-        upload_id: str | None = parsed(answer.body, scene).findtext("UploadId")
+        answer = self._client.send("POST", context, key=full, query={"uploads": ""}, headers=headers)
+        upload_id: str | None = parsed(answer.body, context).findtext("UploadId")
         if not upload_id:
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
         return upload_id
 
     def complete(
-        self, scene: Scene, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
+        self, context: ErrorContext, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
     ) -> str | None:
         """Make the parts one object and return its ETag."""
         root = ElementTree.Element("CompleteMultipartUpload")
@@ -70,30 +70,34 @@ class Uploads:
             headers["if-none-match"] = "*"
         answer = self._client.send(
             "POST",
-            scene,
+            context,
             key=full,
             query={"uploadId": upload_id},
             headers=headers,
             body=ElementTree.tostring(root),
         )
-        document = parsed(answer.body, scene)
+        document = parsed(answer.body, context)
         if document.tag == "Error":
             # The server commits to status 200 before it knows how it ends.
-            raise translate(failure_in(500, answer.body), scene)
+            raise translate(failure_in(500, answer.body), context)
         return unquoted(document.findtext("ETag"))
 
-    def drop(self, scene: Scene, full: str, upload_id: str) -> None:
+    def drop(self, context: ErrorContext, full: str, upload_id: str) -> None:
         """Throw an upload away. Idempotent."""
         with suppress(StorageError):
-            self._client.send("DELETE", scene, key=full, query={"uploadId": upload_id}, attempts=2, idle=10.0)
+            self._client.send(
+                "DELETE", context, key=full, query={"uploadId": upload_id}, attempts=2, idle=10.0
+            )
 
-    def send_part(self, scene: Scene, full: str, upload_id: str, number: int, data: memoryview) -> Part:
+    def send_part(
+        self, context: ErrorContext, full: str, upload_id: str, number: int, data: memoryview
+    ) -> Part:
         """Send a part. Raises ``Unsupported`` when the server does not use the customer's key for it."""
         place = self._client.place
         md5 = hashlib.md5(data, usedforsecurity=False)
         answer = self._client.send(
             "PUT",
-            scene,
+            context,
             key=full,
             query={"partNumber": str(number), "uploadId": upload_id},
             headers={"content-md5": base64.b64encode(md5.digest()).decode(), **place.key_headers()},
@@ -108,7 +112,7 @@ class Uploads:
         encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
         if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and place.etags_are_md5:
             raise Damaged(
-                scene.key, f"Part {number} of “{scene.key}” was damaged on its way.", operation="write"
+                context.key, f"Part {number} of “{context.key}” was damaged on its way.", operation="write"
             )
         return Part(number, etag, md5.digest())
 
@@ -126,7 +130,7 @@ class Target:
     """What a write needs to know of its driver."""
 
     uploads: Uploads
-    scene: Scene
+    context: ErrorContext
     full: str
     head: Callable[[], Head]
     before: Callable[[], object]
@@ -148,18 +152,18 @@ class S3Writing(ProvenByParts[Part]):
     def _begin(self) -> None:
         target = self._target
         target.before()
-        self._upload_id = target.uploads.begin(target.scene, target.full, self._request.attributes)
+        self._upload_id = target.uploads.begin(target.context, target.full, self._request.attributes)
 
     def _send(self, number: int, data: memoryview) -> Part:
         target = self._target
-        return target.uploads.send_part(target.scene, target.full, self._upload_id, number, data)
+        return target.uploads.send_part(target.context, target.full, self._upload_id, number, data)
 
     def _complete(self, last: memoryview) -> None:
         target = self._target
         with target.guard() as if_absent:
             try:
                 target.uploads.complete(
-                    target.scene, target.full, self._upload_id, self._arrived, if_absent=if_absent
+                    target.context, target.full, self._upload_id, self._arrived, if_absent=if_absent
                 )
             except StorageError as error:
                 # When only the answer was lost, the object is there; asking again would say "no such upload".
@@ -167,7 +171,7 @@ class S3Writing(ProvenByParts[Part]):
                     raise
 
     def _drop(self) -> None:
-        self._target.uploads.drop(self._target.scene, self._target.full, self._upload_id)
+        self._target.uploads.drop(self._target.context, self._target.full, self._upload_id)
 
     def _expected(self) -> str:
         return checksum_of(part.digest for part in self._arrived)

@@ -18,7 +18,7 @@ from dashboard.storage.drivers.s3.listing import (
 )
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
 from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.net.answers import Foreign, Pages, size_in, xml_root
+from dashboard.storage.net.parsing import Foreign, Pages, size_in, xml_root
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written
 
@@ -33,19 +33,19 @@ class KeepsS3Versions:
     def keeps_versions(self) -> bool:
         """See ``KeepsVersions``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html"""
-        scene = self._client.scene("versions")
-        root = parsed(self._client.send("GET", scene, query={"versioning": ""}).body, scene)
+        context = self._client.context("versions")
+        root = parsed(self._client.send("GET", context, query={"versioning": ""}).body, context)
         return root.findtext("Status") == "Enabled"
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
         """See ``KeepsVersions``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
-        own, scene = self._place.prefix, self._client.scene("versions")
+        own, context = self._place.prefix, self._client.context("versions")
         query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE), "prefix": own + prefix}
         pages = Pages()
         while True:
-            states, key, version = page_of(self._client, scene, query, lambda body: _page(body, own))
-            with whole_listing(scene):
+            states, key, version = page_of(self._client, context, query, lambda body: _page(body, own))
+            with whole_listing(context):
                 pages.take(
                     [each.key for each in states],
                     f"{key}\0{version}" if key else "",
@@ -63,7 +63,7 @@ class KeepsS3Versions:
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``: a copy onto itself. Objects above 5 GiB are refused as unsupported."""
-        scene = self._client.scene("restore", key)
+        context = self._client.context("restore", key)
         full = self._place.prefix + key
         path = quote(f"{self._place.bucket}/{full}", safe="/~")
         headers = {
@@ -72,7 +72,7 @@ class KeepsS3Versions:
             **self._place.source_headers(),
             **self._place.write_headers(),
         }
-        self._objects.copy(key, headers, scene)
+        self._objects.copy(key, headers, context)
         info = self._objects.head(key).info
         return Written(key, info.size, info.md5 or "", info.etag)
 

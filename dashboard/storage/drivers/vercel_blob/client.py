@@ -15,21 +15,21 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig
-from dashboard.storage.drivers.vercel_blob.errors import ERRORS, Scene, code_of, translate
+from dashboard.storage.drivers.vercel_blob.errors import ERRORS, ErrorContext, code_of, translate
 from dashboard.storage.errors import Changed, NotFound
-from dashboard.storage.net.answers import Foreign, Unreadable, entry_in, json_object, size_in
-from dashboard.storage.net.exchange import Body
-from dashboard.storage.net.failures import Failure
-from dashboard.storage.net.ranges import range_header
-from dashboard.storage.net.retrying import patiently, rows_of
-from dashboard.storage.net.server import (
+from dashboard.storage.net.failures import RequestFailure
+from dashboard.storage.net.http1 import Body
+from dashboard.storage.net.http_client import (
     IDLE_SECONDS,
-    Answer,
-    HttpServer,
+    HttpClient,
     Incoming,
+    Response,
     explained,
     whole,
 )
+from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.ranges import range_header
+from dashboard.storage.net.retrying import patiently, rows_of
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -48,33 +48,33 @@ class VercelBlobClient:
     def __init__(self, config: VercelBlobConfig) -> None:
         self.config = config
         parts = urlsplit(config.api)
-        self.api = HttpServer(f"{parts.scheme}://{parts.netloc}")
+        self.api = HttpClient(f"{parts.scheme}://{parts.netloc}")
         self._base = parts.path
-        self._blobs = HttpServer(config.blobs)
+        self._blobs = HttpClient(config.blobs)
 
-    def scene(self, operation: str, key: str = "") -> Scene:
+    def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        return Scene(operation, key, self.config.store, self.api.host, self.config.access)
+        return ErrorContext(operation, key, self.config.store, self.api.host, self.config.access)
 
     # Objects
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str:
         """Write in one request; returns the ETag."""
-        scene = self.scene("write", key)
+        context = self.context("write", key)
         headers = self._put_headers(attributes, create_only=create_only)
         # Asked twice, it would meet what it wrote the first time.
         attempts = 1 if create_only else ATTEMPTS
         document = self._send(
-            "PUT", "", scene, self._pathname_query(key), headers=headers, body=data, attempts=attempts
+            "PUT", "", context, self._pathname_query(key), headers=headers, body=data, attempts=attempts
         )
-        return self._check_stored_name(key, document, scene)
+        return self._check_stored_name(key, document, context)
 
     def head(self, key: str, operation: str = "stat") -> tuple[ObjectInfo, str]:
         """Describe a blob, and the path its bytes are at. Raises ``NotFound``."""
-        scene = self.scene(operation, key)
+        context = self.context(operation, key)
         full_key = self.config.prefix + key
-        document = self._send("GET", "", scene, {"url": full_key})
-        with ERRORS.reading(scene):
+        document = self._send("GET", "", context, {"url": full_key})
+        with ERRORS.reading(context):
             if document["pathname"] != full_key:
                 raise NotFound(key, operation=operation)
             parts = urlsplit(document["url"])
@@ -100,18 +100,18 @@ class VercelBlobClient:
     def open(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
         """The bytes of this version, or a part of them. The network that delivers them may hold an older
         version for a minute; then ``Changed``."""
-        scene = self.scene("read", info.key)
+        context = self.context("read", info.key)
         private = self.config.access == "private"
         headers = {"authorization": f"Bearer {self.config.token.reveal()}"} if private else {}
         if part is not None:
             headers |= range_header(*part)
 
         def once() -> Incoming:
-            with ERRORS.asking(scene):
+            with ERRORS.asking(context):
                 response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
             if response.status >= 300:
-                raise translate(_parse_failure(explained(response)), scene)
-            body = Incoming(response, lambda error: ERRORS.trouble(error.trouble, scene))
+                raise translate(_parse_failure(explained(response)), context)
+            body = Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
             etag = _strip_etag(body.headers.get("etag", ""))
             if etag and etag != info.etag:
                 body.close()
@@ -122,45 +122,45 @@ class VercelBlobClient:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Blobs by full name, page by page."""
-        scene = self.scene("list")
+        context = self.context("list")
 
         def fetch(cursor: str) -> bytes:
             query = {"limit": str(_PAGE_SIZE)} | ({"prefix": prefix} if prefix else {})
-            return self._request("GET", "", scene, query | ({"cursor": cursor} if cursor else {})).body
+            return self._request("GET", "", context, query | ({"cursor": cursor} if cursor else {})).body
 
-        failed = partial(ERRORS.unlisted, scene)
+        failed = partial(ERRORS.unlisted, context)
         return rows_of(fetch, _parse_page, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
     def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """The cheapest request there is."""
-        scene = self.scene(operation)
-        document = self._send("GET", "", scene, {"limit": "1"}, attempts=attempts, idle=idle)
+        context = self.context(operation)
+        document = self._send("GET", "", context, {"limit": "1"}, attempts=attempts, idle=idle)
         # A web page at this address says 200 to everybody.
         if not isinstance(document.get("blobs"), list):
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
 
     def delete(self, key: str) -> None:
         """Remove a blob; a missing one is fine."""
         body = json.dumps({"urls": [self.config.prefix + key]}).encode()
-        self._send("POST", "/delete", self.scene("delete", key), {}, headers=_JSON, body=body)
+        self._send("POST", "/delete", self.context("delete", key), {}, headers=_JSON, body=body)
 
     def copy(self, source: str, key: str, to: str, attributes: Attributes) -> str:
         """Have Vercel copy a blob of the same store by its full name; returns the copy's ETag."""
-        scene = self.scene("copy", key)
+        context = self.context("copy", key)
         query = {**self._pathname_query(to), "fromUrl": source}
         headers = self._put_headers(attributes, create_only=False)
-        return self._check_stored_name(to, self._send("PUT", "", scene, query, headers=headers), scene)
+        return self._check_stored_name(to, self._send("PUT", "", context, query, headers=headers), context)
 
     # Uploads in parts
 
     def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
         """Start an upload and return the headers that name it."""
-        scene = self.scene("write", key)
+        context = self.context("write", key)
         headers = self._put_headers(attributes, create_only=create_only)
         document = self._send(
-            "POST", "/mpu", scene, self._pathname_query(key), headers={**headers, "x-mpu-action": "create"}
+            "POST", "/mpu", context, self._pathname_query(key), headers={**headers, "x-mpu-action": "create"}
         )
-        with ERRORS.reading(scene):
+        with ERRORS.reading(context):
             return {
                 **headers,
                 "x-mpu-upload-id": _check_header(document["uploadId"]),
@@ -169,22 +169,24 @@ class VercelBlobClient:
 
     def part(self, key: str, upload: Mapping[str, str], number: int, data: memoryview) -> str:
         """Send a part; returns what names it."""
-        scene = self.scene("write", key)
+        context = self.context("write", key)
         headers = {**upload, "x-mpu-action": "upload", "x-mpu-part-number": str(number)}
-        document = self._send("POST", "/mpu", scene, self._pathname_query(key), headers=headers, body=[data])
-        with ERRORS.reading(scene):
+        document = self._send(
+            "POST", "/mpu", context, self._pathname_query(key), headers=headers, body=[data]
+        )
+        with ERRORS.reading(context):
             return str(document["etag"])
 
     def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
         """Make the parts the blob; returns its ETag."""
-        scene = self.scene("write", key)
+        context = self.context("write", key)
         headers = {**upload, **_JSON, "x-mpu-action": "complete"}
         named = [{"partNumber": number, "etag": etag} for number, etag in enumerate(parts, 1)]
         body = json.dumps(named).encode()
         document = self._send(
-            "POST", "/mpu", scene, self._pathname_query(key), headers=headers, body=body, attempts=1
+            "POST", "/mpu", context, self._pathname_query(key), headers=headers, body=body, attempts=1
         )
-        return self._check_stored_name(key, document, scene)
+        return self._check_stored_name(key, document, context)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -197,7 +199,7 @@ class VercelBlobClient:
         self,
         method: str,
         path: str,
-        scene: Scene,
+        context: ErrorContext,
         query: Mapping[str, str],
         *,
         headers: Mapping[str, str] | None = None,
@@ -207,23 +209,23 @@ class VercelBlobClient:
     ) -> dict[str, Any]:
         """One request to the API and the JSON object it is answered with. Raises ``StorageError``."""
         answer = self._request(
-            method, path, scene, query, headers=headers, body=body, attempts=attempts, idle=idle
+            method, path, context, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
-        with ERRORS.reading(scene):
+        with ERRORS.reading(context):
             return json_object(answer.body or b"{}")
 
     def _request(
         self,
         method: str,
         path: str,
-        scene: Scene,
+        context: ErrorContext,
         query: Mapping[str, str],
         *,
         headers: Mapping[str, str] | None = None,
         body: Body = b"",
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         target = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         all_headers = {
             **(headers or {}),
@@ -232,8 +234,8 @@ class VercelBlobClient:
             "x-vercel-blob-store-id": self.config.store,
         }
 
-        def once() -> Answer:
-            with ERRORS.asking(scene):
+        def once() -> Response:
+            with ERRORS.asking(context):
                 response = self.api.open(
                     method,
                     target or "/",
@@ -243,7 +245,7 @@ class VercelBlobClient:
                 )
                 if response.status < 300:
                     return whole(response)
-            raise translate(_parse_failure(explained(response)), scene)
+            raise translate(_parse_failure(explained(response)), context)
 
         return patiently(once, attempts)
 
@@ -266,20 +268,20 @@ class VercelBlobClient:
                 headers["x-cache-control-max-age"] = match.group(1)
         return headers
 
-    def _check_stored_name(self, key: str, document: Mapping[str, Any], scene: Scene) -> str:
-        with ERRORS.reading(scene):
+    def _check_stored_name(self, key: str, document: Mapping[str, Any], context: ErrorContext) -> str:
+        with ERRORS.reading(context):
             if document["pathname"] != self.config.prefix + key:
                 raise ValueError("stored under another name")
             return _strip_etag(document["etag"])
 
 
-def _parse_failure(answer: Answer) -> Failure:
+def _parse_failure(answer: Response) -> RequestFailure:
     try:
         error = json_object(answer.body)["error"]
         code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Failure(answer.status)
-    return Failure(answer.status, code_of(answer.status, code, message))
+        return RequestFailure(answer.status)
+    return RequestFailure(answer.status, code_of(answer.status, code, message))
 
 
 def _parse_page(body: bytes) -> tuple[list[Entry], str]:

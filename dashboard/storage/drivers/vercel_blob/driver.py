@@ -21,8 +21,8 @@ from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import VercelBlobClient
 from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig, check_key
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, Unsupported
+from dashboard.storage.net.http_client import Incoming
 from dashboard.storage.net.ranges import check_range, part_of
-from dashboard.storage.net.server import Incoming
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 MAX_PARTS = 10_000

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.errors import Changed, Row
 from dashboard.storage.net import failures
-from dashboard.storage.net.failures import REFUSED, ErrorTable, Failure, taken
+from dashboard.storage.net.failures import REFUSED, ErrorTable, RequestFailure, taken
 
 
 @dataclass(frozen=True, slots=True)
-class Scene(failures.Scene):
+class ErrorContext(failures.ErrorContext):
     """The place is the store."""
 
     access: str
@@ -43,7 +43,7 @@ _STORE_MISSING = Row(
     "There is no Vercel Blob store “{place}”.",
     "Copy the token again from the project that the store is connected to.",
 )
-ERRORS = ErrorTable[Failure, Scene](
+ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Vercel Blob",
     no_place=_STORE_MISSING,
     rules={
@@ -72,9 +72,9 @@ ERRORS = ErrorTable[Failure, Scene](
         "store_not_found": _STORE_MISSING,
         "taken": taken,
         "bad_name": Row(Kind.INVALID_KEY, "Vercel Blob cannot hold the key “{key}”."),
-        404: lambda failure, scene: None if scene.key and scene.operation != "write" else REFUSED,
+        404: lambda failure, context: None if context.key and context.operation != "write" else REFUSED,
         # A name that is taken is told in words.
-        412: lambda failure, scene: Changed(scene.key, operation=scene.operation),
+        412: lambda failure, context: Changed(context.key, operation=context.operation),
     },
     same_as={
         401: "forbidden",

@@ -26,11 +26,11 @@ from dashboard.storage.drivers.webdav.errors import (
 from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import QUERY, Resource, decoded_path, resources
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.net.exchange import Answering
-from dashboard.storage.net.failures import Scene
+from dashboard.storage.net.failures import ErrorContext
+from dashboard.storage.net.http1 import StreamingResponse
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
 from dashboard.storage.net.ranges import part_of, range_header
 from dashboard.storage.net.retrying import patiently, pause
-from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
 
 MAX_ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
@@ -46,38 +46,38 @@ class WebDavClient:
 
     def __init__(self, config: WebDavConfig) -> None:
         self.config = config
-        self._server = HttpServer(
+        self._server = HttpClient(
             config.server, tls_verify=config.tls_verify, authority=config.ca_certificate
         )
         self._auth = Authenticator(config.username, config.password, tls=config.tls)
         self._bare_destinations = False
 
-    def scene(self, operation: str, key: str = "") -> Scene:
+    def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence."""
-        return Scene(operation, key, self.config.display_name, self.config.host)
+        return ErrorContext(operation, key, self.config.display_name, self.config.host)
 
     def send(
         self,
         method: str,
         path: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         accept: tuple[int, ...] = (),
         attempts: int = MAX_ATTEMPTS,
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         """One request, its answer read whole. Statuses below 300 and those in ``accept`` are returned,
         all others raise. Repeatable ones are tried again when the connection broke or the server is busy."""
         if method not in _IDEMPOTENT:
             attempts = 1
 
-        def once() -> Answer:
-            response = self.open(method, path, scene, headers=headers, body=body, accept=accept, idle=idle)
-            with ERRORS.asking(scene):
+        def once() -> Response:
+            response = self.open(method, path, context, headers=headers, body=body, accept=accept, idle=idle)
+            with ERRORS.asking(context):
                 refused = response.status >= 300
-                return _raise_partial_failure(explained(response) if refused else whole(response), scene)
+                return _raise_partial_failure(explained(response) if refused else whole(response), context)
 
         return patiently(once, attempts)
 
@@ -86,7 +86,7 @@ class WebDavClient:
         method: Literal["MOVE", "COPY"],
         source: str,
         to: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         overwrite: bool,
         idle: float = IDLE_SECONDS,
@@ -101,7 +101,7 @@ class WebDavClient:
             destination = to if bare else self.config.server + to
             headers = {"destination": destination, "overwrite": "T" if overwrite else "F"}
             accept = (412,) if bare else (412, 502)
-            send = partial(self.send, method, source, scene, headers=headers, accept=accept, idle=idle)
+            send = partial(self.send, method, source, context, headers=headers, accept=accept, idle=idle)
             answer = _retry_while_busy(send)
             if answer.status != 502:
                 self._bare_destinations = bare
@@ -112,37 +112,37 @@ class WebDavClient:
         self,
         method: str,
         path: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
-    ) -> Answering:
+    ) -> StreamingResponse:
         """One request, once; the caller reads the answer to its end or closes it. Raises as ``send`` does."""
-        self._negotiate_auth(scene)
+        self._negotiate_auth(context)
         for _ in range(_MAX_AUTH_ATTEMPTS):
             signed = self._auth.headers(method, path)
             sent = {**signed, **(headers or {})}
-            with ERRORS.asking(scene):
+            with ERRORS.asking(context):
                 response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
             if response.status != 401:
                 break
             meaning = self._auth.handle_unauthorized(signed, response.headers.get("www-authenticate", ""))
             if meaning == "unknown":
                 explained(response)
-                raise ERRORS.of(AUTH_UNSUPPORTED, scene)
+                raise ERRORS.of(AUTH_UNSUPPORTED, context)
             if meaning == "wrong":
                 break
             explained(response)
         if response.status >= 300 and response.status not in accept:
-            raise status_error(explained(response).status, scene)
+            raise status_error(explained(response).status, context)
         return response
 
     def propfind(
         self,
         path: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         depth: Literal["0", "1"],
         attempts: int = MAX_ATTEMPTS,
@@ -153,13 +153,13 @@ class WebDavClient:
         Raises before the first resource when the request fails, ``NotFound`` for example.
         """
 
-        def once() -> Answering:
-            return self._send_propfind(path, scene, depth, idle, accept=(405, *REDIRECTS))
+        def once() -> StreamingResponse:
+            return self._send_propfind(path, context, depth, idle, accept=(405, *REDIRECTS))
 
         response = patiently(once, attempts)
         if response.status == 405:
             response.close()
-            raise self._listing_error(path, scene)
+            raise self._listing_error(path, context)
         # What was not asked for may be a few bytes that inflate to gigabytes.
         encoded = response.headers.get("content-encoding", "identity") not in ("", "identity")
         if response.status != 207 or encoded:
@@ -167,72 +167,76 @@ class WebDavClient:
             if _is_folder_redirect(response, path):
                 yield Resource(decoded_path(path), folder=True)
                 return
-            raise ERRORS.trouble("redirect" if response.status in REDIRECTS else "unreadable", scene)
+            raise ERRORS.transport_error(
+                "redirect" if response.status in REDIRECTS else "unreadable", context
+            )
         try:
-            with ERRORS.asking(scene), ERRORS.reading(scene):
+            with ERRORS.asking(context), ERRORS.reading(context):
                 yield from resources(response.pieces())
         finally:
             response.close()
 
     def _send_propfind(
-        self, path: str, scene: Scene, depth: str, idle: float, *, accept: tuple[int, ...]
-    ) -> Answering:
+        self, path: str, context: ErrorContext, depth: str, idle: float, *, accept: tuple[int, ...]
+    ) -> StreamingResponse:
         headers = {"depth": depth, "content-type": "application/xml; charset=utf-8"}
-        return self.open("PROPFIND", path, scene, headers=headers, body=QUERY, accept=accept, idle=idle)
+        return self.open("PROPFIND", path, context, headers=headers, body=QUERY, accept=accept, idle=idle)
 
-    def _listing_error(self, path: str, scene: Scene) -> StorageError:
+    def _listing_error(self, path: str, context: ErrorContext) -> StorageError:
         """The error for a PROPFIND that is not allowed: no WebDAV there, or a page in place of the folder."""
         for page in INDEX_PAGES if path.endswith("/") else ():
             with suppress(StorageError):
-                response = self._send_propfind(path + page, scene, "0", IDLE_SECONDS, accept=())
+                response = self._send_propfind(path + page, context, "0", IDLE_SECONDS, accept=())
                 response.close()
                 if response.status == 207:
-                    return listing_hidden_error(page, scene)
-        return status_error(405, scene)
+                    return listing_hidden_error(page, context)
+        return status_error(405, context)
 
     def stat(
-        self, key: str, scene: Scene, *, attempts: int = MAX_ATTEMPTS, idle: float = IDLE_SECONDS
+        self, key: str, context: ErrorContext, *, attempts: int = MAX_ATTEMPTS, idle: float = IDLE_SECONDS
     ) -> Resource:
         """What is at a key or at a folder's key. Raises ``NotFound`` or ``ContainerMissing``."""
         asked = (*self.config.root, *key.split("/")) if key else self.config.root
         found = None
-        told = self.propfind(self.config.path(key), scene, depth="0", attempts=attempts, idle=idle)
+        told = self.propfind(self.config.path(key), context, depth="0", attempts=attempts, idle=idle)
         for number, resource in enumerate(told):
             if number or not _same_resource(resource.path, tuple(part for part in asked if part)):
-                raise ERRORS.of(FOREIGN_PATHS, scene)
+                raise ERRORS.of(FOREIGN_PATHS, context)
             found = resource
         if found is None:
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
         if found.status != 200:
-            raise status_error(found.status, scene)
+            raise status_error(found.status, context)
         return found
 
-    def start_upload(self, path: str, scene: Scene, headers: Mapping[str, str], size: int | None) -> Upload:
+    def start_upload(
+        self, path: str, context: ErrorContext, headers: Mapping[str, str], size: int | None
+    ) -> Upload:
         """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
-        self._negotiate_auth(scene)
+        self._negotiate_auth(context)
         if self._auth.uses_nonce:
             # What is streamed cannot be sent again because a nonce has become old.
-            self.stat("", scene)
+            self.stat("", context)
         signed = self._auth.headers("PUT", path)
-        return Upload(self._server, path, scene, {**signed, **headers}, size)
+        return Upload(self._server, path, context, {**signed, **headers}, size)
 
-    def response_chunks(self, response: Answering, scene: Scene) -> Iterator[bytes]:
+    def response_chunks(self, response: StreamingResponse, context: ErrorContext) -> Iterator[bytes]:
         """The body of an open GET in pieces."""
-        with ERRORS.asking(scene):
+        with ERRORS.asking(context):
             yield from response.pieces()
 
     def read_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Some bytes of an object; with an ETag, of that version only. A server that ignores ranges and
         sends everything is cut off after the part. Raises ``NotFound`` and ``Changed``."""
-        scene = self.scene("read", key)
+        context = self.context("read", key)
         headers = range_header(start, length) | ({"if-match": f'"{etag}"'} if etag is not None else {})
 
         def once() -> bytes:
-            response = self.open("GET", self.config.path(key), scene, headers=headers)
+            response = self.open("GET", self.config.path(key), context, headers=headers)
             try:
                 if etag is not None and response.headers.get("etag", "").strip('"') not in ("", etag):
                     raise Changed(key)
-                pieces = self.response_chunks(response, scene)
+                pieces = self.response_chunks(response, context)
                 return part_of(response.status, response.headers, pieces, key=key, start=start, length=length)
             finally:
                 response.close()
@@ -247,10 +251,10 @@ class WebDavClient:
         """The settings its connections are made with. No network call."""
         return self._server.tls_context()
 
-    def _negotiate_auth(self, scene: Scene) -> None:
+    def _negotiate_auth(self, context: ErrorContext) -> None:
         def ask() -> str | None:
             headers = {"depth": "0", "content-type": "application/xml; charset=utf-8"}
-            with ERRORS.asking(scene):
+            with ERRORS.asking(context):
                 response = self._server.open(
                     "PROPFIND", self.config.path(""), headers=headers, body=QUERY, idle=15.0
                 )
@@ -261,7 +265,7 @@ class WebDavClient:
         self._auth.negotiate(ask)
 
 
-def _retry_while_busy(send: Callable[[], Answer]) -> Answer:
+def _retry_while_busy(send: Callable[[], Response]) -> Response:
     """Its answer, also from a server that is busy or has it locked for a moment: nothing was done then."""
     for attempt in range(1, MAX_ATTEMPTS):
         try:
@@ -273,11 +277,11 @@ def _retry_while_busy(send: Callable[[], Answer]) -> Answer:
     return send()
 
 
-def _raise_partial_failure(answer: Answer, scene: Scene) -> Answer:
+def _raise_partial_failure(answer: Response, context: ErrorContext) -> Response:
     """A multi-status answer to anything but a PROPFIND says that part of it failed."""
     if answer.status == 207:
         found = _STATUS.search(answer.body)
-        raise status_error(int(found.group(1)) if found else 500, scene)
+        raise status_error(int(found.group(1)) if found else 500, context)
     return answer
 
 
@@ -290,7 +294,7 @@ def _normalized(path: tuple[str, ...]) -> str:
     return normalize("NFC", "/".join(path)).casefold()
 
 
-def _is_folder_redirect(response: Answering, path: str) -> bool:
+def _is_folder_redirect(response: StreamingResponse, path: str) -> bool:
     """Whether this is the redirect with which servers answer for a folder without a slash at its end."""
     location = response.headers.get("location", "")
     return (

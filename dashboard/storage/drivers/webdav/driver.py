@@ -28,8 +28,8 @@ from dashboard.storage.drivers.webdav.streams import WebDavReading
 from dashboard.storage.drivers.webdav.writing import WebDavWriting, Writer
 from dashboard.storage.drivers.webdav.xml import Resource, http_date
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError, Unsupported
-from dashboard.storage.net.exchange import Answering
-from dashboard.storage.net.failures import Scene
+from dashboard.storage.net.failures import ErrorContext
+from dashboard.storage.net.http1 import StreamingResponse
 from dashboard.storage.net.ranges import check_range, whole_part
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -69,30 +69,30 @@ class WebDavDriver:
     def read(self, key: str, *, if_version: str | None = None) -> WebDavReading:
         """See ``Driver``. The server is asked to refuse any other version, and its answer is checked."""
         check_key(key)
-        scene = self._client.scene("read", key)
+        context = self._client.context("read", key)
         strong = if_version is not None and not if_version.startswith(("W/", "@"))
         headers = {"if-match": f'"{if_version}"'} if strong else {}
         path = self._config.path(key)
         try:
             try:
-                response = self._client.open("GET", path, scene, headers=headers, accept=REDIRECTS)
+                response = self._client.open("GET", path, context, headers=headers, accept=REDIRECTS)
             except Changed:
                 # lighttpd lists ETags of files and knows none of them when it is asked for one.
                 if not _same_version(self._stat(key, "read").version, if_version):
                     raise
-                response = self._client.open("GET", path, scene, accept=REDIRECTS)
+                response = self._client.open("GET", path, context, accept=REDIRECTS)
         except StorageError as error:
             # Servers answer in many ways to a GET of a folder.
             if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED) or not self._is_folder(key):
                 raise
             raise NotFound(key) from error
         try:
-            info = self._info_of_response(key, response, scene, if_version)
+            info = self._info_of_response(key, response, context, if_version)
         except BaseException:
             response.close()
             raise
         return WebDavReading(
-            info, self._client.response_chunks(response, scene), response.close, self._has_changed
+            info, self._client.response_chunks(response, context), response.close, self._has_changed
         )
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -164,13 +164,13 @@ class WebDavDriver:
     def delete(self, key: str) -> None:
         """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""
         check_key(key)
-        scene = self._client.scene("delete", key)
+        context = self._client.context("delete", key)
         try:
-            if self._client.stat(key, scene).folder:
+            if self._client.stat(key, context).folder:
                 return
         except NotFound:
             return
-        self._client.send("DELETE", self._config.path(key), scene, accept=(404,))
+        self._client.send("DELETE", self._config.path(key), context, accept=(404,))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``: deletes the temporary names of these keys."""
@@ -215,16 +215,16 @@ class WebDavDriver:
         before = source._stat(key, "copy")
         if if_version is not None and not _same_version(before.version, if_version):
             raise Changed(key, operation="copy")
-        scene = self._client.scene("write", to)
-        self._writer.make_folders(to, scene)
+        context = self._client.context("write", to)
+        self._writer.make_folders(to, context)
         temporary = new_temporary(to)
         try:
             there, here = source._config.path(key), self._config.path(temporary)
-            self._client.transfer("COPY", there, here, scene, overwrite=False, idle=_COPY_SECONDS)
-            size = require_size(self._client.stat(temporary, scene), scene)
+            self._client.transfer("COPY", there, here, context, overwrite=False, idle=_COPY_SECONDS)
+            size = require_size(self._client.stat(temporary, context), context)
             if not _same_version(source._stat(key, "copy").version, before.version):
                 raise Changed(key, operation="copy")
-            self._writer.move(temporary, to, scene, create_only=False)
+            self._writer.move(temporary, to, context, create_only=False)
         except BaseException:
             self._writer.delete_temporary(temporary)
             raise
@@ -253,9 +253,9 @@ class WebDavDriver:
 
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``. Raises kind ``conflict`` when it is a file."""
-        scene = self._client.scene("list")
+        context = self._client.context("list")
         try:
-            found = self._client.stat("", scene)
+            found = self._client.stat("", context)
         except ContainerMissing:
             return False
         if not found.folder:
@@ -273,12 +273,12 @@ class WebDavDriver:
         self._create_root(len(self._config.root))
 
     def _create_root(self, depth: int) -> None:
-        scene = self._client.scene("create bucket")
+        context = self._client.context("create bucket")
         path = self._config.path_above(depth)
-        answer = self._client.send("MKCOL", path, scene, accept=(404, 405, 409) if depth > 1 else (405,))
+        answer = self._client.send("MKCOL", path, context, accept=(404, 405, 409) if depth > 1 else (405,))
         if answer.status in (404, 409):
             self._create_root(depth - 1)
-            self._client.send("MKCOL", path, scene, accept=(405,))
+            self._client.send("MKCOL", path, context, accept=(405,))
 
     # Connects
 
@@ -288,9 +288,9 @@ class WebDavDriver:
 
     def authenticate(self) -> None:
         """See ``Connects``. A missing folder is no fault of the password."""
-        scene = self._client.scene("authenticate")
+        context = self._client.context("authenticate")
         try:
-            self._client.stat("", scene, attempts=1, idle=15.0)
+            self._client.stat("", context, attempts=1, idle=15.0)
         except ContainerMissing:
             return
 
@@ -303,12 +303,12 @@ class WebDavDriver:
     # How
 
     def _info_of_response(
-        self, key: str, response: Answering, scene: Scene, if_version: str | None
+        self, key: str, response: StreamingResponse, context: ErrorContext, if_version: str | None
     ) -> ObjectInfo:
         if response.status in REDIRECTS:
             if self._is_folder(key):
                 raise NotFound(key)
-            raise ERRORS.trouble("redirect", scene)
+            raise ERRORS.transport_error("redirect", context)
         headers = response.headers
         length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))
         etag = headers.get("etag", "")
@@ -349,11 +349,11 @@ class WebDavDriver:
         return _info(key, self._stat_file(key, operation))
 
     def _stat_file(self, key: str, operation: str) -> Resource:
-        found = self._client.stat(key, self._client.scene(operation, key))
+        found = self._client.stat(key, self._client.context(operation, key))
         if found.folder:
             raise NotFound(key, operation=operation)
         self._lists_etags = bool(found.etag)
-        require_size(found, self._client.scene(operation, key))
+        require_size(found, self._client.context(operation, key))
         return found
 
     def _has_changed(self, info: ObjectInfo) -> bool:
@@ -363,7 +363,7 @@ class WebDavDriver:
 
     def _is_folder(self, key: str) -> bool:
         try:
-            return self._client.stat(key, self._client.scene("read", key)).folder
+            return self._client.stat(key, self._client.context("read", key)).folder
         except StorageError:
             return False
 

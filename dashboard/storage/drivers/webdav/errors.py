@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import Row, StorageError
-from dashboard.storage.net.failures import BAD_KEY, FAILED, SLOW_DOWN, ErrorTable, Failure, Scene
+from dashboard.storage.net.failures import (
+    BAD_KEY,
+    FAILED,
+    SLOW_DOWN,
+    ErrorContext,
+    ErrorTable,
+    RequestFailure,
+)
 
 _VERBS = {
     "read": ("read", ""),
@@ -35,15 +42,15 @@ _NOT_STORED = Row(
 )
 
 
-def _not_allowed(failure: Failure, scene: Scene) -> Row:
+def _not_allowed(failure: RequestFailure, context: ErrorContext) -> Row:
     """Servers written in Go answer so to a PUT that fails."""
-    return _NOT_STORED if scene.operation == "write" and scene.key else _NOT_WEBDAV
+    return _NOT_STORED if context.operation == "write" and context.key else _NOT_WEBDAV
 
 
-def _failed(failure: Failure, scene: Scene) -> Row:
+def _failed(failure: RequestFailure, context: ErrorContext) -> Row:
     remedy = "Try again in a moment; if it stays so, the server's log says why"
     return FAILED._replace(
-        remedy=f"{remedy}: it may have no room left." if scene.operation == "write" else f"{remedy}."
+        remedy=f"{remedy}: it may have no room left." if context.operation == "write" else f"{remedy}."
     )
 
 
@@ -85,7 +92,7 @@ AUTH_UNSUPPORTED = Row(
     "Have Basic or Digest sign-in switched on there; other ways cannot be used here.",
 )
 
-ERRORS = ErrorTable[Failure, Scene](
+ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="WebDAV",
     redirect="Enter the address it leads to: often https:// in place of http://, or another path.",
     # A status is all there is.
@@ -93,7 +100,7 @@ ERRORS = ErrorTable[Failure, Scene](
     verbs=_VERBS,
     no_place=FOLDER_MISSING,
     rules={
-        400: lambda failure, scene: None if scene.key.isalnum() else BAD_KEY,
+        400: lambda failure, context: None if context.key.isalnum() else BAD_KEY,
         401: Row(
             Kind.BAD_CREDENTIALS,
             "{host} does not accept this user name and password.",
@@ -150,22 +157,22 @@ ERRORS = ErrorTable[Failure, Scene](
         504: Row(Kind.TIMEOUT, "The server behind {host} did not answer.", "Try again in a moment."),
         507: Row(Kind.FULL, "{host} has no room left for “{subject}”.", "Make room or raise the quota."),
         # Where not even the root of the server takes a folder.
-        404: lambda failure, scene: _NOT_WEBDAV if scene.operation == "create bucket" else None,
+        404: lambda failure, context: _NOT_WEBDAV if context.operation == "create bucket" else None,
         "5xx": _failed,
     },
 )
 
 
-def status_error(status: int, scene: Scene) -> StorageError:
+def status_error(status: int, context: ErrorContext) -> StorageError:
     """The error to raise for an answer that is none of those expected."""
-    return ERRORS.translate(Failure(status), scene)
+    return ERRORS.translate(RequestFailure(status), context)
 
 
-def listing_hidden_error(page: str, scene: Scene) -> StorageError:
+def listing_hidden_error(page: str, context: ErrorContext) -> StorageError:
     """A page stands in for a folder that was to be listed."""
     row = Row(
         Kind.UNSUPPORTED,
         f"{{host}} shows the page “{page}” and not what is in “{{subject}}”.",
         "Have the page switched off there: in Apache's settings, “DirectoryIndex disabled”.",
     )
-    return ERRORS.of(row, scene)
+    return ERRORS.of(row, context)

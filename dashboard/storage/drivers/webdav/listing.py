@@ -24,7 +24,7 @@ from dashboard.storage.drivers.webdav.config import check_key, is_temporary
 from dashboard.storage.drivers.webdav.errors import ERRORS, FOREIGN_PATHS, MISSING_SIZE, status_error
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import InvalidKey, NotFound, StorageError
-from dashboard.storage.net.failures import Scene
+from dashboard.storage.net.failures import ErrorContext
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
@@ -68,7 +68,7 @@ def _rows(client: WebDavClient, path: bytes, wanted: Wanted) -> Iterator[Row]:
             if wanted.folder(path + raw + b"/"):
                 yield raw + b"/", 0, 0, b""
         elif wanted.file(path + raw):
-            size = require_size(resource, client.scene("list", folder + name))
+            size = require_size(resource, client.context("list", folder + name))
             modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
             etag = (strip_etag(resource.etag) or "").encode("utf-8", "replace")
             etag = etag if len(etag) <= _MAX_ETAG_BYTES else b""
@@ -79,25 +79,25 @@ def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[R
     """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
     ``ContainerMissing`` if the root is gone. The folder itself has to be among what the server tells,
     or nobody knows what it told of."""
-    scene = client.scene(operation, folder)
+    context = client.context(operation, folder)
     own = (*client.config.root, *folder.split("/")[:-1])
     itself = False
     try:
-        for resource in client.propfind(client.config.path(folder), scene, depth="1", attempts=2):
+        for resource in client.propfind(client.config.path(folder), context, depth="1", attempts=2):
             if resource.host not in ("", client.config.address[0].lower()):
-                raise ERRORS.of(FOREIGN_PATHS, scene)
+                raise ERRORS.of(FOREIGN_PATHS, context)
             if resource.path == own:
                 if resource.status != 200:
-                    raise status_error(resource.status, scene)
+                    raise status_error(resource.status, context)
                 itself = True
             elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
-                raise ERRORS.of(FOREIGN_PATHS, scene)
+                raise ERRORS.of(FOREIGN_PATHS, context)
             elif resource.status == 200:
                 yield resource
             elif resource.status not in _GONE_STATUSES:
-                raise status_error(resource.status, client.scene(operation, folder + resource.path[-1]))
+                raise status_error(resource.status, client.context(operation, folder + resource.path[-1]))
         if not itself:
-            raise ERRORS.trouble("unreadable", scene)
+            raise ERRORS.transport_error("unreadable", context)
     except NotFound:
         require_root(client, operation)
     except StorageError as error:
@@ -109,7 +109,7 @@ def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[R
 
 def _is_file(client: WebDavClient, key: str, operation: str) -> bool:
     try:
-        return not client.stat(key, client.scene(operation, key)).folder
+        return not client.stat(key, client.context(operation, key)).folder
     except StorageError:
         return False
 
@@ -118,10 +118,10 @@ def _is_name(name: str) -> bool:
     return name not in (".", "..") and "/" not in name and "\0" not in name
 
 
-def require_size(resource: Resource, scene: Scene) -> int:
+def require_size(resource: Resource, context: ErrorContext) -> int:
     """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
     if resource.size < 0:
-        raise ERRORS.of(MISSING_SIZE, scene)
+        raise ERRORS.of(MISSING_SIZE, context)
     return resource.size
 
 
@@ -136,7 +136,7 @@ def _can_contain_keys(folder: str) -> bool:
 
 def require_root(client: WebDavClient, operation: str) -> None:
     """Raise ``ContainerMissing`` unless the folder the driver works in is there."""
-    client.stat("", client.scene(operation))
+    client.stat("", client.context(operation))
 
 
 def strip_etag(etag: str) -> str | None:

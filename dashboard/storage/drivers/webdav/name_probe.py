@@ -80,10 +80,10 @@ class NameProbe:
             if not self._results:
                 self._probe_common()
             ways = {self._support_for(each) for each in odd}
-        scene = self._client.scene("write", key)
+        context = self._client.context("write", key)
         for way, refusal in _ERRORS_BY_SUPPORT.items():
             if way in ways:
-                raise ERRORS.of(refusal, scene)
+                raise ERRORS.of(refusal, context)
         return NameSupport.PUT not in ways
 
     def _probe_common(self) -> None:
@@ -101,9 +101,9 @@ class NameProbe:
 
     def _probe(self, odd: str) -> NameSupport:
         """In a folder of its own, which is thrown away: what is odd may break the listing."""
-        scene, path = self._client.scene("write"), self._client.config.path
+        context, path = self._client.context("write"), self._client.config.path
         folder = new_temporary("a") + "/"
-        self._client.send("MKCOL", path(folder), scene)
+        self._client.send("MKCOL", path(folder), context)
         try:
             return self._probe_page(folder, odd) if odd in INDEX_PAGES else self._probe_name(folder, odd)
         finally:
@@ -117,14 +117,14 @@ class NameProbe:
         if odd == _LEADING_DOT:
             head, tail = ".", ""
         put, moved = f"{head}put{tail}", f"{head}moved{tail}"
-        scene, path = self._client.scene("write"), self._client.config.path
+        context, path = self._client.context("write"), self._client.config.path
         try:
-            if not self._is_accepted(partial(self._client.send, "PUT", path(folder + put), scene)):
+            if not self._is_accepted(partial(self._client.send, "PUT", path(folder + put), context)):
                 return NameSupport.NONE
             if put not in self._names_or_empty(folder):
                 return NameSupport.UNLISTED if odd == _LEADING_DOT else NameSupport.NONE
             source, to = path(folder + put), path(folder + moved)
-            move = partial(self._client.transfer, "MOVE", source, to, scene, overwrite=False)
+            move = partial(self._client.transfer, "MOVE", source, to, context, overwrite=False)
             arrived = self._is_accepted(move) and moved in self._names_or_empty(folder)
             return NameSupport.MOVE if arrived else NameSupport.PUT
         finally:
@@ -133,9 +133,9 @@ class NameProbe:
 
     def _probe_page(self, folder: str, page: str) -> NameSupport:
         """Whether a folder can still be listed with this in it."""
-        scene = self._client.scene("write")
+        context = self._client.context("write")
         try:
-            self._client.send("PUT", self._client.config.path(folder + page), scene)
+            self._client.send("PUT", self._client.config.path(folder + page), context)
             return NameSupport.MOVE if self._names_in(folder) == [page] else NameSupport.HIDES
         except Unsupported:
             return NameSupport.HIDES
@@ -143,10 +143,10 @@ class NameProbe:
             self._delete(folder + page)
 
     def _delete(self, *names: str) -> None:
-        scene, path = self._client.scene("write"), self._client.config.path
+        context, path = self._client.context("write"), self._client.config.path
         for name in names:
             with suppress(StorageError):
-                self._client.send("DELETE", path(name), scene, accept=(404,))
+                self._client.send("DELETE", path(name), context, accept=(404,))
 
     def _names_or_empty(self, folder: str) -> list[str]:
         """What is in a folder; nothing where a name in it makes the listing unreadable."""

@@ -9,9 +9,9 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.webdav.errors import ERRORS, status_error
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.net.exchange import Broken
-from dashboard.storage.net.failures import Scene
-from dashboard.storage.net.server import IDLE_SECONDS, Answer, HttpServer, explained, whole
+from dashboard.storage.net.failures import ErrorContext
+from dashboard.storage.net.http1 import TransportError
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
 from dashboard.storage.types import ObjectInfo
 
 _SERVER_READ_BYTES = 64 * 1024
@@ -22,9 +22,14 @@ class Upload:
     """A PUT on its way. Nothing else may use its connection; leaving it unfinished breaks it off."""
 
     def __init__(
-        self, server: HttpServer, path: str, scene: Scene, headers: Mapping[str, str], size: int | None
+        self,
+        server: HttpClient,
+        path: str,
+        context: ErrorContext,
+        headers: Mapping[str, str],
+        size: int | None,
     ) -> None:
-        self._scene = scene
+        self._context = context
         self._chunked = size is None
         length = {"transfer-encoding": "chunked"} if size is None else {"content-length": str(size)}
         with self._translate_send_errors():
@@ -37,7 +42,7 @@ class Upload:
                 chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
             self._body.send(chunk)
 
-    def finish(self) -> Answer:
+    def finish(self) -> Response:
         """After the last byte: the server's answer. Raises the translated error."""
         with self._translate_send_errors():
             if self._chunked:
@@ -48,25 +53,25 @@ class Upload:
         """Leave it unfinished, and give the server a moment to notice before its leftover is deleted."""
         self._body.break_off()
 
-    def _read_response(self) -> Answer:
+    def _read_response(self) -> Response:
         try:
             response = self._body.answer()
             answer = explained(response) if response.status >= 300 else whole(response)
-        except Broken as error:
-            raise ERRORS.trouble(error.trouble, self._scene) from error
+        except TransportError as error:
+            raise ERRORS.transport_error(error.code, self._context) from error
         if answer.status >= 300:
-            raise status_error(answer.status, self._scene)
+            raise status_error(answer.status, self._context)
         return answer
 
     @contextmanager
     def _translate_send_errors(self) -> Iterator[None]:
         try:
             yield
-        except Broken as error:
-            if error.trouble == "reset":
+        except TransportError as error:
+            if error.code == "reset":
                 # A server that refuses an upload may say why and hang up before it has seen all of it.
                 self._raise_server_error()
-            raise ERRORS.trouble(error.trouble, self._scene) from error
+            raise ERRORS.transport_error(error.code, self._context) from error
 
     def _raise_server_error(self) -> None:
         try:

@@ -34,8 +34,8 @@ from dashboard.storage.drivers.webdav.name_probe import NameProbe
 from dashboard.storage.drivers.webdav.streams import Upload
 from dashboard.storage.drivers.webdav.xml import Resource
 from dashboard.storage.errors import ContainerMissing, Damaged, Exists, InvalidKey, NotFound, StorageError
-from dashboard.storage.net.failures import Scene
-from dashboard.storage.net.server import Answer
+from dashboard.storage.net.failures import ErrorContext
+from dashboard.storage.net.http_client import Response
 from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Attributes, Written
 
@@ -57,34 +57,34 @@ class Writer:
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> Written:
         """A whole object. Tried once more when a folder that was there has vanished."""
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        scene = self.client.scene("write", key)
-        known = self.make_folders(key, scene)
+        context = self.client.context("write", key)
+        known = self.make_folders(key, context)
         try:
-            answer = self._put(key, data, attributes, scene, create_only)
+            answer = self._put(key, data, attributes, context, create_only)
         except StorageError as error:
-            self.raise_unless_folder_missing(error, key, scene)
+            self.raise_unless_folder_missing(error, key, context)
             if not known:
                 raise
-            self.make_folders(key, scene)
-            answer = self._put(key, data, attributes, scene, create_only)
+            self.make_folders(key, context)
+            answer = self._put(key, data, attributes, context, create_only)
         return make_receipt(key, len(data), md5, answer)
 
     def _put(
-        self, key: str, data: bytes, attributes: Attributes | None, scene: Scene, create_only: bool
-    ) -> Answer:
+        self, key: str, data: bytes, attributes: Attributes | None, context: ErrorContext, create_only: bool
+    ) -> Response:
         path = self.client.config.path
         headers = self.headers(attributes)
         if self.writes_in_place(key, create_only):
-            self._check_may_replace(key, scene, create_only)
-            return self.client.send("PUT", path(key), scene, headers=headers, body=data)
+            self._check_may_replace(key, context, create_only)
+            return self.client.send("PUT", path(key), context, headers=headers, body=data)
         temporary = new_temporary(key)
         try:
-            send = partial(self.client.send, "PUT", path(temporary), scene, body=data)
+            send = partial(self.client.send, "PUT", path(temporary), context, body=data)
             answer = send(headers=headers)
             self.move(
                 temporary,
                 key,
-                scene,
+                context,
                 create_only=create_only,
                 resend_at=lambda when: send(headers={**headers, "date": formatdate(when, usegmt=True)}),
             )
@@ -106,7 +106,7 @@ class Writer:
             headers["x-hash"] = "md5"
         return headers
 
-    def raise_unless_folder_missing(self, error: StorageError, key: str, scene: Scene) -> None:
+    def raise_unless_folder_missing(self, error: StorageError, key: str, context: ErrorContext) -> None:
         """After a failed write: raise it, or ``ContainerMissing`` in its stead; return when a folder is
         missing, which is then no longer remembered."""
         missing = error.kind in (Kind.CONFLICT, Kind.NOT_FOUND)
@@ -125,7 +125,7 @@ class Writer:
         self,
         temporary: str,
         key: str,
-        scene: Scene,
+        context: ErrorContext,
         *,
         create_only: bool,
         resend_at: Callable[[float], object] | None = None,
@@ -133,30 +133,30 @@ class Writer:
         """Give the finished bytes their name. ``resend_at`` uploads them again with a given time, which nginx
         keeps."""
         for _ in range(3):
-            if self._move(temporary, key, scene, overwrite=False):
+            if self._move(temporary, key, context, overwrite=False):
                 return
             if create_only:
                 raise Exists(key)
             try:
-                found = self.client.stat(key, scene)
+                found = self.client.stat(key, context)
             except NotFound:
                 continue
             if found.folder:
-                self._clear_empty_folder(key, scene)
+                self._clear_empty_folder(key, context)
                 continue
-            if resend_at and (when := self._distinct_mtime(found, temporary, scene)):
+            if resend_at and (when := self._distinct_mtime(found, temporary, context)):
                 resend_at(when)
-            if self._move(temporary, key, scene, overwrite=True):
+            if self._move(temporary, key, context, overwrite=True):
                 return
         # The server says there is something, and there is nothing: it looks elsewhere.
-        raise ERRORS.of(STORED_UNDER_OTHER_NAME, scene)
+        raise ERRORS.of(STORED_UNDER_OTHER_NAME, context)
 
-    def _distinct_mtime(self, old: Resource, temporary: str, scene: Scene) -> float | None:
+    def _distinct_mtime(self, old: Resource, temporary: str, context: ErrorContext) -> float | None:
         """The time a file needs so that it can be told from the one it replaces; None where it can be.
         Without ETags, two of one size and second cannot."""
         if old.etag or old.modified is None:
             return None
-        new = self.client.stat(temporary, scene)
+        new = self.client.stat(temporary, context)
         same = new.size == old.size and new.modified is not None
         return (
             old.modified + 1
@@ -164,92 +164,92 @@ class Writer:
             else None
         )
 
-    def _move(self, source: str, to: str, scene: Scene, *, overwrite: bool) -> bool:
+    def _move(self, source: str, to: str, context: ErrorContext, *, overwrite: bool) -> bool:
         path = self.client.config.path
         try:
-            done = self.client.transfer("MOVE", path(source), path(to), scene, overwrite=overwrite)
+            done = self.client.transfer("MOVE", path(source), path(to), context, overwrite=overwrite)
         except StorageError as error:
             # Apache answers with a redirect, nginx with 409, where a folder has the name.
-            if error.retryable or source.endswith("/") or not self._is_folder(to, scene):
+            if error.retryable or source.endswith("/") or not self._is_folder(to, context):
                 raise
             return False
-        if done == "replaced" and not overwrite and not source.endswith("/") and self._is_folder(to, scene):
+        if done == "replaced" and not overwrite and not source.endswith("/") and self._is_folder(to, context):
             # lighttpd moves it into the folder of that name.
-            self._move_back(to, source, scene)
+            self._move_back(to, source, context)
             return False
         return done != "taken"
 
-    def _is_folder(self, key: str, scene: Scene) -> bool:
+    def _is_folder(self, key: str, context: ErrorContext) -> bool:
         with suppress(NotFound):
-            return self.client.stat(key, scene).folder
+            return self.client.stat(key, context).folder
         return False
 
-    def _move_back(self, folder: str, source: str, scene: Scene) -> None:
+    def _move_back(self, folder: str, source: str, context: ErrorContext) -> None:
         path = self.client.config.path
         inside = f"{folder}/{source.rpartition('/')[2]}"
-        if self.client.transfer("MOVE", path(inside), path(source), scene, overwrite=False) == "taken":
-            raise ERRORS.of(FOLDER_EXISTS, scene)
+        if self.client.transfer("MOVE", path(inside), path(source), context, overwrite=False) == "taken":
+            raise ERRORS.of(FOLDER_EXISTS, context)
 
-    def _check_may_replace(self, key: str, scene: Scene, create_only: bool) -> None:
+    def _check_may_replace(self, key: str, context: ErrorContext, create_only: bool) -> None:
         try:
-            found = self.client.stat(key, scene)
+            found = self.client.stat(key, context)
         except NotFound:
             return
         if found.folder:
-            self._clear_empty_folder(key, scene)
+            self._clear_empty_folder(key, context)
         elif create_only:
             raise Exists(key)
 
-    def _clear_empty_folder(self, key: str, scene: Scene) -> None:
+    def _clear_empty_folder(self, key: str, context: ErrorContext) -> None:
         """Make way for a file where a folder is, if nothing is in it. It is moved aside before it is
         deleted, so that nothing written into it meanwhile is deleted with it."""
         if self._is_not_empty(key):
-            raise ERRORS.of(FOLDER_EXISTS, scene)
+            raise ERRORS.of(FOLDER_EXISTS, context)
         backup = new_temporary(key)
-        if not self._move(f"{key}/", f"{backup}/", scene, overwrite=False):
-            raise ERRORS.of(FOLDER_EXISTS, scene)
+        if not self._move(f"{key}/", f"{backup}/", context, overwrite=False):
+            raise ERRORS.of(FOLDER_EXISTS, context)
         self._forget_folders(f"{key}/")
         if self._is_not_empty(backup):
-            self._move(f"{backup}/", f"{key}/", scene, overwrite=False)
-            raise ERRORS.of(FOLDER_EXISTS, scene)
-        self.client.send("DELETE", self.client.config.path(f"{backup}/"), scene, accept=(404,))
+            self._move(f"{backup}/", f"{key}/", context, overwrite=False)
+            raise ERRORS.of(FOLDER_EXISTS, context)
+        self.client.send("DELETE", self.client.config.path(f"{backup}/"), context, accept=(404,))
 
     def _is_not_empty(self, folder: str) -> bool:
         return next(walk(self.client, f"{folder}/", "", unchecked=True), None) is not None
 
     def delete_temporary(self, temporary: str) -> None:
         """Remove an unfinished write, as far as the server lets us."""
-        scene = self.client.scene("delete", temporary)
+        context = self.client.context("delete", temporary)
         with suppress(StorageError):
             self.client.send(
-                "DELETE", self.client.config.path(temporary), scene, accept=(404,), attempts=2, idle=10.0
+                "DELETE", self.client.config.path(temporary), context, accept=(404,), attempts=2, idle=10.0
             )
 
-    def make_folders(self, key: str, scene: Scene) -> bool:
+    def make_folders(self, key: str, context: ErrorContext) -> bool:
         """See to it that the folders of a key are there; whether that was only remembered."""
         folder = key.rpartition("/")[0]
         with self._lock:
             if not folder or folder in self._folders:
                 return bool(folder)
-        self._create_folder(folder, scene)
+        self._create_folder(folder, context)
         return False
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it. Raises kind ``conflict`` where a file has the name."""
-        scene = self.client.scene("write", folder)
+        context = self.client.context("write", folder)
         self._forget_folders(folder)
-        self._create_folder(folder, scene)
-        if not self.client.stat(folder, scene).folder:
+        self._create_folder(folder, context)
+        if not self.client.stat(folder, context).folder:
             self._forget_folders(folder)
-            raise ERRORS.of(FILE_EXISTS, scene)
+            raise ERRORS.of(FILE_EXISTS, context)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and those below it as far as nothing is in them."""
-        scene = self.client.scene("delete", folder)
+        context = self.client.context("delete", folder)
         try:
-            if not self.client.stat(folder, scene).folder:
+            if not self.client.stat(folder, context).folder:
                 return
-            self._clear_empty_folder(folder, scene)
+            self._clear_empty_folder(folder, context)
         except NotFound:
             return
         except StorageError as error:
@@ -259,31 +259,31 @@ class Writer:
             for name in gather(key_bytes(each.path[-1]) for each in inside if each.folder):
                 self.remove_folder(f"{folder}/{key_text(name)}")
 
-    def _create_folder(self, folder: str, scene: Scene) -> None:
+    def _create_folder(self, folder: str, context: ErrorContext) -> None:
         # 405: it is there already, as a folder or as a file.
-        if self._mkcol(folder, scene, accept=(404, 405, 409)) in (404, 409):
+        if self._mkcol(folder, context, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
-                raise ERRORS.of(FOLDER_MISSING, scene)
-            self._create_folder(above, scene)
-            self._mkcol(folder, scene, accept=(405,))
+                raise ERRORS.of(FOLDER_MISSING, context)
+            self._create_folder(above, context)
+            self._mkcol(folder, context, accept=(405,))
         with self._lock:
             if len(self._folders) >= _MAX_REMEMBERED_FOLDERS:
                 self._folders.clear()
             self._folders.add(folder)
 
-    def _mkcol(self, folder: str, scene: Scene, *, accept: tuple[int, ...]) -> int:
+    def _mkcol(self, folder: str, context: ErrorContext, *, accept: tuple[int, ...]) -> int:
         """MKCOL; its status. Apache answers 403 to one of two that make the same folder at once, which is no
         refusal: the folder is there."""
         path = self.client.config.path(f"{folder}/")
         for _ in range(_MAX_MKCOL_ATTEMPTS):
-            answer = self.client.send("MKCOL", path, scene, accept=(403, *accept))
+            answer = self.client.send("MKCOL", path, context, accept=(403, *accept))
             if answer.status != 403:
                 return answer.status
             with suppress(NotFound):
-                self.client.stat(folder, scene)
+                self.client.stat(folder, context)
                 return 405
-        raise status_error(403, scene)
+        raise status_error(403, context)
 
     def _forget_folders(self, key: str) -> None:
         top = key.partition("/")[0]
@@ -302,7 +302,7 @@ class WebDavWriting:
         self._expected = size
         self._attributes = attributes
         self._create_only = create_only
-        self._scene = writer.client.scene("write", key)
+        self._context = writer.client.context("write", key)
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._size = 0
         self._buffered: list[bytes] = []
@@ -337,7 +337,7 @@ class WebDavWriting:
         answer = self._upload.finish()
         self._upload = None
         self._check_size()
-        self._writer.move(self._temporary, self._key, self._scene, create_only=self._create_only)
+        self._writer.move(self._temporary, self._key, self._context, create_only=self._create_only)
         self._temporary = ""
         return make_receipt(self._key, self._size, self._md5.hexdigest(), answer)
 
@@ -357,16 +357,18 @@ class WebDavWriting:
     def _start_upload(self) -> Upload:
         writer, key = self._writer, self._key
         if not writer.name_probe.can_move_to(key):
-            reason = f"{self._scene.host} cannot be given a large object named “{key}” as a whole."
+            reason = f"{self._context.host} cannot be given a large object named “{key}” as a whole."
             raise InvalidKey(key, reason)
         # The folder may have gone since it was made; a stream cannot be sent twice to find out.
-        writer.make_folders(key, self._scene)
+        writer.make_folders(key, self._context)
         self._temporary = new_temporary(key)
         path = writer.client.config.path(self._temporary)
-        return writer.client.start_upload(path, self._scene, writer.headers(self._attributes), self._expected)
+        return writer.client.start_upload(
+            path, self._context, writer.headers(self._attributes), self._expected
+        )
 
     def _check_size(self) -> None:
-        stored: Resource = self._writer.client.stat(self._temporary, self._scene)
+        stored: Resource = self._writer.client.stat(self._temporary, self._context)
         if stored.size != self._size:
             raise Damaged(
                 self._key,
@@ -382,7 +384,7 @@ class WebDavWriting:
         )
 
 
-def make_receipt(key: str, size: int, md5: str, answer: Answer) -> Written:
+def make_receipt(key: str, size: int, md5: str, answer: Response) -> Written:
     """What is known of a write. Only Nextcloud says what it received."""
     stored = answer.headers.get("x-hash-md5", "").strip().lower() or None
     return Written(key, size, md5, None, expected_checksum=md5, stored_checksum=stored)

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_to_bytes, urlsplit
 from xml.parsers import expat
 
-from dashboard.storage.net.answers import Unreadable
+from dashboard.storage.net.parsing import Unreadable
 from dashboard.storage.paths import key_text
 
 QUERY = (

@@ -15,9 +15,9 @@ from xml.sax.saxutils import escape
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.answers import Unreadable, json_object
-from dashboard.storage.net.exchange import Broken
-from dashboard.storage.net.server import HttpServer, explained, whole
+from dashboard.storage.net.http1 import TransportError
+from dashboard.storage.net.http_client import HttpClient, explained, whole
+from dashboard.storage.net.parsing import Unreadable, json_object
 from dashboard.storage.types import Secret
 
 CLOUDFRONT = "https://cloudfront.amazonaws.com"
@@ -46,14 +46,14 @@ class _Requests:
     def __init__(self, endpoint: str, service: str) -> None:
         self.endpoint = endpoint
         self._service = service
-        self._server = HttpServer(endpoint)
+        self._server = HttpClient(endpoint)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body of an answer 2xx. Raises ``StorageError``."""
         try:
             response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
             answer = whole(response) if 200 <= response.status < 300 else explained(response)
-        except Broken as error:
+        except TransportError as error:
             reason = f"{self._service} does not answer."
             raise _failure(Kind.UNREACHABLE, reason, "Look at its status page.") from error
         if 200 <= answer.status < 300:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Reading, Writing
-from dashboard.storage.net.answers import joined
+from dashboard.storage.net.parsing import joined
 from dashboard.storage.types import ObjectInfo, Written
 
 

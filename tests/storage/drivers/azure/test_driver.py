@@ -431,8 +431,8 @@ def test_the_server_is_the_same_however_its_name_is_spelt(host: str, monkeypatch
         asked.append(name)
         return socket.create_connection(("127.0.0.1", port))
 
-    monkeypatch.setattr("dashboard.storage.net.exchange.resolve", lambda name, port: [])
-    monkeypatch.setattr("dashboard.storage.net.exchange.connect", connected)
+    monkeypatch.setattr("dashboard.storage.net.http1.resolve", lambda name, port: [])
+    monkeypatch.setattr("dashboard.storage.net.http1.connect", connected)
     with HttpLiar(dialect.answer) as liar:
         driver = dialect.driver(f"http://{host}:{liar.port}")
         assert [entry.key for entry in driver.list()] == ["a"]

@@ -22,7 +22,7 @@ from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRol
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.server import Answer, HttpServer
+from dashboard.storage.net.http_client import HttpClient, Response
 from dashboard.storage.types import Secret
 from tests.servers.moto import MotoS3
 
@@ -247,8 +247,8 @@ def test_a_container_that_gives_nothing_is_named_and_asked_again(
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
     """What STS says to whatever it is asked."""
-    answer = Answer(status, {"content-type": "text/xml"}, body.encode())
-    monkeypatch.setattr(HttpServer, "ask", lambda *args, **more: answer)
+    answer = Response(status, {"content-type": "text/xml"}, body.encode())
+    monkeypatch.setattr(HttpClient, "ask", lambda *args, **more: answer)
 
 
 REFUSALS = [

@@ -225,8 +225,8 @@ def test_every_answer_has_its_sentence_from_either_client(
     broken: S3Driver, fault_proxy: FaultProxy, status: int, code: str, kind: Kind, words: str
 ) -> None:
     fault_proxy.answer(status, code, times=None)
-    calls = (lambda: broken.put("plain", b"x"), lambda: broken._uploads.begin(scene, " odd ", None))
-    scene = broken._client.scene("write", " odd ")
+    calls = (lambda: broken.put("plain", b"x"), lambda: broken._uploads.begin(context, " odd ", None))
+    context = broken._client.context("write", " odd ")
     for call in calls:
         error = fails(call)
         assert error.kind is kind

@@ -8,14 +8,14 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from dashboard.storage.drivers.s3.client import Answer
+from dashboard.storage.drivers.s3.client import Response
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.drivers.s3.errors import Scene
+from dashboard.storage.drivers.s3.errors import ErrorContext
 from dashboard.storage.drivers.s3.listing import entries, unfinished
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.types import Secret
 
-SCENE = Scene("list", "", "bucket", "127.0.0.1", "us-east-1")
+CONTEXT = ErrorContext("list", "", "bucket", "127.0.0.1", "us-east-1")
 
 
 class ScriptedPages:
@@ -25,11 +25,11 @@ class ScriptedPages:
         self._pages = pages
         self.asked: list[str] = []
 
-    def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
+    def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
         token = query.get("continuation-token", "")
         self.asked.append(token)
         assert ("start-after" in query) == (not token)
-        return Answer(200, {}, self._pages[token].encode())
+        return Response(200, {}, self._pages[token].encode())
 
 
 def page(key: str, after: str = "", *, truncated: bool = True) -> str:
@@ -43,7 +43,7 @@ def token(text: str) -> str:
 
 
 def listed(pages: Any) -> list[str]:
-    return [entry.key for entry in entries(pages, SCENE, "", start_after="0")]
+    return [entry.key for entry in entries(pages, CONTEXT, "", start_after="0")]
 
 
 def test_pages_follow_each_other() -> None:
@@ -94,9 +94,9 @@ class Answers:
         self._first, self._then = first, then
         self.asked = 0
 
-    def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
+    def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
         self.asked += 1
-        return Answer(200, {}, (self._then if query.keys() & MARKS else self._first).encode())
+        return Response(200, {}, (self._then if query.keys() & MARKS else self._first).encode())
 
 
 MARKS = {"continuation-token", "key-marker"}
@@ -131,12 +131,12 @@ THEN = {
 
 def everything(kind: str, client: Any) -> list[Any]:
     if kind == "objects":
-        return list(entries(client, SCENE, ""))
+        return list(entries(client, CONTEXT, ""))
     if kind == "uploads":
-        return list(unfinished(client, SCENE, ""))
+        return list(unfinished(client, CONTEXT, ""))
     options = {"endpoint": "http://127.0.0.1:9", "bucket": "bucket", "access_key_id": "KEY"}
     driver = S3Driver.from_options(options, {"secret_access_key": Secret("secret")})
-    client.scene = lambda operation: SCENE
+    client.context = lambda operation: CONTEXT
     driver._client = client
     return list(driver.versions())
 
@@ -166,13 +166,13 @@ def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch:
     class Flaky(ScriptedPages):
         broke = False
 
-        def send(self, method: str, scene: Scene, *, query: Mapping[str, str]) -> Answer:
-            answer = super().send(method, scene, query=query)
+        def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
+            answer = super().send(method, context, query=query)
             if self.broke or bool(query.get("continuation-token")) == (broken == "half the first answer"):
                 return answer
             self.broke = True
             if broken == "half a page":
-                return Answer(200, {}, answer.body[:-20])
+                return Response(200, {}, answer.body[:-20])
             raise Damaged("", "The answer ended too early.")
 
     pages = Flaky({"": page("a", token("1")), "1": page("b", truncated=False)})

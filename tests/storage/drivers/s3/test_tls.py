@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.net.exchange import Exchange
+from dashboard.storage.net.http1 import ConnectionPool
 from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -24,8 +24,10 @@ def test_objects_go_both_ways_over_kept_tls_connections(
 ) -> None:
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    connected, opened = Exchange._connected, list[int]()
-    monkeypatch.setattr(Exchange, "_connected", lambda self, age: opened.append(age) or connected(self, age))
+    connected, opened = ConnectionPool._connected, list[int]()
+    monkeypatch.setattr(
+        ConnectionPool, "_connected", lambda self, age: opened.append(age) or connected(self, age)
+    )
     contents = {f"{size}-{n}": content_of(size, n) for size in (0, 1, 70_000) for n in range(10)}
     contents["large"] = content_of(20_000_000)
     with FaultProxy(seaweedfs.endpoint, tls=context) as proxy:

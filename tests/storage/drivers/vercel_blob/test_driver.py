@@ -11,7 +11,7 @@ from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
 from dashboard.storage.errors import Changed, ContainerMissing, Exists, InvalidKey, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
-from dashboard.storage.net.server import HttpServer
+from dashboard.storage.net.http_client import HttpClient
 from dashboard.storage.registry import build, check_options, find_preset, guarding, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.drivers import vercel_at
@@ -205,7 +205,7 @@ def test_blobs_on_another_server_are_not_asked_for(blobs: VercelBlobDriver, verc
     blobs.put("a", DATA)
     there = vercel_at(vercel.endpoint.replace("127.0.0.1", "localhost"), vercel.new_store(), "x/")
     assert isinstance(there, VercelBlobDriver)
-    there._client.api = HttpServer(vercel.endpoint)
+    there._client.api = HttpClient(vercel.endpoint)
     there.put("a", DATA)
     with pytest.raises(StorageError) as caught:
         get(there, "a")

@@ -37,9 +37,9 @@ from dashboard.storage.drivers.s3.credentials.errors import STS, from_chain, fro
 from dashboard.storage.drivers.s3.credentials.unlogged import unlogged
 from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.failures import Failure, Scene
-from dashboard.storage.net.server import HttpServer
-from dashboard.storage.net.troubles import Broken
+from dashboard.storage.net.failures import ErrorContext, RequestFailure
+from dashboard.storage.net.http_client import HttpClient
+from dashboard.storage.net.transport_errors import TransportError
 from dashboard.storage.types import Secret
 
 IDLE_SECONDS = 15.0
@@ -225,7 +225,7 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
     """What botocore would do with urllib3.
     https://docs.aws.amazon.com/boto3/latest/guide/events.html"""
     parts = urlsplit(request.url)
-    server = HttpServer(f"{parts.scheme}://{parts.netloc}", tls_verify=tls_verify, authority=authority)
+    server = HttpClient(f"{parts.scheme}://{parts.netloc}", tls_verify=tls_verify, authority=authority)
     headers = {
         name.lower(): value.decode() if isinstance(value, bytes) else value
         for name, value in request.headers.items()
@@ -234,8 +234,8 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
     body = request.body.encode() if isinstance(request.body, str) else request.body
     try:
         answer = server.ask(request.method, parts.path or "/", headers=headers, body=body, idle=IDLE_SECONDS)
-    except Broken as error:
-        raise STS.trouble(error.trouble, Scene("sign in", "", "", server.host)) from error
+    except TransportError as error:
+        raise STS.transport_error(error.code, ErrorContext("sign in", "", "", server.host)) from error
     finally:
         server.close()
     of_answer: Any = answer.headers
@@ -251,7 +251,7 @@ def _explained(sign_in: SignIn, sts: Sts) -> Iterator[None]:
         raise
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        failure = Failure(status, error.response.get("Error", {}).get("Code", ""))
+        failure = RequestFailure(status, error.response.get("Error", {}).get("Code", ""))
         raise from_service(failure, error.operation_name, sign_in, sts) from error
     # A program that a profile names, a file or an answer: botocore hands on whatever they raise.
     except (BotoCoreError, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:

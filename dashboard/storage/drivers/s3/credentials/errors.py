@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3.credentials.ways import OfMachine, OfRole, SignIn, Sts
 from dashboard.storage.errors import Row, StorageError
-from dashboard.storage.net.failures import SLOW_DOWN, ErrorTable, Failure, Scene
+from dashboard.storage.net.failures import SLOW_DOWN, ErrorContext, ErrorTable, RequestFailure
 
 _ACCESS_KEY = "Or sign in with an access key."
 _TRY = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."
@@ -51,12 +51,12 @@ _PLACES = {
 _SSO_ENDED = frozenset({"UnauthorizedException", "ForbiddenException"})
 
 
-def _refused(failure: Failure, scene: Scene) -> Row:
-    if scene.operation != ASSUME:
+def _refused(failure: RequestFailure, context: ErrorContext) -> Row:
+    if context.operation != ASSUME:
         return Row(
             Kind.DENIED, "{host} does not say whose credentials these are.", "Nothing else needs that."
         )
-    asked = "this external ID" if scene.key else "no external ID"
+    asked = "this external ID" if context.key else "no external ID"
     return Row(
         Kind.DENIED,
         "{host} does not let these credentials assume the role {place}.",
@@ -65,7 +65,7 @@ def _refused(failure: Failure, scene: Scene) -> Row:
 
 
 ASSUME = "assume role"
-STS = ErrorTable[Failure, Scene](
+STS = ErrorTable[RequestFailure, ErrorContext](
     # https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     speaks="STS",
     no_place=Row(Kind.NOT_FOUND, "{host} knows no roles: it has no STS.", "Sign in with an access key."),
@@ -107,12 +107,12 @@ STS = ErrorTable[Failure, Scene](
 )
 
 
-def sts_scene(sts: Sts, asks: SignIn) -> Scene:
+def sts_context(sts: Sts, asks: SignIn) -> ErrorContext:
     """What was being asked of STS, and with whose credentials. Its key is the external ID."""
     host = urlsplit(sts.endpoint).netloc or f"STS in {sts.region}"
     if isinstance(asks, OfRole):
-        return Scene(ASSUME, asks.external_id, asks.role, host)
-    return Scene("identity", "", "", host)
+        return ErrorContext(ASSUME, asks.external_id, asks.role, host)
+    return ErrorContext("identity", "", "", host)
 
 
 def no_credentials(sign_in: OfMachine) -> StorageError:
@@ -143,11 +143,11 @@ def from_chain(kinds: Sequence[str], provider: str, sign_in: SignIn) -> StorageE
     return _error(reason.replace("{profile}", _quoted(machine)), remedy.replace("{flag}", flag))
 
 
-def from_service(failure: Failure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
+def from_service(failure: RequestFailure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
     """For a refusal by STS, or by another service that a profile of this machine makes use of."""
     if operation == "GetRoleCredentials" and failure.code in _SSO_ENDED:
         return from_chain(("SSOError",), "", sign_in)
-    return STS.translate(failure, sts_scene(sts, sign_in))
+    return STS.translate(failure, sts_context(sts, sign_in))
 
 
 def _quoted(machine: OfMachine) -> str:

@@ -11,12 +11,12 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import Row
 
 
-class Broken(Exception):
-    """A request that came to nothing; ``trouble`` is a name in ``TROUBLES``, or ``cut``."""
+class TransportError(Exception):
+    """A request that came to nothing; ``code`` is a name in ``TRANSPORT_ERRORS``, or ``cut``."""
 
-    def __init__(self, trouble: str) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 _UNROUTABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
@@ -37,7 +37,7 @@ _CERTIFICATES = {
 }
 
 
-def trouble_of(error: BaseException | None) -> str:
+def classify_error(error: BaseException | None) -> str:
     """The name of what a socket's error means, or ``other``."""
     if isinstance(error, ssl.SSLCertVerificationError):
         name = _CERTIFICATES.get(error.verify_code, "unverified")
@@ -73,7 +73,7 @@ def _final(reason: str, remedy: str) -> Row:
     return Row(Kind.UNREACHABLE, reason, remedy, retryable=False)
 
 
-TROUBLES: Mapping[str, Row] = {
+TRANSPORT_ERRORS: Mapping[str, Row] = {
     "refused": Row(
         Kind.UNREACHABLE,
         "{host} refused the connection: nothing listens on that port.",

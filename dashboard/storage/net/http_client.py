@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.answers import LONGEST, joined
 from dashboard.storage.net.connecting import trust
-from dashboard.storage.net.exchange import Answering, Body, Broken, Exchange
-from dashboard.storage.net.troubles import trouble_of
+from dashboard.storage.net.http1 import Body, ConnectionPool, StreamingResponse, TransportError
+from dashboard.storage.net.parsing import LONGEST, joined
+from dashboard.storage.net.transport_errors import classify_error
 
 IDLE_SECONDS = 90.0
 _FAREWELL_SECONDS = 2.0
@@ -24,7 +24,7 @@ _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """An answer, read whole. Header names are in small letters."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer:
         return self.headers.get("etag", "").strip('"') or None
 
 
-class HttpServer:
+class HttpClient:
     """One server and the connections to it. Thread-safe; connects on first use.
 
     Statuses are the caller's business: a redirect, too, is returned and never followed.
@@ -52,7 +52,7 @@ class HttpServer:
         self._always = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity"}
         self._trust = (tls_verify, authority)
         self._lock = threading.Lock()
-        self._exchange: Exchange | None = None
+        self._exchange: ConnectionPool | None = None
 
     def open(
         self,
@@ -62,10 +62,10 @@ class HttpServer:
         headers: Mapping[str, str],
         body: Body | None = None,
         idle: float = IDLE_SECONDS,
-    ) -> Answering:
+    ) -> StreamingResponse:
         """One request, once. ``target`` is the encoded path and query. The caller reads the answer to its end
         or closes it. A body that can be gone through only once needs its ``content-length`` in ``headers``,
-        whose names are in small letters. Raises :class:`Broken`, and ``StorageError`` for a forbidden
+        whose names are in small letters. Raises :class:`TransportError`, and ``StorageError`` for a forbidden
         address."""
         sent = {**self._always, **headers}
         if (body is not None or method in _WITH_BODIES) and "content-length" not in sent:
@@ -81,7 +81,7 @@ class HttpServer:
         headers: Mapping[str, str],
         body: Body | None = None,
         idle: float = IDLE_SECONDS,
-    ) -> Answer:
+    ) -> Response:
         """As :meth:`open`, its answer read whole."""
         return whole(self.open(method, target, headers=headers, body=body, idle=idle))
 
@@ -105,11 +105,11 @@ class HttpServer:
             if self._exchange is not None:
                 self._exchange.close()
 
-    def _connections(self) -> Exchange:
+    def _connections(self) -> ConnectionPool:
         if self._exchange is None:
             with self._lock:
                 if self._exchange is None:
-                    self._exchange = Exchange(*self.address, self.tls_context() if self.tls else None)
+                    self._exchange = ConnectionPool(*self.address, self.tls_context() if self.tls else None)
         return self._exchange
 
 
@@ -121,29 +121,29 @@ def _host(name: str, port: int, *, tls: bool) -> str:
 class Outgoing:
     """A request whose head has gone out, on a connection of its own. Used by one thread."""
 
-    def __init__(self, sock: socket.socket, answer: Callable[[], Answering]) -> None:
+    def __init__(self, sock: socket.socket, answer: Callable[[], StreamingResponse]) -> None:
         self._sock = sock
         self._answer = answer
 
     def send(self, data: bytes) -> None:
-        """More of the body. Raises :class:`Broken`; where the server stopped listening its trouble is
+        """More of the body. Raises :class:`TransportError`; where the server stopped listening its code is
         ``reset``, and there may be an answer that says why."""
         try:
             self._sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
-            raise Broken("reset") from error
+            raise TransportError("reset") from error
         except OSError as error:
             self._sock.close()
-            raise Broken(trouble_of(error)) from error
+            raise TransportError(classify_error(error)) from error
 
-    def answer(self) -> Answering:
-        """The answer, once the body is complete. Raises :class:`Broken`."""
+    def answer(self) -> StreamingResponse:
+        """The answer, once the body is complete. Raises :class:`TransportError`."""
         try:
             return self._answer()
         except OSError as error:
             self._sock.close()
-            raise Broken(trouble_of(error)) from error
-        except Broken:
+            raise TransportError(classify_error(error)) from error
+        except TransportError:
             self._sock.close()
             raise
 
@@ -158,10 +158,9 @@ class Outgoing:
         self._sock.close()
 
 
-def whole(response: Answering, *, encoded: bool = False) -> Answer:
-    """Read an open answer to its end and free its connection. One that is longer than a document can be, or
-    encoded though nobody asked for that, is cut off and raises :class:`Broken`. With ``encoded`` it may be:
-    it is the content of an object."""
+def whole(response: StreamingResponse, *, encoded: bool = False) -> Response:
+    """Read a response to its end and release its connection. Raises :class:`TransportError` if it is larger
+    than a document can be, or has a content encoding without ``encoded``, which is for content of objects."""
     # Without a body it tells of the object, as with HEAD.
     plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
 
@@ -170,35 +169,35 @@ def whole(response: Answering, *, encoded: bool = False) -> Answer:
         for piece in response.pieces():
             size += len(piece)
             if not plain:
-                raise Broken("unreadable")
+                raise TransportError("unreadable")
             if size > LONGEST:
-                raise Broken("endless")
+                raise TransportError("endless")
             yield piece
 
     try:
-        return Answer(response.status, response.headers, joined(pieces()))
+        return Response(response.status, response.headers, joined(pieces()))
     finally:
         response.close()
 
 
-def explained(response: Answering) -> Answer:
+def explained(response: StreamingResponse) -> Response:
     """A refusal, with the beginning of what it says about itself: of one that never ends the status is
     enough. Frees the connection."""
     body = b""
     try:
         while len(body) < _LONGEST_EXPLANATION and (piece := response.read()):
             body += piece
-    except Broken:
+    except TransportError:
         body = b""
     finally:
         response.close()
-    return Answer(response.status, response.headers, body)
+    return Response(response.status, response.headers, body)
 
 
 class Incoming:
     """The body of an open answer. Closing it frees the connection, read to its end or not."""
 
-    def __init__(self, response: Answering, failed: Callable[[Broken], StorageError]) -> None:
+    def __init__(self, response: StreamingResponse, failed: Callable[[TransportError], StorageError]) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
@@ -208,7 +207,7 @@ class Incoming:
         """What arrives, in pieces of at most 256 KiB. Consumed once; raises what ``failed`` makes of it."""
         try:
             yield from self._response.pieces()
-        except Broken as error:
+        except TransportError as error:
             raise self._failed(error) from error
 
     def close(self) -> None:

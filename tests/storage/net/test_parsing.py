@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dashboard.storage.net import answers
-from dashboard.storage.net.answers import (
+from dashboard.storage.net import parsing
+from dashboard.storage.net.parsing import (
     LONGEST,
     Foreign,
     Pages,
@@ -170,7 +170,7 @@ def test_listings_that_lead_nowhere(pages: list[tuple[list[str], str]]) -> None:
 
 
 def test_a_circle_is_noticed_behind_more_tokens_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_MOST_KNOWN", 50)
+    monkeypatch.setattr(parsing, "_MOST_KNOWN", 50)
     seen, asked = Pages(), 0
 
     def until_refused() -> None:

@@ -8,13 +8,13 @@ import ssl
 from contextlib import suppress
 
 from dashboard.storage.net.timeouts import Patience, TooSlow
-from dashboard.storage.net.troubles import Broken
+from dashboard.storage.net.transport_errors import TransportError
 
 _HEAD_PIECE = 16 * 1024
 """Bytes asked of a connection at a time; a small object comes along with its head."""
 
 
-class Line:
+class Connection:
     """A connection and what has come over it unread. Used by one thread at a time."""
 
     __slots__ = ("age", "buffer", "patience", "poll", "sock")
@@ -44,17 +44,17 @@ class Line:
         try:
             return self.patience.receive(self.sock.recv, most)
         except TooSlow as error:
-            raise Broken("slow") from error
+            raise TransportError("slow") from error
 
     def until(self, mark: bytes, longest: int, ended: str) -> bytes:
-        """Everything before a mark, which is passed over; ``ended`` is the trouble where none comes."""
+        """Everything before a mark, which is passed over; ``ended`` is the code where none comes."""
         found = self.buffer.find(mark)
         while found < 0:
             if len(self.buffer) > longest:
-                raise Broken("unreadable")
+                raise TransportError("unreadable")
             more = self._received(_HEAD_PIECE)
             if not more:
-                raise Broken(ended)
+                raise TransportError(ended)
             start = max(0, len(self.buffer) - len(mark))
             self.buffer += more
             found = self.buffer.find(mark, start)

@@ -12,8 +12,8 @@ import pytest
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net import exchange as http_exchange
-from dashboard.storage.net.exchange import Broken, Exchange
+from dashboard.storage.net import http1
+from dashboard.storage.net.http1 import ConnectionPool, TransportError
 
 Script = list[bytes | Callable[[socket.socket], None]]
 GO_ON = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -73,13 +73,13 @@ def _request(line: socket.socket) -> bytes | None:
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[..., tuple[Exchange, ScriptedServer]]]:
+def served() -> Iterator[Callable[..., tuple[ConnectionPool, ScriptedServer]]]:
     """Start a server with these scripts and an exchange with it."""
-    open_ones: list[tuple[Exchange, ScriptedServer]] = []
+    open_ones: list[tuple[ConnectionPool, ScriptedServer]] = []
 
-    def start(*connections: Script) -> tuple[Exchange, ScriptedServer]:
+    def start(*connections: Script) -> tuple[ConnectionPool, ScriptedServer]:
         server = ScriptedServer(*connections)
-        exchange = Exchange("127.0.0.1", server.port, None)
+        exchange = ConnectionPool("127.0.0.1", server.port, None)
         open_ones.append((exchange, server))
         return exchange, server
 
@@ -89,16 +89,16 @@ def served() -> Iterator[Callable[..., tuple[Exchange, ScriptedServer]]]:
         server.close()
 
 
-def whole(exchange: Exchange, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
+def whole(exchange: ConnectionPool, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
     headers = {"host": "example", "content-length": str(len(body))} if body else {"host": "example"}
     answer = exchange.ask(method, "/", headers, body, idle=5)
     return answer.status, b"".join(answer.pieces())
 
 
-def trouble(call: Callable[[], object]) -> str:
-    with pytest.raises(Broken) as caught:
+def code(call: Callable[[], object]) -> str:
+    with pytest.raises(TransportError) as caught:
         call()
-    return caught.value.trouble
+    return caught.value.code
 
 
 IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -114,7 +114,7 @@ BODIES = {
 
 @pytest.mark.parametrize("answer", BODIES.values(), ids=BODIES)
 def test_a_body_is_read_whole_and_its_connection_serves_again(
-    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer, answer, GO_ON])
     assert whole(exchange) == whole(exchange) == (200, b"hello")
@@ -124,7 +124,7 @@ def test_a_body_is_read_whole_and_its_connection_serves_again(
 
 @pytest.mark.parametrize("answer", BODIES.values(), ids=BODIES)
 def test_an_answer_that_comes_byte_by_byte_is_the_same(
-    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
     def dribble(line: socket.socket) -> None:
         assert _request(line)
@@ -148,7 +148,7 @@ def test_an_answer_that_comes_byte_by_byte_is_the_same(
     ids=["no length", "HTTP/1.0", "close", "more than was asked for"],
 )
 def test_a_connection_that_may_hold_more_is_not_used_again(
-    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer], [GO_ON])
     assert whole(exchange) == (200, b"hello")
@@ -157,7 +157,9 @@ def test_a_connection_that_may_hold_more_is_not_used_again(
 
 
 @pytest.mark.parametrize("status", [204, 304, 200])
-def test_answers_without_a_body(served: Callable[..., tuple[Exchange, ScriptedServer]], status: int) -> None:
+def test_answers_without_a_body(
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], status: int
+) -> None:
     exchange, server = served([b"HTTP/1.1 %d x\r\nContent-Length: 7\r\nETag: e\r\n\r\n" % status, GO_ON])
     answer = exchange.ask("HEAD" if status == 200 else "GET", "/", {"host": "h"}, idle=5)
     assert (answer.status, answer.headers["etag"], answer.read()) == (status, "e", b"")
@@ -186,20 +188,20 @@ REFUSED = {
 
 @pytest.mark.parametrize("answer", REFUSED.values(), ids=REFUSED)
 def test_what_can_be_read_in_two_ways_is_refused(
-    served: Callable[..., tuple[Exchange, ScriptedServer]], answer: bytes
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
     exchange, server = served([answer], [GO_ON])
-    assert trouble(lambda: whole(exchange)) == "unreadable"
+    assert code(lambda: whole(exchange)) == "unreadable"
     assert whole(exchange) == (200, b"ok")
     assert len(server.heard) == 2
 
 
 def test_an_answer_with_two_lengths_is_refused_and_says_so(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     exchange, _ = served([head + b"5\r\nhello\r\n0\r\n\r\n"], [GO_ON])
-    assert trouble(lambda: whole(exchange)) == "two_lengths"
+    assert code(lambda: whole(exchange)) == "two_lengths"
     assert whole(exchange) == (200, b"ok")
 
 
@@ -215,19 +217,19 @@ CUT = {
 
 @pytest.mark.parametrize(("answer", "expected"), CUT.values(), ids=CUT)
 def test_an_answer_that_breaks_off_is_never_whole(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
     answer: bytes,
     expected: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http_exchange, "speaks_tls", lambda host, port: False)
+    monkeypatch.setattr(http1, "speaks_tls", lambda host, port: False)
     exchange, _ = served([answer], [GO_ON])
-    assert trouble(lambda: whole(exchange)) == expected
+    assert code(lambda: whole(exchange)) == expected
     assert whole(exchange) == (200, b"ok")
 
 
 def test_a_connection_the_server_has_closed_is_replaced(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     closed = threading.Event()
 
@@ -243,7 +245,7 @@ def test_a_connection_the_server_has_closed_is_replaced(
 
 
 def test_an_answer_to_a_body_that_was_not_read_is_heard(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     def refuse(line: socket.socket) -> None:
         line.recv(1000)
@@ -256,7 +258,7 @@ def test_an_answer_to_a_body_that_was_not_read_is_heard(
     assert whole(exchange, "PUT", bytes(5_000_000)) == (403, b"Nope")
 
 
-def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[Exchange, ScriptedServer]]) -> None:
+def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[ConnectionPool, ScriptedServer]]) -> None:
     exchange, server = served([GO_ON, GO_ON])
     large = bytes(range(256)) * 20_000
     assert whole(exchange, "PUT", large)[0] == 200
@@ -266,17 +268,17 @@ def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[Exchange, Scr
     assert [each.partition(b"\r\n\r\n")[2] == large for each in server.heard[0]] == [True, True]
 
 
-def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[Exchange, ScriptedServer]]) -> None:
+def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[ConnectionPool, ScriptedServer]]) -> None:
     over = threading.Event()
     exchange, _ = served([lambda line: over.wait(10) and None])
     try:
-        assert trouble(lambda: exchange.ask("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
+        assert code(lambda: exchange.ask("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
     finally:
         over.set()
 
 
 def test_what_is_given_up_does_not_serve_again(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     exchange, server = served([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 5000], [GO_ON])
     answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
@@ -288,7 +290,7 @@ def test_what_is_given_up_does_not_serve_again(
 
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\rb", "a\0b"])
 def test_no_header_makes_another_one(value: str) -> None:
-    exchange = Exchange("127.0.0.1", 9, None)
+    exchange = ConnectionPool("127.0.0.1", 9, None)
     with pytest.raises(ValueError, match="line break"):
         exchange.ask("GET", "/", {"host": "h", "x-amz-meta-a": value}, idle=1)
     with pytest.raises(ValueError, match="line break"):
@@ -298,18 +300,18 @@ def test_no_header_makes_another_one(value: str) -> None:
 def test_nobody_there_and_no_such_name_are_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert trouble(lambda: whole(Exchange("127.0.0.1", port, None))) == "refused"
-    assert trouble(lambda: whole(Exchange("no-such-host.invalid", 80, None))) == "dns"
+    assert code(lambda: whole(ConnectionPool("127.0.0.1", port, None))) == "refused"
+    assert code(lambda: whole(ConnectionPool("no-such-host.invalid", 80, None))) == "dns"
 
 
 def test_a_forbidden_address_is_not_connected_to() -> None:
     with pytest.raises(StorageError, match="cloud metadata") as caught:
-        whole(Exchange("169.254.169.254", 80, None))
+        whole(ConnectionPool("169.254.169.254", 80, None))
     assert caught.value.kind is Kind.DENIED
 
 
 def test_connections_in_use_while_it_is_closed_are_not_kept(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     exchange, server = served([GO_ON], [GO_ON])
     answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
@@ -320,7 +322,7 @@ def test_connections_in_use_while_it_is_closed_are_not_kept(
 
 
 def test_many_threads_never_get_each_others_answers(
-    served: Callable[..., tuple[Exchange, ScriptedServer]],
+    served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     class Echo(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -338,7 +340,7 @@ def test_many_threads_never_get_each_others_answers(
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     serving = threading.Thread(target=httpd.serve_forever)
     serving.start()
-    exchange = Exchange("127.0.0.1", httpd.server_port, None)
+    exchange = ConnectionPool("127.0.0.1", httpd.server_port, None)
     wrong: list[str] = []
 
     def ask(thread: int) -> None:

@@ -16,16 +16,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.storage.net.connecting import (
     CONNECT_SECONDS,
-    NoConnection,
+    ConnectError,
+    classify_handshake_error,
     connect,
     resolve,
     speaks_tls,
-    trouble_in_handshake,
 )
-from dashboard.storage.net.line import Line
-from dashboard.storage.net.troubles import Broken, trouble_of
+from dashboard.storage.net.http_connection import Connection
+from dashboard.storage.net.transport_errors import TransportError, classify_error
 
-__all__ = ["Answering", "Body", "Broken", "Exchange"]
+__all__ = ["Body", "ConnectionPool", "StreamingResponse", "TransportError"]
 
 Body = bytes | Iterable[bytes | memoryview]
 
@@ -49,13 +49,13 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _BREAKS = re.compile(r"[\r\n\0]")
 
 
-class Answering:
+class StreamingResponse:
     """An answer whose body is still to be read. Header names are in small letters. Used by one thread."""
 
     def __init__(
         self,
-        exchange: Exchange,
-        line: Line,
+        exchange: ConnectionPool,
+        line: Connection,
         status: int,
         headers: Mapping[str, str],
         *,
@@ -65,7 +65,7 @@ class Answering:
         self.status = status
         self.headers = headers
         self._exchange = exchange
-        self._line: Line | None = line
+        self._line: Connection | None = line
         self._keep = keep
         self._chunked = False
         self._left: int | None = 0
@@ -78,7 +78,8 @@ class Answering:
             self._finish()
 
     def read(self, most: int = _PIECE) -> bytes:
-        """The next bytes of the body, empty at its end. Raises :class:`Broken`, also where it ends early."""
+        """The next bytes of the body, empty at its end. Raises :class:`TransportError`, also if it ends
+        early."""
         line = self._line
         if line is None:
             return b""
@@ -89,14 +90,14 @@ class Answering:
             piece = line.receive(wanted if self._left is None else min(wanted, self._left))
         except OSError as error:
             self.close()
-            raise Broken(trouble_of(error)) from error
-        except Broken:
+            raise TransportError(classify_error(error)) from error
+        except TransportError:
             self.close()
             raise
         if not piece:
             self.close()
             if self._left is not None:
-                raise Broken("cut")
+                raise TransportError("cut")
         elif self._left is not None:
             self._left -= len(piece)
             if self._chunked and self._left == 0:
@@ -119,31 +120,31 @@ class Answering:
     def __del__(self) -> None:
         self.close()
 
-    def _next_chunk(self, line: Line) -> bool:
+    def _next_chunk(self, line: Connection) -> bool:
         size = _CHUNK.fullmatch(line.until(b"\r\n", 1024, "cut"))
         if size is None:
-            raise Broken("unreadable")
+            raise TransportError("unreadable")
         self._left = int(size[1], 16)
         self._chunks += 1
         self._carried += self._left
         if self._chunks > _MANY_CHUNKS and self._carried < self._chunks * _LEAST_CHUNK:
-            raise Broken("unreadable")
+            raise TransportError("unreadable")
         if self._left:
             return True
         for _ in range(_MOST_TRAILERS):
             if not line.until(b"\r\n", _LONGEST_HEAD, "cut"):
                 self._finish()
                 return False
-        raise Broken("unreadable")
+        raise TransportError("unreadable")
 
-    def _end_chunk(self, line: Line) -> None:
+    def _end_chunk(self, line: Connection) -> None:
         try:
             if line.until(b"\r\n", 2, "cut"):
-                raise Broken("unreadable")
+                raise TransportError("unreadable")
         except OSError as error:
             self.close()
-            raise Broken(trouble_of(error)) from error
-        except Broken:
+            raise TransportError(classify_error(error)) from error
+        except TransportError:
             self.close()
             raise
 
@@ -155,7 +156,7 @@ class Answering:
             line.close()
 
 
-class Exchange:
+class ConnectionPool:
     """Requests to one server. Thread-safe; connects when it has to, to addresses the policy allows."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
@@ -163,7 +164,7 @@ class Exchange:
         self._port = port
         self._context = context
         self._lock = threading.Lock()
-        self._kept: list[Line] = []
+        self._kept: list[Connection] = []
         self._age = 0
         self._understood = context is not None
         # For drivers that nobody closes.
@@ -171,10 +172,11 @@ class Exchange:
 
     def ask(
         self, method: str, target: str, headers: Mapping[str, str], body: Body = b"", *, idle: float
-    ) -> Answering:
-        """Send a request and read the head of its answer. ``headers`` hold ``host`` and, with a body, its
-        ``content-length``; ``idle`` is how many seconds the server may be silent. Raises :class:`Broken`, and
-        ``StorageError`` for a forbidden address. A request may have been carried out all the same."""
+    ) -> StreamingResponse:
+        """Send a request and read the head of its response. ``headers`` contain ``host`` and, with a body,
+        its ``content-length``; ``idle`` is the number of seconds that the server may be silent. Raises
+        :class:`TransportError`, and ``StorageError`` for a forbidden address; the server may have carried out
+        the request anyway."""
         head = _head_of(method, target, headers)
         line = self._take()
         try:
@@ -183,28 +185,28 @@ class Exchange:
             cut_off = _send(line.sock, head, body)
             try:
                 answering = self.answer(line, method)
-            except (OSError, Broken):
+            except (OSError, TransportError):
                 if cut_off is not None:
                     raise cut_off from None
                 raise
             if answering.status == 400 and self._wants_tls():
-                raise Broken("plain")
+                raise TransportError("plain")
         except OSError as error:
             line.close()
-            raise self._failed(line, trouble_of(error)) from error
-        except Broken as error:
+            raise self._failed(line, classify_error(error)) from error
+        except TransportError as error:
             line.close()
-            raise self._failed(line, error.trouble) from error
+            raise self._failed(line, error.code) from error
         except BaseException:
             line.close()
             raise
         self._understood = True
         return answering
 
-    def _failed(self, line: Line, trouble: str) -> Broken:
+    def _failed(self, line: Connection, code: str) -> TransportError:
         """A server that was spoken to without TLS and wants it hangs up, some with an alert."""
         said_nothing = not line.buffer or line.buffer.startswith(_ALERT)
-        return Broken("plain" if trouble == "reset" and said_nothing and self._wants_tls() else trouble)
+        return TransportError("plain" if code == "reset" and said_nothing and self._wants_tls() else code)
 
     def _wants_tls(self) -> bool:
         """Looked at once, and only while nothing has been understood."""
@@ -213,7 +215,7 @@ class Exchange:
         self._understood = True
         return speaks_tls(self._host, self._port)
 
-    def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> Line:
+    def begin(self, method: str, target: str, headers: Mapping[str, str], *, idle: float) -> Connection:
         """As :meth:`ask` up to the body, which the caller sends on this new connection."""
         head = _head_of(method, target, headers)
         line = self._connected(self._age)
@@ -222,10 +224,10 @@ class Exchange:
             line.sock.sendall(head)
         except OSError as error:
             line.close()
-            raise Broken(trouble_of(error)) from error
+            raise TransportError(classify_error(error)) from error
         return line
 
-    def keep(self, line: Line) -> None:
+    def keep(self, line: Connection) -> None:
         """Take back a connection on which the next request may follow."""
         with self._lock:
             if line.age == self._age and len(self._kept) < _KEPT:
@@ -241,7 +243,7 @@ class Exchange:
             self._age += 1
         _close_all(kept)
 
-    def _take(self) -> Line:
+    def _take(self) -> Connection:
         while True:
             with self._lock:
                 line, age = self._kept.pop() if self._kept else None, self._age
@@ -251,11 +253,11 @@ class Exchange:
                 return line
             line.close()
 
-    def _connected(self, age: int) -> Line:
+    def _connected(self, age: int) -> Connection:
         try:
             raw = connect(self._host, self._port, resolve(self._host, self._port))
-        except NoConnection as error:
-            raise Broken(error.trouble) from error
+        except ConnectError as error:
+            raise TransportError(error.code) from error
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.settimeout(CONNECT_SECONDS)
@@ -263,19 +265,19 @@ class Exchange:
                 raw = self._context.wrap_socket(raw, server_hostname=self._host)
         except OSError as error:
             raw.close()
-            raise Broken(trouble_in_handshake(error)) from error
-        return Line(raw, age)
+            raise TransportError(classify_handshake_error(error)) from error
+        return Connection(raw, age)
 
-    def answer(self, line: Line, method: str) -> Answering:
-        """The head of the answer to what went out. Raises :class:`Broken`, and ``OSError``."""
+    def answer(self, line: Connection, method: str) -> StreamingResponse:
+        """The head of the answer to what went out. Raises :class:`TransportError`, and ``OSError``."""
         for _ in range(_MOST_INTERIM):
             status, headers, newest = _parsed(line.until(b"\r\n\r\n", _LONGEST_HEAD, "reset"))
             if status >= 200:
                 break
         else:
-            raise Broken("unreadable")
+            raise TransportError("unreadable")
         closing = "close" in headers.get("connection", "").lower()
-        return Answering(
+        return StreamingResponse(
             self,
             line,
             status,
@@ -285,7 +287,7 @@ class Exchange:
         )
 
 
-def _close_all(lines: list[Line]) -> None:
+def _close_all(lines: list[Connection]) -> None:
     for line in lines:
         line.close()
 
@@ -320,12 +322,12 @@ def _parsed(head: bytes) -> tuple[int, dict[str, str], bool]:
     first, *lines = head.decode("latin-1").split("\r\n")
     said = _STATUS.fullmatch(first)
     if said is None:
-        raise Broken("unreadable")
+        raise TransportError("unreadable")
     headers: dict[str, str] = {}
     for each in lines:
         name, colon, value = each.partition(":")
         if not colon or not _NAME.fullmatch(name):
-            raise Broken("unreadable")
+            raise TransportError("unreadable")
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return int(said[2]), headers, said[1] == "1"
@@ -334,10 +336,10 @@ def _parsed(head: bytes) -> tuple[int, dict[str, str], bool]:
 def _is_chunked(headers: Mapping[str, str]) -> bool:
     coding = headers.get("transfer-encoding")
     if coding is not None and coding.lower() != "chunked":
-        raise Broken("unreadable")
+        raise TransportError("unreadable")
     # Of two lengths a server between may have believed the other one (RFC 9112, 6.3).
     if coding is not None and "content-length" in headers:
-        raise Broken("two_lengths")
+        raise TransportError("two_lengths")
     return coding is not None
 
 
@@ -347,5 +349,5 @@ def _length(headers: Mapping[str, str]) -> int | None:
     if text is None:
         return None
     if not _LENGTH.fullmatch(text):
-        raise Broken("unreadable")
+        raise TransportError("unreadable")
     return int(text)

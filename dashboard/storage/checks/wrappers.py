@@ -230,7 +230,7 @@ WRAPPERS = (
     ),
     WrapperType(
         "cdn",
-        "dashboard.storage.wrappers.cdn.driver:Delivered.from_options",
+        "dashboard.storage.wrappers.cdn.driver:BehindCdn.from_options",
         lambda options, secrets: bool(options.get(CDN_DOMAIN)),
     ),
     WrapperType(

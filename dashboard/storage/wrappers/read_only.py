@@ -34,15 +34,15 @@ from dashboard.storage.types import Attributes, Secret, Visibility
 from dashboard.storage.wrappers.common.changes import ForwardsVersions
 from dashboard.storage.wrapping import CONNECTION_POWERS, Wrapper
 
-_WHY = "This backend is read-only in Stowage."
+_REASON = "This backend is read-only in Stowage."
 _REMEDY = "Switch “Read-only” off in the backend's form to let Stowage write there."
 
 
 def _refuse(operation: str, subject: str) -> NoReturn:
-    raise StorageError(Kind.DENIED, _WHY, operation=operation, subject=subject, remedy=_REMEDY)
+    raise StorageError(Kind.DENIED, _REASON, operation=operation, subject=subject, remedy=_REMEDY)
 
 
-class _LooksForPlace(Wrapper):
+class _ReadOnlyContainer(Wrapper):
     """Says whether the place is there, and does not make it."""
 
     def bucket_exists(self) -> bool:
@@ -55,7 +55,7 @@ class _LooksForPlace(Wrapper):
         _refuse("create bucket", "")
 
 
-class _LooksAtFolders(Wrapper):
+class _ReadOnlyFolders(Wrapper):
     """Names folders, and neither makes nor removes one."""
 
     def folders(self, folder: str) -> Iterator[str]:
@@ -72,7 +72,7 @@ class _LooksAtFolders(Wrapper):
         _refuse("delete", folder)
 
 
-class _TellsVisibility(Wrapper):
+class _ReadOnlyVisibility(Wrapper):
     """Says who may read an object, and does not change it."""
 
     def visibility(self, key: str) -> Visibility:
@@ -85,7 +85,7 @@ class _TellsVisibility(Wrapper):
         _refuse("set visibility", key)
 
 
-class _TellsVersions(ForwardsVersions):
+class _ReadOnlyVersions(ForwardsVersions):
     """Shows older states, and restores none."""
 
     def restore_version(self, key: str, version: str) -> NoReturn:
@@ -93,7 +93,7 @@ class _TellsVersions(ForwardsVersions):
         _refuse("restore", key)
 
 
-class _TellsTags(Wrapper):
+class _ReadOnlyTags(Wrapper):
     """Shows tags, and changes none."""
 
     def tags(self, key: str) -> Mapping[str, str]:
@@ -106,7 +106,7 @@ class _TellsTags(Wrapper):
         _refuse("tags", key)
 
 
-class _TellsTier(Wrapper):
+class _ReadOnlyTier(Wrapper):
     """Says how an object is kept, and does not move it."""
 
     def tier(self, key: str) -> str:
@@ -119,7 +119,7 @@ class _TellsTier(Wrapper):
         _refuse("tier", key)
 
 
-class _TellsSettings(Wrapper):
+class _ReadOnlySettings(Wrapper):
     """Says what it finds, and mends nothing."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
@@ -139,13 +139,13 @@ class ReadOnly(Wrapper):
     forwards = CONNECTION_POWERS | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
-            CreatesBuckets: _LooksForPlace,
-            KeepsFolders: _LooksAtFolders,
-            SetsVisibility: _TellsVisibility,
-            KeepsVersions: _TellsVersions,
-            HoldsTags: _TellsTags,
-            HasTiers: _TellsTier,
-            ChecksSettings: _TellsSettings,
+            CreatesBuckets: _ReadOnlyContainer,
+            KeepsFolders: _ReadOnlyFolders,
+            SetsVisibility: _ReadOnlyVisibility,
+            KeepsVersions: _ReadOnlyVersions,
+            HoldsTags: _ReadOnlyTags,
+            HasTiers: _ReadOnlyTier,
+            ChecksSettings: _ReadOnlySettings,
         }
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
@@ -168,7 +168,7 @@ class ReadOnly(Wrapper):
 
     def read_only_reason(self) -> str:
         """See ``RefusesWrites``."""
-        return _WHY
+        return _REASON
 
     # Driver
 

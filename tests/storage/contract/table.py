@@ -16,8 +16,8 @@ from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.wrappers.cached.driver import Cached
-from dashboard.storage.wrappers.cached.shelves import DiskShelf
-from dashboard.storage.wrappers.cdn.driver import Delivered
+from dashboard.storage.wrappers.cached.stores import DiskStore
+from dashboard.storage.wrappers.cdn.driver import BehindCdn
 from dashboard.storage.wrappers.compressed.driver import Compressed
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.fallback.driver import Fallback
@@ -221,14 +221,14 @@ def cached_in(
 
     def made(request: pytest.FixtureRequest) -> Driver:
         folder: Path = request.getfixturevalue("tmp_path") / "cache"
-        return Cached(make(request), DiskShelf(folder, 64 << 20))
+        return Cached(make(request), DiskStore(folder, 64 << 20))
 
     return made
 
 
 def delivered(inner: Driver) -> Driver:
     """Behind a network that is not told of changes."""
-    return Delivered(inner, "cdn.example.com", "folder/")
+    return BehindCdn(inner, "cdn.example.com", "folder/")
 
 
 def backed(inner: Driver) -> Driver:

@@ -30,8 +30,8 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.cached import redis as redis_module
 from dashboard.storage.wrappers.cached.driver import Cached
-from dashboard.storage.wrappers.cached.redis import RedisShelf
-from dashboard.storage.wrappers.cached.shelves import DiskShelf
+from dashboard.storage.wrappers.cached.redis import RedisStore
+from dashboard.storage.wrappers.cached.stores import DiskStore
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from tests.servers.processes import wait_until
 from tests.servers.redis import PASSWORD, redis_server
@@ -82,7 +82,7 @@ def size_of(folder: Path) -> int:
 
 
 def on_disk(place: Driver, folder: Path, limit: int = 64 * MIB, **more: float) -> Cached:
-    return Cached(place, DiskShelf(folder, limit), **more)  # type: ignore[arg-type]
+    return Cached(place, DiskStore(folder, limit), **more)  # type: ignore[arg-type]
 
 
 def test_what_was_read_is_not_fetched_again(place: Counting, folder: Path) -> None:
@@ -250,10 +250,10 @@ def test_it_stays_within_its_bounds_however_many_share_it(place: Counting, folde
 READER = """
 import sys
 from pathlib import Path
-from dashboard.storage.wrappers.cached.shelves import DiskShelf
+from dashboard.storage.wrappers.cached.stores import DiskStore
 
-slip = DiskShelf(Path(sys.argv[1]), 4 << 20).begin("ab" * 32, 1_000_000)
-slip.write(b"x" * 500_000)
+writer = DiskStore(Path(sys.argv[1]), 4 << 20).create("ab" * 32, 1_000_000)
+writer.write(b"x" * 500_000)
 print("writing", flush=True)
 sys.stdin.read()
 """
@@ -327,7 +327,7 @@ def test_copies_of_encrypted_objects_are_encrypted(place: Counting, folder: Path
 
 def test_who_wants_the_backends_own_bytes_gets_them_and_still_forgets(place: Counting, folder: Path) -> None:
     serving = on_disk(place, folder, seconds=3600)
-    moving = Cached(place, DiskShelf(folder, MIB), reads=False)
+    moving = Cached(place, DiskStore(folder, MIB), reads=False)
     place.put("a", b"old")
     assert get(serving, "a") == b"old"
     place.asked.clear()
@@ -403,10 +403,10 @@ class Hung:
 
 
 def test_a_redis_that_hangs_is_waited_for_once(place: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_module, "_LEFT_ALONE", 0.01)
-    shelf, client = RedisShelf(Secret("redis://127.0.0.1:1/0"), "x:"), Hung()
-    monkeypatch.setattr(shelf, "_client", client)
-    driver = Cached(place, shelf)
+    monkeypatch.setattr(redis_module, "_RETRY_SECONDS", 0.01)
+    store, client = RedisStore(Secret("redis://127.0.0.1:1/0"), "x:"), Hung()
+    monkeypatch.setattr(store, "_client", client)
+    driver = Cached(place, store)
     for number in range(10):
         driver.put("a", b"%d" % number)
         assert get(driver, "a") == b"%d" % number
@@ -432,9 +432,9 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_copies_in_redis(place: Counting, redis_address: str) -> None:
     place.put("a", content_of(3 * MIB))
     place.put("large", content_of(9 * MIB))
-    first = Cached(place, RedisShelf(Secret(redis_address), "one:"))
-    second = Cached(place, RedisShelf(Secret(redis_address), "one:"))
-    other = Cached(place, RedisShelf(Secret(redis_address), "two:"))
+    first = Cached(place, RedisStore(Secret(redis_address), "one:"))
+    second = Cached(place, RedisStore(Secret(redis_address), "one:"))
+    other = Cached(place, RedisStore(Secret(redis_address), "two:"))
     assert get(first, "a") == get(second, "a") == content_of(3 * MIB)
     assert place.asked["read"] == 1
     assert get(other, "a") == content_of(3 * MIB)
@@ -443,7 +443,7 @@ def test_copies_in_redis(place: Counting, redis_address: str) -> None:
     assert get(first, "a") == b"new"
     for _ in range(2):
         assert get(first, "large") == content_of(9 * MIB)
-    assert PASSWORD not in repr(vars(first)) + repr(vars(first._shelf))
+    assert PASSWORD not in repr(vars(first)) + repr(vars(first._store))
     for each in (first, second, other):
         each.close()
 
@@ -459,7 +459,7 @@ def test_redis_by_options(place: Counting, redis_address: str, tmp_path: Path) -
 
 def test_a_redis_that_is_down_is_no_obstacle(place: Counting, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    driver = Cached(place, RedisShelf(Secret(f"redis://:{PASSWORD}@127.0.0.1:1/0"), "x:"))
+    driver = Cached(place, RedisStore(Secret(f"redis://:{PASSWORD}@127.0.0.1:1/0"), "x:"))
     place.put("a", b"hello")
     for _ in range(3):
         assert get(driver, "a") == b"hello"
@@ -483,7 +483,7 @@ def test_a_redis_whose_name_leads_to_a_forbidden_address_is_not_asked(
     monkeypatch.setattr(socket, "create_connection", unasked)
     monkeypatch.setattr(socket.socket, "connect", unasked)
     address = Secret(f"{scheme}://:{PASSWORD}@cache.example.com:6379/0")
-    driver = Cached(place, RedisShelf(address, "x:"))
+    driver = Cached(place, RedisStore(address, "x:"))
     place.put("a", b"hello")
     assert get(driver, "a") == get(driver, "a") == b"hello"
     assert "leads to a forbidden address" in caplog.text
@@ -575,11 +575,11 @@ def test_what_is_deleted_with_many_or_restored_leaves_no_copy(folder: Path) -> N
 def test_copies_on_disk_are_for_nobody_else(tmp_path: Path) -> None:
     before = os.umask(0o000)
     try:
-        shelf = DiskShelf(tmp_path / "cache" / "1-1", 1 << 20)
-        slip = shelf.begin("ab" * 32, 1)
-        assert slip is not None
-        slip.write(b"x")
-        slip.keep()
+        store = DiskStore(tmp_path / "cache" / "1-1", 1 << 20)
+        writer = store.create("ab" * 32, 1)
+        assert writer is not None
+        writer.write(b"x")
+        writer.commit()
     finally:
         os.umask(before)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] != []

@@ -27,7 +27,7 @@ from dashboard.storage.library.backend import Backend
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.cdn import driver as cdn
-from dashboard.storage.wrappers.cdn.driver import Delivered
+from dashboard.storage.wrappers.cdn.driver import BehindCdn
 from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront
 from dashboard.storage.wrappers.compressed.driver import Compressed
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
@@ -131,8 +131,8 @@ NETWORKS = pytest.mark.parametrize("network", [cloudflare, cloudfront])
 FOLDER = "f/"
 
 
-def delivered(network: Cloudflare | CloudFront | None = None) -> Delivered:
-    return Delivered(MemoryDriver(), "cdn.example.com", FOLDER, network)
+def delivered(network: Cloudflare | CloudFront | None = None) -> BehindCdn:
+    return BehindCdn(MemoryDriver(), "cdn.example.com", FOLDER, network)
 
 
 def test_addresses_are_the_networks_and_signed_ones_the_backends() -> None:
@@ -143,7 +143,7 @@ def test_addresses_are_the_networks_and_signed_ones_the_backends() -> None:
         def temporary_url(self, key: str, *, seconds: int) -> str:
             return f"https://home.example/{key}?signed"
 
-    driver = Delivered(Linked(), "cdn.example.com", FOLDER)
+    driver = BehindCdn(Linked(), "cdn.example.com", FOLDER)
     assert driver.url("a b/ü?*.jpg") == "https://cdn.example.com/f/a%20b/%C3%BC%3F%2A.jpg"
     assert Backend("media", driver).temporary_url("a") == "https://home.example/a?signed"
     with pytest.raises(Unsupported):
@@ -223,7 +223,7 @@ def test_a_purge_that_fails_is_said_and_fails_nothing(
 def test_what_is_too_much_to_tell_is_said(
     service: PurgeService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cdn, "MOST_WAITING", 5)
+    monkeypatch.setattr(cdn, "MAX_QUEUED", 5)
     service.hold.clear()
     driver = delivered(cloudflare(service))
     driver.put("first", b"x")
@@ -268,7 +268,7 @@ def test_it_is_switched_on_by_options(tmp_path: Path) -> None:
     options = {"root": str(tmp_path), **OPTIONS, "cdn_key_id": "AKIATEST"}
     secrets = {"cdn_secret": Secret(SECRET)}
     driver = build("local", check_options("local", options, secrets), secrets)
-    assert isinstance(driver, Delivered)
+    assert isinstance(driver, BehindCdn)
     assert isinstance(driver, Purges)
     assert driver.url("a") == "https://cdn.example.com/a"
     assert SECRET not in repr(driver) + str(vars(driver))
@@ -320,7 +320,7 @@ def test_what_could_not_be_told_is_told_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(cdn, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(cdn, "RETRY_SECONDS", (0.0, 0.0))
     good = service.status
     service.status = 503
     driver = delivered(network(service))
@@ -338,10 +338,10 @@ import sys
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.types import Secret
 from dashboard.storage.wrappers.cdn.purging import Cloudflare
-from dashboard.storage.wrappers.cdn.driver import Delivered
+from dashboard.storage.wrappers.cdn.driver import BehindCdn
 
 network = Cloudflare("zone1234", Secret(sys.argv[2]), endpoint=sys.argv[1])
-Delivered(MemoryDriver(), "cdn.example.com", "", network).put("a", b"x")
+BehindCdn(MemoryDriver(), "cdn.example.com", "", network).put("a", b"x")
 """
 
 

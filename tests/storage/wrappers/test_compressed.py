@@ -18,8 +18,8 @@ from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.compressed.driver import Compressed
-from dashboard.storage.wrappers.compressed.format import END, HEAD, Head
-from dashboard.storage.wrappers.compressed.zstd import pack
+from dashboard.storage.wrappers.compressed.format import END, HEADER_BYTES, Header
+from dashboard.storage.wrappers.compressed.zstd import compress
 from tests.servers.drivers import ftp_on, new_folder, sftp_on
 from tests.storage.objects import content_of, get, keys_of, md5, stream
 
@@ -70,7 +70,7 @@ def test_however_it_is_written_it_comes_back(data: bytes, cut: int, known: bool)
     assert driver.put("b.txt", data).proven
     assert get(driver, "a.txt") == get(driver, "b.txt") == data
     assert [entry.size for entry in driver.list()] == [len(data)] * 2
-    assert place.stat("b.txt").size <= len(data) + HEAD + len(END)
+    assert place.stat("b.txt").size <= len(data) + HEADER_BYTES + len(END)
 
 
 @given(CONTENTS, st.integers(0, 300_000), st.integers(0, 300_000))
@@ -110,7 +110,7 @@ def test_a_cut_is_noticed_after_the_head(data: bytes, left: int) -> None:
     place, driver = pair()
     driver.put("a.txt", data)
     stored = get(place, "a.txt")
-    place.put("a.txt", stored[: HEAD + left % (len(stored) - HEAD)])
+    place.put("a.txt", stored[: HEADER_BYTES + left % (len(stored) - HEADER_BYTES)])
     assert outcome(driver, "a.txt") is Kind.DAMAGED
 
 
@@ -151,7 +151,7 @@ def test_a_large_write_of_unknown_size_is_stored_as_it_is() -> None:
             writing.write(data[start : start + (1 << 20)])
         written = writing.commit()
     assert written.proven
-    assert place.stat("a.txt").size == len(data) + HEAD + len(END)
+    assert place.stat("a.txt").size == len(data) + HEADER_BYTES + len(END)
     assert driver.stat("a.txt").size == len(data)
     assert get(driver, "a.txt") == data
     assert isinstance(driver, ReadsRanges)
@@ -164,8 +164,8 @@ def test_a_large_write_of_unknown_size_is_stored_as_it_is() -> None:
 
 def test_a_small_object_that_says_to_be_huge_fills_no_memory() -> None:
     place, driver = pair()
-    head = Head(True, 8 << 30).encode()
-    place.put("a.txt", head + pack(bytes(1 << 20)) + END)
+    head = Header(True, 8 << 30).encode()
+    place.put("a.txt", head + compress(bytes(1 << 20)) + END)
     assert place.stat("a.txt").size < 1000
     backend = Backend("media", driver)
     assert backend.stat("a.txt").size == 8 << 30

@@ -21,12 +21,12 @@ from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Attributes, Entry, Secret
 from dashboard.storage.wrappers.encrypted.driver import Encrypted
 from dashboard.storage.wrappers.encrypted.format import (
-    HEADER,
-    LARGEST,
-    PIECE,
-    SEALED_PIECE,
+    ENCRYPTED_SEGMENT_BYTES,
+    HEADER_BYTES,
+    MAX_CONTENT_BYTES,
+    SEGMENT_BYTES,
     content_size,
-    is_possible,
+    is_valid_stored_size,
     stored_size,
 )
 from dashboard.storage.wrappers.read_only import ReadOnly
@@ -36,12 +36,12 @@ KEY = bytes(range(32))
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SIZES = st.one_of(
     st.integers(0, 300),
-    st.builds(lambda n, d: max(0, n * PIECE + d), st.integers(0, 3), st.integers(-20, 20)),
+    st.builds(lambda n, d: max(0, n * SEGMENT_BYTES + d), st.integers(0, 3), st.integers(-20, 20)),
 )
 
 
 class Slices(MemoryDriver):
-    """A place whose reads come in pieces of any size."""
+    """A place whose reads come in segments of any size."""
 
     piece = 1 << 20
 
@@ -77,24 +77,26 @@ def assert_damaged(driver: Driver, key: str) -> StorageError:
 # Sizes
 
 
-@given(st.one_of(st.integers(0, 5 * PIECE), st.integers(0, LARGEST)))
+@given(st.one_of(st.integers(0, 5 * SEGMENT_BYTES), st.integers(0, MAX_CONTENT_BYTES)))
 @example(0)
-@example(PIECE)
-@example(PIECE + 1)
-@example(LARGEST)
+@example(SEGMENT_BYTES)
+@example(SEGMENT_BYTES + 1)
+@example(MAX_CONTENT_BYTES)
 @settings(deadline=None)
 def test_content_and_stored_size_determine_each_other(size: int) -> None:
     stored = stored_size(size)
     assert content_size(stored) == size
-    assert is_possible(stored)
+    assert is_valid_stored_size(stored)
     assert stored_size(size + 1) > stored
 
 
-@given(st.integers(0, 4 * SEALED_PIECE))
+@given(st.integers(0, 4 * ENCRYPTED_SEGMENT_BYTES))
 @settings(deadline=None)
 def test_other_sizes_are_known_to_be_impossible(stored: int) -> None:
     assert content_size(stored) >= 0
-    assert is_possible(stored) == (stored >= HEADER + 16 and stored_size(content_size(stored)) == stored)
+    assert is_valid_stored_size(stored) == (
+        stored >= HEADER_BYTES + 16 and stored_size(content_size(stored)) == stored
+    )
 
 
 # There and back
@@ -138,11 +140,11 @@ def test_equal_contents_look_nothing_alike_and_nothing_like_the_content() -> Non
         driver.put(key, data)
         stream(driver, key + "2", data)
     stored = [stored_of(place, key) for key in ("a", "b", "a2", "b2")]
-    assert len({each[:HEADER] for each in stored}) == 4
+    assert len({each[:HEADER_BYTES] for each in stored}) == 4
     for each in stored:
         assert b"words" not in each
-        seen = {each[at : at + 16] for at in range(HEADER, len(each) - 16, 16)}
-        assert len(seen) == len(range(HEADER, len(each) - 16, 16))
+        seen = {each[at : at + 16] for at in range(HEADER_BYTES, len(each) - 16, 16)}
+        assert len(seen) == len(range(HEADER_BYTES, len(each) - 16, 16))
 
 
 # Damage
@@ -169,68 +171,71 @@ def test_a_cut_is_noticed_wherever_it_is(size: int, left: int) -> None:
     assert_damaged(driver, "a")
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 3])
-def test_a_cut_between_pieces_is_noticed(pieces: int) -> None:
+@pytest.mark.parametrize("segments", [1, 2, 3])
+def test_a_cut_between_pieces_is_noticed(segments: int) -> None:
     place, driver = pair()
-    driver.put("a", content_of(3 * PIECE + 5))
-    place.put("a", stored_of(place, "a")[: HEADER + pieces * SEALED_PIECE])
+    driver.put("a", content_of(3 * SEGMENT_BYTES + 5))
+    place.put("a", stored_of(place, "a")[: HEADER_BYTES + segments * ENCRYPTED_SEGMENT_BYTES])
     assert_damaged(driver, "a")
     assert isinstance(driver, ReadsRanges)
     # The parts that are gone are not taken for parts beyond the end.
-    for start in (pieces * PIECE - 1, pieces * PIECE, 3 * PIECE):
+    for start in (segments * SEGMENT_BYTES - 1, segments * SEGMENT_BYTES, 3 * SEGMENT_BYTES):
         with pytest.raises(Damaged):
             driver.read_range("a", start, 2)
-    assert driver.read_range("a", 3 * PIECE, 0) == b""
+    assert driver.read_range("a", 3 * SEGMENT_BYTES, 0) == b""
 
 
 def rearranged(stored: bytes, *order: int) -> bytes:
-    pieces = [stored[at : at + SEALED_PIECE] for at in range(HEADER, len(stored), SEALED_PIECE)]
-    return stored[:HEADER] + b"".join(pieces[number] for number in order)
+    segments = [
+        stored[at : at + ENCRYPTED_SEGMENT_BYTES]
+        for at in range(HEADER_BYTES, len(stored), ENCRYPTED_SEGMENT_BYTES)
+    ]
+    return stored[:HEADER_BYTES] + b"".join(segments[number] for number in order)
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (0, 0, 2), (0, 2), (1, 2), (0, 1, 2, 2), (2,)])
 def test_pieces_out_of_order_twice_or_missing_are_noticed(order: tuple[int, ...]) -> None:
     place, driver = pair()
-    driver.put("a", content_of(3 * PIECE))
+    driver.put("a", content_of(3 * SEGMENT_BYTES))
     place.put("a", rearranged(stored_of(place, "a"), *order))
     assert_damaged(driver, "a")
 
 
 def test_a_piece_of_another_object_is_noticed() -> None:
     place, driver = pair()
-    driver.put("a", content_of(2 * PIECE))
-    driver.put("b", content_of(2 * PIECE))
+    driver.put("a", content_of(2 * SEGMENT_BYTES))
+    driver.put("b", content_of(2 * SEGMENT_BYTES))
     a, b = stored_of(place, "a"), stored_of(place, "b")
     for mixed in (
-        a[: HEADER + SEALED_PIECE] + b[HEADER + SEALED_PIECE :],
-        b[:HEADER] + a[HEADER:],
+        a[: HEADER_BYTES + ENCRYPTED_SEGMENT_BYTES] + b[HEADER_BYTES + ENCRYPTED_SEGMENT_BYTES :],
+        b[:HEADER_BYTES] + a[HEADER_BYTES:],
         a + b,
         a + b"\0",
     ):
         place.put("a", mixed)
         assert_damaged(driver, "a")
         assert isinstance(driver, ReadsRanges)
-    place.put("a", a[: HEADER + SEALED_PIECE] + b[HEADER + SEALED_PIECE :])
-    assert driver.read_range("a", 0, PIECE) == content_of(2 * PIECE)[:PIECE]
+    place.put("a", a[: HEADER_BYTES + ENCRYPTED_SEGMENT_BYTES] + b[HEADER_BYTES + ENCRYPTED_SEGMENT_BYTES :])
+    assert driver.read_range("a", 0, SEGMENT_BYTES) == content_of(2 * SEGMENT_BYTES)[:SEGMENT_BYTES]
     with pytest.raises(Damaged):
-        driver.read_range("a", PIECE - 1, 2)
+        driver.read_range("a", SEGMENT_BYTES - 1, 2)
 
 
 def test_nothing_is_handed_out_of_a_damaged_piece() -> None:
     place, driver = pair()
-    data = content_of(5 * PIECE)
+    data = content_of(5 * SEGMENT_BYTES)
     driver.put("a", data)
     stored = bytearray(stored_of(place, "a"))
-    stored[HEADER + 3 * SEALED_PIECE + 7] ^= 1
+    stored[HEADER_BYTES + 3 * ENCRYPTED_SEGMENT_BYTES + 7] ^= 1
     place.put("a", bytes(stored))
-    place.piece = SEALED_PIECE
+    place.piece = ENCRYPTED_SEGMENT_BYTES
     with driver.read("a") as reading:
         chunks = reading.chunks()
         got = b"".join(next(chunks) for _ in range(3))
         with pytest.raises(Damaged):
             next(chunks)
     assert data.startswith(got)
-    assert 2 * PIECE <= len(got) <= 3 * PIECE
+    assert 2 * SEGMENT_BYTES <= len(got) <= 3 * SEGMENT_BYTES
 
 
 def test_what_is_not_encrypted_and_what_has_another_key_say_so() -> None:

@@ -1,6 +1,6 @@
-"""Copies of objects that were read, kept nearer: on this machine's disk, or in Redis.
+"""Copies of objects that were read, stored nearer: on this machine's disk, or in Redis.
 
-A copy is used while it is the version the backend has, which is asked with every read; only within the
+An entry is used while it is the version the backend has, which is asked with every read; only within the
 chosen seconds after the last look it is used without asking. Writes and deletes through this backend forget
 the copy at once, before and after. Below encryption, so that copies are encrypted too. Listings and
 descriptions are always the backend's own.
@@ -44,101 +44,104 @@ from dashboard.storage.object_powers import (
 )
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import ObjectInfo, Secret
-from dashboard.storage.wrappers.cached.copies import Copy, CopyReading, FillingReading
-from dashboard.storage.wrappers.cached.shelves import DiskShelf, Shelf, Slip
-from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
+from dashboard.storage.wrappers.cached.entries import CachedReading, CacheEntry, CachingReading
+from dashboard.storage.wrappers.cached.stores import CacheStore, DiskStore, EntryWriter
+from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesChanges
 from dashboard.storage.wrapping import CONTAINER_POWERS
 
-_REMEMBERED = 10_000
+_MAX_VALIDATED = 10_000
 """Copies of which it is known when they were last compared with the backend."""
 _STRIPES = 256
 
 
-class _Caching(SeesChanges):
+class _CachedBase(ObservesChanges):
     """What the wrapper and its powers share."""
 
-    def __init__(self, inner: Driver, shelf: Shelf, *, seconds: float = 0.0, reads: bool = True) -> None:
+    def __init__(self, inner: Driver, store: CacheStore, *, seconds: float = 0.0, reads: bool = True) -> None:
         super().__init__(inner)
-        self._shelf = shelf
+        self._store = store
         self._seconds = seconds
         self._reads = reads
         self._lock = Lock()
-        self._compared: OrderedDict[str, float] = OrderedDict()
+        self._validated: OrderedDict[str, float] = OrderedDict()
         self._changes = [0] * _STRIPES
 
-    def changing(self, key: str) -> _Change:
+    def changing(self, key: str) -> _Invalidation:
         """Around anything that changes the object: no copy of what was before outlives it."""
-        return _Change(self, key)
+        return _Invalidation(self, key)
 
-    def forget(self, key: str) -> None:
+    def invalidate(self, key: str) -> None:
         """No copy of this object from now on, nor one whose reading began before."""
         name = _name(key)
         with self._lock:
             self._changes[int(name[:2], 16)] += 1
-            self._compared.pop(name, None)
-        self._shelf.drop(name)
+            self._validated.pop(name, None)
+        self._store.delete(name)
 
-    def now(self, key: str) -> tuple[int, float]:
+    def generation(self, key: str) -> tuple[int, float]:
         """What a copy that is begun now has to hold against when it is done."""
         with self._lock:
             return self._changes[int(_name(key)[:2], 16)], time.monotonic()
 
-    def compared(self, key: str, at: float) -> None:
+    def mark_validated(self, key: str, at: float) -> None:
         """The copy was the backend's own version at this moment."""
         with self._lock:
-            self._compared[_name(key)] = at
-            self._compared.move_to_end(_name(key))
-            if len(self._compared) > _REMEMBERED:
-                self._compared.popitem(last=False)
+            self._validated[_name(key)] = at
+            self._validated.move_to_end(_name(key))
+            if len(self._validated) > _MAX_VALIDATED:
+                self._validated.popitem(last=False)
 
-    def good_copy(self, key: str, if_version: str | None) -> Copy | None:
+    def find_fresh(self, key: str, if_version: str | None) -> CacheEntry | None:
         """A copy of what the backend has now; of its content nothing is proven yet. Raises what the backend
         says when it is asked."""
         if not self._reads:
             return None
         name = _name(key)
-        file = self._shelf.find(name)
-        copy = Copy.of(file, key) if file is not None else None
-        if copy is None:
+        file = self._store.find(name)
+        entry = CacheEntry.open(file, key) if file is not None else None
+        if entry is None:
             return None
-        if if_version is not None and if_version != copy.info.version:
-            copy.file.close()
+        if if_version is not None and if_version != entry.info.version:
+            entry.file.close()
             return None
         with self._lock:
-            known = self._compared.get(name, float("-inf"))
+            known = self._validated.get(name, float("-inf"))
         began = time.monotonic()
         if began - known < self._seconds:
-            return copy
+            return entry
         try:
             current = self.inner.stat(key)
         except NotFound:
-            copy.file.close()
-            self.forget(key)
+            entry.file.close()
+            self.invalidate(key)
             raise
         except BaseException:
-            copy.file.close()
+            entry.file.close()
             raise
-        if current.version is None or (current.version, current.size) != (copy.info.version, copy.info.size):
-            copy.file.close()
-            self.forget(key)
+        if current.version is None or (current.version, current.size) != (
+            entry.info.version,
+            entry.info.size,
+        ):
+            entry.file.close()
+            self.invalidate(key)
             return None
-        self.compared(key, began)
-        return Copy(current, copy.file, copy.sums)
+        self.mark_validated(key, began)
+        return CacheEntry(current, entry.file, entry.sums)
 
 
-class _Change:
-    def __init__(self, cached: _Caching, key: str) -> None:
+class _Invalidation:
+    def __init__(self, cached: _CachedBase, key: str) -> None:
         self._cached = cached
         self._key = key
 
     def __enter__(self) -> None:
-        self._cached.forget(self._key)
+        self._cached.invalidate(self._key)
 
     def __exit__(self, *_: object) -> None:
-        self._cached.forget(self._key)
+        self._cached.invalidate(self._key)
 
 
-class _ReadsParts(_Caching):
+class _ReadsRanges(_CachedBase):
     """Parts come from a copy where there is one; reading them makes none."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -146,18 +149,18 @@ class _ReadsParts(_Caching):
         assert isinstance(self.inner, ReadsRanges)
         self.check_key(key)
         check_range(start, length)
-        copy = self.good_copy(key, if_version)
-        if copy is None:
+        entry = self.find_fresh(key, if_version)
+        if entry is None:
             return self.inner.read_range(key, start, length, if_version=if_version)
-        with closing(copy.file):
-            found = copy.part(start, length)
+        with closing(entry.file):
+            found = entry.read_part(start, length)
         if found is None:
-            self.forget(key)
+            self.invalidate(key)
             return self.inner.read_range(key, start, length, if_version=if_version)
         return found
 
 
-class Cached(_Caching):
+class Cached(_CachedBase):
     """Reads what was read before from nearby. Thread-safe.
 
     Without ``reads`` it only sees to it that no copy outlives what it changes: for those who want to know
@@ -166,7 +169,7 @@ class Cached(_Caching):
 
     transparent = True
     forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, ReadsRanges: _ReadsParts})
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, ReadsRanges: _ReadsRanges})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {ReadsInParallel: "Only what is read from its beginning to its end is kept."}
     )
@@ -174,53 +177,53 @@ class Cached(_Caching):
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Around a driver; the folder to keep copies in is told by whoever builds it."""
-        shelf: Shelf
+        store: CacheStore
         if url := secrets.get(CACHE_REDIS):
             # Only who asks for a cache in Redis needs its client.
-            from dashboard.storage.wrappers.cached.redis import RedisShelf
+            from dashboard.storage.wrappers.cached.redis import RedisStore
 
             place = sorted((name, text) for name, text in options.items() if not name.startswith("cache"))
             digest = hashlib.sha256(repr((inner.name, place)).encode()).hexdigest()
-            shelf = RedisShelf(url, f"stowage:{digest[:32]}:")
+            store = RedisStore(url, f"stowage:{digest[:32]}:")
         else:
-            shelf = DiskShelf(Path(options[CACHE_FOLDER]), cache_bytes(options))
+            store = DiskStore(Path(options[CACHE_FOLDER]), cache_bytes(options))
         seconds = float(options.get(CACHE_SECONDS) or 0)
-        return cls(inner, shelf, seconds=seconds, reads=options.get(CACHE_READS) != "false")
+        return cls(inner, store, seconds=seconds, reads=options.get(CACHE_READS) != "false")
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         """See ``Driver``."""
         self.check_key(key)
-        copy = self.good_copy(key, if_version)
-        if copy is not None and copy.is_whole():
-            return CopyReading(copy, copy.info)
-        if copy is not None:
-            copy.file.close()
-            self.forget(key)
-        since = self.now(key)
+        entry = self.find_fresh(key, if_version)
+        if entry is not None and entry.is_intact():
+            return CachedReading(entry, entry.info)
+        if entry is not None:
+            entry.file.close()
+            self.invalidate(key)
+        since = self.generation(key)
         reading = self.inner.read(key, if_version=if_version)
-        if not self._reads or reading.info.version is None or reading.info.size > self._shelf.largest:
+        if not self._reads or reading.info.version is None or reading.info.size > self._store.max_entry_bytes:
             return reading
-        slip = self._shelf.begin(_name(key), reading.info.size)
+        writer = self._store.create(_name(key), reading.info.size)
         return (
             reading
-            if slip is None
-            else FillingReading(reading, slip, partial(self._keep, reading.info, since))
+            if writer is None
+            else CachingReading(reading, writer, partial(self._store_entry, reading.info, since))
         )
 
-    def _keep(self, info: ObjectInfo, since: tuple[int, float], slip: Slip) -> None:
-        """A copy is complete: keep it unless the object was changed through here meanwhile."""
+    def _store_entry(self, info: ObjectInfo, since: tuple[int, float], writer: EntryWriter) -> None:
+        """An entry is complete: keep it unless the object was changed through here meanwhile."""
         changes, began = since
-        if self.now(info.key)[0] != changes:
-            slip.drop()
+        if self.generation(info.key)[0] != changes:
+            writer.discard()
             return
-        slip.keep()
-        self.compared(info.key, began)
-        if self.now(info.key)[0] != changes:
-            self.forget(info.key)
+        writer.commit()
+        self.mark_validated(info.key, began)
+        if self.generation(info.key)[0] != changes:
+            self.invalidate(info.key)
 
     def close(self) -> None:
         """See ``Driver``. The copies stay for the next one."""
-        self._shelf.close()
+        self._store.close()
         self.inner.close()
 
 

@@ -20,17 +20,17 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.connecting import connect, resolve
 from dashboard.storage.types import Secret
-from dashboard.storage.wrappers.cached.shelves import MemorySlip, Slip
+from dashboard.storage.wrappers.cached.stores import EntryWriter, MemoryEntryWriter
 
 log = logging.getLogger(__name__)
 
-LARGEST = 8 * 1024 * 1024
-_DAY = 86_400
-_SECONDS = 2.0
-_LEFT_ALONE = 10.0
+MAX_ENTRY_BYTES = 8 * 1024 * 1024
+_EXPIRY_SECONDS = 86_400
+_TIMEOUT_SECONDS = 2.0
+_RETRY_SECONDS = 10.0
 
 
-class _NotAllowed(redis.RedisError):
+class _AddressForbidden(redis.RedisError):
     """The name led to an address that nothing may connect to. Not tried again by the client."""
 
 
@@ -39,9 +39,9 @@ class _Connection(redis.Connection):
 
     def _connect(self) -> socket.socket:
         try:
-            found = connect(self.host, self.port, resolve(self.host, self.port), seconds=_SECONDS)
+            found = connect(self.host, self.port, resolve(self.host, self.port), seconds=_TIMEOUT_SECONDS)
         except StorageError as error:
-            refused = _NotAllowed if error.kind is Kind.DENIED else redis.ConnectionError
+            refused = _AddressForbidden if error.kind is Kind.DENIED else redis.ConnectionError
             raise refused(error.reason) from error
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         found.settimeout(self.socket_timeout)
@@ -52,82 +52,82 @@ class _TlsConnection(redis.SSLConnection, _Connection):
     """The same, with TLS on top."""
 
 
-class RedisShelf:
-    """See ``Shelf``. ``prefix`` keeps backends apart."""
+class RedisStore:
+    """See ``CacheStore``. ``prefix`` keeps backends apart."""
 
-    largest = LARGEST
+    max_entry_bytes = MAX_ENTRY_BYTES
 
     def __init__(self, url: Secret, prefix: str) -> None:
         address = url.reveal()
         self._client = redis.Redis.from_url(
             address,
             connection_class=_TlsConnection if address.startswith("rediss:") else _Connection,
-            socket_connect_timeout=_SECONDS,
-            socket_timeout=_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
         )
         self._prefix = prefix
         self._lock = threading.Lock()
-        self._silent = False
+        self._unavailable = False
         self._closed = threading.Event()
 
     def __repr__(self) -> str:
-        return f"RedisShelf({self._prefix})"
+        return f"RedisStore({self._prefix})"
 
     def find(self, name: str) -> BinaryIO | None:
-        """See ``Shelf``."""
-        if self._silent:
+        """See ``CacheStore``."""
+        if self._unavailable:
             return None
         try:
             found = self._client.get(self._prefix + name)
         except redis.RedisError as error:
-            self._trouble(error)
+            self._mark_unavailable(error)
             return None
         return io.BytesIO(found) if isinstance(found, bytes) else None
 
-    def begin(self, name: str, size: int) -> Slip | None:
-        """See ``Shelf``."""
-        return None if self._silent else MemorySlip(self, name)
+    def create(self, name: str, size: int) -> EntryWriter | None:
+        """See ``CacheStore``."""
+        return None if self._unavailable else MemoryEntryWriter(self, name)
 
     def put(self, name: str, data: bytes) -> None:
-        """See ``BlobShelf``."""
-        if self._silent:
+        """See ``BlobStore``."""
+        if self._unavailable:
             return
         try:
-            self._client.set(self._prefix + name, data, ex=_DAY)
+            self._client.set(self._prefix + name, data, ex=_EXPIRY_SECONDS)
         except redis.RedisError as error:
-            self._trouble(error)
+            self._mark_unavailable(error)
 
-    def drop(self, name: str) -> None:
-        """See ``Shelf``. Nothing is done while the server is left alone: what is left there is older than the
-        object, and every copy of which this process does not know otherwise is compared before it is used."""
-        if self._silent:
+    def delete(self, name: str) -> None:
+        """See ``CacheStore``. Does nothing while the server is unavailable: entries are compared with
+        the backend before they are used."""
+        if self._unavailable:
             return
         try:
             self._client.delete(self._prefix + name)
         except redis.RedisError as error:
-            self._trouble(error)
+            self._mark_unavailable(error)
 
     def close(self) -> None:
-        """See ``Shelf``."""
+        """See ``CacheStore``."""
         self._closed.set()
         self._client.close()
 
-    def _trouble(self, error: redis.RedisError) -> None:
+    def _mark_unavailable(self, error: redis.RedisError) -> None:
         with self._lock:
-            news, self._silent = not self._silent, True
+            news, self._unavailable = not self._unavailable, True
         if not news:
             return
-        if isinstance(error, _NotAllowed):
+        if isinstance(error, _AddressForbidden):
             log.warning("The cache in Redis is not used: %s", error)
         else:
             # Without its text, which may hold the address and more.
             log.warning("The cache in Redis does not answer: %s", type(error).__name__)
         # A daemon, so that no program waits for it when it ends.
-        threading.Thread(target=self._await, name="redis-back", daemon=True).start()
+        threading.Thread(target=self._poll, name="redis-back", daemon=True).start()
 
-    def _await(self) -> None:
-        while not self._closed.wait(_LEFT_ALONE):
+    def _poll(self) -> None:
+        while not self._closed.wait(_RETRY_SECONDS):
             with suppress(redis.RedisError):
                 self._client.ping()
-                self._silent = False
+                self._unavailable = False
                 return

@@ -1,7 +1,7 @@
-"""A content delivery network in front of a backend: addresses of its own, and word of what changed.
+"""A content delivery network (CDN) in front of a backend: its URLs, and purges of what changed.
 
-Objects are written to the backend as ever; the network fetches them there. What changes is told to it in the
-background, so a purge never delays a write and never fails one; what could not be told is logged.
+Objects are written to the backend; the CDN fetches them from there. URLs of changed objects are purged in the
+background, so a purge never delays a write or makes it fail. Purges that fail for good are logged.
 """
 
 from __future__ import annotations
@@ -34,55 +34,55 @@ from dashboard.storage.object_powers import (
     SignsUploads,
 )
 from dashboard.storage.types import Secret
-from dashboard.storage.wrappers.cdn.purging import Cloudflare, CloudFront, Network
-from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges
+from dashboard.storage.wrappers.cdn.purging import CdnApi, Cloudflare, CloudFront
+from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesChanges
 from dashboard.storage.wrapping import CONTAINER_POWERS
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 10_000
-"""Addresses that wait to be told; beyond that they are left to expire by themselves."""
-GATHER = 0.5
-"""Seconds in which changes are gathered for one request."""
-CLOSING = 10.0
-"""Longest wait for what is still to be told when the driver is closed, or the program ends without that."""
-PAUSES = (1.0, 4.0, 15.0, 60.0)
-"""Seconds between attempts to tell a network that cannot be told now."""
+MAX_QUEUED = 10_000
+"""URLs in the queue. Further ones are not purged; they expire at the CDN."""
+BATCH_SECONDS = 0.5
+"""How long changes are collected for one request."""
+CLOSE_SECONDS = 10.0
+"""How long closing the driver, or ending the program, waits for the queue to empty."""
+RETRY_SECONDS = (1.0, 4.0, 15.0, 60.0)
+"""Pauses between attempts while the CDN's API is unavailable."""
 
-_open: weakref.WeakSet[Messenger] = weakref.WeakSet()
+_open: weakref.WeakSet[PurgeQueue] = weakref.WeakSet()
 
 
 def _close_all() -> None:
-    """What a program that ends without closing anything has changed is told as well."""
-    for each in list(_open):
-        each.close()
+    """Purge what is queued when a program ends without closing its drivers."""
+    for queue in list(_open):
+        queue.close()
 
 
 atexit.register(_close_all)
 
 
-class Messenger:
-    """Tells a network in the background. Thread-safe; its thread starts with the first change.
+class PurgeQueue:
+    """Purges URLs in the background. Thread-safe; its thread starts with the first change.
 
-    What fails for a reason that may pass is tried again, with later changes, and once more when it closes.
+    Retryable failures are retried together with later changes, and once more on close.
     """
 
-    def __init__(self, network: Network, domain: str) -> None:
-        self.network = network
+    def __init__(self, api: CdnApi, domain: str) -> None:
+        self.api = api
         self._domain = domain
         self._changed = threading.Condition()
         self._waiting: dict[str, None] = {}
-        self._lost = 0
+        self._discarded = 0
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def tell(self, address: str) -> None:
-        """This address changed. Returns at once."""
+    def add(self, address: str) -> None:
+        """Queue a URL whose object changed. Returns at once."""
         with self._changed:
             if self._closed:
                 return
-            if len(self._waiting) >= MOST_WAITING:
-                self._lost += 1
+            if len(self._waiting) >= MAX_QUEUED:
+                self._discarded += 1
                 return
             self._waiting[address] = None
             if self._thread is None:
@@ -92,15 +92,15 @@ class Messenger:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Tell what is left, within ``CLOSING`` seconds. Idempotent."""
+        """Purge what is queued, within ``CLOSE_SECONDS``. Idempotent."""
         _open.discard(self)
         with self._changed:
             self._closed = True
             thread = self._thread
             self._changed.notify_all()
         if thread is not None:
-            thread.join(CLOSING)
-        self.network.close()
+            thread.join(CLOSE_SECONDS)
+        self.api.close()
 
     def _run(self) -> None:
         failures = 0
@@ -108,61 +108,61 @@ class Messenger:
             with self._changed:
                 while not self._waiting and not self._closed:
                     self._changed.wait()
-                if not self._closed and len(self._waiting) < self.network.most:
-                    self._changed.wait_for(lambda: self._closed, GATHER)
+                if not self._closed and len(self._waiting) < self.api.batch_size:
+                    self._changed.wait_for(lambda: self._closed, BATCH_SECONDS)
                 if failures:
-                    self._changed.wait_for(lambda: self._closed, PAUSES[failures - 1])
-                last = self._closed or failures == len(PAUSES)
-                batch = list(self._waiting)[: self.network.most]
+                    self._changed.wait_for(lambda: self._closed, RETRY_SECONDS[failures - 1])
+                last = self._closed or failures == len(RETRY_SECONDS)
+                batch = list(self._waiting)[: self.api.batch_size]
                 for address in batch:
                     del self._waiting[address]
-                lost, self._lost = self._lost, 0
+                discarded, self._discarded = self._discarded, 0
             if not batch:
                 return
-            failures = 0 if self._tell(batch, lost, last=last) else failures + 1
+            failures = 0 if self._purge(batch, discarded, last=last) else failures + 1
 
-    def _tell(self, batch: Sequence[str], lost: int, *, last: bool) -> bool:
-        """Whether nothing of it is to be tried again."""
-        if lost:
-            log.warning("%s was not told of %d changed objects: too many at once.", self._domain, lost)
+    def _purge(self, batch: Sequence[str], discarded: int, *, last: bool) -> bool:
+        """Purge a batch; return False if it has to be retried."""
+        if discarded:
+            log.warning("%s was not told of %d changed objects: too many at once.", self._domain, discarded)
         try:
-            self.network.purge(batch)
+            self.api.purge(batch)
         except StorageError as error:
             if error.retryable and not last:
                 with self._changed:
-                    # Before what changed meanwhile, which may be the same again.
+                    # Ahead of later changes, which may contain the same URLs.
                     self._waiting = dict.fromkeys(batch) | self._waiting
                 return False
             log.warning("%s was not told of %d changed objects: %s", self._domain, len(batch), error.reason)
         return True
 
 
-class _Delivering(SeesChanges):
+class _CdnBase(ObservesChanges):
     """What the wrapper and its powers share."""
 
-    def __init__(self, inner: Driver, domain: str, prefix: str = "", network: Network | None = None) -> None:
+    def __init__(self, inner: Driver, domain: str, prefix: str = "", api: CdnApi | None = None) -> None:
         super().__init__(inner)
         self._base = f"https://{domain}/"
         self._prefix = prefix
-        self._messenger = Messenger(network, domain) if network is not None else None
+        self._queue = PurgeQueue(api, domain) if api is not None else None
 
-    def _public(self, key: str) -> str:
-        """The object's address on the network."""
+    def _public_url(self, key: str) -> str:
+        """Return the object's URL at the CDN."""
         return self._base + quote(self._prefix + key, safe="/~")
 
     @contextmanager
     def changing(self, key: str) -> Iterator[None]:
-        """The network is told afterwards, if it went well."""
+        """Queue a purge after a successful change."""
         yield
-        self._tell(key)
+        self._enqueue(key)
 
-    def _tell(self, key: str) -> None:
-        if self._messenger is not None:
-            self._messenger.tell(self._public(key))
+    def _enqueue(self, key: str) -> None:
+        if self._queue is not None:
+            self._queue.add(self._public_url(key))
 
 
-class _DeletesMany(_Delivering):
-    """Many objects go at once; the network is told of those that went."""
+class _DeletesMany(_CdnBase):
+    """``DeletesMany``: purges the objects that were deleted."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``."""
@@ -171,15 +171,15 @@ class _DeletesMany(_Delivering):
         failed = self.inner.delete_many(known)
         for key in known:
             if key not in failed:
-                self._tell(key)
+                self._enqueue(key)
         return failed
 
 
-class Delivered(_Delivering):
-    """A backend behind a network. Thread-safe."""
+class BehindCdn(_CdnBase):
+    """A backend behind a CDN. Thread-safe."""
 
     transparent = True
-    # An upload straight from a browser is no change of which we know.
+    # Uploads directly from a browser are not seen here, so nothing is purged for them.
     forwards = (CONTAINER_POWERS - {Purges}) | {
         HasTiers,
         HoldsTags,
@@ -189,27 +189,27 @@ class Delivered(_Delivering):
         SetsVisibility,
         SignsUploads,
     }
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGING, DeletesMany: _DeletesMany})
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, DeletesMany: _DeletesMany})
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Around a driver. The folder inside the bucket is part of every address."""
-        network: Network | None = None
+        """Build the wrapper. The folder inside the bucket is part of every URL."""
+        api: CdnApi | None = None
         if options.get(CDN_PURGE) == "cloudfront":
-            network = CloudFront(options[CDN_ZONE], options[CDN_KEY_ID], secrets[CDN_SECRET])
+            api = CloudFront(options[CDN_ZONE], options[CDN_KEY_ID], secrets[CDN_SECRET])
         elif options.get(CDN_PURGE) == "cloudflare":
-            network = Cloudflare(options[CDN_ZONE], secrets[CDN_SECRET])
-        return cls(inner, options[CDN_DOMAIN], options.get("prefix", ""), network)
+            api = Cloudflare(options[CDN_ZONE], secrets[CDN_SECRET])
+        return cls(inner, options[CDN_DOMAIN], options.get("prefix", ""), api)
 
     # Links
 
     def url(self, key: str) -> str:
-        """See ``Links``: on the network. Only of use when it may read the backend."""
+        """See ``Links``: at the CDN, which needs read access to the backend."""
         self.check_key(key)
-        return self._public(key)
+        return self._public_url(key)
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: at the backend itself, for its signature does not cover the network's name."""
+        """See ``Links``: at the backend itself, because its signature does not cover the CDN's domain."""
         if not isinstance(self.inner, Links):
             raise Unsupported("temporary url", f"The driver “{self.name}” cannot sign addresses.")
         return self.inner.temporary_url(key, seconds=seconds)
@@ -218,17 +218,17 @@ class Delivered(_Delivering):
 
     def purge(self, keys: Iterable[str]) -> None:
         """See ``Purges``."""
-        if self._messenger is None:
+        if self._queue is None:
             raise Unsupported("purge", "No key for purging is set, so addresses expire by their own time.")
-        addresses = [self._public(key) for key in keys]
-        most = self._messenger.network.most
-        for start in range(0, len(addresses), most):
-            self._messenger.network.purge(addresses[start : start + most])
+        addresses = [self._public_url(key) for key in keys]
+        batch_size = self._queue.api.batch_size
+        for start in range(0, len(addresses), batch_size):
+            self._queue.api.purge(addresses[start : start + batch_size])
 
     # Driver
 
     def close(self) -> None:
-        """See ``Driver``. What is still to be told is told first, within ten seconds."""
-        if self._messenger is not None:
-            self._messenger.close()
+        """See ``Driver``. Purges what is queued first, within ``CLOSE_SECONDS``."""
+        if self._queue is not None:
+            self._queue.close()
         self.inner.close()

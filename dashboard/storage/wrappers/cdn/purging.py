@@ -1,4 +1,4 @@
-"""Telling a content delivery network that objects changed, so that it forgets its copies.
+"""Purging URLs at a content delivery network.
 
 CloudFront: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html.
 Cloudflare: https://developers.cloudflare.com/api/resources/cache/methods/purge/ with an API token.
@@ -25,14 +25,14 @@ CLOUDFLARE = "https://api.cloudflare.com"
 _IDLE = 15.0
 
 
-class Network(Protocol):
-    """A network that can be told. Thread-safe."""
+class CdnApi(Protocol):
+    """The purge API of a CDN. Thread-safe."""
 
-    most: int
-    """How many addresses it takes at once."""
+    batch_size: int
+    """The most URLs that one request may contain."""
 
     def purge(self, addresses: Sequence[str]) -> None:
-        """Have these addresses forgotten. Raises ``StorageError``."""
+        """Purge these URLs, at most ``batch_size``. Raises ``StorageError``."""
         ...
 
     def close(self) -> None:
@@ -40,8 +40,8 @@ class Network(Protocol):
         ...
 
 
-class _Requests:
-    """One service's API over HTTPS: bounded, without redirects, its answers never shown."""
+class _ApiClient:
+    """One service's API over HTTPS: bounded, without redirects. Its responses are never shown."""
 
     def __init__(self, endpoint: str, service: str) -> None:
         self.endpoint = endpoint
@@ -49,26 +49,26 @@ class _Requests:
         self._server = HttpClient(endpoint)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """The body of an answer 2xx. Raises ``StorageError``."""
+        """Return the body of a 2xx response. Raises ``StorageError``."""
         try:
             response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
             answer = whole(response) if 200 <= response.status < 300 else explained(response)
         except TransportError as error:
             reason = f"{self._service} does not answer."
-            raise _failure(Kind.UNREACHABLE, reason, "Look at its status page.") from error
+            raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page.") from error
         if 200 <= answer.status < 300:
             return answer.body
         if answer.status in (401, 403):
             reason = f"{self._service} refuses the credentials for purging."
-            raise _failure(Kind.BAD_CREDENTIALS, reason, "Check the key or token and what it may do.")
+            raise _purge_error(Kind.BAD_CREDENTIALS, reason, "Check the key or token and what it may do.")
         if answer.status == 404:
             reason = f"{self._service} knows no such distribution or zone."
-            raise _failure(Kind.NOT_FOUND, reason, "Check the distribution or zone ID.")
+            raise _purge_error(Kind.NOT_FOUND, reason, "Check the distribution or zone ID.")
         if answer.status == 429 or b"TooManyInvalidations" in answer.body:
             reason = f"{self._service} is being told of too much at once."
-            raise _failure(Kind.THROTTLED, reason, "Addresses expire by their own time.")
+            raise _purge_error(Kind.THROTTLED, reason, "Addresses expire by their own time.")
         reason = f"{self._service} answered with status {answer.status}."
-        raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the ID and key here.")
+        raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page, and at the ID and key here.")
 
     def close(self) -> None:
         self._server.close()
@@ -77,17 +77,17 @@ class _Requests:
 class CloudFront:
     """Invalidations of one distribution."""
 
-    most = 1000
+    batch_size = 1000
 
     def __init__(self, distribution: str, key_id: str, secret: Secret, *, endpoint: str = CLOUDFRONT) -> None:
         self._path = f"/2020-05-31/distribution/{distribution}/invalidation"
         self._key_id = key_id
         self._secret = secret
-        self._requests = _Requests(endpoint, "CloudFront")
+        self._client = _ApiClient(endpoint, "CloudFront")
 
     def purge(self, addresses: Sequence[str]) -> None:
-        """See ``Network``."""
-        # What is asked for with another reference is another invalidation; with the same it is the same.
+        """See ``CdnApi``."""
+        # A random reference, because CloudFront ignores a repeated one.
         paths = "".join(f"<Path>{escape(urlsplit(each).path)}</Path>" for each in addresses)
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>'
@@ -95,21 +95,21 @@ class CloudFront:
             f"<Paths><Quantity>{len(addresses)}</Quantity><Items>{paths}</Items></Paths>"
             f"<CallerReference>stowage-{secrets.token_hex(12)}</CallerReference></InvalidationBatch>"
         ).encode()
-        self._requests.post(self._path, self._signed(body), body)
+        self._client.post(self._path, self._signed(body), body)
 
     def close(self) -> None:
-        """See ``Network``."""
-        self._requests.close()
+        """See ``CdnApi``."""
+        self._client.close()
 
     def _signed(self, body: bytes) -> dict[str, str]:
-        """The headers of a request. CloudFront is in every region and signs for us-east-1."""
-        # Slow to load, and few programs purge.
+        """Return the signed headers. CloudFront is global; its signatures are for us-east-1."""
+        # Imported late: it loads slowly, and few programs purge.
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.credentials import Credentials
 
         headers = {"content-type": "text/xml"}
-        request = AWSRequest("POST", self._requests.endpoint + self._path, headers=headers, data=body)
+        request = AWSRequest("POST", self._client.endpoint + self._path, headers=headers, data=body)
         keys = Credentials(self._key_id, self._secret.reveal())
         SigV4Auth(keys, "cloudfront", "us-east-1").add_auth(request)
         return dict(request.headers)
@@ -118,32 +118,32 @@ class CloudFront:
 class Cloudflare:
     """Purges of single files of one zone."""
 
-    most = 30
+    batch_size = 30
 
     def __init__(self, zone: str, token: Secret, *, endpoint: str = CLOUDFLARE) -> None:
         self._path = f"/client/v4/zones/{zone}/purge_cache"
         self._token = token
-        self._requests = _Requests(endpoint, "Cloudflare")
+        self._client = _ApiClient(endpoint, "Cloudflare")
 
     def purge(self, addresses: Sequence[str]) -> None:
-        """See ``Network``."""
+        """See ``CdnApi``."""
         headers = {
             "authorization": f"Bearer {self._token.reveal()}",
             "content-type": "application/json",
         }
         body = json.dumps({"files": list(addresses)}).encode()
         try:
-            answer = json_object(self._requests.post(self._path, headers, body))
+            answer = json_object(self._client.post(self._path, headers, body))
         except Unreadable:
             answer = {}
         if answer.get("success") is not True:
             reason = "Cloudflare did not say that it forgot the addresses."
-            raise _failure(Kind.UNREACHABLE, reason, "Look at its status page, and at the zone ID here.")
+            raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page, and at the zone ID here.")
 
     def close(self) -> None:
-        """See ``Network``."""
-        self._requests.close()
+        """See ``CdnApi``."""
+        self._client.close()
 
 
-def _failure(kind: Kind, reason: str, remedy: str) -> StorageError:
+def _purge_error(kind: Kind, reason: str, remedy: str) -> StorageError:
     return StorageError(kind, reason, operation="purge", remedy=remedy)

@@ -14,9 +14,9 @@ from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 
-class SeesChanges(Wrapper):
+class ObservesChanges(Wrapper):
     """Stands around the wrapped driver's writes, copies, restorations and deletions, by ``changing``. Its
-    ``adapts`` has to include :data:`CHANGING`."""
+    ``adapts`` has to include :data:`CHANGE_POWERS`."""
 
     def changing(self, key: str) -> AbstractContextManager[object]:
         """Around what makes, replaces or removes an object; it may raise before."""
@@ -32,7 +32,7 @@ class SeesChanges(Wrapper):
     ) -> Writing:
         """See ``Driver``."""
         writing = self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
-        return _SeenWriting(writing, lambda: self.changing(key))
+        return _ObservedWriting(writing, lambda: self.changing(key))
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
@@ -47,7 +47,7 @@ class SeesChanges(Wrapper):
             self.inner.delete(key)
 
 
-class _SeenWriting(WrappedWriting):
+class _ObservedWriting(WrappedWriting):
     """A write whose commit is the change."""
 
     def __init__(self, inner: Writing, changing: Callable[[], AbstractContextManager[object]]) -> None:
@@ -65,7 +65,7 @@ class _SeenWriting(WrappedWriting):
             return self._inner.commit()
 
 
-class _Copies(SeesChanges):
+class _Copies(ObservesChanges):
     """The server copies."""
 
     def can_copy_from(self, source: Driver) -> bool:
@@ -80,7 +80,7 @@ class _Copies(SeesChanges):
             return self.inner.copy_from(unwrap_transparent(source), key, to, if_version=if_version)
 
 
-class _DeletesMany(SeesChanges):
+class _DeletesMany(ObservesChanges):
     """Many objects go at once."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
@@ -93,7 +93,7 @@ class _DeletesMany(SeesChanges):
             return self.inner.delete_many(known)
 
 
-class _DeletesUnchanged(SeesChanges):
+class _DeletesUnchanged(ObservesChanges):
     """What was read is deleted."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
@@ -124,7 +124,7 @@ class ForwardsVersions(Wrapper):
         return self.inner
 
 
-class SeesRestoring(ForwardsVersions, SeesChanges):
+class ObservesRestore(ForwardsVersions, ObservesChanges):
     """Older states are read where they lie; restoring one is a change."""
 
     def restore_version(self, key: str, version: str) -> Written:
@@ -133,12 +133,12 @@ class SeesRestoring(ForwardsVersions, SeesChanges):
             return self._kept.restore_version(key, version)
 
 
-CHANGING: Mapping[type, type] = MappingProxyType(
+CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
     {
         CopiesWithin: _Copies,
         DeletesMany: _DeletesMany,
         DeletesUnchanged: _DeletesUnchanged,
-        KeepsVersions: SeesRestoring,
+        KeepsVersions: ObservesRestore,
     }
 )
 """The powers by which objects are changed."""

@@ -6,7 +6,7 @@
     the content: as a zstd frame (mode 1), or as it is (mode 0)
     5A 2A 4D 18 | 8, 4 bytes little-endian | "stow-end"
 
-Head and end are skippable frames (RFC 8878, 3.1.2), so that any zstd program unpacks the whole of mode
+Header and end are skippable frames (RFC 8878, 3.1.2), so that any zstd program unpacks the whole of mode
 1. The size of content stored as it is may be unknown when the head is written; it then follows from the
 stored size.
 """
@@ -19,54 +19,54 @@ from typing import Self
 
 _SKIPPABLE = b"\x5a\x2a\x4d\x18"
 _MAGIC = _SKIPPABLE + (24).to_bytes(4, "little") + b"stowage\x01"
-HEAD = 32
+HEADER_BYTES = 32
 END = _SKIPPABLE + (8).to_bytes(4, "little") + b"stow-end"
-_UNKNOWN = 2**120 - 1
-_LARGEST = 2**62
+_UNKNOWN_SIZE = 2**120 - 1
+_MAX_SIZE = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class Header:
     """What stands before the content. ``size`` is that of the content, None where it was not known."""
 
-    packed: bool
+    compressed: bool
     size: int | None
 
     def encode(self) -> bytes:
         """The stored form."""
-        size = _UNKNOWN if self.size is None else self.size
-        return _MAGIC + bytes([self.packed]) + size.to_bytes(15, "big")
+        size = _UNKNOWN_SIZE if self.size is None else self.size
+        return _MAGIC + bytes([self.compressed]) + size.to_bytes(15, "big")
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """None where the bytes are no head: then the object is stored as it is, by somebody else."""
-        if len(data) != HEAD or not data.startswith(_MAGIC):
+        if len(data) != HEADER_BYTES or not data.startswith(_MAGIC):
             return None
         size = int.from_bytes(data[17:], "big")
-        return cls(data[16] != 0, size if size <= _LARGEST else None)
+        return cls(data[16] != 0, size if size <= _MAX_SIZE else None)
 
     def content_size(self, stored: int) -> int:
         """The size of the content of an object of this stored size."""
-        return max(0, stored - HEAD - len(END)) if self.size is None else self.size
+        return max(0, stored - HEADER_BYTES - len(END)) if self.size is None else self.size
 
 
-def without_end(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The pieces up to the end mark. Raises ``ValueError`` after them when there is none: it was cut off."""
-    held = b""
-    for piece in pieces:
-        held += piece
-        if len(held) > len(END):
-            yield held[: -len(END)]
-            held = held[-len(END) :]
-    if held != END:
+def strip_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks up to the end mark. Raises ``ValueError`` after them when there is none: it was cut off."""
+    buffer = b""
+    for chunk in chunks:
+        buffer += chunk
+        if len(buffer) > len(END):
+            yield buffer[: -len(END)]
+            buffer = buffer[-len(END) :]
+    if buffer != END:
         raise ValueError("no end")
 
 
-def whole(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The pieces. Raises ``ValueError`` after them when they are not ``size`` bytes."""
+def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """The chunks. Raises ``ValueError`` after them when they are not ``size`` bytes."""
     done = 0
-    for piece in pieces:
-        done += len(piece)
-        yield piece
+    for chunk in chunks:
+        done += len(chunk)
+        yield chunk
     if done != size:
         raise ValueError("another size")

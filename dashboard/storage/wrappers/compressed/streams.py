@@ -11,12 +11,12 @@ from typing import Self
 from dashboard.storage.driver import SMALL, Reading, Writing
 from dashboard.storage.errors import Damaged
 from dashboard.storage.types import ObjectInfo, Written
-from dashboard.storage.wrappers.common.recoding import info_of_content, receipt_of_content, without_md5
+from dashboard.storage.wrappers.common.content_view import content_info, content_receipt, without_md5
 from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
-from dashboard.storage.wrappers.compressed.format import END, HEAD, Head, whole, without_end
-from dashboard.storage.wrappers.compressed.zstd import BadFrame, Packing, unpack
+from dashboard.storage.wrappers.compressed.format import END, HEADER_BYTES, Header, exactly, strip_end
+from dashboard.storage.wrappers.compressed.zstd import Compressor, FrameError, decompress
 
-MARK = "packed-"
+TOKEN_PREFIX = "packed-"
 """Stands before every token of stored bytes."""
 
 
@@ -24,15 +24,15 @@ class CompressedReading(WrappedReading):
     """An open read of an object that may be compressed."""
 
     def __init__(self, inner: Reading) -> None:
-        self._pieces = inner.chunks()
+        self._chunks = inner.chunks()
         first = b""
-        while len(first) < HEAD and (piece := next(self._pieces, None)) is not None:
-            first += piece
-        self._head = Head.parse(first[:HEAD])
-        self._first = first[HEAD:] if self._head else first
+        while len(first) < HEADER_BYTES and (chunk := next(self._chunks, None)) is not None:
+            first += chunk
+        self._header = Header.parse(first[:HEADER_BYTES])
+        self._first = first[HEADER_BYTES:] if self._header else first
         stored = inner.info.size
-        size = self._head.content_size(stored) if self._head else stored
-        super().__init__(inner, info_of_content(inner.info, size, MARK))
+        size = self._header.content_size(stored) if self._header else stored
+        super().__init__(inner, content_info(inner.info, size, TOKEN_PREFIX))
 
     @property
     def stored(self) -> ObjectInfo:
@@ -40,28 +40,32 @@ class CompressedReading(WrappedReading):
         return self._inner.info
 
     @property
-    def size_is_told(self) -> bool:
+    def has_recorded_size(self) -> bool:
         """Whether the content's size is its own and not worked out from what is stored as its end."""
-        return self._head is None or self._head.size is not None
+        return self._header is None or self._header.size is not None
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``. Raises ``Damaged`` where it is not the whole content."""
         key = self.info.key
-        if self._head is None:
-            yield from self._foreign()
+        if self._header is None:
+            yield from self._uncompressed()
             return
-        pieces = without_end(self._stored())
+        chunks = strip_end(self._stored())
         try:
-            yield from unpack(pieces, self.info.size) if self._head.packed else whole(pieces, self.info.size)
-        except (BadFrame, ValueError) as error:
+            yield from (
+                decompress(chunks, self.info.size)
+                if self._header.compressed
+                else exactly(chunks, self.info.size)
+            )
+        except (FrameError, ValueError) as error:
             raise Damaged(key, f"“{key}” is damaged: it cannot be unpacked as it was packed.") from error
 
-    def _foreign(self) -> Iterator[bytes]:
+    def _uncompressed(self) -> Iterator[bytes]:
         """Of another program, or of ours with a damaged head: those end as ours do."""
         last = b""
-        for piece in self._stored():
-            last = (last + piece)[-len(END) :]
-            yield piece
+        for chunk in self._stored():
+            last = (last + chunk)[-len(END) :]
+            yield chunk
         if last == END:
             key = self.info.key
             raise Damaged(key, f"“{key}” is damaged: it ends as a compressed object and begins otherwise.")
@@ -69,56 +73,56 @@ class CompressedReading(WrappedReading):
     def _stored(self) -> Iterator[bytes]:
         if self._first:
             yield self._first
-        yield from self._pieces
+        yield from self._chunks
 
 
-class PackingWriting(WrappedWriting):
+class CompressingWriting(WrappedWriting):
     """An open write of known size, compressed as it comes. Used by one thread."""
 
     def __init__(self, inner: Writing, key: str, size: int) -> None:
         super().__init__(inner)
         without_md5(inner)
         self._key = key
-        self._promised = size
+        self._expected_size = size
         self._size = 0
-        self._packing = Packing(size)
-        self._head = Head(True, size).encode()
+        self._compressor = Compressor(size)
+        self._header = Header(True, size).encode()
         self._md5 = hashlib.md5(usedforsecurity=False)
 
     def write(self, chunk: bytes) -> None:
         """See ``Writing``."""
         self._size += len(chunk)
-        if self._size > self._promised:
-            raise self._broken_promise()
+        if self._size > self._expected_size:
+            raise self._size_mismatch_error()
         self._md5.update(chunk)
-        packed = self._head + self._packing.take(chunk)
-        self._head = b""
+        packed = self._header + self._compressor.compress(chunk)
+        self._header = b""
         if packed:
             self._inner.write(packed)
 
     def commit(self) -> Written:
         """See ``Writing``. Raises ``Damaged`` after another number of bytes than was told."""
-        if self._size != self._promised:
-            raise self._broken_promise()
-        self._inner.write(self._head + self._packing.end() + END)
-        return receipt_of_content(self._inner.commit(), self._size, self._md5.hexdigest(), MARK)
+        if self._size != self._expected_size:
+            raise self._size_mismatch_error()
+        self._inner.write(self._header + self._compressor.finish() + END)
+        return content_receipt(self._inner.commit(), self._size, self._md5.hexdigest(), TOKEN_PREFIX)
 
-    def _broken_promise(self) -> Damaged:
+    def _size_mismatch_error(self) -> Damaged:
         return Damaged(
             self._key,
-            f"“{self._key}” was to have {self._promised:,} bytes and has another number.",
+            f"“{self._key}” was to have {self._expected_size:,} bytes and has another number.",
             operation="write",
         )
 
 
-class AwaitingWriting:
+class BufferingWriting:
     """An open write of unknown size: compressed if it turns out small, else stored as it is, because the
     size of the content has to stand before it. Used by one thread."""
 
     def __init__(self, put: Callable[[bytes], Written], begin: Callable[[], Writing]) -> None:
         self._put = put
         self._begin = begin
-        self._held: bytearray | None = bytearray()
+        self._buffer: bytearray | None = bytearray()
         self._inner: Writing | None = None
         self._open = ExitStack()
         self._size = 0
@@ -128,14 +132,14 @@ class AwaitingWriting:
         """See ``Writing``."""
         self._size += len(chunk)
         if self._inner is None:
-            assert self._held is not None
-            self._held += chunk
-            if len(self._held) > SMALL:
-                self._md5.update(self._held)
+            assert self._buffer is not None
+            self._buffer += chunk
+            if len(self._buffer) > SMALL:
+                self._md5.update(self._buffer)
                 self._inner = self._open.enter_context(self._begin())
                 without_md5(self._inner)
-                self._inner.write(Head(False, None).encode() + bytes(self._held))
-                self._held = None
+                self._inner.write(Header(False, None).encode() + bytes(self._buffer))
+                self._buffer = None
             return
         self._md5.update(chunk)
         self._inner.write(chunk)
@@ -143,10 +147,10 @@ class AwaitingWriting:
     def commit(self) -> Written:
         """See ``Writing``."""
         if self._inner is None:
-            assert self._held is not None
-            return self._put(bytes(self._held))
+            assert self._buffer is not None
+            return self._put(bytes(self._buffer))
         self._inner.write(END)
-        return receipt_of_content(self._inner.commit(), self._size, self._md5.hexdigest(), MARK)
+        return content_receipt(self._inner.commit(), self._size, self._md5.hexdigest(), TOKEN_PREFIX)
 
     def __enter__(self) -> Self:
         return self
@@ -154,5 +158,5 @@ class AwaitingWriting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held = None if self._inner is not None else bytearray()
+        self._buffer = None if self._inner is not None else bytearray()
         self._open.__exit__(kind, error, trace)

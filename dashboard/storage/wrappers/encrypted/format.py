@@ -3,11 +3,11 @@
 ::
 
     "stowage" 01 10 | fingerprint of the key, 8 | salt, 32 | nonce prefix, 7   the header, 56
-    piece 0: up to 65,536 of content + 16 of tag
-    piece 1 ...
+    segment 0: up to 65,536 of content + 16 of tag
+    segment 1 ...
 
-All pieces but the last are full. The last is empty only where the content is. So the size of the content
-follows from the stored size, and any piece can be found without reading those before it.
+All segments but the last are full. The last is empty only where the content is. So the size of the content
+follows from the stored size, and any segment can be found without reading those before it.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ from dataclasses import dataclass
 from typing import Self
 
 from dashboard.storage.wrappers.encrypted.aead import (
-    FINGERPRINT,
-    MOST_PIECES,
-    PREFIX,
-    SALT,
-    TAG,
+    FINGERPRINT_BYTES,
+    MAX_SEGMENTS,
+    NONCE_PREFIX_BYTES,
+    SALT_BYTES,
+    TAG_BYTES,
     ObjectCipher,
 )
 
-PIECE = 64 * 1024
-SEALED_PIECE = PIECE + TAG
-# The name, the format's version, and the size of a piece as a power of two.
+SEGMENT_BYTES = 64 * 1024
+ENCRYPTED_SEGMENT_BYTES = SEGMENT_BYTES + TAG_BYTES
+# The name, the format's version, and the size of a segment as a power of two.
 MAGIC = b"stowage\x01\x10"
-HEADER = len(MAGIC) + FINGERPRINT + SALT + PREFIX
-LARGEST = MOST_PIECES * PIECE
+HEADER_BYTES = len(MAGIC) + FINGERPRINT_BYTES + SALT_BYTES + NONCE_PREFIX_BYTES
+MAX_CONTENT_BYTES = MAX_SEGMENTS * SEGMENT_BYTES
 
 
-def pieces_of(size: int) -> int:
-    """Into how many pieces so much content is cut."""
-    return max(1, -(-size // PIECE))
+def segment_count(size: int) -> int:
+    """Into how many segments so much content is cut."""
+    return max(1, -(-size // SEGMENT_BYTES))
 
 
 def stored_size(size: int) -> int:
     """How much is stored of a content of this size."""
-    return HEADER + size + TAG * pieces_of(size)
+    return HEADER_BYTES + size + TAG_BYTES * segment_count(size)
 
 
 def content_size(stored: int) -> int:
     """The inverse of :func:`stored_size`. Of a size that no encrypted object has, what would be left; such
     an object does not open."""
-    body = max(0, stored - HEADER)
-    return max(0, body - TAG * -(-body // SEALED_PIECE))
+    body = max(0, stored - HEADER_BYTES)
+    return max(0, body - TAG_BYTES * -(-body // ENCRYPTED_SEGMENT_BYTES))
 
 
-def is_possible(stored: int) -> bool:
+def is_valid_stored_size(stored: int) -> bool:
     """Whether an encrypted object can have this size."""
-    return stored >= HEADER + TAG and stored_size(content_size(stored)) == stored
+    return stored >= HEADER_BYTES + TAG_BYTES and stored_size(content_size(stored)) == stored
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the pieces."""
+    """What stands before the segments."""
 
     fingerprint: bytes
     salt: bytes
@@ -66,15 +66,15 @@ class Header:
     @classmethod
     def new(cls, fingerprint: bytes) -> Self:
         """For a new object: never the same twice."""
-        return cls(fingerprint, secrets.token_bytes(SALT), secrets.token_bytes(PREFIX))
+        return cls(fingerprint, secrets.token_bytes(SALT_BYTES), secrets.token_bytes(NONCE_PREFIX_BYTES))
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
         """None where the bytes are no header."""
-        if len(data) != HEADER or not data.startswith(MAGIC):
+        if len(data) != HEADER_BYTES or not data.startswith(MAGIC):
             return None
         at = len(MAGIC)
-        salt_at, prefix_at = at + FINGERPRINT, at + FINGERPRINT + SALT
+        salt_at, prefix_at = at + FINGERPRINT_BYTES, at + FINGERPRINT_BYTES + SALT_BYTES
         return cls(data[at:salt_at], data[salt_at:prefix_at], data[prefix_at:])
 
     def encode(self) -> bytes:
@@ -82,5 +82,5 @@ class Header:
         return MAGIC + self.fingerprint + self.salt + self.prefix
 
     def cipher(self, key: bytes) -> ObjectCipher:
-        """For the pieces of this object."""
+        """For the segments of this object."""
         return ObjectCipher(key, self.salt, self.prefix, self.encode())

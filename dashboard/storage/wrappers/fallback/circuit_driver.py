@@ -66,7 +66,7 @@ class _Writing(WrappedWriting):
         threading.Thread(target=drop, name="drop-write", daemon=True).start()
 
 
-class _ReadsParts(_CircuitBase):
+class _ReadsRanges(_CircuitBase):
     """Parts of objects."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -103,7 +103,7 @@ class BehindCircuitBreaker(_CircuitBase):
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {DeletesMany: _DeletesMany, ReadsRanges: _ReadsParts}
+        {DeletesMany: _DeletesMany, ReadsRanges: _ReadsRanges}
     )
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:

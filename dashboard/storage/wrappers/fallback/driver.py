@@ -62,7 +62,7 @@ class Fallback(FallbackBase):
             KeepsFolders: powers.FoldersOfBoth,
             KeepsVersions: powers.VersionsAtHome,
             Links: powers.LinksToHome,
-            ReadsRanges: powers.ReadsParts,
+            ReadsRanges: powers.RangesOfBoth,
             SetsVisibility: powers.VisibilityAtHome,
             SignsUploads: powers.UploadsToHome,
         }

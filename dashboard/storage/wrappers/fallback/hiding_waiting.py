@@ -28,7 +28,7 @@ from dashboard.storage.object_powers import (
     Version,
 )
 from dashboard.storage.types import Attributes, Entry
-from dashboard.storage.wrappers.common.changes import CHANGING, SeesChanges, SeesRestoring
+from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesChanges, ObservesRestore
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper
 
@@ -61,7 +61,7 @@ class _Folders(Wrapper):
         self.inner.remove_folder(folder)
 
 
-class _Versions(SeesRestoring):
+class _Versions(ObservesRestore):
     """Older states of what is outside the folder."""
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
@@ -81,14 +81,14 @@ class _Uploads(Wrapper):
         return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)
 
 
-class HidingWaiting(SeesChanges):
+class HidingWaiting(ObservesChanges):
     """See above. No listing shows the folder, and nothing in it is written or deleted."""
 
     transparent = True
     forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, Links, ReadsInParallel, ReadsRanges, SetsVisibility}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
         {
-            **CHANGING,
+            **CHANGE_POWERS,
             KeepsFolders: _Folders,
             KeepsVersions: _Versions,
             SignsUploads: _Uploads,

@@ -46,7 +46,7 @@ class DeletesManyAtHome(FallbackBase):
                     self._store.discard(hold)
 
 
-class ReadsParts(FallbackBase):
+class RangesOfBoth(FallbackBase):
     """Parts of what is at home or waits; of what others have, everything up to the part is read."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:

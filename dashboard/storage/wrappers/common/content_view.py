@@ -12,36 +12,36 @@ from dashboard.storage.driver import ProvesByParts, Writing
 from dashboard.storage.types import Entry, ObjectInfo, Written
 
 
-def marked(token: str | None, mark: str) -> str | None:
+def mark_token(token: str | None, mark: str) -> str | None:
     """A token of the stored bytes, so that nobody compares it with one of the content."""
     return None if token is None else mark + token
 
 
-def unmarked(token: str | None, mark: str) -> str | None:
+def unmark_token(token: str | None, mark: str) -> str | None:
     """The wrapped driver's own token."""
     return None if token is None else token.removeprefix(mark)
 
 
-def info_of_content(info: ObjectInfo, size: int, mark: str) -> ObjectInfo:
+def content_info(info: ObjectInfo, size: int, mark: str) -> ObjectInfo:
     """The stored object's description, told of its content of ``size`` bytes."""
     return replace(
-        info, size=size, etag=marked(info.etag, mark), version=marked(info.version, mark), md5=None
+        info, size=size, etag=mark_token(info.etag, mark), version=mark_token(info.version, mark), md5=None
     )
 
 
-def entry_of_content(entry: Entry, size: int, mark: str) -> Entry:
-    """As :func:`info_of_content`, for a listing."""
-    return entry._replace(size=size, etag=marked(entry.etag, mark))
+def content_entry(entry: Entry, size: int, mark: str) -> Entry:
+    """As :func:`content_info`, for a listing."""
+    return entry._replace(size=size, etag=mark_token(entry.etag, mark))
 
 
-def receipt_of_content(written: Written, size: int, md5: str, mark: str) -> Written:
+def content_receipt(written: Written, size: int, md5: str, mark: str) -> Written:
     """The receipt of the stored bytes, told of the content they were made of.
 
     When the backend proved that it holds those bytes, and they were made of this content in this process,
     the content is proven too, and its MD5 is what both sides say. A proof that failed stays one.
     """
     expected, stored = (md5, md5) if written.proven else (written.expected_checksum, written.stored_checksum)
-    return Written(written.key, size, md5, marked(written.etag, mark), expected, stored)
+    return Written(written.key, size, md5, mark_token(written.etag, mark), expected, stored)
 
 
 def without_md5(writing: Writing) -> None:

@@ -19,44 +19,44 @@ from typing import BinaryIO, Protocol
 
 log = logging.getLogger(__name__)
 
-_UNFINISHED = ".part"
-_BOUND = ".used"
+_UNFINISHED_SUFFIX = ".part"
+_USAGE_FILE = ".used"
 """The file that says how many bytes the folder holds; whoever adds to it locks it."""
-_ABANDONED = 3600.0
+_ABANDONED_SECONDS = 3600.0
 """Seconds after which an unfinished file is known to be nobody's, where locks do not say so."""
 
 
-class Slip(Protocol):
+class EntryWriter(Protocol):
     """A copy that is being made. ``drop`` is idempotent and harmless after ``keep``."""
 
     def write(self, data: bytes) -> None:
         """The next bytes."""
         ...
 
-    def keep(self) -> None:
-        """Put it on the shelf, whole."""
+    def commit(self) -> None:
+        """Put it on the store, whole."""
         ...
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Throw it away."""
         ...
 
 
-class Shelf(Protocol):
+class CacheStore(Protocol):
     """Copies by name. Thread-safe. Never raises for trouble of its own."""
 
-    largest: int
+    max_entry_bytes: int
     """Bytes of the largest copy worth keeping."""
 
     def find(self, name: str) -> BinaryIO | None:
         """An open copy, or None."""
         ...
 
-    def begin(self, name: str, size: int) -> Slip | None:
+    def create(self, name: str, size: int) -> EntryWriter | None:
         """Begin a copy of a content of so many bytes, or None where none can be kept now."""
         ...
 
-    def drop(self, name: str) -> None:
+    def delete(self, name: str) -> None:
         """Forget a copy. Idempotent."""
         ...
 
@@ -65,20 +65,20 @@ class Shelf(Protocol):
         ...
 
 
-def _for_nobody_else(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-class DiskShelf:
+class DiskStore:
     """A folder of at most ``limit`` bytes, unfinished copies included, however many processes share it."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        self.largest = limit // 4
+        self.max_entry_bytes = limit // 4
 
     def find(self, name: str) -> BinaryIO | None:
-        """See ``Shelf``. Notes the use."""
+        """See ``CacheStore``. Notes the use."""
         path = self._path(name)
         try:
             file = path.open("rb")
@@ -88,58 +88,58 @@ class DiskShelf:
             os.utime(path)
         return file
 
-    def begin(self, name: str, size: int) -> Slip | None:
-        """See ``Shelf``."""
+    def create(self, name: str, size: int) -> EntryWriter | None:
+        """See ``CacheStore``."""
         path = self._path(name)
-        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED_SUFFIX}")
         # The description, and a checksum for every MiB.
         reserved = size + 8192 + size // 65_536
         try:
             # The folder itself first: parents that mkdir makes have the mode that the umask leaves.
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            with self._accounts() as accounts:
-                if not accounts.takes(reserved):
+            with self._locked_usage() as usage:
+                if not usage.reserve(reserved):
                     return None
-                file = open(part, "xb", opener=_for_nobody_else)  # noqa: SIM115
+                file = open(part, "xb", opener=_open_private)  # noqa: SIM115
                 # Until it is closed, however its process ends, it is known to be somebody's.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # So that others count what will be in it.
                 file.truncate(reserved)
-            return _FileSlip(self, part, path, file, reserved)
+            return _FileEntryWriter(self, part, path, file, reserved)
         except OSError as error:
             log.warning("Nothing can be kept in the cache: %s", error.strerror)
             return None
 
-    def drop(self, name: str) -> None:
-        """See ``Shelf``."""
+    def delete(self, name: str) -> None:
+        """See ``CacheStore``."""
         with suppress(OSError):
             self._path(name).unlink()
 
     def close(self) -> None:
-        """See ``Shelf``."""
+        """See ``CacheStore``."""
 
-    def returned(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """So many bytes that were reserved are not used."""
-        with suppress(OSError), self._accounts() as accounts:
-            accounts.used -= size
+        with suppress(OSError), self._locked_usage() as usage:
+            usage.used -= size
 
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
     @contextmanager
-    def _accounts(self) -> Iterator[_Accounts]:
-        with open(self._folder / _BOUND, "a+b", opener=_for_nobody_else) as file:
+    def _locked_usage(self) -> Iterator[_DiskUsage]:
+        with open(self._folder / _USAGE_FILE, "a+b", opener=_open_private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             text = file.read(32)
-            accounts = _Accounts(self._folder, self._limit, int(text) if text.isdigit() else None)
-            yield accounts
+            usage = _DiskUsage(self._folder, self._limit, int(text) if text.isdigit() else None)
+            yield usage
             file.truncate(0)
-            file.write(b"%d" % max(0, accounts.used))
+            file.write(b"%d" % max(0, usage.used))
 
 
-class _Accounts:
+class _DiskUsage:
     """How much a folder holds; it may hold less, where copies were dropped. None until it was looked at."""
 
     def __init__(self, folder: Path, limit: int, used: int | None) -> None:
@@ -158,7 +158,7 @@ class _Accounts:
     def used(self, size: int) -> None:
         self._used = size
 
-    def takes(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Whether so many bytes may be added, which are counted from now on."""
         if self._used is None or self._used + size > self._limit:
             self._make_room(size)
@@ -177,7 +177,7 @@ class _Accounts:
         for _, each, path in found:
             if self.used <= most:
                 break
-            if not path.name.endswith(_UNFINISHED):
+            if not path.name.endswith(_UNFINISHED_SUFFIX):
                 with suppress(OSError):
                     path.unlink()
                     self.used -= each
@@ -187,7 +187,7 @@ class _Accounts:
         for path in self._folder.glob("??/*"):
             with suppress(OSError):
                 info = path.stat()
-                if path.name.endswith(_UNFINISHED) and _is_abandoned(path, info.st_mtime):
+                if path.name.endswith(_UNFINISHED_SUFFIX) and _is_abandoned(path, info.st_mtime):
                     path.unlink()
                     continue
                 found.append((info.st_mtime, info.st_size, path))
@@ -202,13 +202,13 @@ def _is_abandoned(part: Path, modified: float) -> bool:
         except BlockingIOError:
             return False
         except OSError:
-            return modified < time.time() - _ABANDONED
+            return modified < time.time() - _ABANDONED_SECONDS
     return True
 
 
-class _FileSlip:
-    def __init__(self, shelf: DiskShelf, part: Path, path: Path, file: BinaryIO, reserved: int) -> None:
-        self._shelf = shelf
+class _FileEntryWriter:
+    def __init__(self, store: DiskStore, part: Path, path: Path, file: BinaryIO, reserved: int) -> None:
+        self._store = store
         self._part = part
         self._path = path
         self._file: BinaryIO | None = file
@@ -220,9 +220,9 @@ class _FileSlip:
                 self._file.write(data)
             except OSError as error:
                 log.warning("Nothing can be kept in the cache: %s", error.strerror)
-                self.drop()
+                self.discard()
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         if self._file is None:
             return
         file, self._file = self._file, None
@@ -236,48 +236,48 @@ class _FileSlip:
             file.close()
         except OSError as error:
             log.warning("Nothing can be kept in the cache: %s", error.strerror)
-            self._throw_away(file)
+            self._remove(file)
             return
-        self._shelf.returned(self._reserved - size)
+        self._store.release(self._reserved - size)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            self._throw_away(file)
+            self._remove(file)
 
-    def _throw_away(self, file: BinaryIO) -> None:
+    def _remove(self, file: BinaryIO) -> None:
         with suppress(OSError):
             self._part.unlink()
         with suppress(OSError):
             file.close()
-        self._shelf.returned(self._reserved)
+        self._store.release(self._reserved)
 
 
-class MemorySlip:
+class MemoryEntryWriter:
     """A copy that is collected in memory and handed on whole."""
 
-    def __init__(self, shelf: BlobShelf, name: str) -> None:
-        self._shelf = shelf
+    def __init__(self, store: BlobStore, name: str) -> None:
+        self._store = store
         self._name = name
-        self._held: io.BytesIO | None = io.BytesIO()
+        self._buffer: io.BytesIO | None = io.BytesIO()
 
     def write(self, data: bytes) -> None:
-        """See ``Slip``."""
-        if self._held is not None:
-            self._held.write(data)
+        """See ``EntryWriter``."""
+        if self._buffer is not None:
+            self._buffer.write(data)
 
-    def keep(self) -> None:
-        """See ``Slip``."""
-        held, self._held = self._held, None
-        if held is not None:
-            self._shelf.put(self._name, held.getvalue())
+    def commit(self) -> None:
+        """See ``EntryWriter``."""
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None:
+            self._store.put(self._name, buffer.getvalue())
 
-    def drop(self) -> None:
-        """See ``Slip``."""
-        self._held = None
+    def discard(self) -> None:
+        """See ``EntryWriter``."""
+        self._buffer = None
 
 
-class BlobShelf(Protocol):
+class BlobStore(Protocol):
     """Takes a copy in one piece."""
 
     def put(self, name: str, data: bytes) -> None:

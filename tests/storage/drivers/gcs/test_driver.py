@@ -33,7 +33,7 @@ from dashboard.storage.types import Attributes, Secret, Written
 from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
 from tests.servers.gcs.server import GoogleStorage
-from tests.servers.liars.http import HttpLiar, Request, Response, Said
+from tests.servers.liars.http import HttpLiar, Request, Said, ScriptedResponse
 from tests.servers.processes import free_ports
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
@@ -565,7 +565,7 @@ def metadata_server(said: Said) -> HttpLiar:
         if request.path.endswith("/token"):
             return said
         about = {"email": "machine@example.com", "scopes": ["x"], "aliases": ["default"]}
-        return Response(headers=google, body=json.dumps(about).encode())
+        return ScriptedResponse(headers=google, body=json.dumps(about).encode())
 
     return HttpLiar(respond)
 
@@ -573,17 +573,17 @@ def metadata_server(said: Said) -> HttpLiar:
 @pytest.mark.parametrize(
     ("said", "gets"),
     [
-        (Response(body=b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}'), "t"),
-        (Response(body=b'{"access_token": "' + b"t" * 1_000_000), ""),
-        (Response(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(1_000_000))), ""),
-        (Response(body=b"[]"), ""),
-        (Response(body=b"{}"), ""),
-        (Response(status=500), ""),
+        (ScriptedResponse(body=b'{"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}'), "t"),
+        (ScriptedResponse(body=b'{"access_token": "' + b"t" * 1_000_000), ""),
+        (ScriptedResponse(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(1_000_000))), ""),
+        (ScriptedResponse(body=b"[]"), ""),
+        (ScriptedResponse(body=b"{}"), ""),
+        (ScriptedResponse(status=500), ""),
     ],
     ids=["honest", "too long", "compressed", "a list", "empty", "broken"],
 )
 def test_the_identity_of_this_machine_is_asked_for_within_bounds(
-    said: Response, gets: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    said: ScriptedResponse, gets: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"):
         monkeypatch.delenv(name, raising=False)

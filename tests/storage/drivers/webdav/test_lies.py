@@ -15,7 +15,7 @@ from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.webdav import xml as webdav_xml
 from dashboard.storage.errors import StorageError
 from tests.servers.drivers import webdav_at
-from tests.servers.liars.http import HttpLiar, Response, Said
+from tests.servers.liars.http import HttpLiar, Said, ScriptedResponse
 from tests.storage.objects import get
 
 XML = {"Content-Type": "application/xml"}
@@ -53,9 +53,9 @@ def many(*parts: str) -> bytes:
     return f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{"".join(parts)}</d:multistatus>'.encode()
 
 
-def listed(*parts: str) -> Response:
+def listed(*parts: str) -> ScriptedResponse:
     """An honest answer with such a document."""
-    return Response(207, XML, many(*parts))
+    return ScriptedResponse(207, XML, many(*parts))
 
 
 def fails(call: Callable[[], object]) -> StorageError:
@@ -98,13 +98,13 @@ EMPTY = (
 FORBIDDEN = EMPTY.replace("404 Not Found", "403 Forbidden")
 
 BROKEN_LISTINGS = {
-    "a page in place of the document": Response(207, PAGE, HTML),
-    "a page with status 200": Response(200, PAGE, HTML),
-    "the document with status 200": Response(200, XML, many(ROOT, one("/dav/a", size=1))),
-    "another document": Response(207, XML, many(ROOT).replace(b"multistatus", b"error")),
-    "cut between two files": Response(207, XML, many(ROOT, one("/dav/a", size=1))[:-16]),
-    "cut in a name": Response(207, XML, many(ROOT, one("/dav/a", size=1))[:-60]),
-    "nothing at all": Response(207, XML, b""),
+    "a page in place of the document": ScriptedResponse(207, PAGE, HTML),
+    "a page with status 200": ScriptedResponse(200, PAGE, HTML),
+    "the document with status 200": ScriptedResponse(200, XML, many(ROOT, one("/dav/a", size=1))),
+    "another document": ScriptedResponse(207, XML, many(ROOT).replace(b"multistatus", b"error")),
+    "cut between two files": ScriptedResponse(207, XML, many(ROOT, one("/dav/a", size=1))[:-16]),
+    "cut in a name": ScriptedResponse(207, XML, many(ROOT, one("/dav/a", size=1))[:-60]),
+    "nothing at all": ScriptedResponse(207, XML, b""),
     "a document of nothing": listed(),
     "files without their folder": listed(one("/dav/a", size=1)),
     "another folder": listed(one("/other/"), one("/other/a", size=1)),
@@ -124,7 +124,7 @@ BROKEN_LISTINGS = {
     "a status that is none": listed(ROOT, REFUSED.format("b", "fine")),
     "a file without a size": listed(ROOT, one("/dav/a", size=1).replace("getcontentlength>", "x>")),
     "a size that is none": listed(ROOT, one("/dav/a", size=-1)),
-    "an answer that was packed": Response(207, {**XML, "Content-Encoding": "gzip"}, many(ROOT)),
+    "an answer that was packed": ScriptedResponse(207, {**XML, "Content-Encoding": "gzip"}, many(ROOT)),
 }
 
 
@@ -133,7 +133,7 @@ def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(walking, "pause", lambda attempt: None)
     asked = 0
 
-    def answer(method: str, target: str) -> Response:
+    def answer(method: str, target: str) -> ScriptedResponse:
         nonlocal asked
         asked += 1
         return BROKEN_LISTINGS[lie]
@@ -160,7 +160,7 @@ def test_a_listing_that_was_cut_once_is_asked_for_again(monkeypatch: pytest.Monk
 def test_folders_that_lead_back_into_themselves_come_to_an_end() -> None:
     name = "round" * 50
 
-    def answer(method: str, target: str) -> Response:
+    def answer(method: str, target: str) -> ScriptedResponse:
         return listed(one(target), one(f"{target}{name}/"))
 
     with answering(answer) as driver:

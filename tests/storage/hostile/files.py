@@ -69,8 +69,8 @@ def _small() -> Iterator[None]:
     """Folders without end end sooner, and silence is not waited for."""
     with ExitStack() as stack:
         for name, value in {
-            "common.walking.RUN": 500,
-            "common.walking.MOST_RUNS": 4,
+            "common.walking.RUN_LENGTH": 500,
+            "common.walking.MAX_RUNS": 4,
             "ftp.connection.TIMEOUT_SECONDS": 0.3,
         }.items():
             stack.enter_context(mock.patch(f"dashboard.storage.drivers.{name}", value))

@@ -42,7 +42,7 @@ from dashboard.storage.drivers.azure.wire import (
     to_failure,
     translate_errors,
 )
-from dashboard.storage.drivers.common.pieces import UNKNOWN_PIECE
+from dashboard.storage.drivers.common.multipart import DEFAULT_PART_BYTES
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.net.failures import RequestFailure
 from dashboard.storage.net.http_client import IDLE_SECONDS
@@ -70,7 +70,7 @@ class AzureClient:
             config.container,
             max_single_get_size=SMALL,
             max_chunk_get_size=SMALL,
-            max_single_put_size=UNKNOWN_PIECE,
+            max_single_put_size=DEFAULT_PART_BYTES,
             **client_options(config, self._session),
         )
         self.service = AzureService(config, self._session)
@@ -221,7 +221,7 @@ class AzureClient:
         with translate_errors(self.context("delete", key)):
             self._blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
 
-    def delete_together(self, keys: Sequence[str]) -> tuple[RequestFailure | None, ...]:
+    def delete_batch(self, keys: Sequence[str]) -> tuple[RequestFailure | None, ...]:
         """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for
         those that are gone; Azure does not promise the order.
         https://learn.microsoft.com/rest/api/storageservices/blob-batch"""

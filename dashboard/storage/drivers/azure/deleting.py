@@ -9,7 +9,7 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.azure.client import AzureClient
 from dashboard.storage.drivers.azure.config import AzureConfig, check_key
 from dashboard.storage.drivers.azure.errors import translate
-from dashboard.storage.drivers.common.deleting import delete_together
+from dashboard.storage.drivers.common.deleting import delete_in_batches
 from dashboard.storage.errors import ContainerMissing, StorageError, Unsupported
 
 BATCH_SIZE = 256
@@ -25,17 +25,17 @@ class AzureBatchDeleteMixin:
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: 256 with each request. Where some of them fail, which ones is found out by
         deleting those 256 one after the other."""
-        return delete_together(
+        return delete_in_batches(
             keys,
-            at_once=BATCH_SIZE,
+            batch_size=BATCH_SIZE,
             check=lambda key: check_key(key, self._config.prefix + key),
-            together=self._delete_batch,
-            alone=self._client.delete,
+            delete_batch=self._delete_batch,
+            delete_one=self._client.delete,
         )
 
     def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
         try:
-            failures = self._client.delete_together(keys)
+            failures = self._client.delete_batch(keys)
         except ContainerMissing as error:
             # Of the batch's own address, which not every server has.
             raise self._batch_unsupported_error() from error

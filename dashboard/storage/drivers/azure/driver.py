@@ -23,8 +23,8 @@ from dashboard.storage.drivers.azure.deleting import AzureBatchDeleteMixin
 from dashboard.storage.drivers.azure.links_and_tags import AzureLinksAndTagsMixin
 from dashboard.storage.drivers.azure.writing import AzureWriting
 from dashboard.storage.drivers.common.deleting import delete_unchanged
-from dashboard.storage.drivers.common.keys import below
-from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
+from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.errors import (
     Changed,
@@ -54,7 +54,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
     def __init__(self, config: AzureConfig) -> None:
         self._config = config
         self._client = AzureClient(config)
-        self._senders = Senders("azure-block")
+        self._senders = UploadThreads("azure-block")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -118,7 +118,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         """
         base = self._config.prefix
         start_from = base + start_after if start_after and max(start_after) < "\ud800" else ""
-        yield from below(base, self._client.list(base + prefix, start_from), start_after)
+        yield from entries_under(base, self._client.list(base + prefix, start_from), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dashboard.storage.driver_types import DriverType, Location, Options
 from dashboard.storage.drivers.azure.options import AZURE_OPTIONS, check_azure, check_credential
-from dashboard.storage.drivers.common.locations import place_on, server_of
+from dashboard.storage.drivers.common.locations import container_on, server_of
 from dashboard.storage.options import Preset
 
 
 def _summary(options: Options) -> str:
-    return place_on(options.get("container", ""), options.get("prefix", ""), options.get("account", ""))
+    return container_on(options.get("container", ""), options.get("prefix", ""), options.get("account", ""))
 
 
 def _location(options: Options) -> Location:

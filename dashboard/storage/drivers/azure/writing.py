@@ -13,12 +13,12 @@ import secrets
 from dataclasses import dataclass
 
 from dashboard.storage.drivers.azure.client import AzureClient
-from dashboard.storage.drivers.common.pieces import (
+from dashboard.storage.drivers.common.multipart import (
     ProvenByParts,
-    Senders,
+    UploadThreads,
     WriteRequest,
-    checksum_of,
-    piece_size,
+    composite_checksum,
+    part_size,
 )
 from dashboard.storage.types import Written
 
@@ -38,24 +38,24 @@ class AzureWriting(ProvenByParts[Block]):
     """An open write, see ``Writing``. Blocks that are never committed are dropped by the service after a
     week, and by the next write to the key."""
 
-    most = MAX_BLOCKS
+    max_parts = MAX_BLOCKS
 
-    def __init__(self, client: AzureClient, senders: Senders, request: WriteRequest) -> None:
-        super().__init__(senders, request, piece_size(request.size, MAX_BLOCKS))
+    def __init__(self, client: AzureClient, senders: UploadThreads, request: WriteRequest) -> None:
+        super().__init__(senders, request, part_size(request.size, MAX_BLOCKS))
         self._client = client
         self._id_prefix = secrets.token_hex(6)
         self._etag = ""
 
-    def _begin(self) -> None:
+    def _create_upload(self) -> None:
         """Blocks need none."""
 
-    def _send(self, number: int, data: memoryview) -> Block:
+    def _send_part(self, number: int, data: memoryview) -> Block:
         md5 = hashlib.md5(data, usedforsecurity=False)
         name = f"{self._id_prefix}{number:05d}{md5.hexdigest()}"
         return Block(name, md5.digest(), self._client.stage(self._key, name, data, md5.digest()))
 
-    def _complete(self, last: memoryview) -> None:
-        names = [block.name for block in self._arrived]
+    def _complete_upload(self, last: memoryview) -> None:
+        names = [block.name for block in self._parts]
         md5 = self._md5.digest() if self._md5 is not None else None
         self._etag = self._client.commit(
             self._key, names, md5, self._request.attributes, create_only=self._request.create_only
@@ -64,17 +64,17 @@ class AzureWriting(ProvenByParts[Block]):
     def _receipt(self) -> Written:
         committed = self._client.committed(self._key)
         self._check_size(sum(size for _, size in committed))
-        stored = [bytes.fromhex(block.stored) for block in self._arrived if block.stored]
-        same = [name for name, _ in committed] == [block.name for block in self._arrived]
-        proven = same and len(stored) == len(self._arrived)
+        stored = [bytes.fromhex(block.stored) for block in self._parts if block.stored]
+        same = [name for name, _ in committed] == [block.name for block in self._parts]
+        proven = same and len(stored) == len(self._parts)
         return Written(
             key=self._key,
             size=self._size,
             md5=self._md5_hex(),
             etag=self._etag,
-            expected_checksum=checksum_of(block.sent for block in self._arrived),
-            stored_checksum=checksum_of(stored) if proven else None,
+            expected_checksum=composite_checksum(block.sent for block in self._parts),
+            stored_checksum=composite_checksum(stored) if proven else None,
         )
 
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         """There is no request for it."""

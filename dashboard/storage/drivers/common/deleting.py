@@ -10,29 +10,29 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import Changed, ContainerMissing, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.retrying import pause
 
-_HOPELESS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
-_PASSING = frozenset({Kind.THROTTLED, Kind.UNREACHABLE})
-_ROUNDS = 4
+_FATAL_KINDS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
+_RETRYABLE_KINDS = frozenset({Kind.THROTTLED, Kind.UNREACHABLE})
+_ATTEMPTS = 4
 
 
-def delete_together(
+def delete_in_batches(
     keys: Iterable[str],
     *,
-    at_once: int,
+    batch_size: int,
     check: Callable[[str], None],
-    together: Callable[[list[str]], Mapping[str, StorageError]],
-    alone: Callable[[str], None],
+    delete_batch: Callable[[list[str]], Mapping[str, StorageError]],
+    delete_one: Callable[[str], None],
     fits: Callable[[str], bool] = lambda _: True,
 ) -> dict[str, StorageError]:
     """The keys that are still there and why, see ``DeletesMany``.
 
-    ``together`` sends at most ``at_once`` keys in one request and says which are still there; ``Unsupported``
-    from it means that the server has no such request. ``alone`` deletes one key, for that case and for those
-    that do not ``fit`` into such a request. ``check`` raises ``InvalidKey``.
+    ``delete_batch`` sends at most ``batch_size`` keys in one request and returns those that still exist, with
+    the error; ``Unsupported`` from it means that the server has no such request. ``delete_one`` deletes one
+    key, in that case and for keys that do not ``fit`` into such a request. ``check`` raises ``InvalidKey``.
     """
     failed: dict[str, StorageError] = {}
     left = iter(keys)
-    while batch := list(islice(left, at_once)):
+    while batch := list(islice(left, batch_size)):
         valid = []
         for key in batch:
             try:
@@ -42,65 +42,65 @@ def delete_together(
             else:
                 valid.append(key)
         fitting = list(dict.fromkeys(key for key in valid if fits(key)))
-        failed |= _in_rounds(fitting, together, alone) if fitting else {}
-        failed |= one_by_one((key for key in valid if not fits(key)), alone)
+        failed |= _with_retries(fitting, delete_batch, delete_one) if fitting else {}
+        failed |= delete_one_by_one((key for key in valid if not fits(key)), delete_one)
     return failed
 
 
-def one_by_one(keys: Iterable[str], alone: Callable[[str], None]) -> dict[str, StorageError]:
+def delete_one_by_one(keys: Iterable[str], delete_one: Callable[[str], None]) -> dict[str, StorageError]:
     """The keys that are still there after each was deleted by itself; missing ones are success."""
     failed = {}
     for key in keys:
         try:
-            alone(key)
+            delete_one(key)
         except NotFound:
             continue
         except StorageError as error:
-            if _is_hopeless(error):
+            if _is_fatal(error):
                 raise
             failed[key] = error
     return failed
 
 
-def _in_rounds(
+def _with_retries(
     keys: list[str],
-    together: Callable[[list[str]], Mapping[str, StorageError]],
-    alone: Callable[[str], None],
+    delete_batch: Callable[[list[str]], Mapping[str, StorageError]],
+    delete_one: Callable[[str], None],
 ) -> dict[str, StorageError]:
     """Those that a busy server put off are sent again, a few times."""
     failed: dict[str, StorageError] = {}
     left = keys
-    for attempt in range(1, _ROUNDS + 1):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
-            told = together(left)
+            errors = delete_batch(left)
         except StorageError as error:
-            if _is_hopeless(error):
+            if _is_fatal(error):
                 raise
             if error.kind is Kind.UNSUPPORTED:
-                return failed | one_by_one(left, alone)
+                return failed | delete_one_by_one(left, delete_one)
             return failed | dict.fromkeys(left, error)
-        failed |= told
-        left = [key for key, error in told.items() if error.kind in _PASSING]
+        failed |= errors
+        left = [key for key, error in errors.items() if error.kind in _RETRYABLE_KINDS]
         if not left:
             break
-        if attempt < _ROUNDS:
+        if attempt < _ATTEMPTS:
             for key in left:
                 del failed[key]
             pause(attempt)
     return failed
 
 
-def _is_hopeless(error: StorageError) -> bool:
+def _is_fatal(error: StorageError) -> bool:
     """Whether it concerns every key."""
-    return error.kind in _HOPELESS or isinstance(error, ContainerMissing)
+    return error.kind in _FATAL_KINDS or isinstance(error, ContainerMissing)
 
 
-def delete_unchanged(delete: Callable[[], None], look: Callable[[], object]) -> None:
+def delete_unchanged(delete: Callable[[], None], check_exists: Callable[[], object]) -> None:
     """``delete`` an object under the condition that it is still of some version; a missing one is success.
-    Servers say of a missing one that the condition does not hold, so ``look`` tells the two apart."""
+    Servers say of a missing one that the condition does not hold, so ``check_exists`` tells the two apart."""
     with suppress(NotFound):
         try:
             delete()
         except Changed:
-            look()
+            check_exists()
             raise

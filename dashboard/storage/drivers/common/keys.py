@@ -8,7 +8,7 @@ from dashboard.storage.errors import InvalidKey
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Entry
 
-LONGEST_NAME = 255
+MAX_NAME_BYTES = 255
 """Bytes of a name on nearly every file system."""
 
 
@@ -32,12 +32,12 @@ def _problem(name: bytes) -> str:
         return "it begins or ends with “/” or holds “//”"
     if name in (b".", b".."):
         return f"“{name.decode()}” means a folder and is not a name"
-    if len(name) > LONGEST_NAME:
-        return f"a part between slashes is {len(name)} bytes long and file names end at {LONGEST_NAME}"
+    if len(name) > MAX_NAME_BYTES:
+        return f"a part between slashes is {len(name)} bytes long and file names end at {MAX_NAME_BYTES}"
     return ""
 
 
-def below(prefix: str, entries: Iterable[Entry], start_after: str = "") -> Iterator[Entry]:
+def entries_under(prefix: str, entries: Iterable[Entry], start_after: str = "") -> Iterator[Entry]:
     """The entries of a bucket by the keys they have for a driver that uses the part of it under ``prefix``:
     those after ``start_after``, and nothing that is not below it."""
     if not prefix and not start_after:

@@ -9,7 +9,7 @@ from dashboard.storage.driver_types import Location, Options
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def one_host(name: str) -> str:
+def normalize_host(name: str) -> str:
     """A host name in the form in which equal hosts are equal, as far as that can be known without asking."""
     name = name.lower()
     return "127.0.0.1" if name == "localhost" else name
@@ -19,7 +19,7 @@ def server_of(endpoint: str) -> str:
     """Host and port of an endpoint, in the form in which equal servers are equal. An empty endpoint is the
     provider's own."""
     parts = urlsplit(endpoint)
-    return f"{one_host(parts.hostname or '')}:{parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)}"
+    return f"{normalize_host(parts.hostname or '')}:{parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)}"
 
 
 def host_of(endpoint: str) -> str:
@@ -27,7 +27,7 @@ def host_of(endpoint: str) -> str:
     return endpoint.partition("://")[2].partition("/")[0]
 
 
-def place_on(bucket: str, prefix: str, host: str) -> str:
+def container_on(bucket: str, prefix: str, host: str) -> str:
     """``bucket/folder on host``, without what is empty."""
     place = "/".join(part for part in (bucket, prefix.rstrip("/")) if part)
     return f"{place} on {host}" if host else place
@@ -36,7 +36,7 @@ def place_on(bucket: str, prefix: str, host: str) -> str:
 def bucket_summary(options: Options) -> str:
     """The summary of a driver with ``bucket``, ``prefix`` and ``endpoint``."""
     host = host_of(options.get("endpoint", ""))
-    return place_on(options.get("bucket", ""), options.get("prefix", ""), host)
+    return container_on(options.get("bucket", ""), options.get("prefix", ""), host)
 
 
 def bucket_location(options: Options) -> Location:

@@ -16,8 +16,8 @@ _NOTHING: Iterator[bytes] = iter(())
 class CheckedReading:
     """An open read of one version of an object, see ``Reading``. Used by one thread.
 
-    Hands out exactly ``due`` bytes, which is all of the object where nothing else is said: ``Damaged`` where
-    fewer come, and with the first byte more instead of handing it on.
+    Yields exactly ``expected_size`` bytes (by default ``info.size``) and raises ``Damaged`` if fewer
+    arrive, or before it would yield one more.
     """
 
     def __init__(
@@ -26,24 +26,24 @@ class CheckedReading:
         pieces: Iterator[bytes] = _NOTHING,
         close: Callable[[], object] | None = None,
         *,
-        due: int | None = None,
+        expected_size: int | None = None,
     ) -> None:
         self.info = info
         self._body = pieces
         self._close = close
-        self._due = info.size if due is None else due
+        self._expected_size = info.size if expected_size is None else expected_size
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
-        key, due, arrived = self.info.key, self._due, 0
-        for piece in self._pieces():
+        key, expected_size, arrived = self.info.key, self._expected_size, 0
+        for piece in self._raw_chunks():
             arrived += len(piece)
-            if arrived > due:
-                raise Damaged(key, f"“{key}” has {due:,} bytes, but more arrived.")
+            if arrived > expected_size:
+                raise Damaged(key, f"“{key}” has {expected_size:,} bytes, but more arrived.")
             yield piece
-        self._look_again()
-        if arrived != due:
-            raise Damaged(key, f"“{key}” has {due:,} bytes, but {arrived:,} arrived.")
+        self._check_unchanged()
+        if arrived != expected_size:
+            raise Damaged(key, f"“{key}” has {expected_size:,} bytes, but {arrived:,} arrived.")
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
@@ -63,9 +63,9 @@ class CheckedReading:
     ) -> None:
         self.close()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _raw_chunks(self) -> Iterator[bytes]:
         """What comes, as it comes."""
         return self._body
 
-    def _look_again(self) -> None:
+    def _check_unchanged(self) -> None:
         """Once no more comes: raise ``Changed`` where the object is no longer the one that was opened."""

@@ -1,7 +1,7 @@
 """Listing a tree of folders in UTF-8 byte order, in memory that does not grow with it.
 
 One folder at a time is read whole and closed before anything is yielded. A folder ``a`` sorts as
-``a/``, after ``a-b`` and before ``a0``, as its keys do. Folders of more than ``RUN`` names are sorted
+``a/``, after ``a-b`` and before ``a0``, as its keys do. Folders of more than ``RUN_LENGTH`` names are sorted
 in runs that go to a temporary file and are merged from there.
 """
 
@@ -25,40 +25,40 @@ from dashboard.storage.types import Entry
 
 T = TypeVar("T")
 
-RUN = 8192
+RUN_LENGTH = 8192
 """Names of one folder that are sorted in memory at once."""
-MOST_RUNS = 1024
+MAX_RUNS = 1024
 """Runs that lie in the temporary file at once: 8 million names."""
-MOST_BYTES = 1 << 30
+MAX_FILE_BYTES = 1 << 30
 """Of the temporary file."""
-LONGEST_PATH = 4096
+MAX_PATH_BYTES = 4096
 """Bytes of a path beyond which no file system goes: a server that does has folders without end."""
-LONGEST_NAME = 1024
+MAX_NAME_BYTES = 1024
 """Bytes of a name beyond which no file system goes, nor a bucket that is served like one."""
-MOST_LISTED = 10_000_000
+MAX_LISTED = 10_000_000
 """Names that a folder may have."""
-MOST_GATHERED = 32 << 20
+MAX_COLLECTED_BYTES = 32 << 20
 """Bytes that a list of names may take."""
 
 _ATTEMPTS = 3
-_PASSING = frozenset({Kind.UNREACHABLE, Kind.THROTTLED, Kind.DAMAGED})
+_RETRYABLE_KINDS = frozenset({Kind.UNREACHABLE, Kind.THROTTLED, Kind.DAMAGED})
 _BLOCK = 32 * 1024
-_SMALLEST_BLOCK = 4096
-_BLOCKS = 2 << 20
+_MIN_BLOCK = 4096
+_MAX_BLOCK_BYTES = 2 << 20
 """Bytes of the temporary file that are in memory at once, while blocks can be made smaller."""
 _SLASH = b"/"[0]
 
-Row = tuple[bytes, int, int, bytes]
-"""Sort name (a folder's ends in a slash), size in bytes, modified in ns or ``UNKNOWN``, ETag or nothing."""
+ListingRow = tuple[bytes, int, int, bytes]
+"""Name (a folder's ends in a slash), size in bytes, modified in ns or ``UNKNOWN``, ETag or nothing."""
 UNKNOWN = -(1 << 62)
 """The time of a file whose server does not tell it."""
 
-Sort = Callable[[Iterable[Row]], Iterator[Row]]
+SortRows = Callable[[Iterable[ListingRow]], Iterator[ListingRow]]
 """Reads all rows at once and gives them back in order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ListingRange:
     """Which part of a tree is asked for."""
 
     prefix: bytes
@@ -70,22 +70,22 @@ class Wanted:
         base, cut, _ = self.prefix.rpartition(b"/")
         return base + cut
 
-    def folder(self, full: bytes) -> bool:
-        """Whether something wanted may lie below this folder; ``full`` ends in a slash."""
+    def overlaps(self, full: bytes) -> bool:
+        """Whether something requested may lie below this folder; ``full`` ends in a slash."""
         below = full.startswith(self.prefix) or self.prefix.startswith(full)
         return below and (full > self.start_after or self.start_after.startswith(full))
 
-    def whole(self, path: bytes) -> bool:
-        """Whether everything below this folder is wanted; ``path`` is empty or ends in a slash."""
+    def covers(self, path: bytes) -> bool:
+        """Whether everything below this folder is requested; ``path`` is empty or ends in a slash."""
         return path.startswith(self.prefix) and (not self.start_after or path > self.start_after)
 
-    def file(self, full: bytes) -> bool:
-        """Whether this file is wanted."""
+    def includes(self, full: bytes) -> bool:
+        """Whether this file is requested."""
         return full.startswith(self.prefix) and full > self.start_after
 
 
 @dataclass(frozen=True, slots=True)
-class Spared:
+class SkipUnreadable:
     """What becomes of folders that cannot be read, see ``ListsReadable``. ``kinds``: failures that concern
     one folder and not the place; those of them that may pass are raised, except of kind ``damaged``, which
     stands for a disk's."""
@@ -94,7 +94,7 @@ class Spared:
     enters: Callable[[str], bool]
     kinds: frozenset[Kind] = frozenset({Kind.DENIED})
 
-    def read(self, path: bytes, read: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+    def read(self, path: bytes, read: Callable[[], Iterator[ListingRow]]) -> Iterator[ListingRow]:
         """A folder's rows; none where it is not entered or cannot be read."""
         folder = key_text(path)
         if not self.enters(folder):
@@ -109,33 +109,36 @@ class Spared:
 
 
 def walk_folders(
-    rows_of: Callable[[bytes, Sort], Iterator[Row]],
+    rows_of: Callable[[bytes, SortRows], Iterator[ListingRow]],
     base: bytes,
     *,
-    longest: int | None = None,
-    spared: Spared | None = None,
+    max_path: int | None = None,
+    skip: SkipUnreadable | None = None,
 ) -> Iterator[Entry]:
-    """Entries in order, from the folder ``base`` down. ``rows_of`` reads one folder (a path that is empty
-    or ends in a slash), hands its wanted rows to the ``Sort`` it is given and returns what that returns.
-    Raises for a name that comes twice, for more names than fit, and for a path of more than ``longest``
-    bytes. ``spared``: what becomes of folders that cannot be read, but for the root itself."""
+    """Yield entries in order, from the folder ``base`` down.
 
-    def inner_rows(path: bytes) -> Iterator[Row]:
-        if spared is None or not path:
+    ``rows_of`` reads one folder (a path that is empty or ends in a slash), passes its requested rows to the
+    ``SortRows`` that it is given, and returns the result. ``skip`` says what happens to folders that cannot
+    be read, except the root. Raises for a name that is listed twice, for more names than fit, and for
+    a path of more than ``max_path`` bytes.
+    """
+
+    def inner_rows(path: bytes) -> Iterator[ListingRow]:
+        if skip is None or not path:
             return rows_of(path, spill.ordered)
-        return spared.read(path, lambda: rows_of(path, spill.ordered))
+        return skip.read(path, lambda: rows_of(path, spill.ordered))
 
     with ExitStack() as stack:
-        spill = _Spill(stack)
+        spill = _ExternalSort(stack)
         open_folders = [(base, inner_rows(base))]
         while open_folders:
             path, rows = open_folders[-1]
             for name, size, modified, etag in rows:
                 full = path + name
                 if name[-1] == _SLASH:
-                    if longest is not None and len(full) > longest:
-                        raise _endless(full)
-                    if sum(length_hint(each) for _, each in open_folders) > 2 * RUN:
+                    if max_path is not None and len(full) > max_path:
+                        raise _cycle_error(full)
+                    if sum(length_hint(each) for _, each in open_folders) > 2 * RUN_LENGTH:
                         open_folders[-1] = path, spill.stored(rows)
                     open_folders.append((full, inner_rows(full)))
                     break
@@ -151,42 +154,42 @@ def walk_folders(
                 open_folders.pop()
 
 
-def try_again(read: Callable[[], T]) -> T:
+def retry_listing(read: Callable[[], T]) -> T:
     """What it returns; it is called again a few times where an answer was not all there. Of a folder: an
     answer that ends early or makes no sense is no listing, and the next one may be."""
     for attempt in range(1, _ATTEMPTS):
         try:
             return read()
         except StorageError as error:
-            if error.kind not in _PASSING:
+            if error.kind not in _RETRYABLE_KINDS:
                 raise
         pause(attempt)
     return read()
 
 
-def bounded(names: Iterable[T]) -> Iterator[T]:
+def limit_entries(names: Iterable[T]) -> Iterator[T]:
     """What a server says of one folder, unless it never ends; also where most of it is of no interest."""
     for number, name in enumerate(names):
-        if number >= MOST_LISTED:
-            raise _too_many()
+        if number >= MAX_LISTED:
+            raise _too_many_error()
         yield name
 
 
-def gather(names: Iterable[bytes]) -> list[bytes]:
+def collect_names(names: Iterable[bytes]) -> list[bytes]:
     """All names of a folder, of which there may be no more than fit in memory."""
     gathered: list[bytes] = []
     size = 0
     for name in names:
         size += len(name) + 64
-        if size > MOST_GATHERED:
-            raise _too_many()
+        if size > MAX_COLLECTED_BYTES:
+            raise _too_many_error()
         gathered.append(name)
     return gathered
 
 
-def check_name(name: bytes) -> None:
+def check_name_length(name: bytes) -> None:
     """Raise for a name in a listing that is longer than any: thousands of them are held in memory."""
-    if len(name) > LONGEST_NAME:
+    if len(name) > MAX_NAME_BYTES:
         shown = key_text(name[:60])
         raise StorageError(
             Kind.UNSUPPORTED,
@@ -197,7 +200,7 @@ def check_name(name: bytes) -> None:
         )
 
 
-def _endless(path: bytes) -> StorageError:
+def _cycle_error(path: bytes) -> StorageError:
     shown = key_text(path[:60])
     return StorageError(
         Kind.UNSUPPORTED,
@@ -209,7 +212,7 @@ def _endless(path: bytes) -> StorageError:
     )
 
 
-def _too_many() -> StorageError:
+def _too_many_error() -> StorageError:
     return StorageError(
         Kind.UNSUPPORTED,
         "A folder lists more names than can be sorted here, or goes on without end.",
@@ -218,7 +221,7 @@ def _too_many() -> StorageError:
     )
 
 
-def _twice(name: bytes) -> StorageError:
+def _duplicate_error(name: bytes) -> StorageError:
     shown = key_text(name)
     return StorageError(
         Kind.DAMAGED,
@@ -229,7 +232,7 @@ def _twice(name: bytes) -> StorageError:
     )
 
 
-class _Spill:
+class _ExternalSort:
     """Sorts rows; what does not fit goes to one temporary file, shared by the folders of a walk and
     used like a stack: the deepest folder's part is cut off when it is done."""
 
@@ -239,15 +242,15 @@ class _Spill:
         self._end = 0
         self._parts = 0
 
-    def ordered(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def ordered(self, rows: Iterable[ListingRow]) -> Iterator[ListingRow]:
         start, parts = self._end, []
         rows = iter(rows)
         try:
-            run = list(islice(rows, RUN))
-            while len(run) == RUN:
+            run = list(islice(rows, RUN_LENGTH))
+            while len(run) == RUN_LENGTH:
                 parts.append(self._store(run))
                 run.clear()  # before the next ones come, so that one run is in memory
-                run.extend(islice(rows, RUN))
+                run.extend(islice(rows, RUN_LENGTH))
             if parts and run:
                 parts.append(self._store(run))
         except BaseException:
@@ -258,22 +261,22 @@ class _Spill:
         run.sort()
         for one, other in pairwise(run):
             if one[0] == other[0]:
-                raise _twice(one[0])
+                raise _duplicate_error(one[0])
         return iter(run)
 
-    def stored(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def stored(self, rows: Iterator[ListingRow]) -> Iterator[ListingRow]:
         """The rest of a folder, out of memory until those below it are done."""
         start = self._end
         parts = []
-        while run := list(islice(rows, RUN)):
+        while run := list(islice(rows, RUN_LENGTH)):
             parts.append(self._store(run))
         return self._merged(parts, start)
 
-    def _merged(self, parts: list[tuple[int, int]], start: int) -> Iterator[Row]:
+    def _merged(self, parts: list[tuple[int, int]], start: int) -> Iterator[ListingRow]:
         last = b""
         for row in heapq.merge(*(self._load(*part) for part in parts)):
             if row[0] == last:
-                raise _twice(last)
+                raise _duplicate_error(last)
             last = row[0]
             yield row
         self._cut(start, len(parts))
@@ -284,10 +287,10 @@ class _Spill:
             self._file.truncate(start)
             self._end = start
 
-    def _store(self, run: list[Row]) -> tuple[int, int]:
+    def _store(self, run: list[ListingRow]) -> tuple[int, int]:
         run.sort()
-        if self._parts >= MOST_RUNS or self._end > MOST_BYTES:
-            raise _too_many()
+        if self._parts >= MAX_RUNS or self._end > MAX_FILE_BYTES:
+            raise _too_many_error()
         try:
             if self._file is None:
                 # A file without a name: nothing is left of it, whatever happens.
@@ -310,10 +313,10 @@ class _Spill:
         self._parts += 1
         return start, self._end
 
-    def _load(self, at: int, end: int) -> Iterator[Row]:
+    def _load(self, at: int, end: int) -> Iterator[ListingRow]:
         assert self._file is not None
         rest = b""
-        size = min(_BLOCK, max(_SMALLEST_BLOCK, _BLOCKS // self._parts))
+        size = min(_BLOCK, max(_MIN_BLOCK, _MAX_BLOCK_BYTES // self._parts))
         while at < end:
             block = os.pread(self._file.fileno(), min(size, end - at), at)
             at += len(block)

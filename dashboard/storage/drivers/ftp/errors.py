@@ -5,14 +5,14 @@ from __future__ import annotations
 import ftplib
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.could_not import (
+from dashboard.storage.drivers.common.path_errors import (
     DISK_FULL,
     NOT_ALLOWED,
     QUOTA,
     TOO_LARGE,
     UNEXPLAINED,
     UNSUPPORTED,
-    could_not,
+    operation_error,
 )
 from dashboard.storage.drivers.served.operations import mentions_any
 from dashboard.storage.errors import InvalidKey, Row, StorageError
@@ -94,7 +94,7 @@ def translate_error(error: ftplib.Error, operation: str, subject: str) -> Storag
         why = _DISK_FAILING
     elif code == 421 or (code == 530 and mentions_any(text, _TOO_MANY, names)):
         why = _TOO_MANY_CONNECTIONS
-    return could_not(operation, subject, why)
+    return operation_error(operation, subject, why)
 
 
 def login_error(error: ftplib.Error, user: str, host: str) -> StorageError:

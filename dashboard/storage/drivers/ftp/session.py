@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.walking import bounded
+from dashboard.storage.drivers.common.walking import limit_entries
 from dashboard.storage.drivers.ftp.connection import FtpConnection, readable
 from dashboard.storage.drivers.ftp.errors import is_denied, reply_code, translate_error
 from dashboard.storage.drivers.ftp.facts import (
@@ -244,7 +244,7 @@ class FtpSession:
     ) -> Iterator[tuple[bytes, FileStat]]:
         conn = self._connection.transfercmd(command)
         try:
-            for line in bounded(lines_of(conn)):
+            for line in limit_entries(lines_of(conn)):
                 if not line.endswith(b"\n"):
                     raise self.connection_lost(EOFError())
                 said = read(line.rstrip(b"\r\n"))

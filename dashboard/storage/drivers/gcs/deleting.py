@@ -10,7 +10,7 @@ from email.message import Message
 from email.parser import BytesParser
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.deleting import delete_together
+from dashboard.storage.drivers.common.deleting import delete_in_batches
 from dashboard.storage.drivers.gcs.client import ATTEMPTS, GcsClient, parse_failure
 from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
@@ -37,12 +37,12 @@ class GcsBatchDeleteMixin:
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: a hundred with each request."""
-        return delete_together(
+        return delete_in_batches(
             keys,
-            at_once=BATCH_SIZE,
+            batch_size=BATCH_SIZE,
             check=lambda key: check_key(key, self._config.prefix + key),
-            together=self._delete_batch,
-            alone=self._objects.delete,
+            delete_batch=self._delete_batch,
+            delete_one=self._objects.delete,
         )
 
     def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:

@@ -15,8 +15,8 @@ from typing import Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.deleting import delete_unchanged
-from dashboard.storage.drivers.common.keys import below
-from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
+from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.gcs.acl import GcsVisibilityMixin
 from dashboard.storage.drivers.gcs.bucket_settings import GcsBucketSettingsMixin
 from dashboard.storage.drivers.gcs.client import GcsClient
@@ -47,7 +47,7 @@ class GcsDriver(
         self._config = config
         self._client = GcsClient(config)
         self._objects = Objects(self._client)
-        self._senders = Senders("gcs-piece")
+        self._senders = UploadThreads("gcs-piece")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -119,7 +119,7 @@ class GcsDriver(
         """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
         base = self._config.prefix
         start_offset = base + start_after if start_after else ""
-        yield from below(base, self._objects.list(base + prefix, start_offset), start_after)
+        yield from entries_under(base, self._objects.list(base + prefix, start_offset), start_after)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

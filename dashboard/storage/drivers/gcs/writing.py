@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.pieces import ProvenByParts, Senders, WriteRequest
+from dashboard.storage.drivers.common.multipart import ProvenByParts, UploadThreads, WriteRequest
 from dashboard.storage.drivers.gcs.client import ATTEMPTS
 from dashboard.storage.drivers.gcs.digests import Crc32c
 from dashboard.storage.drivers.gcs.errors import ERRORS, translate
@@ -120,30 +120,30 @@ class ResumableUpload:
 class GcsWriting(ProvenByParts[None]):
     """See ``Writing``. Where the MD5 is not computed, the CRC-32C proves the whole."""
 
-    at_once = 1
-    keeps_last = True
+    max_in_flight = 1
+    completes_with_last = True
 
-    def __init__(self, objects: Objects, senders: Senders, request: WriteRequest) -> None:
+    def __init__(self, objects: Objects, senders: UploadThreads, request: WriteRequest) -> None:
         super().__init__(senders, request, PART_BYTES)
         self._objects = objects
         self._crc32c = Crc32c()
         self._upload: ResumableUpload | None = None
         self._stored: StoredObject | None = None
 
-    def _feed(self, chunk: bytes) -> None:
+    def _update_checksum(self, chunk: bytes) -> None:
         self._crc32c.update(chunk)
 
-    def _begin(self) -> None:
+    def _create_upload(self) -> None:
         target = self._objects.create_upload(
             self._key, self._request.attributes, create_only=self._request.create_only
         )
         self._upload = ResumableUpload(self._objects, self._key, target)
 
-    def _send(self, number: int, data: memoryview) -> None:
+    def _send_part(self, number: int, data: memoryview) -> None:
         assert self._upload is not None
         self._upload.send(data)
 
-    def _complete(self, last: memoryview) -> None:
+    def _complete_upload(self, last: memoryview) -> None:
         assert self._upload is not None
         self._stored = self._upload.finish(last, self._crc32c.text())
 
@@ -162,6 +162,6 @@ class GcsWriting(ProvenByParts[None]):
             stored_checksum=info.md5 if by_md5 else self._stored.crc32c,
         )
 
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         if self._upload is not None:
             self._upload.abort()

@@ -17,15 +17,15 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.checks.folders import FolderPolicy
-from dashboard.storage.drivers.common.could_not import no_folder
+from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
-from dashboard.storage.drivers.common.walking import Spared
+from dashboard.storage.drivers.common.walking import SkipUnreadable
 from dashboard.storage.drivers.local.errors import translate
-from dashboard.storage.drivers.local.listing import BROKEN, walk
-from dashboard.storage.drivers.local.nameless import put_new
+from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, walk
+from dashboard.storage.drivers.local.tmpfile import put_new
 from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_folder
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
-from dashboard.storage.drivers.local.writing import LocalWriting, sweep, tidy
+from dashboard.storage.drivers.local.writing import LocalWriting, remove_empty_temporary_folder, sweep
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
 from dashboard.storage.net.ranges import check_range, whole_part
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
@@ -53,7 +53,7 @@ class LocalReading(CheckedReading):
         self._fd = fd
         super().__init__(_describe(key, info))
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _raw_chunks(self) -> Iterator[bytes]:
         left = self.info.size
         try:
             while left and (chunk := os.read(self._fd, min(_CHUNK, left))):
@@ -62,7 +62,7 @@ class LocalReading(CheckedReading):
         except OSError as error:
             raise translate(error, "read", self.info.key) from error
 
-    def _look_again(self) -> None:
+    def _check_unchanged(self) -> None:
         try:
             after = os.fstat(self._fd)
         except OSError as error:
@@ -71,7 +71,7 @@ class LocalReading(CheckedReading):
         if version_of(after) != self.info.version or after.st_nlink == 0:
             raise Changed(self.info.key)
 
-    def part(self, start: int, length: int) -> bytes:
+    def read_range(self, start: int, length: int) -> bytes:
         """Some of the content; see ``ReadsRanges``."""
         end = min(start + length, self.info.size)
         found = bytearray()
@@ -128,7 +128,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "read")
             try:
-                self._tree.names.require(parent, name)
+                self._tree.names.require_exact(parent, name)
                 fd = os.open(name, _READ, dir_fd=parent)
             finally:
                 os.close(parent)
@@ -155,7 +155,7 @@ class LocalDriver:
         """See ``ReadsRanges``."""
         check_range(start, length)
         with self.read(key, if_version=if_version) as reading:
-            return reading.part(start, length)
+            return reading.read_range(start, length)
 
     def write(
         self,
@@ -185,7 +185,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "stat")
             try:
-                self._tree.names.require(parent, name)
+                self._tree.names.require_exact(parent, name)
                 info = os.stat(name, dir_fd=parent, follow_symlinks=False)
             finally:
                 os.close(parent)
@@ -210,8 +210,8 @@ class LocalDriver:
         enters: Callable[[str], bool] = lambda folder: True,
     ) -> Iterator[Entry]:
         """See ``ListsReadable``."""
-        spared = Spared(unreadable, enters, BROKEN)
-        return walk(self._tree, key_bytes(prefix), key_bytes(start_after), spared)
+        skip = SkipUnreadable(unreadable, enters, FOLDER_ERRORS)
+        return walk(self._tree, key_bytes(prefix), key_bytes(start_after), skip)
 
     def delete(self, key: str) -> None:
         """Also removes the folders this leaves empty, but never the root. After a power cut a deleted
@@ -220,7 +220,7 @@ class LocalDriver:
         try:
             parent = self._tree.open_folder(folders, "delete")
             try:
-                self._tree.names.require(parent, name)
+                self._tree.names.require_exact(parent, name)
                 if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                     return
                 os.unlink(name, dir_fd=parent)
@@ -230,7 +230,7 @@ class LocalDriver:
             if error.errno in ABSENT:
                 return
             raise translate(error, "delete", key) from error
-        self._tree.prune(folders)
+        self._tree.remove_empty_folders(folders)
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. A program that has the file open for writing counts as a change."""
@@ -266,7 +266,7 @@ class LocalDriver:
         path = split_key(folder)
         for name in self.folders(folder):
             self.remove_folder(f"{folder}/{name}")
-        self._tree.prune(path)
+        self._tree.remove_empty_folders(path)
 
     # Links
 
@@ -292,11 +292,11 @@ class LocalDriver:
         except FileNotFoundError:
             return False
         except NotADirectoryError as error:
-            raise no_folder(self._tree.shown) from error
+            raise not_a_folder_error(self._tree.display_name) from error
         except OSError as error:
-            raise translate(error, "stat", self._tree.shown) from error
+            raise translate(error, "stat", self._tree.display_name) from error
         if not stat.S_ISDIR(found.st_mode):
-            raise no_folder(self._tree.shown)
+            raise not_a_folder_error(self._tree.display_name)
         self._tree.check_mounted(found, "stat")
         return True
 
@@ -313,10 +313,10 @@ class LocalDriver:
             finally:
                 os.close(above)
         except (FileExistsError, NotADirectoryError) as error:
-            raise no_folder(self._tree.shown) from error
+            raise not_a_folder_error(self._tree.display_name) from error
         except OSError as error:
-            raise translate(error, "create bucket", self._tree.shown) from error
+            raise translate(error, "create bucket", self._tree.display_name) from error
 
     def close(self) -> None:
         """Removes ``.stowage-tmp`` if nothing is in it."""
-        tidy(self._tree)
+        remove_empty_temporary_folder(self._tree)

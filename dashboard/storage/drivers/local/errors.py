@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.could_not import could_not
+from dashboard.storage.drivers.common.path_errors import operation_error
 from dashboard.storage.errors import InvalidKey, Row, StorageError
 
 _ROWS: dict[int, Row] = {
@@ -58,4 +58,4 @@ def translate(error: OSError, operation: str, subject: str) -> StorageError:
         f"the disk reported {errno.errorcode.get(code, code)}",
         "Check the disk and the system's log.",
     )
-    return could_not(operation, subject, _ROWS.get(code, unknown))
+    return operation_error(operation, subject, _ROWS.get(code, unknown))

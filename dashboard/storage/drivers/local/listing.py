@@ -9,7 +9,13 @@ import sys
 from collections.abc import Iterator
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.walking import Row, Sort, Spared, Wanted, walk_folders
+from dashboard.storage.drivers.common.walking import (
+    ListingRange,
+    ListingRow,
+    SkipUnreadable,
+    SortRows,
+    walk_folders,
+)
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import ABSENT, TEMPORARY, Tree
 from dashboard.storage.paths import key_text
@@ -18,20 +24,22 @@ from dashboard.storage.types import Entry
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-BROKEN = frozenset({Kind.DENIED, Kind.DAMAGED})
+FOLDER_ERRORS = frozenset({Kind.DENIED, Kind.DAMAGED})
 """What keeps one folder of a disk from being read, and not the others."""
 
 
-def walk(tree: Tree, prefix: bytes, start_after: bytes, spared: Spared | None = None) -> Iterator[Entry]:
+def walk(
+    tree: Tree, prefix: bytes, start_after: bytes, skip: SkipUnreadable | None = None
+) -> Iterator[Entry]:
     """Entries of regular files, as ``Driver.list`` promises. Symbolic links, devices and unfinished
-    writes are not objects and are left out; a folder that may not be read raises unless it is spared."""
-    wanted = Wanted(prefix, start_after)
-    folders = wanted.base.split(b"/")[:-1]
+    writes are not objects and are left out; a folder that may not be read raises without ``skip``."""
+    requested = ListingRange(prefix, start_after)
+    folders = requested.base.split(b"/")[:-1]
     if any(name in (b"", b".", b"..", TEMPORARY) for name in folders) or b"\0" in prefix:
         os.close(_open(tree, []))
         return
     yield from walk_folders(
-        lambda path, ordered: _rows(tree, path, wanted, ordered), wanted.base, spared=spared
+        lambda path, ordered: _rows(tree, path, requested, ordered), requested.base, skip=skip
     )
 
 
@@ -41,38 +49,38 @@ def _open(tree: Tree, folders: list[bytes]) -> int:
     except OSError as error:
         if folders and (error.errno in ABSENT or error.errno == errno.ENAMETOOLONG):
             return -1
-        raise translate(error, "list", _shown(tree, folders)) from error
+        raise translate(error, "list", _display_path(tree, folders)) from error
 
 
-def _shown(tree: Tree, folders: list[bytes]) -> str:
+def _display_path(tree: Tree, folders: list[bytes]) -> str:
     return key_text(b"/".join([tree.root.rstrip(b"/"), *folders]))
 
 
-def _rows(tree: Tree, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Row]:
+def _rows(tree: Tree, path: bytes, requested: ListingRange, ordered: SortRows) -> Iterator[ListingRow]:
     """One folder's rows in order. ``path`` is empty or ends in a slash. A folder that vanished has none."""
     folders = path.split(b"/")[:-1]
     fd = _open(tree, folders)
     if fd < 0:
         return iter(())
     try:
-        return ordered(_scan(fd, path, wanted))
+        return ordered(_scan(fd, path, requested))
     except OSError as error:
-        raise translate(error, "list", _shown(tree, folders)) from error
+        raise translate(error, "list", _display_path(tree, folders)) from error
     finally:
         os.close(fd)
 
 
-def _scan(fd: int, path: bytes, wanted: Wanted) -> Iterator[Row]:
-    every = wanted.whole(path)
+def _scan(fd: int, path: bytes, requested: ListingRange) -> Iterator[ListingRow]:
+    all_included = requested.covers(path)
     with os.scandir(fd) as entries:
         for entry in entries:
-            # What os.fsencode does, at half its price: this runs once for every file there is.
+            # What os.fsencode does, at half its price: this runs once for all_included file there is.
             raw = entry.name.encode(_ENCODING, _ERRORS)
             if entry.is_dir(follow_symlinks=False):
-                if raw != TEMPORARY and wanted.folder(path + raw + b"/"):
+                if raw != TEMPORARY and requested.overlaps(path + raw + b"/"):
                     yield raw + b"/", 0, 0, b""
                 continue
-            if not every and not wanted.file(path + raw):
+            if not all_included and not requested.includes(path + raw):
                 continue
             try:
                 info = entry.stat(follow_symlinks=False)

@@ -16,8 +16,8 @@ from threading import Lock
 
 from dashboard.errors import Kind
 from dashboard.storage.checks.folders import UNRESTRICTED, Identity, console_file_error, real_path_of
-from dashboard.storage.drivers.common import could_not, keys
-from dashboard.storage.drivers.local.names import ExactNames
+from dashboard.storage.drivers.common import keys, path_errors
+from dashboard.storage.drivers.local.collisions import NameCollisions
 from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.paths import key_text
 
@@ -41,7 +41,7 @@ def _reserved(name: bytes) -> str:
     return f"“{TEMPORARY.decode()}” is where Stowage keeps unfinished writes" if mine else ""
 
 
-in_the_way = partial(could_not.in_the_way, "A disk")
+path_conflict_error = partial(path_errors.path_conflict_error, "A disk")
 
 
 class Tree:
@@ -49,13 +49,13 @@ class Tree:
 
     def __init__(self, root: bytes, *, mounted: bool = False) -> None:
         self.root = root
-        self.shown = key_text(root)
+        self.display_name = key_text(root)
         self._mounted = mounted
         self.policy = UNRESTRICTED
-        self._allowed = ""
-        self._own: tuple[float, frozenset[Identity]] = (0.0, frozenset())
-        self.names = ExactNames()
-        self.nameless = True
+        self._allowed_path = ""
+        self._console_folders: tuple[float, frozenset[Identity]] = (0.0, frozenset())
+        self.names = NameCollisions()
+        self.supports_tmpfile = True
         """Whether this disk may have files without a name; false once it said that it has not."""
         self._lock = Lock()
         self._durable: set[bytes] = set()
@@ -71,8 +71,8 @@ class Tree:
                 raise
             there = "is not there" if error.errno == errno.ENOENT else "is not a folder"
             raise ContainerMissing(
-                self.shown,
-                f"The folder “{self.shown}” {there}.",
+                self.display_name,
+                f"The folder “{self.display_name}” {there}.",
                 operation=operation,
                 remedy="Create it, or mount the disk or share it belongs to.",
             ) from error
@@ -88,19 +88,19 @@ class Tree:
     def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
         """Every time, because another folder may be there by now; quickly where it is the one of before."""
         if self.policy.own or self.policy.allowed:
-            real = real_path_of(fd, self.shown)
-            if real != self._allowed:
-                self.policy.check_open(real, self.shown, operation)
-                self._allowed = real
-            self._refuse_own_folder(found, self.shown, operation)
+            real = real_path_of(fd, self.display_name)
+            if real != self._allowed_path:
+                self.policy.check_open(real, self.display_name, operation)
+                self._allowed_path = real
+            self._refuse_own_folder(found, self.display_name, operation)
 
     def _refuse_own_folder(self, found: os.stat_result, shown: str, operation: str) -> None:
         """A folder of the console's own that was moved to below the root since."""
-        looked, own = self._own
+        looked, own = self._console_folders
         now = time.monotonic()
         if now - looked > 1.0:
             own = self.policy.own_folders()
-            self._own = (now, own)
+            self._console_folders = (now, own)
         if (found.st_dev, found.st_ino) in own:
             raise console_file_error(shown, operation)
 
@@ -110,9 +110,9 @@ class Tree:
         if self._mounted and found.st_dev == os.stat("/").st_dev:
             raise StorageError(
                 Kind.UNREACHABLE,
-                f"Nothing is mounted at “{self.shown}”.",
+                f"Nothing is mounted at “{self.display_name}”.",
                 operation=operation,
-                subject=self.shown,
+                subject=self.display_name,
                 remedy="Mount the share, then try again.",
             )
 
@@ -128,7 +128,7 @@ class Tree:
         fd = self.open_root(operation)
         for name in folders:
             try:
-                self.names.require(fd, name)
+                self.names.require_exact(fd, name)
                 inner = self._open_inner(name, fd, operation)
             finally:
                 os.close(fd)
@@ -196,22 +196,22 @@ class Tree:
 
     def _enter(self, fd: int, folders: list[bytes], depth: int, key: str) -> tuple[int, bool]:
         name, created = folders[depth], False
-        self.names.refuse(fd, name, key)
+        self.names.refuse_collision(fd, name, key)
         try:
             return self._open_inner(name, fd, "write"), False
         except OSError as error:
             if error.errno not in ABSENT:
                 raise
             if error.errno != errno.ENOENT:
-                raise in_the_way(key, key_text(b"/".join(folders[: depth + 1]))) from error
+                raise path_conflict_error(key, key_text(b"/".join(folders[: depth + 1]))) from error
         try:
             os.mkdir(name, dir_fd=fd)
             created = True
         except FileExistsError:
-            self.names.refuse(fd, name, key)
+            self.names.refuse_collision(fd, name, key)
         return self._open_inner(name, fd, "write"), created
 
-    def prune(self, folders: list[bytes]) -> None:
+    def remove_empty_folders(self, folders: list[bytes]) -> None:
         """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
         Never the root. A write that loses its folder to this makes it again."""
         for depth in range(len(folders), 0, -1):
@@ -220,7 +220,7 @@ class Tree:
             except (OSError, StorageError):
                 return
             try:
-                self.names.require(fd, folders[depth - 1])
+                self.names.require_exact(fd, folders[depth - 1])
                 with self._lock:
                     os.rmdir(folders[depth - 1], dir_fd=fd)
                     self._removals += 1

@@ -12,7 +12,7 @@ from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key
 from dashboard.storage.errors import Changed
 
-_SETTLING = 2.0
+_SETTLE_SECONDS = 2.0
 """Seconds one write to a file may take."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -28,7 +28,7 @@ def version_of(info: os.stat_result) -> str:
 def is_settled(info: os.stat_result) -> bool:
     """Whether the last change is old enough to be over: the time of change is set when a write *begins*, and
     whoever reads while it goes on sees a mixture under the version that stays."""
-    return time.time() - info.st_ctime > _SETTLING
+    return time.time() - info.st_ctime > _SETTLE_SECONDS
 
 
 def delete_unchanged(tree: Tree, key: str, version: str) -> None:
@@ -39,7 +39,7 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
     try:
         parent = tree.open_folder(folders, "delete")
         try:
-            tree.names.require(parent, name)
+            tree.names.require_exact(parent, name)
             file = os.open(name, _READ, dir_fd=parent)
             try:
                 if _is_written_to(file) or version_of(os.fstat(file)) != version:
@@ -55,7 +55,7 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
         if error.errno in ABSENT:
             return
         raise translate(error, "delete", key) from error
-    tree.prune(folders)
+    tree.remove_empty_folders(folders)
 
 
 def _is_written_to(file: int) -> bool:

@@ -18,13 +18,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.could_not import taken_away
+from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     ABSENT,
     TEMPORARY,
     Tree,
-    in_the_way,
+    path_conflict_error,
     split_key,
     sync_folder,
 )
@@ -34,7 +34,7 @@ from dashboard.storage.types import Written
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_TRIES = 50
+_ATTEMPTS = 50
 _BLOCK = 1 << 20
 
 
@@ -90,49 +90,49 @@ class LocalWriting:
         try:
             os.fsync(self._file)
             held = os.fstat(self._file).st_size
-            self._place()
+            self._publish()
         except OSError as error:
             raise translate(error, "write", key) from error
         finally:
-            self._drop()
+            self._discard()
         stored = digest if held == self._size else None
         return Written(key=key, size=self._size, md5=digest, expected_checksum=digest, stored_checksum=stored)
 
-    def _place(self) -> None:
+    def _publish(self) -> None:
         """Give the temporary file its name; again when a folder was removed in that moment."""
-        for attempt in range(_TRIES):
+        for attempt in range(_ATTEMPTS):
             try:
                 parent = self._tree.make_folder(self._segments[:-1], self._key)
                 try:
-                    with self._tree.names.replacing(parent, self._segments[-1]):
-                        self._refuse_strangers(parent)
-                        self._move(parent)
-                        self._tree.names.learn(parent, self._segments[-1])
+                    with self._tree.names.exclusive_rename(parent, self._segments[-1]):
+                        self._refuse_non_regular(parent)
+                        self._rename_into_place(parent)
+                        self._tree.names.detect(parent, self._segments[-1])
                     sync_folder(parent)
                     return
                 finally:
                     os.close(parent)
             except FileNotFoundError as error:
-                if os.fstat(self._file).st_nlink == 0 or attempt == _TRIES - 1:
-                    raise taken_away("unfinished file", self._key) from error
+                if os.fstat(self._file).st_nlink == 0 or attempt == _ATTEMPTS - 1:
+                    raise removed_meanwhile_error("unfinished file", self._key) from error
 
-    def _refuse_strangers(self, parent: int) -> None:
+    def _refuse_non_regular(self, parent: int) -> None:
         """A link, folder or device is not ours to replace; ``rename`` itself would replace a link."""
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(self._segments[-1], dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
-                raise in_the_way(self._key, self._key)
-            self._tree.names.refuse(parent, self._segments[-1], self._key)
+                raise path_conflict_error(self._key, self._key)
+            self._tree.names.refuse_collision(parent, self._segments[-1], self._key)
 
-    def _move(self, parent: int) -> None:
+    def _rename_into_place(self, parent: int) -> None:
         try:
             self._rename(parent)
         except OSError as error:
             if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
-                raise in_the_way(self._key, self._key) from error
+                raise path_conflict_error(self._key, self._key) from error
             if error.errno != errno.EXDEV:
                 raise
-            self._cross(parent)
+            self._copy_across_filesystems(parent)
             self._rename(parent)
 
     def _rename(self, parent: int) -> None:
@@ -144,7 +144,7 @@ class LocalWriting:
         try:
             os.link(self._name, name, src_dir_fd=self._folder, dst_dir_fd=parent, follow_symlinks=False)
         except FileExistsError as error:
-            self._tree.names.refuse(parent, name, self._key)
+            self._tree.names.refuse_collision(parent, name, self._key)
             raise Exists(self._key) from error
         except OSError as error:
             if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
@@ -153,7 +153,7 @@ class LocalWriting:
                 ) from error
             raise
 
-    def _cross(self, parent: int) -> None:
+    def _copy_across_filesystems(self, parent: int) -> None:
         """The target folder is on another file system: carry the bytes into a temporary file there."""
         folder, file = _create(parent, self._name)
         try:
@@ -168,10 +168,10 @@ class LocalWriting:
             os.close(folder)
             os.close(file)
             raise
-        self._drop()
+        self._discard()
         self._folder, self._file, self._closed = folder, file, False
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         """Remove the temporary name, if it is still there, and free the descriptors. Idempotent."""
         if self._closed:
             return
@@ -187,12 +187,12 @@ class LocalWriting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._drop()
+        self._discard()
 
 
 def _create(parent: int, name: bytes) -> tuple[int, int]:
     """A new file in the parent's folder of unfinished writes: descriptors of that folder and of the file."""
-    for attempt in range(_TRIES):
+    for attempt in range(_ATTEMPTS):
         try:
             folder = _open_temporary(parent)
             try:
@@ -201,8 +201,8 @@ def _create(parent: int, name: bytes) -> tuple[int, int]:
                 os.close(folder)
                 raise
         except FileNotFoundError:
-            # Another program may tidy the empty folder away between any two of these calls.
-            if attempt == _TRIES - 1:
+            # Another program may remove the empty folder between any two of these calls.
+            if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(attempt * 0.0002)
     raise AssertionError("unreachable")
@@ -225,7 +225,7 @@ def _remove(folder: int, name: bytes) -> bool:
     return True
 
 
-def tidy(tree: Tree) -> None:
+def remove_empty_temporary_folder(tree: Tree) -> None:
     """Remove the root's folder of unfinished writes if it is empty."""
     with contextlib.suppress(OSError, StorageError):
         root = tree.open_root("sweep")
@@ -237,17 +237,19 @@ def tidy(tree: Tree) -> None:
 
 def sweep(tree: Tree, keys: Iterable[str], since: float) -> int:
     """Remove the temporary files of writes to these keys begun at or after ``since``; how many."""
-    wanted: dict[bytes, set[bytes]] = {b"": set()}
+    digests_by_folder: dict[bytes, set[bytes]] = {b"": set()}
     for key in keys:
         with contextlib.suppress(InvalidKey):
-            mark = _hash(key)
+            digest = _hash(key)
             *folders, _ = split_key(key)
-            wanted[b""].add(mark)
-            wanted.setdefault(b"/".join(folders), set()).add(mark)
-    return sum(_sweep_folder(tree, path, marks, int(since * 1000)) for path, marks in wanted.items())
+            digests_by_folder[b""].add(digest)
+            digests_by_folder.setdefault(b"/".join(folders), set()).add(digest)
+    return sum(
+        _sweep_folder(tree, path, digests, int(since * 1000)) for path, digests in digests_by_folder.items()
+    )
 
 
-def _sweep_folder(tree: Tree, path: bytes, marks: set[bytes], since: int) -> int:
+def _sweep_folder(tree: Tree, path: bytes, digests: set[bytes], since: int) -> int:
     """Those in one folder's ``.stowage-tmp``, which it removes when nothing is left in it."""
     removed = 0
     try:
@@ -256,8 +258,8 @@ def _sweep_folder(tree: Tree, path: bytes, marks: set[bytes], since: int) -> int
             folder = os.open(TEMPORARY, _FOLDER, dir_fd=parent)
             try:
                 for name in map(os.fsencode, os.listdir(folder)):
-                    mark, _, rest = name.partition(b".")
-                    if mark in marks and _began(rest) >= since and _remove(folder, name):
+                    digest, _, rest = name.partition(b".")
+                    if digest in digests and _start_time(rest) >= since and _remove(folder, name):
                         removed += 1
             finally:
                 os.close(folder)
@@ -267,11 +269,11 @@ def _sweep_folder(tree: Tree, path: bytes, marks: set[bytes], since: int) -> int
             os.close(parent)
     except OSError as error:
         if error.errno not in ABSENT:
-            raise translate(error, "sweep", tree.shown) from error
+            raise translate(error, "sweep", tree.display_name) from error
     return removed
 
 
-def _began(rest: bytes) -> int:
+def _start_time(rest: bytes) -> int:
     """Milliseconds since the epoch from a temporary name, or -1 for a name that is not one of ours."""
     try:
         return int(rest.partition(b".")[0], 16)

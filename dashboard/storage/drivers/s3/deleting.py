@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.common.deleting import delete_together
+from dashboard.storage.drivers.common.deleting import delete_in_batches
 from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed, unreadable
 from dashboard.storage.drivers.s3.errors import RequestFailure, translate
 from dashboard.storage.drivers.s3.keys import check
@@ -27,12 +27,12 @@ class DeletesManyOnS3:
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: a thousand with each request."""
-        return delete_together(
+        return delete_in_batches(
             keys,
-            at_once=AT_ONCE,
+            batch_size=AT_ONCE,
             check=lambda key: check(key, self._place.prefix + key),
-            together=self._together,
-            alone=self._objects.delete,
+            delete_batch=self._together,
+            delete_one=self._objects.delete,
             fits=_fits_in_xml,
         )
 

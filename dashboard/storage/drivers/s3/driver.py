@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.keys import below
-from dashboard.storage.drivers.common.pieces import Senders, WriteRequest
+from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.s3 import labels, listing
 from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
 from dashboard.storage.drivers.s3.create import CreateOnly
@@ -53,7 +53,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         self._place = place
         self._client = SignedClient(place)
         self._uploads = Uploads(self._client)
-        self._senders = Senders("s3-part")
+        self._senders = UploadThreads("s3-part")
         self._objects = Objects(place, self._client, self._uploads)
         self._creates = CreateOnly()
 
@@ -128,7 +128,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         own = self._place.prefix
         after = own + start_after if start_after else ""
         context = self._client.context("list")
-        yield from below(own, listing.entries(self._client, context, own + prefix, start_after=after))
+        yield from entries_under(own, listing.entries(self._client, context, own + prefix, start_after=after))
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

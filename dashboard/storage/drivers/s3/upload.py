@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.pieces import (
+from dashboard.storage.drivers.common.multipart import (
     ProvenByParts,
-    Senders,
+    UploadThreads,
     WriteRequest,
-    checksum_of,
-    piece_size,
+    composite_checksum,
+    part_size,
 )
 from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
@@ -142,39 +142,39 @@ class Target:
 class S3Writing(ProvenByParts[Part]):
     """An open write, see ``Writing``."""
 
-    most = MOST_PARTS
+    max_parts = MOST_PARTS
 
-    def __init__(self, senders: Senders, request: WriteRequest, target: Target) -> None:
-        super().__init__(senders, request, piece_size(request.size, MOST_PARTS))
+    def __init__(self, senders: UploadThreads, request: WriteRequest, target: Target) -> None:
+        super().__init__(senders, request, part_size(request.size, MOST_PARTS))
         self._target = target
         self._upload_id = ""
 
-    def _begin(self) -> None:
+    def _create_upload(self) -> None:
         target = self._target
         target.before()
         self._upload_id = target.uploads.begin(target.context, target.full, self._request.attributes)
 
-    def _send(self, number: int, data: memoryview) -> Part:
+    def _send_part(self, number: int, data: memoryview) -> Part:
         target = self._target
         return target.uploads.send_part(target.context, target.full, self._upload_id, number, data)
 
-    def _complete(self, last: memoryview) -> None:
+    def _complete_upload(self, last: memoryview) -> None:
         target = self._target
         with target.guard() as if_absent:
             try:
                 target.uploads.complete(
-                    target.context, target.full, self._upload_id, self._arrived, if_absent=if_absent
+                    target.context, target.full, self._upload_id, self._parts, if_absent=if_absent
                 )
             except StorageError as error:
                 # When only the answer was lost, the object is there; asking again would say "no such upload".
                 if not self._is_there(error):
                     raise
 
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         self._target.uploads.drop(self._target.context, self._target.full, self._upload_id)
 
     def _expected(self) -> str:
-        return checksum_of(part.digest for part in self._arrived)
+        return composite_checksum(part.digest for part in self._parts)
 
     def _is_there(self, error: StorageError) -> bool:
         if error.kind not in (Kind.NOT_FOUND, Kind.UNREACHABLE, Kind.TIMEOUT):
@@ -192,7 +192,7 @@ class S3Writing(ProvenByParts[Part]):
         head = self._target.head()
         info = head.info
         self._check_size(info.size)
-        comparable = info.etag and info.etag.endswith(f"-{len(self._arrived)}") and not head.opaque
+        comparable = info.etag and info.etag.endswith(f"-{len(self._parts)}") and not head.opaque
         return Written(
             key=info.key,
             size=self._size,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
-from dashboard.storage.drivers.common.could_not import no_folder
+from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
-from dashboard.storage.drivers.common.walking import Spared
+from dashboard.storage.drivers.common.walking import SkipUnreadable
 from dashboard.storage.drivers.served.operations import (
     AlreadyExists,
     FileReader,
@@ -68,13 +68,13 @@ class ServedReading(CheckedReading):
         size: int,
         to_end: bool,
     ) -> None:
-        super().__init__(_describe(key, found), source.chunks(size), due=size)
+        super().__init__(_describe(key, found), source.chunks(size), expected_size=size)
         self._to_end = to_end
         self._path = path
         self._lease = lease
         self._source = source
 
-    def _look_again(self) -> None:
+    def _check_unchanged(self) -> None:
         self._source.close()
         key, after = self.info.key, self._lease.session.stat(self._path)
         if after is None or after.kind != "file" or after.version != self.info.version:
@@ -191,7 +191,7 @@ class ServedDriver:
         enters: Callable[[str], bool] = lambda folder: True,
     ) -> Iterator[Entry]:
         """See ``ListsReadable``. A server that shows a folder as empty to who may not read it is believed."""
-        return self._tree.walk(key_bytes(prefix), key_bytes(start_after), Spared(unreadable, enters))
+        return self._tree.walk(key_bytes(prefix), key_bytes(start_after), SkipUnreadable(unreadable, enters))
 
     def delete(self, key: str) -> None:
         """Also removes the folders this leaves empty, but never the root."""
@@ -235,7 +235,7 @@ class ServedDriver:
         except ContainerMissing as error:
             found = session.stat(session.root)
             if found is not None and found.kind == "file":
-                raise no_folder(
+                raise not_a_folder_error(
                     self._tree.display_name, "is a file on the server or lies below one"
                 ) from error
             return False
@@ -247,7 +247,7 @@ class ServedDriver:
         for depth in range(len(parts), -1, -1):
             found = session.stat(lead + b"/".join(parts[:depth])) if depth else FileStat("folder")
             if found is not None and found.kind == "file":
-                raise no_folder(self._tree.display_name, "is a file on the server or lies below one")
+                raise not_a_folder_error(self._tree.display_name, "is a file on the server or lies below one")
             if found is not None:
                 break
         for more in range(depth + 1, len(parts) + 1):

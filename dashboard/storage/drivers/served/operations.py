@@ -15,7 +15,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common import could_not, keys
+from dashboard.storage.drivers.common import keys, path_errors
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
@@ -218,7 +218,7 @@ def rename_with_backup(rename: Callable[[bytes, bytes], object], path: bytes, to
     return aside
 
 
-path_conflict_error = partial(could_not.in_the_way, "A server")
+path_conflict_error = partial(path_errors.path_conflict_error, "A server")
 
 
 def invalid_listing_error(folder: bytes, name: bytes) -> StorageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver_types import Location, Options
-from dashboard.storage.drivers.common.locations import one_host
+from dashboard.storage.drivers.common.locations import normalize_host
 from dashboard.storage.net.addresses import host_refusal, literal
 from dashboard.storage.options import Option
 
@@ -114,6 +114,6 @@ def summary(options: Options) -> str:
 def location(options: Options) -> Location:
     """Two users may each see files of their own. Where a relative folder begins, only the server knows."""
     root = options.get("root", "")
-    server = f"{options.get('user', '')}@{one_host(options.get('host', ''))}:{options.get('port', '')}"
+    server = f"{options.get('user', '')}@{normalize_host(options.get('host', ''))}:{options.get('port', '')}"
     folder = root.strip("/")
     return Location(server if root.startswith("/") else f"{server}~", f"{folder}/" if folder else "")

@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 from dashboard.storage.drivers.common.walking import (
-    LONGEST_PATH,
+    MAX_PATH_BYTES,
     UNKNOWN,
-    Row,
-    Sort,
-    Spared,
-    Wanted,
-    check_name,
-    gather,
-    try_again,
+    ListingRange,
+    ListingRow,
+    SkipUnreadable,
+    SortRows,
+    check_name_length,
+    collect_names,
+    retry_listing,
     walk_folders,
 )
 from dashboard.storage.drivers.served.operations import (
@@ -92,7 +92,9 @@ class Tree:
         try:
             at = self.resolve_folder(session, folders)
             with closing(session.list_folder(at)) as names:
-                return gather(name for name, found in names if found.kind == "folder" and is_name(name))
+                return collect_names(
+                    name for name, found in names if found.kind == "folder" and is_name(name)
+                )
         except Missing:
             self.require_root(session, "list")
             return []
@@ -169,37 +171,41 @@ class Tree:
 
     # ---- listings
 
-    def walk(self, prefix: bytes, start_after: bytes, spared: Spared | None = None) -> Iterator[Entry]:
+    def walk(self, prefix: bytes, start_after: bytes, skip: SkipUnreadable | None = None) -> Iterator[Entry]:
         """Entries of files in UTF-8 byte order, as ``Driver.list`` promises."""
-        wanted = Wanted(prefix, start_after)
-        base = wanted.base.split(b"/")[:-1]
+        requested = ListingRange(prefix, start_after)
+        base = requested.base.split(b"/")[:-1]
         if not all(is_name(name) for name in base) or b"\0" in prefix:
             self.pool.run(lambda session: self.require_root(session, "list"))
             return
 
-        def rows(path: bytes, ordered: Sort) -> Iterator[Row]:
-            return self.pool.run(lambda session: self._rows(session, path, wanted, ordered))
+        def rows(path: bytes, ordered: SortRows) -> Iterator[ListingRow]:
+            return self.pool.run(lambda session: self._rows(session, path, requested, ordered))
 
         yield from walk_folders(
-            lambda path, ordered: try_again(lambda: rows(path, ordered)),
-            wanted.base,
-            longest=LONGEST_PATH,
-            spared=spared,
+            lambda path, ordered: retry_listing(lambda: rows(path, ordered)),
+            requested.base,
+            max_path=MAX_PATH_BYTES,
+            skip=skip,
         )
 
-    def _rows(self, session: Session, path: bytes, wanted: Wanted, ordered: Sort) -> Iterator[Row]:
+    def _rows(
+        self, session: Session, path: bytes, requested: ListingRange, ordered: SortRows
+    ) -> Iterator[ListingRow]:
         """One folder's rows in order. A folder that vanished has none."""
         folders = path.split(b"/")[:-1]
         try:
             # Folders found by the walk itself are no links: the listing says so of each name.
             at = (
-                self.resolve_folder(session, folders) if path == wanted.base else join(session.root, *folders)
+                self.resolve_folder(session, folders)
+                if path == requested.base
+                else join(session.root, *folders)
             )
             with closing(session.list_folder(at)) as names:
-                return ordered(_selected_rows(names, path, wanted))
+                return ordered(_selected_rows(names, path, requested))
         except InvalidKey:
             # What nobody can ask for is not there; but a folder that was listed is.
-            if path != wanted.base:
+            if path != requested.base:
                 raise
         except Missing:
             pass
@@ -211,16 +217,16 @@ class Tree:
     def sweep(self, keys: Iterable[str], since: float) -> int:
         """Remove the unfinished writes to these keys begun at or after ``since``; how many. Several folders
         at once, because each costs a few round trips."""
-        wanted: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
+        requested: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
         for key in keys:
             with suppress(InvalidKey):
                 *folders, name = split_key(key)
-                wanted.setdefault(tuple(folders), {})[key_digest(key)] = name
-        if not wanted:
+                requested.setdefault(tuple(folders), {})[key_digest(key)] = name
+        if not requested:
             return 0
-        with ThreadPoolExecutor(min(self.pool.limit, len(wanted))) as threads:
+        with ThreadPoolExecutor(min(self.pool.limit, len(requested))) as threads:
             return sum(
-                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), wanted.items())
+                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), requested.items())
             )
 
     def _sweep_folder(self, folders: list[bytes], marks: Mapping[bytes, bytes], since: float) -> int:
@@ -233,7 +239,7 @@ class Tree:
         with suppress(Missing):
             at = self.resolve_folder(session, folders)
             with closing(session.list_folder(at)) as names:
-                left = gather(name for name, _ in names if is_leftover(name, marks, since))
+                left = collect_names(name for name, _ in names if is_leftover(name, marks, since))
             for name in left:
                 with suppress(Missing):
                     target = join(at, marks[name.split(b".")[2]])
@@ -248,15 +254,17 @@ class Tree:
         return removed
 
 
-def _selected_rows(names: Iterator[tuple[bytes, FileStat]], path: bytes, wanted: Wanted) -> Iterator[Row]:
+def _selected_rows(
+    names: Iterator[tuple[bytes, FileStat]], path: bytes, requested: ListingRange
+) -> Iterator[ListingRow]:
     for name, found in names:
         if b"/" in name or b"\0" in name or not name:
             raise invalid_listing_error(path, name)
-        check_name(name)
+        check_name_length(name)
         if not is_name(name):
             continue
-        if found.kind == "folder" and wanted.folder(path + name + b"/"):
+        if found.kind == "folder" and requested.overlaps(path + name + b"/"):
             yield name + b"/", 0, 0, b""
-        elif found.kind == "file" and wanted.file(path + name):
+        elif found.kind == "file" and requested.includes(path + name):
             modified = UNKNOWN if found.modified is None else round(found.modified * 1e9)
             yield name, found.size, modified, b""

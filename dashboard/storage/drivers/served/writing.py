@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.could_not import taken_away
+from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error
 from dashboard.storage.drivers.served.operations import (
     AlreadyExists,
     FileStat,
@@ -67,7 +67,7 @@ class ServedWriting:
                 continue
             self._has_temporary = True
             return folder, sink
-        raise taken_away("folder or the unfinished file", self._key)
+        raise removed_meanwhile_error("folder or the unfinished file", self._key)
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises ``StorageError`` of kind ``full`` and others."""
@@ -95,7 +95,7 @@ class ServedWriting:
                 )
             self._rename_into_place(self._lease.session, stored)
         except Missing as error:
-            raise taken_away("folder or the unfinished file", self._key) from error
+            raise removed_meanwhile_error("folder or the unfinished file", self._key) from error
         finally:
             self._discard()
         digest = self._md5.hexdigest()

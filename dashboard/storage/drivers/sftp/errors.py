@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.could_not import (
+from dashboard.storage.drivers.common.path_errors import (
     DISK_FULL,
     NOT_ALLOWED,
     QUOTA,
     TOO_LARGE,
     UNEXPLAINED,
     UNSUPPORTED,
-    could_not,
+    operation_error,
 )
 from dashboard.storage.drivers.served.operations import mentions_any
 from dashboard.storage.drivers.sftp.protocol import Status
@@ -25,7 +25,7 @@ def translate_error(code: int, text: str, operation: str, subject: str) -> Stora
     why = _row_for(code, text, key_bytes(subject))
     if why is _BAD_NAME:
         return InvalidKey(subject, why.reason.format(subject=subject))
-    return could_not(operation, subject, why)
+    return operation_error(operation, subject, why)
 
 
 _BAD_NAME = Row(Kind.INVALID_KEY, "The server does not accept the name “{subject}”.")

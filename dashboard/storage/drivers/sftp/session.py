@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.common.walking import bounded
+from dashboard.storage.drivers.common.walking import limit_entries
 from dashboard.storage.drivers.served.operations import (
     AlreadyExists,
     FileStat,
@@ -105,7 +105,7 @@ class SftpSession:
                     raise self.translate_status(error, "list", path) from error
                 raise
             try:
-                yield from bounded(self._read_names(handle, path))
+                yield from limit_entries(self._read_names(handle, path))
             finally:
                 if not self.broken:
                     self._protocol.discard(self._protocol.send(RequestType.CLOSE, string(handle)))

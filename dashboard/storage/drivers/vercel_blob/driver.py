@@ -15,8 +15,13 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.keys import below
-from dashboard.storage.drivers.common.pieces import PiecedWriting, Senders, WriteRequest, piece_size
+from dashboard.storage.drivers.common.keys import entries_under
+from dashboard.storage.drivers.common.multipart import (
+    MultipartWriting,
+    UploadThreads,
+    WriteRequest,
+    part_size,
+)
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import VercelBlobClient
 from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig, check_key
@@ -29,34 +34,34 @@ MAX_PARTS = 10_000
 _SIGN_IN_SECONDS = 15.0
 
 
-class VercelBlobWriting(PiecedWriting[str]):
+class VercelBlobWriting(MultipartWriting[str]):
     """An open write, see ``Writing``. Vercel names no way to drop the parts of an upload that is never
     completed; nothing of them is visible."""
 
-    most = MAX_PARTS
+    max_parts = MAX_PARTS
 
-    def __init__(self, client: VercelBlobClient, senders: Senders, request: WriteRequest) -> None:
-        super().__init__(senders, request, piece_size(request.size, MAX_PARTS))
+    def __init__(self, client: VercelBlobClient, senders: UploadThreads, request: WriteRequest) -> None:
+        super().__init__(senders, request, part_size(request.size, MAX_PARTS))
         self._client = client
         self._upload: Mapping[str, str] = {}
         self._etag: str | None = None
 
-    def _begin(self) -> None:
+    def _create_upload(self) -> None:
         self._upload = self._client.create_upload(
             self._key, self._request.attributes, create_only=self._request.create_only
         )
 
-    def _send(self, number: int, data: memoryview) -> str:
+    def _send_part(self, number: int, data: memoryview) -> str:
         return self._client.part(self._key, self._upload, number, data)
 
-    def _complete(self, last: memoryview) -> None:
-        self._etag = self._client.complete(self._key, self._upload, self._arrived)
+    def _complete_upload(self, last: memoryview) -> None:
+        self._etag = self._client.complete(self._key, self._upload, self._parts)
 
     def _receipt(self) -> Written:
         self._check_size(self._client.head(self._key)[0].size)
         return Written(self._key, self._size, self._md5_hex(), self._etag)
 
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         """There is no request for it."""
 
 
@@ -70,7 +75,7 @@ class VercelBlobDriver:
     def __init__(self, config: VercelBlobConfig) -> None:
         self._config = config
         self._client = VercelBlobClient(config)
-        self._senders = Senders("vercel-part")
+        self._senders = UploadThreads("vercel-part")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -141,7 +146,7 @@ class VercelBlobDriver:
                 "list", "Vercel Blob does not list in request, so no listing goes on after a key."
             )
         base = self._config.prefix
-        for entry in below(base, self._client.list(base + prefix)):
+        for entry in entries_under(base, self._client.list(base + prefix)):
             if not entry.key.endswith("/"):
                 yield entry
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dashboard.storage.driver_types import DriverType, Location, Options
-from dashboard.storage.drivers.common.locations import host_of, place_on, server_of
+from dashboard.storage.drivers.common.locations import container_on, host_of, server_of
 from dashboard.storage.drivers.vercel_blob.options import VERCEL_OPTIONS, check_token, check_vercel
 from dashboard.storage.options import Preset
 
 
 def _summary(options: Options) -> str:
-    return place_on(options.get("store", ""), options.get("prefix", ""), host_of(options.get("endpoint", "")))
+    return container_on(
+        options.get("store", ""), options.get("prefix", ""), host_of(options.get("endpoint", ""))
+    )
 
 
 def _location(options: Options) -> Location:

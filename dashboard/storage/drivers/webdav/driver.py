@@ -13,7 +13,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
-from dashboard.storage.drivers.common.walking import Spared, gather
+from dashboard.storage.drivers.common.walking import SkipUnreadable, collect_names
 from dashboard.storage.drivers.webdav.client import REDIRECTS, WebDavClient
 from dashboard.storage.drivers.webdav.config import (
     WebDavConfig,
@@ -159,7 +159,7 @@ class WebDavDriver:
         enters: Callable[[str], bool] = lambda folder: True,
     ) -> Iterator[Entry]:
         """See ``ListsReadable``."""
-        return walk(self._client, prefix, start_after, spared=Spared(unreadable, enters))
+        return walk(self._client, prefix, start_after, skip=SkipUnreadable(unreadable, enters))
 
     def delete(self, key: str) -> None:
         """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""
@@ -183,7 +183,7 @@ class WebDavDriver:
             wanted = key_digests(inside)
             found = list_folder(self._client, folder, "sweep")
             left = (member.path[-1] for member in found if not member.folder)
-            for name in gather(
+            for name in collect_names(
                 key_bytes(name)
                 for name in left
                 if is_temporary_for(name, wanted, since - _CLOCK_SLACK_SECONDS)
@@ -242,7 +242,7 @@ class WebDavDriver:
         if folder:
             check_key(folder)
         found = list_folder(self._client, f"{folder}/" if folder else "", "list")
-        return map(key_text, gather(key_bytes(each.path[-1]) for each in found if each.folder))
+        return map(key_text, collect_names(key_bytes(each.path[-1]) for each in found if each.folder))
 
     def remove_folder(self, folder: str) -> None:
         """See ``KeepsFolders``. It is moved aside and looked into before it is deleted."""

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.common.walking import (
-    LONGEST_PATH,
+    MAX_PATH_BYTES,
     UNKNOWN,
-    Row,
-    Spared,
-    Wanted,
-    check_name,
-    try_again,
+    ListingRange,
+    ListingRow,
+    SkipUnreadable,
+    check_name_length,
+    retry_listing,
     walk_folders,
 )
 from dashboard.storage.drivers.webdav.client import WebDavClient
@@ -38,7 +38,7 @@ def walk(
     start_after: str,
     *,
     unchecked: bool = False,
-    spared: Spared | None = None,
+    skip: SkipUnreadable | None = None,
 ) -> Iterator[Entry]:
     """Entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. ``unchecked``: also below a
     folder whose name no key can have."""
@@ -46,16 +46,16 @@ def walk(
     if not unchecked and (not _can_contain_keys(base) or (slash and not base)):
         require_root(client, "list")
         return
-    wanted = Wanted(key_bytes(prefix), key_bytes(start_after))
+    requested = ListingRange(key_bytes(prefix), key_bytes(start_after))
     yield from walk_folders(
-        lambda path, ordered: try_again(lambda: ordered(_rows(client, path, wanted))),
-        wanted.base,
-        longest=LONGEST_PATH,
-        spared=spared,
+        lambda path, ordered: retry_listing(lambda: ordered(_rows(client, path, requested))),
+        requested.base,
+        max_path=MAX_PATH_BYTES,
+        skip=skip,
     )
 
 
-def _rows(client: WebDavClient, path: bytes, wanted: Wanted) -> Iterator[Row]:
+def _rows(client: WebDavClient, path: bytes, requested: ListingRange) -> Iterator[ListingRow]:
     """What of one folder may be listed. A folder that vanished has nothing."""
     folder = key_text(path)
     for resource in list_folder(client, folder, "list"):
@@ -63,11 +63,11 @@ def _rows(client: WebDavClient, path: bytes, wanted: Wanted) -> Iterator[Row]:
         if is_temporary(name):
             continue
         raw = key_bytes(name)
-        check_name(raw)
+        check_name_length(raw)
         if resource.folder:
-            if wanted.folder(path + raw + b"/"):
+            if requested.overlaps(path + raw + b"/"):
                 yield raw + b"/", 0, 0, b""
-        elif wanted.file(path + raw):
+        elif requested.includes(path + raw):
             size = require_size(resource, client.context("list", folder + name))
             modified = UNKNOWN if resource.modified is None else int(resource.modified) * 10**9
             etag = (strip_etag(resource.etag) or "").encode("utf-8", "replace")

@@ -18,7 +18,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.walking import gather
+from dashboard.storage.drivers.common.walking import collect_names
 from dashboard.storage.drivers.webdav.client import WebDavClient
 from dashboard.storage.drivers.webdav.config import new_temporary
 from dashboard.storage.drivers.webdav.errors import (
@@ -256,7 +256,7 @@ class Writer:
             if error.kind is not Kind.CONFLICT:
                 raise
             inside = list_folder(self.client, f"{folder}/", "delete")
-            for name in gather(key_bytes(each.path[-1]) for each in inside if each.folder):
+            for name in collect_names(key_bytes(each.path[-1]) for each in inside if each.folder):
                 self.remove_folder(f"{folder}/{key_text(name)}")
 
     def _create_folder(self, folder: str, context: ErrorContext) -> None:

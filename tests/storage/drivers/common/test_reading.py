@@ -24,12 +24,12 @@ def test_content_ends_at_its_size() -> None:
     with pytest.raises(Damaged, match="has 5 bytes, but 4 arrived"):
         CheckedReading(ObjectInfo("a", 5), iter([b"12", b"34"])).read_all()
     with pytest.raises(Damaged, match="has 4 bytes, but more"):
-        CheckedReading(ObjectInfo("a", 5), iter([b"12", b"345"]), due=4).read_all()
+        CheckedReading(ObjectInfo("a", 5), iter([b"12", b"345"]), expected_size=4).read_all()
 
 
 def test_what_was_replaced_is_said_to_be_so_and_not_to_be_damaged() -> None:
     class Replaced(CheckedReading):
-        def _look_again(self) -> None:
+        def _check_unchanged(self) -> None:
             raise Changed(self.info.key)
 
     with pytest.raises(Changed):

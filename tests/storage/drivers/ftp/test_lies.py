@@ -128,9 +128,9 @@ ENDLESS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 @pytest.mark.parametrize("lie", ENDLESS)
 def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "RUN", 500)
-    monkeypatch.setattr(walking, "MOST_RUNS", 8)
-    monkeypatch.setattr(walking, "MOST_LISTED", 6_000)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 500)
+    monkeypatch.setattr(walking, "MAX_RUNS", 8)
+    monkeypatch.setattr(walking, "MAX_LISTED", 6_000)
     script = FtpScript(data=ENDLESS[lie])
     with telling(script) as driver:
         tracemalloc.start()

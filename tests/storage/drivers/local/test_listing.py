@@ -29,7 +29,7 @@ def test_listing_agrees_with_sorted_keys_for_any_tree(
     driver: LocalDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random trees of awkward names, with runs so short that everything is spilled and merged."""
-    monkeypatch.setattr(walking, "RUN", 3)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 3)
     monkeypatch.setattr(walking, "_BLOCK", 7)
     rng = random.Random(20261121)
     names = ["a", "a-", "a.", "a0", "A", "b", "\n", " ", "é", "\udcff", "😀", "\ufffd", "~", "ab", "aa"]
@@ -57,7 +57,7 @@ def test_listing_agrees_with_sorted_keys_for_any_tree(
 def test_listing_a_large_folder_keeps_memory_and_descriptors(
     driver: LocalDriver, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walking, "RUN", 1000)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 1000)
     monkeypatch.setattr(walking, "_BLOCK", 8192)
     folder = root / "large"
     folder.mkdir()
@@ -128,7 +128,7 @@ def test_what_vanishes_while_it_is_listed_is_left_out(driver: LocalDriver, root:
 def test_a_listing_that_is_dropped_midway_frees_everything(
     driver: LocalDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walking, "RUN", 2)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 2)
     for number in range(10):
         driver.put(f"{number}", b"")
     before = open_descriptors()

@@ -170,10 +170,10 @@ ENDLESS: dict[str, Respond] = {
 
 @pytest.mark.parametrize("lie", ENDLESS)
 def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "RUN", 500)
-    monkeypatch.setattr(walking, "MOST_RUNS", 8)
-    monkeypatch.setattr(walking, "MOST_LISTED", 6_000)
-    monkeypatch.setattr(walking, "MOST_GATHERED", 1 << 20)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 500)
+    monkeypatch.setattr(walking, "MAX_RUNS", 8)
+    monkeypatch.setattr(walking, "MAX_LISTED", 6_000)
+    monkeypatch.setattr(walking, "MAX_COLLECTED_BYTES", 1 << 20)
     driver, lines = told(listing(ENDLESS[lie]))
     tracemalloc.start()
     try:

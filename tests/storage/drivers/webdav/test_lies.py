@@ -192,8 +192,8 @@ ENDLESS = {
 @pytest.mark.parametrize("lie", ENDLESS)
 def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walking, "pause", lambda attempt: None)
-    monkeypatch.setattr(walking, "RUN", 500)
-    monkeypatch.setattr(walking, "MOST_RUNS", 8)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 500)
+    monkeypatch.setattr(walking, "MAX_RUNS", 8)
     monkeypatch.setattr(webdav_xml, "_MAX_RESPONSE_BYTES", 128 * 1024)
     monkeypatch.setattr(webdav_xml, "_MAX_NAMES", 300)
     sent = 0
@@ -240,7 +240,7 @@ def peak_of_listing(files: int) -> int:
 
 
 def test_a_large_folder_needs_no_more_memory_than_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "RUN", 500)
+    monkeypatch.setattr(walking, "RUN_LENGTH", 500)
     monkeypatch.setattr(walking, "_BLOCK", 1024)
     peak_of_listing(500)  # what is loaded once
     assert peak_of_listing(10_000) < 1.7 * peak_of_listing(2000)

@@ -10,12 +10,12 @@ from contextvars import ContextVar
 import pytest
 
 from dashboard.storage.driver import SMALL
-from dashboard.storage.drivers.common.pieces import (
-    PiecedWriting,
-    Senders,
+from dashboard.storage.drivers.common.multipart import (
+    MultipartWriting,
+    UploadThreads,
     WriteRequest,
-    checksum_of,
-    piece_size,
+    composite_checksum,
+    part_size,
 )
 from dashboard.storage.errors import Damaged, Unsupported
 from dashboard.storage.types import Attributes, Written
@@ -54,10 +54,10 @@ class ScriptedStore:
             self.pieces[number] = data
 
 
-class InPieces(PiecedWriting[int]):
-    most = 4
+class InPieces(MultipartWriting[int]):
+    max_parts = 4
 
-    def __init__(self, service: ScriptedStore, senders: Senders, piece: int) -> None:
+    def __init__(self, service: ScriptedStore, senders: UploadThreads, piece: int) -> None:
         super().__init__(senders, WriteRequest("a", None, None, False, self._whole), piece)
         self._service = service
 
@@ -67,45 +67,45 @@ class InPieces(PiecedWriting[int]):
         self._service.calls.append("put")
         return Written("a", len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
 
-    def _begin(self) -> None:
+    def _create_upload(self) -> None:
         self._service.calls.append("begin")
 
-    def _send(self, number: int, data: memoryview) -> int:
+    def _send_part(self, number: int, data: memoryview) -> int:
         self._service.take(number, bytes(data))
         return number
 
-    def _complete(self, last: memoryview) -> None:
+    def _complete_upload(self, last: memoryview) -> None:
         assert not last
-        assert self._arrived == sorted(self._service.pieces)
+        assert self._parts == sorted(self._service.pieces)
         self._service.calls.append("complete")
 
     def _receipt(self) -> Written:
         self._check_size(sum(map(len, self._service.pieces.values())) - self._service.loses)
         return Written("a", self._size, self._md5_hex())
 
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         self._service.calls.append("drop")
 
 
 @pytest.fixture
-def senders() -> Iterator[Senders]:
-    threads = Senders("test")
+def senders() -> Iterator[UploadThreads]:
+    threads = UploadThreads("test")
     yield threads
     threads.close()
 
 
 def test_pieces_are_as_small_as_may_be_and_hold_the_object() -> None:
-    assert piece_size(None, 10_000) * 10_000 >= 160 * 10**9
+    assert part_size(None, 10_000) * 10_000 >= 160 * 10**9
     for most in (10_000, 50_000):
         for size in (0, SMALL, 9 * MIB, 80_000 * MIB, 80_000 * MIB + 1, 400 * 10**9, 5 * 1024**4, 10**13):
-            piece = piece_size(size, most)
+            piece = part_size(size, most)
             assert piece % MIB == 0
             assert piece >= SMALL
             assert piece * most >= size
             assert piece == SMALL or (piece - MIB) * most < size
 
 
-def test_they_arrive_in_any_order_and_stand_in_theirs(senders: Senders) -> None:
+def test_they_arrive_in_any_order_and_stand_in_theirs(senders: UploadThreads) -> None:
     service, data = ScriptedStore(), bytes(range(256)) * 13
     whose.set("the caller")
     with InPieces(service, senders, 1000) as writing:
@@ -119,7 +119,7 @@ def test_they_arrive_in_any_order_and_stand_in_theirs(senders: Senders) -> None:
     assert service.callers == {"the caller"}
 
 
-def test_what_fits_into_one_is_put(senders: Senders) -> None:
+def test_what_fits_into_one_is_put(senders: UploadThreads) -> None:
     service = ScriptedStore()
     with InPieces(service, senders, 1000) as writing:
         writing.write(b"x" * 600)
@@ -129,7 +129,7 @@ def test_what_fits_into_one_is_put(senders: Senders) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "too many", "left"])
-def test_what_is_not_finished_is_dropped_once(senders: Senders, how: str) -> None:
+def test_what_is_not_finished_is_dropped_once(senders: UploadThreads, how: str) -> None:
     service = ScriptedStore()
     service.refuses = 2 if how == "refused" else 0
     with InPieces(service, senders, 1000) as writing:
@@ -140,7 +140,7 @@ def test_what_is_not_finished_is_dropped_once(senders: Senders, how: str) -> Non
     assert service.calls == ["begin", "drop"]
 
 
-def test_what_was_made_is_not_dropped_when_it_is_found_wanting(senders: Senders) -> None:
+def test_what_was_made_is_not_dropped_when_it_is_found_wanting(senders: UploadThreads) -> None:
     service = ScriptedStore()
     service.loses = 1
     with InPieces(service, senders, 1000) as writing:
@@ -152,4 +152,7 @@ def test_what_was_made_is_not_dropped_when_it_is_found_wanting(senders: Senders)
 
 def test_a_checksum_of_pieces_is_the_one_s3_tells() -> None:
     digests = [hashlib.md5(each, usedforsecurity=False).digest() for each in (b"a", b"b")]
-    assert checksum_of(digests) == f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-2"
+    assert (
+        composite_checksum(digests)
+        == f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-2"
+    )

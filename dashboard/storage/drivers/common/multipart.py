@@ -2,7 +2,7 @@
 
 What every service that takes an object in parts, blocks or pieces shares: bounded memory, how many are on
 their way at once, their order, dropping what is not finished. A driver says how an upload begins, how a
-piece is sent and how the pieces become the object.
+part is sent and how the pieces become the object.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dashboard.storage.driver import SMALL
 from dashboard.storage.errors import Damaged, Unsupported
 from dashboard.storage.types import Attributes, Written
 
-UNKNOWN_PIECE = 2 * SMALL
-"""Bytes of a piece when nobody knows how much will come: 10,000 of them are 160 GB."""
+DEFAULT_PART_BYTES = 2 * SMALL
+"""Bytes of a part when nobody knows how much will come: 10,000 of them are 160 GB."""
 _THREADS = 12
 _MIB = 1024 * 1024
 
@@ -31,15 +31,15 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def piece_size(size: int | None, most: int) -> int:
-    """Bytes per piece, whole MiB and at least ``SMALL``, so that ``most`` pieces hold ``size`` bytes."""
+def part_size(size: int | None, max_parts: int) -> int:
+    """Bytes per part, whole MiB and at least ``SMALL``, so that ``most`` pieces hold ``size`` bytes."""
     if size is None:
-        return UNKNOWN_PIECE
-    needed = -(-size // most)
+        return DEFAULT_PART_BYTES
+    needed = -(-size // max_parts)
     return max(SMALL, -(-needed // _MIB) * _MIB)
 
 
-def checksum_of(digests: Iterable[bytes]) -> str:
+def composite_checksum(digests: Iterable[bytes]) -> str:
     """The MD5 of the pieces' MD5s and their number, in the form S3 has made usual."""
     listed = list(digests)
     return f"{hashlib.md5(b''.join(listed), usedforsecurity=False).hexdigest()}-{len(listed)}"
@@ -55,7 +55,7 @@ class Put(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """What a write is to make; ``size`` in bytes where it is known. ``put`` makes what fits into a piece."""
+    """What a write is to make; ``size`` in bytes where it is known. ``put`` makes what fits into a part."""
 
     key: str
     size: int | None
@@ -64,7 +64,7 @@ class WriteRequest:
     put: Put
 
 
-class Senders:
+class UploadThreads:
     """Threads that all writes to one place share. Thread-safe; started when first needed."""
 
     def __init__(self, name: str) -> None:
@@ -92,111 +92,111 @@ class _Buffers:
     """Buffers used again and again: freed blocks of this size stay with the thread that freed them, and
     thirty threads would hoard several hundred MiB."""
 
-    _MOST = 12
+    _MAX_FREE = 12
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._free: list[bytearray] = []
 
-    def take(self, size: int) -> bytearray:
+    def acquire(self, size: int) -> bytearray:
         """A buffer of that size, its content arbitrary."""
         with self._lock:
             if size == SMALL and self._free:
                 return self._free.pop()
         return bytearray(size)
 
-    def give(self, buffer: bytearray) -> None:
+    def release(self, buffer: bytearray) -> None:
         """Back, when nobody reads it any more."""
         with self._lock:
-            if len(buffer) == SMALL and len(self._free) < self._MOST:
+            if len(buffer) == SMALL and len(self._free) < self._MAX_FREE:
                 self._free.append(buffer)
 
 
 _buffers = _Buffers()
 
 
-class PiecedWriting(ABC, Generic[T]):
-    """An open write, see ``Writing``; what fits into one piece is put in one request. Used by one thread.
+class MultipartWriting(ABC, Generic[T]):
+    """An open write, see ``Writing``; what fits into one part is put in one request. Used by one thread.
 
-    ``T`` is what the driver wants to know of each piece that arrived. The MD5 of the whole is computed as the
+    ``T`` is what the driver wants to know of each part that arrived. The MD5 of the whole is computed as the
     bytes flow.
     """
 
-    at_once: ClassVar[int] = 2
+    max_in_flight: ClassVar[int] = 2
     """Pieces on their way at a time; with the one being filled, one more is in memory. With more than one
     they may arrive in any order."""
-    most: ClassVar[int | None] = None
+    max_parts: ClassVar[int | None] = None
     """Pieces that an object can have."""
-    keeps_last: ClassVar[bool] = False
-    """Whether :meth:`_complete` sends the last piece, which is never empty."""
+    completes_with_last: ClassVar[bool] = False
+    """Whether :meth:`_complete_upload` sends the last part, which is never empty."""
 
-    def __init__(self, senders: Senders, request: WriteRequest, piece: int) -> None:
+    def __init__(self, senders: UploadThreads, request: WriteRequest, part: int) -> None:
         self._senders = senders
         self._request = request
         self._key = request.key
-        self._piece = piece
+        self._part_bytes = part
         self._md5: hashlib._Hash | None = hashlib.md5(usedforsecurity=False)
         self._size = 0
-        self._buffer = _buffers.take(piece)
-        self._filled = 0
-        self._begun = False
+        self._buffer = _buffers.acquire(part)
+        self._used = 0
+        self._created = False
         self._sent = 0
-        self._flying: deque[tuple[Future[T], bytearray]] = deque()
-        self._arrived: list[T] = []
+        self._in_flight: deque[tuple[Future[T], bytearray]] = deque()
+        self._parts: list[T] = []
         """What is known of the pieces, in their order."""
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Before the first piece: start an upload."""
+    def _create_upload(self) -> None:
+        """Before the first part: start an upload."""
 
     @abstractmethod
-    def _send(self, number: int, data: memoryview) -> T:
-        """Bring a piece, counted from 1, to the server. Called in another thread."""
+    def _send_part(self, number: int, data: memoryview) -> T:
+        """Bring a part, counted from 1, to the server. Called in another thread."""
 
     @abstractmethod
-    def _complete(self, last: memoryview) -> None:
-        """Make the object: all pieces have arrived, but for the ``last`` where the class ``keeps_last``;
-        elsewhere it is empty."""
+    def _complete_upload(self, last: memoryview) -> None:
+        """Make the object. All parts have arrived; with ``completes_with_last`` all but the ``last``, else
+        ``last`` is empty."""
 
     @abstractmethod
     def _receipt(self) -> Written:
         """What is known of the object that was made. Raises ``Damaged``, see :meth:`_check_size`."""
 
     @abstractmethod
-    def _drop(self) -> None:
+    def _abort_upload(self) -> None:
         """Throw the upload away; it may be in any state. Never raises."""
 
-    def _feed(self, chunk: bytes) -> None:
+    def _update_checksum(self, chunk: bytes) -> None:
         """More than the MD5 that is to be computed of the content."""
 
     def write(self, chunk: bytes) -> None:
         """See ``Writing.write``."""
         if self._md5 is not None:
             self._md5.update(chunk)
-        self._feed(chunk)
+        self._update_checksum(chunk)
         self._size += len(chunk)
         view = memoryview(chunk)
         while view:
-            if self._filled == self._piece:
-                self._dispatch()
-            taken = view[: self._piece - self._filled]
-            self._buffer[self._filled : self._filled + len(taken)] = taken
-            self._filled += len(taken)
+            if self._used == self._part_bytes:
+                self._submit()
+            taken = view[: self._part_bytes - self._used]
+            self._buffer[self._used : self._used + len(taken)] = taken
+            self._used += len(taken)
             view = view[len(taken) :]
 
     def commit(self) -> Written:
         """See ``Writing.commit``."""
-        if not self._begun:
-            whole, request = bytes(memoryview(self._buffer)[: self._filled]), self._request
+        if not self._created:
+            whole, request = bytes(memoryview(self._buffer)[: self._used]), self._request
             return request.put(
                 self._key, whole, attributes=request.attributes, create_only=request.create_only
             )
-        if not self.keeps_last:
-            self._dispatch()
-        while self._flying:
-            self._land()
-        self._complete(memoryview(self._buffer)[: self._filled])
-        self._begun = False
+        if not self.completes_with_last:
+            self._submit()
+        while self._in_flight:
+            self._await_oldest()
+        self._complete_upload(memoryview(self._buffer)[: self._used])
+        self._created = False
         return self._receipt()
 
     def __enter__(self) -> Self:
@@ -205,35 +205,37 @@ class PiecedWriting(ABC, Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        flights = [flight for flight, _ in self._flying]
-        for flight in flights:
-            flight.cancel()
-        # A piece that arrives after the upload was dropped could bring it back to life.
-        wait(flights, timeout=1.0)
-        self._flying.clear()
-        _buffers.give(self._buffer)
+        futures = [future for future, _ in self._in_flight]
+        for future in futures:
+            future.cancel()
+        # A part that arrives after the upload was dropped could bring it back to life.
+        wait(futures, timeout=1.0)
+        self._in_flight.clear()
+        _buffers.release(self._buffer)
         self._buffer = bytearray()
-        if self._begun:
-            self._begun = False
-            self._drop()
+        if self._created:
+            self._created = False
+            self._abort_upload()
 
-    def _dispatch(self) -> None:
-        if not self._begun:
-            self._begin()
-            self._begun = True
-        while len(self._flying) >= self.at_once or (self._flying and self._flying[0][0].done()):
-            self._land()
+    def _submit(self) -> None:
+        if not self._created:
+            self._create_upload()
+            self._created = True
+        while len(self._in_flight) >= self.max_in_flight or (
+            self._in_flight and self._in_flight[0][0].done()
+        ):
+            self._await_oldest()
         self._sent += 1
-        if self.most is not None and self._sent > self.most:
+        if self.max_parts is not None and self._sent > self.max_parts:
             raise Unsupported("write", f"“{self._key}” is longer than announced and has too many parts.")
-        number, data = self._sent, memoryview(self._buffer)[: self._filled]
-        self._flying.append((self._senders.submit(lambda: self._send(number, data)), self._buffer))
-        self._buffer, self._filled = _buffers.take(self._piece), 0
+        number, data = self._sent, memoryview(self._buffer)[: self._used]
+        self._in_flight.append((self._senders.submit(lambda: self._send_part(number, data)), self._buffer))
+        self._buffer, self._used = _buffers.acquire(self._part_bytes), 0
 
-    def _land(self) -> None:
-        flight, buffer = self._flying.popleft()
-        self._arrived.append(flight.result())
-        _buffers.give(buffer)
+    def _await_oldest(self) -> None:
+        future, buffer = self._in_flight.popleft()
+        self._parts.append(future.result())
+        _buffers.release(buffer)
 
     def _check_size(self, stored: int) -> None:
         """Raise ``Damaged`` when the server holds another number of bytes than it was sent."""
@@ -248,10 +250,10 @@ class PiecedWriting(ABC, Generic[T]):
         return self._md5.hexdigest() if self._md5 is not None else ""
 
 
-class ProvenByParts(PiecedWriting[T]):
+class ProvenByParts(MultipartWriting[T]):
     """One whose receipt is proven by what is known of the pieces, see ``ProvesByParts``."""
 
     def without_md5(self) -> None:
         """See ``ProvesByParts``."""
-        if self._size == 0 and (self._request.size or 0) > self._piece:
+        if self._size == 0 and (self._request.size or 0) > self._part_bytes:
             self._md5 = None

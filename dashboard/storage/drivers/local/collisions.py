@@ -20,22 +20,22 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_text
 
-_FOLDERS = 16
+_MAX_FOLDERS = 16
 """Folders whose names are remembered, on disks that need it."""
-_MOST_NAMES = 50_000
-_SETTLED = 3.0
+_MAX_NAMES = 50_000
+_SETTLED_SECONDS = 3.0
 """Seconds after which a folder's modification time tells of every change: FAT counts in steps of two."""
 
 
 @dataclass(slots=True)
-class _Disk:
+class _FileSystem:
     """What was found out about a file system; None: nothing yet."""
 
     ignores_case: bool | None = None
     ignores_normalization: bool | None = None
 
 
-class ExactNames:
+class NameCollisions:
     """Tells names apart that a disk takes for one. Thread-safe; costs next to nothing on disks that do not.
 
     A disk is judged once, by the first names that are looked at. Linux can also have single folders that
@@ -43,21 +43,21 @@ class ExactNames:
     """
 
     def __init__(self) -> None:
-        self._disks: dict[int, _Disk] = {}
+        self._disks: dict[int, _FileSystem] = {}
         self._lock = threading.Lock()
         self._names: OrderedDict[tuple[int, int, int], frozenset[bytes]] = OrderedDict()
-        self._turn = threading.Lock()
+        self._rename_lock = threading.Lock()
 
-    def require(self, folder: int, name: bytes) -> None:
+    def require_exact(self, folder: int, name: bytes) -> None:
         """Raise ``FileNotFoundError`` where a folder would answer to a name that it does not hold. Says
         nothing of names that it would not answer to either. Raises ``OSError``."""
         if not self._holds(folder, name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
-    def refuse(self, folder: int, name: bytes, key: str) -> None:
+    def refuse_collision(self, folder: int, name: bytes, key: str) -> None:
         """Raise kind ``conflict`` where a folder would answer to a name that it does not hold; ``key`` was
         to be written. Raises ``OSError``."""
-        if not self._holds(folder, name) and (other := self._other(folder, name)):
+        if not self._holds(folder, name) and (other := self._existing_name(folder, name)):
             raise StorageError(
                 Kind.CONFLICT,
                 f"“{key}” cannot be written: “{other}” is there, and this disk takes “{key_text(name)}” for "
@@ -68,34 +68,34 @@ class ExactNames:
                 "spellings apart.",
             )
 
-    def replacing(self, folder: int, name: bytes) -> AbstractContextManager[object]:
+    def exclusive_rename(self, folder: int, name: bytes) -> AbstractContextManager[object]:
         """Around looking whether a name is free and moving a file there: one at a time on a disk that may
         take it for another's."""
         disk = self._disk(folder)
         sure = disk.ignores_case is False and (disk.ignores_normalization is False or name.isascii())
-        return nullcontext() if sure else self._turn
+        return nullcontext() if sure else self._rename_lock
 
-    def learn(self, folder: int, name: bytes) -> None:
+    def detect(self, folder: int, name: bytes) -> None:
         """Judge the disk by a file that is there. Never raises ``OSError``."""
         with suppress(OSError):
             self._holds(folder, name)
 
-    def _disk(self, folder: int) -> _Disk:
+    def _disk(self, folder: int) -> _FileSystem:
         device = os.fstat(folder).st_dev
-        return self._disks.get(device) or self._disks.setdefault(device, _Disk())
+        return self._disks.get(device) or self._disks.setdefault(device, _FileSystem())
 
     def _holds(self, folder: int, name: bytes) -> bool:
         disk = self._disk(folder)
         if disk.ignores_case is None:
-            disk.ignores_case = self._one(folder, name, name.swapcase())
+            disk.ignores_case = self._same_file(folder, name, name.swapcase())
         plain = name.isascii()
         if disk.ignores_normalization is None and not plain:
-            disk.ignores_normalization = self._one(folder, name, _respelt(name))
+            disk.ignores_normalization = self._same_file(folder, name, _other_normalization(name))
         if disk.ignores_case or (disk.ignores_normalization and not plain):
             return name in self._listed(folder)
         return True
 
-    def _one(self, folder: int, name: bytes, alias: bytes) -> bool | None:
+    def _same_file(self, folder: int, name: bytes, alias: bytes) -> bool | None:
         """Whether two names lead to one file because of the disk. None where these do not tell."""
         if alias == name:
             return None
@@ -119,14 +119,14 @@ class ExactNames:
                 self._names.move_to_end(mark)
                 return self._names[mark]
         names = frozenset(map(os.fsencode, os.listdir(folder)))
-        if len(names) <= _MOST_NAMES and time.time() - found.st_mtime > _SETTLED:
+        if len(names) <= _MAX_NAMES and time.time() - found.st_mtime > _SETTLED_SECONDS:
             with self._lock:
                 self._names[mark] = names
-                while len(self._names) > _FOLDERS:
+                while len(self._names) > _MAX_FOLDERS:
                     self._names.popitem(last=False)
         return names
 
-    def _other(self, folder: int, name: bytes) -> str:
+    def _existing_name(self, folder: int, name: bytes) -> str:
         """What is found under a name; empty where nothing is."""
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -136,7 +136,7 @@ class ExactNames:
             return next((entry.name for entry in entries if entry.inode() == found.st_ino), "something else")
 
 
-def _respelt(name: bytes) -> bytes:
+def _other_normalization(name: bytes) -> bytes:
     """Another Unicode spelling that reads the same; the name itself where there is none."""
     try:
         text = name.decode()

@@ -37,19 +37,19 @@ UNEXPLAINED = Row(
 )
 
 
-def could_not(operation: str, subject: str, why: Row) -> StorageError:
+def operation_error(operation: str, subject: str, row: Row) -> StorageError:
     """The error for an operation on ``subject``, whose kind, end of the sentence and remedy are ``why``."""
     return StorageError(
-        why.kind,
-        f"“{subject}” could not be {_VERBS.get(operation, operation)}: {why.reason}.",
+        row.kind,
+        f"“{subject}” could not be {_VERBS.get(operation, operation)}: {row.reason}.",
         operation=operation,
         subject=subject,
-        remedy=why.remedy,
-        retryable=why.retryable,
+        remedy=row.remedy,
+        retryable=row.retryable,
     )
 
 
-def in_the_way(place: str, key: str, path: str) -> StorageError:
+def path_conflict_error(place: str, key: str, path: str) -> StorageError:
     """A ``place`` where keys are paths cannot hold both an object ``a`` and an object ``a/b``."""
     return StorageError(
         Kind.CONFLICT,
@@ -62,7 +62,7 @@ def in_the_way(place: str, key: str, path: str) -> StorageError:
     )
 
 
-def taken_away(what: str, key: str) -> StorageError:
+def removed_meanwhile_error(what: str, key: str) -> StorageError:
     """What was there of an unfinished write is not there any more; ``what`` says what that is."""
     return StorageError(
         Kind.CONFLICT,
@@ -74,7 +74,7 @@ def taken_away(what: str, key: str) -> StorageError:
     )
 
 
-def no_folder(root: str, what: str = "is a file or lies below one") -> StorageError:
+def not_a_folder_error(root: str, what: str = "is a file or lies below one") -> StorageError:
     """The root folder of such a place cannot be one."""
     return StorageError(
         Kind.CONFLICT,

@@ -13,33 +13,33 @@ import stat
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.errors import translate
-from dashboard.storage.drivers.local.tree import Tree, in_the_way, split_key, sync_folder
+from dashboard.storage.drivers.local.tree import Tree, path_conflict_error, split_key, sync_folder
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.types import Written
 
-_NAMELESS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
-_CANNOT = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+_TMPFILE_FLAGS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 _UNLINKABLE = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})
-_TRIES = 50
+_ATTEMPTS = 50
 
 
 def put_new(tree: Tree, key: str, data: bytes) -> Written | None:
     """Store ``data`` under a free key: atomic, durable, ``Exists`` when it is taken. None where this disk
     or system has no nameless files; nothing was written then."""
-    if not tree.nameless:
+    if not tree.supports_tmpfile:
         return None
     folders = split_key(key)
     name = folders.pop()
     try:
         held = _put(tree, folders, name, data, key=key)
     except OSError as error:
-        tree.prune(folders)
+        tree.remove_empty_folders(folders)
         raise translate(error, "write", key) from error
     except StorageError:
-        tree.prune(folders)
+        tree.remove_empty_folders(folders)
         raise
     if held is None:
-        tree.nameless = False
+        tree.supports_tmpfile = False
         return None
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     stored = digest if held == len(data) else None
@@ -48,7 +48,7 @@ def put_new(tree: Tree, key: str, data: bytes) -> Written | None:
 
 def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str) -> int | None:
     """The size of the new file; again when its folder was removed in that moment."""
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         parent = tree.make_folder(folders, key)
         try:
             file = _open(parent)
@@ -57,7 +57,7 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
             try:
                 return _fill(file, parent, name, data, key)
             except Exists:
-                tree.names.refuse(parent, name, key)
+                tree.names.refuse_collision(parent, name, key)
                 raise
             except FileNotFoundError:
                 if not os.path.exists(f"/proc/self/fd/{file}"):
@@ -81,12 +81,12 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
 
 
 def _open(parent: int) -> int | None:
-    if not _NAMELESS:
+    if not _TMPFILE_FLAGS:
         return None
     try:
-        return os.open(b".", _NAMELESS, 0o666, dir_fd=parent)
+        return os.open(b".", _TMPFILE_FLAGS, 0o666, dir_fd=parent)
     except OSError as error:
-        if error.errno in _CANNOT:
+        if error.errno in _UNSUPPORTED:
             return None
         raise
 
@@ -102,7 +102,7 @@ def _fill(file: int, parent: int, name: bytes, data: bytes, key: str) -> int:
     except FileExistsError as error:
         # A link, folder or device is no object that could be there already.
         if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise in_the_way(key, key) from error
+            raise path_conflict_error(key, key) from error
         raise Exists(key) from error
     sync_folder(parent)
     return held

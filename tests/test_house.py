@@ -101,7 +101,8 @@ NAMING_DRIVERS = {
 
 # Names of modules by what they do in the package of a driver or wrapper: `s3/listing`, `webdav/listing`.
 ROLES = re.compile(
-    "bucket_settings|client|config|deleting|driver|errors|format|keys|labels|line|listing|names|objects|operations|options|place|"
+    "bucket_settings|client|config|deleting|driver|errors|format|keys|labels|line|listing|names|objects|"
+    "operations|options|place|"
     "powers|reading|session|settings|sign_in|streams|tokens|tree|type|upload|versions|wire|writing"
 )
 HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")

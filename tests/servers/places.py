@@ -259,7 +259,7 @@ def gcs(request: pytest.FixtureRequest) -> ProviderInput:
         {"credential": server.writer},
         {
             "wrong secret": WrongInput(
-                "Sign in", ("does not accept this key", "look under"), secrets={"credential": json.dumps(old)}
+                "Sign in", ("does not accept this key", "Check IAM"), secrets={"credential": json.dumps(old)}
             ),
             "wrong host": WrongInput(
                 "Connect",

@@ -1,7 +1,7 @@
-"""Who may read one object: its access control list.
+"""The visibility of an object: its access control list.
 
-https://cloud.google.com/storage/docs/json_api/v1/objectAccessControls. Only what is open to everybody is
-changed; what is granted to people and groups by name stays.
+https://cloud.google.com/storage/docs/json_api/v1/objectAccessControls. Changes only public access; grants to
+named people and groups stay.
 """
 
 from __future__ import annotations
@@ -30,30 +30,27 @@ class GcsVisibilityMixin:
     _objects: Objects
 
     def visibility(self, key: str) -> Visibility:
-        """See ``SetsVisibility``: by the object's own list; the bucket's roles may allow more."""
-        return (
-            Visibility.PUBLIC
-            if _ALL_USERS in self._public_entities(key, "visibility")
-            else Visibility.PRIVATE
-        )
+        """See ``SetsVisibility``. Reads the object's own list; roles on the bucket may allow more."""
+        is_public = _ALL_USERS in self._public_entities(key, "visibility")
+        return Visibility.PUBLIC if is_public else Visibility.PRIVATE
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
-        """See ``SetsVisibility``. Where a bucket has uniform access, as new ones have, ``Unsupported``; kind
-        ``denied`` where public access is prevented. Private shuts out strangers with a Google account too."""
+        """See ``SetsVisibility``. Raises ``Unsupported`` if the bucket has uniform access, as new ones have,
+        and kind ``denied`` if it prevents public access. Private also excludes all other Google accounts."""
         if visibility is Visibility.PUBLIC:
             context = self._client.context("set visibility", key)
             body = json.dumps({"entity": _ALL_USERS, "role": "READER"}).encode()
             self._client.send("POST", self._acl_path(key), context, headers=_HEADERS, body=body)
             return
         for entity in self._public_entities(key, "set visibility"):
-            # Somebody else may be faster.
+            # Another client may have deleted it first.
             with suppress(NotFound):
                 self._client.send(
                     "DELETE", f"{self._acl_path(key)}/{entity}", self._client.context("set visibility", key)
                 )
 
     def _public_entities(self, key: str, operation: str) -> tuple[str, ...]:
-        """Those of nobody in particular who may read the object. Raises ``NotFound``."""
+        """The public entities that may read the object. Raises ``NotFound``."""
         context = self._client.context(operation, key)
         target = f"{self._acl_path(key)}?fields={quote('items(entity,role)', safe='')}"
         document = self._client.parse_document(self._client.send("GET", target, context), context)

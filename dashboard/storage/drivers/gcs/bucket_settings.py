@@ -1,8 +1,8 @@
-"""How a bucket of Google's is set up: may browsers upload, and what does the bucket delete by itself?
+"""CORS and lifecycle rules of a bucket.
 
 CORS: https://cloud.google.com/storage/docs/cross-origin. Lifecycle:
-https://cloud.google.com/storage/docs/lifecycle. Both are members of the bucket's description; one is sent
-back with our rule added and the others as they came, on condition that nobody changed the bucket meanwhile.
+https://cloud.google.com/storage/docs/lifecycle. Both are fields of the bucket's resource. A fix adds one rule
+and keeps the others unchanged, on condition that nobody changed the bucket in between.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from dashboard.storage.inspection.powers import Finding
 
 _ABORT = "AbortIncompleteMultipartUpload"
 _HEADERS = ("content-type", "x-goog-content-length-range")
-"""What our signed uploads send."""
+"""Headers of our signed uploads."""
 _NO_ABORT_RULE = (
-    "Uploads in parts that other programs broke off stay in the bucket, unseen and paid for: no rule drops "
-    "them. Those of this backend Google drops by itself after a week."
+    "Incomplete multipart uploads of other programs stay in the bucket, hidden and billed: no rule deletes "
+    "them. Google deletes those of this backend after a week."
 )
 _ATTEMPTS = 3
 
@@ -49,7 +49,7 @@ Rules = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class BucketSettings:
-    """What a bucket is set to, as Google words it; ``state`` changes whenever anything of it does."""
+    """A bucket's rules in Google's form. ``state`` changes with every change of the bucket."""
 
     state: str
     cors: Rules
@@ -63,8 +63,8 @@ class GcsBucketSettingsMixin:
     _client: GcsClient
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """See ``ChecksSettings``. Uploads in parts are those of Google's XML interface, which this driver
-        does not use and others do."""
+        """See ``ChecksSettings``. Multipart uploads are a feature of Google's XML API, which other programs
+        use and this driver does not."""
         context = self._client.context("settings")
         try:
             current = self._fetch_settings(context)
@@ -79,7 +79,7 @@ class GcsBucketSettingsMixin:
             )
 
     def fix(self, name: str, origin: str) -> None:
-        """See ``ChecksSettings``. Raises kind ``changed`` where others change the bucket all the time."""
+        """See ``ChecksSettings``. Raises kind ``changed`` if others keep changing the bucket."""
         if name == CORS:
             self._patch(lambda current: self._with_cors(current, origin))
         elif name == UNFINISHED:
@@ -88,7 +88,7 @@ class GcsBucketSettingsMixin:
             raise unknown_finding_error(name)
 
     def _with_cors(self, current: BucketSettings, origin: str) -> dict[str, Any]:
-        """The members to change; none where all is well."""
+        """The fields to change; empty if no change is needed."""
         blocked = _blocked_headers(current.cors, origin)
         if blocked == ():
             return {}
@@ -98,7 +98,7 @@ class GcsBucketSettingsMixin:
             "responseHeader": ["Content-Type", "ETag", "x-goog-content-length-range"],
             "maxAgeSeconds": 3600,
         }
-        # The first rule for a site and a method decides; where one refuses our headers, ours goes before it.
+        # The first rule for an origin and a method applies: ours goes before one that blocks our headers.
         decides = (_cors_rule(rule).is_for(origin, "PUT", patterns=False) for rule in current.cors)
         position = next((number for number, match in enumerate(decides) if match), len(current.cors))
         return {"cors": [*current.cors[:position], ours, *current.cors[position:]]}
@@ -112,13 +112,13 @@ class GcsBucketSettingsMixin:
         return {"lifecycle": {"rule": [*current.lifecycle, ours]}}
 
     def _aborts_incomplete(self, rule: Mapping[str, Any]) -> bool:
-        """Whether a rule drops uploads to anywhere in this place."""
+        """Whether a rule aborts all incomplete uploads under our prefix."""
         condition = rule["condition"]
         covers = any(self._config.prefix.startswith(prefix) for prefix in _prefixes(rule))
         return rule["action"]["type"] == _ABORT and covers and not condition.get("matchesSuffix")
 
     def _expirations(self, rule: Mapping[str, Any]) -> list[Finding]:
-        """What a rule deletes of this place, if anything that is the present state of an object."""
+        """The findings for a rule that deletes current objects under our prefix."""
         condition = rule["condition"]
         if (
             rule["action"]["type"] != "Delete"
@@ -133,7 +133,7 @@ class GcsBucketSettingsMixin:
             if overlaps(prefix, self._config.prefix)
         ]
 
-    # ---- both
+    # Requests
 
     def _fetch_settings(self, context: ErrorContext) -> BucketSettings:
         """https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
@@ -161,7 +161,7 @@ class GcsBucketSettingsMixin:
                     "PATCH", target, self._client.context("change settings"), headers=headers, body=body
                 )
             except StorageError as error:
-                # Perhaps by ourselves, with a request whose answer was lost.
+                # Perhaps our own request changed it, and only its response was lost.
                 if error.kind is not Kind.CHANGED or attempt == _ATTEMPTS:
                     raise
             else:
@@ -174,7 +174,7 @@ class GcsBucketSettingsMixin:
 _NONCURRENT_CONDITIONS = frozenset({"numNewerVersions", "daysSinceNoncurrentTime", "noncurrentTimeBefore"})
 """Conditions that only older generations meet."""
 _TIME_CONDITIONS = frozenset({"age", "createdBefore", "matchesPrefix", "isLive"})
-"""Conditions that say when, or that are told otherwise."""
+"""Conditions about time, and those that the finding states anyway."""
 
 
 def _blocked_headers(rules: Rules, origin: str) -> tuple[str, ...] | None:
@@ -188,7 +188,7 @@ def _cors_rule(rule: Mapping[str, Any]) -> CorsRule:
 
 
 def _prefixes(rule: Mapping[str, Any]) -> list[str]:
-    """Where a rule holds: under each of these."""
+    """The prefixes that a rule applies to."""
     return [str(item) for item in rule["condition"].get("matchesPrefix") or ("",)]
 
 

@@ -1,7 +1,7 @@
-"""Signed requests to Google Cloud Storage over our own connections, and what their answers mean.
+"""Signed requests to Google Cloud Storage over our own connections.
 
-https://cloud.google.com/storage/docs/json_api/v1. Not the XML API, whose answers invent a Cache-Control and
-tell no MD5 of a write. Not Google's SDK, which goes wherever a name or a redirect leads.
+https://cloud.google.com/storage/docs/json_api/v1. Not the XML API, whose responses invent a Cache-Control and
+omit the MD5 of a write. Not Google's SDK, which follows any DNS answer and any redirect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class GcsClient:
-    """The requests of one place. Thread-safe; connects on first use."""
+    """A client for one bucket. Thread-safe; connects on first use."""
 
     def __init__(self, config: GcsConfig) -> None:
         self.config = config
@@ -40,7 +40,7 @@ class GcsClient:
         )
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
-        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        """The context of an error message. ``key`` is without the configured prefix."""
         account = self.config.account
         who = account.email if account else "The identity of this machine"
         return ErrorContext(operation, key, self.config.bucket, self.server.host, who)
@@ -56,7 +56,7 @@ class GcsClient:
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
     ) -> Response:
-        """A request that may be repeated, its answer read whole. Raises the translated error."""
+        """Send a request that is safe to retry and read the whole response. Raises ``StorageError``."""
         return patiently(
             lambda: self.request(method, target, context, headers=headers, body=body, idle=idle),
             attempts,
@@ -73,17 +73,18 @@ class GcsClient:
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
     ) -> Response:
-        """One request, once. Statuses of 300 and more raise unless they are in ``accept``."""
+        """Send a request once and read the whole response. Raises ``StorageError`` for statuses of 300 and
+        more, unless they are in ``accept``."""
         response = self.open(method, target, context, headers=headers, body=body, accept=accept, idle=idle)
         return self._telling(lambda: whole(response), context)
 
     def parse_document(self, answer: Response, context: ErrorContext) -> dict[str, Any]:
-        """The JSON object an answer holds."""
+        """Parse the JSON object in a response."""
         with ERRORS.reading(context):
             return json_object(answer.body)
 
     def signature(self, text: bytes, context: ErrorContext) -> bytes:
-        """With the service account's key."""
+        """Sign with the service account's key. Raises ``StorageError`` if the key cannot be read."""
         assert isinstance(self.tokens, ServiceAccountTokens)
         tokens = self.tokens
         return self._telling(lambda: tokens.sign(text), context)
@@ -94,7 +95,7 @@ class GcsClient:
         self.server.close()
 
     def incoming(self, response: StreamingResponse, context: ErrorContext) -> Incoming:
-        """The body of an open answer; what goes wrong with it is translated."""
+        """The body of an open response, with its errors translated."""
         return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
 
     def open(
@@ -108,7 +109,7 @@ class GcsClient:
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
     ) -> StreamingResponse:
-        """One request, once; the caller reads the answer. Raises as :meth:`request` does."""
+        """Like :meth:`request`, but leave the response open for the caller to read."""
 
         def open_with(token: str) -> StreamingResponse:
             sent = {**(headers or {}), "authorization": f"Bearer {token}"}
@@ -117,7 +118,7 @@ class GcsClient:
         token = self._telling(self.tokens.token, context)
         response = self._telling(lambda: open_with(token), context)
         if response.status == 401:
-            # It may have been withdrawn before its time.
+            # The token may have been revoked before it expired.
             response.close()
             self.tokens.invalidate(token)
             token = self._telling(self.tokens.token, context)
@@ -136,7 +137,7 @@ class GcsClient:
 
 
 def parse_failure(answer: Response) -> RequestFailure:
-    """The neutral words of an error answer; some are plain text."""
+    """Parse an error response, which is JSON or plain text."""
     try:
         error = json_object(answer.body)["error"]
         reasons = [str(item.get("reason", "")) for item in error.get("errors", ())]

@@ -1,4 +1,4 @@
-"""Where a Google Cloud Storage driver works and as whom; which keys it can hold."""
+"""The configuration of a Google Cloud Storage driver, and the check of its keys."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _RESERVED = ".well-known/acme-challenge/"
 
 @dataclass(frozen=True, slots=True)
 class GcsConfig:
-    """A bucket, or a prefix of it, and who signs in: no ``account`` means the machine's own identity.
-    Prints no secret."""
+    """A bucket, or a prefix of it, and its credentials. Without ``account`` the identity of this machine
+    signs in. The representation contains no secret."""
 
     bucket: str
     account: ServiceAccount | None
@@ -50,27 +50,27 @@ class GcsConfig:
 
 
 def check_key(key: str, full_key: str) -> None:
-    """Raise ``InvalidKey`` for a name Google Cloud Storage cannot hold.
+    """Raise ``InvalidKey`` if Google Cloud Storage cannot store ``full_key``, the key with its prefix.
     https://cloud.google.com/storage/docs/objects#naming"""
     if not key_bytes(key):
         raise InvalidKey(key, "The key is empty.")
     try:
         length = len(full_key.encode())
     except UnicodeEncodeError:
-        raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: it is not UTF-8.") from None
+        raise InvalidKey(key, f"Google Cloud Storage cannot store “{key}”: it is not UTF-8.") from None
     if problem := _problem(full_key, length):
-        raise InvalidKey(key, f"Google Cloud Storage cannot hold “{key}”: {problem}.")
+        raise InvalidKey(key, f"Google Cloud Storage cannot store “{key}”: {problem}.")
 
 
 def _problem(full_key: str, length: int) -> str:
     if length > _MAX_KEY_BYTES:
-        return f"it is {length:,} bytes long and names there end at {_MAX_KEY_BYTES:,}"
+        return f"it is {length:,} bytes long, and the limit is {_MAX_KEY_BYTES:,}"
     if "\n" in full_key or "\r" in full_key:
-        return "it holds a line break"
+        return "it contains a line break"
     if "\0" in full_key:
-        return "it holds a NUL, which no web address can"
+        return "it contains a NUL character, which no URL can"
     if full_key in (".", ".."):
-        return "a name of one or two dots is not allowed there"
+        return "names of one or two dots are not allowed"
     if full_key.startswith(_RESERVED):
-        return f"names that begin with “{_RESERVED}” are not allowed there"
+        return f"names that begin with “{_RESERVED}” are not allowed"
     return ""

@@ -1,4 +1,4 @@
-"""Many objects deleted with one request, which holds a request for each.
+"""Batch deletion: one request that contains a request for each object.
 https://cloud.google.com/storage/docs/batch"""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dashboard.storage.net.retrying import patiently
 BATCH_SIZE = 100
 _MAX_RESPONSE_BYTES = 1024 * 1024
 _MAX_PARTS = 1000
-"""Bounds of an answer that answers that many requests."""
+"""Limits for the response to a batch."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])\b")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _CONTENT_ID = re.compile(r"<?response-[0-9a-f]{32}\+([0-9]{1,3})>?\Z")
@@ -36,7 +36,7 @@ class GcsBatchDeleteMixin:
     _objects: Objects
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """See ``DeletesMany``: a hundred with each request."""
+        """See ``DeletesMany``. Deletes 100 objects with each request."""
         return delete_in_batches(
             keys,
             batch_size=BATCH_SIZE,
@@ -50,7 +50,7 @@ class GcsBatchDeleteMixin:
         answers = self._parse_batch(patiently(lambda: self._send_batch(keys, context), ATTEMPTS), context)
         failed: dict[str, StorageError] = {}
         for number, key in enumerate(keys):
-            # Google answers in any order, and perhaps not at all.
+            # Responses come in any order, and some may be missing.
             answer = answers.get(number, Response(503, {}, b""))
             if answer.status < 300:
                 continue
@@ -58,7 +58,7 @@ class GcsBatchDeleteMixin:
             if isinstance(error, ContainerMissing):
                 raise error
             if error.kind is Kind.BAD_CREDENTIALS:
-                # The token may have been withdrawn, and a single request asks for another one.
+                # The token may have been revoked; a single request fetches another one.
                 raise _batch_unsupported_error(context) from error
             if not isinstance(error, NotFound):
                 failed[key] = error
@@ -76,18 +76,18 @@ class GcsBatchDeleteMixin:
         try:
             return self._client.request("POST", "/batch/storage/v1", context, headers=headers, body=body)
         except ContainerMissing as error:
-            # Of the address itself: a server that speaks only the rest of the protocol.
+            # The batch URL itself is missing: this server supports only the rest of the protocol.
             raise _batch_unsupported_error(context) from error
 
     def _parse_batch(self, answer: Response, context: ErrorContext) -> dict[int, Response]:
-        """The answers in an answer, by the number of the request."""
+        """Split a batch response into responses by the number of the request."""
         head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
         with ERRORS.reading(context):
             if len(answer.body) > _MAX_RESPONSE_BYTES or answer.body.count(b"\n--") > _MAX_PARTS:
-                raise ValueError("too many answers")
+                raise ValueError("too many responses")
             message = BytesParser().parsebytes(head + answer.body)
             if not message.is_multipart():
-                raise ValueError("not several answers")
+                raise ValueError("not a multipart response")
             parts = (part for part in message.walk() if part.get_content_type() == "application/http")
             return dict(map(_parse_part, parts))
 
@@ -95,7 +95,7 @@ class GcsBatchDeleteMixin:
 def _parse_part(part: Message) -> tuple[int, Response]:
     number, body = _CONTENT_ID.match(str(part.get("content-id", ""))), part.get_payload(decode=True)
     if number is None or not isinstance(body, bytes):
-        raise ValueError("no answer")
+        raise ValueError("not a response")
     status = _STATUS_LINE.match(body)
     if status is None:
         raise ValueError("no status")
@@ -103,4 +103,4 @@ def _parse_part(part: Message) -> tuple[int, Response]:
 
 
 def _batch_unsupported_error(context: ErrorContext) -> Unsupported:
-    return Unsupported("delete", f"{context.host} deletes one object after the other.")
+    return Unsupported("delete", f"{context.host} does not support batch deletion.")

@@ -1,4 +1,4 @@
-"""The only file that knows google-crc32c, the checksum that Google Cloud Storage keeps of every object."""
+"""The checksums that Google Cloud Storage keeps of objects. Only this file uses google-crc32c."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from dashboard.storage.types import ObjectInfo
 
 
 class Crc32c:
-    """CRC-32C (RFC 3720, appendix B.4) of what is fed to it, at 13 GB/s here. Used by one thread."""
+    """A running CRC-32C (RFC 3720, appendix B.4). Used by one thread."""
 
     def __init__(self) -> None:
         self._value = 0
 
     def update(self, data: bytes | memoryview) -> None:
-        """The next bytes."""
+        """Add bytes."""
         self._value = google_crc32c.extend(self._value, bytes(data))
 
     def text(self) -> str:
-        """As Google writes it: four bytes, highest first, in base64."""
+        """Google's form: four bytes, big-endian, in base64."""
         return base64.b64encode(self._value.to_bytes(4, "big")).decode()
 
 
 def md5_text(digest: bytes) -> str:
-    """As Google writes an MD5."""
+    """Google's form of an MD5."""
     return base64.b64encode(digest).decode()
 
 
 def md5_hex(text: str) -> str | None:
-    """The hex MD5 Google wrote, None where it has none."""
+    """Convert Google's MD5 to hex; None if there is none."""
     try:
         return base64.b64decode(text, validate=True).hex() or None
     except binascii.Error:
@@ -43,7 +43,7 @@ def md5_hex(text: str) -> str | None:
 
 
 class GcsReading(CheckedReading):
-    """A read of one generation of one object, compared with Google's checksum ``crc32c`` at its end."""
+    """An open read of one generation. Compares the content with Google's ``crc32c`` at the end."""
 
     def __init__(self, info: ObjectInfo, crc32c: str | None, body: Incoming | None) -> None:
         pieces = body.pieces() if body is not None else iter(())
@@ -58,4 +58,4 @@ class GcsReading(CheckedReading):
             yield piece
         if crc.text() != self._crc32c:
             key = self.info.key
-            raise Damaged(key, f"“{key}” was damaged on its way here: its checksum differs.")
+            raise Damaged(key, f"“{key}” was damaged in transit: its checksum differs.")

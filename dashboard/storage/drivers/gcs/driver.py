@@ -1,7 +1,7 @@
 """Google Cloud Storage: one bucket, signed in with a service account key or this machine's identity.
 
-A configured prefix is a plain string before every key. The version of an object is its generation, and its
-ETag too, so that every read is of exactly what was listed. Content stored compressed is moved as it is.
+A configured prefix is a plain string before every key. The generation of an object is its version and its
+ETag, so that a read returns exactly what was listed. Compressed content is transferred as it is stored.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SIGN_IN_SECONDS = 15.0
 class GcsDriver(
     GcsLinksMixin, GcsVersionsMixin, GcsBucketSettingsMixin, GcsBatchDeleteMixin, GcsVisibilityMixin
 ):
-    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+    """A bucket, or the part of it under a prefix. Thread-safe."""
 
     name = "gcs"
     ordered = True
@@ -72,7 +72,7 @@ class GcsDriver(
         try:
             return GcsReading(stored.info, stored.crc32c, self._objects.open(key, stored.info.version or ""))
         except NotFound as error:
-            # It was there a moment ago.
+            # It existed a moment ago.
             raise Changed(key) from error
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -116,7 +116,7 @@ class GcsDriver(
         return self._objects.head(key).info
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. Google lists in UTF-8 byte order and begins where it is told."""
+        """See ``Driver``. Google lists in UTF-8 byte order and starts at any key."""
         base = self._config.prefix
         start_offset = base + start_after if start_after else ""
         yield from entries_under(base, self._objects.list(base + prefix, start_offset), start_after)
@@ -132,15 +132,15 @@ class GcsDriver(
         return True
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``. ``version`` is the generation, and Google compares it: no gap."""
+        """See ``DeletesUnchanged``. ``version`` is the generation. Google compares it: atomic."""
         self.check_key(key)
         delete_unchanged(
             lambda: self._objects.delete(key, generation=version), lambda: self._objects.head(key)
         )
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """See ``Driver``. Nothing to do: Google shows resumable uploads to nobody but their owner, never
-        lists them, and drops them itself after a week."""
+        """See ``Driver``. Does nothing: Google never lists resumable uploads and discards them after a
+        week."""
         return 0
 
     def close(self) -> None:
@@ -151,14 +151,14 @@ class GcsDriver(
     # CopiesWithin
 
     def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``: the same endpoint and the same identity."""
+        """See ``CopiesWithin``. Needs the same endpoint and the same identity."""
         if not isinstance(source, GcsDriver):
             return False
         here, there = self._config, source._config
         return (here.endpoint, here.account) == (there.endpoint, there.account)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. The receipt compares the checksums Google keeps of both objects."""
+        """See ``CopiesWithin``. The receipt compares Google's checksums of both objects."""
         if not isinstance(source, GcsDriver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share an endpoint and an identity.")
         self.check_key(to)
@@ -190,7 +190,7 @@ class GcsDriver(
         except ContainerMissing:
             return False
         except StorageError as error:
-            # A key that may not list still learns that there is something it may not list.
+            # Only an existing bucket denies a listing.
             if error.kind is not Kind.DENIED:
                 raise
         return True
@@ -200,7 +200,7 @@ class GcsDriver(
         try:
             self._objects.create_bucket()
         except StorageError as error:
-            # "There already" may mean "and is yours": then it can be listed.
+            # The bucket may exist and be ours: then it can be listed.
             if error.kind is not Kind.CONFLICT or not self._can_list():
                 raise
 
@@ -218,7 +218,7 @@ class GcsDriver(
         return (*self._client.server.address, self._client.server.tls)
 
     def authenticate(self) -> None:
-        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        """See ``Connects``. Ignores a bucket that is missing or may not be listed: the key is still right."""
         try:
             self._objects.check_access("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
         except StorageError as error:

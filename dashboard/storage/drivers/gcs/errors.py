@@ -1,4 +1,4 @@
-"""What can go wrong with Google Cloud Storage, as a kind, a sentence and a next step.
+"""The errors of Google Cloud Storage: kind, reason and remedy of each.
 
 https://cloud.google.com/storage/docs/json_api/v1/status-codes
 """
@@ -19,10 +19,10 @@ class ErrorContext(failures.ErrorContext):
     """The place is the bucket."""
 
     who: str
-    """The service account, or words for the machine's identity."""
+    """The service account's email address, or a name for the identity of this machine."""
 
 
-# Google uses one reason for several things; its sentence tells them apart.
+# Google uses one reason for several errors; only the message tells them apart.
 _CODES_BY_MESSAGE = (
     (400, "userProjectMissing", re.compile(r"requester pays", re.IGNORECASE)),
     (400, "uniformAccess", re.compile(r"uniform bucket-level access", re.IGNORECASE)),
@@ -40,7 +40,7 @@ _CLOCK = re.compile(r"\biat\b|\bexp\b|timeframe", re.IGNORECASE)
 
 
 def code_of(status: int, reason: str, message: str) -> str:
-    """The code of a refusal: Google's reason, or a name for what its sentence says."""
+    """The code of an error: Google's reason, or ours for what its message says."""
     if reason == "invalid_grant" and _CLOCK.search(message):
         return "clock"
     codes = (code for at, code, pattern in _CODES_BY_MESSAGE if at == status and pattern.search(message))
@@ -50,7 +50,7 @@ def code_of(status: int, reason: str, message: str) -> str:
 def _precondition_error(failure: RequestFailure, context: ErrorContext) -> Row | StorageError:
     if context.key:
         return failures.unmet(failure, context)
-    return Row(Kind.CHANGED, "Somebody else was changing the settings of “{place}”.", "Try again.")
+    return Row(Kind.CHANGED, "Someone else changed the settings of “{place}” at the same time.", "Try again.")
 
 
 _VERBS = {
@@ -61,12 +61,12 @@ _VERBS = {
     "list": ("list", "Storage Object Viewer"),
     "delete": ("delete from", "Storage Object User"),
     "create bucket": ("create", "Storage Admin on the project"),
-    "versions": ("list the older states in", "Storage Object Viewer"),
+    "versions": ("list the older versions in", "Storage Object Viewer"),
     "restore": ("write to", "Storage Object User"),
     "tier": ("write to", "Storage Object User"),
-    "settings": ("look at the settings of", "Storage Legacy Bucket Reader"),
-    "visibility": ("see who may read objects of", "Storage Object Admin"),
-    "set visibility": ("say who may read objects of", "Storage Object Admin"),
+    "settings": ("read the settings of", "Storage Legacy Bucket Reader"),
+    "visibility": ("see who may read objects in", "Storage Object Admin"),
+    "set visibility": ("change who may read objects in", "Storage Object Admin"),
     "change settings": ("change the settings of", "Storage Admin"),
     "authenticate": ("list", "Storage Object Viewer"),
 }
@@ -89,11 +89,11 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "invalid_grant": Row(
             Kind.BAD_CREDENTIALS,
             "Google does not accept this key of “{who}”.",
-            "It may have been deleted or disabled: look under IAM & Admin, Service accounts, Keys.",
+            "It may have been deleted or disabled. Check IAM & Admin, Service accounts, Keys.",
         ),
         "clock": Row(
             Kind.BAD_CREDENTIALS,
-            "Google says the sign-in of “{who}” is not from now.",
+            "Google rejects the sign-in of “{who}” because its time is wrong.",
             "Check the clock of this machine.",
         ),
         "broken_key": Row(
@@ -108,15 +108,15 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "identity_refused": Row(
             Kind.BAD_CREDENTIALS,
-            "Google gave no token for the identity of this machine.",
+            "Google issued no token for the identity of this machine.",
             "Check that its service account is enabled and may use Cloud Storage.",
         ),
         "rateLimitExceeded": Row(
             Kind.THROTTLED,
-            "Google asks to slow down.",
+            "Google is throttling requests.",
             "Use fewer workers, or try later; one object can be replaced about once a second.",
         ),
-        "unavailable": Row(Kind.THROTTLED, "{host} is overloaded for the moment.", "Try again in a moment."),
+        "unavailable": Row(Kind.THROTTLED, "{host} is overloaded.", "Try again in a moment."),
         "retentionPolicyNotMet": Row(
             Kind.DENIED,
             "“{key}” is protected by a retention policy.",
@@ -126,43 +126,43 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "accountDisabled": Row(
             Kind.DENIED,
             "The billing account of the project is disabled.",
-            "Look under Billing in the Google Cloud console.",
+            "Check Billing in the Google Cloud console.",
         ),
         "userProjectMissing": Row(
             Kind.DENIED,
-            "“{place}” makes whoever asks pay, which Stowage does not offer.",
+            "The bucket “{place}” charges the requester, which Stowage does not support.",
             "Turn off “Requester pays” on the bucket.",
         ),
         "vpcServiceControls": Row(
             Kind.DENIED,
-            "VPC Service Controls of the project keep this machine out.",
+            "VPC Service Controls of the project block this machine.",
             "Add it to an access level of the perimeter.",
         ),
         "uniformAccess": Row(
             Kind.UNSUPPORTED,
             "The bucket “{place}” has uniform access: its objects have no permissions of their own.",
-            "Open all of it to allUsers, or switch it to fine-grained access, under Permissions of the "
-            "bucket.",
+            "Under Permissions of the bucket, make all of it public (allUsers) or switch it to fine-grained "
+            "access.",
         ),
         "publicAccessPrevention": Row(
             Kind.DENIED,
-            "Public access prevention keeps “{place}” closed.",
-            "Turn it off under Permissions of the bucket, where the organization allows that.",
+            "Public access prevention keeps the bucket “{place}” private.",
+            "Turn it off under Permissions of the bucket, if the organization allows it.",
         ),
-        "upload_gone": Row(Kind.UNREACHABLE, "{host} dropped the upload of “{key}”.", "Try again."),
-        "tooLarge": Row(Kind.TOO_LARGE, "“{key}” is larger than Google Cloud Storage takes."),
+        "upload_gone": Row(Kind.UNREACHABLE, "{host} discarded the upload of “{key}”.", "Try again."),
+        "tooLarge": Row(Kind.TOO_LARGE, "“{key}” is larger than Google Cloud Storage accepts."),
         "project": Row(
             Kind.UNSUPPORTED,
-            "A bucket needs a project to be made in, and this sign-in names none.",
+            "A new bucket needs a project, and this sign-in names none.",
             "Fill in “Project of a new bucket” under Advanced.",
         ),
         "conflict": Row(
             Kind.CONFLICT,
-            "There is already a bucket “{place}”, in somebody else's project.",
-            "Bucket names are shared by all of Google's customers; choose another.",
+            "The bucket “{place}” already exists, in another project.",
+            "Bucket names are unique across all of Google Cloud. Choose another.",
         ),
         "damaged": DAMAGED,
-        "badName": Row(Kind.INVALID_KEY, "Google Cloud Storage cannot hold the key “{key}”."),
+        "badName": Row(Kind.INVALID_KEY, "Google Cloud Storage cannot store the key “{key}”."),
         "noBucket": _BUCKET_MISSING,
         403: Row(
             Kind.DENIED,

@@ -1,4 +1,4 @@
-"""Signed addresses: whoever holds one may read, or write, one object and nothing else.
+"""Signed URLs: anyone with one can read, or write, one object and nothing else.
 
 https://cloud.google.com/storage/docs/authentication/signatures
 """
@@ -17,7 +17,7 @@ from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.paths import guess_content_type
 
 MAX_SECONDS = 7 * 24 * 3600
-"""Seconds a signed address can be good for."""
+"""The longest lifetime of a signed URL."""
 
 
 class GcsLinksMixin:
@@ -27,17 +27,17 @@ class GcsLinksMixin:
     _client: GcsClient
 
     def url(self, key: str) -> str:
-        """See ``Links``. Only of use when the object is public."""
+        """See ``Links``. Works only if the object is public."""
         return f"{self._config.endpoint}{self._public_path(key)}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a GET signed with the service account's key, good for at most seven days."""
+        """See ``Links``. A GET signed with the service account's key, valid for at most seven days."""
         return self._sign("GET", key, min(max(seconds, 1), MAX_SECONDS), {})
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """See ``SignsUploads``. Type and size are signed, and Google refuses any other."""
+        """See ``SignsUploads``. Google accepts only the signed type and size."""
         lifetime = min(max(seconds, 1), MAX_SECONDS)
         mime_type = content_type or guess_content_type(key)
         headers = {"content-type": mime_type} if mime_type else {}
@@ -49,7 +49,7 @@ class GcsLinksMixin:
     def _sign(self, method: str, key: str, seconds: int, headers: Mapping[str, str]) -> str:
         path, account = self._public_path(key), self._config.account
         if account is None:
-            raise Unsupported("sign", "Only a service account key can sign addresses.")
+            raise Unsupported("sign", "Only a service account key can sign links.")
         timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         scope = f"{timestamp[:8]}/auto/storage/goog4_request"
         signed = dict(sorted({**headers, "host": self._client.server.host}.items()))

@@ -1,4 +1,4 @@
-"""The objects of one bucket, in the words of Google's JSON API.
+"""Object requests of Google's JSON API.
 
 https://cloud.google.com/storage/docs/json_api/v1
 """
@@ -30,10 +30,10 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 _PAGE_SIZE = 1000
 _MAX_REWRITES_WITHOUT_PROGRESS = 100
-"""Steps of a copy that do not get on."""
+"""Consecutive steps of a copy that copied nothing."""
 _FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
 _JSON = {"content-type": "application/json; charset=utf-8"}
-# Without it Google unpacks what was stored compressed: https://cloud.google.com/storage/docs/transcoding
+# Without it Google decompresses stored content: https://cloud.google.com/storage/docs/transcoding
 _AS_STORED = {"accept-encoding": "gzip"}
 _ATTRIBUTE_FIELDS = {
     "contentType": "content_type",
@@ -42,18 +42,18 @@ _ATTRIBUTE_FIELDS = {
     "contentEncoding": "content_encoding",
     "contentLanguage": "content_language",
 }
-# These become headers: of every answer with the object, and the first of our own requests.
+# These become headers: of every response with the object, and the content type of our own requests.
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
 
 
 _Row = tuple[Entry, bool]
-"""What is listed, and whether it is an older generation."""
+"""A listed object, and whether this is an older generation of it."""
 _LISTING = "storage#objects"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What Google says it holds: the object, and its CRC-32C, which even composite objects have."""
+    """An object as Google describes it. Even composite objects have a CRC-32C."""
 
     info: ObjectInfo
     crc32c: str
@@ -61,7 +61,7 @@ class StoredObject:
 
 
 class Objects:
-    """Thread-safe. Keys are those that callers of the driver use."""
+    """The objects of one bucket. Keys are without the configured prefix. Thread-safe."""
 
     def __init__(self, client: GcsClient) -> None:
         self.client = client
@@ -86,14 +86,14 @@ class Objects:
         return self.parse_object(key, answer, context)
 
     def open(self, key: str, generation: str) -> Incoming:
-        """The bytes of one generation, as they are stored. The request is made before this returns."""
+        """Open the stored bytes of one generation. Raises ``NotFound``."""
         context = self.client.context("read", key)
         target = self._path("/download/storage/v1/", key, {"alt": "media", "generation": generation})
         response = patiently(lambda: self.client.open("GET", target, context, headers=_AS_STORED), ATTEMPTS)
         return self.client.incoming(response, context)
 
     def part(self, key: str, start: int, length: int, generation: str | None) -> bytes:
-        """Some bytes of an object, as they are stored. Raises ``PastEnd`` and as ``head`` does."""
+        """Read a range of the stored bytes. Raises ``PastEnd``, ``NotFound`` and ``Changed``."""
         context = self.client.context("read", key)
         query = {"alt": "media"} | ({"ifGenerationMatch": generation} if generation is not None else {})
         target = self._path("/download/storage/v1/", key, query)
@@ -111,7 +111,7 @@ class Objects:
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
     ) -> StoredObject:
-        """Write in one request; Google refuses it when what arrived has other checksums.
+        """Write in one request. Google rejects it if the checksums differ.
         https://cloud.google.com/storage/docs/json_api/v1/objects/insert"""
         context = self.client.context("write", key)
         crc = Crc32c()
@@ -138,23 +138,23 @@ class Objects:
         try:
             return self.parse_object(key, patiently(attempt, ATTEMPTS), context)
         except Exists:
-            # The earlier request may have arrived and only its answer been lost.
+            # An earlier attempt may have written it, and only its response was lost.
             found = self.head(key) if maybe_written else None
             if found is None or found.info.md5 != md5.hex() or not _has_metadata(found.info, attributes):
                 raise
             return found
 
     def delete(self, key: str, *, generation: str | None = None) -> None:
-        """Remove an object. Raises ``NotFound``, and ``Changed`` when its ``generation`` is another one."""
+        """Delete an object. Raises ``NotFound``, and ``Changed`` if its generation is not ``generation``."""
         query = {"ifGenerationMatch": generation} if generation is not None else {}
         self.client.send("DELETE", self._path("/storage/v1/", key, query), self.client.context("delete", key))
 
     def target(self, key: str) -> str:
-        """The path of an object's description."""
+        """The path of an object's metadata."""
         return self._path("/storage/v1/", key, {})
 
     def list(self, prefix: str, start_offset: str) -> Iterator[Entry]:
-        """Objects by full name, page by page, beginning with ``start_offset``.
+        """List objects by full key, page by page, from ``start_offset`` on.
         https://cloud.google.com/storage/docs/json_api/v1/objects/list"""
         context = self.client.context("list")
         query = {"fields": _FIELDS} | ({"prefix": prefix} if prefix else {})
@@ -163,8 +163,8 @@ class Objects:
             yield entry
 
     def _list_rows(self, query: Mapping[str, str], context: ErrorContext) -> Iterator[_Row]:
-        """Every row of a listing. Raises ``StorageError`` where Google does not say plainly that this was
-        all, after asking for the page in question again."""
+        """Fetch every row of a listing. Raises ``StorageError`` if Google does not clearly mark the end, even
+        after fetching that page again."""
 
         def fetch(token: str) -> bytes:
             page = {"maxResults": str(_PAGE_SIZE), **query, **({"pageToken": token} if token else {})}
@@ -174,7 +174,7 @@ class Objects:
         return rows_of(fetch, _parse_page, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
-        """Whether the bucket keeps what is replaced or deleted.
+        """Whether the bucket keeps older generations.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
         context = self.client.context("settings")
         target = f"/storage/v1/{self._collection.removesuffix('/o')}?fields=versioning"
@@ -183,17 +183,18 @@ class Objects:
             return bool(document.get("versioning", {}).get("enabled"))
 
     def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
-        """Every generation by full name, and whether it is an older one."""
+        """List every generation by full key, and whether it is an older one."""
         context = self.client.context("versions")
         fields = _FIELDS.replace("generation", "generation,timeDeleted")
         query = {"versions": "true", "fields": fields} | ({"prefix": prefix} if prefix else {})
         return self._list_rows(query, context)
 
     def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
-        """Ask for one name: the cheapest request that needs no right on the bucket itself."""
+        """List one key: the cheapest request that needs no permission on the bucket itself. Raises
+        ``StorageError``."""
         target = self._listing({"maxResults": "1", "fields": "kind,nextPageToken"})
         context = self.client.context(operation)
-        # A web page at this address says 200 to everybody.
+        # A web page at this address answers every request with 200.
         document = self.client.parse_document(
             self.client.send("GET", target, context, attempts=attempts, idle=idle), context
         )
@@ -201,7 +202,7 @@ class Objects:
             raise ERRORS.transport_error("unreadable", context)
 
     def create_bucket(self) -> None:
-        """Make the bucket: private, with uniform access.
+        """Create the bucket: private, with uniform access.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/insert"""
         context, config = self.client.context("create bucket"), self.client.config
         if not config.project:
@@ -233,7 +234,7 @@ class Objects:
         context = self.client.context(operation, key)
         source_path = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
         target_path = self._path("", to, {})
-        # Without a body everything is kept; a storage class can only be named beside all the rest.
+        # Without a body Google keeps all attributes; with a storage class all of them must be sent.
         requested_class = storage_class or self.client.config.storage_class
         resource = (
             self.resource(to, attributes) | {"storageClass": requested_class} if requested_class else None
@@ -255,10 +256,10 @@ class Objects:
             copied, idle_steps = max(copied, so_far), idle_steps + 1 if so_far <= copied else 0
         raise ERRORS.transport_error("unreadable", context)
 
-    # Uploads in pieces
+    # Uploads in parts
 
     def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> str:
-        """Start an upload and return the target its pieces go to.
+        """Create a resumable upload and return the target for its parts.
         https://cloud.google.com/storage/docs/performing-resumable-uploads"""
         context = self.client.context("write", key)
         resource = self.resource(key, attributes)
@@ -267,33 +268,33 @@ class Objects:
         answer = self.client.send(
             "POST", self._upload("resumable", create_only), context, headers=headers, body=body
         )
-        # Only where on this server it is: nobody is sent elsewhere with a token.
+        # Use only the path, so that the token never goes to another server.
         parts = urlsplit(answer.headers.get("location", ""))
         if not parts.path.startswith("/") or not parts.query:
             raise ERRORS.transport_error("unreadable", context)
         return f"{parts.path}?{parts.query}"
 
     def abort_upload(self, target: str, context: ErrorContext) -> None:
-        """Throw an upload away. May raise ``StorageError``."""
+        """Abort an upload. Succeeds if it is gone. Raises ``StorageError``."""
         self.client.request("DELETE", target, context, body=b"", accept=(404, 410, 499), idle=10.0)
 
     def parse_object(self, key: str, answer: Response, context: ErrorContext) -> StoredObject:
-        """The object an answer describes."""
+        """Parse a response that describes an object."""
         return self._to_stored_object(key, self.client.parse_document(answer, context), context)
 
     def resource(self, key: str, attributes: Attributes | None) -> dict[str, Any]:
-        """What an object is to have, in Google's words."""
-        found: dict[str, Any] = {"name": self._prefix + key, "contentType": "application/octet-stream"}
+        """Google's resource for an object that is to be written. Omits attributes that no header can hold."""
+        resource: dict[str, Any] = {"name": self._prefix + key, "contentType": "application/octet-stream"}
         if attributes is not None:
             for field, name in _ATTRIBUTE_FIELDS.items():
                 value = getattr(attributes, name)
                 if value and _PRINTABLE.match(value):
-                    found[field] = value
+                    resource[field] = value
             if attributes.metadata:
-                found["metadata"] = dict(attributes.metadata)
+                resource["metadata"] = dict(attributes.metadata)
         if self.client.config.storage_class:
-            found["storageClass"] = self.client.config.storage_class
-        return found
+            resource["storageClass"] = self.client.config.storage_class
+        return resource
 
     def _path(self, base: str, key: str, query: Mapping[str, str]) -> str:
         name = quote(self._prefix + key, safe="~")
@@ -327,17 +328,18 @@ class Objects:
 
 
 def _has_metadata(info: ObjectInfo, attributes: Attributes | None) -> bool:
-    """Whether an object has the metadata that was to go with it; without, somebody else wrote the same."""
+    """Whether an object has the metadata we sent. If not, another writer wrote the same content."""
     return dict(info.attributes.metadata) == dict(attributes.metadata if attributes else {})
 
 
 def _parse_page(body: bytes) -> tuple[list[_Row], str]:
-    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
+    """Parse a page of a listing and the token of the next page, empty on the last one. Raises
+    ``Unreadable``."""
     document = json_object(body)
     if document.get("kind") != _LISTING:
-        raise Foreign("the answer is no listing")
+        raise Foreign("the response is not a listing")
     items, token = document.get("items", []), document.get("nextPageToken", "")
-    # The token is left out on the last page, never empty or of another kind.
+    # Google omits the token on the last page; it is never empty.
     if (
         not isinstance(items, list)
         or not isinstance(token, str)
@@ -347,7 +349,7 @@ def _parse_page(body: bytes) -> tuple[list[_Row], str]:
     try:
         return [(_parse_entry(item), "timeDeleted" in item) for item in items], token
     except (ValueError, OverflowError, KeyError, TypeError) as error:
-        raise Unreadable("a row makes no sense") from error
+        raise Unreadable("a row is invalid") from error
 
 
 def _parse_entry(item: Any) -> Entry:

@@ -1,4 +1,4 @@
-"""What the Google Cloud Storage driver can be told, checked without loading any vendor SDK."""
+"""The options of the Google Cloud Storage driver, checked without loading a vendor SDK."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GCS_OPTIONS = (
         required_with=("sign_in", "key"),
         unused_with=("sign_in", "ambient"),
         placeholder='{ "type": "service_account", … }',
-        hint="The whole JSON file that the console gave you once.",
+        hint="The whole JSON file that you downloaded from the Google Cloud console.",
     ),
     folder_option("bucket"),
     Option(
@@ -36,8 +36,8 @@ GCS_OPTIONS = (
         default="key",
         choices=(("key", "The service account key"), ("ambient", "The identity of this machine")),
         guards_secret=True,
-        hint="The identity of this machine is what Google gave the VM, pod or service that Stowage runs in, "
-        "or the file GOOGLE_APPLICATION_CREDENTIALS names. It cannot sign links.",
+        hint="The identity of this machine is that of the VM, pod or service in which Stowage runs, or the "
+        "file that GOOGLE_APPLICATION_CREDENTIALS names. It cannot sign links.",
     ),
     Option(
         "storage_class",
@@ -46,27 +46,27 @@ GCS_OPTIONS = (
         advanced=True,
         default="default",
         choices=(
-            ("default", "As the bucket says"),
+            ("default", "The bucket's default"),
             ("STANDARD", "Standard"),
             ("NEARLINE", "Nearline"),
             ("COLDLINE", "Coldline"),
             ("ARCHIVE", "Archive"),
         ),
-        hint="Given to every object Stowage writes. The cold ones cost more to read and to delete early.",
+        hint="For every object that Stowage writes. The cold ones cost more to read and to delete early.",
     ),
     Option(
         "location",
         "Location of a new bucket",
         advanced=True,
         placeholder="europe-west3",
-        hint="Only used when a bucket is created from here; blank lets Google choose, which means the US.",
+        hint="Only used to create a bucket from here. Blank for Google's default, the US.",
     ),
     Option(
         "project",
         "Project of a new bucket",
         advanced=True,
         placeholder="my-project-123456",
-        hint="Only used when a bucket is created from here; blank takes the service account's own.",
+        hint="Only used to create a bucket from here. Blank for the service account's own project.",
     ),
     Option(
         "endpoint",
@@ -96,7 +96,7 @@ _REMEDY = "Paste the whole JSON file of a key made under IAM & Admin, Service ac
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What a pasted key file says. ``token_uri`` has been checked."""
+    """The contents of a key file. ``token_uri`` has been checked."""
 
     email: str
     private_key: Secret
@@ -106,14 +106,14 @@ class ServiceAccount:
 
 
 def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
-    """Normalise the options. Raises ``InvalidInput`` naming the option.
+    """Check and normalize the options. Raises ``InvalidInput`` that names the option.
     https://cloud.google.com/storage/docs/buckets#naming"""
     checked = dict(values)
     bucket = values["bucket"]
     if not _BUCKET.match(bucket) or any(len(part) > 63 for part in bucket.split(".")) or ".." in bucket:
         raise InvalidInput(
             "bucket",
-            f"“{bucket}” is not a bucket name: use 3 to 63 small letters, digits, “-”, “_” and “.”, "
+            f"“{bucket}” is not a bucket name: use 3 to 63 lowercase letters, digits, “-”, “_” and “.”, "
             "beginning and ending with a letter or digit.",
         )
     if values["endpoint"]:
@@ -121,11 +121,11 @@ def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequen
     if values["sign_in"] == "ambient" and not _is_google(checked["endpoint"] or GOOGLE):
         raise InvalidInput(
             "endpoint",
-            "The identity of this machine is only ever shown to Google.",
+            "The identity of this machine is only sent to Google.",
             remedy="Use a service account key for this endpoint, or an endpoint under googleapis.com.",
         )
     if values["project"] and not _PROJECT.match(values["project"]):
-        raise InvalidInput("project", "A project is named by its ID, such as “my-project-123456”.")
+        raise InvalidInput("project", "Enter the project's ID, such as “my-project-123456”.")
     if values["location"] and not _LOCATION.match(values["location"]):
         raise InvalidInput("location", "Locations look like “EU”, “US” or “europe-west3”.")
     checked["prefix"] = folder(values["prefix"])
@@ -134,12 +134,12 @@ def check_gcs(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequen
 
 
 def machine_credentials_to(options: Mapping[str, str]) -> tuple[str, ...]:
-    """See ``DriverType``. The identity of this machine is shown to Google only."""
+    """See ``DriverType``. The identity of this machine is sent only to Google."""
     return ("google", "Google") if options.get("sign_in") == "ambient" else ()
 
 
 def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
-    """Refuse a sign-in that cannot work: no key, or one that is not a service account's."""
+    """Raise ``InvalidInput`` if the service account key is missing or invalid."""
     if values["sign_in"] == "ambient":
         return
     secret = secrets.get("credential")
@@ -149,10 +149,10 @@ def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
 
 
 def parse_key(secret: Secret, endpoint: str) -> ServiceAccount:
-    """What the pasted text holds. Raises ``InvalidInput`` for the field ``credential`` without repeating it.
+    """Parse a key file. Raises ``InvalidInput`` for the option ``credential`` without repeating its text.
 
-    The file says where the key's signature is to be sent; only Google itself is believed, or the very
-    endpoint a person typed.
+    The file names the server that receives the key's signature. Only Google's own and the configured
+    endpoint are allowed.
     """
     try:
         document = json.loads(secret.reveal())
@@ -170,7 +170,7 @@ def parse_key(secret: Secret, endpoint: str) -> ServiceAccount:
             f"This is {other_kinds.get(str(kind), 'something else')}, not a service account key."
         )
     if document.get("universe_domain", "googleapis.com") != "googleapis.com":
-        raise _invalid_key_error("This key is for a sovereign cloud, which Stowage does not know.")
+        raise _invalid_key_error("This key is for a sovereign cloud, which Stowage does not support.")
     fields = {name: document.get(name, "") for name in ("client_email", "private_key", "private_key_id")}
     if not all(isinstance(value, str) for value in fields.values()) or not _EMAIL.match(
         fields["client_email"]
@@ -181,7 +181,7 @@ def parse_key(secret: Secret, endpoint: str) -> ServiceAccount:
     token_uri = document.get("token_uri", "https://oauth2.googleapis.com/token")
     allowed = {*_TOKEN_URIS, f"{endpoint}/token"} if endpoint else _TOKEN_URIS
     if not isinstance(token_uri, str) or token_uri not in allowed:
-        raise _invalid_key_error("The “token_uri” of this key is not an address of Google's.")
+        raise _invalid_key_error("The “token_uri” of this key is not one of Google's.")
     project = document.get("project_id", "")
     return ServiceAccount(
         email=fields["client_email"],

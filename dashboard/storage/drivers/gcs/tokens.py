@@ -1,10 +1,10 @@
-"""The only file that knows google-auth: access tokens and signatures for a service account key, or tokens
-for the identity of this machine.
+"""Access tokens for a service account key or for the identity of this machine.
 
-A key's tokens are asked for over our own connections, as Google describes it for clients without a library
-(https://developers.google.com/identity/protocols/oauth2/service-account#httprest): google-auth's own
-refresh may also look elsewhere. The identity of this machine can only be had through google-auth, which asks
-the metadata server; an administrator chose that, and the token is shown to Google alone.
+Only this file uses google-auth.
+Tokens for a key are requested over our own connections, as Google describes it for clients without a library
+(https://developers.google.com/identity/protocols/oauth2/service-account#httprest), because the refresh of
+google-auth may contact other servers. The identity of this machine is only available through google-auth,
+which asks the metadata server. An administrator chose that, and only Google receives the token.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from dashboard.storage.net.parsing import Unreadable, json_object
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
-"""Google's token server by its name, whatever address leads there."""
+"""The name of Google's token server in a claim, even if requests go to another address."""
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _REFRESH_MARGIN_SECONDS = 300.0
-"""Seconds before its end from which a token is not used any more."""
+"""A token is replaced this long before it expires."""
 _IDLE_SECONDS = 20.0
 _MAX_RESPONSE_BYTES = 256 * 1024
-"""Bytes of an answer about the identity of this machine."""
+"""Of a response about the identity of this machine."""
 
-# At DEBUG it writes down what it asks and is answered.
+# At DEBUG it logs requests and responses, tokens included.
 logging.getLogger("google.auth").setLevel(logging.WARNING)
 
 
 class AuthError(Exception):
-    """There is no token; ``failure`` says why in neutral words. The vendor's exception is the cause."""
+    """No token could be obtained; ``failure`` says why. The vendor's exception is the cause."""
 
     def __init__(self, failure: RequestFailure) -> None:
         super().__init__(failure.code or failure.transport_code)
@@ -54,35 +54,35 @@ class AuthError(Exception):
 
 
 class Tokens(Protocol):
-    """Who signs in. Thread-safe."""
+    """A source of access tokens. Thread-safe."""
 
     def token(self) -> str:
-        """A token that is good for some minutes. Raises :class:`AuthError`."""
+        """Return a token that is valid for some minutes. Raises :class:`AuthError`."""
         ...
 
     def invalidate(self, token: str) -> None:
-        """Google refused this one; the next is a new one."""
+        """Google rejected this token: do not return it again."""
         ...
 
     def close(self) -> None:
-        """Free connections. Idempotent."""
+        """Close the connections. Idempotent."""
         ...
 
 
 def tokens_for(config: GcsConfig) -> ServiceAccountTokens | AmbientTokens:
-    """For a place. No network call."""
+    """Choose the source of tokens. No network call."""
     return AmbientTokens() if config.account is None else ServiceAccountTokens(config.account, config)
 
 
 class ServiceAccountTokens:
-    """Tokens and signatures made with a service account key."""
+    """Tokens and signatures of a service account key."""
 
     def __init__(self, account: ServiceAccount, config: GcsConfig) -> None:
         self._account = account
         parts = urlsplit(account.token_uri)
         self._path = parts.path
         origin = f"{parts.scheme}://{parts.netloc}"
-        # What a person said of certificates is said of the endpoint, not of Google's own servers.
+        # The options about certificates are for the endpoint, not for Google's own servers.
         is_own_endpoint = origin == config.endpoint
         self._server = HttpClient(
             origin,
@@ -109,7 +109,7 @@ class ServiceAccountTokens:
                 self._token = ""
 
     def sign(self, text: bytes) -> bytes:
-        """RSASSA-PKCS1-v1_5 with SHA-256. Raises :class:`AuthError` for a key that is none."""
+        """Sign with RSASSA-PKCS1-v1_5 and SHA-256. Raises :class:`AuthError` if the key cannot be read."""
         signature: bytes = self._load_signer().sign(text)
         return signature
 
@@ -118,7 +118,7 @@ class ServiceAccountTokens:
         self._server.close()
 
     def _load_signer(self) -> crypt.RSASigner:
-        # Reading a key takes longer than a hundred signatures made with it.
+        # Parsing a key takes longer than a hundred signatures.
         if self._signer is None:
             key = self._account.private_key.reveal()
             try:
@@ -130,7 +130,7 @@ class ServiceAccountTokens:
         return self._signer
 
     def _fetch_token(self) -> tuple[str, float]:
-        """A new token and how many seconds it is good for."""
+        """Request a token. Returns it and its lifetime in seconds."""
         now = int(time.time())
         claims = {
             "iss": self._account.email,
@@ -164,7 +164,7 @@ class ServiceAccountTokens:
 
 
 class _TransportResponse(transport.Response):
-    """An answer that was read already."""
+    """A response that has been read, up to a limit."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
         self._answer = answer
@@ -188,7 +188,7 @@ class _TransportResponse(transport.Response):
 
 
 class _TransportRequest(transport.Request):
-    """How google-auth asks: its own way reads and inflates whatever comes."""
+    """The transport of google-auth: its own reads and decompresses without limit."""
 
     def __init__(self, http: urllib3.PoolManager) -> None:
         self._http = http
@@ -216,7 +216,7 @@ class _TransportRequest(transport.Request):
 
 
 class AmbientTokens:
-    """Tokens of whatever identity Google gave this machine."""
+    """Tokens of the identity that Google gave this machine."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -236,7 +236,7 @@ class AmbientTokens:
                     self._credentials.refresh(request)  # type: ignore[no-untyped-call]
             except DefaultCredentialsError as error:
                 raise AuthError(RequestFailure(401, "no_identity")) from error
-            # The library takes an answer apart as it comes.
+            # The library does not validate responses.
             except (GoogleAuthError, ValueError, KeyError, TypeError) as error:
                 raise AuthError(RequestFailure(401, "identity_refused")) from error
             return str(self._credentials.token)

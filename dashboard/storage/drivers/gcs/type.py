@@ -1,4 +1,4 @@
-"""What the rest of the program knows about Google Cloud Storage."""
+"""The driver type of Google Cloud Storage."""
 
 from __future__ import annotations
 

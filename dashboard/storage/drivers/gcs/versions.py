@@ -1,4 +1,4 @@
-"""What Google keeps of an object besides its present content: older generations and the storage class.
+"""Older generations of objects, and storage classes.
 
 https://cloud.google.com/storage/docs/object-versioning
 """
@@ -28,14 +28,14 @@ class GcsVersionsMixin:
     _objects: Objects
 
     def keeps_versions(self) -> bool:
-        """See ``KeepsVersions``. Needs a role that may look at the bucket."""
+        """See ``KeepsVersions``. Needs a role that may read the bucket's settings."""
         return self._objects.keeps_generations()
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
-        """See ``KeepsVersions``. A deleted object has older states and no mark of its deletion."""
+        """See ``KeepsVersions``. A deleted object has older versions and no delete marker."""
         base = self._config.prefix
         listed = self._objects.generations(base + prefix)
-        # Google lists the generations of a name together, the oldest first.
+        # Google lists the generations of a key together, oldest first.
         for full_key, versions in groupby(listed, key=lambda state: state[0].key):
             key = full_key.removeprefix(base)
             for entry, noncurrent in reversed(list(versions)) if key else ():
@@ -52,7 +52,7 @@ class GcsVersionsMixin:
         )
 
     def restore_version(self, key: str, version: str) -> Written:
-        """See ``KeepsVersions``: Google copies it onto the key."""
+        """See ``KeepsVersions``. Google copies the version onto the key."""
         stored = self._objects.head(key, "restore", exact_generation=self._check_version(key, version))
         restored = self._objects.rewrite(
             self._objects,
@@ -79,12 +79,10 @@ class GcsVersionsMixin:
         return self._objects.head(key).storage_class
 
     def set_tier(self, key: str, tier: str) -> None:
-        """See ``HasTiers``: Google copies the object onto itself. All tiers can be read from at once."""
+        """See ``HasTiers``. Google copies the object onto itself. All tiers can be read immediately."""
         check_key(key, self._config.prefix + key)
         if tier not in TIERS:
-            raise Unsupported(
-                "tier", f"Google Cloud Storage has no class “{tier}”; it has {', '.join(TIERS)}."
-            )
+            raise Unsupported("tier", f"Google Cloud Storage has no class “{tier}”, only {', '.join(TIERS)}.")
         stored = self._objects.head(key, "tier")
         if stored.storage_class != tier:
             info = stored.info

@@ -1,8 +1,9 @@
 """Writes to Google Cloud Storage: small ones in one request, large ones in a resumable upload.
 
-https://cloud.google.com/storage/docs/performing-resumable-uploads. Pieces go one after the other, the next
-being filled meanwhile. Google keeps what arrived of a broken one, so only the rest is sent again, and it
-compares the checksum of the whole, sent with the last piece, before anything is visible.
+https://cloud.google.com/storage/docs/performing-resumable-uploads. Parts are sent one after the other while
+the next one is filled. Google keeps the bytes that arrived of an interrupted part, so only the remaining ones
+are sent again. The last part carries the checksum of the object, which Google compares before the object is
+visible.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from dashboard.storage.net.retrying import patiently
 from dashboard.storage.types import Written
 
 PART_BYTES = SMALL
-"""A multiple of 256 KiB, as Google wants it."""
+"""A multiple of 256 KiB, as Google requires."""
 _INCOMPLETE = 308
 _RANGE = re.compile(r"bytes=0-(\d+)\Z")
 
 
 class ResumableUpload:
-    """A resumable upload on its way. Used by one thread at a time."""
+    """An open resumable upload. Used by one thread at a time."""
 
     def __init__(self, objects: Objects, key: str, target: str) -> None:
         self._objects = objects
@@ -41,23 +42,23 @@ class ResumableUpload:
         self._received = 0
 
     def send(self, data: memoryview) -> None:
-        """The next piece, which is not the last one."""
+        """Send the next part, which is not the last one."""
         self._send_all(data, "")
 
     def finish(self, data: memoryview, crc32c: str) -> StoredObject:
-        """The last piece; the object is visible then. Raises ``Exists`` for a create-only write."""
+        """Send the last part and make the object visible. Raises ``Exists`` for a create-only write."""
         answer = self._send_all(data, crc32c)
         if answer is None:
             raise ERRORS.transport_error("unreadable", self._context)
         return self._objects.parse_object(self._key, answer, self._context)
 
     def abort(self) -> None:
-        """Throw it away. Never raises."""
+        """Discard the upload. Never raises."""
         with suppress(StorageError):
             self._objects.abort_upload(self._target, self._context)
 
     def _send_all(self, data: memoryview, crc32c: str) -> Response | None:
-        """Send until all of it has arrived; with a checksum it is the last, and its answer is returned."""
+        """Send a part until Google has all of it. With ``crc32c`` it is the last one: return the response."""
         start = self._received
         total = str(start + len(data)) if crc32c else "*"
         headers = {"x-goog-hash": f"crc32c={crc32c}"} if crc32c else {}
@@ -65,7 +66,7 @@ class ResumableUpload:
 
         def attempt() -> Response | None:
             nonlocal position_known
-            # After trouble nobody knows how far it came.
+            # After an error, ask Google how much it has received.
             answer = self._put(b"", f"bytes */{total}", headers) if not position_known else None
             position_known = False
             if answer is None or answer.status == _INCOMPLETE:
@@ -78,7 +79,7 @@ class ResumableUpload:
         return patiently(attempt, ATTEMPTS)
 
     def _send_remaining(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Response:
-        """Send what has not arrived yet, in as many requests as the server takes it in."""
+        """Send the bytes that Google has not received, in as many requests as it needs."""
         end = start + len(data)
         while True:
             offset = self._received
@@ -112,13 +113,13 @@ class ResumableUpload:
         match = _RANGE.match(answer.headers.get("range", ""))
         received = int(match.group(1)) + 1 if match else 0
         if not start <= received <= start + length:
-            # Bytes that are not at hand any more would have to be sent again.
+            # Google lost bytes that are no longer in memory.
             raise translate(RequestFailure(410), self._context)
         return received
 
 
 class GcsWriting(ProvenByParts[None]):
-    """See ``Writing``. Where the MD5 is not computed, the CRC-32C proves the whole."""
+    """See ``Writing``. Without an MD5, the CRC-32C proves the object."""
 
     max_in_flight = 1
     completes_with_last = True

@@ -77,7 +77,7 @@ def test_a_new_bucket_has_two_faults_and_both_can_be_fixed(
 ) -> None:
     assert names(place, good=False) == {"cors", "unfinished-uploads"}
     assert sentence(place, "cors") == f"Browser uploads will fail: no CORS rule for {HERE}."
-    assert "Google drops by itself after a week" in sentence(place, "unfinished-uploads")
+    assert "Google deletes those of this backend after a week" in sentence(place, "unfinished-uploads")
     for name in ("cors", "unfinished-uploads"):
         place.fix(name, HERE)
         place.fix(name, HERE)
@@ -200,7 +200,7 @@ def test_a_bucket_that_changes_all_the_time_is_left_alone(watched: GcsDriver, pr
     with pytest.raises(StorageError) as caught:
         watched.fix("cors", HERE)
     assert caught.value.kind is Kind.CHANGED
-    assert caught.value.reason.startswith("Somebody else was changing")
+    assert caught.value.reason.startswith("Someone else changed")
     assert sum(method == "PATCH" for method, _ in proxy.seen) == 3
 
 

@@ -1,9 +1,9 @@
 """The driver protocol over a pool of sessions; SFTP and FTP differ only in theirs.
 
-What a file server cannot hold: object attributes are dropped on write and the content type is guessed
-from the name on the way out; keys that are not exactly a path raise ``InvalidKey``. Links and special
-files are no objects. Whether an object changed is told by size and time, which servers count in
-seconds: of two changes by others within one second that keep the size, the second is not seen.
+What a file server cannot store: object attributes are discarded on write, and the content type is guessed
+from the name. Keys that are not exactly a path raise ``InvalidKey``. Links and special files are not objects.
+Changes are detected by size and modification time, which servers count in seconds: a second change by someone
+else within one second that keeps the size goes unnoticed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _describe(key: str, found: FileStat) -> ObjectInfo:
 
 
 class _EmptyReader:
-    """A part of no bytes."""
+    """A read of no bytes, without a request."""
 
     longer = False
 
@@ -50,12 +50,12 @@ class _EmptyReader:
         return iter(())
 
     def close(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing."""
 
 
 class ServedReading(CheckedReading):
-    """One open read; holds a connection until it is left. Looks at its end whether the file is still
-    the one that was opened."""
+    """An open read, which holds a session until it is closed. Checks at its end that the file has not changed
+    since it was opened."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ServedReading(CheckedReading):
             raise Damaged(key, f"“{key}” has {self.info.size:,} bytes, but more arrived.")
 
     def close(self) -> None:
-        """Give the connection back. Idempotent."""
+        """Release the session. Idempotent."""
         self._source.close()
         self._lease.release()
 
@@ -97,27 +97,27 @@ class ServedDriver:
     name = ""
     ordered = True
     create_only_unsupported = ""
-    """Why this server cannot create a file only where there is none."""
+    """The reason of ``Unsupported`` if this server cannot create a file without replacing one."""
 
     def __init__(self, pool: SessionPool[Session], display_name: str) -> None:
         self._pool = pool
         self._tree = Tree(pool, display_name)
 
     def check_key(self, key: str) -> None:
-        """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes or like our
-        names for unfinished writes."""
+        """Refuse empty parts between slashes, ``.``, ``..``, NUL, parts above 255 bytes, and names of
+        unfinished writes."""
         split_key(key)
 
     def supports_create_only(self) -> bool:
-        """Whether ``create_only`` is kept; where not it raises ``Unsupported``. Connects if need be."""
+        """Whether ``create_only`` is supported; otherwise it raises ``Unsupported``. May connect."""
         return self._pool.run(lambda session: session.supports_create_only())
 
     def max_connections(self) -> int:
-        """As set; a copy within the backend uses one more for each thread."""
+        """The configured limit; a copy within the backend uses one more for each thread."""
         return self._pool.limit
 
     def read(self, key: str, *, if_version: str | None = None) -> ServedReading:
-        """Open a file. A missing root raises ``ContainerMissing``."""
+        """Open a file. Raises ``ContainerMissing`` if the root does not exist."""
         return self._open(key, 0, None, if_version)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
@@ -127,7 +127,7 @@ class ServedDriver:
             return reading.read_all()
 
     def _open(self, key: str, start: int, length: int | None, if_version: str | None) -> ServedReading:
-        """A part, or from ``start`` to the end; where that is nothing, nothing is asked for."""
+        """Open ``length`` bytes from ``start``, or everything to the end. An empty range sends no request."""
         self.check_key(key)
 
         def opened(session: Session) -> tuple[bytes, FileStat, FileReader, int]:
@@ -156,10 +156,10 @@ class ServedDriver:
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> ServedWriting:
-        """Atomic where the server renames over an existing file, else that file is missing for a moment.
-        ``create_only`` raises ``Unsupported`` where :meth:`supports_create_only` says no. With ``size``,
-        a commit after another number of bytes raises ``Damaged``. A file where a folder is
-        needed, or the reverse, raises kind ``conflict``."""
+        """Open a write. Atomic if the server's rename replaces files; otherwise an existing object is missing
+        for a moment. ``create_only`` raises ``Unsupported`` if :meth:`supports_create_only` is false. With
+        ``size``, a commit after another number of bytes raises ``Damaged``. A file in place of a needed
+        folder, or the reverse, raises kind ``conflict``."""
         self.check_key(key)
         return ServedWriting(
             self._tree, key, size=size, create_only=create_only, refusal=self.create_only_unsupported
@@ -168,18 +168,18 @@ class ServedDriver:
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """As ``write``."""
+        """Like ``write``."""
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
             return writing.commit()
 
     def stat(self, key: str) -> ObjectInfo:
-        """From what the server says of the file; nothing is read."""
+        """Return the file's metadata without reading it."""
         self.check_key(key)
         return _describe(key, self._pool.run(lambda session: self._tree.find(session, key, "stat"))[1])
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
+        """List in UTF-8 byte order. Not a snapshot: concurrent changes may or may not appear."""
         return self._tree.walk(key_bytes(prefix), key_bytes(start_after))
 
     def list_readable(
@@ -190,16 +190,16 @@ class ServedDriver:
         unreadable: Callable[[str, StorageError], None],
         enters: Callable[[str], bool] = lambda folder: True,
     ) -> Iterator[Entry]:
-        """See ``ListsReadable``. A server that shows a folder as empty to who may not read it is believed."""
+        """See ``ListsReadable``. Cannot detect a server that lists an unreadable folder as empty."""
         return self._tree.walk(key_bytes(prefix), key_bytes(start_after), SkipUnreadable(unreadable, enters))
 
     def delete(self, key: str) -> None:
-        """Also removes the folders this leaves empty, but never the root."""
+        """Delete an object and the folders this leaves empty, but never the root."""
         self.check_key(key)
         self._pool.run(lambda session: self._tree.remove(session, key))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """Looks in each key's folder."""
+        """Remove leftovers in the folder of each key."""
         return self._tree.sweep(keys, since)
 
     def make_folder(self, folder: str) -> None:
@@ -209,7 +209,7 @@ class ServedDriver:
         self._pool.run(lambda session: self._tree.make_folder(session, folders, folder))
 
     def folders(self, folder: str) -> Iterator[str]:
-        """See ``KeepsFolders``. Symbolic links are no folders where the server tells them apart."""
+        """See ``KeepsFolders``. Excludes symbolic links if the server reports them."""
         if folder:
             self.check_key(folder)
         path = split_key(folder) if folder else []
@@ -226,7 +226,7 @@ class ServedDriver:
         return self._pool.run(self._root_exists)
 
     def create_bucket(self) -> None:
-        """Make the root folder and those above it."""
+        """Create the root folder and its parents. Idempotent."""
         self._pool.run(self._create_root)
 
     def _root_exists(self, session: Session) -> bool:
@@ -255,9 +255,9 @@ class ServedDriver:
                 session.make_folder(lead + b"/".join(parts[:more]))
 
     def authenticate(self) -> None:
-        """Sign in on a connection of its own, or find one that is signed in."""
+        """Sign in on a new connection."""
         self._pool.lease(fresh=True).release()
 
     def close(self) -> None:
-        """Sign off."""
+        """Close the connections. Idempotent."""
         self._pool.close()

@@ -1,7 +1,7 @@
-"""Files on a server that knows folders and renaming: what SFTP and FTP have in common.
+"""File servers with folders and renaming: what SFTP and FTP have in common.
 
-A driver brings a :class:`Session`, one connection that speaks its protocol. Paths are bytes (a key in
-UTF-8 below the session's root), so that every name a server may have is one key and the reverse.
+Each driver implements :class:`Session`, one connection that speaks its protocol. Paths are bytes (the key in
+UTF-8 below the session's root), so that names on the server and keys map one to one.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_bytes, key_text
 
 TEMPORARY = b".stowage-tmp"
-"""How names of unfinished writes begin; no key has a part that does."""
+"""Prefix of the names of unfinished writes. No key may contain a name with this prefix."""
 
 _BACKUP = b"old"
-"""How the last part of a temporary name begins for a file that went aside; others are hexadecimal."""
+"""Prefix of the last part of a backup's name; in other temporary names that part is hexadecimal."""
 
 
 class Missing(Exception):
-    """There is nothing of that name, or a folder on the way is missing. Never leaves a driver."""
+    """The file or one of its folders does not exist. Never leaves a driver."""
 
 
 class AlreadyExists(Exception):
-    """Something of that name is there already. Never leaves a driver."""
+    """The name is already in use. Never leaves a driver."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """What a server says of one name. ``modified`` in seconds since the epoch; ``identity`` is a mark
-    of this very file where the server gives one."""
+    """The metadata of one name. ``modified`` is in seconds since the epoch. ``identity`` is the server's
+    identifier of the file, such as an inode number; empty if it has none."""
 
     kind: Literal["file", "folder", "other"]
     size: int = 0
@@ -46,7 +46,7 @@ class FileStat:
 
     @property
     def version(self) -> str:
-        """Changes with the content, as well as the server lets us tell."""
+        """Changes with the content, as far as the server's metadata shows it."""
         return f"{self.identity}-{self.modified or 0:.6f}-{self.size:x}"
 
 
@@ -54,15 +54,15 @@ class FileWriter(Protocol):
     """A file being written, under a temporary name."""
 
     def write(self, chunk: bytes) -> None:
-        """Hand over the next bytes."""
+        """Send the next bytes."""
         ...
 
     def finish(self) -> FileStat:
-        """Bring everything to the server's disk, as far as it lets us, and describe the file."""
+        """Flush everything to the server's disk, if the protocol can, and return the file's metadata."""
         ...
 
     def abort(self) -> None:
-        """Stop; the file may stay. Never raises; idempotent, also after ``finish``."""
+        """Stop writing; the file may remain. Never raises. Idempotent, also after ``finish``."""
         ...
 
 
@@ -70,14 +70,14 @@ class FileReader(Protocol):
     """A file being read."""
 
     longer: bool
-    """Whether, at the end, the server had more than was asked for. Some cannot tell, and say no."""
+    """Whether the server had more bytes than were requested. False if the protocol cannot tell."""
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """The content up to ``size`` bytes, fewer if it ends earlier."""
+        """Yield up to ``size`` bytes of content, fewer if the file ends earlier."""
         ...
 
     def close(self) -> None:
-        """Stop. Never raises; idempotent."""
+        """Stop reading. Never raises. Idempotent."""
         ...
 
 
@@ -86,11 +86,11 @@ Listing = Generator[tuple[bytes, FileStat], None, None]
 
 class Session(Protocol):
     """One connection, used by one thread at a time. Its calls raise ``StorageError``, and ``Missing`` or
-    ``AlreadyExists`` where that is said. After a lost line it is ``broken``."""
+    ``AlreadyExists`` where documented. After a lost connection it is ``broken``."""
 
     broken: bool
     root: bytes
-    """The root folder in the server's words; no slash at its end unless it is all."""
+    """The absolute path of the root folder on the server, without a trailing slash unless it is ``/``."""
 
     def is_alive(self, idle: float) -> bool: ...
 
@@ -101,53 +101,55 @@ class Session(Protocol):
         ...
 
     def stat(self, path: bytes) -> FileStat | None:
-        """What is there, itself and not what a link points to; None where nothing is."""
+        """Return the metadata of a path without following a link, or None if nothing exists there."""
         ...
 
     def realpath(self, path: bytes) -> bytes:
-        """The path without symbolic links, where the server resolves them. ``Missing``."""
+        """Resolve symbolic links, if the protocol can. Raises ``Missing``."""
         ...
 
     def list_folder(self, path: bytes) -> Listing:
-        """Names in a folder. ``Missing``. Closed before its end, the session is still of use or broken."""
+        """Yield the entries of a folder. Raises ``Missing``. May be closed early: the session is then usable
+        or ``broken``."""
         ...
 
     def open_reader(self, path: bytes, start: int) -> FileReader:
-        """Open a file to be read from this byte on. ``Missing``."""
+        """Open a file for reading from byte ``start``. Raises ``Missing``."""
         ...
 
     def open_writer(self, path: bytes, target: bytes) -> FileWriter:
-        """Open a new file, which errors call by the name it will get. ``Missing`` where its folder is
-        missing."""
+        """Create a file for writing. Errors name ``target``, its later name. Raises ``Missing`` if the folder
+        does not exist."""
         ...
 
     def set_modified(self, path: bytes, modified: float) -> None:
-        """Set the time of a file, where the server lets us."""
+        """Set the modification time (seconds since the epoch), if the server supports it."""
         ...
 
     def rename(self, path: bytes, to: bytes) -> None:
-        """Give a file its name, replacing a file of that name. ``Missing``."""
+        """Rename a file, replacing an existing one. Raises ``Missing``."""
         ...
 
     def link(self, path: bytes, to: bytes) -> None:
-        """Give a file a second name only where nothing is. ``AlreadyExists``, ``Missing``."""
+        """Create a hard link, never replacing anything. Raises ``AlreadyExists`` and ``Missing``."""
         ...
 
     def remove(self, path: bytes) -> None:
-        """Remove a file. ``Missing``."""
+        """Remove a file. Raises ``Missing``."""
         ...
 
     def make_folder(self, path: bytes) -> None:
-        """``AlreadyExists`` where anything is there, ``Missing`` where the folder above is missing."""
+        """Create a folder. Raises ``AlreadyExists``, and ``Missing`` if its parent does not exist."""
         ...
 
     def remove_folder(self, path: bytes) -> bool:
-        """Remove an empty folder; whether it was."""
+        """Remove a folder if it is empty. Returns whether it was removed."""
         ...
 
 
 def split_key(key: str) -> list[bytes]:
-    """The folders and the file name of a key. Raises ``InvalidKey`` where a server cannot hold it exactly."""
+    """Split a key into its folders and file name. Raises ``InvalidKey`` if no file can have exactly this
+    path."""
     return keys.split_key(key, "A file server", _reserved)
 
 
@@ -161,37 +163,38 @@ def is_name(raw: bytes) -> bool:
     return raw not in (b"", b".", b"..") and not raw.startswith(TEMPORARY) and not {0, 47} & set(raw)
 
 
-def mentions_any(text: str, words: Iterable[str], asked: bytes) -> bool:
-    """Whether a server's sentence holds one of these words, which are in small letters: as a word of its own
-    and not in a name it repeats, such as “quota.txt: no such file”."""
-    said, names = text.lower(), asked.decode("latin-1").lower().split("/")
+def mentions_any(text: str, words: Iterable[str], path: bytes) -> bool:
+    """Whether a server's message contains one of these lowercase words, apart from the names in ``path``,
+    which messages repeat: “quota.txt: no such file” does not mention a quota."""
+    message, names = text.lower(), path.decode("latin-1").lower().split("/")
     words = tuple(words)
     for name in names:
         if any(word in name for word in words):
-            said = said.replace(name, "").replace(name.encode("latin-1").decode("utf-8", "replace"), "")
-    return any(word in said for word in words)
+            message = message.replace(name, "")
+            message = message.replace(name.encode("latin-1").decode("utf-8", "replace"), "")
+    return any(word in message for word in words)
 
 
 def join(folder: bytes, *names: bytes) -> bytes:
-    """A path below a folder."""
+    """Return the path of a name below a folder."""
     return b"/".join([folder.rstrip(b"/"), *names]) if names else folder
 
 
 def key_digest(key: str) -> bytes:
-    """What the names of unfinished writes to a key hold."""
+    """Return the part of temporary names that identifies the key."""
     return hashlib.sha256(key_bytes(key)).hexdigest()[:32].encode()
 
 
 def temporary_name(key: str) -> bytes:
-    """A new name for an unfinished write: the key's mark, when it began in ms, and chance."""
+    """Return a new name for an unfinished write: the key's digest, the start time in ms, random digits."""
     began = int(time.time() * 1000)
     return b"%s.%s.%x.%s" % (TEMPORARY, key_digest(key), began, secrets.token_hex(6).encode())
 
 
-def is_leftover(name: bytes, marks: Iterable[bytes], since: float) -> bool:
-    """Whether this is the unfinished write to a key with one of these marks, begun since then."""
+def is_leftover(name: bytes, digests: Iterable[bytes], since: float) -> bool:
+    """Whether this is an unfinished write to one of the keys (by digest), started at or after ``since``."""
     parts = name.split(b".")
-    if not name.startswith(TEMPORARY + b".") or len(parts) != 5 or parts[2] not in marks:
+    if not name.startswith(TEMPORARY + b".") or len(parts) != 5 or parts[2] not in digests:
         return False
     try:
         return int(parts[3], 16) >= int(since * 1000)
@@ -200,29 +203,29 @@ def is_leftover(name: bytes, marks: Iterable[bytes], since: float) -> bool:
 
 
 def is_backup_name(name: bytes) -> bool:
-    """Whether a name that was left behind is that of the file which an unfinished write was to replace."""
+    """Whether a leftover is the backup of the file that an unfinished write was going to replace."""
     return name.split(b".")[4].startswith(_BACKUP)
 
 
 def rename_with_backup(rename: Callable[[bytes, bytes], object], path: bytes, to: bytes) -> bytes:
-    """Give an unfinished write a name that is taken, on a server whose renaming replaces nothing: what has
-    the name goes aside first, and comes back if that fails. Returns where it is now, for it to be removed.
-    It is named after the write, so that a sweep finds it, and gives it its name back, after a kill."""
-    aside = path.rpartition(b".")[0] + b".%s%s" % (_BACKUP, secrets.token_hex(6).encode())
-    rename(to, aside)
+    """Rename ``path`` to the existing name ``to`` on a server whose rename never replaces a file: rename the
+    old file to a backup first, and back if that fails. Returns the backup's path, which the caller removes.
+    The backup is named after the write, so that a sweep restores it after a kill."""
+    backup = path.rpartition(b".")[0] + b".%s%s" % (_BACKUP, secrets.token_hex(6).encode())
+    rename(to, backup)
     try:
         rename(path, to)
     except BaseException:
-        rename(aside, to)
+        rename(backup, to)
         raise
-    return aside
+    return backup
 
 
 path_conflict_error = partial(path_errors.path_conflict_error, "A server")
 
 
 def invalid_listing_error(folder: bytes, name: bytes) -> StorageError:
-    """A server lists what cannot be the name of a file: to leave it out would be to leave out a file."""
+    """The error for a listed name that no file can have. Skipping it could skip a file."""
     display_name = key_text(folder) or "the root folder"
     return StorageError(
         Kind.UNSUPPORTED,

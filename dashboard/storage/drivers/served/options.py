@@ -1,4 +1,4 @@
-"""What the drivers for file servers are told in the same way: host, port, folder, connections."""
+"""Options that the drivers for file servers share: host, port, folder, connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_CONNECTIONS = 64
 
 
 def host_option() -> Option:
-    """The server's name."""
+    """The host."""
     return Option(
         "host",
         "Host",
@@ -24,13 +24,13 @@ def host_option() -> Option:
 
 
 def port_option(default: str) -> Option:
-    """The server's port; empty for the usual one where ``default`` is."""
+    """The port. With an empty ``default``, blank means the protocol's default port."""
     return Option(
         "port",
         "Port",
         default=default,
         guards_secret=True,
-        hint="" if default else "Blank for the usual one.",
+        hint="" if default else "Blank for the default port.",
     )
 
 
@@ -47,7 +47,7 @@ def root_option() -> Option:
 
 
 def connections_option(default: int) -> Option:
-    """How many connections at once."""
+    """The maximum number of connections."""
     return Option(
         "connections",
         "Connections",
@@ -59,7 +59,7 @@ def connections_option(default: int) -> Option:
 
 
 def parse_host(text: str) -> str:
-    """A host name or address. Raises ``InvalidInput`` for ``host``."""
+    """Return a host name or address in one form. Raises ``InvalidInput`` for ``host``."""
     if "://" in text or "/" in text or "@" in text:
         raise InvalidInput(
             "host",
@@ -68,21 +68,21 @@ def parse_host(text: str) -> str:
         )
     address = literal(text)
     if address is None and text.count(":") == 1:
-        raise InvalidInput("host", "The host holds a port.", remedy="Write the port into its own field.")
+        raise InvalidInput("host", "The host contains a port.", remedy="Write the port into its own field.")
     if refusal := host_refusal(text):
         raise InvalidInput("host", refusal)
     return text if address is None else str(address)
 
 
 def parse_number(field: str, label: str, text: str, maximum: int) -> str:
-    """A whole number from 1. Raises ``InvalidInput`` naming the field."""
+    """Return a whole number from 1 to ``maximum`` in one form. Raises ``InvalidInput`` naming the field."""
     if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= maximum:
         raise InvalidInput(field, f"{label} must be a number from 1 to {maximum}.")
     return str(int(text))
 
 
 def parse_root(text: str) -> str:
-    """A folder in one form: no slash at its end. Raises ``InvalidInput`` for ``root``."""
+    """Return a folder in one form, without a trailing slash. Raises ``InvalidInput`` for ``root``."""
     field = "root"
     try:
         length = len(text.encode())
@@ -91,28 +91,29 @@ def parse_root(text: str) -> str:
     if length > 1024:
         raise InvalidInput(field, "The folder is longer than 1,024 bytes.")
     if any(ord(c) < 32 or ord(c) == 127 for c in text):
-        raise InvalidInput(field, "The folder's name holds control characters.")
+        raise InvalidInput(field, "The folder's name contains control characters.")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise InvalidInput(field, "The folder holds “..”.", remedy="Write the path without it.")
+        raise InvalidInput(field, "The folder contains “..”.", remedy="Write the path without it.")
     return ("/" if text.startswith("/") else "") + "/".join(parts)
 
 
 def parse_user(text: str) -> str:
-    """A user name that cannot break out of a command. Raises ``InvalidInput`` for ``user``."""
+    """Refuse a user name that could break out of a command. Raises ``InvalidInput`` for ``user``."""
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in text):
-        raise InvalidInput("user", "The user name holds control characters.")
+        raise InvalidInput("user", "The user name contains control characters.")
     return text
 
 
 def summary(options: Options) -> str:
-    """``folder of user on host``."""
+    """Return ``folder of user on host``."""
     root = options.get("root") or "home folder"
     return f"{root} of {options.get('user', '')} on {options.get('host', '')}"
 
 
 def location(options: Options) -> Location:
-    """Two users may each see files of their own. Where a relative folder begins, only the server knows."""
+    """Return the location. It includes the user, because users may see different files, and marks relative
+    folders, because only the server knows where they start."""
     root = options.get("root", "")
     server = f"{options.get('user', '')}@{normalize_host(options.get('host', ''))}:{options.get('port', '')}"
     folder = root.strip("/")

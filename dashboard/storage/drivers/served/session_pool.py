@@ -1,4 +1,4 @@
-"""A bounded number of connections, each used by one thread at a time."""
+"""A bounded pool of sessions, each used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 
 WAIT_SECONDS = 600.0
-"""How long a call waits for a connection that others use; they may be moving large files."""
+"""How long a call waits for a session in use by others, which may be transferring large files."""
 WAIT_HOLDING_SECONDS = 60.0
-"""The same for a thread that holds a connection to another server meanwhile, for which someone who holds
-one here may be waiting."""
+"""The same for a thread that already holds a session of another pool. Another thread may hold one here and
+wait for that one: the shorter wait ends the deadlock."""
 IDLE_SECONDS = 240.0
-"""Connections unused for longer are closed and not used again."""
+"""Sessions idle for longer are closed and not reused."""
 
 
-class Connection(Protocol):
-    """What the pool needs of a connection."""
+class PooledSession(Protocol):
+    """What the pool requires of a session."""
 
     broken: bool
-    """Whether the line is lost or in a state nobody knows; it is then not used again."""
+    """Whether the connection is lost or its state unknown. A broken session is never reused."""
 
     def is_alive(self, idle: float) -> bool:
-        """Whether it still works, after so many idle seconds; the cheapest look there is."""
+        """Whether it still works after ``idle`` seconds of no use, by the cheapest possible check."""
         ...
 
     def close(self) -> None:
-        """Free it. Never raises; idempotent."""
+        """Close the connection. Never raises. Idempotent."""
         ...
 
 
-C = TypeVar("C", bound=Connection)
+C = TypeVar("C", bound=PooledSession)
 T = TypeVar("T")
 
 
 _counter_lock = threading.Lock()
 _sessions_of_thread: Counter[int] = Counter()
-"""Connections by the thread that took them, to all servers."""
+"""How many sessions each thread holds, over all pools."""
 
 
 class Lease(Generic[C]):
-    """A connection in use. ``release`` is idempotent and gives it back, or closes it when broken."""
+    """A session in use. ``release`` returns it to the pool, or closes it if it is broken. Idempotent."""
 
     def __init__(self, pool: SessionPool[C], session: C, owner: int, *, extra: bool, fresh: bool) -> None:
         self._pool = pool
@@ -71,8 +71,8 @@ class Lease(Generic[C]):
 
 
 class SessionPool(Generic[C]):
-    """At most ``limit`` connections. A thread that holds one already gets a second beyond the limit:
-    copying within a backend reads and writes at once, and waiting for oneself would never end."""
+    """At most ``limit`` sessions. Thread-safe. A thread that already holds one may take another beyond the
+    limit, because copying within a backend reads and writes at once and a thread must not wait for itself."""
 
     def __init__(self, connect: Callable[[], C], limit: int) -> None:
         self._connect = connect
@@ -84,14 +84,14 @@ class SessionPool(Generic[C]):
         self._closed = False
 
     def run(self, act: Callable[[C], T]) -> T:
-        """``act`` with a connection; once more with a new one if an idle connection turns out to be dead.
-        ``act`` must be safe to repeat."""
+        """Call ``act`` with a session and return its result. Retries once on a new session if a reused one
+        turns out to be dead, so ``act`` must be safe to repeat."""
         lease, result = self.borrow(act)
         lease.release()
         return result
 
     def borrow(self, act: Callable[[C], T]) -> tuple[Lease[C], T]:
-        """As :meth:`run`, keeping the connection, which the caller releases."""
+        """Like :meth:`run`, but keep the session, which the caller releases."""
         lease = self.lease()
         try:
             try:
@@ -107,8 +107,8 @@ class SessionPool(Generic[C]):
             raise
 
     def lease(self, *, fresh: bool = False) -> Lease[C]:
-        """A connection: an idle one that still works, else a new one. Raises ``StorageError``: kind
-        ``throttled`` when none becomes free in time, and whatever connecting raises."""
+        """Return an idle session that still works, or a new one. Raises ``StorageError`` of kind
+        ``throttled`` if none becomes free in time, and the errors of connecting."""
         me = threading.get_ident()
         extra = self._acquire_slot(me)
         try:
@@ -119,7 +119,7 @@ class SessionPool(Generic[C]):
             raise
 
     def return_session(self, session: C, owner: int, *, extra: bool) -> None:
-        """Called by the lease."""
+        """Take back a session from its lease."""
         with self._changed:
             keep = not (session.broken or self._closed or len(self._idle) >= self.limit)
             if keep:
@@ -129,7 +129,7 @@ class SessionPool(Generic[C]):
         self._release_slot(owner, extra=extra)
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed when it comes back."""
+        """Close the idle sessions now and those in use once they are released."""
         with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []

@@ -1,9 +1,8 @@
-"""The root folder on a server and what lies below it, over a pool of connections.
+"""The tree of files below the root folder on a server, over a pool of sessions.
 
-Symbolic links: a file that is a link is no object, and folders that are links are not entered, so
-that nothing outside the root is read or written. Neither SFTP nor FTP can open a path without
-following links in one step, so a link put there between the look and the call is followed; looks at
-folders are believed for ``CHECK_VALID_SECONDS``.
+Symbolic links are neither objects nor entered as folders, so that nothing outside the root is read or
+written. Neither SFTP nor FTP can open a path without following links: a link created between the check and
+the call is followed. A checked folder counts as checked for ``CHECK_VALID_SECONDS``.
 """
 
 from __future__ import annotations
@@ -62,7 +61,8 @@ class Tree:
     # ---- folders
 
     def resolve_folder(self, session: Session, folders: list[bytes]) -> bytes:
-        """The path of a folder that is not reached through a link. ``Missing``."""
+        """Return the path of a folder. Raises ``Missing`` if it does not exist or is reached through a
+        link."""
         path = join(session.root, *folders)
         if not folders or self._is_recently_checked(path):
             return path
@@ -72,7 +72,8 @@ class Tree:
         return path
 
     def make_folder(self, session: Session, folders: list[bytes], key: str) -> bytes:
-        """As :meth:`folder`, creating what is missing. Raises ``ContainerMissing`` and kind ``conflict``."""
+        """Like :meth:`resolve_folder`, but create missing folders. Raises ``ContainerMissing`` if the root is
+        missing, and kind ``conflict`` if a file has the name of a folder."""
         self.require_root(session, "write")
         for depth in range(1, len(folders) + 1):
             path = join(session.root, *folders[:depth])
@@ -87,8 +88,8 @@ class Tree:
         return self.resolve_folder(session, folders)
 
     def list_subfolders(self, session: Session, folders: list[bytes]) -> list[bytes]:
-        """The names of the folders directly in one; none where it is missing or reached through a link.
-        Raises ``ContainerMissing``."""
+        """Return the names of the direct subfolders; empty if the folder is missing or reached through a
+        link. Raises ``ContainerMissing``."""
         try:
             at = self.resolve_folder(session, folders)
             with closing(session.list_folder(at)) as names:
@@ -100,7 +101,7 @@ class Tree:
             return []
 
     def remove_folder(self, session: Session, folders: list[bytes]) -> None:
-        """Remove a folder and those below it as far as they are empty, and then as :meth:`prune`."""
+        """Remove a folder and its subfolders if they contain no files, then :meth:`prune`."""
         for name in self.list_subfolders(session, folders):
             self.remove_folder(session, [*folders, name])
         with suppress(Missing):
@@ -108,14 +109,14 @@ class Tree:
             self.prune(session, folders)
 
     def forget(self, folders: list[bytes], root: bytes) -> None:
-        """A folder turned out to be gone."""
+        """Forget that these folders were checked, because one no longer exists."""
         with self._lock:
             for depth in range(len(folders) + 1):
                 self._checked_until.pop(join(root, *folders[:depth]), None)
 
     def prune(self, session: Session, folders: list[bytes]) -> None:
-        """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
-        Never the root. A write that loses its folder to this makes it again."""
+        """Remove the deepest of these folders, then its parent and so on, as long as they are empty. Never
+        removes the root. A write that loses its folder this way creates it again."""
         with suppress(StorageError):
             for depth in range(len(folders), 0, -1):
                 if not session.remove_folder(join(session.root, *folders[:depth])):
@@ -123,15 +124,15 @@ class Tree:
                 self.forget(folders[:depth], session.root)
 
     def require_root(self, session: Session, operation: str) -> None:
-        """Raise ``ContainerMissing`` when the root is not there or is a file."""
+        """Raise ``ContainerMissing`` if the root does not exist or is a file."""
         if self._is_recently_checked(session.root):
             return
         found = session.stat(session.root)
         if found is None or found.kind == "file":
-            there = "is not there" if found is None else "is not a folder"
+            problem = "does not exist" if found is None else "is not a folder"
             raise ContainerMissing(
                 self.display_name,
-                f"The folder “{self.display_name}” {there} on the server.",
+                f"The folder “{self.display_name}” {problem} on the server.",
                 operation=operation,
                 remedy="Create it, or correct the folder in the backend's form.",
             )
@@ -150,7 +151,7 @@ class Tree:
     # ---- files
 
     def find(self, session: Session, key: str, operation: str) -> tuple[bytes, FileStat]:
-        """The path of an object and what it is. Raises ``NotFound`` and ``ContainerMissing``."""
+        """Return the path and metadata of an object. Raises ``NotFound`` and ``ContainerMissing``."""
         *folders, name = split_key(key)
         with suppress(Missing):
             path = join(self.resolve_folder(session, folders), name)
@@ -161,7 +162,7 @@ class Tree:
         raise NotFound(key, operation=operation)
 
     def remove(self, session: Session, key: str) -> None:
-        """Remove an object and the folders this leaves empty; nothing where there is none."""
+        """Remove an object, if it exists, and the folders this leaves empty."""
         try:
             path, _ = self.find(session, key, "delete")
             session.remove(path)
@@ -172,7 +173,7 @@ class Tree:
     # ---- listings
 
     def walk(self, prefix: bytes, start_after: bytes, skip: SkipUnreadable | None = None) -> Iterator[Entry]:
-        """Entries of files in UTF-8 byte order, as ``Driver.list`` promises."""
+        """Yield the entries of files in UTF-8 byte order, as ``Driver.list`` promises."""
         requested = ListingRange(prefix, start_after)
         base = requested.base.split(b"/")[:-1]
         if not all(is_name(name) for name in base) or b"\0" in prefix:
@@ -192,10 +193,10 @@ class Tree:
     def _rows(
         self, session: Session, path: bytes, requested: ListingRange, ordered: SortRows
     ) -> Iterator[ListingRow]:
-        """One folder's rows in order. A folder that vanished has none."""
+        """Return the rows of one folder in order; none if it no longer exists."""
         folders = path.split(b"/")[:-1]
         try:
-            # Folders found by the walk itself are no links: the listing says so of each name.
+            # The listing already told links and folders apart for the folders below the first.
             at = (
                 self.resolve_folder(session, folders)
                 if path == requested.base
@@ -204,7 +205,7 @@ class Tree:
             with closing(session.list_folder(at)) as names:
                 return ordered(_selected_rows(names, path, requested))
         except InvalidKey:
-            # What nobody can ask for is not there; but a folder that was listed is.
+            # No object has such a prefix, but a folder from a listing does exist.
             if path != requested.base:
                 raise
         except Missing:
@@ -215,36 +216,40 @@ class Tree:
     # ---- leftovers
 
     def sweep(self, keys: Iterable[str], since: float) -> int:
-        """Remove the unfinished writes to these keys begun at or after ``since``; how many. Several folders
-        at once, because each costs a few round trips."""
-        requested: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
+        """Remove the unfinished writes to these keys that started at or after ``since``, and return their
+        number. Sweeps folders in parallel, because each costs a few round trips."""
+        by_folder: dict[tuple[bytes, ...], dict[bytes, bytes]] = {}
         for key in keys:
             with suppress(InvalidKey):
                 *folders, name = split_key(key)
-                requested.setdefault(tuple(folders), {})[key_digest(key)] = name
-        if not requested:
+                by_folder.setdefault(tuple(folders), {})[key_digest(key)] = name
+        if not by_folder:
             return 0
-        with ThreadPoolExecutor(min(self.pool.limit, len(requested))) as threads:
+        with ThreadPoolExecutor(min(self.pool.limit, len(by_folder))) as threads:
             return sum(
-                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), requested.items())
+                threads.map(lambda each: self._sweep_folder(list(each[0]), each[1], since), by_folder.items())
             )
 
-    def _sweep_folder(self, folders: list[bytes], marks: Mapping[bytes, bytes], since: float) -> int:
-        return self.pool.run(lambda session: self._sweep(session, folders, marks, since))
+    def _sweep_folder(
+        self, folders: list[bytes], names_by_digest: Mapping[bytes, bytes], since: float
+    ) -> int:
+        return self.pool.run(lambda session: self._sweep(session, folders, names_by_digest, since))
 
     def _sweep(
-        self, session: Session, folders: list[bytes], marks: Mapping[bytes, bytes], since: float
+        self, session: Session, folders: list[bytes], names_by_digest: Mapping[bytes, bytes], since: float
     ) -> int:
         removed = 0
         with suppress(Missing):
             at = self.resolve_folder(session, folders)
             with closing(session.list_folder(at)) as names:
-                left = collect_names(name for name, _ in names if is_leftover(name, marks, since))
-            for name in left:
+                leftovers = collect_names(
+                    name for name, _ in names if is_leftover(name, names_by_digest, since)
+                )
+            for name in leftovers:
                 with suppress(Missing):
-                    target = join(at, marks[name.split(b".")[2]])
+                    target = join(at, names_by_digest[name.split(b".")[2]])
                     if is_backup_name(name) and session.stat(target) is None:
-                        # Killed between two renamings: this is the object.
+                        # A kill between the two renames left the object under this name.
                         session.rename(join(at, name), target)
                     else:
                         session.remove(join(at, name))

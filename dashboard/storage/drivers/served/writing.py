@@ -1,6 +1,6 @@
-"""Writes to a file server that are seen whole or not at all: a temporary file beside the target, which
-gets its name when it is complete. Its name holds a hash of the key and the time the write began, so
-that leftovers of a killed program are found again by key."""
+"""Atomic writes to a file server: a temporary file next to the target, renamed when it is complete. The
+temporary name contains a digest of the key and the start time, so that a sweep finds the leftovers of a
+killed process by key."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from dashboard.storage.types import Written
 
 _MAX_ATTEMPTS = 20
 _MAX_CLOCK_SKEW_SECONDS = 3600.0
-"""Seconds a new file may be older than the one it replaces before the clocks are not believed."""
+"""Seconds by which a new file may appear older than the one it replaces. Beyond that the clocks are wrong."""
 
 
 class ServedWriting:
-    """One open write; holds a connection until it ends. Not for use from two threads at once."""
+    """An open write, which holds a session until it ends. Not thread-safe."""
 
     def __init__(self, tree: Tree, key: str, *, size: int | None, create_only: bool, refusal: str) -> None:
         self._tree = tree
@@ -62,7 +62,7 @@ class ServedWriting:
                     folder = self._tree.make_folder(session, self._folders, self._key)
                 sink = session.open_writer(join(folder, self._temporary), join(folder, self._name))
             except Missing:
-                # No folder yet, or someone removed it in this moment; or not even the root is there.
+                # The folder does not exist yet, was just removed, or even the root is missing.
                 self._tree.forget(self._folders, session.root)
                 continue
             self._has_temporary = True
@@ -70,14 +70,14 @@ class ServedWriting:
         raise removed_meanwhile_error("folder or the unfinished file", self._key)
 
     def write(self, chunk: bytes) -> None:
-        """Append. Raises ``StorageError`` of kind ``full`` and others."""
+        """Append bytes. Raises ``StorageError``, of kind ``full`` for example."""
         self._sink.write(chunk)
         self._md5.update(chunk)
         self._size += len(chunk)
 
     def commit(self) -> Written:
-        """Have the server write everything out, compare the size it then tells, and give the file its
-        name. There is no ``stored_checksum``: only reading it back proves what the server holds."""
+        """Flush the file, compare its size on the server and rename it into place. There is no
+        ``stored_checksum``: only reading the object back proves its content."""
         key = self._key
         try:
             if self._expected is not None and self._size != self._expected:
@@ -118,12 +118,12 @@ class ServedWriting:
         self._has_temporary = False
 
     def _discard(self) -> None:
-        """Remove the temporary name, if it is still there, and give the connection back. Idempotent."""
+        """Remove the temporary file, if it still exists, and release the session. Idempotent."""
         if self._done:
             return
         self._done = True
         if self._has_temporary:
-            # It may have failed because a folder that was there is not there any more.
+            # The write may have failed because a remembered folder was removed.
             self._tree.forget(self._folders, self._lease.session.root)
         self._sink.abort()
         session = self._lease.session
@@ -131,7 +131,7 @@ class ServedWriting:
             self._remove_temporary(session)
         self._lease.release()
         if self._has_temporary:
-            # The line is lost: the leftover is removed over another one, or by a later sweep.
+            # The connection is lost: remove the file over another one, or leave it to a later sweep.
             with suppress(StorageError):
                 self._tree.pool.run(self._remove_temporary)
 
@@ -154,8 +154,8 @@ class ServedWriting:
 
 
 def _distinct_mtime(old: FileStat, new: FileStat) -> float | None:
-    """The time a new file needs so that it can be told from the one it replaces. Servers count whole
-    seconds, and two writes of the same size may fall into one."""
+    """Return the modification time a new file needs to differ from the one it replaces; None if it differs.
+    Servers count whole seconds, and two writes of the same size may happen within one."""
     if old.size != new.size or old.modified is None or new.modified is None:
         return None
     if old.identity != new.identity or not 0 <= old.modified - new.modified < _MAX_CLOCK_SKEW_SECONDS:

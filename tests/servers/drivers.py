@@ -30,7 +30,7 @@ def s3_on(
     prefix: str,
     *,
     identity: KeyPair | None = None,
-    own_key: Secret | None = None,
+    customer_key: Secret | None = None,
     **more: str,
 ) -> Driver:
     """An S3 driver for a bucket of a test server, as its administrator or somebody else; with their own key
@@ -41,10 +41,10 @@ def s3_on(
         "bucket": bucket,
         "access_key_id": who.access_key,
         "prefix": prefix,
-        "sse": "SSE-C" if own_key else "none",
+        "sse": "SSE-C" if customer_key else "none",
     }
     secrets = {"secret_access_key": Secret(who.secret_key)}
-    secrets |= {"sse_customer_key": own_key} if own_key else {}
+    secrets |= {"sse_customer_key": customer_key} if customer_key else {}
     return build("s3", check_options("s3", options | more, secrets), secrets)
 
 

@@ -227,7 +227,7 @@ def test_stop_drops_what_was_begun(make: Make, local: LocalDriver, data: bytes, 
         with pytest.raises(Interrupted):
             copy(OnAnotherServer(source), target, entry, stop=stop)  # type: ignore[arg-type]
         assert list(target.list()) == []
-    left = seaweedfs.client().list_multipart_uploads(Bucket=source._place.bucket).get("Uploads")
+    left = seaweedfs.client().list_multipart_uploads(Bucket=source._config.bucket).get("Uploads")
     assert not left
 
 
@@ -247,7 +247,7 @@ def test_bits_that_flip_on_the_way_here_are_noticed_before_anything_is_written(
 
 def in_parts(seaweedfs: SeaweedFS, place: S3Driver, key: str, data: bytes, *sizes: int) -> Entry:
     """Upload in parts of these sizes, the last of which is used again and again."""
-    s3, where = seaweedfs.client(), {"Bucket": place._place.bucket, "Key": f"{place._place.prefix}{key}"}
+    s3, where = seaweedfs.client(), {"Bucket": place._config.bucket, "Key": f"{place._config.prefix}{key}"}
     where["UploadId"] = s3.create_multipart_upload(**where)["UploadId"]
     parts: list[dict[str, object]] = []
     at = 0
@@ -444,15 +444,15 @@ def test_objects_uploaded_in_parts_are_compared_by_reading_one_side(
 def test_parts_of_an_unusual_size_are_compared_by_reading_both(make: Make, seaweedfs: SeaweedFS) -> None:
     one, two = make(), make()
     entry = fill(one, "a", LARGE)
-    s3, name = seaweedfs.client(), f"{two._place.prefix}a"
-    upload = s3.create_multipart_upload(Bucket=two._place.bucket, Key=name)["UploadId"]
+    s3, name = seaweedfs.client(), f"{two._config.prefix}a"
+    upload = s3.create_multipart_upload(Bucket=two._config.bucket, Key=name)["UploadId"]
     parts = []
     for number, at in enumerate(range(0, len(LARGE), 6_000_001), 1):
-        where = {"Bucket": two._place.bucket, "Key": name, "UploadId": upload, "PartNumber": number}
+        where = {"Bucket": two._config.bucket, "Key": name, "UploadId": upload, "PartNumber": number}
         etag = s3.upload_part(**where, Body=LARGE[at : at + 6_000_001])["ETag"]
         parts.append({"PartNumber": number, "ETag": etag})
     s3.complete_multipart_upload(
-        Bucket=two._place.bucket, Key=name, UploadId=upload, MultipartUpload={"Parts": parts}
+        Bucket=two._config.bucket, Key=name, UploadId=upload, MultipartUpload={"Parts": parts}
     )
     assert same_content(one, two, entry, two.stat("a"))
 

@@ -44,7 +44,7 @@ def test_there_and_across_and_back_again(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     one, two = (
-        s3_on(seaweedfs, seaweedfs.new_bucket(), prefix, own_key=key)
+        s3_on(seaweedfs, seaweedfs.new_bucket(), prefix, customer_key=key)
         for prefix, key in zip(("", "deep/er/"), keys, strict=True)
     )
     spec = Spec(workers=8, verify=verify)

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.errors import (
     ERRORS,
     ErrorContext,
     RequestFailure,
-    about_encryption,
+    classify_sse_error,
     translate,
 )
-from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.signing import SignedIn, Signer, presigned
+from dashboard.storage.drivers.s3.signing import KeySource, Signer, presign
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
 from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
@@ -29,38 +29,40 @@ from dashboard.storage.net.retrying import patiently
 from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4
-LONGEST_LINK = 7 * 24 * 3600
+MAX_LINK_SECONDS = 7 * 24 * 3600
 """Seconds a signed address can be good for."""
 
 
-def unquoted(etag: str | None) -> str | None:
+def strip_quotes(etag: str | None) -> str | None:
     """An ETag without its quotes, None when there is none."""
     return (etag or "").strip('"') or None
 
 
-def digest_header(body: bytes) -> dict[str, str]:
+def content_md5_header(body: bytes) -> dict[str, str]:
     """The header that lets the server notice a damaged body; requests with a document must have it."""
     return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
 
 
-class SignedClient:
+class S3Client:
     """The requests of one place. Thread-safe; connects on first use."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        self.software = ""
+    def __init__(self, config: S3Config) -> None:
+        self.config = config
+        self.server_header = ""
         """What the server last called itself."""
         self.server = HttpClient(
-            place.bucket_url, tls_verify=place.tls_verify, authority=place.ca_certificate
+            config.bucket_url, tls_verify=config.tls_verify, authority=config.ca_certificate
         )
-        self.signed_in = SignedIn(place.sign_in)
-        self._signer = Signer(self.signed_in.keys, place.region, self.server.host)
-        self._path = urlsplit(place.bucket_url).path
+        self.key_source = KeySource(config.sign_in)
+        self._signer = Signer(self.key_source.keys, config.region, self.server.host)
+        self._path = urlsplit(config.bucket_url).path
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
         """For an error's sentence; ``key`` as the caller of the driver knows it."""
-        place = self.place
-        return ErrorContext(operation, key, place.bucket, self.server.host, place.region, bool(place.own_key))
+        config = self.config
+        return ErrorContext(
+            operation, key, config.bucket, self.server.host, config.region, bool(config.customer_key)
+        )
 
     def send(
         self,
@@ -112,35 +114,35 @@ class SignedClient:
             assert isinstance(body, bytes)
             sent["content-length"] = str(len(body))
         target = self._target(key, query or {})
-        signed = self._signer.signed(method, target, sent)
+        signed = self._signer.sign(method, target, sent)
         try:
             response = self.server.open(method, target, headers=signed, body=body or None, idle=idle)
         except TransportError as error:
             raise ERRORS.transport_error(error.code, context) from error
-        self.software = response.headers.get("server", self.software)
+        self.server_header = response.headers.get("server", self.server_header)
         if response.status >= 300:
-            raise translate(_failure(response), context)
+            raise translate(_read_failure(response), context)
         return response
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
         self.server.close()
 
-    def presigned(
-        self, full: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
+    def presign(
+        self, full_key: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
     ) -> str:
         """The address of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-        url = self._origin + self._target(full, {})
-        keys = self.signed_in.keys()
-        return presigned(keys, self.place.region, method, url, headers=headers, seconds=seconds)
+        url = self._origin + self._target(full_key, {})
+        keys = self.key_source.keys()
+        return presign(keys, self.config.region, method, url, headers=headers, seconds=seconds)
 
-    def longest_link(self, seconds: int) -> int:
+    def link_seconds(self, seconds: int) -> int:
         """For how many seconds a link can be good that was asked for ``seconds``: seven days at most, and not
         longer than the keys it is signed with."""
-        ends = self.signed_in.keys().ends
-        left = LONGEST_LINK if ends is None else int(ends - time.time())
-        return max(min(seconds, LONGEST_LINK, left), 1)
+        expires = self.key_source.keys().expires
+        left = MAX_LINK_SECONDS if expires is None else int(expires - time.time())
+        return max(min(seconds, MAX_LINK_SECONDS, left), 1)
 
     def _target(self, key: str, query: Mapping[str, str]) -> str:
         path = self._path
@@ -152,33 +154,33 @@ class SignedClient:
 
     @property
     def _origin(self) -> str:
-        return f"{self.place.endpoint.partition('://')[0]}://{self.server.host}"
+        return f"{self.config.endpoint.partition('://')[0]}://{self.server.host}"
 
 
-def _failure(response: StreamingResponse) -> RequestFailure:
+def _read_failure(response: StreamingResponse) -> RequestFailure:
     answer = explained(response)
-    return failure_in(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
+    return parse_failure(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
 
 
-def parsed(body: bytes, context: ErrorContext) -> ElementTree.Element:
+def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:
     """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
     try:
         return xml_root(body)
     except Unreadable as error:
-        raise unreadable(context) from error
+        raise malformed_error(context) from error
 
 
-def unreadable(context: ErrorContext) -> StorageError:
+def malformed_error(context: ErrorContext) -> StorageError:
     """The error for an answer that makes no sense."""
     return ERRORS.transport_error("unreadable", context)
 
 
-def failure_in(status: int, body: bytes, region: str = "") -> RequestFailure:
+def parse_failure(status: int, body: bytes, region: str = "") -> RequestFailure:
     """The neutral words of an S3 error document.
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
     try:
         root = xml_root(body)
     except Unreadable:
         return RequestFailure(status, region=region)
-    code, sealed = root.findtext("Code") or "", about_encryption(root.findtext("Message") or "")
-    return RequestFailure(status, code, region=region or root.findtext("Region") or "", sealed=sealed)
+    code, sse_error = root.findtext("Code") or "", classify_sse_error(root.findtext("Message") or "")
+    return RequestFailure(status, code, region=region or root.findtext("Region") or "", sse_error=sse_error)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dashboard.storage.errors import Exists, Unsupported
 
-_TRIAL = 256 * 1024
+_MAX_TRIAL_BYTES = 256 * 1024
 
 
 class Send(Protocol):
@@ -17,7 +17,7 @@ class Send(Protocol):
     def __call__(self, *, create_only: bool) -> str | None: ...
 
 
-class CreateOnly:
+class ConditionalCreate:
     """Learns with the first create-only write whether the server honours If-None-Match.
 
     Until it is known, and wherever it is not honoured, a look goes before every such write. The trial
@@ -26,12 +26,12 @@ class CreateOnly:
     """
 
     def __init__(self) -> None:
-        self._honoured: bool | None = None
-        self._trial = threading.Lock()
+        self._supported: bool | None = None
+        self._trial_lock = threading.Lock()
 
-    def may_create(self, exists: Callable[[], bool], key: str) -> bool:
+    def check_absent(self, exists: Callable[[], bool], key: str) -> bool:
         """Raise ``Exists`` if the key is taken, else say whether to send the header as well."""
-        if self._honoured is True:
+        if self._supported is True:
             return True
         if exists():
             raise Exists(key)
@@ -39,30 +39,30 @@ class CreateOnly:
 
     def put(self, send: Send, exists: Callable[[], bool], key: str, size: int) -> str | None:
         """Write unless the key is taken, which raises ``Exists``."""
-        if self._honoured is True:
+        if self._supported is True:
             return send(create_only=True)
         if exists():
             raise Exists(key)
-        if self._honoured is False:
+        if self._supported is False:
             return send(create_only=False)
         try:
             etag = send(create_only=True)
         except Unsupported:
-            self._honoured = False
+            self._supported = False
             return send(create_only=False)
-        if size <= _TRIAL and self._trial.acquire(blocking=False):
+        if size <= _MAX_TRIAL_BYTES and self._trial_lock.acquire(blocking=False):
             try:
-                self._learn(send)
+                self._detect_support(send)
             finally:
-                self._trial.release()
+                self._trial_lock.release()
         return etag
 
-    def _learn(self, send: Send) -> None:
-        if self._honoured is not None:
+    def _detect_support(self, send: Send) -> None:
+        if self._supported is not None:
             return
         try:
             send(create_only=True)
         except Exists:
-            self._honoured = True
+            self._supported = True
         else:
-            self._honoured = False
+            self._supported = False

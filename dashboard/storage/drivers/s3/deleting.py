@@ -7,51 +7,51 @@ from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.common.deleting import delete_in_batches
-from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed, unreadable
+from dashboard.storage.drivers.s3.client import S3Client, content_md5_header, malformed_error, parse_document
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.errors import RequestFailure, translate
-from dashboard.storage.drivers.s3.keys import check
+from dashboard.storage.drivers.s3.key_rules import check_key
 from dashboard.storage.drivers.s3.objects import Objects
-from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import StorageError
 
-AT_ONCE = 1000
+BATCH_SIZE = 1000
 _STATUS = {"AccessDenied": 403, "InternalError": 500, "ServiceUnavailable": 503, "SlowDown": 503}
 
 
-class DeletesManyOnS3:
+class S3BatchDeleteMixin:
     """``DeletesMany`` for a driver that has these parts."""
 
-    _place: Place
-    _client: SignedClient
+    _config: S3Config
+    _client: S3Client
     _objects: Objects
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``: a thousand with each request."""
         return delete_in_batches(
             keys,
-            batch_size=AT_ONCE,
-            check=lambda key: check(key, self._place.prefix + key),
-            delete_batch=self._together,
+            batch_size=BATCH_SIZE,
+            check=lambda key: check_key(key, self._config.prefix + key),
+            delete_batch=self._delete_batch,
             delete_one=self._objects.delete,
             fits=_fits_in_xml,
         )
 
-    def _together(self, keys: list[str]) -> dict[str, StorageError]:
+    def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
         root = ElementTree.Element("Delete")
         ElementTree.SubElement(root, "Quiet").text = "true"
         for key in keys:
             item = ElementTree.SubElement(root, "Object")
-            ElementTree.SubElement(item, "Key").text = self._place.prefix + key
+            ElementTree.SubElement(item, "Key").text = self._config.prefix + key
         body = ElementTree.tostring(root, encoding="utf-8")
-        headers = {"content-type": "application/xml", **digest_header(body)}
+        headers = {"content-type": "application/xml", **content_md5_header(body)}
         context = self._client.context("delete")
         answer = self._client.send("POST", context, query={"delete": ""}, headers=headers, body=body)
-        said = parsed(answer.body, context)
+        said = parse_document(answer.body, context)
         if said.tag != "DeleteResult":
-            raise unreadable(context)
+            raise malformed_error(context)
         failed = {}
         for each in said.iterfind("Error"):
-            key = (each.findtext("Key") or "").removeprefix(self._place.prefix)
+            key = (each.findtext("Key") or "").removeprefix(self._config.prefix)
             code = each.findtext("Code") or ""
             if code != "NoSuchKey":
                 failed[key] = translate(

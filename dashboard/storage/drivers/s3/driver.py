@@ -19,18 +19,18 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.keys import entries_under
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
-from dashboard.storage.drivers.s3 import labels, listing
-from dashboard.storage.drivers.s3.client import SignedClient, parsed, unreadable
-from dashboard.storage.drivers.s3.create import CreateOnly
-from dashboard.storage.drivers.s3.credentials.ways import Sts
-from dashboard.storage.drivers.s3.deleting import DeletesManyOnS3
-from dashboard.storage.drivers.s3.keys import check, plain
-from dashboard.storage.drivers.s3.labels import LabelsS3Objects
+from dashboard.storage.drivers.s3 import listing, tags
+from dashboard.storage.drivers.s3.bucket_settings import S3BucketSettingsMixin
+from dashboard.storage.drivers.s3.client import S3Client, malformed_error, parse_document
+from dashboard.storage.drivers.s3.config import S3Config
+from dashboard.storage.drivers.s3.create import ConditionalCreate
+from dashboard.storage.drivers.s3.credentials.sign_in import Sts
+from dashboard.storage.drivers.s3.deleting import S3BatchDeleteMixin
+from dashboard.storage.drivers.s3.key_rules import check_key, is_path_safe
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
-from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.settings import ChecksS3Settings
-from dashboard.storage.drivers.s3.upload import S3Writing, Target, Uploads
-from dashboard.storage.drivers.s3.versions import KeepsS3Versions
+from dashboard.storage.drivers.s3.tags import S3TagsMixin
+from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
+from dashboard.storage.drivers.s3.versions import S3VersionsMixin
 from dashboard.storage.errors import ContainerMissing, OtherKey, StorageError, Unsupported
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
@@ -43,33 +43,33 @@ _SLACK = 2.0
 """Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
 
 
-class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settings):
+class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSettingsMixin):
     """A bucket, or the part of one under a prefix. Safe to use from many threads."""
 
     name = "s3"
     ordered = True
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._client = SignedClient(place)
-        self._uploads = Uploads(self._client)
+    def __init__(self, config: S3Config) -> None:
+        self._config = config
+        self._client = S3Client(config)
+        self._multipart = MultipartClient(self._client)
         self._senders = UploadThreads("s3-part")
-        self._objects = Objects(place, self._client, self._uploads)
-        self._creates = CreateOnly()
+        self._objects = Objects(config, self._client, self._multipart)
+        self._creates = ConditionalCreate()
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Build from checked options. No network call."""
-        return cls(Place.from_options(options, secrets))
+        return cls(S3Config.from_options(options, secrets))
 
     def __repr__(self) -> str:
-        return f"S3Driver({self._place.bucket_url}/{self._place.prefix})"
+        return f"S3Driver({self._config.bucket_url}/{self._config.prefix})"
 
     # Driver
 
     def check_key(self, key: str) -> None:
         """See ``Driver``. S3 takes any text of up to 1024 bytes, prefix included."""
-        check(key, self._place.prefix + key)
+        check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> S3Reading:
         """See ``Driver``. ``version`` is the ETag; the server refuses a read of any other."""
@@ -91,13 +91,13 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     ) -> S3Writing:
         """See ``Driver``. Up to one part (8 MiB; 16 MiB without ``size``) goes in one request."""
         self.check_key(key)
-        target = Target(
-            uploads=self._uploads,
+        target = UploadTarget(
+            uploads=self._multipart,
             context=self._client.context("write", key),
-            full=self._place.prefix + key,
+            full_key=self._config.prefix + key,
             head=partial(self._objects.head, key),
-            before=partial(self._before_parts, key),
-            guard=partial(self._guard, key, create_only),
+            before_upload=partial(self._before_upload, key),
+            commit_guard=partial(self._commit_guard, key, create_only),
         )
         return S3Writing(self._senders, WriteRequest(key, size, attributes, create_only, self.put), target)
 
@@ -116,7 +116,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             etag = self._creates.put(send, partial(self._objects.exists, key), key, len(data))
         else:
             etag = send(create_only=False)
-        return self._objects.receipt(key, len(data), md5, etag)
+        return self._objects.make_receipt(key, len(data), md5, etag)
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
@@ -125,7 +125,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
-        own = self._place.prefix
+        own = self._config.prefix
         after = own + start_after if start_after else ""
         context = self._client.context("list")
         yield from entries_under(own, listing.entries(self._client, context, own + prefix, start_after=after))
@@ -144,19 +144,19 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         carries If-Match, so that there is no gap on servers that honour it (AWS does).
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
         self.check_key(key)
-        self._objects.delete(key, only=version)
+        self._objects.delete(key, if_etag=version)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``: drops unfinished uploads in parts."""
-        wanted = {self._place.prefix + key for key in keys}
+        wanted = {self._config.prefix + key for key in keys}
         if not wanted:
             return 0
         context = self._client.context("sweep")
         swept = 0
         try:
-            for upload in listing.unfinished(self._client, context, _common(wanted)):
+            for upload in listing.incomplete_uploads(self._client, context, _common_prefix(wanted)):
                 if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
-                    self._uploads.drop(context, upload.key, upload.upload_id)
+                    self._multipart.abort(context, upload.key, upload.upload_id)
                     swept += 1
         except ContainerMissing:
             # rclone says so of a bucket in which nothing is unfinished.
@@ -173,7 +173,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``: the same server and the same credentials."""
-        return isinstance(source, S3Driver) and source._place.same_account == self._place.same_account
+        return isinstance(source, S3Driver) and source._config.copy_scope == self._config.copy_scope
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
         """See ``CopiesWithin``. An object above 5 GiB is refused as unsupported, and the caller streams.
@@ -182,23 +182,23 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             raise Unsupported("copy", "The two backends do not share a server and credentials.")
         self.check_key(to)
         version = if_version or source._objects.head(key).info.etag or ""
-        path = quote(f"{source._place.bucket}/{source._place.prefix}{key}", safe="/~")
+        path = quote(f"{source._config.bucket}/{source._config.prefix}{key}", safe="/~")
         headers = {
             "x-amz-copy-source": path,
             "x-amz-copy-source-if-match": f'"{version}"',
             "x-amz-metadata-directive": "COPY",
-            **source._place.source_headers(),
-            **self._place.write_headers(),
+            **source._config.copy_source_sse_c_headers(),
+            **self._config.write_headers(),
         }
         context = self._client.context("copy", key)
-        with source._objects.explained(key, context):
+        with source._objects.diagnose_errors(key, context):
             self._objects.copy(to, headers, context)
         after = self._objects.head(to)
         etag = after.info.etag
-        comparable = not after.opaque and etag is not None and ("-" in etag) == ("-" in version)
+        comparable = not after.etag_is_opaque and etag is not None and ("-" in etag) == ("-" in version)
         if comparable and etag != version:
             # The source's ETag may be no MD5, which a request for the copy does not show.
-            comparable = not source._objects.head(key).opaque
+            comparable = not source._objects.head(key).etag_is_opaque
         return Written(
             key=to,
             size=after.info.size,
@@ -233,15 +233,15 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html"""
         context = self._client.context("create bucket")
         body = b""
-        if self._place.on_aws and self._place.region != "us-east-1":
+        if self._config.is_aws and self._config.region != "us-east-1":
             root = ElementTree.Element("CreateBucketConfiguration")
-            ElementTree.SubElement(root, "LocationConstraint").text = self._place.region
+            ElementTree.SubElement(root, "LocationConstraint").text = self._config.region
             body = ElementTree.tostring(root)
         try:
             self._client.send("PUT", context, body=body)
         except StorageError as error:
             # "Exists already" may mean "and is yours": then it can be listed.
-            if error.kind is not Kind.CONFLICT or not self._may_list():
+            if error.kind is not Kind.CONFLICT or not self._can_list():
                 raise
 
     # Connects
@@ -257,8 +257,8 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             query = {"list-type": "2", "max-keys": "1"}
             answer = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
             # A web page at this address says 200 to everybody.
-            if parsed(answer.body, context).tag != "ListBucketResult":
-                raise unreadable(context)
+            if parse_document(answer.body, context).tag != "ListBucketResult":
+                raise malformed_error(context)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise
@@ -267,13 +267,13 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def can_identify_caller(self) -> bool:
         """See ``IdentifiesCaller``: Amazon's STS can be asked, others have none or another."""
-        return self._place.on_aws
+        return self._config.is_aws
 
     def caller_identity(self) -> str:
         """See ``IdentifiesCaller``."""
-        from dashboard.storage.drivers.s3.credentials.boto import who
+        from dashboard.storage.drivers.s3.credentials.boto import get_caller_identity
 
-        identity = who(self._client.signed_in.keys(), Sts(self._place.region))
+        identity = get_caller_identity(self._client.key_source.keys(), Sts(self._config.region))
         return f"{identity.arn} of account {identity.account}."
 
     # SecuresConnections
@@ -286,31 +286,31 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
 
     def url(self, key: str) -> str:
         """See ``Links``. Only of use when the bucket is public. ``Unsupported`` with SSE-C."""
-        self._refuse_for_browsers("url")
+        self._refuse_with_sse_c("url")
         self.check_key(key)
-        return f"{self._place.bucket_url}/{quote(self._place.prefix + key, safe='/~')}"
+        return f"{self._config.bucket_url}/{quote(self._config.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """See ``Links``: a signed GET, good for at most seven days. ``Unsupported`` with SSE-C."""
-        self._refuse_for_browsers("temporary url")
+        self._refuse_with_sse_c("temporary url")
         self.check_key(key)
-        return self._client.presigned(self._place.prefix + key, self._client.longest_link(seconds))
+        return self._client.presign(self._config.prefix + key, self._client.link_seconds(seconds))
 
     # SetsVisibility
 
     def visibility(self, key: str) -> Visibility:
         """See ``SetsVisibility``: by the object's ACL; a bucket policy may allow more."""
         self.check_key(key)
-        return labels.visibility(self._client, key, self._place.prefix + key)
+        return tags.visibility(self._client, key, self._config.prefix + key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
         """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
         ``Unsupported``; so is making public what only a key opens."""
         if visibility is Visibility.PUBLIC:
-            self._refuse_for_browsers("set visibility")
+            self._refuse_with_sse_c("set visibility")
         self.check_key(key)
         self.stat(key)
-        labels.set_visibility(self._client, key, self._place.prefix + key, visibility)
+        tags.set_visibility(self._client, key, self._config.prefix + key, visibility)
 
     # SignsUploads
 
@@ -319,17 +319,17 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
     ) -> SignedUpload:
         """See ``SignsUploads``: good for at most seven days. With the storage class and the encryption that
         every object of this backend is given; ``Unsupported`` with SSE-C, whose key must not get about."""
-        self._refuse_for_browsers("upload url")
+        self._refuse_with_sse_c("upload url")
         self.check_key(key)
-        if not plain(self._place.prefix + key):
+        if not is_path_safe(self._config.prefix + key):
             raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
-        good_for = self._client.longest_link(seconds)
-        headers = self._place.write_headers()
+        good_for = self._client.link_seconds(seconds)
+        headers = self._config.write_headers()
         if content_type:
             headers["content-type"] = content_type
         if size is not None:
             headers["content-length"] = str(size)
-        url = self._client.presigned(self._place.prefix + key, good_for, method="PUT", headers=headers)
+        url = self._client.presign(self._config.prefix + key, good_for, method="PUT", headers=headers)
         return SignedUpload("PUT", url, headers, time.time() + good_for)
 
     # OpensWithKey
@@ -345,28 +345,28 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
             raise
         except StorageError:
             return ""
-        return f"“{entry.key}” can be read{' with your own key' if self._place.own_key else ''}."
+        return f"“{entry.key}” can be read{' with your own key' if self._config.customer_key else ''}."
 
     # How
 
-    def _refuse_for_browsers(self, operation: str) -> None:
-        if self._place.own_key:
+    def _refuse_with_sse_c(self, operation: str) -> None:
+        if self._config.customer_key:
             raise Unsupported(
                 operation,
                 "Objects here open only with your own key (SSE-C), which no browser has or may have.",
             )
 
-    def _before_parts(self, key: str) -> None:
-        self._objects.expect_use_of_key(key)
-        self._objects.foresee_bending(key)
+    def _before_upload(self, key: str) -> None:
+        self._objects.require_encryption(key)
+        self._objects.refuse_altered_name(key)
 
     @contextmanager
-    def _guard(self, key: str, create_only: bool) -> Iterator[bool]:
+    def _commit_guard(self, key: str, create_only: bool) -> Iterator[bool]:
         """Around the moment an upload in parts becomes an object."""
-        with self._objects.unbent(key):
-            yield create_only and self._creates.may_create(partial(self._objects.exists, key), key)
+        with self._objects.verify_stored_name(key):
+            yield create_only and self._creates.check_absent(partial(self._objects.exists, key), key)
 
-    def _may_list(self) -> bool:
+    def _can_list(self) -> bool:
         try:
             self._client.send("GET", self._client.context("list"), query={"list-type": "2", "max-keys": "1"})
         except StorageError:
@@ -374,7 +374,7 @@ class S3Driver(KeepsS3Versions, LabelsS3Objects, DeletesManyOnS3, ChecksS3Settin
         return True
 
 
-def _common(keys: set[str]) -> str:
+def _common_prefix(keys: set[str]) -> str:
     """The longest string all of them begin with."""
     first, last = min(keys), max(keys)
     return next((first[:i] for i, letter in enumerate(first) if last[i : i + 1] != letter), first)

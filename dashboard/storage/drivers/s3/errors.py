@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.s3.keys import plain
+from dashboard.storage.drivers.s3.key_rules import is_path_safe
 from dashboard.storage.errors import OtherKey, Row, StorageError, Unsupported
 from dashboard.storage.net import failures
 from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable
@@ -16,10 +16,10 @@ from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTab
 
 @dataclass(frozen=True, slots=True)
 class RequestFailure(failures.RequestFailure):
-    """``region`` is the one the server said it wants. ``sealed``: see :func:`about_encryption`."""
+    """``region`` is the one the server said it wants. ``sse_error``: see :func:`classify_sse_error`."""
 
     region: str = ""
-    sealed: str = ""
+    sse_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class ErrorContext(failures.ErrorContext):
     """The place is the bucket."""
 
     region: str
-    own_key: bool = False
+    customer_key: bool = False
     """Whether the customer's key was sent."""
 
 
-class NothingConfigured(StorageError):
+class NotConfigured(StorageError):
     """A setting was asked for that the bucket does not have. Never leaves the driver."""
 
 
@@ -69,13 +69,13 @@ _WRONG_REGION = frozenset(
 )
 
 
-def _nothing_configured(failure: RequestFailure, context: ErrorContext) -> StorageError:
-    return NothingConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=context.operation)
+def _not_configured(failure: RequestFailure, context: ErrorContext) -> StorageError:
+    return NotConfigured(Kind.NOT_FOUND, "There is no such setting.", operation=context.operation)
 
 
-def _denied(failure: RequestFailure, context: ErrorContext) -> Row:
+def _access_denied(failure: RequestFailure, context: ErrorContext) -> Row:
     remedy = "Add {permission} to what the key may do on “{place}”."
-    if context.own_key and context.operation not in _READS:
+    if context.customer_key and context.operation not in _READS:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
         remedy += " On AWS also allow SSE-C in the bucket's properties, under Default encryption."
     return Row(Kind.DENIED, "The key is right but may not {verb} this bucket.", remedy)
@@ -167,10 +167,10 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "ConditionalRequestConflict": Row(Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
         "BadDigest": DAMAGED,
         "NoSuchBucket": _NO_BUCKET,
-        "NoSuchCORSConfiguration": _nothing_configured,
+        "NoSuchCORSConfiguration": _not_configured,
         "InvalidURI": BAD_KEY,
-        400: lambda failure, context: None if plain(context.key) else BAD_KEY,
-        403: _denied,
+        400: lambda failure, context: None if is_path_safe(context.key) else BAD_KEY,
+        403: _access_denied,
     },
     same_as={
         "InvalidDigest": "BadDigest",
@@ -211,13 +211,13 @@ def translate(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """The error to raise for a failed request."""
     elsewhere = failure.status in (301, 307, 400) and failure.region not in ("", context.region)
     if failure.code in _WRONG_REGION or elsewhere:
-        return _wrong_region(failure, context)
-    if failure.sealed and failure.status in (400, 403) and (error := _sealed(failure, context)):
+        return _wrong_region_error(failure, context)
+    if failure.sse_error and failure.status in (400, 403) and (error := _sse_error(failure, context)):
         return error
     return ERRORS.translate(failure, context)
 
 
-def about_encryption(text: str) -> str:
+def classify_sse_error(text: str) -> str:
     """Whether a server's words are about keys for server-side encryption: ``key``, ``tls`` when it demands
     TLS for them, else nothing. Its codes for that are those of many other mistakes."""
     plainly = text.lower().replace("-", " ")
@@ -226,10 +226,10 @@ def about_encryption(text: str) -> str:
     return "tls" if "secure connection" in plainly else "key"
 
 
-def _sealed(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
+def _sse_error(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
     """What a server says that misses, refuses or does not need the customer's key. Why it does not open an
     object is asked elsewhere, since servers say that in too many ways."""
-    if not context.own_key:
+    if not context.customer_key:
         if context.operation not in _READS:
             return None
         return OtherKey(
@@ -238,7 +238,7 @@ def _sealed(failure: RequestFailure, context: ErrorContext) -> StorageError | No
             operation=context.operation,
             remedy="Set up a backend with SSE-C and the key it was stored with; nobody can read it without.",
         )
-    if failure.sealed == "tls":
+    if failure.sse_error == "tls":
         error = Unsupported(
             context.operation, f"{context.host} takes a key of your own (SSE-C) only over TLS."
         )
@@ -251,7 +251,7 @@ def _sealed(failure: RequestFailure, context: ErrorContext) -> StorageError | No
     return error
 
 
-def _wrong_region(failure: RequestFailure, context: ErrorContext) -> StorageError:
+def _wrong_region_error(failure: RequestFailure, context: ErrorContext) -> StorageError:
     if failure.region and failure.region != context.region:
         reason = f"The bucket is in region “{failure.region}”, not in “{context.region}”."
         remedy = f"Set the region to “{failure.region}”"

@@ -16,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.client import ATTEMPTS, SignedClient, unquoted, unreadable
+from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, malformed_error, strip_quotes
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.parsing import Foreign, Pages, Unreadable, entry_in, xml_root
@@ -24,7 +24,7 @@ from dashboard.storage.net.retrying import read_patiently
 from dashboard.storage.types import Entry
 
 T = TypeVar("T")
-PAGE = 1000
+PAGE_SIZE = 1000
 _TOKEN = "continuation-token"
 _MARKS = frozenset({_TOKEN, "key-marker"})
 # Without references such as &amp;, which only a parser resolves.
@@ -32,7 +32,7 @@ _NEXT = re.compile(rb"<NextContinuationToken>([\x21-\x25\x27-\x3b\x3d\x3f-\x7e]+
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class MultipartUpload:
     """An upload in parts that nobody has completed."""
 
     key: str
@@ -47,7 +47,7 @@ class _Page:
 
 
 def entries(
-    client: SignedClient, context: ErrorContext, prefix: str, *, start_after: str = "", page: int = PAGE
+    client: S3Client, context: ErrorContext, prefix: str, *, start_after: str = "", page: int = PAGE_SIZE
 ) -> Iterator[Entry]:
     """Every object under a plain string prefix; keys are full keys in the bucket.
 
@@ -59,32 +59,32 @@ def entries(
         query["start-after"] = start_after
     pages = Pages()
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
-        body = _whole(lambda: client.send("GET", context, query=query).body)
+        body = _result_or_none(lambda: client.send("GET", context, query=query).body)
         while True:
-            guess = _next_of(body or b"")
+            guess = _peek_token(body or b"")
             if guess:
-                coming = _asked(ahead, client, context, _after(query, guess))
-            found = page_of(client, context, query, _read, body)
-            with whole_listing(context):
+                coming = _prefetch(ahead, client, context, _next_query(query, guess))
+            found = fetch_page(client, context, query, _parse_page, body)
+            with translate_listing_errors(context):
                 pages.take([entry.key for entry in found.entries], found.token)
             # rclone leaves a slash at the beginning out of the question, and answers with everything.
             yield from (entry for entry in found.entries if entry.key.startswith(prefix))
             if not found.token:
                 return
-            query = _after(query, found.token)
+            query = _next_query(query, found.token)
             if found.token != guess:
-                coming = _asked(ahead, client, context, query)
-            body = _whole(coming.result)
+                coming = _prefetch(ahead, client, context, query)
+            body = _result_or_none(coming.result)
 
 
-def unfinished(client: SignedClient, context: ErrorContext, prefix: str) -> Iterator[Unfinished]:
+def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> Iterator[MultipartUpload]:
     """Every upload in parts under a prefix that was begun and neither completed nor dropped.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
-    query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE), "prefix": prefix}
+    query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE_SIZE), "prefix": prefix}
     pages = Pages()
     while True:
-        found, key, upload = page_of(client, context, query, _uploads)
-        with whole_listing(context):
+        found, key, upload = fetch_page(client, context, query, _parse_uploads)
+        with translate_listing_errors(context):
             pages.take(
                 [each.key for each in found],
                 f"{key}\0{upload}" if key else "",
@@ -96,25 +96,25 @@ def unfinished(client: SignedClient, context: ErrorContext, prefix: str) -> Iter
         query = {**query, "key-marker": key, "upload-id-marker": upload}
 
 
-def _uploads(body: bytes) -> tuple[list[Unfinished], str, str]:
+def _parse_uploads(body: bytes) -> tuple[list[MultipartUpload], str, str]:
     """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
-    root, more = _root(body, "ListMultipartUploadsResult")
-    decode = decoder(root)
+    root, more = _parse_root(body, "ListMultipartUploadsResult")
+    decode = key_decoder(root)
     found = [
-        Unfinished(
+        MultipartUpload(
             decode(each.findtext("Key") or ""),
             each.findtext("UploadId") or "",
-            seconds(each.findtext("Initiated")) or 0.0,
+            parse_time(each.findtext("Initiated")) or 0.0,
         )
         for each in root.iterfind("Upload")
     ]
     key = decode(root.findtext("NextKeyMarker") or "") if more else ""
-    check_marker(more, key)
+    require_marker(more, key)
     return found, key, root.findtext("NextUploadIdMarker") or ""
 
 
-def page_of(
-    client: SignedClient,
+def fetch_page(
+    client: S3Client,
     context: ErrorContext,
     query: Mapping[str, str],
     read: Callable[[bytes], T],
@@ -122,17 +122,17 @@ def page_of(
 ) -> T:
     """A page of a listing, by its ``body`` where that has come already. ``read`` raises ``Unreadable`` for
     one that is no page or does not say whether more follows; then it is asked for again, a few times."""
-    with whole_listing(context):
+    with translate_listing_errors(context):
         try:
             return read_patiently(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
         except Foreign as error:
             if query.keys() & _MARKS:
                 raise
-            raise unreadable(context) from error
+            raise malformed_error(context) from error
 
 
 @contextmanager
-def whole_listing(context: ErrorContext) -> Iterator[None]:
+def translate_listing_errors(context: ErrorContext) -> Iterator[None]:
     """Around a look at a page: ``Unreadable`` becomes the error of a listing that is not whole."""
     try:
         yield
@@ -140,12 +140,12 @@ def whole_listing(context: ErrorContext) -> Iterator[None]:
         raise ERRORS.unlisted(context, error) from error
 
 
-def _after(query: dict[str, str], token: str) -> dict[str, str]:
+def _next_query(query: dict[str, str], token: str) -> dict[str, str]:
     return {name: value for name, value in query.items() if name != "start-after"} | {_TOKEN: token}
 
 
-def _asked(
-    ahead: Executor, client: SignedClient, context: ErrorContext, query: dict[str, str]
+def _prefetch(
+    ahead: Executor, client: S3Client, context: ErrorContext, query: dict[str, str]
 ) -> Future[bytes]:
     """A page that is on its way on return."""
     begun = threading.Event()
@@ -160,7 +160,7 @@ def _asked(
     return coming
 
 
-def _whole(page: Callable[[], bytes]) -> bytes | None:
+def _result_or_none(page: Callable[[], bytes]) -> bytes | None:
     """The page, None where only half of it came."""
     try:
         return page()
@@ -168,27 +168,27 @@ def _whole(page: Callable[[], bytes]) -> bytes | None:
         return None
 
 
-def _next_of(body: bytes) -> str:
+def _peek_token(body: bytes) -> str:
     """What seems to be the next page's token: enough to ask for that page before this one is read."""
     found = _NEXT.search(body)
     return found[1].decode() if found and b"<IsTruncated>true</IsTruncated>" in body else ""
 
 
-def _read(body: bytes) -> _Page:
-    root, more = _root(body, "ListBucketResult")
-    decode = decoder(root)
+def _parse_page(body: bytes) -> _Page:
+    root, more = _parse_root(body, "ListBucketResult")
+    decode = key_decoder(root)
     found = []
     for each in root.iterfind("Contents"):
         # One pass over the children is three times as fast as a findtext for each.
         fields = {child.tag: child.text or "" for child in each}
-        key, modified = decode(fields.get("Key", "")), seconds(fields.get("LastModified"))
-        found.append(entry_in(key, fields.get("Size"), modified, unquoted(fields.get("ETag"))))
+        key, modified = decode(fields.get("Key", "")), parse_time(fields.get("LastModified"))
+        found.append(entry_in(key, fields.get("Size"), modified, strip_quotes(fields.get("ETag"))))
     token = (root.findtext("NextContinuationToken") or "") if more else ""
-    check_marker(more, token)
+    require_marker(more, token)
     return _Page(found, token)
 
 
-def _root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
+def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
     """The root of a listing's page, and whether more follow. Raises ``Unreadable``."""
     root = xml_root(body)
     if root.tag != tag:
@@ -204,19 +204,19 @@ def is_truncated(root: ElementTree.Element) -> bool:
     return said == "true"
 
 
-def check_marker(more: bool, marker: str) -> None:
+def require_marker(more: bool, marker: str) -> None:
     """Raise ``Unreadable`` where more follows and nobody says from where."""
     if more and not marker:
         raise Unreadable("more follows, but the answer does not say from where")
 
 
-def decoder(root: ElementTree.Element) -> Callable[[str], str]:
+def key_decoder(root: ElementTree.Element) -> Callable[[str], str]:
     """How keys are written in this answer."""
     # Servers that ignore encoding-type send keys as they are, percent signs included.
     return unquote_plus if root.findtext("EncodingType") == "url" else str
 
 
-def seconds(text: str | None) -> float | None:
+def parse_time(text: str | None) -> float | None:
     """An ISO 8601 time as seconds since the epoch, None where there is none."""
     if not text:
         return None

@@ -17,22 +17,22 @@ from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.s3 import listing as s3_listing
 from dashboard.storage.drivers.s3.client import (
     ATTEMPTS,
-    SignedClient,
-    digest_header,
-    failure_in,
-    parsed,
-    unquoted,
+    S3Client,
+    content_md5_header,
+    parse_document,
+    parse_failure,
+    strip_quotes,
 )
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
-from dashboard.storage.drivers.s3.keys import (
-    bent,
+from dashboard.storage.drivers.s3.key_rules import (
     from_headers,
-    plain,
+    is_path_safe,
+    normalize_key,
     to_headers,
 )
-from dashboard.storage.drivers.s3.own_key import OwnKey
-from dashboard.storage.drivers.s3.place import Place
-from dashboard.storage.drivers.s3.upload import SEALED, Head, Uploads
+from dashboard.storage.drivers.s3.sse_c import CustomerKey
+from dashboard.storage.drivers.s3.upload import SSE_C_HEADER, Head, MultipartClient
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.http1 import StreamingResponse
 from dashboard.storage.net.http_client import Incoming, Response
@@ -43,7 +43,7 @@ from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 COPY_SECONDS = 900.0
 """The server copies in silence."""
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_UNSAID = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
+_UNEXPLAINED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
 
 class S3Reading(CheckedReading):
@@ -58,10 +58,10 @@ class S3Reading(CheckedReading):
 class Objects:
     """The objects of one place, by the keys callers of the driver use. Thread-safe."""
 
-    def __init__(self, place: Place, client: SignedClient, uploads: Uploads) -> None:
-        self._place = place
+    def __init__(self, config: S3Config, client: S3Client, uploads: MultipartClient) -> None:
+        self._config = config
         self._client = client
-        self._own_key = OwnKey(client, uploads)
+        self._customer_key = CustomerKey(client, uploads)
 
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
@@ -76,36 +76,36 @@ class Objects:
     def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
         """A part of one version, or of whatever is there. Raises ``PastEnd``."""
         context = self._client.context("read", key)
-        headers = range_header(start, length) | self._place.key_headers()
+        headers = range_header(start, length) | self._config.sse_c_headers()
         if if_version is not None:
             headers["if-match"] = f'"{if_version}"'
 
         def once() -> bytes:
-            response = self._client.open("GET", context, key=self._place.prefix + key, headers=headers)
+            response = self._client.open("GET", context, key=self._config.prefix + key, headers=headers)
             answer = response.headers
-            with closing(_incoming(response, context)) as body:
-                if if_version is not None and unquoted(answer.get("etag")) != if_version:
+            with closing(_response_body(response, context)) as body:
+                if if_version is not None and strip_quotes(answer.get("etag")) != if_version:
                     raise Changed(key)
                 return part_of(response.status, answer, body.pieces(), key=key, start=start, length=length)
 
-        with self.explained(key, context):
+        with self.diagnose_errors(key, context):
             return patiently(once, ATTEMPTS)
 
-    def explained(self, key: str, context: ErrorContext) -> AbstractContextManager[None]:
+    def diagnose_errors(self, key: str, context: ErrorContext) -> AbstractContextManager[None]:
         """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
-        return self._own_key.explained(context, self._place.prefix + key)
+        return self._customer_key.diagnose_errors(context, self._config.prefix + key)
 
-    def delete(self, key: str, *, only: str | None = None) -> None:
-        """Remove; idempotent. ``only`` the object with this ETag, else ``Changed``."""
+    def delete(self, key: str, *, if_etag: str | None = None) -> None:
+        """Remove; idempotent. ``if_etag`` the object with this ETag, else ``Changed``."""
         with suppress(NotFound):
-            if only is None:
+            if if_etag is None:
                 self._delete(key)
                 return
             # Not every server heeds the condition.
-            if self.head(key, explain=True).info.version != only:
+            if self.head(key, explain=True).info.version != if_etag:
                 raise Changed(key, operation="delete")
             try:
-                self._delete(key, {"if-match": f'"{only}"'})
+                self._delete(key, {"if-match": f'"{if_etag}"'})
             except StorageError as error:
                 if error.kind is not Kind.UNSUPPORTED:
                     raise
@@ -114,9 +114,9 @@ class Objects:
 
     def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
         context = self._client.context("delete", key)
-        self._client.send("DELETE", context, key=self._place.prefix + key, headers=headers)
+        self._client.send("DELETE", context, key=self._config.prefix + key, headers=headers)
 
-    def read_old(self, key: str, version: str) -> S3Reading:
+    def read_version(self, key: str, version: str) -> S3Reading:
         """Open the state of an object that has this version id."""
         context = self._client.context("read", key)
         return patiently(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
@@ -124,24 +124,24 @@ class Objects:
     def copy(self, to: str, headers: Mapping[str, str], context: ErrorContext) -> None:
         """Let the server copy what the headers name to a key of this place.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-        self.expect_use_of_key(to)
-        with self.unbent(to):
+        self.require_encryption(to)
+        with self.verify_stored_name(to):
             answer = self._client.send(
-                "PUT", context, key=self._place.prefix + to, headers=headers, idle=COPY_SECONDS
+                "PUT", context, key=self._config.prefix + to, headers=headers, idle=COPY_SECONDS
             )
-            _check_copied(answer, context)
+            _check_copy(answer, context)
 
     def _read(
         self, key: str, if_version: str | None, context: ErrorContext, query: Mapping[str, str] = EMPTY
     ) -> S3Reading:
-        full, headers = self._place.prefix + key, self._place.key_headers()
+        full_key, headers = self._config.prefix + key, self._config.sse_c_headers()
         if if_version is not None:
             headers["if-match"] = f'"{if_version}"'
-        with self.explained(key, context):
-            response = self._client.open("GET", context, key=full, query=query, headers=headers)
-        body = _incoming(response, context)
+        with self.diagnose_errors(key, context):
+            response = self._client.open("GET", context, key=full_key, query=query, headers=headers)
+        body = _response_body(response, context)
         try:
-            info = self._described(key, body.headers, context).info
+            info = self._parse_head(key, body.headers, context).info
             return S3Reading(info, body, partial(self._part_size, info, query))
         except StorageError:
             body.close()
@@ -150,22 +150,23 @@ class Objects:
     def head(self, key: str, *, explain: bool = False) -> Head:
         """Describe an object. Raises ``NotFound``, with ``explain`` also ``ContainerMissing``."""
         context = self._client.context("stat", key)
-        full, headers = self._place.prefix + key, self._place.key_headers()
-        with self.explained(key, context):
+        full_key, headers = self._config.prefix + key, self._config.sse_c_headers()
+        with self.diagnose_errors(key, context):
             try:
-                answer = self._client.send("HEAD", context, key=full, headers=headers)
+                answer = self._client.send("HEAD", context, key=full_key, headers=headers)
             except StorageError as error:
                 # An answer to HEAD has no body to say why; one byte of the object does.
-                if error.kind in _UNSAID or (explain and error.kind is Kind.NOT_FOUND):
+                if error.kind in _UNEXPLAINED or (explain and error.kind is Kind.NOT_FOUND):
                     headers["range"] = "bytes=0-0"
                     patiently(
-                        lambda: self._client.open("GET", context, key=full, headers=headers).close(), ATTEMPTS
+                        lambda: self._client.open("GET", context, key=full_key, headers=headers).close(),
+                        ATTEMPTS,
                     )
                 raise
-        return self._described(key, answer.headers, context)
+        return self._parse_head(key, answer.headers, context)
 
-    def _described(self, key: str, headers: Mapping[str, str], context: ErrorContext) -> Head:
-        etag = unquoted(headers.get("etag"))
+    def _parse_head(self, key: str, headers: Mapping[str, str], context: ErrorContext) -> Head:
+        etag = strip_quotes(headers.get("etag"))
         if etag and "content-length" not in headers:
             # Without a length nobody could tell whether all of the body came.
             raise ERRORS.transport_error("cut", context)
@@ -174,10 +175,10 @@ class Objects:
             modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
         except (KeyError, ValueError) as error:
             raise ERRORS.transport_error("unreadable", context) from error
-        opaque = (
+        etag_is_opaque = (
             headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-            or SEALED in headers
-            or not self._place.etags_are_md5
+            or SSE_C_HEADER in headers
+            or not self._config.etags_are_md5
         )
         info = ObjectInfo(
             key=key,
@@ -185,27 +186,27 @@ class Objects:
             modified=modified,
             etag=etag,
             version=etag,
-            md5=None if opaque else self._md5_in(etag),
+            md5=None if etag_is_opaque else self._md5_from_etag(etag),
             attributes=from_headers(headers),
         )
-        return Head(info, opaque)
+        return Head(info, etag_is_opaque)
 
     def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
         """Bytes of one part an object was uploaded in. None where the server does not tell, and where the
         ETag is not made of the parts' MD5s.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, ``partNumber``"""
         context = self._client.context("stat", info.key)
-        full, headers = self._place.prefix + info.key, self._place.key_headers()
+        full_key, headers = self._config.prefix + info.key, self._config.sse_c_headers()
         try:
             query = {**query, "partNumber": str(number)}
-            answer = self._client.send("HEAD", context, key=full, query=query, headers=headers)
+            answer = self._client.send("HEAD", context, key=full_key, query=query, headers=headers)
         except StorageError as error:
             if error.retryable:
                 raise
             return None
-        head = self._described(info.key, answer.headers, context)
+        head = self._parse_head(info.key, answer.headers, context)
         parts = answer.headers.get("x-amz-mp-parts-count", "")
-        if head.opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
+        if head.etag_is_opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
             return None
         return head.info.size
 
@@ -219,92 +220,92 @@ class Objects:
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
         """Write in one request, through whichever client keeps key and attributes; returns the ETag."""
-        self.expect_use_of_key(key)
-        with self.unbent(key):
+        self.require_encryption(key)
+        with self.verify_stored_name(key):
             return self._put(key, data, attributes, create_only=create_only)
 
     def _put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
-        full = self._place.prefix + key
+        full_key = self._config.prefix + key
         context = self._client.context("write", key)
-        headers = {**to_headers(attributes), **self._place.write_headers()}
-        if not self._place.etags_are_md5:
+        headers = {**to_headers(attributes), **self._config.write_headers()}
+        if not self._config.etags_are_md5:
             # What the answer cannot prove the server shall compare.
-            headers |= digest_header(data)
+            headers |= content_md5_header(data)
         if create_only:
             headers["if-none-match"] = "*"
-        return self._client.send("PUT", context, key=full, headers=headers, body=data).etag
+        return self._client.send("PUT", context, key=full_key, headers=headers, body=data).etag
 
-    def expect_use_of_key(self, key: str) -> None:
+    def require_encryption(self, key: str) -> None:
         """Before a write: raise ``Unsupported`` where the server does not use the customer's key."""
-        self._own_key.expect_use(self._client.context("write", key), self._place.prefix + key)
+        self._customer_key.require_encryption(self._client.context("write", key), self._config.prefix + key)
 
     @contextmanager
-    def unbent(self, key: str) -> Iterator[None]:
+    def verify_stored_name(self, key: str) -> Iterator[None]:
         """Around a write: nothing stays under another name, and nothing that has the bent name is
         overwritten. Ordinary keys cost nothing."""
-        before = self.foresee_bending(key)
+        before = self.refuse_altered_name(key)
         yield
         if before is not False:
             return
-        after = self._seen(key)
-        if (after is not None and self._double(key) == after) or not self._is_listed(key):
+        after = self._stat_or_none(key)
+        if (after is not None and self._stat_normalized_key(key) == after) or not self._is_listed(key):
             self.delete(key)
-            raise self._bent(key)
+            raise self._altered_name_error(key)
 
-    def foresee_bending(self, key: str) -> bool | None:
+    def refuse_altered_name(self, key: str) -> bool | None:
         """Raise ``InvalidKey`` where it can be known before a write; else whether an odd key is taken,
         None for ordinary keys."""
-        if plain(self._place.prefix + key):
+        if is_path_safe(self._config.prefix + key):
             return None
-        before, double = self._seen(key), self._double(key)
-        if not key.strip("/") and self._client.software.startswith("SeaweedFS"):
+        before, double = self._stat_or_none(key), self._stat_normalized_key(key)
+        if not key.strip("/") and self._client.server_header.startswith("SeaweedFS"):
             # It would put such an object where nothing can delete it.
-            raise self._bent(key)
+            raise self._altered_name_error(key)
         if before is not None and (before == double or not self._is_listed(key)):
-            raise self._bent(key)
+            raise self._altered_name_error(key)
         return before is not None
 
-    def _seen(self, key: str) -> tuple[str | None, float | None] | None:
+    def _stat_or_none(self, key: str) -> tuple[str | None, float | None] | None:
         try:
             info = self.head(key).info
         except NotFound:
             return None
         return info.etag, info.modified
 
-    def _double(self, key: str) -> tuple[str | None, float | None] | None:
+    def _stat_normalized_key(self, key: str) -> tuple[str | None, float | None] | None:
         """What lies where a server that treats keys as paths would put this key, if that is elsewhere."""
-        prefix = self._place.prefix
-        other = bent(prefix + key)
+        prefix = self._config.prefix
+        other = normalize_key(prefix + key)
         if other == prefix + key or not other.startswith(prefix) or other == prefix:
             return None
-        return self._seen(other.removeprefix(prefix))
+        return self._stat_or_none(other.removeprefix(prefix))
 
     def _is_listed(self, key: str) -> bool:
-        full = self._place.prefix + key
+        full_key = self._config.prefix + key
         context = self._client.context("list", key)
-        found = next(s3_listing.entries(self._client, context, full, page=1), None)
-        return found is not None and found.key == full
+        found = next(s3_listing.entries(self._client, context, full_key, page=1), None)
+        return found is not None and found.key == full_key
 
-    def _bent(self, key: str) -> InvalidKey:
+    def _altered_name_error(self, key: str) -> InvalidKey:
         return InvalidKey(key, f"{self._client.server.host} stores “{key}” under a different key.")
 
-    def receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
+    def make_receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
         """What is known of a write in one request."""
-        stored = self._md5_in(etag)
-        if stored is not None and stored != md5 and self.head(key).opaque:
+        stored = self._md5_from_etag(etag)
+        if stored is not None and stored != md5 and self.head(key).etag_is_opaque:
             # The bucket may encrypt with KMS by itself.
             stored = None
         return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
 
-    def _md5_in(self, etag: str | None) -> str | None:
-        return etag if etag and self._place.etags_are_md5 and _MD5.match(etag) else None
+    def _md5_from_etag(self, etag: str | None) -> str | None:
+        return etag if etag and self._config.etags_are_md5 and _MD5.match(etag) else None
 
 
-def _check_copied(answer: Response, context: ErrorContext) -> None:
+def _check_copy(answer: Response, context: ErrorContext) -> None:
     """A copy can fail after the status 200 is out."""
-    if parsed(answer.body, context).tag == "Error":
-        raise translate(failure_in(500, answer.body), context)
+    if parse_document(answer.body, context).tag == "Error":
+        raise translate(parse_failure(500, answer.body), context)
 
 
-def _incoming(response: StreamingResponse, context: ErrorContext) -> Incoming:
+def _response_body(response: StreamingResponse, context: ErrorContext) -> Incoming:
     return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))

@@ -26,10 +26,10 @@ from dashboard.storage.types import Secret
 
 _T = OptionType
 SSE = "sse"
-OWN_KEY = "SSE-C"
+SSE_C = "SSE-C"
 """The choice of ``sse`` by which the customer's key goes with every request."""
 SSE_CUSTOMER_KEY = "sse_customer_key"
-_OWN_KEY_LABEL = "Your own key (SSE-C)"
+_SSE_C_LABEL = "Your own key (SSE-C)"
 
 S3_OPTIONS = (
     Option(
@@ -79,7 +79,7 @@ S3_OPTIONS = (
             ("none", "As the bucket says"),
             ("AES256", "AES-256 (SSE-S3)"),
             ("aws:kms", "KMS key (SSE-KMS)"),
-            (OWN_KEY, _OWN_KEY_LABEL),
+            (SSE_C, _SSE_C_LABEL),
         ),
     ),
     Option(
@@ -127,8 +127,8 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
         raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
     if values["sse_kms_key_id"]:
         _check_kms_key(values["sse_kms_key_id"], values[SSE])
-    if uses_own_key(values):
-        _check_way_of_own_key(checked)
+    if uses_customer_key(values):
+        _check_sse_c_transport(checked)
     return checked
 
 
@@ -136,13 +136,13 @@ def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
     """Raise ``InvalidInput`` unless there is a key of 32 bytes where one is used, and none elsewhere."""
     check_key_pair(values, secrets)
     key = secrets.get(SSE_CUSTOMER_KEY)
-    if not uses_own_key(values):
+    if not uses_customer_key(values):
         if key:
             # Whoever enters a key believes that things are encrypted with it.
             raise InvalidInput(
                 SSE_CUSTOMER_KEY,
-                f"A key for SSE-C is only used with server-side encryption “{_OWN_KEY_LABEL}”.",
-                remedy=f"Choose “{_OWN_KEY_LABEL}”, or leave the key out.",
+                f"A key for SSE-C is only used with server-side encryption “{_SSE_C_LABEL}”.",
+                remedy=f"Choose “{_SSE_C_LABEL}”, or leave the key out.",
             )
     elif key:
         encryption_key_bytes(SSE_CUSTOMER_KEY, key)
@@ -154,12 +154,12 @@ def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
         )
 
 
-def uses_own_key(options: Mapping[str, str]) -> bool:
+def uses_customer_key(options: Mapping[str, str]) -> bool:
     """Whether a backend with these stored options sends the customer's key (SSE-C)."""
-    return options.get(SSE) == OWN_KEY
+    return options.get(SSE) == SSE_C
 
 
-def _check_way_of_own_key(values: Mapping[str, str]) -> None:
+def _check_sse_c_transport(values: Mapping[str, str]) -> None:
     """The key itself is sent, so S3 demands TLS for it; here a private address will do.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""
     parts = urlsplit(values["endpoint"])

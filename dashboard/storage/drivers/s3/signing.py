@@ -14,45 +14,45 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from dashboard.storage.drivers.s3.credentials.unlogged import unlogged
-from dashboard.storage.drivers.s3.credentials.ways import Keys, SignIn
+from dashboard.storage.drivers.s3.credentials.botocore_logs import without_botocore_logs
+from dashboard.storage.drivers.s3.credentials.sign_in import AccessKey, SignIn
 from dashboard.storage.types import Secret
 
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _NOT_SIGNED = frozenset({"expect", "transfer-encoding", "user-agent"})
 
 
-class SignedIn:
+class KeySource:
     """The keys of one driver, looked for when the first request is signed. Thread-safe."""
 
     def __init__(self, sign_in: SignIn) -> None:
         self._sign_in = sign_in
         self._lock = threading.Lock()
-        self._borrowed: Callable[[], Keys] | None = None
+        self._get_keys: Callable[[], AccessKey] | None = None
 
-    def keys(self) -> Keys:
+    def keys(self) -> AccessKey:
         """Keys that work now; asks nobody while they last. Raises ``StorageError``."""
-        if isinstance(self._sign_in, Keys):
+        if isinstance(self._sign_in, AccessKey):
             return self._sign_in
-        if self._borrowed is None:
+        if self._get_keys is None:
             # boto3 takes 20 MiB and 0.15 s of CPU, and typed keys do without it.
-            from dashboard.storage.drivers.s3.credentials.boto import borrowed
+            from dashboard.storage.drivers.s3.credentials.boto import shared_keys
 
             with self._lock:
-                self._borrowed = self._borrowed or borrowed(self._sign_in).keys
-        return self._borrowed()
+                self._get_keys = self._get_keys or shared_keys(self._sign_in).keys
+        return self._get_keys()
 
 
 class Signer:
     """Signs requests to one server with the keys that ``keys`` gives for each. Thread-safe."""
 
-    def __init__(self, keys: Callable[[], Keys], region: str, host: str) -> None:
+    def __init__(self, keys: Callable[[], AccessKey], region: str, host: str) -> None:
         self._keys = keys
         self._region = region
         self._host = host
         self._derived: tuple[str, Secret, bytes] = ("", Secret(""), b"")
 
-    def signed(
+    def sign(
         self, method: str, target: str, headers: Mapping[str, str], *, now: datetime | None = None
     ) -> dict[str, str]:
         """The headers, in small letters, with those that sign. ``target`` as it is sent: escaped, and its
@@ -75,7 +75,7 @@ class Signer:
         scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         signature = hmac.digest(
-            self._key_of(moment[:8], keys.secret_access_key),
+            self._signing_key(moment[:8], keys.secret_access_key),
             f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}".encode(),
             "sha256",
         ).hex()
@@ -85,7 +85,7 @@ class Signer:
         )
         return everything
 
-    def _key_of(self, day: str, secret: Secret) -> bytes:
+    def _signing_key(self, day: str, secret: Secret) -> bytes:
         known_day, known_secret, key = self._derived
         if known_day != day or known_secret != secret:
             key = f"AWS4{secret.reveal()}".encode()
@@ -95,8 +95,8 @@ class Signer:
         return key
 
 
-def presigned(
-    keys: Keys, region: str, method: str, url: str, *, headers: Mapping[str, str], seconds: int
+def presign(
+    keys: AccessKey, region: str, method: str, url: str, *, headers: Mapping[str, str], seconds: int
 ) -> str:
     """The address of a request that needs no credentials for so long; it must be sent with these headers.
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
@@ -108,6 +108,6 @@ def presigned(
     token = keys.session_token.reveal() or None
     credentials = Credentials(keys.access_key_id, keys.secret_access_key.reveal(), token)
     request = AWSRequest(method=method, url=url, headers=dict(headers))
-    with unlogged():
+    with without_botocore_logs():
         S3SigV4QueryAuth(credentials, "s3", region, expires=seconds).add_auth(request)
     return str(request.url)

@@ -6,9 +6,9 @@ from dashboard.storage.driver_types import DriverType
 from dashboard.storage.drivers.common.locations import bucket_location, bucket_summary
 from dashboard.storage.drivers.s3.credentials.options import machine_credentials_to
 from dashboard.storage.drivers.s3.options import (
-    OWN_KEY,
     S3_OPTIONS,
     SSE,
+    SSE_C,
     check_s3,
     check_s3_secrets,
 )
@@ -21,7 +21,7 @@ _PUBLIC = _CERTIFIED | {"sign_in", "profile", "role_arn", "external_id", "sessio
 _NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
 # They encrypt everything with keys of theirs anyway and have no KMS, but take a customer's key.
 _NO_KMS = frozenset({"sse_kms_key_id"})
-_OWN_KEY_ONLY = {"sse": frozenset({"none", "SSE-C"})}
+_SSE_C_ONLY = {"sse": frozenset({"none", "SSE-C"})}
 
 PRESETS = (
     Preset(
@@ -56,7 +56,7 @@ PRESETS = (
         help_url="https://www.backblaze.com/docs/cloud-storage-s3-compatible-app-keys",
         defaults={"endpoint": "https://s3.{region}.backblazeb2.com", "region": ""},
         hidden=_PUBLIC | _NO_KMS | {"session_token", "storage_class", "path_style"},
-        choices=_OWN_KEY_ONLY,
+        choices=_SSE_C_ONLY,
         labels={"access_key_id": "keyID", "secret_access_key": "applicationKey"},
         hints={"region": "The middle of the bucket's endpoint, such as “us-west-004”."},
         placeholders={"region": "us-west-004"},
@@ -88,7 +88,7 @@ PRESETS = (
             "region": "auto",
         },
         hidden=_PUBLIC | _NO_KMS | {"region", "path_style"},
-        choices=_OWN_KEY_ONLY,
+        choices=_SSE_C_ONLY,
         extra=(
             Option(
                 "account_id",
@@ -118,7 +118,7 @@ PRESETS = (
         help_url="https://docs.digitalocean.com/products/spaces/how-to/manage-access/",
         defaults={"endpoint": "https://{region}.digitaloceanspaces.com", "region": "", "path_style": "false"},
         hidden=_PUBLIC | _NO_KMS | {"session_token", "storage_class"},
-        choices=_OWN_KEY_ONLY,
+        choices=_SSE_C_ONLY,
         labels={"bucket": "Space (bucket)", "access_key_id": "Access Key", "secret_access_key": "Secret Key"},
         hints={"region": "Such as “nyc3”, “ams3” or “fra1”."},
         placeholders={"region": "nyc3", "cdn_domain": "my-space.nyc3.cdn.digitaloceanspaces.com"},
@@ -133,7 +133,7 @@ PRESETS = (
         help_url="https://docs.wasabi.com/docs/access-keys-1",
         defaults={"endpoint": "https://s3.{region}.wasabisys.com"},
         hidden=_PUBLIC | _NO_KMS | {"storage_class"},
-        choices=_OWN_KEY_ONLY,
+        choices=_SSE_C_ONLY,
         labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
         hints={"region": "Where the bucket was made, such as “eu-central-1”."},
     ),
@@ -184,7 +184,7 @@ PRESETS = (
         help_url="https://www.scaleway.com/en/docs/iam/api-cli/using-api-key-object-storage/",
         defaults={"endpoint": "https://s3.{region}.scw.cloud", "region": ""},
         hidden=_PUBLIC | _NO_KMS | {"session_token", "path_style"},
-        choices=_OWN_KEY_ONLY,
+        choices=_SSE_C_ONLY,
         labels={"secret_access_key": "Secret key"},
         hints={
             "region": "“fr-par”, “nl-ams”, “pl-waw” or “it-mil”.",
@@ -230,6 +230,6 @@ S3 = DriverType(
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,
-    own_key=(SSE, OWN_KEY),
+    own_key=(SSE, SSE_C),
     machine_credentials_to=machine_credentials_to,
 )

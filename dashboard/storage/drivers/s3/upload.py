@@ -21,14 +21,14 @@ from dashboard.storage.drivers.common.multipart import (
     composite_checksum,
     part_size,
 )
-from dashboard.storage.drivers.s3.client import SignedClient, failure_in, parsed, unquoted
+from dashboard.storage.drivers.s3.client import S3Client, parse_document, parse_failure, strip_quotes
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext, translate
-from dashboard.storage.drivers.s3.keys import to_headers
+from dashboard.storage.drivers.s3.key_rules import to_headers
 from dashboard.storage.errors import Damaged, StorageError, Unsupported
 from dashboard.storage.types import Attributes, ObjectInfo, Written
 
-MOST_PARTS = 10_000
-SEALED = "x-amz-server-side-encryption-customer-algorithm"
+MAX_PARTS = 10_000
+SSE_C_HEADER = "x-amz-server-side-encryption-customer-algorithm"
 """The header by which a server says that it used the customer's key."""
 
 
@@ -41,23 +41,23 @@ class Part:
     digest: bytes
 
 
-class Uploads:
+class MultipartClient:
     """Uploads in parts to one place. Thread-safe."""
 
-    def __init__(self, client: SignedClient) -> None:
+    def __init__(self, client: S3Client) -> None:
         self._client = client
 
-    def begin(self, context: ErrorContext, full: str, attributes: Attributes | None) -> str:
+    def create(self, context: ErrorContext, full_key: str, attributes: Attributes | None) -> str:
         """Start an upload and return its id."""
-        headers = {**to_headers(attributes), **self._client.place.write_headers()}
-        answer = self._client.send("POST", context, key=full, query={"uploads": ""}, headers=headers)
-        upload_id: str | None = parsed(answer.body, context).findtext("UploadId")
+        headers = {**to_headers(attributes), **self._client.config.write_headers()}
+        answer = self._client.send("POST", context, key=full_key, query={"uploads": ""}, headers=headers)
+        upload_id: str | None = parse_document(answer.body, context).findtext("UploadId")
         if not upload_id:
             raise ERRORS.transport_error("unreadable", context)
         return upload_id
 
     def complete(
-        self, context: ErrorContext, full: str, upload_id: str, parts: list[Part], *, if_absent: bool
+        self, context: ErrorContext, full_key: str, upload_id: str, parts: list[Part], *, if_absent: bool
     ) -> str | None:
         """Make the parts one object and return its ETag."""
         root = ElementTree.Element("CompleteMultipartUpload")
@@ -65,52 +65,52 @@ class Uploads:
             item = ElementTree.SubElement(root, "Part")
             ElementTree.SubElement(item, "PartNumber").text = str(part.number)
             ElementTree.SubElement(item, "ETag").text = f'"{part.etag}"'
-        headers = {"content-type": "application/xml", **self._client.place.key_headers()}
+        headers = {"content-type": "application/xml", **self._client.config.sse_c_headers()}
         if if_absent:
             headers["if-none-match"] = "*"
         answer = self._client.send(
             "POST",
             context,
-            key=full,
+            key=full_key,
             query={"uploadId": upload_id},
             headers=headers,
             body=ElementTree.tostring(root),
         )
-        document = parsed(answer.body, context)
+        document = parse_document(answer.body, context)
         if document.tag == "Error":
             # The server commits to status 200 before it knows how it ends.
-            raise translate(failure_in(500, answer.body), context)
-        return unquoted(document.findtext("ETag"))
+            raise translate(parse_failure(500, answer.body), context)
+        return strip_quotes(document.findtext("ETag"))
 
-    def drop(self, context: ErrorContext, full: str, upload_id: str) -> None:
+    def abort(self, context: ErrorContext, full_key: str, upload_id: str) -> None:
         """Throw an upload away. Idempotent."""
         with suppress(StorageError):
             self._client.send(
-                "DELETE", context, key=full, query={"uploadId": upload_id}, attempts=2, idle=10.0
+                "DELETE", context, key=full_key, query={"uploadId": upload_id}, attempts=2, idle=10.0
             )
 
-    def send_part(
-        self, context: ErrorContext, full: str, upload_id: str, number: int, data: memoryview
+    def upload_part(
+        self, context: ErrorContext, full_key: str, upload_id: str, number: int, data: memoryview
     ) -> Part:
         """Send a part. Raises ``Unsupported`` when the server does not use the customer's key for it."""
-        place = self._client.place
+        config = self._client.config
         md5 = hashlib.md5(data, usedforsecurity=False)
         answer = self._client.send(
             "PUT",
             context,
-            key=full,
+            key=full_key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={"content-md5": base64.b64encode(md5.digest()).decode(), **place.key_headers()},
+            headers={"content-md5": base64.b64encode(md5.digest()).decode(), **config.sse_c_headers()},
             body=[data],
             length=len(data),
         )
-        if place.own_key and SEALED not in answer.headers:
+        if config.customer_key and SSE_C_HEADER not in answer.headers:
             raise Unsupported(
                 "write", f"{self._client.server.host} stores objects without the key of your own (SSE-C)."
             )
         etag = answer.etag or md5.hexdigest()
         encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
-        if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and place.etags_are_md5:
+        if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and config.etags_are_md5:
             raise Damaged(
                 context.key, f"Part {number} of “{context.key}” was damaged on its way.", operation="write"
             )
@@ -119,64 +119,64 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What HEAD says. ``opaque``: encrypted so that the ETag tells nothing of the content."""
+    """What HEAD says. ``etag_is_opaque``: encrypted so that the ETag tells nothing of the content."""
 
     info: ObjectInfo
-    opaque: bool
+    etag_is_opaque: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class UploadTarget:
     """What a write needs to know of its driver."""
 
-    uploads: Uploads
+    uploads: MultipartClient
     context: ErrorContext
-    full: str
+    full_key: str
     head: Callable[[], Head]
-    before: Callable[[], object]
+    before_upload: Callable[[], object]
     """Called before an upload begins; raises when the key cannot be held."""
-    guard: Callable[[], AbstractContextManager[bool]]
+    commit_guard: Callable[[], AbstractContextManager[bool]]
     """Around completion: yields whether to ask the server to refuse a taken key."""
 
 
 class S3Writing(ProvenByParts[Part]):
     """An open write, see ``Writing``."""
 
-    max_parts = MOST_PARTS
+    max_parts = MAX_PARTS
 
-    def __init__(self, senders: UploadThreads, request: WriteRequest, target: Target) -> None:
-        super().__init__(senders, request, part_size(request.size, MOST_PARTS))
+    def __init__(self, senders: UploadThreads, request: WriteRequest, target: UploadTarget) -> None:
+        super().__init__(senders, request, part_size(request.size, MAX_PARTS))
         self._target = target
         self._upload_id = ""
 
     def _create_upload(self) -> None:
         target = self._target
-        target.before()
-        self._upload_id = target.uploads.begin(target.context, target.full, self._request.attributes)
+        target.before_upload()
+        self._upload_id = target.uploads.create(target.context, target.full_key, self._request.attributes)
 
     def _send_part(self, number: int, data: memoryview) -> Part:
         target = self._target
-        return target.uploads.send_part(target.context, target.full, self._upload_id, number, data)
+        return target.uploads.upload_part(target.context, target.full_key, self._upload_id, number, data)
 
     def _complete_upload(self, last: memoryview) -> None:
         target = self._target
-        with target.guard() as if_absent:
+        with target.commit_guard() as if_absent:
             try:
                 target.uploads.complete(
-                    target.context, target.full, self._upload_id, self._parts, if_absent=if_absent
+                    target.context, target.full_key, self._upload_id, self._parts, if_absent=if_absent
                 )
             except StorageError as error:
                 # When only the answer was lost, the object is there; asking again would say "no such upload".
-                if not self._is_there(error):
+                if not self._already_stored(error):
                     raise
 
     def _abort_upload(self) -> None:
-        self._target.uploads.drop(self._target.context, self._target.full, self._upload_id)
+        self._target.uploads.abort(self._target.context, self._target.full_key, self._upload_id)
 
     def _expected(self) -> str:
         return composite_checksum(part.digest for part in self._parts)
 
-    def _is_there(self, error: StorageError) -> bool:
+    def _already_stored(self, error: StorageError) -> bool:
         if error.kind not in (Kind.NOT_FOUND, Kind.UNREACHABLE, Kind.TIMEOUT):
             return False
         try:
@@ -192,7 +192,7 @@ class S3Writing(ProvenByParts[Part]):
         head = self._target.head()
         info = head.info
         self._check_size(info.size)
-        comparable = info.etag and info.etag.endswith(f"-{len(self._parts)}") and not head.opaque
+        comparable = info.etag and info.etag.endswith(f"-{len(self._parts)}") and not head.etag_is_opaque
         return Written(
             key=info.key,
             size=self._size,

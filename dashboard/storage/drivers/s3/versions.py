@@ -6,46 +6,48 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.client import SignedClient, parsed, unquoted
+from dashboard.storage.drivers.s3.client import S3Client, parse_document, strip_quotes
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.listing import (
-    PAGE,
-    check_marker,
-    decoder,
+    PAGE_SIZE,
+    fetch_page,
     is_truncated,
-    page_of,
-    seconds,
-    whole_listing,
+    key_decoder,
+    parse_time,
+    require_marker,
+    translate_listing_errors,
 )
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
-from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.net.parsing import Foreign, Pages, size_in, xml_root
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written
 
 
-class KeepsS3Versions:
+class S3VersionsMixin:
     """``KeepsVersions`` for a driver that has these parts."""
 
-    _place: Place
-    _client: SignedClient
+    _config: S3Config
+    _client: S3Client
     _objects: Objects
 
     def keeps_versions(self) -> bool:
         """See ``KeepsVersions``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html"""
         context = self._client.context("versions")
-        root = parsed(self._client.send("GET", context, query={"versioning": ""}).body, context)
+        root = parse_document(self._client.send("GET", context, query={"versioning": ""}).body, context)
         return root.findtext("Status") == "Enabled"
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
         """See ``KeepsVersions``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
-        own, context = self._place.prefix, self._client.context("versions")
-        query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE), "prefix": own + prefix}
+        own, context = self._config.prefix, self._client.context("versions")
+        query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE_SIZE), "prefix": own + prefix}
         pages = Pages()
         while True:
-            states, key, version = page_of(self._client, context, query, lambda body: _page(body, own))
-            with whole_listing(context):
+            states, key, version = fetch_page(
+                self._client, context, query, lambda body: _parse_page(body, own)
+            )
+            with translate_listing_errors(context):
                 pages.take(
                     [each.key for each in states],
                     f"{key}\0{version}" if key else "",
@@ -59,18 +61,18 @@ class KeepsS3Versions:
 
     def read_version(self, key: str, version: str) -> S3Reading:
         """See ``KeepsVersions``."""
-        return self._objects.read_old(key, version)
+        return self._objects.read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``: a copy onto itself. Objects above 5 GiB are refused as unsupported."""
         context = self._client.context("restore", key)
-        full = self._place.prefix + key
-        path = quote(f"{self._place.bucket}/{full}", safe="/~")
+        full_key = self._config.prefix + key
+        path = quote(f"{self._config.bucket}/{full_key}", safe="/~")
         headers = {
             "x-amz-copy-source": f"{path}?versionId={quote(version, safe='~')}",
             "x-amz-metadata-directive": "COPY",
-            **self._place.source_headers(),
-            **self._place.write_headers(),
+            **self._config.copy_source_sse_c_headers(),
+            **self._config.write_headers(),
         }
         self._objects.copy(key, headers, context)
         info = self._objects.head(key).info
@@ -81,26 +83,26 @@ def _newest_first(version: Version) -> tuple[str, bool, float]:
     return version.key, not version.current, -(version.modified or 0.0)
 
 
-def _page(body: bytes, own: str) -> tuple[list[Version], str, str]:
+def _parse_page(body: bytes, own: str) -> tuple[list[Version], str, str]:
     """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
     root = xml_root(body)
     if root.tag != "ListVersionsResult":
         raise Foreign("the answer is no listing")
-    more, decode = is_truncated(root), decoder(root)
-    states = [_version(each, own, decode) for each in root if each.tag in ("Version", "DeleteMarker")]
+    more, decode = is_truncated(root), key_decoder(root)
+    states = [_parse_version(each, own, decode) for each in root if each.tag in ("Version", "DeleteMarker")]
     key = decode(root.findtext("NextKeyMarker") or "") if more else ""
-    check_marker(more, key)
+    require_marker(more, key)
     return states, key, root.findtext("NextVersionIdMarker") or ""
 
 
-def _version(each: ElementTree.Element, own: str, decode: Callable[[str], str]) -> Version:
+def _parse_version(each: ElementTree.Element, own: str, decode: Callable[[str], str]) -> Version:
     fields = {child.tag: child.text or "" for child in each}
     return Version(
         key=decode(fields.get("Key", "")).removeprefix(own),
         id=fields.get("VersionId", ""),
         size=size_in(fields.get("Size") or 0),
-        modified=seconds(fields.get("LastModified")),
-        etag=unquoted(fields.get("ETag")),
+        modified=parse_time(fields.get("LastModified")),
+        etag=strip_quotes(fields.get("ETag")),
         current=fields.get("IsLatest") == "true",
         deleted=each.tag == "DeleteMarker",
     )

@@ -17,17 +17,17 @@ import pytest
 from botocore.utils import ContainerMetadataFetcher
 
 from dashboard.errors import Kind
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.credentials import boto
-from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, Sts
+from dashboard.storage.drivers.s3.credentials.sign_in import AccessKey, AssumedRole, MachineCredentials, Sts
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.http_client import HttpClient, Response
 from dashboard.storage.types import Secret
 from tests.servers.moto import MotoS3
 
 ROLE = "arn:aws:iam::123456789012:role/stowage"
-TYPED = Keys("AKIATYPED", Secret("typed-secret"))
+TYPED = AccessKey("AKIATYPED", Secret("typed-secret"))
 
 
 @pytest.fixture(autouse=True)
@@ -54,13 +54,13 @@ class Container:
                 if not container.good_for:
                     self.send_error(500)
                     return
-                ends = datetime.fromtimestamp(time.time() + container.good_for.pop(0), UTC)
+                expires = datetime.fromtimestamp(time.time() + container.good_for.pop(0), UTC)
                 body = json.dumps(
                     {
                         "AccessKeyId": f"ASIA{container.given}",
                         "SecretAccessKey": f"secret-of-the-container-{container.given}",
                         "Token": f"token-of-the-container-{container.given}",
-                        "Expiration": ends.isoformat(),
+                        "Expiration": expires.isoformat(),
                     }
                 ).encode()
                 self.send_response(200)
@@ -93,16 +93,16 @@ def container(monkeypatch: pytest.MonkeyPatch) -> Iterator[Container]:
 def test_keys_are_renewed_before_they_end_and_by_one_thread(container: Container) -> None:
     # Keys that end within ten minutes must be renewed before the next use.
     container.good_for = [300, 3600]
-    mine = boto.borrowed(OfMachine())
+    mine = boto.shared_keys(MachineCredentials())
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lambda _: mine.keys().access_key_id, range(64)))
     assert container.given == 2
     assert found == {"ASIA2"}
     assert mine.keys().session_token.reveal() == "token-of-the-container-2"
-    assert mine.keys().ends == pytest.approx(time.time() + 3600, abs=60)
+    assert mine.keys().expires == pytest.approx(time.time() + 3600, abs=60)
     # A second backend of this machine asks nobody.
-    assert boto.borrowed(OfMachine()).keys() is mine.keys()
-    assert boto.borrowed(OfMachine("another")) is not mine
+    assert boto.shared_keys(MachineCredentials()).keys() is mine.keys()
+    assert boto.shared_keys(MachineCredentials("another")) is not mine
     assert container.given == 2
 
 
@@ -110,7 +110,7 @@ def test_requests_and_links_are_signed_with_what_the_machine_has(
     container: Container, moto_s3: MotoS3
 ) -> None:
     container.good_for = [3600]
-    driver = S3Driver(Place(moto_s3.endpoint, moto_s3.new_bucket("machine"), OfMachine()))
+    driver = S3Driver(S3Config(moto_s3.endpoint, moto_s3.new_bucket("machine"), MachineCredentials()))
     driver.put("a", b"content")
     with driver.read("a") as reading:
         assert reading.read_all() == b"content"
@@ -134,19 +134,19 @@ def test_a_role_is_assumed_once_for_all_backends(moto_s3: MotoS3, monkeypatch: p
 
     monkeypatch.setattr(boto, "_send", counting)
     sts = Sts("eu-central-1", moto_s3.endpoint)
-    role = OfRole(sts, TYPED, ROLE, external_id="shared-word", session_name="media")
-    driver = S3Driver(Place(moto_s3.endpoint, moto_s3.new_bucket("role"), role))
+    role = AssumedRole(sts, TYPED, ROLE, external_id="shared-word", session_name="media")
+    driver = S3Driver(S3Config(moto_s3.endpoint, moto_s3.new_bucket("role"), role))
     driver.put("a", b"content")
-    other = S3Driver(Place(moto_s3.endpoint, moto_s3.new_bucket("role"), role))
+    other = S3Driver(S3Config(moto_s3.endpoint, moto_s3.new_bucket("role"), role))
     other.put("a", b"content")
     assert other.can_copy_from(driver)
     (body,) = asked
     assert b"ExternalId=shared-word" in body
     assert b"RoleSessionName=media" in body
-    lent = driver._client.signed_in.keys()
+    lent = driver._client.key_source.keys()
     assert lent.access_key_id != TYPED.access_key_id
-    assert lent.ends is not None
-    identity = boto.who(lent, sts)
+    assert lent.expires is not None
+    identity = boto.get_caller_identity(lent, sts)
     assert identity.arn.endswith("assumed-role/stowage/media")
     assert identity.account == "123456789012"
     for each in (driver, other):
@@ -159,10 +159,10 @@ def test_nothing_secret_is_logged(
     container.good_for = [300, 3600]
     for chatty in ("", "botocore", "boto3", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=chatty or None)
-    role = boto.borrowed(OfRole(Sts("us-east-1", moto_s3.endpoint), OfMachine(), ROLE))
+    role = boto.shared_keys(AssumedRole(Sts("us-east-1", moto_s3.endpoint), MachineCredentials(), ROLE))
     lent = role.keys()
     secrets = ["of-the-container-", lent.secret_access_key.reveal(), lent.session_token.reveal()]
-    boto.who(lent, Sts("us-east-1", moto_s3.endpoint))
+    boto.get_caller_identity(lent, Sts("us-east-1", moto_s3.endpoint))
     assert [each for each in secrets if each in caplog.text] == []
     assert [each for each in secrets if each in repr(lent) + repr(vars(role))] == []
 
@@ -227,7 +227,7 @@ def test_what_keeps_the_machine_from_its_keys_is_said(
 ) -> None:
     prepare(tmp_path)
     with pytest.raises(StorageError) as refused:
-        boto.borrowed(OfMachine("media")).keys()
+        boto.shared_keys(MachineCredentials("media")).keys()
     assert refused.value.kind is Kind.BAD_CREDENTIALS
     assert reason in refused.value.reason
     assert remedy in refused.value.remedy
@@ -239,10 +239,10 @@ def test_a_container_that_gives_nothing_is_named_and_asked_again(
     monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
     container.good_for = []
     with pytest.raises(StorageError, match="the container's role") as refused:
-        boto.borrowed(OfMachine()).keys()
+        boto.shared_keys(MachineCredentials()).keys()
     assert refused.value.kind is Kind.BAD_CREDENTIALS
     container.good_for = [3600]
-    assert boto.borrowed(OfMachine()).keys().ends
+    assert boto.shared_keys(MachineCredentials()).keys().expires
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
@@ -272,7 +272,7 @@ def test_a_refusal_by_sts_is_said(
     )
     answer_with(monkeypatch, 400 if "<" in code else 403, body)
     with pytest.raises(StorageError) as refused:
-        boto.borrowed(OfRole(Sts("us-east-1", "http://127.0.0.1"), TYPED, ROLE, external_id)).keys()
+        boto.shared_keys(AssumedRole(Sts("us-east-1", "http://127.0.0.1"), TYPED, ROLE, external_id)).keys()
     assert refused.value.kind is kind
     assert remedy in refused.value.remedy
     assert "secret words" not in str(refused.value) + refused.value.remedy
@@ -288,7 +288,7 @@ def test_an_answer_of_sts_that_would_forge_a_header_gives_no_keys(monkeypatch: p
     )
     answer_with(monkeypatch, 200, body)
     with pytest.raises(StorageError, match="cannot be understood"):
-        boto.borrowed(OfRole(Sts("us-east-1", "http://127.0.0.1"), TYPED, ROLE)).keys()
+        boto.shared_keys(AssumedRole(Sts("us-east-1", "http://127.0.0.1"), TYPED, ROLE)).keys()
 
 
 def test_amazons_sts_is_asked_whatever_this_machine_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,13 +307,13 @@ def test_amazons_sts_is_asked_whatever_this_machine_is_set_to(monkeypatch: pytes
         ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
     ):
         with pytest.raises(StorageError) as refused:
-            boto.borrowed(OfRole(Sts(region), TYPED, ROLE)).keys()
+            boto.shared_keys(AssumedRole(Sts(region), TYPED, ROLE)).keys()
         assert refused.value.kind is Kind.UNREACHABLE
         assert asked.pop() == host
 
 
 def test_sts_is_not_looked_for_at_a_forbidden_address() -> None:
-    role = OfRole(Sts("us-east-1", "http://169.254.169.254"), TYPED, ROLE)
+    role = AssumedRole(Sts("us-east-1", "http://169.254.169.254"), TYPED, ROLE)
     with pytest.raises(StorageError) as refused:
-        boto.borrowed(role).keys()
+        boto.shared_keys(role).keys()
     assert refused.value.kind is Kind.DENIED

@@ -254,7 +254,7 @@ def test_a_bucket_can_be_made(make: Make, seaweedfs: SeaweedFS) -> None:
     driver.create_bucket()
     driver.create_bucket()
     assert driver.bucket_exists()
-    seaweedfs.client().delete_bucket(Bucket=driver._place.bucket)
+    seaweedfs.client().delete_bucket(Bucket=driver._config.bucket)
 
 
 def test_links_open_without_credentials(make: Make, bucket: str) -> None:
@@ -262,7 +262,7 @@ def test_links_open_without_credentials(make: Make, bucket: str) -> None:
     driver.put("größe +%", b"hello")
     with urllib.request.urlopen(driver.temporary_url("größe +%", seconds=60)) as answer:
         assert answer.read() == b"hello"
-    assert driver.url("a b") == f"{driver._place.endpoint}/{bucket}/p/a%20b"
+    assert driver.url("a b") == f"{driver._config.endpoint}/{bucket}/p/a%20b"
 
 
 def test_the_environment_cannot_redirect_or_replace_credentials(
@@ -286,7 +286,7 @@ def test_the_environment_cannot_redirect_or_replace_credentials(
 def test_a_driver_shows_no_secret(make: Make, bucket: str, seaweedfs: SeaweedFS) -> None:
     driver = make(bucket=bucket)
     driver.put("a", b"x")
-    shown = repr(driver) + repr(driver._place) + repr(vars(driver)) + repr(vars(driver._client))
+    shown = repr(driver) + repr(driver._config) + repr(vars(driver)) + repr(vars(driver._client))
     assert seaweedfs.admin.secret_key not in shown
 
 
@@ -306,7 +306,7 @@ def test_with_kms_an_etag_is_no_proof(make: Make, moto_s3: MotoS3) -> None:
     written = driver.put("a", b"hello")
     assert written.stored_checksum is None
     assert driver.stat("a").md5 is None
-    plain = make(endpoint=moto_s3.endpoint, bucket=driver._place.bucket)
+    plain = make(endpoint=moto_s3.endpoint, bucket=driver._config.bucket)
     assert plain.stat("a").md5 is None
 
 

@@ -225,7 +225,7 @@ def test_every_answer_has_its_sentence_from_either_client(
     broken: S3Driver, fault_proxy: FaultProxy, status: int, code: str, kind: Kind, words: str
 ) -> None:
     fault_proxy.answer(status, code, times=None)
-    calls = (lambda: broken.put("plain", b"x"), lambda: broken._uploads.begin(context, " odd ", None))
+    calls = (lambda: broken.put("plain", b"x"), lambda: broken._multipart.create(context, " odd ", None))
     context = broken._client.context("write", " odd ")
     for call in calls:
         error = fails(call)

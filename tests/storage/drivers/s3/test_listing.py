@@ -11,7 +11,7 @@ import pytest
 from dashboard.storage.drivers.s3.client import Response
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.s3.errors import ErrorContext
-from dashboard.storage.drivers.s3.listing import entries, unfinished
+from dashboard.storage.drivers.s3.listing import entries, incomplete_uploads
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.types import Secret
 
@@ -133,7 +133,7 @@ def everything(kind: str, client: Any) -> list[Any]:
     if kind == "objects":
         return list(entries(client, CONTEXT, ""))
     if kind == "uploads":
-        return list(unfinished(client, CONTEXT, ""))
+        return list(incomplete_uploads(client, CONTEXT, ""))
     options = {"endpoint": "http://127.0.0.1:9", "bucket": "bucket", "access_key_id": "KEY"}
     driver = S3Driver.from_options(options, {"secret_access_key": Secret("secret")})
     client.context = lambda operation: CONTEXT

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from dashboard.errors import InvalidInput, Kind
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.credentials import boto
-from dashboard.storage.drivers.s3.credentials.boto import Identity
-from dashboard.storage.drivers.s3.credentials.options import is_amazons
-from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, Sts
+from dashboard.storage.drivers.s3.credentials.boto import CallerIdentity
+from dashboard.storage.drivers.s3.credentials.options import is_amazon_s3
+from dashboard.storage.drivers.s3.credentials.sign_in import AccessKey, AssumedRole, MachineCredentials, Sts
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import StorageError
 from dashboard.storage.probe import ProbeRun
 from dashboard.storage.probe_steps import Probe, Skip
@@ -29,27 +29,29 @@ OTHER = {"endpoint": "https://s3.example.com:9000", "bucket": "media"}
 
 def signed_in(options: Mapping[str, str], secrets: Mapping[str, Secret] = {}, preset: str = "aws") -> object:
     checked = check_options(preset, options, secrets)
-    return Place.from_options(checked, secrets).sign_in
+    return S3Config.from_options(checked, secrets).sign_in
 
 
 def test_each_way_to_sign_in() -> None:
-    typed = Keys("AKIATYPED", SECRET["secret_access_key"])
+    typed = AccessKey("AKIATYPED", SECRET["secret_access_key"])
     key = {"access_key_id": "AKIATYPED"}
     role = {"sign_in": "role", "role_arn": ROLE}
     assert signed_in({**AWS, **key}, SECRET) == typed
-    assert signed_in({**AWS, "sign_in": "machine"}) == OfMachine()
-    assert signed_in({**AWS, "sign_in": "machine", "profile": "media"}) == OfMachine("media")
+    assert signed_in({**AWS, "sign_in": "machine"}) == MachineCredentials()
+    assert signed_in({**AWS, "sign_in": "machine", "profile": "media"}) == MachineCredentials("media")
     amazons = Sts("eu-central-1")
-    assert signed_in({**AWS, **role}) == OfRole(amazons, OfMachine(), ROLE)
-    assert signed_in({**AWS, **role, "profile": "media"}) == OfRole(amazons, OfMachine("media"), ROLE)
+    assert signed_in({**AWS, **role}) == AssumedRole(amazons, MachineCredentials(), ROLE)
+    assert signed_in({**AWS, **role, "profile": "media"}) == AssumedRole(
+        amazons, MachineCredentials("media"), ROLE
+    )
     more = {"external_id": "shared-word", "session_name": "media"}
-    assert signed_in({**AWS, **role, **key, **more}, SECRET) == OfRole(
+    assert signed_in({**AWS, **role, **key, **more}, SECRET) == AssumedRole(
         amazons, typed, ROLE, "shared-word", "media"
     )
     # Other servers have an STS of their own, at the same address.
     own = Sts("us-east-1", "https://s3.example.com:9000")
-    assert signed_in({**OTHER, **role, **key}, SECRET, "s3") == OfRole(own, typed, ROLE)
-    assert signed_in({**OTHER, **role, **key}, SECRET, "minio") == OfRole(own, typed, ROLE)
+    assert signed_in({**OTHER, **role, **key}, SECRET, "s3") == AssumedRole(own, typed, ROLE)
+    assert signed_in({**OTHER, **role, **key}, SECRET, "minio") == AssumedRole(own, typed, ROLE)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ FROM_MACHINE = [{"sign_in": "machine"}, {"sign_in": "role", "role_arn": ROLE}]
 @pytest.mark.parametrize("endpoint", AMAZONS)
 @pytest.mark.parametrize("way", FROM_MACHINE)
 def test_amazons_own_servers_may_see_them(endpoint: str, way: dict[str, str]) -> None:
-    assert is_amazons(endpoint)
+    assert is_amazon_s3(endpoint)
     options = check_options("s3", {**OTHER, **way, "endpoint": endpoint})
     MachinePolicy().check_credentials("s3", options)
     build("s3", options).close()
@@ -168,26 +170,26 @@ def test_a_server_that_was_named_may() -> None:
 
 
 def test_the_connection_test_says_who_signs_in_or_why_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = Keys("AK", Secret("s"))
-    driver = S3Driver(Place("https://s3.eu-central-1.amazonaws.com", "media", keys, region="eu-central-1"))
+    keys = AccessKey("AK", Secret("s"))
+    driver = S3Driver(S3Config("https://s3.eu-central-1.amazonaws.com", "media", keys, region="eu-central-1"))
     wrapped = ReadOnly(driver)
     assert "who" in {step.name for step in ProbeRun.of(wrapped).steps}
-    elsewhere = S3Driver(Place("https://s3.example.com", "media", keys))
+    elsewhere = S3Driver(S3Config("https://s3.example.com", "media", keys))
     assert "who" not in {step.name for step in ProbeRun.of(elsewhere).steps}
     (stage,) = [stage for stage in Probe(wrapped).stages() if stage.name == "who"]
     asked: list[Sts] = []
 
-    def who(whose: Keys, sts: Sts) -> Identity:
+    def who(whose: AccessKey, sts: Sts) -> CallerIdentity:
         asked.append(sts)
-        return Identity("123456789012", "arn:aws:iam::123456789012:user/me")
+        return CallerIdentity("123456789012", "arn:aws:iam::123456789012:user/me")
 
-    monkeypatch.setattr(boto, "who", who)
+    monkeypatch.setattr(boto, "get_caller_identity", who)
     assert stage.act() == "arn:aws:iam::123456789012:user/me of account 123456789012."
     assert asked == [Sts("eu-central-1")]
 
-    def refuse(whose: Keys, sts: Sts) -> Identity:
+    def refuse(whose: AccessKey, sts: Sts) -> CallerIdentity:
         raise StorageError(Kind.UNREACHABLE, "There is no host called sts.")
 
-    monkeypatch.setattr(boto, "who", refuse)
+    monkeypatch.setattr(boto, "get_caller_identity", refuse)
     with pytest.raises(Skip, match="Nobody says who that is: there is no host"):
         stage.act()

@@ -13,9 +13,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from dashboard.storage.drivers.s3.client import SignedClient
-from dashboard.storage.drivers.s3.credentials.ways import Keys
-from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.drivers.s3.client import S3Client
+from dashboard.storage.drivers.s3.config import S3Config
+from dashboard.storage.drivers.s3.credentials.sign_in import AccessKey
 from dashboard.storage.types import Secret
 
 NOW = datetime(2026, 11, 21, 9, 30, 5, tzinfo=UTC)
@@ -32,14 +32,14 @@ class Unsigned(S3SigV4Auth):
 @pytest.mark.parametrize("path_style", [True, False])
 def test_every_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: str, path_style: bool) -> None:
     chance = random.Random(f"{token}{path_style}")
-    place = Place(
+    place = S3Config(
         "https://s3.example.com:9000",
         "buc-ket",
-        Keys("AKID", Secret("s3cr3t+/="), Secret(token)),
+        AccessKey("AKID", Secret("s3cr3t+/="), Secret(token)),
         region="eu-central-1",
         path_style=path_style,
     )
-    client = SignedClient(place)
+    client = S3Client(place)
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: NOW)
 
     def text(letters: str, longest: int) -> str:
@@ -50,7 +50,7 @@ def test_every_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: st
         query = {text(string.ascii_letters, 8): text(LETTERS, 12) for _ in range(chance.randint(0, 3))}
         headers = {f"x-amz-{text(string.ascii_lowercase, 6)}": text(WORDS, 20).strip() for _ in range(2)}
         target = client._target(text(LETTERS, 30), query)
-        ours = client._signer.signed(method, target, {**headers, "content-length": "7"}, now=NOW)
+        ours = client._signer.sign(method, target, {**headers, "content-length": "7"}, now=NOW)
         request = AWSRequest(
             method=method, url=client._origin + target, headers={**headers, "content-length": "7"}
         )
@@ -61,19 +61,19 @@ def test_every_signature_is_botocores(monkeypatch: pytest.MonkeyPatch, token: st
 
 
 def test_the_signing_key_changes_with_the_day() -> None:
-    signer = SignedClient(Place("http://127.0.0.1", "bucket", Keys("AK", Secret("s"))))._signer
-    first = signer.signed("GET", "/", {}, now=NOW)
-    next_day = signer.signed("GET", "/", {}, now=NOW.replace(day=22))
+    signer = S3Client(S3Config("http://127.0.0.1", "bucket", AccessKey("AK", Secret("s"))))._signer
+    first = signer.sign("GET", "/", {}, now=NOW)
+    next_day = signer.sign("GET", "/", {}, now=NOW.replace(day=22))
     assert first["authorization"] != next_day["authorization"]
-    assert signer.signed("GET", "/", {}, now=NOW) == first
+    assert signer.sign("GET", "/", {}, now=NOW) == first
 
 
 def test_no_token_and_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     for chatty in ("", "botocore", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=chatty or None)
-    place = Place("http://127.0.0.1", "bucket", Keys("AK", Secret("s"), Secret("the-session-token")))
-    client = SignedClient(place)
-    client._signer.signed("GET", "/a", {})
-    assert "X-Amz-Security-Token=the-session-token" in client.presigned("a", 60)
+    place = S3Config("http://127.0.0.1", "bucket", AccessKey("AK", Secret("s"), Secret("the-session-token")))
+    client = S3Client(place)
+    client._signer.sign("GET", "/a", {})
+    assert "X-Amz-Security-Token=the-session-token" in client.presign("a", 60)
     assert "the-session-token" not in caplog.text
     assert "the-session-token" not in repr(vars(client)) + repr(vars(client._signer))

@@ -33,9 +33,20 @@ from botocore.credentials import (
 )
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dashboard.storage.drivers.s3.credentials.errors import STS, from_chain, from_service, no_credentials
-from dashboard.storage.drivers.s3.credentials.unlogged import unlogged
-from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
+from dashboard.storage.drivers.s3.credentials.botocore_logs import without_botocore_logs
+from dashboard.storage.drivers.s3.credentials.errors import (
+    STS,
+    chain_error,
+    no_credentials_error,
+    service_error,
+)
+from dashboard.storage.drivers.s3.credentials.sign_in import (
+    AccessKey,
+    AssumedRole,
+    MachineCredentials,
+    SignIn,
+    Sts,
+)
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.failures import ErrorContext, RequestFailure
 from dashboard.storage.net.http_client import HttpClient
@@ -44,83 +55,83 @@ from dashboard.storage.types import Secret
 
 IDLE_SECONDS = 15.0
 """Seconds that STS may be silent."""
-RENEWED_BEFORE_SECONDS = 15 * 60
+RENEW_BEFORE_SECONDS = 15 * 60
 """Before their end from when on botocore renews keys; until then it need not be asked."""
 _SESSION_NAME = "stowage"
 _TEXT = re.compile(r"[\x21-\x7e]{1,16384}")
 _ARN = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
-class Borrowed:
+class RefreshableKeys:
     """Keys that botocore finds, and renews before they end. Thread-safe: one thread renews, and the others
     wait only where nothing else is left."""
 
-    def __init__(self, sign_in: OfMachine | OfRole) -> None:
+    def __init__(self, sign_in: MachineCredentials | AssumedRole) -> None:
         self._sign_in = sign_in
-        self._sts = sign_in.sts if isinstance(sign_in, OfRole) else Sts("this machine's region")
+        self._sts = sign_in.sts if isinstance(sign_in, AssumedRole) else Sts("this machine's region")
         self._lock = threading.Lock()
         self._credentials: Credentials | None = None
-        self._last: Keys | None = None
+        self._last: AccessKey | None = None
 
-    def keys(self) -> Keys:
+    def keys(self) -> AccessKey:
         """Keys that work now. After a failure they are looked for from the start. Raises ``StorageError``."""
         last = self._last
-        if last is not None and (last.ends is None or last.ends - time.time() > RENEWED_BEFORE_SECONDS):
+        if last is not None and (last.expires is None or last.expires - time.time() > RENEW_BEFORE_SECONDS):
             return last
         try:
-            with unlogged(), _explained(self._sign_in, self._sts):
+            with without_botocore_logs(), _translate_errors(self._sign_in, self._sts):
                 credentials = self.credentials()
                 self._last = last = _keys(credentials, credentials.get_frozen_credentials())
                 return last
         except StorageError:
-            self.forget()
+            self.reset()
             raise
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Look for them anew the next time."""
         with self._lock:
             self._credentials = self._last = None
-        if isinstance(self._sign_in, OfRole) and isinstance(self._sign_in.source, OfMachine):
-            borrowed(self._sign_in.source).forget()
+        if isinstance(self._sign_in, AssumedRole) and isinstance(self._sign_in.source, MachineCredentials):
+            shared_keys(self._sign_in.source).reset()
 
     def credentials(self) -> Credentials:
         """botocore's own, found but not renewed."""
         with self._lock:
             if self._credentials is None:
-                self._credentials = _found(self._sign_in)
+                self._credentials = _find_credentials(self._sign_in)
                 if not isinstance(self._credentials, RefreshableCredentials):
                     # A file that is looked up again may have changed, and costs little.
                     _in_use.pop(self._sign_in, None)
             return self._credentials
 
 
-_in_use: weakref.WeakValueDictionary[OfMachine | OfRole, Borrowed] = weakref.WeakValueDictionary()
+_in_use: weakref.WeakValueDictionary[SignIn, RefreshableKeys] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
-def borrowed(sign_in: OfMachine | OfRole) -> Borrowed:
+def shared_keys(sign_in: MachineCredentials | AssumedRole) -> RefreshableKeys:
     """The keys of this machine or of a role; drivers that sign in alike share them, so that a second one asks
     nobody. No network call."""
     with _lock:
         found = _in_use.get(sign_in)
         if found is None:
-            found = _in_use[sign_in] = Borrowed(sign_in)
+            found = _in_use[sign_in] = RefreshableKeys(sign_in)
         return found
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CallerIdentity:
     """Whose keys they are, as STS says."""
 
     account: str
     arn: str
 
 
-def who(keys: Keys, sts: Sts) -> Identity:
+def get_caller_identity(keys: AccessKey, sts: Sts) -> CallerIdentity:
     """Ask STS. Raises ``StorageError``.
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
-    with unlogged(), _explained(keys, sts):
-        name, secret, token = _plain(keys)
+    with without_botocore_logs(), _translate_errors(keys, sts):
+        name, secret, token = _revealed(keys)
         client = _client(
             sts,
             "sts",
@@ -132,21 +143,21 @@ def who(keys: Keys, sts: Sts) -> Identity:
         account, arn = str(said["Account"]), str(said["Arn"])
         if not account.isdigit() or not _ARN.fullmatch(arn):
             raise ValueError("no identity")
-    return Identity(account, arn)
+    return CallerIdentity(account, arn)
 
 
-def _found(sign_in: OfMachine | OfRole) -> Credentials:
-    if isinstance(sign_in, OfMachine):
+def _find_credentials(sign_in: MachineCredentials | AssumedRole) -> Credentials:
+    if isinstance(sign_in, MachineCredentials):
         session = botocore.session.Session(profile=sign_in.profile or None)
-        found = boto3.session.Session(botocore_session=_silent(session)).get_credentials()
+        found = boto3.session.Session(botocore_session=_without_prompt(session)).get_credentials()
         if found is None:
-            raise no_credentials(sign_in)
+            raise no_credentials_error(sign_in)
         return found
     source = sign_in.source
-    if isinstance(source, OfMachine):
-        of_source = borrowed(source).credentials()
+    if isinstance(source, MachineCredentials):
+        of_source = shared_keys(source).credentials()
     else:
-        of_source = Credentials(*_plain(source))
+        of_source = Credentials(*_revealed(source))
     named = {"RoleSessionName": sign_in.session_name or _SESSION_NAME}
     if sign_in.external_id:
         named["ExternalId"] = sign_in.external_id
@@ -156,7 +167,7 @@ def _found(sign_in: OfMachine | OfRole) -> Credentials:
     return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
 
 
-def _silent(session: Any) -> Any:
+def _without_prompt(session: Any) -> Any:
     """Never asks a person for a code of a second factor: nobody sits at this terminal."""
 
     def refuse(*_: object) -> NoReturn:
@@ -166,20 +177,20 @@ def _silent(session: Any) -> Any:
     return session
 
 
-def _plain(keys: Keys) -> tuple[str, str, str]:
+def _revealed(keys: AccessKey) -> tuple[str, str, str]:
     return keys.access_key_id, keys.secret_access_key.reveal(), keys.session_token.reveal()
 
 
-def _keys(credentials: Any, frozen: Any) -> Keys:
+def _keys(credentials: Any, frozen: Any) -> AccessKey:
     texts = (frozen.access_key or "", frozen.secret_key or "", frozen.token or "-")
     if not all(_TEXT.fullmatch(text) for text in texts):
         raise ValueError("no keys")
-    ends = getattr(credentials, "_expiry_time", None)
-    return Keys(
+    expires = getattr(credentials, "_expiry_time", None)
+    return AccessKey(
         frozen.access_key,
         Secret(frozen.secret_key),
         Secret(frozen.token or ""),
-        ends.timestamp() if ends is not None else None,
+        expires.timestamp() if expires is not None else None,
     )
 
 
@@ -243,7 +254,7 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
 
 
 @contextmanager
-def _explained(sign_in: SignIn, sts: Sts) -> Iterator[None]:
+def _translate_errors(sign_in: SignIn, sts: Sts) -> Iterator[None]:
     """Turn what botocore raises into our errors."""
     try:
         yield
@@ -252,8 +263,8 @@ def _explained(sign_in: SignIn, sts: Sts) -> Iterator[None]:
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         failure = RequestFailure(status, error.response.get("Error", {}).get("Code", ""))
-        raise from_service(failure, error.operation_name, sign_in, sts) from error
+        raise service_error(failure, error.operation_name, sign_in, sts) from error
     # A program that a profile names, a file or an answer: botocore hands on whatever they raise.
     except (BotoCoreError, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
         provider = str(getattr(error, "kwargs", {}).get("provider", ""))
-        raise from_chain([each.__name__ for each in type(error).__mro__], provider, sign_in) from error
+        raise chain_error([each.__name__ for each in type(error).__mro__], provider, sign_in) from error

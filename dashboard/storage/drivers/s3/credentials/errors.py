@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.s3.credentials.ways import OfMachine, OfRole, SignIn, Sts
+from dashboard.storage.drivers.s3.credentials.sign_in import AssumedRole, MachineCredentials, SignIn, Sts
 from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net.failures import SLOW_DOWN, ErrorContext, ErrorTable, RequestFailure
 
 _ACCESS_KEY = "Or sign in with an access key."
-_TRY = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."
+_TRY_CLI = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."
 _CHAIN = {
     # By the name of an exception of botocore, or of one that it hands on.
     "ProfileNotFound": (
@@ -33,7 +33,7 @@ _CHAIN = {
         "Half of a key pair is set on this machine, and the other half is missing.",
         "Set both the access key ID and the secret, or neither.",
     ),
-    "InvalidConfigError": ("This machine's AWS configuration cannot be understood.", _TRY),
+    "InvalidConfigError": ("This machine's AWS configuration cannot be understood.", _TRY_CLI),
     "EOFError": (
         "This machine's profile asks for the code of a second factor (MFA), which nobody is there to type.",
         "Use a profile without “mfa_serial”.",
@@ -42,8 +42,8 @@ _CHAIN = {
 _CHAIN["TokenRetrievalError"] = _CHAIN["SSOError"]
 _CHAIN["RefreshWithMFAUnsupportedError"] = _CHAIN["EOFError"]
 _CHAIN["ConfigParseError"] = _CHAIN["UnknownCredentialError"] = _CHAIN["InvalidConfigError"]
-_UNREACHED = frozenset({"HTTPClientError", "ConnectionError"})
-_PLACES = {
+_UNREACHABLE = frozenset({"HTTPClientError", "ConnectionError"})
+_PROVIDERS = {
     "container-role": "the container's role",
     "iam-role": "the instance's role",
     "custom-process": "the program that its profile names",
@@ -110,12 +110,12 @@ STS = ErrorTable[RequestFailure, ErrorContext](
 def sts_context(sts: Sts, asks: SignIn) -> ErrorContext:
     """What was being asked of STS, and with whose credentials. Its key is the external ID."""
     host = urlsplit(sts.endpoint).netloc or f"STS in {sts.region}"
-    if isinstance(asks, OfRole):
+    if isinstance(asks, AssumedRole):
         return ErrorContext(ASSUME, asks.external_id, asks.role, host)
     return ErrorContext("identity", "", "", host)
 
 
-def no_credentials(sign_in: OfMachine) -> StorageError:
+def no_credentials_error(sign_in: MachineCredentials) -> StorageError:
     """Nothing was found, wherever botocore looks.
     https://docs.aws.amazon.com/boto3/latest/guide/credentials.html"""
     profile = f"the profile {_quoted(sign_in)}" if sign_in.profile else "the default profile"
@@ -127,30 +127,30 @@ def no_credentials(sign_in: OfMachine) -> StorageError:
     )
 
 
-def from_chain(kinds: Sequence[str], provider: str, sign_in: SignIn) -> StorageError:
+def chain_error(kinds: Sequence[str], provider: str, sign_in: SignIn) -> StorageError:
     """For an exception of the classes of these names, the most special first; ``provider``: who botocore was
     asking."""
-    if _UNREACHED & set(kinds):
+    if _UNREACHABLE & set(kinds):
         reason = "The service that gives this machine its AWS credentials does not answer."
         return StorageError(Kind.UNREACHABLE, reason, operation="sign in", remedy="Try again in a moment.")
-    machine = sign_in.source if isinstance(sign_in, OfRole) else sign_in
-    if not isinstance(machine, OfMachine):
+    machine = sign_in.source if isinstance(sign_in, AssumedRole) else sign_in
+    if not isinstance(machine, MachineCredentials):
         return _error("What STS answered cannot be understood.", "Check the endpoint and the role.")
-    place = _PLACES.get(provider, "what its AWS configuration names")
-    unknown = (f"This machine gets no AWS credentials from {place}.", f"{_TRY} {_ACCESS_KEY}")
+    place = _PROVIDERS.get(provider, "what its AWS configuration names")
+    unknown = (f"This machine gets no AWS credentials from {place}.", f"{_TRY_CLI} {_ACCESS_KEY}")
     reason, remedy = next((_CHAIN[kind] for kind in kinds if kind in _CHAIN), unknown)
     flag = f" --profile {machine.profile}" if machine.profile else ""
     return _error(reason.replace("{profile}", _quoted(machine)), remedy.replace("{flag}", flag))
 
 
-def from_service(failure: RequestFailure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
+def service_error(failure: RequestFailure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
     """For a refusal by STS, or by another service that a profile of this machine makes use of."""
     if operation == "GetRoleCredentials" and failure.code in _SSO_ENDED:
-        return from_chain(("SSOError",), "", sign_in)
+        return chain_error(("SSOError",), "", sign_in)
     return STS.translate(failure, sts_context(sts, sign_in))
 
 
-def _quoted(machine: OfMachine) -> str:
+def _quoted(machine: MachineCredentials) -> str:
     return f"“{machine.profile}”" if machine.profile else "of the name in AWS_PROFILE"
 
 

@@ -144,11 +144,11 @@ def machine_credentials_to(options: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     endpoint = urlsplit(options["endpoint"])
     host, secure = endpoint.hostname or "", options.get("tls_verify") != "false"
-    if is_amazons(options["endpoint"]) and endpoint.scheme == "https" and secure:
+    if is_amazon_s3(options["endpoint"]) and endpoint.scheme == "https" and secure:
         return ("aws", host)
     return (endpoint.netloc.lower(), host)
 
 
-def is_amazons(endpoint: str) -> bool:
+def is_amazon_s3(endpoint: str) -> bool:
     """Whether the host of an address is one of Amazon S3's own."""
     return _S3.fullmatch((urlsplit(endpoint).hostname or "").lower()) is not None

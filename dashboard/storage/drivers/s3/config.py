@@ -10,14 +10,20 @@ from typing import Self
 from urllib.parse import quote
 
 from dashboard.storage.checks.options import encryption_key_bytes
-from dashboard.storage.drivers.s3.credentials.options import KEY, ROLE, SIGN_IN, is_amazons
-from dashboard.storage.drivers.s3.credentials.ways import Keys, OfMachine, OfRole, SignIn, Sts
-from dashboard.storage.drivers.s3.options import OWN_KEY, SSE, SSE_CUSTOMER_KEY
+from dashboard.storage.drivers.s3.credentials.options import KEY, ROLE, SIGN_IN, is_amazon_s3
+from dashboard.storage.drivers.s3.credentials.sign_in import (
+    AccessKey,
+    AssumedRole,
+    MachineCredentials,
+    SignIn,
+    Sts,
+)
+from dashboard.storage.drivers.s3.options import SSE, SSE_C, SSE_CUSTOMER_KEY
 from dashboard.storage.types import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class S3Config:
     """One bucket (or a prefix of it) on one endpoint, with credentials. Prints no secret."""
 
     endpoint: str
@@ -31,17 +37,17 @@ class Place:
     storage_class: str = ""
     sse: str = ""
     sse_kms_key_id: str = ""
-    own_key: Secret = field(default_factory=lambda: Secret(""))
+    customer_key: Secret = field(default_factory=lambda: Secret(""))
     """The customer's key that every object is stored with, in base64; empty without SSE-C."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
         """Read checked options; missing ones take the defaults above."""
-        sse, own_key = options.get(SSE, ""), Secret("")
-        if sse == OWN_KEY:
-            own_key = secrets.get(SSE_CUSTOMER_KEY) or own_key
+        sse, customer_key = options.get(SSE, ""), Secret("")
+        if sse == SSE_C:
+            customer_key = secrets.get(SSE_CUSTOMER_KEY) or customer_key
             # Nothing may ever be written in clear for want of a key.
-            encryption_key_bytes(SSE_CUSTOMER_KEY, own_key)
+            encryption_key_bytes(SSE_CUSTOMER_KEY, customer_key)
         return cls(
             endpoint=options["endpoint"].rstrip("/"),
             bucket=options["bucket"],
@@ -52,9 +58,9 @@ class Place:
             tls_verify=options.get("tls_verify", "true") != "false",
             ca_certificate=options.get("ca_certificate", ""),
             storage_class=options.get("storage_class", ""),
-            sse="" if sse in ("none", OWN_KEY) else sse,
+            sse="" if sse in ("none", SSE_C) else sse,
             sse_kms_key_id=options.get("sse_kms_key_id", ""),
-            own_key=own_key,
+            customer_key=customer_key,
         )
 
     @property
@@ -66,12 +72,12 @@ class Place:
         return f"{scheme}://{self.bucket}.{rest}"
 
     @property
-    def on_aws(self) -> bool:
+    def is_aws(self) -> bool:
         """Whether the endpoint is Amazon's own."""
-        return is_amazons(self.endpoint)
+        return is_amazon_s3(self.endpoint)
 
     @property
-    def same_account(self) -> tuple[object, ...]:
+    def copy_scope(self) -> tuple[object, ...]:
         """Equal for two places between which the server itself can copy."""
         return (self.endpoint, self.region, self.sign_in)
 
@@ -79,7 +85,7 @@ class Place:
     def etags_are_md5(self) -> bool:
         """Whether a plain ETag may be the content's MD5; with SSE-KMS and SSE-C it never is.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html"""
-        return not self.sse.startswith("aws:kms") and not self.own_key
+        return not self.sse.startswith("aws:kms") and not self.customer_key
 
     def write_headers(self) -> dict[str, str]:
         """What every new object is given: storage class and encryption."""
@@ -90,21 +96,21 @@ class Place:
             headers["x-amz-server-side-encryption"] = self.sse
         if self.sse.startswith("aws:kms") and self.sse_kms_key_id:
             headers["x-amz-server-side-encryption-aws-kms-key-id"] = self.sse_kms_key_id
-        return headers | self.key_headers()
+        return headers | self.sse_c_headers()
 
-    def key_headers(self) -> dict[str, str]:
+    def sse_c_headers(self) -> dict[str, str]:
         """What every request for content, and every HEAD, says of the customer's key, if there is one.
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html"""
-        return self._key_headers("x-amz-server-side-encryption-customer")
+        return self._sse_c_headers("x-amz-server-side-encryption-customer")
 
-    def source_headers(self) -> dict[str, str]:
+    def copy_source_sse_c_headers(self) -> dict[str, str]:
         """What a copy on the server needs to say of the key that an object of this place was stored with."""
-        return self._key_headers("x-amz-copy-source-server-side-encryption-customer")
+        return self._sse_c_headers("x-amz-copy-source-server-side-encryption-customer")
 
-    def _key_headers(self, name: str) -> dict[str, str]:
-        if not self.own_key:
+    def _sse_c_headers(self, name: str) -> dict[str, str]:
+        if not self.customer_key:
             return {}
-        key = encryption_key_bytes(SSE_CUSTOMER_KEY, self.own_key)
+        key = encryption_key_bytes(SSE_CUSTOMER_KEY, self.customer_key)
         return {
             f"{name}-algorithm": "AES256",
             f"{name}-key": base64.b64encode(key).decode(),
@@ -115,19 +121,19 @@ class Place:
 def _sign_in(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> SignIn:
     """A role is assumed with the typed keys, or with those of this machine where none are typed."""
     way = options.get(SIGN_IN) or KEY
-    source: Keys | OfMachine = OfMachine(options.get("profile", ""))
+    source: AccessKey | MachineCredentials = MachineCredentials(options.get("profile", ""))
     if way == KEY or (way == ROLE and options.get("access_key_id")):
         token = secrets.get("session_token") or Secret("")
-        source = Keys(options["access_key_id"], secrets["secret_access_key"], token)
+        source = AccessKey(options["access_key_id"], secrets["secret_access_key"], token)
     if way != ROLE:
         return source
     endpoint = options["endpoint"].rstrip("/")
     sts = Sts(
         options.get("region") or "us-east-1",
-        "" if is_amazons(endpoint) else endpoint,
+        "" if is_amazon_s3(endpoint) else endpoint,
         options.get("tls_verify", "true") != "false",
         options.get("ca_certificate", ""),
     )
-    return OfRole(
+    return AssumedRole(
         sts, source, options["role_arn"], options.get("external_id", ""), options.get("session_name", "")
     )

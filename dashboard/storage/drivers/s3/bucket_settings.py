@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.client import digest_header, parsed
-from dashboard.storage.drivers.s3.errors import NothingConfigured
-from dashboard.storage.drivers.s3.unfinished import KeepsS3Unfinished
+from dashboard.storage.drivers.s3.client import content_md5_header, parse_document
+from dashboard.storage.drivers.s3.errors import NotConfigured
+from dashboard.storage.drivers.s3.multipart_uploads import S3MultipartUploadsMixin
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.findings import (
     CORS,
@@ -34,38 +34,38 @@ from dashboard.storage.inspection.powers import Finding
 RULE = "stowage-drop-unfinished-uploads"
 
 
-class ChecksS3Settings(KeepsS3Unfinished):
+class S3BucketSettingsMixin(S3MultipartUploadsMixin):
     """``ChecksSettings`` for a driver that has these parts."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
         """See ``ChecksSettings``: CORS for uploads from ``origin``, and what lifecycle rules do here. With
         SSE-C browsers upload nothing."""
-        uploads = [] if self._place.own_key else self._cors_findings(origin)
-        leftovers = self.leftovers_finding()
-        return (*uploads, *self._lifecycle_findings(), *([leftovers] if leftovers else []))
+        uploads = [] if self._config.customer_key else self._check_cors(origin)
+        leftovers = self.incomplete_uploads_finding()
+        return (*uploads, *self._check_lifecycle(), *([leftovers] if leftovers else []))
 
     def fix(self, name: str, origin: str) -> None:
         """See ``ChecksSettings``."""
         if name == CORS:
-            self._allow(origin)
+            self._allow_uploads_from(origin)
         elif name == UNFINISHED:
-            self._drop_unfinished()
+            self._add_abort_rule()
         elif name == LEFTOVERS:
-            self.abort_leftovers()
+            self.abort_old_uploads()
         else:
             raise unknown_finding_error(name)
 
     # ---- CORS
 
-    def _cors_findings(self, origin: str) -> list[Finding]:
+    def _check_cors(self, origin: str) -> list[Finding]:
         try:
-            rules = self._document("CORS", "cors", "CORSConfiguration")
+            rules = self._get_document("CORS", "cors", "CORSConfiguration")
         except StorageError as error:
             return [unavailable_cors(error)]
         return [cors_finding(origin, _refused(rules, origin))]
 
-    def _allow(self, origin: str) -> None:
-        rules = self._document("CORS", "cors", "CORSConfiguration")
+    def _allow_uploads_from(self, origin: str) -> None:
+        rules = self._get_document("CORS", "cors", "CORSConfiguration")
         if _refused(rules, origin) == ():
             return
         rule = ElementTree.SubElement(rules, "CORSRule")
@@ -78,61 +78,61 @@ class ChecksS3Settings(KeepsS3Unfinished):
         ):
             for text in texts:
                 ElementTree.SubElement(rule, tag).text = text
-        self._write("CORS", "cors", rules)
+        self._put_document("CORS", "cors", rules)
 
     # ---- lifecycle
 
-    def _lifecycle_findings(self) -> list[Finding]:
+    def _check_lifecycle(self) -> list[Finding]:
         try:
-            rules = self._document("lifecycle", "lifecycle", "LifecycleConfiguration")
+            rules = self._get_document("lifecycle", "lifecycle", "LifecycleConfiguration")
         except StorageError as error:
             return [unavailable_unfinished(error)]
         enabled = [rule for rule in rules.iterfind("Rule") if rule.findtext("Status") == "Enabled"]
-        found = [each for rule in enabled for each in self._expiry(rule)]
-        return [*found, unfinished_finding(dropped=any(map(self._drops_unfinished, enabled)))]
+        found = [each for rule in enabled for each in self._expiration(rule)]
+        return [*found, unfinished_finding(dropped=any(map(self._aborts_incomplete, enabled)))]
 
-    def _drop_unfinished(self) -> None:
-        rules = self._document("lifecycle", "lifecycle", "LifecycleConfiguration")
+    def _add_abort_rule(self) -> None:
+        rules = self._get_document("lifecycle", "lifecycle", "LifecycleConfiguration")
         for rule in rules.findall("Rule"):
-            if rule.findtext("Status") == "Enabled" and self._drops_unfinished(rule):
+            if rule.findtext("Status") == "Enabled" and self._aborts_incomplete(rule):
                 return
             if rule.findtext("ID") == RULE:
                 rules.remove(rule)
         rule = ElementTree.SubElement(rules, "Rule")
         ElementTree.SubElement(rule, "ID").text = RULE
-        ElementTree.SubElement(ElementTree.SubElement(rule, "Filter"), "Prefix").text = self._place.prefix
+        ElementTree.SubElement(ElementTree.SubElement(rule, "Filter"), "Prefix").text = self._config.prefix
         ElementTree.SubElement(rule, "Status").text = "Enabled"
         abort = ElementTree.SubElement(rule, "AbortIncompleteMultipartUpload")
         ElementTree.SubElement(abort, "DaysAfterInitiation").text = str(DAYS)
-        self._write("lifecycle", "lifecycle", rules)
+        self._put_document("lifecycle", "lifecycle", rules)
 
-    def _drops_unfinished(self, rule: ElementTree.Element) -> bool:
-        covers = self._place.prefix.startswith(_prefix(rule)) and not _is_partial(rule)
+    def _aborts_incomplete(self, rule: ElementTree.Element) -> bool:
+        covers = self._config.prefix.startswith(_prefix(rule)) and not _has_extra_filter(rule)
         return covers and rule.find("AbortIncompleteMultipartUpload") is not None
 
-    def _expiry(self, rule: ElementTree.Element) -> list[Finding]:
+    def _expiration(self, rule: ElementTree.Element) -> list[Finding]:
         """What a rule deletes of this place, if anything."""
         prefix = _prefix(rule)
         days, date = rule.findtext("Expiration/Days"), rule.findtext("Expiration/Date")
-        if not (days or date) or not overlaps(prefix, self._place.prefix):
+        if not (days or date) or not overlaps(prefix, self._config.prefix):
             return []
         when = f"{days} days after they were written" if days else f"on {(date or '')[:10]}"
-        some = "that have certain tags or sizes" if _is_partial(rule) else ""
+        some = "that have certain tags or sizes" if _has_extra_filter(rule) else ""
         return [expiry_finding(prefix, when, some=some)]
 
     # ---- both
 
-    def _document(self, what: str, query: str, empty: str) -> ElementTree.Element:
+    def _get_document(self, what: str, query: str, empty: str) -> ElementTree.Element:
         context = self._client.context(f"look at {what}")
         try:
             answer = self._client.send("GET", context, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
-            return parsed(answer.body, context)
-        except NothingConfigured:
+            return parse_document(answer.body, context)
+        except NotConfigured:
             return ElementTree.Element(empty)
 
-    def _write(self, what: str, query: str, document: ElementTree.Element) -> None:
+    def _put_document(self, what: str, query: str, document: ElementTree.Element) -> None:
         body = ElementTree.tostring(document, encoding="utf-8")
-        headers = {"content-type": "application/xml", **digest_header(body)}
+        headers = {"content-type": "application/xml", **content_md5_header(body)}
         self._client.send(
             "PUT", self._client.context(f"change {what}"), query={query: ""}, headers=headers, body=body
         )
@@ -141,9 +141,9 @@ class ChecksS3Settings(KeepsS3Unfinished):
 def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
     read = [
         CorsRule(
-            _texts(rule, "AllowedOrigin"),
-            _texts(rule, "AllowedMethod"),
-            tuple(each.lower() for each in _texts(rule, "AllowedHeader")),
+            _child_texts(rule, "AllowedOrigin"),
+            _child_texts(rule, "AllowedMethod"),
+            tuple(each.lower() for each in _child_texts(rule, "AllowedHeader")),
         )
         for rule in rules.iterfind("CORSRule")
     ]
@@ -151,7 +151,7 @@ def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
     return blocked_headers(read, origin, ("content-type",), patterns=True, first_only=False)
 
 
-def _texts(rule: ElementTree.Element, name: str) -> tuple[str, ...]:
+def _child_texts(rule: ElementTree.Element, name: str) -> tuple[str, ...]:
     return tuple(each.text or "" for each in rule.iterfind(name))
 
 
@@ -160,7 +160,7 @@ def _prefix(rule: ElementTree.Element) -> str:
     return next((text for path in paths if (text := rule.findtext(path))), "")
 
 
-def _is_partial(rule: ElementTree.Element) -> bool:
+def _has_extra_filter(rule: ElementTree.Element) -> bool:
     inner = [
         child.tag
         for each in (rule.find("Filter"), rule.find("Filter/And"))

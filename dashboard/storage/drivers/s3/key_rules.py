@@ -11,7 +11,7 @@ from email.header import Header, decode_header, make_header
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Attributes
 
-LONGEST = 1024
+MAX_KEY_BYTES = 1024
 """Bytes of UTF-8. https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 
 HEADERS = {
@@ -23,7 +23,7 @@ HEADERS = {
 }
 
 
-def plain(key: str) -> bool:
+def is_path_safe(key: str) -> bool:
     """Whether servers and browsers keep this key as it is; some bend or refuse others."""
     return (
         bool(key)
@@ -36,22 +36,22 @@ def plain(key: str) -> bool:
     )
 
 
-def bent(key: str) -> str:
+def normalize_key(key: str) -> str:
     """What a server that treats keys as paths would make of this one; often the key itself."""
     path = posixpath.normpath(key).strip("/")
     return path + "/" if key.endswith("/") else path
 
 
-def check(key: str, full: str) -> None:
+def check_key(key: str, full_key: str) -> None:
     """Raise ``InvalidKey`` for a key that S3 itself cannot hold."""
     if not key:
         raise InvalidKey(key, "A key is at least one character long.")
     try:
-        length = len(full.encode())
+        length = len(full_key.encode())
     except UnicodeEncodeError as error:
         raise InvalidKey(key, "The key is not valid text, and S3 keys are UTF-8.") from error
-    if length > LONGEST:
-        raise InvalidKey(key, f"The key is {length} bytes long; S3 allows {LONGEST}.")
+    if length > MAX_KEY_BYTES:
+        raise InvalidKey(key, f"The key is {length} bytes long; S3 allows {MAX_KEY_BYTES}.")
 
 
 def to_headers(attributes: Attributes | None) -> dict[str, str]:
@@ -61,28 +61,28 @@ def to_headers(attributes: Attributes | None) -> dict[str, str]:
     headers = {}
     for header, name in HEADERS.items():
         if value := getattr(attributes, name):
-            headers[header] = _encoded(value)
+            headers[header] = _encode_value(value)
     for name, value in attributes.metadata.items():
-        headers[f"x-amz-meta-{name.lower()}"] = _encoded(value)
+        headers[f"x-amz-meta-{name.lower()}"] = _encode_value(value)
     return headers
 
 
 def from_headers(headers: Mapping[str, str]) -> Attributes:
     """What :func:`to_headers` wrote, from an answer whose header names are in small letters."""
     metadata = {
-        name.removeprefix("x-amz-meta-"): decoded(value)
+        name.removeprefix("x-amz-meta-"): decode_value(value)
         for name, value in headers.items()
         if name.startswith("x-amz-meta-")
     }
-    known = {name: decoded(headers[header]) for header, name in HEADERS.items() if header in headers}
+    known = {name: decode_value(headers[header]) for header, name in HEADERS.items() if header in headers}
     return Attributes(**known, metadata=metadata)
 
 
-def _encoded(value: str) -> str:
+def _encode_value(value: str) -> str:
     return value if value.isascii() else Header(value, "utf-8", maxlinelen=100_000).encode()
 
 
-def decoded(value: str) -> str:
+def decode_value(value: str) -> str:
     """A header's value as it was meant: raw UTF-8 and RFC 2047 are undone."""
     # Header lines arrive as Latin-1; servers that keep raw UTF-8 are understood too.
     with suppress(UnicodeEncodeError, UnicodeDecodeError):

@@ -9,8 +9,8 @@ from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.s3 import listing as s3_listing
-from dashboard.storage.drivers.s3.client import SignedClient
-from dashboard.storage.drivers.s3.place import Place
+from dashboard.storage.drivers.s3.client import S3Client
+from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.errors import NotFound, StorageError
 from dashboard.storage.inspection.findings import (
     LEFTOVERS,
@@ -22,17 +22,17 @@ from dashboard.storage.inspection.findings import (
 from dashboard.storage.inspection.powers import Finding, UnfinishedUpload
 
 
-class KeepsS3Unfinished:
+class S3MultipartUploadsMixin:
     """``KeepsUnfinished`` for a driver that has these parts."""
 
-    _place: Place
-    _client: SignedClient
+    _config: S3Config
+    _client: S3Client
 
     def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
         """See ``KeepsUnfinished``."""
-        own = self._place.prefix
+        own = self._config.prefix
         context = self._client.context("sweep")
-        for each in s3_listing.unfinished(self._client, context, own + prefix):
+        for each in s3_listing.incomplete_uploads(self._client, context, own + prefix):
             # A server that does not heed the prefix must not have others' uploads aborted.
             if each.key.startswith(own + prefix):
                 yield UnfinishedUpload(each.key.removeprefix(own), each.upload_id, each.initiated)
@@ -43,10 +43,10 @@ class KeepsS3Unfinished:
         context = self._client.context("sweep", upload.key)
         with suppress(NotFound):
             self._client.send(
-                "DELETE", context, key=self._place.prefix + upload.key, query={"uploadId": upload.id}
+                "DELETE", context, key=self._config.prefix + upload.key, query={"uploadId": upload.id}
             )
 
-    def leftovers_finding(self) -> Finding | None:
+    def incomplete_uploads_finding(self) -> Finding | None:
         """What of that lies there; None where the server does not tell."""
         try:
             found = list(islice(self.unfinished(), MOST_LEFTOVERS))
@@ -57,7 +57,7 @@ class KeepsS3Unfinished:
             return None
         return leftovers_finding([each.begun for each in found], time.time())
 
-    def abort_leftovers(self) -> None:
+    def abort_old_uploads(self) -> None:
         """Those that are old enough, whoever began them."""
         now = time.time()
         old = (each for each in self.unfinished() if is_leftover(each.begun, now))

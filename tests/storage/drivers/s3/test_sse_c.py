@@ -22,7 +22,7 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.drivers.s3 import objects as s3_objects
-from dashboard.storage.drivers.s3.client import digest_header
+from dashboard.storage.drivers.s3.client import content_md5_header
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, Damaged, Exists, OtherKey, StorageError, Unsupported
 from dashboard.storage.registry import PRESETS, check_options, options_of
@@ -43,7 +43,7 @@ Make = Callable[..., S3Driver]
 
 def opened(server: SeaweedFS | MotoS3, bucket: str, key: Secret | None, **more: str) -> S3Driver:
     """A driver, as a person would set it up, with a key of their own or without."""
-    made = s3_on(server, bucket, more.pop("prefix", ""), own_key=key, **more)
+    made = s3_on(server, bucket, more.pop("prefix", ""), customer_key=key, **more)
     assert isinstance(made, S3Driver)
     return made
 
@@ -128,7 +128,7 @@ def test_an_etag_is_no_proof_of_the_content(make: Make) -> None:
 
 
 def test_a_body_damaged_on_its_way_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_objects, "digest_header", lambda data: digest_header(data + b"!"))
+    monkeypatch.setattr(s3_objects, "content_md5_header", lambda data: content_md5_header(data + b"!"))
     with pytest.raises(Damaged):
         make().put("a", b"hello")
 
@@ -388,7 +388,7 @@ def test_the_key_shows_nowhere(
     mine = opened(seaweedfs, shared_bucket, key, prefix="nowhere/")
     other = opened(seaweedfs, shared_bucket, KEY, prefix="nowhere/")
     other.put("a", b"x")
-    shown = [repr(mine), repr(mine._place), repr(vars(mine)), repr(vars(mine._client))]
+    shown = [repr(mine), repr(mine._config), repr(vars(mine)), repr(vars(mine._client))]
     shown += [repr(mine.put("b", b"x")), repr(mine.stat("b")), repr(run(mine))]
     with pytest.raises(OtherKey) as caught:
         mine.read("a")

@@ -11,34 +11,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.s3.client import SignedClient
+from dashboard.storage.drivers.s3.client import S3Client
 from dashboard.storage.drivers.s3.errors import ErrorContext
-from dashboard.storage.drivers.s3.upload import Uploads
+from dashboard.storage.drivers.s3.upload import MultipartClient
 from dashboard.storage.errors import OtherKey, StorageError
 
 _REFUSED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
 
-class OwnKey:
+class CustomerKey:
     """The key of one place. Without one nothing here costs anything. Thread-safe."""
 
-    def __init__(self, client: SignedClient, uploads: Uploads) -> None:
+    def __init__(self, client: S3Client, uploads: MultipartClient) -> None:
         self._client = client
-        self._uploads = uploads
-        self._used = not client.place.own_key
-        self._trial = threading.Lock()
+        self._multipart = uploads
+        self._used = not client.config.customer_key
+        self._trial_lock = threading.Lock()
 
-    def expect_use(self, context: ErrorContext, full: str) -> None:
+    def require_encryption(self, context: ErrorContext, full_key: str) -> None:
         """Before the first write: raise ``Unsupported`` unless the server encrypts with the key.
 
         A part of an upload is sent and dropped, so nothing ever lies there in clear or is overwritten.
         """
         if not self._used:
-            with self._trial:
-                self._try(context, full)
+            with self._trial_lock:
+                self._test_upload(context, full_key)
 
     @contextmanager
-    def explained(self, context: ErrorContext, full: str) -> Iterator[None]:
+    def diagnose_errors(self, context: ErrorContext, full_key: str) -> Iterator[None]:
         """Around a look at an object, or a copy of it: when the key is to blame for a failure, it becomes
         ``OtherKey``."""
         try:
@@ -46,30 +46,30 @@ class OwnKey:
         except StorageError as error:
             # SeaweedFS fails inside where it cannot decrypt what it is to copy.
             suspect = _REFUSED | {Kind.UNREACHABLE} if context.operation == "copy" else _REFUSED
-            if not self._client.place.own_key or error.kind not in suspect:
+            if not self._client.config.customer_key or error.kind not in suspect:
                 raise
-            why = self._why(context, full)
+            why = self._diagnose(context, full_key)
             if why is None:
                 raise
             raise why from error
 
-    def _try(self, context: ErrorContext, full: str) -> None:
+    def _test_upload(self, context: ErrorContext, full_key: str) -> None:
         if self._used:
             # Somebody else tried while we waited.
             return
-        upload_id = self._uploads.begin(context, full, None)
+        upload_id = self._multipart.create(context, full_key, None)
         try:
-            self._uploads.send_part(context, full, upload_id, 1, memoryview(b"?"))
+            self._multipart.upload_part(context, full_key, upload_id, 1, memoryview(b"?"))
         finally:
-            self._uploads.drop(context, full, upload_id)
+            self._multipart.abort(context, full_key, upload_id)
         self._used = True
 
-    def _why(self, context: ErrorContext, full: str) -> OtherKey | None:
-        refusal = self._refusal(context, full, self._client.place.key_headers())
+    def _diagnose(self, context: ErrorContext, full_key: str) -> OtherKey | None:
+        refusal = self._head_error(context, full_key, self._client.config.sse_c_headers())
         if refusal is None or refusal.kind not in _REFUSED:
             # The key fits: the object is archived, say, or the other end of a copy is to blame.
             return None
-        without = self._refusal(context, full, {})
+        without = self._head_error(context, full_key, {})
         if without is None:
             return OtherKey(
                 context.key,
@@ -87,9 +87,11 @@ class OwnKey:
             remedy="Only the key it was stored with opens it: set up a backend with that one.",
         )
 
-    def _refusal(self, context: ErrorContext, full: str, headers: dict[str, str]) -> StorageError | None:
+    def _head_error(
+        self, context: ErrorContext, full_key: str, headers: dict[str, str]
+    ) -> StorageError | None:
         try:
-            self._client.send("HEAD", context, key=full, headers=headers)
+            self._client.send("HEAD", context, key=full_key, headers=headers)
         except StorageError as error:
             return error
         return None

@@ -7,10 +7,10 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.drivers.s3.client import SignedClient, digest_header, parsed
-from dashboard.storage.drivers.s3.errors import NothingConfigured
+from dashboard.storage.drivers.s3.client import S3Client, content_md5_header, parse_document
+from dashboard.storage.drivers.s3.config import S3Config
+from dashboard.storage.drivers.s3.errors import NotConfigured
 from dashboard.storage.drivers.s3.objects import Objects
-from dashboard.storage.drivers.s3.place import Place
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.types import Visibility
 
@@ -26,16 +26,16 @@ TIERS = (
     "EXPRESS_ONEZONE",
 )
 """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html#API_CopyObject_RequestSyntax"""
-_MOST_TAGS, _LONGEST_NAME, _LONGEST_VALUE = 10, 128, 256
-_EVERYBODY = "http://acs.amazonaws.com/groups/global/AllUsers"
+_MAX_TAGS, _MAX_NAME, _MAX_VALUE = 10, 128, 256
+_ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 _CANNED = {Visibility.PUBLIC: "public-read", Visibility.PRIVATE: "private"}
 
 
-class LabelsS3Objects:
+class S3TagsMixin:
     """``HoldsTags`` and ``HasTiers`` for a driver that has these parts."""
 
-    _place: Place
-    _client: SignedClient
+    _config: S3Config
+    _client: S3Client
     _objects: Objects
 
     def tags(self, key: str) -> Mapping[str, str]:
@@ -43,20 +43,20 @@ class LabelsS3Objects:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
         context = self._client.context("tags", key)
         try:
-            answer = self._client.send("GET", context, key=self._place.prefix + key, query={"tagging": ""})
-        except NothingConfigured:
+            answer = self._client.send("GET", context, key=self._config.prefix + key, query={"tagging": ""})
+        except NotConfigured:
             return {}
-        root = parsed(answer.body, context)
+        root = parse_document(answer.body, context)
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
         """See ``HoldsTags``: at most ten, names of 128 and values of 256 characters.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
         _check(tags)
-        context, full = self._client.context("tags", key), self._place.prefix + key
+        context, full_key = self._client.context("tags", key), self._config.prefix + key
         if not tags:
             self._objects.head(key)
-            self._client.send("DELETE", context, key=full, query={"tagging": ""})
+            self._client.send("DELETE", context, key=full_key, query={"tagging": ""})
             return
         root = ElementTree.Element("Tagging")
         listed = ElementTree.SubElement(root, "TagSet")
@@ -66,14 +66,14 @@ class LabelsS3Objects:
             ElementTree.SubElement(item, "Value").text = value
         body = ElementTree.tostring(root, encoding="utf-8")
         self._client.send(
-            "PUT", context, key=full, query={"tagging": ""}, headers=digest_header(body), body=body
+            "PUT", context, key=full_key, query={"tagging": ""}, headers=content_md5_header(body), body=body
         )
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
         context = self._client.context("stat", key)
-        headers = self._place.key_headers()
-        answer = self._client.send("HEAD", context, key=self._place.prefix + key, headers=headers)
+        headers = self._config.sse_c_headers()
+        answer = self._client.send("HEAD", context, key=self._config.prefix + key, headers=headers)
         # The header is left out for the standard class.
         return answer.headers.get("x-amz-storage-class") or "STANDARD"
 
@@ -85,14 +85,14 @@ class LabelsS3Objects:
         if self.tier(key) == tier:
             return
         head = self._objects.head(key)
-        full = self._place.prefix + key
+        full_key = self._config.prefix + key
         headers = {
-            **self._place.write_headers(),
-            "x-amz-copy-source": quote(f"{self._place.bucket}/{full}", safe="/~"),
+            **self._config.write_headers(),
+            "x-amz-copy-source": quote(f"{self._config.bucket}/{full_key}", safe="/~"),
             "x-amz-copy-source-if-match": f'"{head.info.etag}"',
             "x-amz-metadata-directive": "COPY",
             "x-amz-storage-class": tier,
-            **self._place.source_headers(),
+            **self._config.copy_source_sse_c_headers(),
         }
         try:
             self._objects.copy(key, headers, self._client.context("tier", key))
@@ -101,33 +101,33 @@ class LabelsS3Objects:
 
 
 def _check(tags: Mapping[str, str]) -> None:
-    if len(tags) > _MOST_TAGS:
-        raise InvalidInput("tags", f"An object on S3 holds at most {_MOST_TAGS} tags.")
+    if len(tags) > _MAX_TAGS:
+        raise InvalidInput("tags", f"An object on S3 holds at most {_MAX_TAGS} tags.")
     for name, value in tags.items():
-        if not name or len(name) > _LONGEST_NAME or len(value) > _LONGEST_VALUE:
+        if not name or len(name) > _MAX_NAME or len(value) > _MAX_VALUE:
             raise InvalidInput(
                 "tags",
-                f"The name of a tag has 1 to {_LONGEST_NAME} characters, its value at most {_LONGEST_VALUE}.",
+                f"The name of a tag has 1 to {_MAX_NAME} characters, its value at most {_MAX_VALUE}.",
             )
         if not (name + value).isprintable():
             raise InvalidInput("tags", f"The tag “{name}” holds characters that cannot be shown.")
 
 
-def visibility(client: SignedClient, key: str, full: str) -> Visibility:
+def visibility(client: S3Client, key: str, full_key: str) -> Visibility:
     """What the object's grants say. Raises ``NotFound``.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html"""
     context = client.context("visibility", key)
-    answer = client.send("GET", context, key=full, query={"acl": ""})
-    grants = parsed(answer.body, context).iter("Grant")
+    answer = client.send("GET", context, key=full_key, query={"acl": ""})
+    grants = parse_document(answer.body, context).iter("Grant")
     public = any(
-        grant.findtext("Grantee/URI") == _EVERYBODY
+        grant.findtext("Grantee/URI") == _ALL_USERS
         and grant.findtext("Permission") in ("READ", "FULL_CONTROL")
         for grant in grants
     )
     return Visibility.PUBLIC if public else Visibility.PRIVATE
 
 
-def set_visibility(client: SignedClient, key: str, full: str, wanted: Visibility) -> None:
+def set_visibility(client: S3Client, key: str, full_key: str, wanted: Visibility) -> None:
     """Replace the object's grants. Raises ``NotFound``."""
     context = client.context("set visibility", key)
-    client.send("PUT", context, key=full, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})
+    client.send("PUT", context, key=full_key, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_OURS: ContextVar[bool] = ContextVar("handles Stowage's secrets", default=False)
+_silenced: ContextVar[bool] = ContextVar("handles Stowage's secrets", default=False)
 
 
 @contextmanager
-def unlogged() -> Iterator[None]:
+def without_botocore_logs() -> Iterator[None]:
     """Keep what botocore says inside the block, in this thread, out of every log: tokens and keys are in what
     it says for debugging, and its warnings are our errors."""
-    before = _OURS.set(True)
+    before = _silenced.set(True)
     try:
         yield
     finally:
-        _OURS.reset(before)
+        _silenced.reset(before)
 
 
 def _may_be_logged(_: logging.LogRecord) -> bool:
-    return not _OURS.get()
+    return not _silenced.get()
 
 
 for _part in ("auth", "client", "credentials", "endpoint", "httpsession", "parsers", "tokens", "utils"):

@@ -8,17 +8,17 @@ from dashboard.storage.types import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """A key pair. ``ends``: when a temporary one stops working, in seconds since 1970, where it is known."""
+class AccessKey:
+    """An access key. ``expires``: seconds since 1970 when a temporary one stops working, if known."""
 
     access_key_id: str
     secret_access_key: Secret
     session_token: Secret = field(default_factory=lambda: Secret(""))
-    ends: float | None = None
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class OfMachine:
+class MachineCredentials:
     """Whatever keys this machine has: botocore's chain. ``profile``: of which section of its configuration;
     empty for the one it would take by itself."""
 
@@ -36,14 +36,14 @@ class Sts:
 
 
 @dataclass(frozen=True, slots=True)
-class OfRole:
+class AssumedRole:
     """Keys that STS lends to whoever may assume the role."""
 
     sts: Sts
-    source: Keys | OfMachine
+    source: AccessKey | MachineCredentials
     role: str
     external_id: str = ""
     session_name: str = ""
 
 
-SignIn = Keys | OfMachine | OfRole
+SignIn = AccessKey | MachineCredentials | AssumedRole

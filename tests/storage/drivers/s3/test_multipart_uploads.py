@@ -43,7 +43,7 @@ def test_old_uploads_are_found_and_aborted(seaweedfs: SeaweedFS, monkeypatch: py
     driver.fix(LEFTOVERS, SITE)
     assert len(left(seaweedfs, bucket)) == 3
     later = time.time() + (DAYS + 1) * 86_400
-    monkeypatch.setattr("dashboard.storage.drivers.s3.unfinished.time.time", lambda: later)
+    monkeypatch.setattr("dashboard.storage.drivers.s3.multipart_uploads.time.time", lambda: later)
     old = told(driver)
     assert old is not None
     assert (old.good, old.fixable, old.button) == (False, True, "Abort them")

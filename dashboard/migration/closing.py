@@ -33,7 +33,7 @@ from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import DeletesUnchanged, Driver, stat_or_none
 from dashboard.storage.errors import Changed, ContainerMissing, StorageError
 from dashboard.storage.inspection.listing import list_readable
-from dashboard.storage.net.retrying import few_attempts
+from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
@@ -197,7 +197,7 @@ class Closing:
             if stop.is_set():
                 return None
             try:
-                with few_attempts(REQUEST_ATTEMPTS):
+                with limit_attempts(REQUEST_ATTEMPTS):
                     with_patience(lambda: found.append(work(row)), stop, self._random)
             except Interrupted:
                 return None

@@ -31,7 +31,7 @@ from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
-from dashboard.storage.net.retrying import few_attempts
+from dashboard.storage.net.retries import limit_attempts
 
 log = logging.getLogger(__name__)
 
@@ -317,7 +317,7 @@ class _Run:
 
     def _clear_leftovers(self) -> None:
         try:
-            with few_attempts(REQUEST_ATTEMPTS):
+            with limit_attempts(REQUEST_ATTEMPTS):
                 clear_leftovers(
                     self._destination,
                     self._job.spec.prefix,

@@ -29,7 +29,7 @@ from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating, stat_or_none
 from dashboard.storage.errors import ContainerMissing, Exists, NotFound, StorageError
-from dashboard.storage.net.retrying import few_attempts
+from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import Entry, ObjectInfo
 
 Stop = Callable[[], bool]
@@ -46,7 +46,7 @@ class Transfer:
         """Do what the row and the migration say. Returns failures of storage instead of raising them."""
         task.begin()
         try:
-            with few_attempts(REQUEST_ATTEMPTS):
+            with limit_attempts(REQUEST_ATTEMPTS):
                 return _Move(self._authorship, self._source_name, task, stop).run()
         except Interrupted:
             return Dropped()

@@ -16,7 +16,7 @@ from functools import partial
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL, CopiesWithin, Driver, ProvesByParts, Reading, stat_or_none
 from dashboard.storage.errors import Changed, Damaged, Exists, StorageError
-from dashboard.storage.net.resuming import resuming
+from dashboard.storage.net.resuming import resumable
 from dashboard.storage.proving import ETAG, ContentDigest, ReadCheck, UnprovenRead, has_integrity_protection
 from dashboard.storage.types import EMPTY, Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrapping import unwrap_transparent
@@ -155,7 +155,7 @@ def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
     """Read an object from its backend and return the hex MD5 of what came."""
     md5 = hashlib.md5(usedforsecurity=False)
-    with resuming(driver, driver.read(key, if_version=if_version)) as reading:
+    with resumable(driver, driver.read(key, if_version=if_version)) as reading:
         _pump(reading, md5.update, stop)
     return md5.hexdigest()
 
@@ -200,7 +200,7 @@ def _digest(
     driver: Driver, key: str, version: str | None, stop: Stop, digest: ContentDigest
 ) -> ContentDigest:
     """Read the object through this digest."""
-    with resuming(driver, driver.read(key, if_version=version)) as reading:
+    with resumable(driver, driver.read(key, if_version=version)) as reading:
         _pump(reading, digest.update, stop)
     return digest
 
@@ -302,7 +302,10 @@ class _Job:
 
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
         """Piece by piece."""
-        with _budget.reserve(_STREAM_BYTES, self.stop), resuming(self.source, self._open_source()) as reading:
+        with (
+            _budget.reserve(_STREAM_BYTES, self.stop),
+            resumable(self.source, self._open_source()) as reading,
+        ):
             info = reading.info
             check = make_check(reading)
             with self.destination.write(

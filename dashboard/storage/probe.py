@@ -15,7 +15,7 @@ from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
-from dashboard.storage.net.timeouts import Stopped, within
+from dashboard.storage.net.timeouts import Cancelled, call_with_timeout
 from dashboard.storage.probe_steps import Probe, Skip, StepSpec
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
@@ -97,10 +97,10 @@ def probe(
 def _run_step(stage: StepSpec, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
     """The ended step, and why the rest cannot go on, if it cannot."""
     try:
-        return replace(step, state="passed", message=within(stage.act, stage.seconds, stop)), ""
+        return replace(step, state="passed", message=call_with_timeout(stage.act, stage.seconds, stop)), ""
     except Skip as skip:
         return replace(step, state="skipped", message=str(skip)), ""
-    except Stopped:
+    except Cancelled:
         return replace(step, state="skipped", message="The test was stopped."), "The test was stopped."
     except StorageError as error:
         failed = replace(

@@ -24,8 +24,8 @@ from dashboard.storage.driver import (
 from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.inspection.listing import list_readable
 from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
-from dashboard.storage.net.connecting import connect, resolve, shake_hands
-from dashboard.storage.net.timeouts import within
+from dashboard.storage.net.connecting import connect, resolve, tls_handshake
+from dashboard.storage.net.timeouts import call_with_timeout
 from dashboard.storage.registry import noun_of
 from dashboard.storage.types import Entry
 
@@ -130,7 +130,7 @@ class Probe:
             context = self.driver.tls_context()
         else:
             context = ssl.create_default_context()
-        version = shake_hands(raw, host, port, context)
+        version = tls_handshake(raw, host, port, context)
         checked = "its certificate is good" if context.verify_mode else "its certificate was not checked"
         return f"Port {port} answers with {version.replace('TLSv', 'TLS ')}; {checked}."
 
@@ -275,7 +275,7 @@ class Probe:
         if not self._written or self._maybe_there:
             raise Skip("Nothing can be written and deleted to try them with.")
         try:
-            rules = within(partial(probe_name_rules, self.driver), NAMES_SECONDS, lambda: False)
+            rules = call_with_timeout(partial(probe_name_rules, self.driver), NAMES_SECONDS, lambda: False)
         except StorageError as error:
             # Whether names are kept is a finding, and no reason to call a place broken.
             raise Skip(f"They could not be tried: {_lower_first(error.reason)}") from error
@@ -297,7 +297,7 @@ class Probe:
         if self._maybe_there:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
-                within(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
+                call_with_timeout(lambda: self.driver.delete(self._key), CLEANUP_SECONDS, lambda: False)
 
 
 def _lower_first(sentence: str) -> str:

@@ -110,7 +110,7 @@ def test_a_comparison_that_fails_says_why_and_can_be_repeated(services: Services
 def test_what_breaks_off_while_it_is_listed_was_not_compared(
     services: Services, tmp_path: Path, active: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.retries.backoff", lambda attempt: None)
     dialect = S3Dialect()
     listed = {f"{number:03}": 1 for number in range(50)}
     first = dialect.page(list(listed), "more follows")

@@ -17,7 +17,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.storage.copying import Interrupted, read_back
 from dashboard.storage.driver import SMALL, Driver, LooksBeforeCreating, Reading, stat_or_none
 from dashboard.storage.errors import Exists, NotFound, StorageError
-from dashboard.storage.net.resuming import resuming
+from dashboard.storage.net.resuming import resumable
 from dashboard.storage.types import ObjectInfo
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, WaitingWrite, is_unavailable
 
@@ -91,7 +91,7 @@ class ObjectWriteBack:
         try:
             driver = self.stand_in(waiting)
             reading = driver.read(waiting.stored_key)
-            with resuming(driver, reading) as opened:
+            with resumable(driver, reading) as opened:
                 data = opened.read_all() if 0 <= opened.info.size <= SMALL else None
                 return self._from(waiting, opened, data)
         except NotFound:

@@ -7,7 +7,7 @@ import binascii
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.net.addresses import host_refusal, literal
+from dashboard.storage.net.addresses import host_refusal, parse_ip
 from dashboard.storage.options import Option, OptionType
 from dashboard.storage.types import Secret
 
@@ -81,7 +81,7 @@ def server_url(text: str, allowed_path: str = "") -> str:
         raise InvalidInput(field, refusal)
     if port == 0 or (port is None and parts.netloc.endswith(":")):
         raise InvalidInput(field, "The port must be a number from 1 to 65535.")
-    address = literal(host)
+    address = parse_ip(host)
     shown = host if address is None else f"[{address}]" if address.version == 6 else str(address)
     suffix = f":{port}" if port is not None else ""
     return f"{parts.scheme}://{shown}{suffix}{parts.path.rstrip('/')}"

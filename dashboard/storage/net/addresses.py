@@ -54,7 +54,7 @@ _THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 
 
-def literal(host: str) -> IPv4Address | IPv6Address | None:
+def parse_ip(host: str) -> IPv4Address | IPv6Address | None:
     """The address a host text stands for, or None when it is a name.
 
     Understands what the C library would: ``0xa9fea9fe``, ``2852039166``, ``0251.0376.43518``, and
@@ -85,7 +85,7 @@ def _hidden_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
 
 def address_refusal(address: str) -> str:
     """Why nothing may connect to this numeric address; empty when it may."""
-    parsed = literal(address)
+    parsed = parse_ip(address)
     if parsed is None:
         return f"“{address}” is not a network address."
     hidden = _hidden_ipv4(parsed) if isinstance(parsed, IPv6Address) else ()
@@ -120,7 +120,7 @@ def host_refusal(host: str) -> str:
         return "The host name is missing."
     if not host.isascii():
         return f"“{host}” has letters outside ASCII; write the name in its “xn--” form."
-    if literal(host) is not None:
+    if parse_ip(host) is not None:
         return address_refusal(host)
     name = host.lower().removesuffix(".")
     if name in METADATA_NAMES:

@@ -73,7 +73,7 @@ def connect(host: str, port: int, addresses: Sequence[str], *, seconds: float | 
     raise ConnectError(code, "connect", host, port, seconds) from last
 
 
-def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
+def make_tls_context(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
     """Public authorities plus the pasted one; no checks at all only when a person said so."""
     context = ssl.create_default_context()
     if authority:
@@ -84,7 +84,7 @@ def trust(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
     return context
 
 
-def shake_hands(raw: socket.socket, host: str, port: int, context: ssl.SSLContext) -> str:
+def tls_handshake(raw: socket.socket, host: str, port: int, context: ssl.SSLContext) -> str:
     """TLS over an open connection, which is closed at the end. Returns the version, such as ``TLSv1.3``."""
     with raw:
         raw.settimeout(CONNECT_SECONDS)
@@ -104,7 +104,7 @@ def classify_handshake_error(error: OSError) -> str:
 def speaks_tls(host: str, port: int) -> bool:
     """Whether a server that did not understand us would have understood TLS. Sends nothing but a greeting,
     checks no certificate, and never raises."""
-    context = trust(tls_verify=False, authority="")
+    context = make_tls_context(tls_verify=False, authority="")
     try:
         with connect(host, port, resolve(host, port)) as raw:
             raw.settimeout(_LOOK_SECONDS)

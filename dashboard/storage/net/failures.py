@@ -25,8 +25,8 @@ from dashboard.storage.errors import (
     Unsupported,
 )
 from dashboard.storage.net.connecting import CONNECT_SECONDS
-from dashboard.storage.net.parsing import Foreign, Unreadable
-from dashboard.storage.net.ranges import PastEnd
+from dashboard.storage.net.parsing import MalformedResponse, WrongProtocol
+from dashboard.storage.net.ranges import RangeNotSatisfiable
 from dashboard.storage.net.transport_errors import CUT_SHORT, TRANSPORT_ERRORS, TransportError
 
 
@@ -50,14 +50,14 @@ class ErrorContext:
 
     operation: str
     key: str
-    place: str
+    container: str
     """The bucket, container, store or folder."""
     host: str
 
     @property
     def subject(self) -> str:
-        """The key, or the place where there is none."""
-        return self.key or self.place
+        """The key, or the container where there is none."""
+        return self.key or self.container
 
 
 F = TypeVar("F", bound=RequestFailure)
@@ -78,12 +78,12 @@ _ABOUT_A_KEY = (Kind.INVALID_KEY, Kind.DAMAGED)
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
 
-def taken(failure: RequestFailure, context: ErrorContext) -> StorageError:
+def exists_error(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """Something is there that a create-only write was not to replace."""
     return Exists(context.key)
 
 
-def unmet(failure: RequestFailure, context: ErrorContext) -> StorageError:
+def precondition_error(failure: RequestFailure, context: ErrorContext) -> StorageError:
     """A condition that was sent along does not hold."""
     return (
         Exists(context.key)
@@ -93,12 +93,12 @@ def unmet(failure: RequestFailure, context: ErrorContext) -> StorageError:
 
 
 def _past_end(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
-    return PastEnd(context.key) if context.key else None
+    return RangeNotSatisfiable(context.key) if context.key else None
 
 
 _BY_STATUS: Mapping[str | int, Rule[RequestFailure, ErrorContext]] = {
     408: FAILED,
-    412: unmet,
+    412: precondition_error,
     416: _past_end,
     "5xx": FAILED,
 }
@@ -114,16 +114,16 @@ class ErrorTable(Generic[F, S]):
 
     speaks: str
     """What the server speaks, in its sentences."""
-    no_place: Row
+    container_missing: Row
     """Nothing at all is there; of kind ``NOT_FOUND``."""
     rules: Mapping[str | int, Rule[F, S]]
-    same_as: Mapping[str | int, str | int] = field(default_factory=dict)
+    aliases: Mapping[str | int, str | int] = field(default_factory=dict)
     """Codes and statuses that mean what another one does."""
     verbs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """For each operation the words for it and for the permission it takes."""
     redirect: str = "Enter the address it leads to."
     """What to do about an answer that leads elsewhere."""
-    names_its_code: Container[int] = frozenset(range(400, 500)) - {429}
+    coded_statuses: Container[int] = frozenset(range(400, 500)) - {429}
     """Statuses that this server explains with a code; without one, while signing in, another server spoke."""
 
     def translate(self, failure: F, context: S) -> StorageError:
@@ -132,31 +132,31 @@ class ErrorTable(Generic[F, S]):
             context = replace(context, host=failure.host)
         if failure.transport_code:
             return self.transport_error(failure.transport_code, context)
-        if context.operation == "authenticate" and not failure.code and failure.status in self.names_its_code:
+        if context.operation == "authenticate" and not failure.code and failure.status in self.coded_statuses:
             return self.transport_error("unreadable", context)
         names = (failure.code, failure.status, f"{failure.status // 100}xx")
         for rules in (self.rules, _BY_STATUS):
             for name in names:
-                if found := self._ruled(rules.get(self.same_as.get(name, name)), failure, context):
+                if found := self._ruled(rules.get(self.aliases.get(name, name)), failure, context):
                     return found
         if failure.status in (404, 410):
-            return self.missing(context)
+            return self.missing_error(context)
         if 300 <= failure.status < 400:
             return self.transport_error("redirect", context)
-        return self.of(REFUSED, context, failure)
+        return self.from_row(REFUSED, context, failure)
 
-    def missing(self, context: S) -> StorageError:
-        """The object is not there, or the place, where the context has no object."""
+    def missing_error(self, context: S) -> StorageError:
+        """The object is not there, or the container, where the context has no object."""
         if context.key:
             return NotFound(context.key, operation=context.operation)
-        return self.of(self.no_place, context)
+        return self.from_row(self.container_missing, context)
 
     def transport_error(self, code: str, context: S) -> StorageError:
         """The error for a request without a usable response; ``code`` is one of ``TRANSPORT_ERRORS``."""
         row = CUT_SHORT if code == "cut" and not context.key else TRANSPORT_ERRORS[code]
-        return self.of(row, context)
+        return self.from_row(row, context)
 
-    def of(self, row: Row, context: S, failure: RequestFailure = _NONE) -> StorageError:
+    def from_row(self, row: Row, context: S, failure: RequestFailure = _NONE) -> StorageError:
         """The error that a row stands for. In its braces may stand every field of the context, ``subject``,
         ``status``, ``code`` (in brackets), and the operation's ``verb`` and ``permission``."""
         verb, permission = self.verbs.get(context.operation, ("use", ""))
@@ -171,7 +171,7 @@ class ErrorTable(Generic[F, S]):
         words["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
         reason, remedy = row.reason.format_map(words), row.remedy.format_map(words)
         if row.kind is Kind.NOT_FOUND:
-            return ContainerMissing(context.place, reason, operation=context.operation, remedy=remedy)
+            return ContainerMissing(context.container, reason, operation=context.operation, remedy=remedy)
         if row.kind is Kind.DAMAGED:
             error: StorageError = Damaged(context.key, reason, operation=context.operation)
         elif row.kind is Kind.INVALID_KEY:
@@ -183,20 +183,22 @@ class ErrorTable(Generic[F, S]):
         error.subject, error.remedy = context.subject, remedy
         return error
 
-    def unlisted(self, context: S, error: Unreadable, first: bool = False) -> StorageError:
+    def incomplete_listing_error(
+        self, context: S, error: MalformedResponse, first: bool = False
+    ) -> StorageError:
         """The error for a page of a listing that makes no sense; ``first`` where no other came before it."""
-        if first and isinstance(error, Foreign):
+        if first and isinstance(error, WrongProtocol):
             return self.transport_error("unreadable", context)
         return StorageError(
             Kind.DAMAGED,
             f"{context.host} did not list everything: {error}.",
             operation=context.operation,
-            subject=context.place,
+            subject=context.container,
             remedy="Try again; if it stays so, ask whoever runs the server.",
         )
 
     @contextmanager
-    def asking(self, context: S) -> Iterator[None]:
+    def translate_transport_errors(self, context: S) -> Iterator[None]:
         """Around requests: what goes wrong on the way raises its error."""
         try:
             yield
@@ -204,7 +206,7 @@ class ErrorTable(Generic[F, S]):
             raise self.transport_error(error.code, context) from error
 
     @contextmanager
-    def reading(self, context: S) -> Iterator[None]:
+    def translate_parse_errors(self, context: S) -> Iterator[None]:
         """Around looking into an answer: one that is not of the expected form raises its error."""
         try:
             yield
@@ -215,5 +217,5 @@ class ErrorTable(Generic[F, S]):
         found = rule(failure, context) if rule is not None and not isinstance(rule, Row) else rule
         if isinstance(found, Row):
             about_nothing = found.kind in _ABOUT_A_KEY and not context.key
-            return None if about_nothing else self.of(found, context, failure)
+            return None if about_nothing else self.from_row(found, context, failure)
         return found

@@ -181,7 +181,7 @@ class ConnectionPool:
         line = self._take()
         try:
             line.sock.settimeout(idle)
-            line.patience.renew()
+            line.low_speed.reset()
             cut_off = _send(line.sock, head, body)
             try:
                 answering = self.answer(line, method)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.connecting import make_tls_context
 from dashboard.storage.net.http1 import Body, ConnectionPool, StreamingResponse, TransportError
-from dashboard.storage.net.parsing import LONGEST, joined
+from dashboard.storage.net.parsing import MAX_DOCUMENT_BYTES, join_chunks
 from dashboard.storage.net.transport_errors import classify_error
 
 IDLE_SECONDS = 90.0
@@ -83,21 +83,21 @@ class HttpClient:
         idle: float = IDLE_SECONDS,
     ) -> Response:
         """As :meth:`open`, its answer read whole."""
-        return whole(self.open(method, target, headers=headers, body=body, idle=idle))
+        return read_whole(self.open(method, target, headers=headers, body=body, idle=idle))
 
     def begin(
         self, method: str, target: str, *, headers: Mapping[str, str], idle: float = IDLE_SECONDS
-    ) -> Outgoing:
+    ) -> StreamingRequest:
         """A request whose body is handed over piece by piece; ``headers`` say how long it is or that it comes
         in chunks, which the caller makes. Raises as :meth:`open` does."""
         connections = self._connections()
         line = connections.begin(method, target, {**self._always, **headers}, idle=idle)
-        return Outgoing(line.sock, lambda: connections.answer(line, method))
+        return StreamingRequest(line.sock, lambda: connections.answer(line, method))
 
     def tls_context(self) -> ssl.SSLContext:
         """The settings its connections are made with. No network call."""
         tls_verify, authority = self._trust
-        return trust(tls_verify=tls_verify, authority=authority)
+        return make_tls_context(tls_verify=tls_verify, authority=authority)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -118,7 +118,7 @@ def _host(name: str, port: int, *, tls: bool) -> str:
     return named if port == (443 if tls else 80) else f"{named}:{port}"
 
 
-class Outgoing:
+class StreamingRequest:
     """A request whose head has gone out, on a connection of its own. Used by one thread."""
 
     def __init__(self, sock: socket.socket, answer: Callable[[], StreamingResponse]) -> None:
@@ -158,7 +158,7 @@ class Outgoing:
         self._sock.close()
 
 
-def whole(response: StreamingResponse, *, encoded: bool = False) -> Response:
+def read_whole(response: StreamingResponse, *, encoded: bool = False) -> Response:
     """Read a response to its end and release its connection. Raises :class:`TransportError` if it is larger
     than a document can be, or has a content encoding without ``encoded``, which is for content of objects."""
     # Without a body it tells of the object, as with HEAD.
@@ -170,17 +170,17 @@ def whole(response: StreamingResponse, *, encoded: bool = False) -> Response:
             size += len(piece)
             if not plain:
                 raise TransportError("unreadable")
-            if size > LONGEST:
+            if size > MAX_DOCUMENT_BYTES:
                 raise TransportError("endless")
             yield piece
 
     try:
-        return Response(response.status, response.headers, joined(pieces()))
+        return Response(response.status, response.headers, join_chunks(pieces()))
     finally:
         response.close()
 
 
-def explained(response: StreamingResponse) -> Response:
+def read_error_body(response: StreamingResponse) -> Response:
     """A refusal, with the beginning of what it says about itself: of one that never ends the status is
     enough. Frees the connection."""
     body = b""
@@ -194,7 +194,7 @@ def explained(response: StreamingResponse) -> Response:
     return Response(response.status, response.headers, body)
 
 
-class Incoming:
+class ResponseBody:
     """The body of an open answer. Closing it frees the connection, read to its end or not."""
 
     def __init__(self, response: StreamingResponse, failed: Callable[[TransportError], StorageError]) -> None:

@@ -7,7 +7,7 @@ import socket
 import ssl
 from contextlib import suppress
 
-from dashboard.storage.net.timeouts import Patience, TooSlow
+from dashboard.storage.net.timeouts import LowSpeedLimit, TooSlow
 from dashboard.storage.net.transport_errors import TransportError
 
 _HEAD_PIECE = 16 * 1024
@@ -17,13 +17,13 @@ _HEAD_PIECE = 16 * 1024
 class Connection:
     """A connection and what has come over it unread. Used by one thread at a time."""
 
-    __slots__ = ("age", "buffer", "patience", "poll", "sock")
+    __slots__ = ("age", "buffer", "low_speed", "poll", "sock")
 
     def __init__(self, sock: socket.socket, age: int) -> None:
         self.sock = sock
         self.age = age
         self.buffer = b""
-        self.patience = Patience()
+        self.low_speed = LowSpeedLimit()
         self.poll = select.poll()
         self.poll.register(sock, select.POLLIN)
 
@@ -42,7 +42,7 @@ class Connection:
 
     def _received(self, most: int) -> bytes:
         try:
-            return self.patience.receive(self.sock.recv, most)
+            return self.low_speed.receive(self.sock.recv, most)
         except TooSlow as error:
             raise TransportError("slow") from error
 

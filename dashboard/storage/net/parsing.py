@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from dashboard.storage.types import Entry
 
-LONGEST = 8 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Bytes of a document: a page of 1,000 keys of 1,024 bytes, each byte written as three, takes about five."""
 _MOST_ELEMENTS = 100_000
 _MOST_ATTRIBUTES = 100_000
@@ -32,37 +32,37 @@ _MOST_EMPTY = 1000
 _MOST_KNOWN = 100_000
 
 
-class Unreadable(ValueError):
+class MalformedResponse(ValueError):
     """A document that is none, is another one than was asked for, or is too much of one; ``str()`` says why,
     as the end of a sentence."""
 
 
-class Foreign(Unreadable):
+class WrongProtocol(MalformedResponse):
     """Nothing of the protocol at all: a web page, half a document."""
 
 
-def xml_root(body: bytes) -> ElementTree.Element:
-    """The root of a document; the namespace it declares for itself is stripped from every tag.
+def parse_xml(body: bytes) -> ElementTree.Element:
+    """Parse a document and return its root, with its own namespace stripped from every tag.
 
-    Document types are refused, so no entity can be declared, let alone expanded. Raises ``Unreadable``, also
-    for what would take more than some 50 MiB of memory as a tree.
+    Document types are refused, so no entity can be declared, let alone expanded. Raises
+    ``MalformedResponse``, also if the tree would take more than about 50 MiB of memory.
     """
-    if len(body) > LONGEST:
-        raise Unreadable("the answer is too long")
-    expect_few(body)
+    if len(body) > MAX_DOCUMENT_BYTES:
+        raise MalformedResponse("the answer is too long")
+    check_xml_size(body)
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise Unreadable("the answer has a document type")
+        raise MalformedResponse("the answer has a document type")
     parser = ElementTree.XMLParser(encoding="utf-8")  # noqa: S314 - no entities, see above
     try:
         parser.feed(_NAMESPACE.sub(b"", body, count=1))
         return parser.close()
     except (ElementTree.ParseError, ValueError) as error:
-        raise Foreign("the answer is not XML") from error
+        raise WrongProtocol("the answer is not XML") from error
 
 
-def expect_few(body: bytes, most: int | None = None) -> None:
-    """Raise ``Unreadable`` for XML that has more elements than ``most``, or other things that make a large
-    tree of a short document. For what another parser is to read."""
+def check_xml_size(body: bytes, most: int | None = None) -> None:
+    """Raise ``MalformedResponse`` if XML has more elements than ``most``, or anything else that makes a large
+    tree of a short document. For documents that another parser reads."""
     # A closing tag goes with every element that is not empty, and makes none of its own.
     elements = body.count(b"<") - body.count(b"</")
     attributes = body.count(b'="') + body.count(b"='")
@@ -72,43 +72,43 @@ def expect_few(body: bytes, most: int | None = None) -> None:
         or attributes > _MOST_ATTRIBUTES
         or _LONG_NAMESPACE.search(body) is not None
     ):
-        raise Unreadable("the answer is too long")
+        raise MalformedResponse("the answer is too long")
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object a document holds. Raises ``Unreadable``, also for what would take more than some
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object a document holds. Raises ``MalformedResponse``, also for what would take more than some
     50 MiB of memory."""
-    marks = len(body) - len(body.translate(None, b'",[{')) if len(body) <= LONGEST else 0
-    if len(body) > LONGEST or marks > _MOST_MARKS:
-        raise Unreadable("the answer is too long")
+    marks = len(body) - len(body.translate(None, b'",[{')) if len(body) <= MAX_DOCUMENT_BYTES else 0
+    if len(body) > MAX_DOCUMENT_BYTES or marks > _MOST_MARKS:
+        raise MalformedResponse("the answer is too long")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise Foreign("the answer is not JSON") from error
+        raise WrongProtocol("the answer is not JSON") from error
     if not isinstance(found, dict):
-        raise Foreign("the answer is no JSON object")
+        raise WrongProtocol("the answer is no JSON object")
     return found
 
 
-def size_in(value: object) -> int:
-    """A number of bytes as a document tells it, as text or as a number. Raises ``Unreadable``."""
+def parse_size(value: object) -> int:
+    """A number of bytes as a document tells it, as text or as a number. Raises ``MalformedResponse``."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not _SIZE.fullmatch(text) or int(text) > _LARGEST:
-        raise Unreadable("a size is no number of bytes")
+        raise MalformedResponse("a size is no number of bytes")
     return int(text)
 
 
-def entry_in(key: object, size: object, modified: float | None, etag: object) -> Entry:
-    """A row of a listing. Raises ``Unreadable`` for a key, a size or an ETag that no server can mean."""
+def parse_entry(key: object, size: object, modified: float | None, etag: object) -> Entry:
+    """Build a row of a listing. Raises ``MalformedResponse`` for an impossible key, size or ETag."""
     if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
-        raise Unreadable("a row has no name, or one without end")
+        raise MalformedResponse("a row has no name, or one without end")
     tag = etag if isinstance(etag, str) else ""
     if len(tag) > _LONGEST_ETAG:
-        raise Unreadable("an ETag does not end")
-    return Entry(key, size_in(size), modified, tag or None)
+        raise MalformedResponse("an ETag does not end")
+    return Entry(key, parse_size(size), modified, tag or None)
 
 
-class Pages:
+class PaginationGuard:
     """What the pages of one listing have said so far, to notice one that leads in a circle, back, or nowhere.
 
     Holds a few megabytes however long the listing is. Used by one thread. Servers differ in what they call
@@ -124,21 +124,21 @@ class Pages:
         self._empty = 0
 
     def take(self, keys: Sequence[str], token: str, *, first: str = "") -> None:
-        """The next page: its keys, and what the page after it is asked for with, empty on the last one.
-        ``first`` tells its first row from all others, where the key does not. Raises ``Unreadable``."""
+        """Check the next page: its keys, and the token of the page after it, empty on the last one. ``first``
+        identifies its first row if the key alone does not. Raises ``MalformedResponse``."""
         self._empty = 0 if keys else self._empty + 1
         if self._empty > _MOST_EMPTY:
-            raise Unreadable("its pages are empty and do not end")
+            raise MalformedResponse("its pages are empty and do not end")
         if keys:
             self._check_order(keys)
             if not self._firsts.add(first or keys[0]):
-                raise Unreadable("a page came again")
+                raise MalformedResponse("a page came again")
         if token and not self._tokens.add(token):
-            raise Unreadable("its pages lead in a circle")
+            raise MalformedResponse("its pages lead in a circle")
 
     def _check_order(self, keys: Sequence[str]) -> None:
         if self._in_order and self._last and not _follows(self._last, keys[0]):
-            raise Unreadable("it goes backwards")
+            raise MalformedResponse("it goes backwards")
         self._in_order = self._in_order and all(_follows(a, b) for a, b in pairwise(keys))
         self._last = keys[-1]
 
@@ -170,7 +170,7 @@ def _follows(before: str, key: str) -> bool:
     return before <= key or before.split("/") <= key.split("/")
 
 
-def joined(pieces: Iterable[bytes]) -> bytes:
+def join_chunks(pieces: Iterable[bytes]) -> bytes:
     """All of them, in memory that does not depend on how small they are."""
     several = iter(pieces)
     first = next(several, b"")

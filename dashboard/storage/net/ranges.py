@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.errors import Changed, Damaged, StorageError
-from dashboard.storage.net.parsing import joined
+from dashboard.storage.net.parsing import join_chunks
 from dashboard.storage.types import ObjectInfo
 
 _LARGEST = 2**62
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)\Z")
 
 
-class PastEnd(StorageError):
+class RangeNotSatisfiable(StorageError):
     """A server says that the object ends before the part begins. Drivers turn it into no bytes; where it
     escapes, the object was longer a moment ago."""
 
@@ -48,25 +48,25 @@ def read_part(
     span: tuple[int, int],
     if_version: str | None,
 ) -> bytes:
-    """See ``ReadsRanges.read_range``, for a driver whose ``part`` raises :class:`PastEnd`. ``span`` is where
-    it begins and how long it is. No bytes are returned once ``stat`` makes sure that there are none."""
+    """See ``ReadsRanges.read_range``, for a driver whose ``part`` raises :class:`RangeNotSatisfiable`.
+    ``span`` is the start and the length. Returns no bytes only once ``stat`` has confirmed that."""
     start, length = span
     check_range(start, length)
     beyond = False
     if length:
         try:
             return part(key, start, length, if_version)
-        except PastEnd:
+        except RangeNotSatisfiable:
             beyond = True
     info = stat(key)
     if if_version is not None and info.version != if_version:
         raise Changed(key)
     if beyond and start < info.size:
-        raise PastEnd(key)
+        raise RangeNotSatisfiable(key)
     return b""
 
 
-def part_of(
+def range_from_response(
     status: int, headers: Mapping[str, str], pieces: Iterator[bytes], *, key: str, start: int, length: int
 ) -> bytes:
     """The asked-for bytes out of an answer 200 or 206 whose header names are in small letters.
@@ -78,12 +78,12 @@ def part_of(
     told = headers.get("content-range", "")
     if status == 206 or (told and not _everything(told)):
         promised = _told(told, key, start, length)
-        return whole_part(key, joined(_no_more_than(promised, pieces)), promised)
+        return check_length(key, join_chunks(_no_more_than(promised, pieces)), promised)
     total = headers.get("content-length", "")
     if not total.isdecimal():
         # Without a length nobody can tell a whole answer from one that was cut short.
         raise Damaged(key, f"The server did not say how long “{key}” is.")
-    return whole_part(key, cut_out(pieces, start, length), max(0, min(int(total) - start, length)))
+    return check_length(key, slice_chunks(pieces, start, length), max(0, min(int(total) - start, length)))
 
 
 def _no_more_than(promised: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -94,7 +94,7 @@ def _no_more_than(promised: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
             return
 
 
-def cut_out(pieces: Iterator[bytes], start: int, length: int) -> bytes:
+def slice_chunks(pieces: Iterator[bytes], start: int, length: int) -> bytes:
     """``length`` bytes from ``start``, fewer only where the pieces end; none is taken that is not needed."""
     if not length:
         return b""
@@ -107,7 +107,7 @@ def cut_out(pieces: Iterator[bytes], start: int, length: int) -> bytes:
     return bytes(found)
 
 
-def whole_part(key: str, data: bytes, expected: int) -> bytes:
+def check_length(key: str, data: bytes, expected: int) -> bytes:
     """The data, unless it is not ``expected`` bytes long: then ``Damaged``."""
     if len(data) != expected:
         raise Damaged(key, f"Of “{key}” {expected:,} bytes were promised, but {len(data):,} arrived.")

@@ -28,7 +28,7 @@ _ATTEMPTS = 4
 _PAUSE = 0.5
 
 
-def resuming(driver: Driver, reading: Reading) -> Reading:
+def resumable(driver: Driver, reading: Reading) -> Reading:
     """The open read, made to go on after a broken line where the driver is made for that."""
     if isinstance(driver, ReadsInParallel) and isinstance(driver, ReadsRanges) and reading.info.version:
         return ResumingReading(driver, reading)

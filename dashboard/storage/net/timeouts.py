@@ -12,10 +12,10 @@ from dashboard.storage.errors import StorageError
 
 T = TypeVar("T")
 
-PATIENCE = 1800.0
-"""Seconds that may be waited for one answer in all, if it keeps coming slower than ``_SLOWEST``. HTTP servers
-that copy an object or join its parts send a space now and then meanwhile."""
-_SLOWEST = 1024
+LOW_SPEED_SECONDS = 1800.0
+"""Total seconds to wait for one response that arrives slower than ``_MIN_BYTES_PER_SECOND``. While they copy
+an object or join its parts, HTTP servers send a space now and then."""
+_MIN_BYTES_PER_SECOND = 1024
 """Bytes a second."""
 
 
@@ -23,15 +23,15 @@ class TooSlow(TimeoutError):
     """Each piece came in time, and all of them together would never have."""
 
 
-class Patience:
+class LowSpeedLimit:
     """With one connection. Used by one thread at a time."""
 
     __slots__ = ("_arrived", "_waited")
 
     def __init__(self) -> None:
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """A new answer is waited for from now on."""
         self._waited = 0.0
         self._arrived = 0
@@ -43,18 +43,18 @@ class Patience:
         piece = receive(most)
         self._waited += time.monotonic() - began
         self._arrived += len(piece)
-        if self._waited > PATIENCE and self._arrived < self._waited * _SLOWEST:
+        if self._waited > LOW_SPEED_SECONDS and self._arrived < self._waited * _MIN_BYTES_PER_SECOND:
             raise TooSlow
         return piece
 
 
-class Stopped(Exception):
+class Cancelled(Exception):
     """The caller does not want to know any more."""
 
 
-def within(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
-    """What ``act`` returns, called in a thread and waited for so many ``seconds`` and until ``stop`` says so.
-    Raises what ``act`` raises, ``StorageError`` after that time, or ``Stopped``; the thread is left then."""
+def call_with_timeout(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
+    """Call ``act`` in a thread and return its result. Raises what ``act`` raises, ``StorageError`` after
+    ``seconds``, or :class:`Cancelled` once ``stop`` returns True; the thread is abandoned then."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -69,7 +69,7 @@ def within(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
     deadline = time.monotonic() + seconds
     while thread.is_alive():
         if stop():
-            raise Stopped
+            raise Cancelled
         if time.monotonic() > deadline:
             raise StorageError(
                 Kind.TIMEOUT,

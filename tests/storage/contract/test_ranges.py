@@ -13,7 +13,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Backend
 from dashboard.storage.driver import SMALL, Driver, ReadsRanges
 from dashboard.storage.errors import Changed, Damaged, NotFound, StorageError
-from dashboard.storage.net.ranges import part_of
+from dashboard.storage.net.ranges import range_from_response
 from dashboard.storage.types import Attributes
 from tests.servers.drivers import webdav_at
 from tests.storage.objects import content_of, unsupported
@@ -106,7 +106,7 @@ def test_a_part_of_an_object_with_an_odd_key(exact_driver: Driver) -> None:
 
 def answered(status: int, body: list[bytes], **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return part_of(status, named, iter(body), key="k", start=4, length=3)
+    return range_from_response(status, named, iter(body), key="k", start=4, length=3)
 
 
 def test_an_answer_is_read_as_what_it_is() -> None:

@@ -158,9 +158,9 @@ def tell(subject: Subject, lie: str) -> Cell:
 def in_a_hurry() -> Iterator[None]:
     """Nothing is waited for between two tries, and patience with slow answers ends soon."""
     with (
-        mock.patch("dashboard.storage.net.retrying.pause"),
+        mock.patch("dashboard.storage.net.retries.backoff"),
         mock.patch("dashboard.storage.net.resuming._PAUSE", 0.0),
-        mock.patch("dashboard.storage.net.timeouts.PATIENCE", 0.2),
+        mock.patch("dashboard.storage.net.timeouts.LOW_SPEED_SECONDS", 0.2),
         mock.patch("dashboard.migration.pace.BASE_DELAY", 0.002),
         mock.patch("dashboard.migration.pace.LONGEST_DELAY", 0.02),
         mock.patch("dashboard.migration.closing.LISTING_WAITS", (0.0,)),

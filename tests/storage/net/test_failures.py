@@ -27,21 +27,21 @@ from dashboard.storage.errors import (
     StorageError,
 )
 from dashboard.storage.net.failures import ErrorContext, ErrorTable, RequestFailure
-from dashboard.storage.net.parsing import Foreign, Unreadable
-from dashboard.storage.net.ranges import PastEnd
+from dashboard.storage.net.parsing import MalformedResponse, WrongProtocol
+from dashboard.storage.net.ranges import RangeNotSatisfiable
 from dashboard.storage.net.transport_errors import TRANSPORT_ERRORS, TransportError, classify_error
 
 BARE = ErrorTable[RequestFailure, ErrorContext](
     speaks="X",
-    no_place=Row(Kind.NOT_FOUND, "There is no place “{place}”."),
+    container_missing=Row(Kind.NOT_FOUND, "There is no place “{container}”."),
     verbs={"read": ("read from", "Reader")},
     rules={
         "Busy": Row(Kind.THROTTLED, "{host} is busy."),
         409: lambda failure, context: Row(Kind.CONFLICT, "“{key}” is there.") if context.key else None,
-        403: Row(Kind.DENIED, "You may not {verb} “{place}”.", "Ask for {permission}."),
+        403: Row(Kind.DENIED, "You may not {verb} “{container}”.", "Ask for {permission}."),
         "4xx": Row(Kind.UNSUPPORTED, "No: {status}{code}."),
     },
-    same_as={429: "Busy", "Slow": "Busy"},
+    aliases={429: "Busy", "Slow": "Busy"},
 )
 
 
@@ -95,12 +95,12 @@ def test_a_failure_is_looked_up_by_code_then_status_then_hundred(
 ) -> None:
     error = BARE.translate(failure, asked)
     assert (error.kind, error.reason, error.operation) == (kind, reason, asked.operation)
-    assert error.subject == (asked.key or asked.place)
+    assert error.subject == (asked.key or asked.container)
 
 
 def test_both_sentences_are_filled_in_and_braces_of_a_name_stay_as_they_are() -> None:
-    error = BARE.translate(RequestFailure(403), ErrorContext("read", "{status}", "{place}", "h"))
-    assert (error.reason, error.remedy) == ("You may not read from “{place}”.", "Ask for Reader.")
+    error = BARE.translate(RequestFailure(403), ErrorContext("read", "{status}", "{container}", "h"))
+    assert (error.reason, error.remedy) == ("You may not read from “{container}”.", "Ask for Reader.")
     assert error.subject == "{status}"
 
 
@@ -133,7 +133,7 @@ EACH: list[tuple[Callable[[int, str, Any], StorageError], Callable[..., Any], st
 def test_every_driver_takes_a_bare_status_for_the_same(
     translate: Callable[[int, str, Any], StorageError], of: Callable[..., Any], code: str
 ) -> None:
-    for status, expected in ((404, NotFound), (412, Changed), (416, PastEnd)):
+    for status, expected in ((404, NotFound), (412, Changed), (416, RangeNotSatisfiable)):
         error = translate(status, code, of())
         assert (type(error), error.subject) == (expected, "k")
     # Vercel tells in words that a name is taken.
@@ -161,7 +161,7 @@ TABLES: list[tuple[ErrorTable[Any, Any], Any]] = [
 
 @pytest.mark.parametrize(("table", "of"), TABLES, ids=["s3", "gcs", "azure", "vercel", "webdav"])
 def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callable[..., Any]) -> None:
-    names = {**table.rules, **table.same_as}
+    names = {**table.rules, **table.aliases}
     for name in names:
         failure = RequestFailure(name if isinstance(name, int) else 400, str(name))
         if table is s3.ERRORS:
@@ -170,22 +170,25 @@ def test_every_sentence_can_be_filled_in(table: ErrorTable[Any, Any], of: Callab
             error = table.translate(failure, asked)
             assert "{" not in error.reason + error.remedy
             assert isinstance(error, ContainerMissing) <= (error.subject == "place")
-    for name in table.same_as.values():
+    for name in table.aliases.values():
         assert name in table.rules or name in (404, 412), name
 
 
 def test_a_listing_that_makes_no_sense_is_told_from_another_server() -> None:
-    assert "not list everything: it ends" in BARE.unlisted(context(), Unreadable("it ends")).reason
-    assert "not list everything" in BARE.unlisted(context(), Foreign("no XML")).reason
-    assert "that is not X" in BARE.unlisted(context(), Foreign("no XML"), True).reason
+    assert (
+        "not list everything: it ends"
+        in BARE.incomplete_listing_error(context(), MalformedResponse("it ends")).reason
+    )
+    assert "not list everything" in BARE.incomplete_listing_error(context(), WrongProtocol("no XML")).reason
+    assert "that is not X" in BARE.incomplete_listing_error(context(), WrongProtocol("no XML"), True).reason
 
 
 def test_what_goes_wrong_on_the_way_or_in_an_answer_raises_its_error() -> None:
-    with pytest.raises(Damaged), BARE.asking(context()):
+    with pytest.raises(Damaged), BARE.translate_transport_errors(context()):
         raise TransportError("cut")
-    with pytest.raises(StorageError, match="not X"), BARE.reading(context()):
+    with pytest.raises(StorageError, match="not X"), BARE.translate_parse_errors(context()):
         {}["missing"]  # type: ignore[index]
-    with pytest.raises(KeyError), BARE.asking(context()):
+    with pytest.raises(KeyError), BARE.translate_transport_errors(context()):
         {}["missing"]  # type: ignore[index]
 
 

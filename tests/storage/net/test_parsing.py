@@ -10,15 +10,15 @@ import pytest
 
 from dashboard.storage.net import parsing
 from dashboard.storage.net.parsing import (
-    LONGEST,
-    Foreign,
-    Pages,
-    Unreadable,
-    entry_in,
-    joined,
-    json_object,
-    size_in,
-    xml_root,
+    MAX_DOCUMENT_BYTES,
+    MalformedResponse,
+    PaginationGuard,
+    WrongProtocol,
+    join_chunks,
+    parse_entry,
+    parse_json_object,
+    parse_size,
+    parse_xml,
 )
 from dashboard.storage.types import Entry
 
@@ -38,7 +38,7 @@ JUST_LET_THROUGH = {
     "elements with attributes": b"<r>" + b'<a b="c"/>' * 99_000 + b"</r>",
     "attributes of one element": b"<r " + b" ".join(b'a%d="xyz"' % n for n in range(99_000)) + b"/>",
     "namespaces": b'<r xmlns:n="%b">%b</r>' % (b"u" * 90, b"".join(b"<n:a%d/>" % n for n in range(99_000))),
-    "text": b"<r>" + b"x" * (LONGEST - 7) + b"</r>",
+    "text": b"<r>" + b"x" * (MAX_DOCUMENT_BYTES - 7) + b"</r>",
     "lists": b'{"a":[' + b",".join([b"[]"] * 245_000) + b"]}",
     "fields": b"{" + b",".join(b'"%05d":1' % n for n in range(160_000)) + b"}",
     "numbers": b'{"a":[' + b",".join(b"%d.5" % n for n in range(490_000)) + b"]}",
@@ -48,8 +48,8 @@ JUST_LET_THROUGH = {
 
 @pytest.mark.parametrize("body", JUST_LET_THROUGH.values(), ids=JUST_LET_THROUGH)
 def test_what_is_let_through_stays_small_in_memory(body: bytes) -> None:
-    assert len(body) <= LONGEST
-    assert peak(lambda: (xml_root if body[:1] == b"<" else json_object)(body)) < 56 * MIB
+    assert len(body) <= MAX_DOCUMENT_BYTES
+    assert peak(lambda: (parse_xml if body[:1] == b"<" else parse_json_object)(body)) < 56 * MIB
 
 
 REFUSED = {
@@ -57,18 +57,18 @@ REFUSED = {
     "too many attributes": b"<r " + b" ".join(b"a%d='x'" % n for n in range(100_001)) + b"/>",
     "a long namespace": b'<r xmlns:n = "' + b"u" * 400 + b'"><n:a/></r>',
     "a long namespace of its own": b"<r><b xmlns='" + b"u" * 400 + b"'><a/></b></r>",
-    "too many bytes": b"<r>" + b"x" * LONGEST + b"</r>",
+    "too many bytes": b"<r>" + b"x" * MAX_DOCUMENT_BYTES + b"</r>",
     "a document type": b"<!DOCTYPE r [<!ENTITY a 'b'>]><r>&a;</r>",
     "too many lists": b'{"a":[' + b"[]," * 300_000 + b"1]}",
-    "too much JSON": b'{"a":"' + b"x" * LONGEST + b'"}',
+    "too much JSON": b'{"a":"' + b"x" * MAX_DOCUMENT_BYTES + b'"}',
 }
 
 
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
 def test_what_would_fill_the_memory_is_not_even_parsed(body: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
-        (xml_root if body[:1] == b"<" else json_object)(body)
-    assert not isinstance(caught.value, Foreign)
+    with pytest.raises(MalformedResponse) as caught:
+        (parse_xml if body[:1] == b"<" else parse_json_object)(body)
+    assert not isinstance(caught.value, WrongProtocol)
 
 
 # The last three take an unlucky search longer than anybody waits.
@@ -87,8 +87,8 @@ FOREIGN = {
 
 @pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_of_another_kind_is_told_apart(body: bytes) -> None:
-    for read in (xml_root, json_object):
-        with pytest.raises(Foreign):
+    for read in (parse_xml, parse_json_object):
+        with pytest.raises(WrongProtocol):
             read(body)
 
 
@@ -97,22 +97,22 @@ def test_a_page_of_the_longest_names_is_read() -> None:
     row += "<ETag>&quot;%s&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><Size>1</Size>"
     row += "<Owner><ID>%s</ID></Owner></Contents>"
     name, tag = "%3D" * 1024, "d" * 32
-    assert len(xml_root(f"<R>{(row % (name, tag, tag * 2)) * 1000}</R>".encode())) == 1000
+    assert len(parse_xml(f"<R>{(row % (name, tag, tag * 2)) * 1000}</R>".encode())) == 1000
     names = [{"name": "=" * 1024, "size": "1", "updated": "2026", "generation": "1" * 16}] * 1000
-    assert len(json_object(json.dumps({"items": names}).encode())["items"]) == 1000
+    assert len(parse_json_object(json.dumps({"items": names}).encode())["items"]) == 1000
 
 
 @pytest.mark.parametrize("value", ["0", "17", 17, str(2**62)])
 def test_sizes(value: object) -> None:
-    assert size_in(value) == int(str(value))
+    assert parse_size(value) == int(str(value))
 
 
 @pytest.mark.parametrize(
     "value", ["-1", -1, "", None, True, 1.5, "1.0", "1e3", " 1", "٣", str(2**63), 2**70, [1]]
 )
 def test_what_is_no_size(value: object) -> None:
-    with pytest.raises(Unreadable):
-        size_in(value)
+    with pytest.raises(MalformedResponse):
+        parse_size(value)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_what_is_no_size(value: object) -> None:
     [("", 1, "e"), (None, 1, "e"), ("x" * 5000, 1, "e"), ("a", -1, "e"), ("a", 1, "e" * 2000)],
 )
 def test_rows_that_no_server_can_mean(key: object, size: object, etag: object) -> None:
-    with pytest.raises(Unreadable):
-        entry_in(key, size, None, etag)
-    assert entry_in("a", "1", 2.0, "") == Entry("a", 1, 2.0, None)
+    with pytest.raises(MalformedResponse):
+        parse_entry(key, size, None, etag)
+    assert parse_entry("a", "1", 2.0, "") == Entry("a", 1, 2.0, None)
 
 
 def taken(*pages: tuple[list[str], str]) -> None:
-    seen = Pages()
+    seen = PaginationGuard()
     for keys, token in pages:
         seen.take(keys, token)
 
@@ -148,7 +148,7 @@ def test_listings_as_servers_really_make_them(pages: list[tuple[list[str], str]]
 
 
 def test_one_key_may_be_on_several_pages_where_something_else_tells_its_rows_apart() -> None:
-    seen = Pages()
+    seen = PaginationGuard()
     seen.take(["a", "a"], "1", first="a 3")
     seen.take(["a"], "", first="a 1")
 
@@ -165,27 +165,27 @@ def test_one_key_may_be_on_several_pages_where_something_else_tells_its_rows_apa
     ],
 )
 def test_listings_that_lead_nowhere(pages: list[tuple[list[str], str]]) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedResponse):
         taken(*pages)
 
 
 def test_a_circle_is_noticed_behind_more_tokens_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "_MOST_KNOWN", 50)
-    seen, asked = Pages(), 0
+    seen, asked = PaginationGuard(), 0
 
     def until_refused() -> None:
         nonlocal asked
         for asked in range(10_000):
             seen.take([f"{asked:08}"], str(asked if asked < 300 else 300 + asked % 70))
 
-    with pytest.raises(Unreadable, match="circle"):
+    with pytest.raises(MalformedResponse, match="circle"):
         until_refused()
     assert asked < 1000
 
 
 def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
     whole = bytes(MIB)
-    assert joined(iter([])) == b""
-    assert joined([whole]) is whole
-    assert joined([b"ab", b"c", b"de"]) == b"abcde"
-    assert peak(lambda: joined(whole[at : at + 2] for at in range(0, MIB, 2))) < 4 * MIB
+    assert join_chunks(iter([])) == b""
+    assert join_chunks([whole]) is whole
+    assert join_chunks([b"ab", b"c", b"de"]) == b"abcde"
+    assert peak(lambda: join_chunks(whole[at : at + 2] for at in range(0, MIB, 2))) < 4 * MIB

@@ -12,7 +12,7 @@ from dashboard.storage.copying import Interrupted, copy_object
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.net.resuming import PIECE, resuming
+from dashboard.storage.net.resuming import PIECE, resumable
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -115,7 +115,7 @@ def test_an_object_that_is_replaced_meanwhile_is_changed(through: S3Driver, faul
     fault_proxy.reset(key="/large", method="GET", times=1, after=PIECE)
     fault_proxy.then(lambda: None, key="/large", method="GET", times=1)
     with through.read("large", if_version=entry.etag) as reading:
-        chunks = resuming(through, reading).chunks()
+        chunks = resumable(through, reading).chunks()
         next(chunks)
         through.put("large", b"another one")
         with pytest.raises(Changed):
@@ -134,4 +134,4 @@ def test_other_drivers_read_as_before() -> None:
     place = MemoryDriver()
     place.put("a", b"x")
     with place.read("a") as reading:
-        assert resuming(place, reading) is reading
+        assert resumable(place, reading) is reading

@@ -21,9 +21,9 @@ from urllib3.exceptions import ProtocolError
 from dashboard.storage.drivers.azure.config import AzureConfig
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.http1 import TransportError
-from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
-from dashboard.storage.net.parsing import Unreadable, expect_few
-from dashboard.storage.net.ranges import part_of
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, read_error_body, read_whole
+from dashboard.storage.net.parsing import MalformedResponse, check_xml_size
+from dashboard.storage.net.ranges import range_from_response
 
 _MAX_BLOCK_ELEMENTS = 200_000
 """Elements in a list of blocks, of which a blob has up to 50,000."""
@@ -72,16 +72,16 @@ class Adapter(BaseAdapter):
                 idle=float(idle),
             )
             if response.status >= 400:
-                answer = explained(response)
+                answer = read_error_body(response)
             elif method == "GET" and not {"comp", "restype"} & query.keys():
-                answer = whole(response, encoded=True)
+                answer = read_whole(response, encoded=True)
                 _check_content_range(answer, headers.get("x-ms-range") or headers.get("range", ""))
             else:
-                answer = whole(response)
+                answer = read_whole(response)
                 _check_document(answer, query.get("comp", [""])[0])
         except TransportError as error:
             raise _to_requests_error(error.code) from error
-        except Unreadable as error:
+        except MalformedResponse as error:
             raise _to_requests_error("unreadable") from error
         return _to_response(request, answer)
 
@@ -123,20 +123,22 @@ def _check_content_range(answer: Response, range_header: str) -> None:
         # Azurite's way to say that nothing is there.
         return
     try:
-        part_of(206, answer.headers, iter([answer.body]), key="", start=start, length=last - start + 1)
+        range_from_response(
+            206, answer.headers, iter([answer.body]), key="", start=start, length=last - start + 1
+        )
     except Damaged as error:
         raise TransportError("cut") from error
 
 
 def _check_document(answer: Response, document_type: str) -> None:
-    """Raise ``Unreadable`` for a document that would fill the memory once the SDK has parsed it."""
+    """Raise ``MalformedResponse`` for a document that would fill the memory once the SDK has parsed it."""
     if document_type == "list":
         return
     if document_type == "batch":
         if len(answer.body) > _MAX_BATCH_BYTES or answer.body.count(b"\n--") > _MAX_BATCH_PARTS:
-            raise Unreadable("the answer is too long")
+            raise MalformedResponse("the answer is too long")
     else:
-        expect_few(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
+        check_xml_size(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
 
 
 def _to_response(request: requests.PreparedRequest, answer: Response) -> requests.Response:

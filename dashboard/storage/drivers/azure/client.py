@@ -46,9 +46,9 @@ from dashboard.storage.drivers.common.multipart import DEFAULT_PART_BYTES
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.net.failures import RequestFailure
 from dashboard.storage.net.http_client import IDLE_SECONDS
-from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, xml_root
-from dashboard.storage.net.ranges import whole_part
-from dashboard.storage.net.retrying import patiently, rows_of
+from dashboard.storage.net.parsing import MalformedResponse, WrongProtocol, parse_entry, parse_xml
+from dashboard.storage.net.ranges import check_length
+from dashboard.storage.net.retries import paginate, retry
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -159,13 +159,13 @@ class AzureClient:
         return _to_info(key, stream.properties), pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
-        """Some bytes of a blob, all of one version. Raises ``PastEnd`` and as ``open`` does.
+        """Some bytes of a blob, all of one version. Raises ``RangeNotSatisfiable`` and as ``open`` does.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
         with translate_errors(self.context("read", key)):
             stream = self._blob(key).download_blob(
                 offset=start, length=length, max_concurrency=1, decompress=False, **_if_match(etag)
             )
-            return whole_part(key, stream.readall(), stream.size)
+            return check_length(key, stream.readall(), stream.size)
 
     def list(self, prefix: str, start_after: str) -> Iterator[Entry]:
         """Blobs by full name, page by page.
@@ -178,22 +178,22 @@ class AzureClient:
 
         def fetch(marker: str) -> bytes:
             page = query | ({"marker": marker} if marker else {})
-            return patiently(lambda: self._list_page(page, context), ATTEMPTS)
+            return retry(lambda: self._list_page(page, context), ATTEMPTS)
 
-        failed = partial(ERRORS.unlisted, context)
-        for entry, folder in rows_of(fetch, parse_page, lambda row: (row[0].key, ""), failed, ATTEMPTS):
+        failed = partial(ERRORS.incomplete_listing_error, context)
+        for entry, folder in paginate(fetch, parse_page, lambda row: (row[0].key, ""), failed, ATTEMPTS):
             if not folder:
                 yield entry
 
     def check_access(self, operation: str, *, patient: bool = True) -> None:
         """Ask for one name: the cheapest request a SAS token for a container may make."""
         context, idle = self.context(operation), IDLE_SECONDS if patient else _QUICK_SECONDS
-        body = patiently(
+        body = retry(
             lambda: self._list_page({"maxresults": "1"}, context, idle=idle), ATTEMPTS if patient else 1
         )
         try:
             parse_page(body)
-        except Unreadable as error:
+        except MalformedResponse as error:
             # A web page at this address says 200 to everybody.
             raise ERRORS.transport_error("unreadable", context) from error
 
@@ -358,14 +358,14 @@ def _strip_quotes(etag: str) -> str:
 
 def parse_page(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
     """What a page holds, each with whether it is a folder of an account that has some, and what names the
-    next page. Raises ``Unreadable``. The SDK takes a page that breaks off for the last one."""
-    root = xml_root(body.removeprefix(b"\xef\xbb\xbf"))
+    next page. Raises ``MalformedResponse``. The SDK takes a page that breaks off for the last one."""
+    root = parse_xml(body.removeprefix(b"\xef\xbb\xbf"))
     blobs = root.find("Blobs")
     if root.tag != "EnumerationResults" or blobs is None:
-        raise Foreign("the answer is no listing")
+        raise WrongProtocol("the answer is no listing")
     markers = root.findall("NextMarker")
     if len(markers) != 1:
-        raise Unreadable("a page does not say whether more follows")
+        raise MalformedResponse("a page does not say whether more follows")
     return [_parse_row(element) for element in blobs.iterfind("Blob")], markers[0].text or ""
 
 
@@ -379,8 +379,10 @@ def _parse_row(element: ElementTree.Element) -> tuple[Entry, bool]:
     try:
         modified = parsedate_to_datetime(properties["Last-Modified"]).timestamp()
     except (KeyError, ValueError, TypeError) as error:
-        raise Unreadable("a row makes no sense") from error
-    entry = entry_in(key, properties.get("Content-Length"), modified, properties.get("Etag", "").strip('"'))
+        raise MalformedResponse("a row makes no sense") from error
+    entry = parse_entry(
+        key, properties.get("Content-Length"), modified, properties.get("Etag", "").strip('"')
+    )
     metadata = fields.get("Metadata")
     folder = metadata is not None and metadata.findtext("hdi_isfolder") == "true"
     return entry, folder

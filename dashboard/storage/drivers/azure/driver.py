@@ -33,7 +33,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.net.connecting import trust
+from dashboard.storage.net.connecting import make_tls_context
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -237,4 +237,4 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
 
     def tls_context(self) -> ssl.SSLContext:
         """See ``SecuresConnections``."""
-        return trust(tls_verify=self._config.tls_verify, authority=self._config.ca_certificate)
+        return make_tls_context(tls_verify=self._config.tls_verify, authority=self._config.ca_certificate)

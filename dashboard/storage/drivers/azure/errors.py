@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.errors import Row, StorageError
 from dashboard.storage.net import failures
-from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTable, RequestFailure, taken
+from dashboard.storage.net.failures import (
+    BAD_KEY,
+    DAMAGED,
+    SLOW_DOWN,
+    ErrorTable,
+    RequestFailure,
+    exists_error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +45,13 @@ _VERBS = {
 
 _CONTAINER_MISSING = Row(
     Kind.NOT_FOUND,
-    "There is no container “{place}” in the account “{account}”.",
+    "There is no container “{container}” in the account “{account}”.",
     "Check the container's name, or create the container.",
 )
 ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Azure Blob Storage",
     verbs=_VERBS,
-    no_place=_CONTAINER_MISSING,
+    container_missing=_CONTAINER_MISSING,
     rules={
         "AuthenticationFailed": Row(
             Kind.BAD_CREDENTIALS,
@@ -88,10 +95,10 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "ContainerBeingDeleted": Row(
             Kind.THROTTLED,
-            "The container “{place}” is just being deleted.",
+            "The container “{container}” is just being deleted.",
             "Wait a minute, then try again.",
         ),
-        "ContainerAlreadyExists": Row(Kind.CONFLICT, "The container “{place}” is there already."),
+        "ContainerAlreadyExists": Row(Kind.CONFLICT, "The container “{container}” is there already."),
         "InvalidBlockList": Row(Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
         "BlobTypeMismatch": Row(
             Kind.CONFLICT,
@@ -107,15 +114,15 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
             "Change the access tier under Advanced.",
         ),
         "ContainerNotFound": _CONTAINER_MISSING,
-        "BlobAlreadyExists": taken,
+        "BlobAlreadyExists": exists_error,
         "InvalidUri": BAD_KEY,
         403: Row(
             Kind.DENIED,
-            "The sign-in is right but may not {verb} the container “{place}”.",
+            "The sign-in is right but may not {verb} the container “{container}”.",
             "Use a SAS token with the permission {permission}, or look at the account's firewall.",
         ),
     },
-    same_as={
+    aliases={
         "InvalidAuthenticationInfo": "AuthenticationFailed",
         "NoAuthenticationInformation": "AuthenticationFailed",
         "AccountUnderMaintenance": "ServerBusy",

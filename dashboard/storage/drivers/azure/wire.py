@@ -21,8 +21,8 @@ from dashboard.storage.drivers.azure.errors import ErrorContext, translate
 from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.failures import RequestFailure
 from dashboard.storage.net.http_client import IDLE_SECONDS
-from dashboard.storage.net.parsing import Unreadable, xml_root
-from dashboard.storage.net.retrying import at_most
+from dashboard.storage.net.parsing import MalformedResponse, parse_xml
+from dashboard.storage.net.retries import allowed_attempts
 from dashboard.storage.net.transport_errors import classify_error
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
@@ -48,7 +48,7 @@ class _Retries(LinearRetry):
         """What is left of retries for one request."""
         settings: dict[str, Any] = super().configure_retries(request)
         for name in ("total", "status"):
-            settings[name] = at_most(settings[name] + 1) - 1
+            settings[name] = allowed_attempts(settings[name] + 1) - 1
         return settings
 
 
@@ -97,8 +97,8 @@ def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> Reque
     https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2"""
     code = headers.get("x-ms-error-code", "")
     if not code:
-        with suppress(Unreadable):
-            code = xml_root(body.removeprefix(b"\xef\xbb\xbf")).findtext("Code") or ""
+        with suppress(MalformedResponse):
+            code = parse_xml(body.removeprefix(b"\xef\xbb\xbf")).findtext("Code") or ""
     return _to_failure(status, code, body.decode(errors="replace"))
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import Changed, ContainerMissing, InvalidKey, NotFound, StorageError
-from dashboard.storage.net.retrying import pause
+from dashboard.storage.net.retries import backoff
 
 _FATAL_KINDS = frozenset({Kind.BAD_CREDENTIALS, Kind.SEALED})
 _RETRYABLE_KINDS = frozenset({Kind.THROTTLED, Kind.UNREACHABLE})
@@ -86,7 +86,7 @@ def _with_retries(
         if attempt < _ATTEMPTS:
             for key in left:
                 del failed[key]
-            pause(attempt)
+            backoff(attempt)
     return failed
 
 

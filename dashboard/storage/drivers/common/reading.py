@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.parsing import joined
+from dashboard.storage.net.parsing import join_chunks
 from dashboard.storage.types import ObjectInfo
 
 _NOTHING: Iterator[bytes] = iter(())
@@ -47,7 +47,7 @@ class CheckedReading:
 
     def read_all(self) -> bytes:
         """See ``Reading.read_all``."""
-        return joined(self.chunks())
+        return join_chunks(self.chunks())
 
     def close(self) -> None:
         """Free the connection or the file. Idempotent."""

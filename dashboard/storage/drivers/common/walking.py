@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.retrying import pause
+from dashboard.storage.net.retries import backoff
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Entry
 
@@ -109,7 +109,7 @@ class SkipUnreadable:
 
 
 def walk_folders(
-    rows_of: Callable[[bytes, SortRows], Iterator[ListingRow]],
+    paginate: Callable[[bytes, SortRows], Iterator[ListingRow]],
     base: bytes,
     *,
     max_path: int | None = None,
@@ -117,7 +117,7 @@ def walk_folders(
 ) -> Iterator[Entry]:
     """Yield entries in order, from the folder ``base`` down.
 
-    ``rows_of`` reads one folder (a path that is empty or ends in a slash), passes its requested rows to the
+    ``paginate`` reads one folder (a path that is empty or ends in a slash), passes its requested rows to the
     ``SortRows`` that it is given, and returns the result. ``skip`` says what happens to folders that cannot
     be read, except the root. Raises for a name that is listed twice, for more names than fit, and for
     a path of more than ``max_path`` bytes.
@@ -125,8 +125,8 @@ def walk_folders(
 
     def inner_rows(path: bytes) -> Iterator[ListingRow]:
         if skip is None or not path:
-            return rows_of(path, spill.ordered)
-        return skip.read(path, lambda: rows_of(path, spill.ordered))
+            return paginate(path, spill.ordered)
+        return skip.read(path, lambda: paginate(path, spill.ordered))
 
     with ExitStack() as stack:
         spill = _ExternalSort(stack)
@@ -163,7 +163,7 @@ def retry_listing(read: Callable[[], T]) -> T:
         except StorageError as error:
             if error.kind not in _RETRYABLE_KINDS:
                 raise
-        pause(attempt)
+        backoff(attempt)
     return read()
 
 

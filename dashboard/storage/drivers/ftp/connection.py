@@ -13,7 +13,7 @@ from dashboard.errors import Kind
 from dashboard.storage.drivers.ftp.errors import login_error, reply_code
 from dashboard.storage.drivers.ftp.replies import ReplyReader
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.connecting import ConnectError, connect, resolve, speaks_tls, trust
+from dashboard.storage.net.connecting import ConnectError, connect, make_tls_context, resolve, speaks_tls
 from dashboard.storage.net.transport_errors import classify_error
 from dashboard.storage.types import Secret
 
@@ -208,7 +208,7 @@ def readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket
 def open_connection(account: Account) -> FtpConnection:
     """A line that is signed in. Raises ``StorageError``."""
     connection = FtpConnection(
-        account, trust(tls_verify=account.tls_verify, authority=account.ca_certificate)
+        account, make_tls_context(tls_verify=account.tls_verify, authority=account.ca_certificate)
     )
     try:
         connection.open()

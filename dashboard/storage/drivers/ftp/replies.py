@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 from socket import socket
 
-from dashboard.storage.net.timeouts import Patience
+from dashboard.storage.net.timeouts import LowSpeedLimit
 
 _RECEIVE_BYTES = 8192
 _TRANSFER_BYTES = 64 * 1024
@@ -21,7 +21,7 @@ class ReplyReader:
         self._sock = sock
         self._encoding = encoding
         self._buffer = b""
-        self._patience = Patience()
+        self._low_speed = LowSpeedLimit()
 
     @property
     def has_pending_data(self) -> bool:
@@ -31,12 +31,12 @@ class ReplyReader:
 
     def start_reply(self) -> None:
         """A new reply is waited for from now on."""
-        self._patience.renew()
+        self._low_speed.reset()
 
     def readline(self, longest: int) -> str:
         """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
         while b"\n" not in self._buffer and len(self._buffer) < longest:
-            more = self._patience.receive(self._sock.recv, _RECEIVE_BYTES)
+            more = self._low_speed.receive(self._sock.recv, _RECEIVE_BYTES)
             if not more:
                 break
             self._buffer += more
@@ -49,9 +49,9 @@ class ReplyReader:
 def lines_of(data: socket) -> Iterator[bytes]:
     """What comes over a connection for data, line by line with their ends; without one where it was cut, or
     is longer than any name. Raises ``OSError``."""
-    patience = Patience()
+    low_speed = LowSpeedLimit()
     rest = b""
-    while more := patience.receive(data.recv, _TRANSFER_BYTES):
+    while more := low_speed.receive(data.recv, _TRANSFER_BYTES):
         *lines, rest = (rest + more).split(b"\n")
         for line in lines:
             yield line + b"\n" if len(line) < _MAX_LINE_BYTES else line

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dashboard.storage.drivers.ftp.connection import TIMEOUT_SECONDS, FtpConnection, readable
 from dashboard.storage.drivers.served.operations import FileStat, Missing
-from dashboard.storage.net.timeouts import Patience
+from dashboard.storage.net.timeouts import LowSpeedLimit
 
 _CHUNK_BYTES = 1 << 20
 _TRANSFER_BYTES = 1 << 18
@@ -40,7 +40,7 @@ class FtpFileReader:
         self._path = path
         self._open = True
         self.longer = False
-        self._patience = Patience()
+        self._low_speed = LowSpeedLimit()
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Pieces of at most 1 MiB. What the server sends beyond ``size`` is not read."""
@@ -48,7 +48,7 @@ class FtpFileReader:
             left = size
             gathered: list[bytes] = []
             held = 0
-            while left and (data := self._patience.receive(self._conn.recv, min(left, _TRANSFER_BYTES))):
+            while left and (data := self._low_speed.receive(self._conn.recv, min(left, _TRANSFER_BYTES))):
                 left -= len(data)
                 gathered.append(data)
                 held += len(data)

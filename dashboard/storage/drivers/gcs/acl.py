@@ -54,7 +54,7 @@ class GcsVisibilityMixin:
         context = self._client.context(operation, key)
         target = f"{self._acl_path(key)}?fields={quote('items(entity,role)', safe='')}"
         document = self._client.parse_document(self._client.send("GET", target, context), context)
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             listed = {item["entity"] for item in document.get("items") or ()}
         return tuple(entity for entity in _PUBLIC_ENTITIES if entity in listed)
 

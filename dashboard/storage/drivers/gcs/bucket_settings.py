@@ -70,7 +70,7 @@ class GcsBucketSettingsMixin:
             current = self._fetch_settings(context)
         except StorageError as error:
             return unavailable_cors(error), unavailable_unfinished(error)
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             aborted = any(self._aborts_incomplete(rule) for rule in current.lifecycle)
             return (
                 cors_finding(origin, _blocked_headers(current.cors, origin)),
@@ -140,7 +140,7 @@ class GcsBucketSettingsMixin:
         target = self._bucket_path({"fields": "metageneration,cors,lifecycle"})
         answer = self._client.send("GET", target, context, attempts=1, idle=SETTINGS_SECONDS)
         document = self._client.parse_document(answer, context)
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             rules = (document.get("cors") or [], (document.get("lifecycle") or {}).get("rule") or [])
             return BucketSettings(str(document["metageneration"]), *(list(map(dict, item)) for item in rules))
 
@@ -149,7 +149,7 @@ class GcsBucketSettingsMixin:
         for attempt in range(1, _ATTEMPTS + 1):
             context = self._client.context("settings")
             current = self._fetch_settings(context)
-            with ERRORS.reading(context):
+            with ERRORS.translate_parse_errors(context):
                 members = changes_to(current)
             if not members:
                 return

@@ -17,13 +17,13 @@ from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
 from dashboard.storage.net.http_client import (
     IDLE_SECONDS,
     HttpClient,
-    Incoming,
     Response,
-    explained,
-    whole,
+    ResponseBody,
+    read_error_body,
+    read_whole,
 )
-from dashboard.storage.net.parsing import json_object
-from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.parsing import parse_json_object
+from dashboard.storage.net.retries import retry
 
 ATTEMPTS = 4
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class GcsClient:
         idle: float = IDLE_SECONDS,
     ) -> Response:
         """Send a request that is safe to retry and read the whole response. Raises ``StorageError``."""
-        return patiently(
+        return retry(
             lambda: self.request(method, target, context, headers=headers, body=body, idle=idle),
             attempts,
         )
@@ -76,12 +76,12 @@ class GcsClient:
         """Send a request once and read the whole response. Raises ``StorageError`` for statuses of 300 and
         more, unless they are in ``accept``."""
         response = self.open(method, target, context, headers=headers, body=body, accept=accept, idle=idle)
-        return self._telling(lambda: whole(response), context)
+        return self._telling(lambda: read_whole(response), context)
 
     def parse_document(self, answer: Response, context: ErrorContext) -> dict[str, Any]:
         """Parse the JSON object in a response."""
-        with ERRORS.reading(context):
-            return json_object(answer.body)
+        with ERRORS.translate_parse_errors(context):
+            return parse_json_object(answer.body)
 
     def signature(self, text: bytes, context: ErrorContext) -> bytes:
         """Sign with the service account's key. Raises ``StorageError`` if the key cannot be read."""
@@ -94,9 +94,9 @@ class GcsClient:
         self.tokens.close()
         self.server.close()
 
-    def incoming(self, response: StreamingResponse, context: ErrorContext) -> Incoming:
+    def incoming(self, response: StreamingResponse, context: ErrorContext) -> ResponseBody:
         """The body of an open response, with its errors translated."""
-        return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
+        return ResponseBody(response, lambda error: ERRORS.transport_error(error.code, context))
 
     def open(
         self,
@@ -125,7 +125,7 @@ class GcsClient:
             response = self._telling(lambda: open_with(token), context)
         if response.status < 300 or response.status in accept:
             return response
-        raise translate(parse_failure(explained(response)), context)
+        raise translate(parse_failure(read_error_body(response)), context)
 
     def _telling(self, call: Callable[[], T], context: ErrorContext) -> T:
         try:
@@ -139,7 +139,7 @@ class GcsClient:
 def parse_failure(answer: Response) -> RequestFailure:
     """Parse an error response, which is JSON or plain text."""
     try:
-        error = json_object(answer.body)["error"]
+        error = parse_json_object(answer.body)["error"]
         reasons = [str(item.get("reason", "")) for item in error.get("errors", ())]
         reason, message = next(iter(reasons), ""), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):

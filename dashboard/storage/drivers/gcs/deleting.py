@@ -17,7 +17,7 @@ from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.drivers.gcs.objects import Objects
 from dashboard.storage.errors import ContainerMissing, NotFound, StorageError, Unsupported
 from dashboard.storage.net.http_client import Response
-from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.retries import retry
 
 BATCH_SIZE = 100
 _MAX_RESPONSE_BYTES = 1024 * 1024
@@ -47,7 +47,7 @@ class GcsBatchDeleteMixin:
 
     def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
         context = self._client.context("delete")
-        answers = self._parse_batch(patiently(lambda: self._send_batch(keys, context), ATTEMPTS), context)
+        answers = self._parse_batch(retry(lambda: self._send_batch(keys, context), ATTEMPTS), context)
         failed: dict[str, StorageError] = {}
         for number, key in enumerate(keys):
             # Responses come in any order, and some may be missing.
@@ -82,7 +82,7 @@ class GcsBatchDeleteMixin:
     def _parse_batch(self, answer: Response, context: ErrorContext) -> dict[int, Response]:
         """Split a batch response into responses by the number of the request."""
         head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             if len(answer.body) > _MAX_RESPONSE_BYTES or answer.body.count(b"\n--") > _MAX_PARTS:
                 raise ValueError("too many responses")
             message = BytesParser().parsebytes(head + answer.body)

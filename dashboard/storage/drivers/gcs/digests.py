@@ -10,7 +10,7 @@ import google_crc32c
 
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.http_client import Incoming
+from dashboard.storage.net.http_client import ResponseBody
 from dashboard.storage.types import ObjectInfo
 
 
@@ -45,7 +45,7 @@ def md5_hex(text: str) -> str | None:
 class GcsReading(CheckedReading):
     """An open read of one generation. Compares the content with Google's ``crc32c`` at the end."""
 
-    def __init__(self, info: ObjectInfo, crc32c: str | None, body: Incoming | None) -> None:
+    def __init__(self, info: ObjectInfo, crc32c: str | None, body: ResponseBody | None) -> None:
         pieces = body.pieces() if body is not None else iter(())
         super().__init__(info, pieces, body.close if body is not None else None)
         self._crc32c = crc32c

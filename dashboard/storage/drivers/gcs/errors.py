@@ -49,8 +49,10 @@ def code_of(status: int, reason: str, message: str) -> str:
 
 def _precondition_error(failure: RequestFailure, context: ErrorContext) -> Row | StorageError:
     if context.key:
-        return failures.unmet(failure, context)
-    return Row(Kind.CHANGED, "Someone else changed the settings of “{place}” at the same time.", "Try again.")
+        return failures.precondition_error(failure, context)
+    return Row(
+        Kind.CHANGED, "Someone else changed the settings of “{container}” at the same time.", "Try again."
+    )
 
 
 _VERBS = {
@@ -73,13 +75,13 @@ _VERBS = {
 
 
 _BUCKET_MISSING = Row(
-    Kind.NOT_FOUND, "There is no bucket “{place}”.", "Check the bucket's name, or create the bucket."
+    Kind.NOT_FOUND, "There is no bucket “{container}”.", "Check the bucket's name, or create the bucket."
 )
 ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Google Cloud Storage",
-    names_its_code=(403, 404, 405),
+    coded_statuses=(403, 404, 405),
     verbs=_VERBS,
-    no_place=_BUCKET_MISSING,
+    container_missing=_BUCKET_MISSING,
     rules={
         "authError": Row(
             Kind.BAD_CREDENTIALS,
@@ -130,7 +132,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "userProjectMissing": Row(
             Kind.DENIED,
-            "The bucket “{place}” charges the requester, which Stowage does not support.",
+            "The bucket “{container}” charges the requester, which Stowage does not support.",
             "Turn off “Requester pays” on the bucket.",
         ),
         "vpcServiceControls": Row(
@@ -140,13 +142,13 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "uniformAccess": Row(
             Kind.UNSUPPORTED,
-            "The bucket “{place}” has uniform access: its objects have no permissions of their own.",
+            "The bucket “{container}” has uniform access: its objects have no permissions of their own.",
             "Under Permissions of the bucket, make all of it public (allUsers) or switch it to fine-grained "
             "access.",
         ),
         "publicAccessPrevention": Row(
             Kind.DENIED,
-            "Public access prevention keeps the bucket “{place}” private.",
+            "Public access prevention keeps the bucket “{container}” private.",
             "Turn it off under Permissions of the bucket, if the organization allows it.",
         ),
         "upload_gone": Row(Kind.UNREACHABLE, "{host} discarded the upload of “{key}”.", "Try again."),
@@ -158,7 +160,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "conflict": Row(
             Kind.CONFLICT,
-            "The bucket “{place}” already exists, in another project.",
+            "The bucket “{container}” already exists, in another project.",
             "Bucket names are unique across all of Google Cloud. Choose another.",
         ),
         "damaged": DAMAGED,
@@ -166,13 +168,13 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "noBucket": _BUCKET_MISSING,
         403: Row(
             Kind.DENIED,
-            "“{who}” may not {verb} the bucket “{place}”.",
+            "“{who}” may not {verb} the bucket “{container}”.",
             "Give it the role {permission}, under Permissions of the bucket.",
         ),
         404: lambda failure, context: _BUCKET_MISSING if context.operation == "write" else None,
         412: _precondition_error,
     },
-    same_as={
+    aliases={
         "required": "authError",
         "unauthorized": "authError",
         "invalid_client": "invalid_grant",

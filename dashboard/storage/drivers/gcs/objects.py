@@ -22,10 +22,16 @@ from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.net.failures import RequestFailure
-from dashboard.storage.net.http_client import IDLE_SECONDS, Incoming, Response
-from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, json_object, size_in
-from dashboard.storage.net.ranges import PastEnd, part_of, range_header
-from dashboard.storage.net.retrying import patiently, rows_of
+from dashboard.storage.net.http_client import IDLE_SECONDS, Response, ResponseBody
+from dashboard.storage.net.parsing import (
+    MalformedResponse,
+    WrongProtocol,
+    parse_entry,
+    parse_json_object,
+    parse_size,
+)
+from dashboard.storage.net.ranges import RangeNotSatisfiable, range_from_response, range_header
+from dashboard.storage.net.retries import paginate, retry
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 _PAGE_SIZE = 1000
@@ -85,15 +91,15 @@ class Objects:
         answer = self.client.send("GET", self._path("/storage/v1/", key, query), context)
         return self.parse_object(key, answer, context)
 
-    def open(self, key: str, generation: str) -> Incoming:
+    def open(self, key: str, generation: str) -> ResponseBody:
         """Open the stored bytes of one generation. Raises ``NotFound``."""
         context = self.client.context("read", key)
         target = self._path("/download/storage/v1/", key, {"alt": "media", "generation": generation})
-        response = patiently(lambda: self.client.open("GET", target, context, headers=_AS_STORED), ATTEMPTS)
+        response = retry(lambda: self.client.open("GET", target, context, headers=_AS_STORED), ATTEMPTS)
         return self.client.incoming(response, context)
 
     def part(self, key: str, start: int, length: int, generation: str | None) -> bytes:
-        """Read a range of the stored bytes. Raises ``PastEnd``, ``NotFound`` and ``Changed``."""
+        """Read a range of the stored bytes. Raises ``RangeNotSatisfiable``, ``NotFound`` and ``Changed``."""
         context = self.client.context("read", key)
         query = {"alt": "media"} | ({"ifGenerationMatch": generation} if generation is not None else {})
         target = self._path("/download/storage/v1/", key, query)
@@ -103,10 +109,12 @@ class Objects:
             response = self.client.open("GET", target, context, headers=headers, accept=(416,))
             with closing(self.client.incoming(response, context)) as body:
                 if body.status == 416:
-                    raise PastEnd(key)
-                return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
+                    raise RangeNotSatisfiable(key)
+                return range_from_response(
+                    body.status, body.headers, body.pieces(), key=key, start=start, length=length
+                )
 
-        return patiently(once, ATTEMPTS)
+        return retry(once, ATTEMPTS)
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
@@ -136,7 +144,7 @@ class Objects:
                 raise
 
         try:
-            return self.parse_object(key, patiently(attempt, ATTEMPTS), context)
+            return self.parse_object(key, retry(attempt, ATTEMPTS), context)
         except Exists:
             # An earlier attempt may have written it, and only its response was lost.
             found = self.head(key) if maybe_written else None
@@ -170,8 +178,8 @@ class Objects:
             page = {"maxResults": str(_PAGE_SIZE), **query, **({"pageToken": token} if token else {})}
             return self.client.send("GET", self._listing(page), context).body
 
-        failed = partial(ERRORS.unlisted, context)
-        return rows_of(fetch, _parse_page, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
+        failed = partial(ERRORS.incomplete_listing_error, context)
+        return paginate(fetch, _parse_page, lambda row: (row[0].key, row[0].etag or ""), failed, ATTEMPTS)
 
     def keeps_generations(self) -> bool:
         """Whether the bucket keeps older generations.
@@ -179,7 +187,7 @@ class Objects:
         context = self.client.context("settings")
         target = f"/storage/v1/{self._collection.removesuffix('/o')}?fields=versioning"
         document = self.client.parse_document(self.client.send("GET", target, context), context)
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             return bool(document.get("versioning", {}).get("enabled"))
 
     def generations(self, prefix: str) -> Iterator[tuple[Entry, bool]]:
@@ -251,8 +259,8 @@ class Objects:
             if document.get("done"):
                 return self._to_stored_object(to, document.get("resource"), context)
             query["rewriteToken"] = str(document.get("rewriteToken", ""))
-            with ERRORS.reading(context):
-                so_far = size_in(document.get("totalBytesRewritten", "0"))
+            with ERRORS.translate_parse_errors(context):
+                so_far = parse_size(document.get("totalBytesRewritten", "0"))
             copied, idle_steps = max(copied, so_far), idle_steps + 1 if so_far <= copied else 0
         raise ERRORS.transport_error("unreadable", context)
 
@@ -308,13 +316,13 @@ class Objects:
         return f"/upload/storage/v1/{self._collection}?{urlencode(query)}"
 
     def _to_stored_object(self, key: str, found: Any, context: ErrorContext) -> StoredObject:
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             if found["name"] != self._prefix + key:
                 raise ValueError("another object")
             generation = str(found["generation"])
             info = ObjectInfo(
                 key=key,
-                size=size_in(found["size"]),
+                size=parse_size(found["size"]),
                 modified=_parse_time(found["updated"]),
                 etag=generation,
                 version=generation,
@@ -334,10 +342,10 @@ def _has_metadata(info: ObjectInfo, attributes: Attributes | None) -> bool:
 
 def _parse_page(body: bytes) -> tuple[list[_Row], str]:
     """Parse a page of a listing and the token of the next page, empty on the last one. Raises
-    ``Unreadable``."""
-    document = json_object(body)
+    ``MalformedResponse``."""
+    document = parse_json_object(body)
     if document.get("kind") != _LISTING:
-        raise Foreign("the response is not a listing")
+        raise WrongProtocol("the response is not a listing")
     items, token = document.get("items", []), document.get("nextPageToken", "")
     # Google omits the token on the last page; it is never empty.
     if (
@@ -345,15 +353,15 @@ def _parse_page(body: bytes) -> tuple[list[_Row], str]:
         or not isinstance(token, str)
         or ("nextPageToken" in document and not token)
     ):
-        raise Unreadable("a page does not say whether more follows")
+        raise MalformedResponse("a page does not say whether more follows")
     try:
         return [(_parse_entry(item), "timeDeleted" in item) for item in items], token
     except (ValueError, OverflowError, KeyError, TypeError) as error:
-        raise Unreadable("a row is invalid") from error
+        raise MalformedResponse("a row is invalid") from error
 
 
 def _parse_entry(item: Any) -> Entry:
-    return entry_in(item["name"], item["size"], _parse_time(item["updated"]), str(item["generation"]))
+    return parse_entry(item["name"], item["size"], _parse_time(item["updated"]), str(item["generation"]))
 
 
 def _parse_time(text: str) -> float:

@@ -29,7 +29,7 @@ from dashboard.storage.net.connecting import CONNECT_SECONDS
 from dashboard.storage.net.failures import RequestFailure
 from dashboard.storage.net.http1 import TransportError
 from dashboard.storage.net.http_client import HttpClient
-from dashboard.storage.net.parsing import Unreadable, json_object
+from dashboard.storage.net.parsing import MalformedResponse, parse_json_object
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -254,6 +254,6 @@ class AmbientTokens:
 
 def _parse_json(body: bytes) -> dict[str, object]:
     try:
-        return json_object(body)
-    except Unreadable:
+        return parse_json_object(body)
+    except MalformedResponse:
         return {}

@@ -21,7 +21,7 @@ from dashboard.storage.drivers.gcs.objects import Objects, StoredObject
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.failures import RequestFailure
 from dashboard.storage.net.http_client import Response
-from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.retries import retry
 from dashboard.storage.types import Written
 
 PART_BYTES = SMALL
@@ -76,7 +76,7 @@ class ResumableUpload:
             position_known = True
             return answer if answer.status != _INCOMPLETE else None
 
-        return patiently(attempt, ATTEMPTS)
+        return retry(attempt, ATTEMPTS)
 
     def _send_remaining(self, data: memoryview, start: int, total: str, headers: dict[str, str]) -> Response:
         """Send the bytes that Google has not received, in as many requests as it needs."""

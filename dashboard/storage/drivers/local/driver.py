@@ -27,7 +27,7 @@ from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_f
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, remove_empty_temporary_folder, sweep
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
-from dashboard.storage.net.ranges import check_range, whole_part
+from dashboard.storage.net.ranges import check_length, check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -86,7 +86,7 @@ class LocalReading(CheckedReading):
             raise translate(error, "read", self.info.key) from error
         if version_of(after) != self.info.version:
             raise Changed(self.info.key)
-        return whole_part(self.info.key, bytes(found), max(0, end - start))
+        return check_length(self.info.key, bytes(found), max(0, end - start))
 
     def close(self) -> None:
         """Let go of the file. Idempotent."""

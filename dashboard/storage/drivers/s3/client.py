@@ -23,9 +23,9 @@ from dashboard.storage.drivers.s3.errors import (
 from dashboard.storage.drivers.s3.signing import KeySource, Signer, presign
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
-from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
-from dashboard.storage.net.parsing import Unreadable, xml_root
-from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, read_error_body, read_whole
+from dashboard.storage.net.parsing import MalformedResponse, parse_xml
+from dashboard.storage.net.retries import retry
 from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4
@@ -88,11 +88,11 @@ class S3Client:
                 method, context, key=key, query=query, headers=headers, body=body, length=length, idle=idle
             )
             try:
-                return whole(response)
+                return read_whole(response)
             except TransportError as error:
                 raise ERRORS.transport_error(error.code, context) from error
 
-        return patiently(once, attempts)
+        return retry(once, attempts)
 
     def open(
         self,
@@ -158,15 +158,15 @@ class S3Client:
 
 
 def _read_failure(response: StreamingResponse) -> RequestFailure:
-    answer = explained(response)
+    answer = read_error_body(response)
     return parse_failure(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
 
 
 def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:
     """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
     try:
-        return xml_root(body)
-    except Unreadable as error:
+        return parse_xml(body)
+    except MalformedResponse as error:
         raise malformed_error(context) from error
 
 
@@ -179,8 +179,8 @@ def parse_failure(status: int, body: bytes, region: str = "") -> RequestFailure:
     """The neutral words of an S3 error document.
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
     try:
-        root = xml_root(body)
-    except Unreadable:
+        root = parse_xml(body)
+    except MalformedResponse:
         return RequestFailure(status, region=region)
     code, sse_error = root.findtext("Code") or "", classify_sse_error(root.findtext("Message") or "")
     return RequestFailure(status, code, region=region or root.findtext("Region") or "", sse_error=sse_error)

@@ -74,7 +74,7 @@ def _not_configured(failure: RequestFailure, context: ErrorContext) -> StorageEr
 
 
 def _access_denied(failure: RequestFailure, context: ErrorContext) -> Row:
-    remedy = "Add {permission} to what the key may do on “{place}”."
+    remedy = "Add {permission} to what the key may do on “{container}”."
     if context.customer_key and context.operation not in _READS:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
         remedy += " On AWS also allow SSE-C in the bucket's properties, under Default encryption."
@@ -83,14 +83,14 @@ def _access_denied(failure: RequestFailure, context: ErrorContext) -> Row:
 
 _NO_BUCKET = Row(
     Kind.NOT_FOUND,
-    "There is no bucket “{place}” on {host}.",
+    "There is no bucket “{container}” on {host}.",
     "Check the bucket's name and the endpoint, or create the bucket.",
 )
 ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="S3",
     redirect="Enter the endpoint the provider names for this bucket's region.",
     verbs=_VERBS,
-    no_place=_NO_BUCKET,
+    container_missing=_NO_BUCKET,
     rules={
         "InvalidAccessKeyId": Row(
             Kind.BAD_CREDENTIALS,
@@ -142,13 +142,13 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "BucketAlreadyExists": Row(
             Kind.CONFLICT,
-            "A bucket “{place}” exists already and belongs to somebody else.",
+            "A bucket “{container}” exists already and belongs to somebody else.",
             "Choose another name.",
         ),
-        "BucketAlreadyOwnedByYou": Row(Kind.CONFLICT, "The bucket “{place}” is yours already."),
+        "BucketAlreadyOwnedByYou": Row(Kind.CONFLICT, "The bucket “{container}” is yours already."),
         "InvalidBucketName": Row(
             Kind.UNSUPPORTED,
-            "{host} does not accept “{place}” as a bucket name.",
+            "{host} does not accept “{container}” as a bucket name.",
             "Use 3 to 63 small letters, digits and hyphens.",
         ),
         "InvalidObjectState": Row(
@@ -158,7 +158,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "AccessControlListNotSupported": Row(
             Kind.UNSUPPORTED,
-            "The bucket “{place}” has its access control lists switched off.",
+            "The bucket “{container}” has its access control lists switched off.",
             "Open it with a bucket policy, or allow ACLs under Object Ownership.",
         ),
         "InvalidTag": Row(Kind.UNSUPPORTED, "{host} cannot hold these tags.", "Use fewer and simpler tags."),
@@ -172,7 +172,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         400: lambda failure, context: None if is_path_safe(context.key) else BAD_KEY,
         403: _access_denied,
     },
-    same_as={
+    aliases={
         "InvalidDigest": "BadDigest",
         "XAmzContentSHA256Mismatch": "BadDigest",
         "IncompleteBody": "BadDigest",
@@ -265,7 +265,7 @@ def _wrong_region_error(failure: RequestFailure, context: ErrorContext) -> Stora
         Kind.BAD_CREDENTIALS,
         reason,
         operation=context.operation,
-        subject=context.place,
+        subject=context.container,
         remedy=remedy,
         retryable=False,
     )

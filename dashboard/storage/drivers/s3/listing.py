@@ -19,8 +19,14 @@ from xml.etree import ElementTree
 from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, malformed_error, strip_quotes
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import Damaged
-from dashboard.storage.net.parsing import Foreign, Pages, Unreadable, entry_in, xml_root
-from dashboard.storage.net.retrying import read_patiently
+from dashboard.storage.net.parsing import (
+    MalformedResponse,
+    PaginationGuard,
+    WrongProtocol,
+    parse_entry,
+    parse_xml,
+)
+from dashboard.storage.net.retries import retry_parsing
 from dashboard.storage.types import Entry
 
 T = TypeVar("T")
@@ -57,7 +63,7 @@ def entries(
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page), "prefix": prefix}
     if start_after:
         query["start-after"] = start_after
-    pages = Pages()
+    pages = PaginationGuard()
     with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
         body = _result_or_none(lambda: client.send("GET", context, query=query).body)
         while True:
@@ -81,7 +87,7 @@ def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> 
     """Every upload in parts under a prefix that was begun and neither completed nor dropped.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE_SIZE), "prefix": prefix}
-    pages = Pages()
+    pages = PaginationGuard()
     while True:
         found, key, upload = fetch_page(client, context, query, _parse_uploads)
         with translate_listing_errors(context):
@@ -97,7 +103,7 @@ def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> 
 
 
 def _parse_uploads(body: bytes) -> tuple[list[MultipartUpload], str, str]:
-    """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
+    """The rows of a page and the start of the next, empty on the last page. Raises ``MalformedResponse``."""
     root, more = _parse_root(body, "ListMultipartUploadsResult")
     decode = key_decoder(root)
     found = [
@@ -120,12 +126,12 @@ def fetch_page(
     read: Callable[[bytes], T],
     body: bytes | None = None,
 ) -> T:
-    """A page of a listing, by its ``body`` where that has come already. ``read`` raises ``Unreadable`` for
-    one that is no page or does not say whether more follows; then it is asked for again, a few times."""
+    """A page of a listing, parsed from ``body`` if given. ``read`` raises ``MalformedResponse`` if a page is
+    invalid or does not say whether more follow; then it is requested again, a few times."""
     with translate_listing_errors(context):
         try:
-            return read_patiently(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
-        except Foreign as error:
+            return retry_parsing(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
+        except WrongProtocol as error:
             if query.keys() & _MARKS:
                 raise
             raise malformed_error(context) from error
@@ -133,11 +139,11 @@ def fetch_page(
 
 @contextmanager
 def translate_listing_errors(context: ErrorContext) -> Iterator[None]:
-    """Around a look at a page: ``Unreadable`` becomes the error of a listing that is not whole."""
+    """Around a look at a page: ``MalformedResponse`` becomes the error of a listing that is not whole."""
     try:
         yield
-    except Unreadable as error:
-        raise ERRORS.unlisted(context, error) from error
+    except MalformedResponse as error:
+        raise ERRORS.incomplete_listing_error(context, error) from error
 
 
 def _next_query(query: dict[str, str], token: str) -> dict[str, str]:
@@ -182,32 +188,32 @@ def _parse_page(body: bytes) -> _Page:
         # One pass over the children is three times as fast as a findtext for each.
         fields = {child.tag: child.text or "" for child in each}
         key, modified = decode(fields.get("Key", "")), parse_time(fields.get("LastModified"))
-        found.append(entry_in(key, fields.get("Size"), modified, strip_quotes(fields.get("ETag"))))
+        found.append(parse_entry(key, fields.get("Size"), modified, strip_quotes(fields.get("ETag"))))
     token = (root.findtext("NextContinuationToken") or "") if more else ""
     require_marker(more, token)
     return _Page(found, token)
 
 
 def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
-    """The root of a listing's page, and whether more follow. Raises ``Unreadable``."""
-    root = xml_root(body)
+    """The root of a listing's page, and whether more follow. Raises ``MalformedResponse``."""
+    root = parse_xml(body)
     if root.tag != tag:
-        raise Foreign("the answer is no listing")
+        raise WrongProtocol("the answer is no listing")
     return root, is_truncated(root)
 
 
 def is_truncated(root: ElementTree.Element) -> bool:
-    """Whether more pages follow. Raises ``Unreadable`` unless the page says one of the two words."""
+    """Whether more pages follow. Raises ``MalformedResponse`` unless the page says one of the two words."""
     said = (root.findtext("IsTruncated") or "").strip()
     if said not in ("true", "false"):
-        raise Unreadable("a page does not say whether more follows")
+        raise MalformedResponse("a page does not say whether more follows")
     return said == "true"
 
 
 def require_marker(more: bool, marker: str) -> None:
-    """Raise ``Unreadable`` where more follows and nobody says from where."""
+    """Raise ``MalformedResponse`` where more follows and nobody says from where."""
     if more and not marker:
-        raise Unreadable("more follows, but the answer does not say from where")
+        raise MalformedResponse("more follows, but the answer does not say from where")
 
 
 def key_decoder(root: ElementTree.Element) -> Callable[[str], str]:

@@ -35,9 +35,9 @@ from dashboard.storage.drivers.s3.sse_c import CustomerKey
 from dashboard.storage.drivers.s3.upload import SSE_C_HEADER, Head, MultipartClient
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.net.http1 import StreamingResponse
-from dashboard.storage.net.http_client import Incoming, Response
-from dashboard.storage.net.ranges import part_of, range_header
-from dashboard.storage.net.retrying import patiently
+from dashboard.storage.net.http_client import Response, ResponseBody
+from dashboard.storage.net.ranges import range_from_response, range_header
+from dashboard.storage.net.retries import retry
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0
@@ -49,7 +49,7 @@ _UNEXPLAINED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 class S3Reading(CheckedReading):
     """A read of one version of one object."""
 
-    def __init__(self, info: ObjectInfo, body: Incoming, part_size: Callable[[int], int | None]) -> None:
+    def __init__(self, info: ObjectInfo, body: ResponseBody, part_size: Callable[[int], int | None]) -> None:
         super().__init__(info, body.pieces(), body.close)
         self.part_size = part_size
         """See ``TellsParts``."""
@@ -66,7 +66,7 @@ class Objects:
     def read(self, key: str, if_version: str | None) -> S3Reading:
         """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
         context = self._client.context("read", key)
-        reading = patiently(lambda: self._read(key, if_version, context), ATTEMPTS)
+        reading = retry(lambda: self._read(key, if_version, context), ATTEMPTS)
         # A server that ignores If-Match is caught here.
         if if_version is not None and reading.info.version != if_version:
             reading.close()
@@ -74,7 +74,7 @@ class Objects:
         return reading
 
     def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
-        """A part of one version, or of whatever is there. Raises ``PastEnd``."""
+        """A part of one version, or of whatever is there. Raises ``RangeNotSatisfiable``."""
         context = self._client.context("read", key)
         headers = range_header(start, length) | self._config.sse_c_headers()
         if if_version is not None:
@@ -86,10 +86,12 @@ class Objects:
             with closing(_response_body(response, context)) as body:
                 if if_version is not None and strip_quotes(answer.get("etag")) != if_version:
                     raise Changed(key)
-                return part_of(response.status, answer, body.pieces(), key=key, start=start, length=length)
+                return range_from_response(
+                    response.status, answer, body.pieces(), key=key, start=start, length=length
+                )
 
         with self.diagnose_errors(key, context):
-            return patiently(once, ATTEMPTS)
+            return retry(once, ATTEMPTS)
 
     def diagnose_errors(self, key: str, context: ErrorContext) -> AbstractContextManager[None]:
         """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
@@ -119,7 +121,7 @@ class Objects:
     def read_version(self, key: str, version: str) -> S3Reading:
         """Open the state of an object that has this version id."""
         context = self._client.context("read", key)
-        return patiently(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
+        return retry(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
 
     def copy(self, to: str, headers: Mapping[str, str], context: ErrorContext) -> None:
         """Let the server copy what the headers name to a key of this place.
@@ -158,7 +160,7 @@ class Objects:
                 # An answer to HEAD has no body to say why; one byte of the object does.
                 if error.kind in _UNEXPLAINED or (explain and error.kind is Kind.NOT_FOUND):
                     headers["range"] = "bytes=0-0"
-                    patiently(
+                    retry(
                         lambda: self._client.open("GET", context, key=full_key, headers=headers).close(),
                         ATTEMPTS,
                     )
@@ -307,5 +309,5 @@ def _check_copy(answer: Response, context: ErrorContext) -> None:
         raise translate(parse_failure(500, answer.body), context)
 
 
-def _response_body(response: StreamingResponse, context: ErrorContext) -> Incoming:
-    return Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
+def _response_body(response: StreamingResponse, context: ErrorContext) -> ResponseBody:
+    return ResponseBody(response, lambda error: ERRORS.transport_error(error.code, context))

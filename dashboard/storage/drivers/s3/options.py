@@ -20,7 +20,7 @@ from dashboard.storage.checks.options import (
 )
 from dashboard.storage.checks.wrappers import CDN_DOMAIN
 from dashboard.storage.drivers.s3.credentials.options import SIGN_IN_OPTIONS, check_key_pair, check_sign_in
-from dashboard.storage.net.addresses import literal
+from dashboard.storage.net.addresses import parse_ip
 from dashboard.storage.options import Option, OptionType, Preset
 from dashboard.storage.types import Secret
 
@@ -117,7 +117,7 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
     dots = "." in values["bucket"] and checked["endpoint"].startswith("https:")
     # There is nothing below an IP address.
-    if dots or literal(urlsplit(checked["endpoint"]).hostname or "") is not None:
+    if dots or parse_ip(urlsplit(checked["endpoint"]).hostname or "") is not None:
         checked["path_style"] = "true"
     _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
     check_sign_in(values)
@@ -164,7 +164,7 @@ def _check_sse_c_transport(values: Mapping[str, str]) -> None:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""
     parts = urlsplit(values["endpoint"])
     host = parts.hostname or ""
-    address = literal(host)
+    address = parse_ip(host)
     near = host == "localhost" or (address is not None and address.is_private)
     if not near and parts.scheme != "https":
         raise InvalidInput(

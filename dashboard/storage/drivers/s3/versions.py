@@ -18,7 +18,7 @@ from dashboard.storage.drivers.s3.listing import (
     translate_listing_errors,
 )
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
-from dashboard.storage.net.parsing import Foreign, Pages, size_in, xml_root
+from dashboard.storage.net.parsing import PaginationGuard, WrongProtocol, parse_size, parse_xml
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written
 
@@ -42,7 +42,7 @@ class S3VersionsMixin:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
         own, context = self._config.prefix, self._client.context("versions")
         query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE_SIZE), "prefix": own + prefix}
-        pages = Pages()
+        pages = PaginationGuard()
         while True:
             states, key, version = fetch_page(
                 self._client, context, query, lambda body: _parse_page(body, own)
@@ -84,10 +84,10 @@ def _newest_first(version: Version) -> tuple[str, bool, float]:
 
 
 def _parse_page(body: bytes, own: str) -> tuple[list[Version], str, str]:
-    """What a page lists, and where the next one begins; no key on the last one. Raises ``Unreadable``."""
-    root = xml_root(body)
+    """The rows of a page and the start of the next, empty on the last page. Raises ``MalformedResponse``."""
+    root = parse_xml(body)
     if root.tag != "ListVersionsResult":
-        raise Foreign("the answer is no listing")
+        raise WrongProtocol("the answer is no listing")
     more, decode = is_truncated(root), key_decoder(root)
     states = [_parse_version(each, own, decode) for each in root if each.tag in ("Version", "DeleteMarker")]
     key = decode(root.findtext("NextKeyMarker") or "") if more else ""
@@ -100,7 +100,7 @@ def _parse_version(each: ElementTree.Element, own: str, decode: Callable[[str], 
     return Version(
         key=decode(fields.get("Key", "")).removeprefix(own),
         id=fields.get("VersionId", ""),
-        size=size_in(fields.get("Size") or 0),
+        size=parse_size(fields.get("Size") or 0),
         modified=parse_time(fields.get("LastModified")),
         etag=strip_quotes(fields.get("ETag")),
         current=fields.get("IsLatest") == "true",

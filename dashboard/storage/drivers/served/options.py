@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver_types import Location, Options
 from dashboard.storage.drivers.common.locations import normalize_host
-from dashboard.storage.net.addresses import host_refusal, literal
+from dashboard.storage.net.addresses import host_refusal, parse_ip
 from dashboard.storage.options import Option
 
 MAX_CONNECTIONS = 64
@@ -66,7 +66,7 @@ def parse_host(text: str) -> str:
             "The host is a name only, without a scheme, a user or a path.",
             remedy="User, port and folder have their own fields.",
         )
-    address = literal(text)
+    address = parse_ip(text)
     if address is None and text.count(":") == 1:
         raise InvalidInput("host", "The host contains a port.", remedy="Write the port into its own field.")
     if refusal := host_refusal(text):

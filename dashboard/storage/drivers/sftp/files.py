@@ -137,7 +137,7 @@ class SftpFileWriter:
                     self._await_write()
 
     def _await_write(self) -> None:
-        self._protocol.patience.renew()
+        self._protocol.low_speed.reset()
         self._protocol.receive(self._pending.popleft())
 
     def finish(self) -> FileStat:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
-from dashboard.storage.net.timeouts import Patience, TooSlow
+from dashboard.storage.net.timeouts import LowSpeedLimit, TooSlow
 
 TIMEOUT_SECONDS = 60.0
 """How long the server may stay silent while something is asked of it."""
@@ -183,7 +183,7 @@ class SftpProtocol:
         self._host = host
         self._buffer = bytearray()
         self._next = 0
-        self.patience = Patience()
+        self.low_speed = LowSpeedLimit()
         self._awaited: dict[int, RequestType] = {}
         self._replies: dict[int, tuple[int, FieldReader]] = {}
         self._discarded: set[int] = set()
@@ -229,7 +229,7 @@ class SftpProtocol:
 
     def call(self, what: RequestType, *parts: bytes) -> FieldReader:
         """Ask and wait."""
-        self.patience.renew()
+        self.low_speed.reset()
         return self.receive(self.send(what, *parts))[1]
 
     def discard(self, request: int) -> None:
@@ -306,7 +306,7 @@ class SftpProtocol:
     def _receive_exactly(self, count: int) -> bytes:
         while len(self._buffer) < count:
             try:
-                data = self.patience.receive(self._channel.recv, _RECEIVE_BYTES)
+                data = self.low_speed.receive(self._channel.recv, _RECEIVE_BYTES)
             except (OSError, EOFError) as error:
                 raise self.connection_lost(error) from error
             if not data:

@@ -22,14 +22,20 @@ from dashboard.storage.net.http1 import Body
 from dashboard.storage.net.http_client import (
     IDLE_SECONDS,
     HttpClient,
-    Incoming,
     Response,
-    explained,
-    whole,
+    ResponseBody,
+    read_error_body,
+    read_whole,
 )
-from dashboard.storage.net.parsing import Foreign, Unreadable, entry_in, json_object, size_in
+from dashboard.storage.net.parsing import (
+    MalformedResponse,
+    WrongProtocol,
+    parse_entry,
+    parse_json_object,
+    parse_size,
+)
 from dashboard.storage.net.ranges import range_header
-from dashboard.storage.net.retrying import patiently, rows_of
+from dashboard.storage.net.retries import paginate, retry
 from dashboard.storage.types import Attributes, Entry, ObjectInfo
 
 ATTEMPTS = 4
@@ -74,7 +80,7 @@ class VercelBlobClient:
         context = self.context(operation, key)
         full_key = self.config.prefix + key
         document = self._send("GET", "", context, {"url": full_key})
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             if document["pathname"] != full_key:
                 raise NotFound(key, operation=operation)
             parts = urlsplit(document["url"])
@@ -86,7 +92,7 @@ class VercelBlobClient:
             etag = _strip_etag(document["etag"])
             info = ObjectInfo(
                 key=key,
-                size=size_in(document["size"]),
+                size=parse_size(document["size"]),
                 modified=_parse_time(document["uploadedAt"]),
                 etag=etag,
                 version=etag,
@@ -97,7 +103,7 @@ class VercelBlobClient:
             )
             return info, parts.path
 
-    def open(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
+    def open(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> ResponseBody:
         """The bytes of this version, or a part of them. The network that delivers them may hold an older
         version for a minute; then ``Changed``."""
         context = self.context("read", info.key)
@@ -106,19 +112,19 @@ class VercelBlobClient:
         if part is not None:
             headers |= range_header(*part)
 
-        def once() -> Incoming:
-            with ERRORS.asking(context):
+        def once() -> ResponseBody:
+            with ERRORS.translate_transport_errors(context):
                 response = self._blobs.open("GET", f"{path}?cache=0", headers=headers)
             if response.status >= 300:
-                raise translate(_parse_failure(explained(response)), context)
-            body = Incoming(response, lambda error: ERRORS.transport_error(error.code, context))
+                raise translate(_parse_failure(read_error_body(response)), context)
+            body = ResponseBody(response, lambda error: ERRORS.transport_error(error.code, context))
             etag = _strip_etag(body.headers.get("etag", ""))
             if etag and etag != info.etag:
                 body.close()
                 raise Changed(info.key)
             return body
 
-        return patiently(once, ATTEMPTS)
+        return retry(once, ATTEMPTS)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Blobs by full name, page by page."""
@@ -128,8 +134,8 @@ class VercelBlobClient:
             query = {"limit": str(_PAGE_SIZE)} | ({"prefix": prefix} if prefix else {})
             return self._request("GET", "", context, query | ({"cursor": cursor} if cursor else {})).body
 
-        failed = partial(ERRORS.unlisted, context)
-        return rows_of(fetch, _parse_page, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
+        failed = partial(ERRORS.incomplete_listing_error, context)
+        return paginate(fetch, _parse_page, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
     def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
         """The cheapest request there is."""
@@ -160,7 +166,7 @@ class VercelBlobClient:
         document = self._send(
             "POST", "/mpu", context, self._pathname_query(key), headers={**headers, "x-mpu-action": "create"}
         )
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             return {
                 **headers,
                 "x-mpu-upload-id": _check_header(document["uploadId"]),
@@ -174,7 +180,7 @@ class VercelBlobClient:
         document = self._send(
             "POST", "/mpu", context, self._pathname_query(key), headers=headers, body=[data]
         )
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             return str(document["etag"])
 
     def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
@@ -211,8 +217,8 @@ class VercelBlobClient:
         answer = self._request(
             method, path, context, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
-        with ERRORS.reading(context):
-            return json_object(answer.body or b"{}")
+        with ERRORS.translate_parse_errors(context):
+            return parse_json_object(answer.body or b"{}")
 
     def _request(
         self,
@@ -235,7 +241,7 @@ class VercelBlobClient:
         }
 
         def once() -> Response:
-            with ERRORS.asking(context):
+            with ERRORS.translate_transport_errors(context):
                 response = self.api.open(
                     method,
                     target or "/",
@@ -244,10 +250,10 @@ class VercelBlobClient:
                     idle=idle,
                 )
                 if response.status < 300:
-                    return whole(response)
-            raise translate(_parse_failure(explained(response)), context)
+                    return read_whole(response)
+            raise translate(_parse_failure(read_error_body(response)), context)
 
-        return patiently(once, attempts)
+        return retry(once, attempts)
 
     def _pathname_query(self, key: str) -> dict[str, str]:
         return {"pathname": self.config.prefix + key}
@@ -269,7 +275,7 @@ class VercelBlobClient:
         return headers
 
     def _check_stored_name(self, key: str, document: Mapping[str, Any], context: ErrorContext) -> str:
-        with ERRORS.reading(context):
+        with ERRORS.translate_parse_errors(context):
             if document["pathname"] != self.config.prefix + key:
                 raise ValueError("stored under another name")
             return _strip_etag(document["etag"])
@@ -277,7 +283,7 @@ class VercelBlobClient:
 
 def _parse_failure(answer: Response) -> RequestFailure:
     try:
-        error = json_object(answer.body)["error"]
+        error = parse_json_object(answer.body)["error"]
         code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return RequestFailure(answer.status)
@@ -285,23 +291,23 @@ def _parse_failure(answer: Response) -> RequestFailure:
 
 
 def _parse_page(body: bytes) -> tuple[list[Entry], str]:
-    """What a page of a listing holds, and what names the next one. Raises ``Unreadable``."""
-    document = json_object(body)
+    """What a page of a listing holds, and what names the next one. Raises ``MalformedResponse``."""
+    document = parse_json_object(body)
     blobs, more, cursor = document.get("blobs"), document.get("hasMore"), document.get("cursor")
     if not isinstance(blobs, list):
-        raise Foreign("the answer is no listing")
+        raise WrongProtocol("the answer is no listing")
     if not isinstance(more, bool):
-        raise Unreadable("a page does not say whether more follows")
+        raise MalformedResponse("a page does not say whether more follows")
     if more and not (isinstance(cursor, str) and cursor):
-        raise Unreadable("more follows, but the answer does not say from where")
+        raise MalformedResponse("more follows, but the answer does not say from where")
     try:
         return [_parse_entry(blob) for blob in blobs], str(cursor) if more else ""
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable("a row makes no sense") from error
+        raise MalformedResponse("a row makes no sense") from error
 
 
 def _parse_entry(blob: Any) -> Entry:
-    return entry_in(
+    return parse_entry(
         blob["pathname"], blob["size"], _parse_time(blob["uploadedAt"]), _strip_etag(blob["etag"])
     )
 

@@ -26,8 +26,8 @@ from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.vercel_blob.client import VercelBlobClient
 from dashboard.storage.drivers.vercel_blob.config import VercelBlobConfig, check_key
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, Unsupported
-from dashboard.storage.net.http_client import Incoming
-from dashboard.storage.net.ranges import check_range, part_of
+from dashboard.storage.net.http_client import ResponseBody
+from dashboard.storage.net.ranges import check_range, range_from_response
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
 MAX_PARTS = 10_000
@@ -110,7 +110,9 @@ class VercelBlobDriver:
         if length <= 0:
             return b""
         with closing(self._open_version(info, path, (start, length))) as body:
-            return part_of(body.status, body.headers, body.pieces(), key=key, start=start, length=length)
+            return range_from_response(
+                body.status, body.headers, body.pieces(), key=key, start=start, length=length
+            )
 
     def write(
         self,
@@ -251,7 +253,7 @@ class VercelBlobDriver:
             raise Changed(key)
         return info, path
 
-    def _open_version(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> Incoming:
+    def _open_version(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> ResponseBody:
         try:
             return self._client.open(info, path, part)
         except NotFound as error:

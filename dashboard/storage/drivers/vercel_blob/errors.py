@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dashboard.errors import Kind
 from dashboard.storage.errors import Changed, Row
 from dashboard.storage.net import failures
-from dashboard.storage.net.failures import REFUSED, ErrorTable, RequestFailure, taken
+from dashboard.storage.net.failures import REFUSED, ErrorTable, RequestFailure, exists_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ def code_of(status: int, code: str, message: str) -> str:
 
 _STORE_MISSING = Row(
     Kind.NOT_FOUND,
-    "There is no Vercel Blob store “{place}”.",
+    "There is no Vercel Blob store “{container}”.",
     "Copy the token again from the project that the store is connected to.",
 )
 ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="Vercel Blob",
-    no_place=_STORE_MISSING,
+    container_missing=_STORE_MISSING,
     rules={
         "forbidden": Row(
             Kind.BAD_CREDENTIALS,
@@ -55,12 +55,12 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "store_suspended": Row(
             Kind.DENIED,
-            "Vercel has suspended the store “{place}”.",
+            "Vercel has suspended the store “{container}”.",
             "Look at the store in the Vercel dashboard, under Storage.",
         ),
         "other_access": Row(
             Kind.DENIED,
-            "The store “{place}” is not {access}.",
+            "The store “{container}” is not {access}.",
             "Change “Access of the store”; a store is either public or private.",
         ),
         "content_type_not_allowed": Row(Kind.DENIED, "Vercel refuses this content type for “{key}”."),
@@ -70,13 +70,13 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
             Kind.THROTTLED, "Vercel Blob is not available now.", "Try again in a moment."
         ),
         "store_not_found": _STORE_MISSING,
-        "taken": taken,
+        "taken": exists_error,
         "bad_name": Row(Kind.INVALID_KEY, "Vercel Blob cannot hold the key “{key}”."),
         404: lambda failure, context: None if context.key and context.operation != "write" else REFUSED,
         # A name that is taken is told in words.
         412: lambda failure, context: Changed(context.key, operation=context.operation),
     },
-    same_as={
+    aliases={
         401: "forbidden",
         403: "forbidden",
         413: "file_too_large",

@@ -28,9 +28,9 @@ from dashboard.storage.drivers.webdav.xml import QUERY, Resource, decoded_path, 
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.failures import ErrorContext
 from dashboard.storage.net.http1 import StreamingResponse
-from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
-from dashboard.storage.net.ranges import part_of, range_header
-from dashboard.storage.net.retrying import patiently, pause
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, read_error_body, read_whole
+from dashboard.storage.net.ranges import range_from_response, range_header
+from dashboard.storage.net.retries import backoff, retry
 
 MAX_ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
@@ -75,11 +75,13 @@ class WebDavClient:
 
         def once() -> Response:
             response = self.open(method, path, context, headers=headers, body=body, accept=accept, idle=idle)
-            with ERRORS.asking(context):
+            with ERRORS.translate_transport_errors(context):
                 refused = response.status >= 300
-                return _raise_partial_failure(explained(response) if refused else whole(response), context)
+                return _raise_partial_failure(
+                    read_error_body(response) if refused else read_whole(response), context
+                )
 
-        return patiently(once, attempts)
+        return retry(once, attempts)
 
     def transfer(
         self,
@@ -124,19 +126,19 @@ class WebDavClient:
         for _ in range(_MAX_AUTH_ATTEMPTS):
             signed = self._auth.headers(method, path)
             sent = {**signed, **(headers or {})}
-            with ERRORS.asking(context):
+            with ERRORS.translate_transport_errors(context):
                 response = self._server.open(method, path, headers=sent, body=body or None, idle=idle)
             if response.status != 401:
                 break
             meaning = self._auth.handle_unauthorized(signed, response.headers.get("www-authenticate", ""))
             if meaning == "unknown":
-                explained(response)
-                raise ERRORS.of(AUTH_UNSUPPORTED, context)
+                read_error_body(response)
+                raise ERRORS.from_row(AUTH_UNSUPPORTED, context)
             if meaning == "wrong":
                 break
-            explained(response)
+            read_error_body(response)
         if response.status >= 300 and response.status not in accept:
-            raise status_error(explained(response).status, context)
+            raise status_error(read_error_body(response).status, context)
         return response
 
     def propfind(
@@ -156,7 +158,7 @@ class WebDavClient:
         def once() -> StreamingResponse:
             return self._send_propfind(path, context, depth, idle, accept=(405, *REDIRECTS))
 
-        response = patiently(once, attempts)
+        response = retry(once, attempts)
         if response.status == 405:
             response.close()
             raise self._listing_error(path, context)
@@ -171,7 +173,7 @@ class WebDavClient:
                 "redirect" if response.status in REDIRECTS else "unreadable", context
             )
         try:
-            with ERRORS.asking(context), ERRORS.reading(context):
+            with ERRORS.translate_transport_errors(context), ERRORS.translate_parse_errors(context):
                 yield from resources(response.pieces())
         finally:
             response.close()
@@ -201,7 +203,7 @@ class WebDavClient:
         told = self.propfind(self.config.path(key), context, depth="0", attempts=attempts, idle=idle)
         for number, resource in enumerate(told):
             if number or not _same_resource(resource.path, tuple(part for part in asked if part)):
-                raise ERRORS.of(FOREIGN_PATHS, context)
+                raise ERRORS.from_row(FOREIGN_PATHS, context)
             found = resource
         if found is None:
             raise ERRORS.transport_error("unreadable", context)
@@ -222,7 +224,7 @@ class WebDavClient:
 
     def response_chunks(self, response: StreamingResponse, context: ErrorContext) -> Iterator[bytes]:
         """The body of an open GET in pieces."""
-        with ERRORS.asking(context):
+        with ERRORS.translate_transport_errors(context):
             yield from response.pieces()
 
     def read_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
@@ -237,11 +239,13 @@ class WebDavClient:
                 if etag is not None and response.headers.get("etag", "").strip('"') not in ("", etag):
                     raise Changed(key)
                 pieces = self.response_chunks(response, context)
-                return part_of(response.status, response.headers, pieces, key=key, start=start, length=length)
+                return range_from_response(
+                    response.status, response.headers, pieces, key=key, start=start, length=length
+                )
             finally:
                 response.close()
 
-        return patiently(once, MAX_ATTEMPTS)
+        return retry(once, MAX_ATTEMPTS)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -254,12 +258,12 @@ class WebDavClient:
     def _negotiate_auth(self, context: ErrorContext) -> None:
         def ask() -> str | None:
             headers = {"depth": "0", "content-type": "application/xml; charset=utf-8"}
-            with ERRORS.asking(context):
+            with ERRORS.translate_transport_errors(context):
                 response = self._server.open(
                     "PROPFIND", self.config.path(""), headers=headers, body=QUERY, idle=15.0
                 )
             status, offered = response.status, response.headers.get("www-authenticate", "")
-            explained(response)
+            read_error_body(response)
             return offered if status == 401 else None
 
         self._auth.negotiate(ask)
@@ -273,7 +277,7 @@ def _retry_while_busy(send: Callable[[], Response]) -> Response:
         except StorageError as error:
             if error.kind is not Kind.THROTTLED:
                 raise
-        pause(attempt)
+        backoff(attempt)
     return send()
 
 

@@ -30,7 +30,7 @@ from dashboard.storage.drivers.webdav.xml import Resource, http_date
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFound, StorageError, Unsupported
 from dashboard.storage.net.failures import ErrorContext
 from dashboard.storage.net.http1 import StreamingResponse
-from dashboard.storage.net.ranges import check_range, whole_part
+from dashboard.storage.net.ranges import check_length, check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
@@ -120,7 +120,7 @@ class WebDavDriver:
             and not _same_version(self._stat(key, "read").version, if_version)
         ):
             raise Changed(key)
-        return whole_part(key, part, length)
+        return check_length(key, part, length)
 
     def write(
         self,

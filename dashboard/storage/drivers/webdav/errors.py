@@ -56,7 +56,7 @@ def _failed(failure: RequestFailure, context: ErrorContext) -> Row:
 
 FOLDER_MISSING = Row(
     Kind.NOT_FOUND,
-    "There is no folder “{place}”.",
+    "There is no folder “{container}”.",
     "Check the address and the folder, or create the folder.",
 )
 FOREIGN_PATHS = Row(
@@ -96,9 +96,9 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
     speaks="WebDAV",
     redirect="Enter the address it leads to: often https:// in place of http://, or another path.",
     # A status is all there is.
-    names_its_code=(),
+    coded_statuses=(),
     verbs=_VERBS,
-    no_place=FOLDER_MISSING,
+    container_missing=FOLDER_MISSING,
     rules={
         400: lambda failure, context: None if context.key.isalnum() else BAD_KEY,
         401: Row(
@@ -175,4 +175,4 @@ def listing_hidden_error(page: str, context: ErrorContext) -> StorageError:
         f"{{host}} shows the page “{page}” and not what is in “{{subject}}”.",
         "Have the page switched off there: in Apache's settings, “DirectoryIndex disabled”.",
     )
-    return ERRORS.of(row, context)
+    return ERRORS.from_row(row, context)

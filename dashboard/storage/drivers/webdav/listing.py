@@ -85,13 +85,13 @@ def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[R
     try:
         for resource in client.propfind(client.config.path(folder), context, depth="1", attempts=2):
             if resource.host not in ("", client.config.address[0].lower()):
-                raise ERRORS.of(FOREIGN_PATHS, context)
+                raise ERRORS.from_row(FOREIGN_PATHS, context)
             if resource.path == own:
                 if resource.status != 200:
                     raise status_error(resource.status, context)
                 itself = True
             elif resource.path[:-1] != own or not _is_name(resource.path[-1]):
-                raise ERRORS.of(FOREIGN_PATHS, context)
+                raise ERRORS.from_row(FOREIGN_PATHS, context)
             elif resource.status == 200:
                 yield resource
             elif resource.status not in _GONE_STATUSES:
@@ -121,7 +121,7 @@ def _is_name(name: str) -> bool:
 def require_size(resource: Resource, context: ErrorContext) -> int:
     """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
     if resource.size < 0:
-        raise ERRORS.of(MISSING_SIZE, context)
+        raise ERRORS.from_row(MISSING_SIZE, context)
     return resource.size
 
 

@@ -83,7 +83,7 @@ class NameProbe:
         context = self._client.context("write", key)
         for way, refusal in _ERRORS_BY_SUPPORT.items():
             if way in ways:
-                raise ERRORS.of(refusal, context)
+                raise ERRORS.from_row(refusal, context)
         return NameSupport.PUT not in ways
 
     def _probe_common(self) -> None:

@@ -11,7 +11,7 @@ from dashboard.storage.drivers.webdav.errors import ERRORS, status_error
 from dashboard.storage.errors import Changed, StorageError
 from dashboard.storage.net.failures import ErrorContext
 from dashboard.storage.net.http1 import TransportError
-from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, explained, whole
+from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, read_error_body, read_whole
 from dashboard.storage.types import ObjectInfo
 
 _SERVER_READ_BYTES = 64 * 1024
@@ -56,7 +56,7 @@ class Upload:
     def _read_response(self) -> Response:
         try:
             response = self._body.answer()
-            answer = explained(response) if response.status >= 300 else whole(response)
+            answer = read_error_body(response) if response.status >= 300 else read_whole(response)
         except TransportError as error:
             raise ERRORS.transport_error(error.code, self._context) from error
         if answer.status >= 300:

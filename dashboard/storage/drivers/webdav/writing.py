@@ -149,7 +149,7 @@ class Writer:
             if self._move(temporary, key, context, overwrite=True):
                 return
         # The server says there is something, and there is nothing: it looks elsewhere.
-        raise ERRORS.of(STORED_UNDER_OTHER_NAME, context)
+        raise ERRORS.from_row(STORED_UNDER_OTHER_NAME, context)
 
     def _distinct_mtime(self, old: Resource, temporary: str, context: ErrorContext) -> float | None:
         """The time a file needs so that it can be told from the one it replaces; None where it can be.
@@ -188,7 +188,7 @@ class Writer:
         path = self.client.config.path
         inside = f"{folder}/{source.rpartition('/')[2]}"
         if self.client.transfer("MOVE", path(inside), path(source), context, overwrite=False) == "taken":
-            raise ERRORS.of(FOLDER_EXISTS, context)
+            raise ERRORS.from_row(FOLDER_EXISTS, context)
 
     def _check_may_replace(self, key: str, context: ErrorContext, create_only: bool) -> None:
         try:
@@ -204,14 +204,14 @@ class Writer:
         """Make way for a file where a folder is, if nothing is in it. It is moved aside before it is
         deleted, so that nothing written into it meanwhile is deleted with it."""
         if self._is_not_empty(key):
-            raise ERRORS.of(FOLDER_EXISTS, context)
+            raise ERRORS.from_row(FOLDER_EXISTS, context)
         backup = new_temporary(key)
         if not self._move(f"{key}/", f"{backup}/", context, overwrite=False):
-            raise ERRORS.of(FOLDER_EXISTS, context)
+            raise ERRORS.from_row(FOLDER_EXISTS, context)
         self._forget_folders(f"{key}/")
         if self._is_not_empty(backup):
             self._move(f"{backup}/", f"{key}/", context, overwrite=False)
-            raise ERRORS.of(FOLDER_EXISTS, context)
+            raise ERRORS.from_row(FOLDER_EXISTS, context)
         self.client.send("DELETE", self.client.config.path(f"{backup}/"), context, accept=(404,))
 
     def _is_not_empty(self, folder: str) -> bool:
@@ -241,7 +241,7 @@ class Writer:
         self._create_folder(folder, context)
         if not self.client.stat(folder, context).folder:
             self._forget_folders(folder)
-            raise ERRORS.of(FILE_EXISTS, context)
+            raise ERRORS.from_row(FILE_EXISTS, context)
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder and those below it as far as nothing is in them."""
@@ -264,7 +264,7 @@ class Writer:
         if self._mkcol(folder, context, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
-                raise ERRORS.of(FOLDER_MISSING, context)
+                raise ERRORS.from_row(FOLDER_MISSING, context)
             self._create_folder(above, context)
             self._mkcol(folder, context, accept=(405,))
         with self._lock:

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_to_bytes, urlsplit
 from xml.parsers import expat
 
-from dashboard.storage.net.parsing import Unreadable
+from dashboard.storage.net.parsing import MalformedResponse
 from dashboard.storage.paths import key_text
 
 QUERY = (
@@ -67,7 +67,7 @@ class Resource:
 
 
 def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
-    """Every resource of a multi-status document. Raises ``Unreadable``."""
+    """Every resource of a multi-status document. Raises ``MalformedResponse``."""
     reader = _Reader()
     for piece in pieces:
         reader.feed(piece)
@@ -111,9 +111,9 @@ class _Reader:
         self._unfinished_bytes += len(piece)
         self._parse(piece, last=False)
         if self._unfinished_bytes > _MAX_RESPONSE_BYTES + len(piece):
-            raise Unreadable("a part without end")
+            raise MalformedResponse("a part without end")
         if len(self._names) + len(self._prefixes) > _MAX_NAMES:
-            raise Unreadable("names without end")
+            raise MalformedResponse("names without end")
 
     def end(self) -> None:
         self._parse(b"", last=True)
@@ -126,7 +126,7 @@ class _Reader:
         try:
             self._parser.Parse(piece, last)
         except (expat.ExpatError, UnicodeError, ValueError) as error:
-            raise Unreadable(str(error)) from error
+            raise MalformedResponse(str(error)) from error
 
     def _prefix(self, prefix: str | None, uri: str) -> None:
         self._prefixes.add(prefix or "")
@@ -134,10 +134,10 @@ class _Reader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         role = _ROLES.get((self._open[-1], name), _IGNORED)
         if len(self._open) == 1 and role != "multistatus":
-            raise Unreadable(f"the document is a {name}")
+            raise MalformedResponse(f"the document is a {name}")
         self._open.append(role)
         if len(self._open) > _MAX_DEPTH:
-            raise Unreadable("elements in elements without end")
+            raise MalformedResponse("elements in elements without end")
         self._text, self._length = [], 0
         if role == "response":
             self._start_response()
@@ -149,7 +149,7 @@ class _Reader:
     def _characters(self, text: str) -> None:
         self._length += len(text)
         if self._length > _MAX_TEXT_BYTES:
-            raise Unreadable("an endless text")
+            raise MalformedResponse("an endless text")
         self._text.append(text)
 
     def _end(self, name: str) -> None:
@@ -181,24 +181,24 @@ class _Reader:
     def _end_response(self) -> None:
         self._unfinished_bytes = 0
         if not self._hrefs:
-            raise Unreadable("a response without address")
+            raise MalformedResponse("a response without address")
         if self._found is not None:
             self._done.append(_resource(self._hrefs[0], self._found))
         elif self._refusal:
             for href in self._hrefs:
                 self._done.append(_resource(href, {}, self._refusal))
         else:
-            raise Unreadable("a response without properties")
+            raise MalformedResponse("a response without properties")
 
 
 def _reject_declaration(*arguments: object) -> None:
-    raise Unreadable("a document type")
+    raise MalformedResponse("a document type")
 
 
 def _status(text: str) -> int:
     found = _STATUS.match(text)
     if found is None:
-        raise Unreadable("a status that is none")
+        raise MalformedResponse("a status that is none")
     return int(found[1])
 
 
@@ -220,7 +220,7 @@ def _host(href: str) -> str:
     try:
         return (urlsplit(href).hostname or "") if "//" in href[:9] else ""
     except ValueError as error:
-        raise Unreadable("an address that is none") from error
+        raise MalformedResponse("an address that is none") from error
 
 
 def decoded_path(href: str) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape
 from dashboard.errors import Kind
 from dashboard.storage.errors import StorageError
 from dashboard.storage.net.http1 import TransportError
-from dashboard.storage.net.http_client import HttpClient, explained, whole
-from dashboard.storage.net.parsing import Unreadable, json_object
+from dashboard.storage.net.http_client import HttpClient, read_error_body, read_whole
+from dashboard.storage.net.parsing import MalformedResponse, parse_json_object
 from dashboard.storage.types import Secret
 
 CLOUDFRONT = "https://cloudfront.amazonaws.com"
@@ -52,7 +52,7 @@ class _ApiClient:
         """Return the body of a 2xx response. Raises ``StorageError``."""
         try:
             response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
-            answer = whole(response) if 200 <= response.status < 300 else explained(response)
+            answer = read_whole(response) if 200 <= response.status < 300 else read_error_body(response)
         except TransportError as error:
             reason = f"{self._service} does not answer."
             raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page.") from error
@@ -133,8 +133,8 @@ class Cloudflare:
         }
         body = json.dumps({"files": list(addresses)}).encode()
         try:
-            answer = json_object(self._client.post(self._path, headers, body))
-        except Unreadable:
+            answer = parse_json_object(self._client.post(self._path, headers, body))
+        except MalformedResponse:
             answer = {}
         if answer.get("success") is not True:
             reason = "Cloudflare did not say that it forgot the addresses."

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from dashboard.storage.driver import Reading, Writing
-from dashboard.storage.net.parsing import joined
+from dashboard.storage.net.parsing import join_chunks
 from dashboard.storage.types import ObjectInfo, Written
 
 
@@ -25,7 +25,7 @@ class WrappedReading(ABC):
 
     def read_all(self) -> bytes:
         """See ``Reading``."""
-        return joined(self.chunks())
+        return join_chunks(self.chunks())
 
     def __enter__(self) -> Self:
         self._inner.__enter__()

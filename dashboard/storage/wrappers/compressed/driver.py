@@ -30,7 +30,7 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
-from dashboard.storage.net.ranges import check_range, cut_out
+from dashboard.storage.net.ranges import check_range, slice_chunks
 from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.content_view import (
@@ -115,7 +115,7 @@ class _ReadsRanges(_CompressedBase):
             if length and start >= reading.info.size:
                 self._check_end(key, reading)
                 return b""
-            return cut_out(reading.chunks(), start, length)
+            return slice_chunks(reading.chunks(), start, length)
 
     def _check_end(self, key: str, reading: Reading) -> None:
         """Raise ``Damaged`` where the size that was taken for the content's is only what is left of it."""
@@ -261,7 +261,7 @@ class Compressed(_CompressedBase):
                 # Listed a moment too early: whoever copies it will be told that it changed.
                 return self.inner.read_range(entry.key, 0, HEADER_BYTES)
         with self.inner.read(entry.key) as reading:
-            return cut_out(reading.chunks(), 0, HEADER_BYTES)
+            return slice_chunks(reading.chunks(), 0, HEADER_BYTES)
 
 
 def _storage_of(source: Driver) -> Driver:

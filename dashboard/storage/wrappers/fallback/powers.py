@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dashboard.storage.driver import KeepsFolders, Links, ReadsRanges, SetsVisibility
 from dashboard.storage.errors import NotFound, StorageError
-from dashboard.storage.net.ranges import check_range, cut_out
+from dashboard.storage.net.ranges import check_range, slice_chunks
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
@@ -60,7 +60,7 @@ class RangesOfBoth(FallbackBase):
                 if if_version is not None or not (isinstance(error, NotFound) or is_unavailable(error)):
                     raise
         with self.read(key, if_version=if_version) as reading:
-            return cut_out(reading.chunks(), start, length)
+            return slice_chunks(reading.chunks(), start, length)
 
 
 class FoldersOfBoth(FallbackBase):

@@ -23,7 +23,7 @@ from dashboard.storage.errors import (
     StorageError,
     Unsupported,
 )
-from dashboard.storage.net.retrying import few_attempts
+from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Attributes, Secret
 from tests.servers.azurite import ACCOUNT, Azurite
@@ -349,10 +349,10 @@ def test_each_refusal_has_its_kind(
 
 def test_a_caller_who_comes_again_limits_the_requests(broken: Driver, proxy: FaultProxy) -> None:
     busy = proxy.answer(503, "ServerBusy", method="PUT", times=None)
-    with few_attempts(2):
+    with limit_attempts(2):
         fails(lambda: broken.put("a", DATA))
     assert busy.hits == 2
-    with few_attempts(1):
+    with limit_attempts(1):
         fails(stream, broken, "a", LARGE)
     # Some of the three blocks, each once.
     assert 3 <= busy.hits <= 5

@@ -146,7 +146,7 @@ def everything(kind: str, client: Any) -> list[Any]:
 def test_a_listing_is_all_there_is_only_where_the_server_says_so(
     kind: str, then: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.retries.backoff", lambda attempt: None)
     root, row, marker = LISTINGS[kind]
     client = Answers(
         f"<{root}>{MORE}{row}{marker}</{root}>", THEN[then].format(root=root, row=row, marker=marker)
@@ -161,7 +161,7 @@ def test_a_listing_is_all_there_is_only_where_the_server_says_so(
 
 @pytest.mark.parametrize("broken", ["half a page", "half an answer", "half the first answer"])
 def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.storage.net.retrying.pause", lambda attempt: None)
+    monkeypatch.setattr("dashboard.storage.net.retries.backoff", lambda attempt: None)
 
     class Flaky(ScriptedPages):
         broke = False

@@ -16,7 +16,7 @@ from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.driver import SMALL, Driver
 from dashboard.storage.drivers.webdav.config import new_temporary
 from dashboard.storage.drivers.webdav.driver import WebDavDriver
-from dashboard.storage.drivers.webdav.xml import Unreadable, resources
+from dashboard.storage.drivers.webdav.xml import MalformedResponse, resources
 from dashboard.storage.errors import Changed, ContainerMissing, Damaged, InvalidKey, NotFound, StorageError
 from dashboard.storage.registry import build, check_options, summary
 from dashboard.storage.types import Secret
@@ -256,7 +256,7 @@ OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/p
 
 @pytest.mark.parametrize("document", [BOMB, OUTSIDE, b"<html></html>", b"", b"<multistatus", b"\xff\xfe\0"])
 def test_answers_that_are_no_multistatus_are_refused(document: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(MalformedResponse):
         list(resources([document[:40], document[40:]]))
 
 

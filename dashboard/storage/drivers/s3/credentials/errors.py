@@ -59,7 +59,7 @@ def _refused(failure: RequestFailure, context: ErrorContext) -> Row:
     asked = "this external ID" if context.key else "no external ID"
     return Row(
         Kind.DENIED,
-        "{host} does not let these credentials assume the role {place}.",
+        "{host} does not let these credentials assume the role {container}.",
         f"Its trust policy must name whose they are and ask for {asked}, and they need sts:AssumeRole.",
     )
 
@@ -68,7 +68,9 @@ ASSUME = "assume role"
 STS = ErrorTable[RequestFailure, ErrorContext](
     # https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     speaks="STS",
-    no_place=Row(Kind.NOT_FOUND, "{host} knows no roles: it has no STS.", "Sign in with an access key."),
+    container_missing=Row(
+        Kind.NOT_FOUND, "{host} knows no roles: it has no STS.", "Sign in with an access key."
+    ),
     rules={
         "AccessDenied": _refused,
         "ExpiredToken": Row(
@@ -97,7 +99,7 @@ STS = ErrorTable[RequestFailure, ErrorContext](
             Kind.BAD_CREDENTIALS, "{host} refused the sign-in{code}.", "Check the role and the access key."
         ),
     },
-    same_as={
+    aliases={
         "AccessDeniedException": "AccessDenied",
         "ExpiredTokenException": "ExpiredToken",
         "InvalidClientTokenId": "InvalidAccessKeyId",

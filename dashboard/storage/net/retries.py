@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from dashboard.errors import Kind
 from dashboard.storage.errors import Damaged, Exists, StorageError
-from dashboard.storage.net.parsing import Pages, Unreadable
+from dashboard.storage.net.parsing import MalformedResponse, PaginationGuard
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ _most_attempts: ContextVar[int | None] = ContextVar("most_attempts", default=Non
 
 
 @contextmanager
-def few_attempts(most: int) -> Iterator[None]:
+def limit_attempts(most: int) -> Iterator[None]:
     """While in here, on this thread, a request is made at most so many times: for callers that come again
     themselves, because their patience and a driver's would multiply."""
     token = _most_attempts.set(most)
@@ -30,15 +30,15 @@ def few_attempts(most: int) -> Iterator[None]:
         _most_attempts.reset(token)
 
 
-def at_most(attempts: int) -> int:
-    """So many attempts, or as few as ``few_attempts`` allows."""
+def allowed_attempts(attempts: int) -> int:
+    """So many attempts, or as few as ``limit_attempts`` allows."""
     return min(attempts, _most_attempts.get() or attempts)
 
 
-def patiently(call: Callable[[], T], attempts: int) -> T:
+def retry(call: Callable[[], T], attempts: int) -> T:
     """Its result; it is called again, so many times in all, while the connection breaks or the server is
-    busy. For calls that may be repeated. Under ``few_attempts`` fewer times."""
-    attempts = at_most(attempts)
+    busy. For calls that may be repeated. Under ``limit_attempts`` fewer times."""
+    attempts = allowed_attempts(attempts)
     for attempt in range(1, attempts + 1):
         try:
             return call()
@@ -51,42 +51,42 @@ def patiently(call: Callable[[], T], attempts: int) -> T:
                 raise
             if attempt == attempts:
                 raise
-        pause(attempt)
+        backoff(attempt)
     raise AssertionError("unreachable")
 
 
-def read_patiently(
+def retry_parsing(
     ask: Callable[[], bytes], read: Callable[[bytes], T], attempts: int, body: bytes | None = None
 ) -> T:
     """What ``read`` makes of a document; it is asked for again, so many times in all, while ``read`` raises
-    ``Unreadable`` or only half of it comes. ``body`` is the first one, where it is here already."""
-    for attempt in range(1, at_most(attempts)):
+    ``MalformedResponse`` or only half of it comes. ``body`` is the first one, where it is here already."""
+    for attempt in range(1, allowed_attempts(attempts)):
         try:
             return read(ask() if body is None else body)
-        except (Unreadable, Damaged):
+        except (MalformedResponse, Damaged):
             body = None
-        pause(attempt)
+        backoff(attempt)
     return read(ask() if body is None else body)
 
 
-def rows_of(
+def paginate(
     ask: Callable[[str], bytes],
     read: Callable[[bytes], tuple[Sequence[T], str]],
     mark: Callable[[T], tuple[str, str]],
-    failed: Callable[[Unreadable, bool], StorageError],
+    failed: Callable[[MalformedResponse, bool], StorageError],
     attempts: int,
 ) -> Iterator[T]:
-    """Every row of a listing. ``ask`` brings the page that a token names, the first one for an empty token;
-    ``read`` tells its rows and the next token, empty on the last page, and raises ``Unreadable`` for what
-    does not say so plainly; then the page is asked for again. ``mark`` tells a row's key, and beside it what
-    tells the row from all others. ``failed`` makes the error, and is told whether the page was the first."""
-    pages, token = Pages(), ""
+    """Yield every row of a listing. ``ask`` fetches the page of a token, the first one for an empty token.
+    ``read`` parses its rows and the next token, empty on the last page; if it raises ``MalformedResponse``,
+    the page is requested again. ``mark`` returns a row's key and an identifier unique to the row. ``failed``
+    makes the error; its second argument is whether the page was the first."""
+    pages, token = PaginationGuard(), ""
     while True:
         try:
-            rows, after = read_patiently(partial(ask, token), read, attempts)
+            rows, after = retry_parsing(partial(ask, token), read, attempts)
             marks = [mark(row) for row in rows]
             pages.take([key for key, _ in marks], after, first="\0".join(marks[0]) if marks else "")
-        except Unreadable as error:
+        except MalformedResponse as error:
             raise failed(error, not token) from error
         yield from rows
         if not after:
@@ -94,6 +94,6 @@ def rows_of(
         token = after
 
 
-def pause(attempt: int) -> None:
+def backoff(attempt: int) -> None:
     """Wait before the next try, longer after each, at most two seconds."""
     time.sleep(min(2.0, 0.1 * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311 - jitter

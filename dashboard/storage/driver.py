@@ -1,8 +1,8 @@
-"""The narrow contract every driver keeps, and one protocol per optional power.
+"""The contract that every driver keeps, and one protocol for each optional power.
 
-A driver is safe to use from many threads at once. It is built lazily (no network call in the
-constructor), has bounded connect and idle timeouts, and retries nothing by itself beyond what its
-client does within those bounds: callers decide, from ``StorageError.retryable``.
+A driver is safe to use from many threads at once. It is built lazily (no network call in the constructor),
+has bounded connect and idle timeouts, and retries only what its client retries within those bounds: callers
+decide, from ``StorageError.retryable``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dashboard.storage.errors import StorageError
 
 SMALL = 8 * 1024 * 1024
-"""Objects up to this many bytes are moved whole, in one request each way."""
+"""Objects up to this many bytes are moved in one request each way."""
 
 
 class Reading(Protocol):
@@ -29,15 +29,15 @@ class Reading(Protocol):
     info: ObjectInfo
 
     def chunks(self) -> Iterator[bytes]:
-        """The content in order, in pieces of at most a few MiB.
+        """Yield the content in order, in chunks of at most a few MiB.
 
-        Raises ``Damaged`` if it ends before ``info.size`` bytes and ``Changed`` if the object was
-        replaced under the read and the backend tells. Can be consumed once.
+        Raises ``Damaged`` if it ends before ``info.size`` bytes, and ``Changed`` if the object was replaced
+        during the read and the backend shows it. Can be consumed once.
         """
         ...
 
     def read_all(self) -> bytes:
-        """The whole content; for objects up to ``SMALL``. Same promises as :meth:`chunks`."""
+        """Return the complete content; for objects up to ``SMALL``. Promises the same as :meth:`chunks`."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -50,15 +50,15 @@ class Reading(Protocol):
 class Writing(Protocol):
     """An open write. Nothing is visible under the key before :meth:`commit` returns.
 
-    Leaving the context without a commit drops everything written (temporary file, multipart upload).
+    Leaving the context without a commit discards everything written (temporary file, multipart upload).
     """
 
     def write(self, chunk: bytes) -> None:
-        """Hand over the next bytes. May block while the backend catches up."""
+        """Write the next bytes. May block while the backend catches up."""
         ...
 
     def commit(self) -> Written:
-        """Make the object visible, whole and durable, and return its receipt. Called once."""
+        """Make the object visible, complete and durable, and return its receipt. Called once."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -70,18 +70,18 @@ class Writing(Protocol):
 
 @runtime_checkable
 class Driver(Protocol):
-    """One protocol to one configured place. Where the place itself is not there, calls that look at an object
-    may raise ``ContainerMissing``, which is no ``NotFound``."""
+    """One protocol to one configured container. If the container itself does not exist, calls that look up an
+    object may raise ``ContainerMissing``, which is not a ``NotFound``."""
 
     name: str
     """The driver's registered name, such as ``s3``."""
 
     def check_key(self, key: str) -> None:
-        """Raise ``InvalidKey`` if this backend cannot hold exactly this key. No network call."""
+        """Raise ``InvalidKey`` if this backend cannot store exactly this key. No network call."""
         ...
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
-        """Open an object. Raises ``NotFound``; ``Changed`` when ``if_version`` no longer matches."""
+        """Open an object. Raises ``NotFound``, and ``Changed`` if ``if_version`` no longer matches."""
         ...
 
     def write(
@@ -92,26 +92,26 @@ class Driver(Protocol):
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> Writing:
-        """Open a write. ``size`` in bytes when known, so that parts can be sized. With ``create_only``
-        the commit raises ``Exists`` if the key is taken. Attributes a backend cannot hold are dropped."""
+        """Open a write. ``size`` in bytes if known, so that parts can be sized. With ``create_only`` the
+        commit raises ``Exists`` if the key is taken. Attributes that a backend cannot store are dropped."""
         ...
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """Write a small object in one request. Atomic; the same promises as a committed ``write``."""
+        """Write a small object in one request. Atomic. Promises the same as a committed ``write``."""
         ...
 
     def stat(self, key: str) -> ObjectInfo:
-        """Describe one object. Raises ``NotFound``."""
+        """Return the metadata of one object. Raises ``NotFound``."""
         ...
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """Every object whose key starts with ``prefix``, streamed, in memory that does not grow.
+        """Yield every object whose key starts with ``prefix``, in memory that does not grow.
 
-        ``ordered`` says whether keys come in UTF-8 byte order. A missing bucket or root raises
-        ``ContainerMissing``. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive
-        and raises ``Unsupported`` where ``ordered`` is false.
+        ``ordered`` says whether keys come in UTF-8 byte order. Raises ``ContainerMissing`` if the bucket or
+        root does not exist. ``prefix`` is a plain string prefix, not a folder. ``start_after`` is exclusive;
+        raises ``Unsupported`` if ``ordered`` is false.
         """
         ...
 
@@ -119,12 +119,12 @@ class Driver(Protocol):
     """Whether ``list`` is *expected* in UTF-8 byte order; callers that rely on it still check."""
 
     def delete(self, key: str) -> None:
-        """Remove an object. Idempotent: a missing object is success."""
+        """Delete an object. Succeeds if it does not exist. Idempotent."""
         ...
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """Remove what writes to these keys, begun at or after ``since`` (epoch seconds) and never
-        committed, left behind: temporary files, unfinished multipart uploads. Returns how many."""
+        """Remove what is left of writes to these keys that began at or after ``since`` (epoch seconds) and
+        were never committed: temporary files, unfinished multipart uploads. Returns how many."""
         ...
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class Driver(Protocol):
 
 
 def stat_or_none(driver: Driver, key: str) -> ObjectInfo | None:
-    """The object, or None where there is none. Raises whatever else ``stat`` does."""
+    """Return the object's metadata, or None if it does not exist. Raises whatever else ``stat`` raises."""
     try:
         return driver.stat(key)
     except NotFound:
@@ -142,63 +142,67 @@ def stat_or_none(driver: Driver, key: str) -> ObjectInfo | None:
 
 @runtime_checkable
 class ProvesByParts(Protocol):
-    """A :class:`Writing` whose receipt can be proven without the MD5 of the whole content."""
+    """A :class:`Writing` whose receipt can be proven without the MD5 of the complete content."""
 
     def without_md5(self) -> None:
-        """Before the first write: leave ``Written.md5`` empty if the receipt can be proven otherwise."""
+        """Leave ``Written.md5`` empty if the receipt can be proven otherwise. Called before the first
+        write."""
         ...
 
 
 @runtime_checkable
 class TellsParts(Protocol):
-    """A :class:`Reading` of an object that may have been uploaded in parts, whose MD5s then make its ETag."""
+    """A :class:`Reading` of an object that may have been uploaded in parts, whose MD5s then make up its
+    ETag."""
 
     def part_size(self, number: int) -> int | None:
-        """Bytes of one part, the first is 1; None where the server does not tell. Asks it."""
+        """Return the bytes of one part (the first is 1), or None if the server does not report it. Sends a
+        request."""
         ...
 
 
 @runtime_checkable
 class CopiesWithin(Protocol):
-    """Can copy between two keys of places that share credentials, without moving the bytes here."""
+    """Can copy between two keys of containers that share credentials, without moving the bytes through
+    here."""
 
     def can_copy_from(self, source: Driver) -> bool:
         """Whether :meth:`copy_from` may be used with this source. No network call."""
         ...
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """Server-side copy that keeps all attributes. Raises as ``read`` and ``write`` do."""
+        """Copy on the server, with all attributes. Raises what ``read`` and ``write`` raise."""
         ...
 
 
 @runtime_checkable
 class ReadsRanges(Protocol):
-    """Can bring a part of an object without all that stands before it."""
+    """Can read a part of an object without everything before it."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
-        """``length`` bytes from ``start`` (0 is the first) in memory; fewer only where the object ends.
+        """Return ``length`` bytes from ``start`` (0 is the first); fewer only if the object ends before.
 
-        A part that begins at the end or beyond it, and one of length zero, is ``b""``; the object must be
-        there all the same. Raises ``NotFound``; ``Changed`` when ``if_version`` no longer matches;
-        ``Damaged`` when not all of the part arrives; ``InvalidInput`` for negative numbers. Idempotent.
-        Of a server that cannot send parts the whole object is read up to the end of the part.
+        A range that starts at or after the end, and one of length zero, is ``b""``, but the object must
+        exist. Raises ``NotFound``; ``Changed`` if ``if_version`` no longer matches; ``Damaged`` if the range
+        arrives incomplete; ``InvalidInput`` for negative numbers. From a server that cannot send ranges, the
+        object is read from its beginning to the end of the range. Idempotent.
         """
         ...
 
 
 @runtime_checkable
 class ReadsInParallel(Protocol):
-    """Brings several parts of one object at the same time without working harder for it: a server that
-    really sends parts, over connections of which there are enough. Has ``ReadsRanges`` too."""
+    """Can read several ranges of one object at the same time without extra work: the server really sends
+    ranges, and there are enough connections. Has ``ReadsRanges`` too."""
 
     def parallel_reads(self) -> int:
-        """How many parts at once are worth it. No network call."""
+        """Return how many ranges at a time are worthwhile. No network call."""
         ...
 
 
 @runtime_checkable
 class ListsReadable(Protocol):
-    """Keeps objects in folders of which it may be allowed to read some and not others."""
+    """Keeps objects in folders, some of which it may not be allowed to read."""
 
     def list_readable(
         self,
@@ -208,27 +212,27 @@ class ListsReadable(Protocol):
         unreadable: Callable[[str, StorageError], None],
         enters: Callable[[str], bool] = lambda folder: True,
     ) -> Iterator[Entry]:
-        """As ``list``, except that a folder which may not be read is told of and left out, where ``list``
-        raises: the listing is complete but for those folders.
+        """Like ``list``, but report and skip folders that may not be read, where ``list`` raises. The listing
+        is complete except for those folders.
 
-        ``unreadable`` is called with the folder, which ends in a slash, and why, on the thread that takes the
-        entries. ``enters`` is asked of every folder by its path with a slash at the end; one for which it
-        says no is not even opened. Raises where the place itself may not be read, and for everything that is
-        no matter of one folder.
+        ``unreadable`` is called with the folder, which ends in a slash, and the error, on the thread that
+        consumes the entries. ``enters`` is called with the path of every folder, with a slash at the end; a
+        folder for which it returns False is not opened. Raises if the container itself may not be read, and
+        for every error that is not about a single folder.
         """
         ...
 
 
 @runtime_checkable
 class CreatesBuckets(Protocol):
-    """Can make the place itself: bucket, container, root folder."""
+    """Can create the container itself: bucket, container, root folder."""
 
     def bucket_exists(self) -> bool:
-        """Whether the place is there. Raises on anything but yes and no."""
+        """Whether the container exists. Raises if that cannot be determined."""
         ...
 
     def create_bucket(self) -> None:
-        """Make the place. Idempotent when it is already ours."""
+        """Create the container. Succeeds if it is already ours. Idempotent."""
         ...
 
 
@@ -237,110 +241,114 @@ class Connects(Protocol):
     """Has a network address that the probe can resolve and connect to before it signs in."""
 
     def address(self) -> tuple[str, int, bool]:
-        """Host, port, and whether TLS is spoken."""
+        """Return the host, the port, and whether TLS is used."""
         ...
 
     def authenticate(self) -> None:
-        """Prove the credentials with the cheapest call there is. Raises ``StorageError``."""
+        """Verify the credentials with the cheapest call there is. Raises ``StorageError``."""
         ...
 
 
 @runtime_checkable
 class ServesFolders(Protocol):
-    """A file server: its place is a folder, and it may encrypt by a protocol of its own."""
+    """A file server: its container is a folder, and it may encrypt with a protocol of its own."""
 
     def encryption(self) -> str:
-        """What encrypts the connection once it stands, such as ``SSH``; empty where nothing does."""
+        """Return what encrypts the connection once it is established, such as ``SSH``; empty if nothing
+        does."""
         ...
 
 
 @runtime_checkable
 class LooksBeforeCreating(Protocol):
-    """May be unable to write only where nothing is, because its server has no such call."""
+    """May be unable to write only where nothing exists, because its server has no such call."""
 
     def supports_create_only(self) -> bool:
-        """Whether ``create_only`` is kept. Where not, it raises ``Unsupported``, and callers who can live
-        with a gap between the two look first and write then. May connect."""
+        """Whether ``create_only`` is supported. If not, it raises ``Unsupported``; callers that can live with
+        a gap between the two check first and then write. May connect."""
         ...
 
 
 @runtime_checkable
 class LimitsConnections(Protocol):
-    """Opens only so many connections; who asks for more at once waits."""
+    """Opens a limited number of connections; callers that need more wait."""
 
     def max_connections(self) -> int:
-        """How many reads or writes can be open at once. No network call."""
+        """Return how many reads or writes can be open at once. No network call."""
         ...
 
 
 @runtime_checkable
 class OpensWithKey(Protocol):
-    """Its server hands out an object that was stored with somebody's key only to who sends that key."""
+    """Its server returns an object that was stored with a customer's key only to a client that sends that
+    key."""
 
     def check_one_object(self) -> str:
-        """Whether the key that is sent, or none, opens an object that is there, as a sentence; empty where
-        there is nothing to look at or looking is not allowed. Raises ``OtherKey``."""
+        """Check whether the key that is sent, or none, opens an existing object, and say so in a sentence;
+        empty if there is no object or checking is not allowed. Raises ``OtherKey``."""
         ...
 
 
 @runtime_checkable
 class IdentifiesCaller(Protocol):
-    """May be able to ask whose its credentials are."""
+    """May be able to say whose credentials it uses."""
 
     def can_identify_caller(self) -> bool:
-        """Whether there is anybody to ask. No network call."""
+        """Whether there is a service to ask. No network call."""
         ...
 
     def caller_identity(self) -> str:
-        """Whose the credentials are, as a sentence. Raises ``StorageError``; they may work all the same."""
+        """Return a sentence that says whose credentials these are. Raises ``StorageError``; the credentials
+        may work even then."""
         ...
 
 
 @runtime_checkable
 class SecuresConnections(Protocol):
-    """Decides which certificates it trusts; the probe shakes hands with the same settings."""
+    """Decides which certificates it trusts; the probe's TLS handshake uses the same settings."""
 
     def tls_context(self) -> ssl.SSLContext:
-        """The settings its connections are made with. No network call."""
+        """Return the settings that its connections are made with. No network call."""
         ...
 
 
 @runtime_checkable
 class RefusesWrites(Protocol):
-    """A place that is only read, by choice: every write, delete and sweep raises ``DENIED``."""
+    """A container that is read-only by choice: every write, delete and sweep raises ``DENIED``."""
 
     def read_only_reason(self) -> str:
-        """The sentence its refusals say."""
+        """Return the sentence that its errors contain."""
         ...
 
 
 @runtime_checkable
 class Purges(Protocol):
-    """Stands behind a content delivery network that can be told of changes."""
+    """Is behind a content delivery network that can be notified of changes."""
 
     def purge(self, keys: Iterable[str]) -> None:
-        """Have the network forget its copies of these objects now, which writes do in the background.
+        """Make the network discard its copies of these objects now, which writes do in the background.
 
-        Raises ``StorageError`` where it cannot be told, ``Unsupported`` where no key for that is set."""
+        Raises ``StorageError`` if the network cannot be notified, ``Unsupported`` if no key for that is set.
+        """
         ...
 
 
 @runtime_checkable
 class Links(Protocol):
-    """Can name an object by an address that a browser opens without credentials of ours."""
+    """Has URLs for objects that a browser opens without our credentials."""
 
     def url(self, key: str) -> str:
-        """The lasting public address. No network call; says nothing of whether the object is there."""
+        """Return the permanent public URL. No network call; does not check that the object exists."""
         ...
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """An address that lets whoever holds it read this one object, until it expires."""
+        """Return a URL with which anyone can read this one object until it expires."""
         ...
 
 
 @runtime_checkable
 class KeepsMetadata(Protocol):
-    """Gives ``Attributes.metadata`` back as it was handed in."""
+    """Returns ``Attributes.metadata`` exactly as it was stored."""
 
     def keeps_metadata(self) -> bool:
         """Whether it does so for every object. No network call."""
@@ -349,45 +357,46 @@ class KeepsMetadata(Protocol):
 
 @runtime_checkable
 class DeletesUnchanged(Protocol):
-    """Its versions differ after every change of content, also one that keeps size and time, so that it can
-    delete an object that is still the one somebody read, and no other. A driver that goes by size and time
-    alone does not have this power."""
+    """Has versions that differ after every change of content, even one that keeps size and time. So it can
+    delete an object only if it is still the one that was read. A driver that goes by size and time alone does
+    not have this power."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """Remove an object if ``ObjectInfo.version`` is still this one. Raises ``Changed`` where it is not,
-        and where a program is seen to be writing to it. A missing object is success. What gap is left
-        between the comparison and the deletion each driver says."""
+        """Delete an object if ``ObjectInfo.version`` is still this one. Raises ``Changed`` if it is not, or
+        if a program is known to be writing to it. Succeeds if the object does not exist. Each driver
+        documents the gap that remains between comparing and deleting."""
         ...
 
 
 @runtime_checkable
 class KeepsFolders(Protocol):
-    """Has folders that can be there without an object in them."""
+    """Has folders that can exist without an object in them."""
 
     def make_folder(self, folder: str) -> None:
-        """Make a folder and those above it; ``folder`` has no slash at either end. Idempotent. Raises
-        ``InvalidKey``, and kind ``conflict`` where a file has the name. Deleting the last object of a
-        folder may remove it again."""
+        """Create a folder and its parents; ``folder`` has no slash at either end. Raises ``InvalidKey``, and
+        kind ``conflict`` if a file has that name. Deleting the last object of a folder may remove it again.
+        Idempotent."""
         ...
 
     def folders(self, folder: str) -> Iterator[str]:
-        """The names of the folders directly in a folder, or in the place (``""``), in no order. None where
-        there is no such folder; ``ContainerMissing`` where there is no place."""
+        """Yield the names of the folders directly in a folder, or in the container (``""``), in no order.
+        Yields nothing if there is no such folder; raises ``ContainerMissing`` if there is no container."""
         ...
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder, and those below it, as far as no object is in them. A missing one is success."""
+        """Remove a folder and those below it, except folders that contain objects. Succeeds if it does not
+        exist."""
         ...
 
 
 @runtime_checkable
 class SetsVisibility(Protocol):
-    """Can open a single object to everybody, or close it."""
+    """Can make a single object public or private."""
 
     def visibility(self, key: str) -> Visibility:
-        """What the object's own permissions say; the place may allow more. Raises ``NotFound``."""
+        """Return what the object's own permissions say; the container may allow more. Raises ``NotFound``."""
         ...
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
-        """Change it. Idempotent. Raises ``NotFound``, and ``Unsupported`` where the place forbids it."""
+        """Change it. Raises ``NotFound``, and ``Unsupported`` if the container forbids it. Idempotent."""
         ...

@@ -1,4 +1,4 @@
-"""What a driver says of itself before anything of it is loaded."""
+"""What is known about a driver before any of it is loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Factory = Callable[[Options, Mapping[str, Secret]], Driver]
 
 
 def unchanged(values: Options, preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
-    """The check of a driver whose options need none beyond their types."""
+    """Return the options unchanged: the check of a driver whose options need none beyond their types."""
     return dict(values)
 
 
@@ -24,9 +24,9 @@ def unchanged(values: Options, preset: Preset, forbidden_roots: Sequence[str]) -
 class Location:
     """Where the objects of a configured backend are, as far as its options say.
 
-    ``server`` is everything that decides whose objects are seen: the host and port, and the account or user
-    where each may have objects of their own. ``path`` leads to the objects there, each of its folders (and
-    the bucket) with a “/” behind it; empty for all that the server shows.
+    ``server`` is everything that decides whose objects are seen: host and port, and the account or user if
+    each may have its own objects. ``path`` leads to the objects there; the bucket and each folder end in “/”.
+    It is empty for everything that the server shows.
     """
 
     server: str
@@ -37,11 +37,11 @@ class Location:
 class DriverType:
     """Everything the rest of the program knows about a driver. Nothing of the driver is loaded for it.
 
-    ``factory`` is ``package.module:Class.method``, imported when the first backend needs it; it is called
+    ``factory`` is ``package.module:Class.method``, imported when the first backend needs it. It is called
     with the checked options and the secrets, makes no network call and returns a ``Driver``. ``check`` is
-    called with every option, typed values already of their types, and returns them normalised, or raises
-    ``InvalidInput`` naming the option; it makes no network call either. Its third argument are paths of the
-    console itself, which no backend may hold.
+    called with every option, its value already of the option's type, and returns them normalized, or raises
+    ``InvalidInput`` naming the option; it makes no network call either. Its third argument contains the
+    console's own paths, which no backend may contain.
 
     ``summary`` and ``location`` get stored options, which an older version may have written: any of them can
     be missing.
@@ -52,29 +52,29 @@ class DriverType:
     options: tuple[Option, ...]
     check: Check = unchanged
     check_secrets: CheckSecrets | None = None
-    """Looks at the secrets beside the checked options, where their form can be told."""
+    """Checks the secrets together with the checked options, if their form can be checked."""
     unusable: str = ""
-    """Why nothing can be done with it, as a sentence."""
+    """Why the driver cannot be used, as a sentence."""
     presets: tuple[Preset, ...] = ()
     """Its providers, in the order of their cards."""
     noun: str = "folder"
-    """What holds the objects, in the words of the provider: bucket, container, folder."""
+    """What contains the objects, in the provider's own word: bucket, container, folder."""
     icon: str = "bucket"
     """A symbol of ``static/icons.svg``."""
     summary: Callable[[Options], str] | None = None
-    """One line that tells its backends apart, such as a bucket and its host. No secret. Without it: the
-    values of the required options."""
+    """Returns one line that tells its backends apart, such as a bucket and its host. No secret. Without it:
+    the values of the required options."""
     location: Callable[[Options], Location] | None = None
-    """Tells whether two backends are the same place, or one lies inside the other. Makes no network call.
-    Without it only backends with the same options are one place, and ``prefix`` is the folder inside."""
+    """Decides whether two backends are the same container, or one is inside the other. Makes no network call.
+    Without it only backends with the same options are the same, and ``prefix`` is the folder inside."""
     own_key: tuple[str, str] | None = None
-    """An option and its choice by which objects are encrypted with a key that the provider does not keep. An
-    edit cannot take that choice back, and objects wait only where no provider can read them."""
+    """An option and the choice with which objects are encrypted with a key that the provider does not keep.
+    An edit cannot undo that choice, and objects wait only where no provider can read them."""
     machine_credentials_to: Callable[[Options], tuple[str, ...]] | None = None
-    """By which names the server goes, its host last, to which these options show the credentials of this
-    machine; none where they show it none."""
+    """Returns the names of the server that receives this machine's credentials with these options, its host
+    last; empty if no server does."""
     in_process: bool = False
-    """Whether every process has objects of its own, which nobody else sees."""
+    """Whether every process has objects of its own that no other process sees."""
 
     def uses_own_key(self, options: Options) -> bool:
         """Whether a backend with these stored options encrypts with a key that the provider does not keep."""

@@ -1,4 +1,4 @@
-"""What drivers raise: the base error with the storage kinds, one class per kind callers tell apart."""
+"""The errors that drivers raise: one class for each kind that callers tell apart."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dashboard.errors import Kind, StowageError
 
 
 class Row(NamedTuple):
-    """What a failure means, in a driver's table of errors. The table says what may stand in braces."""
+    """What a failure means, in a driver's table of errors. The table says which placeholders it may
+    contain."""
 
     kind: Kind
     reason: str
     remedy: str = ""
     retryable: bool | None = None
-    """None where the kind decides."""
+    """None if the kind decides."""
 
 
 class StorageError(StowageError):
@@ -22,7 +23,7 @@ class StorageError(StowageError):
 
 
 class NotFound(StorageError):
-    """The object is not there. ``delete`` never raises this; reads and stats do."""
+    """The object does not exist. Raised by reads and stats, never by ``delete``."""
 
     def __init__(self, key: str, *, operation: str = "read") -> None:
         super().__init__(Kind.NOT_FOUND, f"There is no object “{key}”.", operation=operation, subject=key)
@@ -48,10 +49,10 @@ class Changed(StorageError):
 
 
 class Exists(StorageError):
-    """A create-only write met an object that is already there."""
+    """The key of a create-only write is taken."""
 
     perhaps_ours = False
-    """Whether it may have been written by the very same call, which was tried more than once."""
+    """Whether the same call may have written it, in an earlier attempt."""
 
     def __init__(self, key: str, *, operation: str = "write") -> None:
         super().__init__(
@@ -60,21 +61,22 @@ class Exists(StorageError):
 
 
 class Damaged(StorageError):
-    """The bytes that arrived are not the bytes that were promised: length or checksum differ."""
+    """The bytes that arrived are not the expected bytes: length or checksum differ."""
 
     def __init__(self, key: str, reason: str, *, operation: str = "read") -> None:
         super().__init__(Kind.DAMAGED, reason, operation=operation, subject=key)
 
 
 class OtherKey(StorageError):
-    """The object is encrypted with another key than the one its reader has, or with none; see ``reason``."""
+    """The object is encrypted with a different key than the reader's, or the reader has none; see
+    ``reason``."""
 
     def __init__(self, key: str, reason: str, *, operation: str, remedy: str) -> None:
         super().__init__(Kind.DENIED, reason, operation=operation, subject=key, remedy=remedy)
 
 
 class InvalidKey(StorageError):
-    """This driver cannot hold exactly this key."""
+    """This driver cannot store exactly this key."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(Kind.INVALID_KEY, reason, operation="check key", subject=key)

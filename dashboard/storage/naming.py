@@ -1,4 +1,4 @@
-"""What a stored file is called: the person's own name made safe and unique, in a folder of the day."""
+"""What a stored file is called: a person's file name made safe and unique, in a folder of the day."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ENDING = re.compile(r"\.[A-Za-z0-9]{1,11}\Z")
 
 
 class UniqueKey(str):
-    """A key that nobody else can have, because it holds enough that is random.
+    """A key that nobody else can have, because it contains enough random bits.
 
-    Written only where nothing is (``create_only``), it may wait in another backend while its own is away:
-    there is nothing it could meet. Anything done to the text makes a plain one of it.
+    It is written only where nothing exists (``create_only``), so it may wait in another backend while its own
+    is unavailable: it cannot conflict with anything. Any operation on the text returns a plain ``str``.
     """
 
     __slots__ = ()
@@ -32,19 +32,20 @@ class Naming(Protocol):
 
     @property
     def unique(self) -> bool:
-        """Whether every call gives a key that was never given before."""
+        """Whether every call returns a key that was never returned before."""
         ...
 
     def key_for(self, name: str) -> str:
-        """The key under which a file that a person calls ``name`` is stored. One that is unique by chance
-        alone is a ``UniqueKey``."""
+        """Return the key under which a file that a person calls ``name`` is stored. A key that is unique only
+        by randomness is a ``UniqueKey``."""
         ...
 
 
 def safe_name(name: str) -> str:
-    """A file name of ASCII letters, digits, ``.``, ``-`` and ``_`` that still says what the person called
-    it. Folders in front are dropped, accents too; what is left of nothing is ``file``. It begins with a
-    letter or digit, so it is neither hidden, an option nor a way up, and keeps a known-looking ending."""
+    """Return a file name of ASCII letters, digits, ``.``, ``-`` and ``_`` that still resembles what the
+    person called it. Parent folders and accents are removed; an empty result becomes ``file``. It begins with
+    a letter or digit, so it is neither hidden nor an option nor a parent folder, and keeps an ordinary
+    extension."""
     last = re.split(r"[/\\]", name)[-1]
     plain = unicodedata.normalize("NFKD", last.replace("ß", "ss")).encode("ascii", "ignore").decode()
     plain = re.sub(r"\.+", ".", _UNSAFE.sub("-", plain)).rstrip("-._")
@@ -57,7 +58,7 @@ def safe_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AsGiven:
-    """The name is the key, below a folder; the same name replaces."""
+    """The name is the key, below a folder; an existing file of that name is replaced."""
 
     folder: str = ""
     unique: bool = False
@@ -93,7 +94,7 @@ class UniqueNames:
 
 
 def add_unique_suffix(name: str, *, longest: int | None = None) -> UniqueKey:
-    """A name with 64 random bits before its ending, at most ``longest`` characters long."""
+    """Return the name with 64 random bits before its extension, at most ``longest`` characters long."""
     found = _ENDING.search(name)
     ending = found[0] if found is not None else ""
     stem, random = name.removesuffix(ending), f"-{secrets.token_hex(8)}"

@@ -1,7 +1,7 @@
-"""Powers over single objects that only some places have: versions, tags, tiers, signed uploads.
+"""Powers over single objects that only some containers have: versions, tags, tiers, signed uploads.
 
-Like those in ``driver.py`` each is a protocol of its own; a driver that lacks one is refused by the facade
-with ``Unsupported`` and a reason.
+Like those in ``driver.py`` each is a protocol of its own. For a driver that does not have one, the library
+raises ``Unsupported`` with a reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dashboard.storage.types import Written
 
 @dataclass(frozen=True, slots=True)
 class SignedUpload:
-    """A request that lets whoever holds it write one object, until ``expires_at`` (epoch seconds).
+    """A request with which anyone can write one object, until ``expires_at`` (epoch seconds).
 
     ``headers`` are covered by the signature: the upload must send exactly these.
     """
@@ -32,8 +32,8 @@ class SignedUpload:
 class Version:
     """One of the states an object was in.
 
-    ``deleted``: a mark that says it was deleted then; it has no content. ``current``: what a read without a
-    version gets (of a deleted object, nothing). ``size`` in bytes, ``modified`` in epoch seconds.
+    ``deleted``: a delete marker, which has no content. ``current``: what a read without a version returns
+    (nothing, for a deleted object). ``size`` in bytes, ``modified`` in epoch seconds.
     """
 
     key: str
@@ -47,13 +47,14 @@ class Version:
 
 @runtime_checkable
 class SignsUploads(Protocol):
-    """Can let somebody without credentials write one object, straight from their browser."""
+    """Can let anyone without credentials write one object, directly from a browser."""
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """The request to make. It can neither read nor delete, and replaces what is there. Where headers are
-        signed, the server refuses another ``content_type`` and ``size`` (bytes). No network call."""
+        """Return the request to send. It can neither read nor delete, and replaces an existing object. If
+        headers are signed, the server refuses any other ``content_type`` and ``size`` (bytes). No network
+        call."""
         ...
 
 
@@ -62,8 +63,9 @@ class DeletesMany(Protocol):
     """Can delete many objects with few requests."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """Delete them all; the keys that are still there, and why. Missing ones are success. Idempotent,
-        not atomic. Raises only when nothing more can be done, such as for wrong credentials."""
+        """Delete these objects; returns the keys that still exist, each with its error. Missing objects count
+        as deleted. Raises only if nothing more can be done, for example with wrong credentials. Idempotent,
+        not atomic."""
         ...
 
 
@@ -72,46 +74,48 @@ class KeepsVersions(Protocol):
     """May keep what was overwritten or deleted."""
 
     def keeps_versions(self) -> bool:
-        """Whether the place does so now."""
+        """Whether the container keeps versions now."""
         ...
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
-        """Every version of every object under a prefix, streamed, the newest of each key first."""
+        """Yield every version of every object under a prefix, the newest of each key first."""
         ...
 
     def read_version(self, key: str, version: str) -> Reading:
-        """Open an older state. Raises ``NotFound`` for an unknown one and for a mark of deletion."""
+        """Open an older version. Raises ``NotFound`` for an unknown version and for a delete marker."""
         ...
 
     def restore_version(self, key: str, version: str) -> Written:
-        """Make an older state the current one, by a copy on the server; nothing is lost by it. Raises
-        ``NotFound``. Idempotent but for one more version each time."""
+        """Make an older version the current one, by a copy on the server; nothing is lost. Raises
+        ``NotFound``. Idempotent, except for one more version each time."""
         ...
 
 
 @runtime_checkable
 class HoldsTags(Protocol):
-    """Keeps names and values beside an object, which lifecycle rules and bills can go by."""
+    """Stores names and values with an object, which lifecycle rules and bills can use."""
 
     def tags(self, key: str) -> Mapping[str, str]:
-        """The object's tags. Raises ``NotFound``."""
+        """Return the object's tags. Raises ``NotFound``."""
         ...
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace them all; none at all removes them. Raises ``NotFound``, and ``InvalidInput`` for tags the
-        place cannot hold. Idempotent."""
+        """Replace all tags; an empty mapping removes them. Raises ``NotFound``, and ``InvalidInput`` for tags
+        that the container cannot store. Idempotent."""
         ...
 
 
 @runtime_checkable
 class HasTiers(Protocol):
-    """Keeps objects more or less at hand, for more or less money."""
+    """Stores objects more or less readily available, at different prices."""
 
     def tier(self, key: str) -> str:
-        """The tier of an object in the provider's own word, such as ``STANDARD``. Raises ``NotFound``."""
+        """Return the tier of an object in the provider's own word, such as ``STANDARD``. Raises
+        ``NotFound``."""
         ...
 
     def set_tier(self, key: str, tier: str) -> None:
-        """Move an object to another tier, with all it has. Raises ``NotFound``, and ``Unsupported`` for
-        tiers the place does not know. Idempotent. Some tiers cannot be read from at once."""
+        """Move an object to another tier, with all its attributes. Raises ``NotFound``, and ``Unsupported``
+        for tiers that the container does not have. Objects in some tiers cannot be read immediately.
+        Idempotent."""
         ...

@@ -1,4 +1,5 @@
-"""Keys as bytes, the one form in which they are compared and become paths, and what their endings say."""
+"""Keys as bytes, the form in which they are compared and become paths, and the content types of their
+extensions."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ _TYPES: Mapping[str, str] = MappingProxyType(
 
 
 def key_bytes(key: str) -> bytes:
-    """The key in UTF-8; names that are not UTF-8 come back as the bytes they were (surrogateescape).
+    """Return the key in UTF-8; names that are not UTF-8 become the bytes they were (surrogateescape).
 
-    Sorting by this is UTF-8 byte order. Raises ``InvalidKey`` for text that stands for no bytes, or for
+    Sorting by this is UTF-8 byte order. Raises ``InvalidKey`` for text that cannot be bytes, or that would be
     the same bytes as another key.
     """
     try:
@@ -44,11 +45,11 @@ def key_bytes(key: str) -> bytes:
 
 
 def key_text(raw: bytes) -> str:
-    """The key of these bytes; the exact inverse of :func:`key_bytes`."""
+    """Return the key of these bytes; the exact inverse of :func:`key_bytes`."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def guess_content_type(key: str) -> str | None:
-    """The content type of a key by its ending, or None."""
+    """Return the content type of a key by its extension, or None."""
     ending = os.path.splitext(key.rpartition("/")[2])[1].lower()
     return _TYPES.get(ending)

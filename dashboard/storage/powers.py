@@ -1,4 +1,4 @@
-"""What a driver may or may not be able to do beyond the contract, and how it says that it cannot."""
+"""The optional powers of a driver, and the errors for drivers that do not have them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dashboard.storage.wrapping import Wrapper
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """An optional protocol. ``reason`` completes “The driver “x” …” for drivers that lack it."""
+    """An optional protocol. ``reason`` completes “The driver “x” …” for drivers without it."""
 
     name: str
     label: str
@@ -36,10 +36,10 @@ class Power:
 
 @runtime_checkable
 class ExplainsMissingPowers(Protocol):
-    """A driver for which the general reason would not be true."""
+    """A driver for which the general reason would be wrong."""
 
     missing_powers: Mapping[str, str]
-    """By the power's name what completes “The driver “x” …”."""
+    """For each power, by name, what completes “The driver “x” …”."""
 
 
 POWERS: Mapping[str, Power] = MappingProxyType(
@@ -79,7 +79,7 @@ POWERS: Mapping[str, Power] = MappingProxyType(
 
 
 def unsupported_error(driver: Driver, power: str, operation: str) -> Unsupported:
-    """The error for a driver that does not have a power, or has it no longer with a wrapper around it."""
+    """The error for a driver that does not have a power, or lost it to a wrapper around it."""
     chosen, inner = POWERS[power], driver
     while isinstance(inner, Wrapper):
         if isinstance(inner.inner, chosen.protocol) and chosen.protocol in inner.withholds:

@@ -45,17 +45,18 @@ class Secret:
 
 
 class Visibility(StrEnum):
-    """Who may read an object by its lasting address."""
+    """Who may read an object at its permanent URL."""
 
     PUBLIC = "public"
     PRIVATE = "private"
 
 
 class Entry(NamedTuple):
-    """What a listing says of an object. A named tuple, which is made in half a dataclass's time.
+    """What a listing says about an object. A named tuple, because creating one takes half the time of a
+    dataclass.
 
-    ``size`` in bytes; ``modified`` in seconds since the epoch (UTC), with the precision the backend
-    gives; ``etag`` without quotes, or None where the backend has none.
+    ``size`` in bytes; ``modified`` in seconds since the epoch (UTC), as precise as the backend reports it;
+    ``etag`` without quotes, or None if the backend has none.
     """
 
     key: str
@@ -66,7 +67,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The HTTP headers and user metadata stored beside the bytes."""
+    """The HTTP headers and user metadata that are stored with an object."""
 
     content_type: str | None = None
     cache_control: str | None = None
@@ -78,12 +79,12 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What ``stat`` and an open read know of one object.
+    """What ``stat`` and an open read know about an object.
 
-    ``version`` is an opaque token that changes when the content changes (the ETag where there is one,
-    inode, ctime, mtime and size on a disk; some servers tell no more than time and size, see
-    ``DeletesUnchanged``). ``md5`` is the hex MD5 of the content when the backend vouches for it. ``settled``
-    is false while the version is so young that the write that made it may still be going on.
+    ``version`` is an opaque token that changes when the content changes: the ETag if there is one; inode,
+    ctime, mtime and size on a disk; some servers report only time and size, see ``DeletesUnchanged``. ``md5``
+    is the hex MD5 of the content if the backend vouches for it. ``settled`` is false while the version is so
+    recent that the write that created it may still be in progress.
     """
 
     key: str
@@ -100,10 +101,10 @@ class ObjectInfo:
 class Written:
     """The receipt of a finished write.
 
-    ``size``: bytes handed over. ``md5``: hex MD5 of the bytes handed over, computed as they flowed.
-    ``stored_checksum``: what the *backend* says it holds, in the form of ``expected_checksum``, or None
-    when it gave nothing comparable. The write is proven when both are set and equal.
-    Examples: S3 single put, both are the MD5; S3 multipart, both are ``<md5 of part md5s>-<parts>``.
+    ``size``: bytes written. ``md5``: hex MD5 of the bytes written, computed during the write.
+    ``stored_checksum``: what the *backend* says it stored, in the form of ``expected_checksum``, or None if
+    it returned nothing comparable. The write is proven if both are set and equal. Examples: S3 single put,
+    both are the MD5; S3 multipart, both are ``<md5 of part md5s>-<parts>``.
     """
 
     key: str

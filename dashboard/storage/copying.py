@@ -1,7 +1,7 @@
-"""Copying one object between any two backends: on the server where both ends allow it, whole when it
-is small, else as a bounded stream; and finding out whether two objects are the same.
+"""Copying one object between any two backends, and comparing two objects.
 
-All large transfers of a process share one budget of memory, whoever calls.
+An object is copied on the server if both ends allow it, in one request each way if it is small, otherwise as
+a bounded stream. All large transfers of a process share one memory budget, whoever calls.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ Stop = Callable[[], bool]
 MakeCheck = Callable[[Reading], ReadCheck]
 
 SERVER_SIDE_MIN_BYTES = 1024 * 1024
-"""From this many bytes on a server-side copy beats moving the bytes, which needs fewer requests."""
+"""From this size on a copy on the server is faster than moving the bytes, which needs fewer requests."""
 MEMORY_BYTES = 128 * 1024 * 1024
-"""Bytes that all transfers of this process may hold at once."""
+"""Memory that all transfers of this process may use at once."""
 _STREAM_BYTES = 32 * 1024 * 1024
-"""Bytes a stream holds: three parts of 8 MiB and what is being read."""
+"""Memory that a stream uses: three parts of 8 MiB and what is being read."""
 _NEGLIGIBLE_BYTES = 64 * 1024
-"""Objects this small are not worth counting."""
+"""Objects up to this size are not counted."""
 
 
 class Interrupted(Exception):
-    """``stop`` said so. What was being written has been dropped."""
+    """``stop`` returned True. What was being written has been discarded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
     """A finished copy: what was read, and the receipt of what was written.
 
-    ``written.md5`` is the MD5 of the content; only with ``need_md5`` off it may be empty, and then
+    ``written.md5`` is the MD5 of the content. It may be empty only with ``need_md5`` off, and then
     ``written`` is proven.
     """
 
@@ -65,7 +65,7 @@ class _MemoryBudget:
 
     @contextmanager
     def reserve(self, amount: int, stop: Stop) -> Iterator[None]:
-        """Wait for that many bytes; ``Interrupted`` when told to stop meanwhile."""
+        """Wait until this many bytes are free; raises ``Interrupted`` if ``stop`` returns True meanwhile."""
         if amount <= _NEGLIGIBLE_BYTES:
             yield
             return
@@ -102,21 +102,21 @@ def copy_object(
 ) -> Copied:
     """Copy the listed object to the key ``to``, with its attributes.
 
-    ``metadata`` is stored beside the object's own, except where the server copies by itself.
-    ``before_write`` is called right before the request that makes the object visible; what it raises is
-    raised, and nothing is written.
+    ``metadata`` is stored in addition to the object's own, unless the server copies by itself.
+    ``before_write`` is called right before the request that makes the object visible; if it raises, nothing
+    is written.
 
-    ``progress`` is told the bytes handed over so far; ``stop`` is asked between pieces. Without
-    ``need_md5`` a large object is not hashed as a whole where its parts prove it, and not even read
-    where the server copies it and proves the copy: set it only to compare the MD5 with something else.
+    ``progress`` is called with the bytes transferred so far; ``stop`` is called between chunks. Without
+    ``need_md5`` a large object is not hashed if its parts prove it, and not even read if the server copies it
+    and proves the copy. Set ``need_md5`` only to compare the MD5 with something else.
 
-    What comes over a connection on which bytes could change unnoticed, from a backend that keeps no checksum
-    to compare it with, is read twice; not so with ``prove_read`` off.
+    An object is read twice if its bytes could change unnoticed on the connection and the backend has no
+    checksum to compare them with; ``prove_read`` turns that off.
 
-    Raises ``Changed`` when the source is no longer what was listed, ``Damaged`` when length or a
-    checksum that the source vouches for differ (nothing is written then) or when what the destination
-    stored differs (it is removed again), ``Exists`` under ``create_only``, ``Interrupted``, and whatever
-    the drivers raise. Safe to repeat.
+    Raises ``Changed`` if the source is no longer what was listed. Raises ``Damaged`` if the length or a
+    checksum that the source vouches for differs (nothing is written then), or if what the destination stored
+    differs (it is removed again). Raises ``Exists`` under ``create_only``, ``Interrupted``, and whatever the
+    drivers raise. Idempotent.
     """
     _check(stop)
     job = _Job(
@@ -143,7 +143,7 @@ def copy_object(
 
 
 def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
-    """Whether the server is asked to copy this object by itself. No network call."""
+    """Whether this object will be copied by the server itself. No network call."""
     large = entry.size >= SERVER_SIDE_MIN_BYTES
     return (
         large
@@ -153,7 +153,7 @@ def copies_on_server(source: Driver, destination: Driver, entry: Entry) -> bool:
 
 
 def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = None) -> str:
-    """Read an object from its backend and return the hex MD5 of what came."""
+    """Read an object from its backend and return the hex MD5 of what arrived."""
     md5 = hashlib.md5(usedforsecurity=False)
     with resumable(driver, driver.read(key, if_version=if_version)) as reading:
         _pump(reading, md5.update, stop)
@@ -163,10 +163,10 @@ def read_back(driver: Driver, key: str, *, stop: Stop, if_version: str | None = 
 def same_content(
     source: Driver, destination: Driver, entry: Entry, found: ObjectInfo, *, stop: Stop = lambda: False
 ) -> bool:
-    """Whether the listed object and the one found at the destination hold the same bytes.
+    """Whether the listed object and ``found``, the one at the destination, have the same bytes.
 
-    Decided by checksums the backends give where they can be compared, else by reading the side, or
-    the sides, of which nothing is known.
+    Compares the checksums that the backends report if they are comparable; otherwise reads the objects whose
+    checksum is not known.
     """
     if entry.size != found.size:
         return False
@@ -188,7 +188,7 @@ def same_content(
 def _same_by_reading(
     source: Driver, destination: Driver, entry: Entry, found: ObjectInfo, stop: Stop
 ) -> bool:
-    """Neither side gives an MD5: hash the source, in the shape of the other's ETag too where it has one."""
+    """Neither side has an MD5: hash the source, also in the form of the other's ETag if it has one."""
     here = _digest(source, entry.key, entry.etag, stop, ContentDigest(entry.size, found.etag))
     if found.etag in here.etags():
         return True
@@ -222,7 +222,7 @@ def _pump(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One copy to make, in one of three ways."""
+    """One copy, in one of three ways."""
 
     source: Driver
     destination: Driver
@@ -237,7 +237,7 @@ class _Job:
     before_write: Callable[[], None]
 
     def copy_on_server(self) -> Copied | None:
-        """Without moving the bytes; None where that is not possible or would not tell enough."""
+        """Copy without moving the bytes. Returns None if that is not possible or would not prove enough."""
         entry, destination, source = self.entry, self.destination, unwrap_transparent(self.source)
         if not isinstance(destination, CopiesWithin):
             return None
@@ -260,8 +260,8 @@ class _Job:
         return Copied(info, written)
 
     def copy_through(self, expected: str = "", parts: tuple[int, ...] = ()) -> Copied:
-        """By moving the bytes. ``expected`` and ``parts`` as in ``ReadCheck``. Raises ``UnprovenRead`` before
-        anything is visible at the destination when one of them is needed."""
+        """Copy by moving the bytes. ``expected`` and ``parts`` as in ``ReadCheck``. Raises ``UnprovenRead``
+        if one of them is needed, before anything is visible at the destination."""
         check = partial(ReadCheck, self.source, expected=expected, parts=parts, required=self.prove_read)
         if (
             not expected
@@ -274,17 +274,18 @@ class _Job:
         return self._copy_small(check) if self.entry.size <= SMALL else self._copy_stream(check)
 
     def retry_unproven(self, parts: tuple[int, ...]) -> Copied:
-        """After a read that nothing proved, by what its parts tell or else by another one."""
+        """Copy again after a read that nothing proved: compare the parts if they are known, else read
+        twice."""
         if parts:
             return self.copy_through(parts=parts)
         return self.copy_through(expected=self.hash_source())
 
     def hash_source(self) -> str:
-        """The MD5 of what the source sends."""
+        """Return the MD5 of what the source sends."""
         return read_back(self.source, self.entry.key, stop=self.stop, if_version=self.entry.etag)
 
     def _copy_small(self, make_check: MakeCheck) -> Copied:
-        """In one request each way."""
+        """Copy in one request each way."""
         with _budget.reserve(3 * self.entry.size, self.stop):
             with self._open_source() as reading:
                 check = make_check(reading)
@@ -301,7 +302,7 @@ class _Job:
             return Copied(info, written)
 
     def _copy_stream(self, make_check: MakeCheck) -> Copied:
-        """Piece by piece."""
+        """Copy chunk by chunk."""
         with (
             _budget.reserve(_STREAM_BYTES, self.stop),
             resumable(self.source, self._open_source()) as reading,
@@ -336,8 +337,8 @@ class _Job:
         return replace(given, metadata={**given.metadata, **self.metadata}) if self.metadata else given
 
     def _recheck_md5(self, info: ObjectInfo, check: ReadCheck) -> ObjectInfo:
-        """After the bytes did not match the MD5 that came with them: was it one? An open read may take an
-        ETag for an MD5 although the object is encrypted with KMS; a look at the object tells."""
+        """Check whether the MD5 that did not match is one at all. An open read may take an ETag for an MD5
+        although the object is encrypted with KMS; ``stat`` knows."""
         if check.expected and check.expected == info.md5 and _source_md5(self.source, self.entry) is None:
             if self.prove_read and not has_integrity_protection(self.source):
                 raise UnprovenRead
@@ -345,7 +346,7 @@ class _Job:
         raise Damaged(info.key, f"“{info.key}” was damaged on its way here: its checksum differs.")
 
     def _open_source(self) -> Reading:
-        """The object as it was listed, or ``Changed``."""
+        """Open the object as it was listed, or raise ``Changed``."""
         reading = self.source.read(self.entry.key, if_version=self.entry.etag)
         if reading.info.size != self.entry.size:
             reading.__exit__(None, None, None)
@@ -354,7 +355,7 @@ class _Job:
 
 
 def _source_md5(source: Driver, entry: Entry) -> str | None:
-    """The MD5 the source gives for the object as it was listed."""
+    """Return the MD5 that the source reports for the object as it was listed."""
     info = source.stat(entry.key)
     if entry.etag is not None and info.etag != entry.etag:
         raise Changed(entry.key)
@@ -362,8 +363,8 @@ def _source_md5(source: Driver, entry: Entry) -> str | None:
 
 
 def _confirm_receipt(destination: Driver, written: Written, stop: Stop) -> Written:
-    """A receipt whose checksums differ is not believed before the object was read: some servers'
-    ETags look like MD5s and are not. What is really damaged is removed."""
+    """Read an object back if the checksums of its receipt differ, because some servers' ETags look like MD5s
+    and are not. An object that is really damaged is removed."""
     if written.stored_checksum is None or written.proven or not written.md5:
         return written
     found = read_back(destination, written.key, stop=stop)

@@ -123,8 +123,8 @@ class Driver(Protocol):
         ...
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """Remove what is left of writes to these keys that began at or after ``since`` (epoch seconds) and
-        were never committed: temporary files, unfinished multipart uploads. Returns how many."""
+        """Remove the temporary files and multipart uploads of writes to these keys that began at or after
+        ``since`` (epoch seconds) and were never committed. Returns how many."""
         ...
 
     def close(self) -> None:
@@ -192,8 +192,7 @@ class ReadsRanges(Protocol):
 
 @runtime_checkable
 class ReadsInParallel(Protocol):
-    """Can read several ranges of one object at the same time without extra work: the server really sends
-    ranges, and there are enough connections. Has ``ReadsRanges`` too."""
+    """Can read several ranges of one object at the same time without extra work. Has ``ReadsRanges`` too."""
 
     def parallel_reads(self) -> int:
         """Return how many ranges at a time are worthwhile. No network call."""
@@ -326,10 +325,8 @@ class Purges(Protocol):
     """Is behind a content delivery network that can be notified of changes."""
 
     def purge(self, keys: Iterable[str]) -> None:
-        """Make the network discard its copies of these objects now, which writes do in the background.
-
-        Raises ``StorageError`` if the network cannot be notified, ``Unsupported`` if no key for that is set.
-        """
+        """Make the network discard its copies of these objects now, which writes do in the background. Raises
+        ``StorageError`` if it cannot be notified, ``Unsupported`` if no key for that is set."""
         ...
 
 
@@ -357,9 +354,9 @@ class KeepsMetadata(Protocol):
 
 @runtime_checkable
 class DeletesUnchanged(Protocol):
-    """Has versions that differ after every change of content, even one that keeps size and time. So it can
-    delete an object only if it is still the one that was read. A driver that goes by size and time alone does
-    not have this power."""
+    """Has versions that differ after every change of content, even one that keeps size and time, so that it
+    can delete an object only if it is still the one that was read. A driver without such versions has no such
+    power."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """Delete an object if ``ObjectInfo.version`` is still this one. Raises ``Changed`` if it is not, or

@@ -1,7 +1,8 @@
-"""Drivers of other packages, found by the entry point group ``stowage.drivers``.
+"""Drivers of other packages, found through the entry point group ``stowage.drivers``.
 
-A package is imported when its driver is asked for, or when all drivers are shown. One that cannot be used is
-still there by name: whoever chooses it, or has a backend on it, is told why, and everything else works.
+A package is imported when its driver is requested, or when all drivers are shown. One that cannot be used is
+still listed by name: choosing it, or using a backend with it, shows an error that says why, and everything
+else works.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class OwnDriver:
-    """What an entry point of the group leads to. The entry point, the type and the preset have one name."""
+    """What an entry point of the group refers to. The entry point, the type and the preset have the same
+    name."""
 
     type: DriverType
     preset: Preset
@@ -42,8 +44,8 @@ class OwnDriver:
 
 @cache
 def find_driver(name: str) -> DriverType | None:
-    """The driver that an installed package found under this name, its preset in its type; None where there
-    is none. Never raises: in place of one that cannot be used stands one that says why and does nothing."""
+    """Return the driver that an installed package adds under this name, its preset in its type, or None.
+    Never raises: for a driver that cannot be used it returns one that says why and does nothing."""
     found = _entry_points().get(name, ())
     if not found:
         return None
@@ -69,7 +71,7 @@ def find_driver(name: str) -> DriverType | None:
 
 
 def names_of_plugins() -> tuple[str, ...]:
-    """The names of all drivers that installed packages entry_point. Imports none of them."""
+    """Return the names of all drivers that installed packages add. Imports none of them."""
     return tuple(sorted(_entry_points()))
 
 
@@ -85,7 +87,7 @@ def _entry_points() -> Mapping[str, tuple[EntryPoint, ...]]:
 
 
 def forget_plugins() -> None:
-    """Forget what was found: packages have come or gone."""
+    """Forget the packages that were found, because some were installed or removed."""
     _entry_points.cache_clear()
     find_driver.cache_clear()
 
@@ -99,7 +101,7 @@ def _package(entry_point: EntryPoint) -> str:
 
 
 def _problem(name: str, loaded: object) -> str:
-    """What is wrong with what an entry point led to; empty when nothing is."""
+    """Return what is wrong with the object at an entry point; empty if nothing is."""
     if not isinstance(loaded, OwnDriver):
         return "its entry point does not lead to an OwnDriver"
     options = (*loaded.type.options, *loaded.preset.extra, *WRAPPER_OPTIONS)
@@ -132,7 +134,7 @@ def _unusable(name: str, reason: str) -> DriverType:
 
 
 def call_factory(name: str, make: Callable[[], Driver]) -> Driver:
-    """The driver that another package's factory makes. Raises ``InvalidInput`` when that fails."""
+    """Build a driver with another package's factory. Raises ``InvalidInput`` if that fails."""
     try:
         return make()
     except StowageError:
@@ -145,7 +147,7 @@ def call_factory(name: str, make: Callable[[], Driver]) -> Driver:
 
 
 def describe_or(name: str, describe: Callable[[], T], default: T) -> T:
-    """What another package's driver says of a backend's options; the default when that fails."""
+    """Return what another package's driver says about a backend's options, or the default if that fails."""
     try:
         return describe()
     # A stranger's code may end in anything.

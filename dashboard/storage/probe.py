@@ -1,7 +1,7 @@
-"""The live check behind "Test connection": one small object there and back, step by step.
+"""The live check behind "Test connection": write, read and delete one small object, step by step.
 
-Works on any driver. Drivers with a network address are resolved, connected to and signed in to first.
-The canary object is removed whatever happens, as far as the backend lets us.
+Works on any driver. For drivers with a network address, the first steps resolve it, connect and sign in. The
+test object is removed whatever happens, as far as the backend allows.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as it stands. ``milliseconds`` once it ended. ``can_create_bucket`` on a bucket step that
-    failed because there is none and the driver could make it."""
+    """The state of one step. ``milliseconds`` once it ended. ``can_create_bucket`` on a bucket step that
+    failed because there is none and the driver could create it."""
 
     name: str
     label: str
@@ -37,8 +37,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRun:
-    """A whole probe as it stands; grows by :meth:`with_step`. ``noun``: what the driver calls what holds its
-    objects, such as bucket or folder."""
+    """The state of a probe; grows with :meth:`with_step`. ``noun``: what the driver calls the container of
+    its objects, such as bucket or folder."""
 
     steps: tuple[Step, ...]
     noun: str = "bucket"
@@ -48,12 +48,12 @@ class ProbeRun:
 
     @classmethod
     def of(cls, driver: Driver) -> Self:
-        """Every step this driver will be taken through, waiting."""
+        """Every step for this driver, waiting."""
         attempt = Probe(driver)
         return cls(tuple(Step(stage.name, stage.label) for stage in attempt.stages()), attempt.noun)
 
     def with_step(self, step: Step) -> ProbeRun:
-        """The run after this step's change."""
+        """Return the run with this step changed."""
         steps = tuple(step if old.name == step.name else old for old in self.steps)
         finished = all(each.state in ("passed", "failed", "skipped") for each in steps)
         return ProbeRun(
@@ -71,12 +71,12 @@ def probe(
     stop: Callable[[], bool] = lambda: False,
     on_name_rules: Callable[[NameRules], None] = lambda rules: None,
 ) -> Iterator[Step]:
-    """Go through the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
+    """Run the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
 
-    ``stop`` is asked several times a second. Every step ends within its time, even where the driver's
-    call does not: that call is left to its own timeout in a thread nobody waits for. Never raises for
-    what the backend does. Closing the iterator early cleans up too. ``on_name_rules`` is called with
-    what the container does with names, once that is known.
+    ``stop`` is called several times a second. Every step ends within its time, even if the driver's call does
+    not: that call is left to its own timeout in a background thread. Never raises for what the backend does.
+    Closing the iterator early cleans up too. ``on_name_rules`` is called with what the container does with
+    names, once that is known.
     """
     attempt = Probe(driver, on_name_rules)
     blocker = ""
@@ -95,7 +95,7 @@ def probe(
 
 
 def _run_step(stage: StepSpec, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:
-    """The ended step, and why the rest cannot go on, if it cannot."""
+    """Return the ended step, and why the following steps cannot run, or nothing."""
     try:
         return replace(step, state="passed", message=call_with_timeout(stage.act, stage.seconds, stop)), ""
     except Skip as skip:

@@ -30,27 +30,27 @@ from dashboard.storage.registry import noun_of
 from dashboard.storage.types import Entry
 
 CANARY = "stowage-probe-"
-"""How the key of the test object begins; random letters follow. Some servers do not list dotfiles."""
+"""The beginning of the test object's key; random letters follow. Some servers do not list dotfiles."""
 
 NETWORK_SECONDS = 10.0
-"""Longest time for resolving, and for connecting with TLS (each try within has 5 s)."""
+"""Time limit for resolving, and for connecting with TLS (each attempt has 5 s)."""
 CALL_SECONDS = 20.0
-"""Longest time for one step that talks to the storage."""
+"""Time limit for one step that sends requests to the storage."""
 NAMES_SECONDS = 15.0
-"""Longest time for the dozen of small objects with unusual names; beyond it the step is left out."""
+"""Time limit for the dozen small objects with unusual names; the step is skipped if it takes longer."""
 CLEANUP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """A step to come: what it is called, what it does, and the longest time it may take."""
+    """A step of the probe: its name, what it does, and its time limit."""
 
     name: str
     label: str
     act: Callable[[], str]
     seconds: float
     fatal: bool
-    """Whether nothing after it makes sense once it failed."""
+    """Whether the following steps are pointless once it failed."""
 
 
 class Skip(Exception):
@@ -58,7 +58,7 @@ class Skip(Exception):
 
 
 class Probe:
-    """One run over one driver: what each step does and what it leaves for the next."""
+    """One run over one driver: what each step does, and what later steps need to know."""
 
     def __init__(
         self, driver: Driver, on_name_rules: Callable[[NameRules], None] = lambda rules: None
@@ -76,12 +76,12 @@ class Probe:
 
     @property
     def can_create_bucket(self) -> bool:
-        """Whether the place is missing and may be made here."""
+        """Whether the container is missing and may be created here."""
         may = isinstance(self.driver, CreatesBuckets) and not isinstance(self.driver, RefusesWrites)
         return self.bucket_missing and may
 
     def stages(self) -> tuple[StepSpec, ...]:
-        """The steps for this driver, in order."""
+        """Return the steps for this driver, in order."""
         stages: list[StepSpec] = []
         if isinstance(self.driver, Connects):
             stages += [
@@ -106,7 +106,7 @@ class Probe:
         )
 
     def _around(self) -> tuple[StepSpec, ...]:
-        """Steps for what stands around the place."""
+        """Steps for services in front of the container."""
         if not isinstance(self.driver, Purges):
             return ()
         return (StepSpec("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
@@ -174,7 +174,7 @@ class Probe:
         return "It is there."
 
     def _missing_message(self) -> str:
-        """In the words of the driver, which knows what the place is called."""
+        """Return the driver's own message, which names the container."""
         try:
             next(iter(self.driver.list()), None)
         except StorageError as error:
@@ -217,7 +217,7 @@ class Probe:
         return "The same bytes came back."
 
     def _read_any(self) -> str:
-        """Without a canary: the beginning of the first object there is."""
+        """Without a test object: read the beginning of the first object."""
         try:
             entry = self._first_entry()
         except StorageError as error:
@@ -293,7 +293,7 @@ class Probe:
         return "It forgets its copies when it is told."
 
     def clean_up(self) -> None:
-        """Remove the canary if it may be there; idempotent, bounded, silent."""
+        """Remove the test object if it may exist. Idempotent, bounded, never raises."""
         if self._maybe_there:
             self._maybe_there = False
             with contextlib.suppress(StorageError):
@@ -301,5 +301,5 @@ class Probe:
 
 
 def _lower_first(sentence: str) -> str:
-    """A sentence after a colon."""
+    """Make a sentence fit after a colon."""
     return sentence[:1].lower() + sentence[1:]

@@ -1,9 +1,9 @@
-"""What shows that the bytes of a read are the bytes the backend holds.
+"""What proves that the bytes of a read are the bytes that the backend stores.
 
-A checksum of the whole, where the backend keeps one. Else a connection on which no byte can change unnoticed:
-TLS and SSH authenticate every record (RFC 8446, section 5.2; RFC 4253, section 6.4), and a disk of this
-machine has no connection. Else the checksums of the parts that an object was uploaded in. Else only a second
-read.
+A checksum of the content, if the backend has one. Otherwise a connection on which no byte can change
+unnoticed: TLS and SSH authenticate every record (RFC 8446, section 5.2; RFC 4253, section 6.4), and a local
+disk has no connection. Otherwise the checksums of the parts in which an object was uploaded. Otherwise only a
+second read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 1
 
 
 _MOST_ASKED = 1000
-"""Parts whose sizes are asked for one by one where they turn out to be unequal."""
+"""Parts whose sizes are requested one by one if they are not equal."""
 
 
 class UnprovenRead(Exception):
-    """Nothing shows that what a read brought is what the backend holds: it has to be read once more.
-    ``parts``: the sizes of the object's parts, which will show it; empty where they are not known."""
+    """Nothing proves that a read returned what the backend stores: the object must be read again. ``parts``:
+    the sizes of the object's parts, which will prove it; empty if they are not known."""
 
     def __init__(self, parts: tuple[int, ...] = ()) -> None:
         super().__init__()
@@ -46,12 +46,12 @@ def has_integrity_protection(driver: Driver) -> bool:
 
 
 class ReadCheck:
-    """Compares what a read brings with what is known of the object. Used by one thread.
+    """Compares the bytes of a read with what is known about the object. Used by one thread.
 
-    ``expected`` is the MD5 that an earlier read of the same version brought, ``parts`` the sizes of the parts
-    it was uploaded in. With ``needed`` off nothing but an MD5 that came with the object is compared. Raises
-    ``UnprovenRead`` where there is nothing to compare with and the connection is not guarded. May ask the
-    server for the sizes of parts.
+    ``expected`` is the MD5 of an earlier read of the same version, ``parts`` the sizes of the parts in which
+    it was uploaded. With ``required`` off only an MD5 that came with the object is compared. Raises
+    ``UnprovenRead`` if there is nothing to compare with and the connection has no integrity protection. May
+    request the sizes of parts from the server.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class ReadCheck:
 
     @property
     def md5(self) -> str:
-        """The MD5 of what came so far, where it is computed."""
+        """The MD5 of the bytes so far, if it is computed."""
         return self._md5.hexdigest() if self._md5 is not None else ""
 
     def update(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         if self._md5 is not None:
             self._md5.update(chunk)
         for each in self._composites:
             each.update(chunk)
 
     def matches(self) -> bool:
-        """After the last byte: whether all of it is right. Raises ``UnprovenRead`` where the parts do not
+        """Whether all bytes are right; called after the last one. Raises ``UnprovenRead`` if the parts do not
         show it: they may be of unequal sizes, or damaged."""
         if self._md5 is not None:
             return self._md5.hexdigest() == self.expected
@@ -112,7 +112,7 @@ def _composites(reading: Reading) -> list[CompositeEtag]:
 
 
 def _all_parts(reading: Reading) -> tuple[int, ...]:
-    """The sizes of all parts; none where not every one is told, or they are too many to ask for."""
+    """Return the sizes of all parts; empty if one of them is not known, or there are too many to request."""
     count = _count(reading)
     if not isinstance(reading, TellsParts) or count > _MOST_ASKED:
         return ()
@@ -126,9 +126,10 @@ def _all_parts(reading: Reading) -> tuple[int, ...]:
 
 
 class ContentDigest:
-    """The MD5 of a content and the ETags it would have if it had been uploaded in usual parts.
+    """The MD5 of a content, and the ETags it would have if it had been uploaded in parts of common sizes.
 
-    An ETag ``<md5>-<n>`` is the MD5 of the MD5s of n parts; their size is not told but mostly usual.
+    An ETag ``<md5>-<n>`` is the MD5 of the MD5s of n parts. It does not contain their size, but most uploads
+    use a common one.
     """
 
     def __init__(self, size: int, like: str | None) -> None:
@@ -138,23 +139,23 @@ class ContentDigest:
         self._composites = [CompositeEtag(repeat(each)) for each in part_sizes(size, parts)]
 
     def update(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         self._whole.update(chunk)
         for each in self._composites:
             each.update(chunk)
 
     @property
     def md5(self) -> str:
-        """Of all of it."""
+        """The MD5 of the complete content."""
         return self._whole.hexdigest()
 
     def etags(self) -> frozenset[str]:
-        """After the last byte."""
+        """Return the ETags; called after the last byte."""
         return frozenset(each.etag() for each in self._composites)
 
 
 class CompositeEtag:
-    """The ETag of an upload in parts of these sizes, without end where they are equal."""
+    """The ETag of an upload in parts of these sizes, which may be an endless iterator."""
 
     def __init__(self, parts: Iterable[int]) -> None:
         self._parts = iter(parts)
@@ -163,7 +164,7 @@ class CompositeEtag:
         self._done: list[bytes] = []
 
     def update(self, chunk: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         view = memoryview(chunk)
         while len(view) > self._room:
             self._current.update(view[: self._room])
@@ -174,7 +175,7 @@ class CompositeEtag:
         self._room -= len(view)
 
     def etag(self) -> str:
-        """After the last byte."""
+        """Return the ETag; called after the last byte."""
         self._close()
         return f"{hashlib.md5(b''.join(self._done), usedforsecurity=False).hexdigest()}-{len(self._done)}"
 
@@ -184,7 +185,8 @@ class CompositeEtag:
 
 
 def part_sizes(size: int, parts: int) -> list[int]:
-    """Usual part sizes that cut ``size`` bytes into so many parts; at most two, since each costs a hash."""
+    """Return common part sizes that divide ``size`` bytes into ``parts`` parts; at most two, because each
+    costs a hash."""
     if not parts:
         return []
     least = -(-size // parts)

@@ -1,7 +1,7 @@
-"""To whom a stored secret may be sent, in one place: for the form that asks for it again, and for sealing.
+"""Which server a stored secret may be sent to.
 
 A recipient is the value of every option that decides which server gets the secret, and how: address, port,
-TLS. Providers whose address is made of a region or an account have it worked out among their options.
+TLS. For providers whose address consists of a region or an account, the address is one of the options too.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dashboard.storage import registry
 from dashboard.storage.options import Option
 
 DRIVER = "driver"
-"""Stands among the options for the driver's name: the same host may be spoken to in another way."""
+"""Stands among the options for the driver's name: the same host may be used with another protocol."""
 
 
 def recipient(driver: str, options: Mapping[str, str], secret: str) -> dict[str, str]:
-    """What decides where this secret is sent, by option. All options there are for a driver that is not
-    installed, since nobody knows which of them matter."""
+    """Return the options that decide where this secret is sent. For a driver that is not installed these are
+    all options, because nobody knows which of them matter."""
     kind = registry.DRIVERS.get(driver)
     if kind is None:
         return {DRIVER: driver, **options}
@@ -32,9 +32,9 @@ def recipient(driver: str, options: Mapping[str, str], secret: str) -> dict[str,
 def changed_options(
     bound_to: Mapping[str, str], driver: str, options: Mapping[str, str], secret: str
 ) -> tuple[str, ...]:
-    """The options because of which a secret bound to one recipient would be sent to another.
+    """Return the options because of which a secret bound to one recipient would be sent to another.
 
-    An option that came with a newer version had its default when the secret was bound.
+    An option that a newer version added had its default when the secret was bound.
     """
     now = recipient(driver, options, secret)
     kind = registry.DRIVERS.get(driver)
@@ -45,7 +45,7 @@ def changed_options(
 
 
 def is_unused(driver: str, options: Mapping[str, str], secret: str) -> bool:
-    """Whether a backend with these options has no use for this secret at present."""
+    """Whether a backend with these options does not need this secret at present."""
     kind = registry.DRIVERS.get(driver)
     every = {each.name: each for each in kind.options} if kind is not None else {}
     if secret not in every or (unused := every[secret].unused_with) is None:
@@ -55,7 +55,7 @@ def is_unused(driver: str, options: Mapping[str, str], secret: str) -> bool:
 
 
 def required(driver: str, options: Mapping[str, str]) -> tuple[Option, ...]:
-    """The secrets without which a driver cannot be built from these options."""
+    """Return the secrets without which a driver cannot be built from these options."""
     kind = registry.DRIVERS.get(driver)
     every = kind.options if kind is not None else ()
     defaults = {each.name: each.default for each in every}

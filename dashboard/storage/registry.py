@@ -1,4 +1,4 @@
-"""Which drivers and presets exist, what each can be told, and how a driver is built.
+"""Which drivers and presets exist, which options they have, and how a driver is built.
 
 Drivers are named by dotted path and imported when the first one is built, so that importing
 ``dashboard.storage`` loads no vendor SDK.
@@ -41,7 +41,7 @@ BUILT_IN = {
 
 
 class _Drivers(Mapping[str, DriverType]):
-    """Stowage's own, and after those what installed packages add. Its own always win."""
+    """Stowage's own drivers, followed by those of installed packages. Stowage's own always win."""
 
     def __getitem__(self, name: str) -> DriverType:
         if name in BUILT_IN:
@@ -60,7 +60,8 @@ class _Drivers(Mapping[str, DriverType]):
 
 
 class _Presets(Mapping[str, Preset]):
-    """Those of Stowage's own drivers, and after those one of each installed package's driver, of its name."""
+    """The presets of Stowage's own drivers, followed by one for each driver of an installed package, of its
+    name."""
 
     def __getitem__(self, name: str) -> Preset:
         presets = _built_in_presets(tuple(BUILT_IN.values()))
@@ -99,13 +100,13 @@ def _built_in_presets(paths: tuple[str, ...]) -> Mapping[str, Preset]:
 
 
 def _with_wrappers(kind: DriverType) -> DriverType:
-    """What every driver can be told beside its own options."""
+    """Add the options of the wrappers, which every driver has, to the driver's own."""
     return replace(kind, options=(*kind.options, *WRAPPER_OPTIONS))
 
 
 @cache
 def _at(path: str) -> Any:
-    """What a dotted path leads to; it has no static type."""
+    """Return the object at a dotted path; it has no static type."""
     module, _, names = path.partition(":")
     target: object = import_module(module)
     for name in names.split("."):
@@ -114,7 +115,7 @@ def _at(path: str) -> Any:
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of this name. Raises ``InvalidInput`` for the field ``preset``."""
+    """Return the preset of this name. Raises ``InvalidInput`` for the field ``preset``."""
     try:
         return PRESETS[name]
     except KeyError:
@@ -124,13 +125,13 @@ def find_preset(name: str) -> Preset:
 
 
 def label_of(name: str) -> str:
-    """How a saved backend's kind is called; by its bare name where the package that brought it is gone."""
+    """Return the label of a saved backend's preset, or its bare name if the package that added it is gone."""
     preset = PRESETS.get(name)
     return preset.label if preset is not None else name
 
 
 def driver_type(name: str) -> DriverType:
-    """The registered driver. Raises ``InvalidInput`` for the field ``driver``."""
+    """Return the registered driver. Raises ``InvalidInput`` for the field ``driver``."""
     try:
         return DRIVERS[name]
     except KeyError:
@@ -141,18 +142,19 @@ def driver_type(name: str) -> DriverType:
 
 @dataclass(frozen=True, slots=True)
 class MachinePolicy:
-    """What backends may use of this machine. The default is that of a program that uses the library.
+    """What backends may use of this machine. The default is meant for programs that use the library.
 
-    ``folders``: those they may be. ``credentials``: to whom the cloud credentials of this machine may be
-    shown: ``aws`` and ``google`` stand for the clouds themselves, ``host`` and ``host:port`` for any server.
+    ``folders``: the folders that they may use. ``credentials``: which servers may receive this machine's
+    cloud credentials: ``aws`` and ``google`` stand for the clouds themselves, ``host`` and ``host:port`` for
+    any server.
     """
 
     folders: FolderPolicy = UNRESTRICTED
     credentials: frozenset[str] = frozenset({"aws", "google"})
 
     def check_credentials(self, driver: str, options: Options) -> None:
-        """Raise ``InvalidInput`` for ``sign_in`` where these options would show the credentials of this
-        machine to a server that may not have them."""
+        """Raise ``InvalidInput`` for ``sign_in`` if these options would send this machine's credentials to a
+        server that may not have them."""
         kind = driver_type(driver)
         shown_to = kind.machine_credentials_to(options) if kind.machine_credentials_to is not None else ()
         if shown_to and not self.credentials & set(shown_to):
@@ -172,10 +174,13 @@ def build(
     internal_options: Mapping[str, str] = MappingProxyType({}),
     machine: MachinePolicy | None = None,
 ) -> Driver:
-    """Make a driver, and the wrappers around it, from options that :func:`check_options` returned. No
-    network call. ``told``: what wrappers are told by the program and not by a person, such as the folder
-    for a cache; without one nothing is kept on this disk. ``machine``: what it may use of this machine.
-    Raises ``InvalidInput`` for credentials of this machine that it may not use."""
+    """Build a driver, and the wrappers around it, from options that :func:`check_options` returned. No
+    network call.
+
+    ``internal_options``: options of wrappers that the program sets and not a person, such as the folder for a
+    cache; without one nothing is stored on this disk. ``machine``: what it may use of this machine. Raises
+    ``InvalidInput`` for credentials of this machine that it may not use.
+    """
     kind = driver_type(driver)
     if kind.unusable:
         raise InvalidInput("driver", kind.unusable, remedy=REMEDY)
@@ -196,8 +201,8 @@ def build(
 
 
 def all_options(preset: Preset) -> tuple[Option, ...]:
-    """All options of a preset, in form order and in the provider's words, with its defaults and hints; also
-    those that the preset decides and hides."""
+    """Return all options of a preset, in form order and in the provider's words, with its defaults and hints;
+    including those that the preset sets and hides."""
     options = preset.extra + driver_type(preset.driver).options
     worded = tuple(_relabel(option, preset) for option in options)
     # What the preset decides may settle that another option is required.
@@ -207,7 +212,7 @@ def all_options(preset: Preset) -> tuple[Option, ...]:
 
 
 def options_of(preset: Preset) -> tuple[Option, ...]:
-    """The options a person sees under this preset."""
+    """Return the options that a person sees under this preset."""
     return tuple(option for option in all_options(preset) if option.name not in preset.hidden)
 
 
@@ -258,8 +263,8 @@ def guarding(preset: Preset) -> frozenset[str]:
 
 
 def summary(driver: str, options: Options) -> str:
-    """One line that tells backends apart, such as a folder or a bucket and its host. No secret; empty where
-    the driver is no longer installed."""
+    """Return one line that tells backends apart, such as a folder, or a bucket and its host. No secret; empty
+    if the driver is no longer installed."""
     kind = DRIVERS.get(driver)
     if kind is None:
         return ""
@@ -268,7 +273,7 @@ def summary(driver: str, options: Options) -> str:
 
 
 def location(driver: str, options: Options) -> Location:
-    """Where the objects of a saved backend are. Makes no network call."""
+    """Return where the objects of a saved backend are. No network call."""
     not_a_place = {"prefix", *(option.name for option in WRAPPER_OPTIONS)}
     values = sorted((name, value) for name, value in options.items() if name not in not_a_place)
     unknown = Location(json.dumps(values), options.get("prefix", ""))
@@ -283,7 +288,7 @@ def uses_own_key(driver: str, options: Options) -> bool:
 
 
 def noun_of(driver: str) -> str:
-    """What holds the objects of this driver, in the words of the provider: bucket, container, folder."""
+    """Return what contains the objects of this driver, in the provider's word: bucket, container, folder."""
     kind = DRIVERS.get(driver)
     return kind.noun if kind is not None else "place"
 

@@ -1,9 +1,9 @@
-"""What every wrapper stands on: a driver around a driver that keeps the powers of what it wraps.
+"""The base of every wrapper: a driver around a driver that keeps the powers of the wrapped one.
 
-Whether a driver has a power is asked with ``isinstance(driver, Links)`` and the like. A wrapper made
-around a driver is therefore of a class of its own that has exactly the powers it may pass on: those it
-forwards or adapts *and* that the wrapped driver has. A power that a wrapper neither forwards, adapts nor
-withholds fails a test, so that a new one is thought about where it might show the wrong bytes.
+Whether a driver has a power is checked with ``isinstance(driver, Links)`` and the like. Each wrapper instance
+therefore gets a class that has exactly the powers it may pass on: those it forwards or adapts *and* that the
+wrapped driver has. A power that a wrapper neither forwards, adapts nor withholds fails a test, so that nobody
+adds one without considering where it could show the wrong bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 CONNECTION_POWERS: frozenset[type] = frozenset(
     {Connects, LimitsConnections, OpensWithKey, Purges, IdentifiesCaller, SecuresConnections, ServesFolders}
 )
-"""Powers that say how a place is reached and nothing of what it holds: every wrapper forwards them."""
+"""Powers about how a container is reached, not about its content: every wrapper forwards them."""
 
 CONTAINER_POWERS: frozenset[type] = CONNECTION_POWERS | {
     ChecksSettings,
@@ -48,31 +48,31 @@ CONTAINER_POWERS: frozenset[type] = CONNECTION_POWERS | {
     LooksBeforeCreating,
     RefusesWrites,
 }
-"""These, and what speaks of the place as a whole: forwarded by every wrapper that writes to it."""
+"""These, and the powers about the container itself: forwarded by every wrapper that writes to it."""
 
 
 class Wrapper:
-    """A driver that hands every call to another one. As thread-safe as what it wraps.
+    """A driver that passes every call to another one. As thread-safe as the wrapped driver.
 
-    Subclasses change what they are for and say of every optional power what becomes of it.
+    Subclasses override what they change, and declare what happens to each optional power.
     """
 
     forwards: ClassVar[frozenset[type]] = frozenset()
-    """Powers that are the wrapped driver's own, unchanged."""
+    """Powers of the wrapped driver that are passed on unchanged."""
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({})
-    """Powers that this wrapper has in its own way where the wrapped driver has them: the class to mix in."""
+    """Powers that this wrapper implements itself if the wrapped driver has them: the class to mix in."""
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType({})
-    """Powers it takes away, and why."""
+    """Powers that it removes, and why."""
     common_powers: ClassVar[Mapping[type, type]] = MappingProxyType({})
-    """Powers that every wrapper has in the same way, from what it does already; set below."""
+    """Powers that every wrapper has in the same way, based on its other methods; set below."""
     transparent: ClassVar[bool] = False
-    """Whether the wrapped driver holds the very same bytes under the very same keys."""
+    """Whether the wrapped driver stores the same bytes under the same keys."""
 
     authenticates: ClassVar[bool] = False
-    """Whether its reads raise for every byte that is not what was written."""
+    """Whether its reads raise for every byte that differs from what was written."""
 
     def __new__(cls, inner: Driver, *args: Any, **more: Any) -> Self:
-        """An instance of the subclass with the powers that are left of the wrapped driver's."""
+        """Create an instance of the subclass that has the remaining powers of the wrapped driver."""
         known = (*cls.forwards, *cls.adapts, *cls.common_powers)
         kind: Any = cls
         made: Self = object.__new__(
@@ -135,7 +135,7 @@ class Wrapper:
 
 
 class _SkipsUnreadable(Wrapper):
-    """A driver whose ``list`` leaves out the folders that may not be read."""
+    """A driver whose ``list`` skips the folders that may not be read."""
 
     forwards = frozenset({ReadsRanges})
 
@@ -154,7 +154,7 @@ class _SkipsUnreadable(Wrapper):
 
 
 class _ListsReadable(Wrapper):
-    """``ListsReadable`` as each wrapper would have it: its own ``list`` over what can be read below."""
+    """``ListsReadable`` for any wrapper: its own ``list``, over what can be read below."""
 
     def list_readable(
         self,
@@ -175,8 +175,8 @@ Wrapper.common_powers = MappingProxyType({ListsReadable: _ListsReadable})
 
 
 def unwrap_transparent(driver: Driver) -> Driver:
-    """The driver below all wrappers that leave bytes and keys as they are: what a server-side copy from
-    there is a copy of."""
+    """Return the driver below all wrappers that do not change bytes and keys: what a server-side copy
+    copies."""
     while isinstance(driver, Wrapper) and driver.transparent:
         driver = driver.inner
     return driver
@@ -184,7 +184,7 @@ def unwrap_transparent(driver: Driver) -> Driver:
 
 @cache
 def _class_with_powers(kind: type[Wrapper], powers: frozenset[type]) -> type[Any]:
-    """The subclass of a wrapper that has these powers."""
+    """Return the subclass of a wrapper that has these powers."""
     if not powers:
         return kind
     ordered = sorted(powers, key=lambda power: power.__name__)
@@ -196,7 +196,7 @@ def _class_with_powers(kind: type[Wrapper], powers: frozenset[type]) -> type[Any
 
 @cache
 def _forwarding(power: type) -> type:
-    """A class whose methods are the power's, each handing its call to the wrapped driver."""
+    """Return a class whose methods are the power's, each passing its call to the wrapped driver."""
     names = [name for name, member in vars(power).items() if not name.startswith("_") and callable(member)]
     methods = {name: _delegate(name, getattr(power, name).__doc__) for name in names}
     return type(f"Forwards{power.__name__}", (), methods)

@@ -1,4 +1,4 @@
-"""Rows of waiting objects: what is written in them, who holds them, and is that process alive?"""
+"""Rows of waiting writes: how they are encoded, who holds them, and whether that process is alive."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, WriteAttempt
 
 READABLE = ("waiting", "sending", "settling")
-"""The states in which it is what readers of its key get."""
+"""The states in which reads of the key return the waiting write."""
 LEASE_SECONDS = 300.0
-"""Seconds for which a writer is believed to be at work when its process cannot be asked after."""
+"""How long a writer is assumed to be alive if that cannot be checked."""
 LATE_SECONDS = 86_400.0
-"""Seconds after which nothing arrives any more of what a process tried that was killed."""
+"""After how long a write of a killed process cannot complete any more."""
 MAX_ATTEMPTS = 64
 _PROC = Path("/proc")
 
 
 def waiting_of(row: WaitingObject) -> WaitingWrite:
-    """A row as the wrapper knows it."""
+    """Return a row as the wrapper knows it."""
     return WaitingWrite(
         number=row.id,
         key=key_text(row.key),
@@ -45,18 +45,19 @@ def waiting_of(row: WaitingObject) -> WaitingWrite:
 
 
 def attributes_text(attributes: Attributes) -> str:
-    """Attributes as JSON."""
-    found = {each.name: getattr(attributes, each.name) for each in fields(attributes)}
-    return json.dumps({**found, "metadata": dict(attributes.metadata)})
+    """Encode attributes as JSON."""
+    values = {field.name: getattr(attributes, field.name) for field in fields(attributes)}
+    return json.dumps({**values, "metadata": dict(attributes.metadata)})
 
 
 def attributes_from(text: str | None) -> Attributes | None:
-    """The way back."""
+    """Decode :func:`attributes_text`."""
     return Attributes(**json.loads(text)) if text is not None else None
 
 
 def attempts_text(attempts: Iterable[WriteAttempt]) -> str:
-    """One line each: MD5, size, time, and ``late`` where it may have arrived later. The newest win."""
+    """Encode attempts, one a line: MD5, size, time, and ``late`` if it may complete later. Keeps the
+    newest."""
     newest: dict[tuple[str, int, bool], WriteAttempt] = {}
     for each in sorted(attempts, key=lambda each: each.at):
         newest.pop((each.md5, each.size, each.late), None)
@@ -66,36 +67,36 @@ def attempts_text(attempts: Iterable[WriteAttempt]) -> str:
 
 
 def attempts_from(text: str) -> tuple[WriteAttempt, ...]:
-    """The way back."""
-    found = (line.split() for line in text.splitlines())
-    return tuple(WriteAttempt(md5, int(size), float(at), late == ["late"]) for md5, size, at, *late in found)
+    """Decode :func:`attempts_text`."""
+    lines = (line.split() for line in text.splitlines())
+    return tuple(WriteAttempt(md5, int(size), float(at), late == ["late"]) for md5, size, at, *late in lines)
 
 
 def has_pending_write(row: WaitingObject) -> bool:
-    """Whether something older may still arrive at home under its key."""
+    """Whether an older write of its key may still complete at home."""
     return row.state in ("sending", "settling") or any(each.late for each in attempts_from(row.attempts))
 
 
 def is_held(session: Session, home_id: int, key: bytes) -> bool:
-    """Whether some writer may be replacing this key at home."""
+    """Whether a writer may be replacing this key at home."""
     query = select(WaitingHold).where(WaitingHold.home_id == home_id, WaitingHold.key == key)
     return any(_is_valid(hold) for hold in session.scalars(query))
 
 
 def attempts_of_dead_processes(session: Session, home_id: int, key: bytes) -> list[WaitingTry]:
-    """Contents of this key that were on their way home when their process ended; of one that cannot be
-    asked after, once the lease is over."""
+    """Return the writes of this key that were in progress when their process ended. If a process cannot be
+    checked, its writes count once the lease is over."""
     query = select(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.key == key)
-    return [each for each in session.scalars(query) if not _owner_is_alive(each)]
+    return [attempt for attempt in session.scalars(query) if not _owner_is_alive(attempt)]
 
 
 def remove_dead_holds(session: Session, home_id: int) -> None:
-    """Remove the holds of writers that were killed, and what they tried too long ago to arrive any more."""
+    """Delete holds of killed writers, and attempts that are too old to complete."""
     for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
         if not _is_valid(hold):
             session.delete(hold)
-    long_ago = time.time() - LATE_SECONDS
-    session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < long_ago))
+    oldest = time.time() - LATE_SECONDS
+    session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < oldest))
 
 
 def _owner_is_alive(attempt: WaitingTry) -> bool:
@@ -109,24 +110,24 @@ def _is_valid(hold: WaitingHold) -> bool:
 
 
 def this_process() -> str:
-    """The machine's start, the namespace of process ids, the id, and when the process began."""
-    return _described(os.getpid())
+    """Identify this process: boot of the machine, namespace of process ids, id and start time."""
+    return _identity(os.getpid())
 
 
 def is_alive(process: str) -> bool | None:
-    """Whether the process that called itself so is alive. None where that cannot be known from here: it
-    runs, or ran, on another machine or in another container, or this system does not say."""
+    """Whether the process with this identity is alive. None if that cannot be known from here: it runs or ran
+    on another machine or in another container, or this system has no /proc."""
     machine, _, rest = process.rpartition("/")
-    number, _, began = rest.partition("@")
+    number, _, ticks = rest.partition("@")
     if not machine or machine != _machine():
         return None
-    return bool(number.isdecimal() and began and _began(int(number)) == began)
+    return bool(number.isdecimal() and ticks and _start_ticks(int(number)) == ticks)
 
 
 @cache
-def _described(number: int) -> str:
-    # By process id, because a fork inherits what was cached.
-    return f"{_machine()}/{number}@{_began(number)}"
+def _identity(number: int) -> str:
+    # Cached by process id, because a fork inherits the cache.
+    return f"{_machine()}/{number}@{_start_ticks(number)}"
 
 
 @cache
@@ -138,12 +139,12 @@ def _machine() -> str:
         return ""
 
 
-def _began(number: int) -> str:
-    """A process's start in ticks since the machine's, which tells two of the same number apart."""
+def _start_ticks(number: int) -> str:
+    """Return a process's start in ticks since boot, because process ids are reused."""
     try:
         text = (_PROC / str(number) / "stat").read_text()
     except OSError:
         return ""
-    # The name, in brackets, may hold anything.
+    # The name, in parentheses, may contain anything.
     fields = text.rpartition(")")[2].split()
     return "" if fields[0] in "ZX" else fields[19]

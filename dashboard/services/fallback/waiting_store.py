@@ -1,4 +1,4 @@
-"""The book of objects that wait to be written back to their backend, and which backends stand in for it."""
+"""The store of waiting writes in the database, and the stand-ins of a backend."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class SqlWaitingStore:
         with _translate_errors(), self._database.write() as session:
             row = session.get(WaitingObject, number)
             if row is None or row.state != "begun":
-                reason = "The write took too long and was given up."
+                reason = "The write took too long and was abandoned."
                 raise StorageError(Kind.CONFLICT, reason, operation="write", retryable=True)
             row.state, row.since, row.changed_at = "waiting", time.time(), time.time()
 
@@ -105,7 +105,7 @@ class SqlWaitingStore:
 
     def list_under(self, prefix: str) -> Sequence[WaitingWrite]:
         """See ``WaitingStore``."""
-        begin = key_bytes(prefix)
+        key_prefix = key_bytes(prefix)
         newest = (
             select(func.max(WaitingObject.id))
             .where(WaitingObject.home_id == self._home_id, WaitingObject.state.in_(READABLE))
@@ -113,16 +113,16 @@ class SqlWaitingStore:
         )
         query = (
             select(WaitingObject)
-            .where(WaitingObject.id.in_(newest), WaitingObject.key >= begin)
+            .where(WaitingObject.id.in_(newest), WaitingObject.key >= key_prefix)
             .order_by(WaitingObject.key)
         )
         with _translate_errors(), self._database.read() as session:
-            return [waiting_of(row) for row in session.scalars(query) if row.key.startswith(begin)]
+            return [waiting_of(row) for row in session.scalars(query) if row.key.startswith(key_prefix)]
 
     def hold(self, key: str) -> Hold | None:
         """See ``WaitingStore``."""
         with _translate_errors(), self._database.read() as session:
-            # Nearly always nothing waits, and a look does not have to queue for the one writer.
+            # Nearly always nothing waits, and a read does not have to queue for the only writer.
             nothing = session.scalar(self._of(key).limit(1)) is None
             if attempts_of_dead_processes(session, self._home_id, key_bytes(key)):
                 raise EarlierWritePending(key)
@@ -165,22 +165,22 @@ class SqlWaitingStore:
         )
 
     def _earlier(self, session: Session, key: bytes) -> Iterator[WriteAttempt]:
-        """What earlier writes of a key may have put there, or what sending them home may."""
+        """Yield the attempts that earlier writes of a key made, or that writing them back made."""
         row = WaitingObject
-        for left in attempts_of_dead_processes(session, self._home_id, key):
-            yield WriteAttempt(left.md5, left.size, left.at, late=True)
-            session.delete(left)
-        for each in session.scalars(select(row).where(row.home_id == self._home_id, row.key == key)):
-            yield from attempts_from(each.attempts)
-            if each.md5:
-                yield WriteAttempt(each.md5, each.size, each.changed_at, late=each.state == "sending")
+        for attempt in attempts_of_dead_processes(session, self._home_id, key):
+            yield WriteAttempt(attempt.md5, attempt.size, attempt.at, late=True)
+            session.delete(attempt)
+        for write in session.scalars(select(row).where(row.home_id == self._home_id, row.key == key)):
+            yield from attempts_from(write.attempts)
+            if write.md5:
+                yield WriteAttempt(write.md5, write.size, write.changed_at, late=write.state == "sending")
 
 
 class FallbackOrder:
-    """See ``StandIns``: the backends of the fallback order, without the one they stand in for.
+    """See ``StandIns``: the backends of the fallback order without home itself.
 
-    ``home``: its driver and options. Nothing is written to those whose provider could read what its own
-    cannot.
+    ``home``: its driver and options. A backend whose provider could read more than home's provider can is
+    never written to.
     """
 
     def __init__(
@@ -196,23 +196,23 @@ class FallbackOrder:
         self._secrecy = _secrecy(*home)
 
     def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
-        """See ``StandIns``. Backends that cannot be used now are passed over."""
+        """See ``StandIns``. Skips backends that cannot be used now."""
         query = (
             select(Backend)
             .where(Backend.fallback_position.is_not(None), Backend.id != self._home_id)
             .order_by(Backend.fallback_position)
         )
         with _translate_errors(), self._database.read() as session:
-            found = [(row.id, row.name, self._takes(row)) for row in session.scalars(query)]
-        for backend_id, name, takes in found:
-            if takes or not writing:
+            backends = [(row.id, row.name, self._accepts_writes(row)) for row in session.scalars(query)]
+        for backend_id, name, accepts_writes in backends:
+            if accepts_writes or not writing:
                 try:
                     driver = self._driver_of(name)
                 except StowageError:
                     continue
                 yield backend_id, driver
 
-    def _takes(self, row: Backend) -> bool:
+    def _accepts_writes(self, row: Backend) -> bool:
         return not is_read_only(row.options) and _secrecy(row.driver, row.options) >= self._secrecy
 
     def driver(self, stand_in: int) -> Driver:
@@ -221,31 +221,32 @@ class FallbackOrder:
             name = session.scalar(select(Backend.name).where(Backend.id == stand_in))
         if name is None:
             raise StorageError(
-                Kind.UNREACHABLE, "The backend this object waits in was removed.", operation="read"
+                Kind.UNREACHABLE, "The backend that stores this object was removed.", operation="read"
             )
         with _translate_errors():
             return self._driver_of(name)
 
 
 def _secrecy(driver: str, options: Mapping[str, str]) -> int:
-    """How well a provider is kept from reading: 2 by encryption before, 1 by a key it does not keep."""
+    """Return how well objects are protected from their provider: 2 encrypted before, 1 with a key it does not
+    keep, 0 not at all."""
     return 2 if is_encrypted(options) else int(uses_own_key(driver, options))
 
 
-def refuse_while_waiting(session: Session, row: Backend, deed: str) -> None:
-    """Raise ``CONFLICT`` when objects wait in a backend or for it, so that it cannot go away. What nobody
-    waits for any more is forgotten with it."""
+def refuse_while_waiting(session: Session, row: Backend, action: str) -> None:
+    """Raise ``CONFLICT`` if objects wait in a backend or for it, so that it must not be removed or moved.
+    Otherwise delete the rows that no longer matter."""
     concerned = or_(WaitingObject.home_id == row.id, WaitingObject.stand_in_id == row.id)
-    left = session.scalar(
+    count = session.scalar(
         select(func.count(WaitingObject.id)).where(concerned, WaitingObject.state.in_(READABLE))
     )
-    if left:
+    if count:
         raise StowageError(
             Kind.CONFLICT,
-            f"“{row.name}” cannot be {deed}: {left:,} objects wait in it or to be sent home to it.",
+            f"“{row.name}” cannot be {action} while objects wait in it or for it: {count:,}.",
             operation="change backend",
             subject=row.name,
-            remedy="Wait until they are at home; the overview shows how many are left.",
+            remedy="Wait until they are written back; the overview shows how many are left.",
         )
     session.execute(delete(WaitingObject).where(concerned))
 
@@ -253,14 +254,14 @@ def refuse_while_waiting(session: Session, row: Backend, deed: str) -> None:
 def refuse_losing_waiting_writes(
     session: Session, row: Backend, before: Mapping[str, str], after: Mapping[str, str]
 ) -> None:
-    """Raise ``InvalidInput`` for a change of options after which nobody would read what waits for a backend,
-    or take it away from where it waits."""
+    """Raise ``InvalidInput`` for a change of options after which waiting writes could no longer be read or
+    written back."""
     field, concerned = "", WaitingObject.home_id == row.id
     if has_fallback(before) and not has_fallback(after):
-        field, why = FALLBACK, "to be sent home to this backend, and would not be read any more"
+        field, where = FALLBACK, "for this backend, and could no longer be read"
     elif is_read_only(after) and not is_read_only(before):
         concerned = or_(concerned, WaitingObject.stand_in_id == row.id)
-        field, why = READ_ONLY, "in this backend or to be sent home to it, for which it is written to"
+        field, where = READ_ONLY, "in this backend or for it, and could no longer be written back"
     if not field:
         return
     readable = select(func.count(WaitingObject.id)).where(concerned, WaitingObject.state.in_(READABLE))
@@ -268,13 +269,13 @@ def refuse_losing_waiting_writes(
         objects = "1 object waits" if left == 1 else f"{left:,} objects wait"
         raise InvalidInput(
             field,
-            f"{objects} {why}.",
-            remedy="Save this once everything is at home; the overview shows how much is left.",
+            f"{objects} {where}.",
+            remedy="Save this once everything is written back; the overview shows how much is left.",
         )
 
 
 def count_waiting(session: Session, home_id: int) -> int:
-    """How many writes wait to be sent home to a backend."""
+    """Return how many waiting writes a backend has."""
     rows = select(func.count(WaitingObject.id)).where(
         WaitingObject.home_id == home_id, WaitingObject.state.in_(READABLE)
     )
@@ -283,7 +284,7 @@ def count_waiting(session: Session, home_id: int) -> int:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Trouble with the console's own database, raised as a driver's caller expects it."""
+    """Raise errors of the console's own database as storage errors."""
     try:
         yield
     except StorageError:

@@ -1,7 +1,7 @@
-"""Writing back what waits elsewhere, once its backend answers again: nothing lost, nothing newer overwritten.
+"""Writing waiting writes back once home is available again, without overwriting anything newer.
 
-An object is written back when its home has nothing under its key, or something that is older beyond doubt.
-Anything else at home is left alone, and what waits is kept where it is and shown.
+An object is written back if home has no object with its key, or one that is certainly older. Any other object
+at home is left alone, and the waiting write is kept on its stand-in and shown.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, Wri
 log = logging.getLogger(__name__)
 
 LABEL = "write-back-"
-"""How the labels of those drivers begin that take objects out of the folder in which they wait."""
+"""Prefix of the labels of drivers that can write to the folder of waiting writes."""
 ABANDONED_AFTER_SECONDS = 3600.0
-"""Seconds after which a write is taken to have ended, where nobody can tell whether its process is alive."""
+"""After how long a write counts as abandoned if its process cannot be checked."""
 CONFIRM_AFTER_SECONDS = 30.0
-"""Seconds after which a server that works again has carried out what reached it while it hung."""
-WORKERS = 8
+"""After how long a server that works again has carried out what it received while it hung."""
+MAX_PARALLEL_OBJECTS = 8
 BATCH = 64
 _BEFORE = MappingProxyType({"sending": "waiting", "settling": "settling", "sent": "sent"})
-"""The state of a row that was claimed and not worked on."""
+"""The state to which a claimed row returns if it was not processed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be written back to one backend. ``overtaken`` and ``lost`` need somebody to look."""
+    """Waiting writes of one backend on one stand-in. ``overtaken`` and ``lost`` ones need attention."""
 
     home: str
     stand_in: str
@@ -66,11 +66,11 @@ class Backlog:
 
 
 class HasId(Protocol):
-    """A backend, as little of it as is needed here."""
+    """What is needed of a backend here."""
 
     @property
     def id(self) -> int:
-        """Of its row."""
+        """The id of its row."""
         ...
 
 
@@ -78,24 +78,24 @@ class OpensBackends(Protocol):
     """See ``services.backends.backends.Backends``, which is built on this package."""
 
     def get(self, name: str) -> HasId:
-        """One backend."""
+        """Return a backend."""
         ...
 
     def name_of(self, backend_id: int) -> str | None:
-        """None when it was removed."""
+        """Return its name, or None if it was removed."""
         ...
 
     def driver(self, name: str, *, label: str = "") -> Driver:
-        """Its driver."""
+        """Return its driver."""
         ...
 
     def release(self, label: str) -> None:
-        """Close the drivers opened under a label."""
+        """Close the drivers that were opened under a label."""
         ...
 
 
 class WriteBack:
-    """Thread-safe and idempotent: what is cut short is done again."""
+    """Writes waiting writes back. Thread-safe and idempotent: an interrupted run can be repeated."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: OpensBackends) -> None:
         self._database = database
@@ -103,7 +103,7 @@ class WriteBack:
         self._backends = backends
 
     def summary(self) -> tuple[Backlog, ...]:
-        """What waits, per home and stand-in, by name."""
+        """Return the backlogs, ordered by the names of home and stand-in."""
         home, stand_in, row = aliased(Backend), aliased(Backend), WaitingObject
         query = (
             select(home.name, stand_in.name, row.state, func.count(row.id))
@@ -114,7 +114,7 @@ class WriteBack:
         with self._database.read() as session:
             counts = {(h, s, state): count for h, s, state, count in session.execute(query)}
         pairs = sorted({(h, s) for h, s, _ in counts})
-        found = (
+        backlogs = (
             Backlog(
                 h,
                 s,
@@ -124,39 +124,39 @@ class WriteBack:
             )
             for h, s in pairs
         )
-        return tuple(each for each in found if each.waiting or each.overtaken or each.lost)
+        return tuple(backlog for backlog in backlogs if backlog.waiting or backlog.overtaken or backlog.lost)
 
     def dismiss(self, actor: Actor, name: str) -> int:
-        """Show what was overtaken or lost on its way to a backend no longer; how many. What was kept stays
-        where it is. Raises ``NOT_FOUND``."""
+        """Stop showing a backend's overtaken and lost waiting writes; return how many. Objects on stand-ins
+        stay there. Raises ``NOT_FOUND``."""
         actor.require(Permission.CONFIGURE)
         home = self._backends.get(name).id
         with self._database.write() as session:
-            gone = session.execute(
+            dismissed = session.execute(
                 delete(WaitingObject)
                 .where(WaitingObject.home_id == home, WaitingObject.state.in_(("overtaken", "lost")))
                 .returning(WaitingObject.id)
             ).all()
-            self._audit.record(session, actor, "backend.dismiss_waiting", name, objects=len(gone))
-        return len(gone)
+            self._audit.record(session, actor, "backend.dismiss_waiting", name, objects=len(dismissed))
+        return len(dismissed)
 
     def begin(self, backend_id: int) -> None:
-        """Have a backend's backlog written back in the background, where there is any."""
+        """Enqueue writing back for a backend if it has waiting writes."""
         with self._database.read() as session:
-            some = session.scalar(
+            row_id = session.scalar(
                 select(WaitingObject.id)
                 .where(WaitingObject.home_id == backend_id, WaitingObject.state.not_in(("overtaken", "lost")))
                 .limit(1)
             )
-        if some is not None:
+        if row_id is not None:
             with self._database.write() as session:
                 enqueue(session, JobKind.WRITE_BACK, backend_id)
 
     def run(self, backend_id: int, should_stop: Callable[[], bool]) -> bool:
-        """Write back everything that waits for a backend, several at a time; False when told to stop before
-        the end.
+        """Write back all waiting writes of a backend, several at a time. Return False if stopped before the
+        end.
 
-        Trouble with one object leaves it waiting for the next time. Raises nothing a backend caused.
+        An object whose write back fails remains for the next run. Raises no errors of backends.
         """
         name = self._backends.name_of(backend_id)
         if name is None:
@@ -171,7 +171,7 @@ class WriteBack:
     def _run(self, name: str, work: _Pass, should_stop: Callable[[], bool]) -> bool:
         stand_in = partial(self._stand_in, work)
         writer: ObjectWriteBack | None = None
-        with ThreadPoolExecutor(WORKERS, "write-back") as pool:
+        with ThreadPoolExecutor(MAX_PARALLEL_OBJECTS, "write-back") as pool:
             while not should_stop() and (batch := self._claim(work)):
                 try:
                     if writer is None and any(row.state != "sent" for row in batch):
@@ -180,13 +180,13 @@ class WriteBack:
                 except StowageError as error:
                     _log_deferred(name, error)
                     self._record(batch, [WriteBackResult(_BEFORE[row.state]) for row in batch])
-                    # The next health check that finds home well begins anew.
+                    # The next successful health check of home starts again.
                     return True
                 results = list(pool.map(partial(_process, writer), batch))
                 self._record(batch, results)
                 done = [row for row, result in zip(batch, results, strict=True) if result.state == "sent"]
                 removed = list(pool.map(partial(_remove_stored, stand_in), done))
-                self._forget([row for row, gone in zip(done, removed, strict=True) if gone])
+                self._forget([row for row, is_removed in zip(done, removed, strict=True) if is_removed])
                 if not self._can_continue(name, work, batch, results):
                     return True
         return not should_stop()
@@ -194,36 +194,36 @@ class WriteBack:
     def _can_continue(
         self, name: str, work: _Pass, batch: Sequence[_Row], results: Sequence[WriteBackResult]
     ) -> bool:
-        """Whether another batch may fare better; backends that are away are passed over."""
+        """Whether another batch may succeed. Excludes stand-ins that are unavailable."""
         for row, result in zip(batch, results, strict=True):
-            if result.trouble is None:
+            if result.error is None:
                 continue
-            _log_deferred(name, result.trouble)
-            if result.away and result.home:
+            _log_deferred(name, result.error)
+            if result.is_unavailable and result.at_home:
                 return False
-            if result.away:
-                work.away.add(row.waiting.stand_in)
+            if result.is_unavailable:
+                work.unavailable.add(row.waiting.stand_in)
         return True
 
     # ---- rows
 
     def _recover(self, backend_id: int) -> None:
-        """Rows that a crash left in the middle. Jobs for one backend never run side by side."""
-        long_ago = time.time() - ABANDONED_AFTER_SECONDS
+        """Repair rows after a crash. Jobs for one backend never run concurrently."""
+        oldest = time.time() - ABANDONED_AFTER_SECONDS
         row = WaitingObject
         with self._database.write() as session:
             remove_dead_holds(session, backend_id)
-            mine = select(row).where(row.home_id == backend_id)
-            for each in session.scalars(mine.where(row.state == "sending")):
-                # What was under way may still be carried out there.
-                _note_attempt(session, each, late=True)
-                each.state = "waiting"
-            for each in session.scalars(mine.where(row.state == "begun")):
-                if is_alive(each.owner) is False or each.changed_at < long_ago:
-                    each.state = "sent"
+            rows = select(row).where(row.home_id == backend_id)
+            for sending in session.scalars(rows.where(row.state == "sending")):
+                # The interrupted write may still complete at home.
+                _note_attempt(session, sending, late=True)
+                sending.state = "waiting"
+            for begun in session.scalars(rows.where(row.state == "begun")):
+                if is_alive(begun.owner) is False or begun.changed_at < oldest:
+                    begun.state = "sent"
 
     def _claim(self, work: _Pass) -> list[_Row]:
-        """The next rows that can be worked on, their states set; empty when there are none left."""
+        """Claim and return the next batch of rows; empty if there are no more."""
         row = WaitingObject
         while True:
             with self._database.write() as session:
@@ -232,7 +232,7 @@ class WriteBack:
                         select(row)
                         .where(row.home_id == work.home, row.id > work.after)
                         .where(row.state.in_(("waiting", "settling", "sent")))
-                        .where(row.stand_in_id.not_in(work.away))
+                        .where(row.stand_in_id.not_in(work.unavailable))
                         .order_by(row.id)
                         .limit(BATCH)
                     )
@@ -247,7 +247,7 @@ class WriteBack:
                 return batch
 
     def _record(self, batch: Sequence[_Row], results: Sequence[WriteBackResult]) -> None:
-        """How each row was left, in one transaction."""
+        """Record the result of each row, in one transaction."""
         now = time.time()
         with self._database.write() as session:
             for each, result in zip(batch, results, strict=True):
@@ -255,13 +255,13 @@ class WriteBack:
                 if row is None or row.state != each.state or result.state == each.state:
                     continue
                 if (
-                    isinstance(result.trouble, StorageError)
-                    and result.home
-                    and may_complete_late(result.trouble)
+                    isinstance(result.error, StorageError)
+                    and result.at_home
+                    and may_complete_late(result.error)
                 ):
                     _note_attempt(session, row, late=True)
                 elif each.state == "sending" and result.state in ("sent", "settling"):
-                    # A newer write may have begun before it was sent, and must not take it for newer.
+                    # A newer write may have started before, and must not mistake this content for newer.
                     _note_attempt(session, row, late=False)
                 row.state, row.message, row.changed_at = result.state, result.message, now
 
@@ -279,13 +279,13 @@ class WriteBack:
 
 @dataclass(slots=True)
 class _Pass:
-    """How far the rows of a home are gone through. ``label``: of the drivers that are opened for it.
-    ``away``: stand-ins that cannot be used now."""
+    """The progress of one run. ``label``: of the drivers that are opened for it. ``after``: the last row.
+    ``unavailable``: stand-ins that cannot be used now."""
 
     home: int
     label: str
     after: int = 0
-    away: set[int] = field(default_factory=set)
+    unavailable: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +296,7 @@ class _Row:
 
 
 def _claim_row(session: Session, row: WaitingObject) -> bool:
-    """Whether there is something to do for a row now; one that is to be sent is marked so. Of several for a
-    key only the newest goes home."""
+    """Claim a row if it can be processed now. Only the newest row of a key is written back."""
     later = (
         select(WaitingObject.id)
         .where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
@@ -316,11 +315,11 @@ def _claim_row(session: Session, row: WaitingObject) -> bool:
 
 
 def _note_attempt(session: Session, row: WaitingObject, *, late: bool) -> None:
-    """Its content is at home now, or may arrive there at any time: all that waits for its key knows."""
+    """Record in all rows of the key that this content is at home, or may arrive there at any time."""
     attempt = WriteAttempt(row.md5, row.size, time.time(), late)
     same_key = select(WaitingObject).where(WaitingObject.home_id == row.home_id, WaitingObject.key == row.key)
-    for each in session.scalars(same_key):
-        each.attempts = attempts_text([*attempts_from(each.attempts), attempt])
+    for other in session.scalars(same_key):
+        other.attempts = attempts_text([*attempts_from(other.attempts), attempt])
 
 
 def _process(writer: ObjectWriteBack | None, row: _Row) -> WriteBackResult:
@@ -337,10 +336,10 @@ def _log_deferred(name: str, error: StowageError) -> None:
 
 
 def _remove_stored(stand_in: Callable[[WaitingWrite], Driver], row: _Row) -> bool:
-    """Remove what is not needed any more where it waited; whether it is gone."""
+    """Delete an object that is no longer needed from its stand-in; return whether it is deleted."""
     try:
         stand_in(row.waiting).delete(row.waiting.stored_key)
     except StowageError as error:
-        log.warning("What waited in another backend is removed there later: %s", error.reason)
+        log.warning("An object that was written back is deleted from its stand-in later: %s", error.reason)
         return False
     return True

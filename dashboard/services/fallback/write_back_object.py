@@ -1,7 +1,7 @@
-"""Writing one waiting object back to its backend: whether it may go there, and that it arrived.
+"""Writing one waiting write back: decides whether it may replace what home has, and verifies the result.
 
-It goes where home has nothing under its key, something that is older beyond doubt, or something that this
-program put there before. Anything else at home is left alone.
+It is written if home has no object with its key, one that is certainly older, or one that this program stored
+before. Any other object at home is left alone.
 """
 
 from __future__ import annotations
@@ -22,64 +22,64 @@ from dashboard.storage.types import ObjectInfo
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER, WaitingWrite, is_unavailable
 
 MIN_UNCERTAINTY_SECONDS = 2.0
-"""Seconds within which two times are never told apart: many backends tell them in whole seconds."""
+"""Times closer than this cannot be compared, because many backends report whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """A backend's clock beside ours. ``ahead`` and ``doubt`` in seconds."""
+    """How far a backend's clock is ahead of ours, and the uncertainty of that, in seconds."""
 
     offset: float
     uncertainty: float
 
-    def is_older(self, there: ObjectInfo, since: float) -> bool:
-        """Whether what is there is from before that moment of ours, beyond doubt."""
-        return there.modified is not None and there.modified - self.offset + self.uncertainty < since
+    def is_older(self, current: ObjectInfo, since: float) -> bool:
+        """Whether an object was certainly written before a time of our clock."""
+        return current.modified is not None and current.modified - self.offset + self.uncertainty < since
 
-    def may_be_from(self, there: ObjectInfo, at: float) -> bool:
-        """Whether what is there may have been written by that moment of ours."""
-        return there.modified is None or there.modified - self.offset - self.uncertainty <= at
+    def may_be_from(self, current: ObjectInfo, at: float) -> bool:
+        """Whether an object may have been written at or before a time of our clock."""
+        return current.modified is None or current.modified - self.offset - self.uncertainty <= at
 
 
 def measure_clock(home: Driver) -> ClockOffset:
-    """A backend's clock, from an object that is written and removed again. Raises as its calls do."""
+    """Measure a backend's clock by writing an object and deleting it again. Raises ``StorageError``."""
     key = f"{FOLDER}clock-{secrets.token_hex(8)}"
     before = time.time()
     try:
         home.put(key, b"Stowage compares clocks. It may be deleted.\n")
         after = time.time()
-        told = home.stat(key).modified
+        modified = home.stat(key).modified
     finally:
         with suppress(StorageError):
             home.delete(key)
-    if told is None:
+    if modified is None:
         return ClockOffset(0.0, float("inf"))
-    # Some servers tell whole minutes only, in lists if not here.
-    grain = 60.0 if told % 60 == 0 else MIN_UNCERTAINTY_SECONDS
-    return ClockOffset(told - (before + after) / 2, (after - before) / 2 + grain)
+    # Some servers report whole minutes, if not here then in listings.
+    resolution = 60.0 if modified % 60 == 0 else MIN_UNCERTAINTY_SECONDS
+    return ClockOffset(modified - (before + after) / 2, (after - before) / 2 + resolution)
 
 
 @dataclass(frozen=True, slots=True)
 class WriteBackResult:
-    """The state a row is left in. ``trouble``: why it waits on, and whether that came from ``home``."""
+    """The next state of a row. ``error``: why it remains; ``at_home``: whether home raised it."""
 
     state: str
     message: str = ""
-    trouble: StowageError | None = None
-    home: bool = True
+    error: StowageError | None = None
+    at_home: bool = True
 
     @property
-    def away(self) -> bool:
-        """Whether trying others at that backend would end alike."""
-        return self.trouble is not None and is_unavailable(self.trouble)
+    def is_unavailable(self) -> bool:
+        """Whether the backend that raised the error cannot be used now."""
+        return self.error is not None and is_unavailable(self.error)
 
 
-_WRONG = WriteBackResult("lost", "It is not what was written there.")
+_DIFFERENT_CONTENT = WriteBackResult("lost", "Its content is not what was written.")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectWriteBack:
-    """Thread-safe. ``stand_in`` gives the driver of the backend an object waits in."""
+    """Writes objects back to one home. Thread-safe. ``stand_in`` returns the driver that stores an object."""
 
     home: Driver
     stand_in: Callable[[WaitingWrite], Driver]
@@ -87,71 +87,73 @@ class ObjectWriteBack:
     stop: Callable[[], bool] = field(default=lambda: False)
 
     def write_back(self, waiting: WaitingWrite) -> WriteBackResult:
-        """Write it back if it may go there. Raises nothing a backend caused."""
+        """Write it back if it may replace what home has. Raises no errors of backends."""
         try:
             driver = self.stand_in(waiting)
             reading = driver.read(waiting.stored_key)
             with resumable(driver, reading) as opened:
                 data = opened.read_all() if 0 <= opened.info.size <= SMALL else None
-                return self._from(waiting, opened, data)
+                return self._write_back_reading(waiting, opened, data)
         except NotFound:
-            return WriteBackResult("lost", "It is not there any more.")
+            return WriteBackResult("lost", "It no longer exists.")
         except StowageError as error:
-            return WriteBackResult("waiting", trouble=error, home=False)
+            return WriteBackResult("waiting", error=error, at_home=False)
 
-    def _from(self, waiting: WaitingWrite, reading: Reading, data: bytes | None) -> WriteBackResult:
-        """Write back what is open where it waits; ``data`` is all of it where that is little."""
+    def _write_back_reading(
+        self, waiting: WaitingWrite, reading: Reading, data: bytes | None
+    ) -> WriteBackResult:
+        """Write back an open read of the waiting write; ``data`` is its content if that is small."""
         if reading.info.size != waiting.size or (data is not None and _md5(data) != waiting.md5):
-            return _WRONG
+            return _DIFFERENT_CONTENT
         try:
-            there = stat_or_none(self.home, waiting.key)
-            if self._may_overwrite(waiting, there):
-                return self._write(waiting, reading, data, create_only=there is None)
-            if there is not None and self._md5_of(there, {waiting.size}) == waiting.md5:
+            current = stat_or_none(self.home, waiting.key)
+            if self._may_overwrite(waiting, current):
+                return self._write(waiting, reading, data, create_only=current is None)
+            if current is not None and self._md5_of(current, {waiting.size}) == waiting.md5:
                 return _written_result(waiting)
         except Interrupted:
             return WriteBackResult("waiting")
         except StowageError as error:
-            return WriteBackResult("waiting", trouble=error)
-        return WriteBackResult("overtaken", "Home has something that may be newer.")
+            return WriteBackResult("waiting", error=error)
+        return WriteBackResult("overtaken", "Home has an object that may be newer.")
 
     def confirm(self, waiting: WaitingWrite) -> WriteBackResult:
-        """See whether an earlier write has arrived over it meanwhile; it is sent again then. Raises nothing
-        a backend caused."""
+        """Check whether an earlier write overwrote it meanwhile, and if so write it again. Raises no errors
+        of backends."""
         try:
-            there = stat_or_none(self.home, waiting.key)
-            if there is None or self._md5_of(there, {waiting.size}) == waiting.md5:
+            current = stat_or_none(self.home, waiting.key)
+            if current is None or self._md5_of(current, {waiting.size}) == waiting.md5:
                 return WriteBackResult("sent")
-            return self.write_back(waiting) if self._is_ours(waiting, there) else WriteBackResult("sent")
+            return self.write_back(waiting) if self._is_ours(waiting, current) else WriteBackResult("sent")
         except Interrupted:
             return WriteBackResult("settling")
         except StowageError as error:
-            return WriteBackResult("settling", trouble=error)
+            return WriteBackResult("settling", error=error)
 
-    def _may_overwrite(self, waiting: WaitingWrite, there: ObjectInfo | None) -> bool:
-        if there is None:
+    def _may_overwrite(self, waiting: WaitingWrite, current: ObjectInfo | None) -> bool:
+        if current is None:
             return True
         if waiting.create_only:
             return False
-        return self.clock.is_older(there, waiting.since) or self._is_ours(waiting, there)
+        return self.clock.is_older(current, waiting.since) or self._is_ours(waiting, current)
 
-    def _is_ours(self, waiting: WaitingWrite, there: ObjectInfo) -> bool:
-        """Whether home has what this program put there before: earlier than it is sent, or not later than
-        it was put there. By content alone only where a server may have carried it out at any time."""
-        known = [
-            each
-            for each in waiting.attempts
-            if each.size == there.size and (each.late or self.clock.may_be_from(there, each.at))
+    def _is_ours(self, waiting: WaitingWrite, current: ObjectInfo) -> bool:
+        """Whether home's object is one that this program wrote before. Its time must fit the attempt, unless
+        the server may have completed that at any later time."""
+        candidates = [
+            attempt
+            for attempt in waiting.attempts
+            if attempt.size == current.size and (attempt.late or self.clock.may_be_from(current, attempt.at))
         ]
-        if not known:
+        if not candidates:
             return False
-        found = self._md5_of(there, {each.size for each in known})
-        return found in {each.md5 for each in known}
+        md5 = self._md5_of(current, {attempt.size for attempt in candidates})
+        return md5 in {attempt.md5 for attempt in candidates}
 
-    def _md5_of(self, there: ObjectInfo, sizes: set[int]) -> str:
-        if there.size not in sizes:
+    def _md5_of(self, current: ObjectInfo, sizes: set[int]) -> str:
+        if current.size not in sizes:
             return ""
-        return there.md5 or read_back(self.home, there.key, stop=self.stop, if_version=there.version)
+        return current.md5 or read_back(self.home, current.key, stop=self.stop, if_version=current.version)
 
     def _write(
         self, waiting: WaitingWrite, reading: Reading, data: bytes | None, *, create_only: bool
@@ -177,21 +179,25 @@ class ObjectWriteBack:
                         md5.update(chunk)
                         writing.write(chunk)
                     if md5.hexdigest() != waiting.md5:
-                        return _WRONG
+                        return _DIFFERENT_CONTENT
                     written = writing.commit()
         except Exists as error:
             raise StorageError(
-                error.kind, "Home got an object under its key at this moment.", operation="write back"
+                error.kind,
+                "Another program stored an object with its key at the same time.",
+                operation="write back",
             ) from error
         if not written.proven and read_back(self.home, waiting.key, stop=self.stop) != waiting.md5:
             raise StorageError(
-                Kind.DAMAGED, "It did not arrive as it was sent; it is sent again.", operation="write back"
+                Kind.DAMAGED,
+                "Home did not store it as it was sent; it is sent again.",
+                operation="write back",
             )
         return _written_result(waiting)
 
 
 def _written_result(waiting: WaitingWrite) -> WriteBackResult:
-    return WriteBackResult("settling" if any(each.late for each in waiting.attempts) else "sent")
+    return WriteBackResult("settling" if any(attempt.late for attempt in waiting.attempts) else "sent")
 
 
 def _md5(data: bytes) -> str:

@@ -418,7 +418,7 @@ def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_SKIPS)
     [kept] = [row for row in ledger.rows() if row.reason]
     assert kept.key == "new"
-    assert "waits in another backend" in kept.reason
+    assert "is in another backend and has not been written back yet" in kept.reason
     assert (tmp_path / "target" / "new").read_bytes() == b"waits"
     assert not (disk.root / "old").exists()
     assert get(disk.driver, "new") == b"waits"
@@ -546,7 +546,7 @@ def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_pa
         with pytest.raises(StorageError) as caught:
             StowageStorage(storage=storage, backend="home").delete("a")
         assert caught.value.retryable
-        with pytest.raises(OSError, match="on its way home") as busy:
+        with pytest.raises(OSError, match="has not completed yet") as busy:
             StowageFileSystem(storage).rm_file("home/a")
         assert busy.value.errno == errno.EBUSY
 

@@ -1,6 +1,6 @@
-"""Remembering that a place does not answer, so that only the first call waits for it in vain.
+"""A circuit breaker: once a backend stops responding, only the first call waits for it.
 
-While the circuit is open, calls fail at once and one thread looks now and then whether the place is back.
+While the circuit is open, calls fail immediately, and a thread probes whether the backend responds again.
 """
 
 from __future__ import annotations
@@ -17,86 +17,88 @@ from dashboard.storage.wrappers.fallback.waiting_writes import CircuitOpen, is_u
 T = TypeVar("T")
 
 SLOW_SECONDS = 2.0
-"""Seconds that a call must have waited in vain before others are spared it; a quick failure costs nothing."""
+"""How long a failed call must have taken to open the circuit. Quick failures do not need one."""
 PROBE_SECONDS = 5.0
-"""Seconds from the end of one look to the next, if anybody asks."""
-_SILENT = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
+"""Pause between two probes. Only calls start one."""
+_NO_RESPONSE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
 
 
 class CircuitBreaker:
-    """One for each place and process. Thread-safe.
+    """One for each backend and process. Thread-safe.
 
-    ``probe`` is a cheap call to the place. ``told`` is called with the failure that opened the circuit, and
-    with None when it is closed again; it must not raise.
+    ``probe`` is a cheap call to the backend. ``on_change`` is called with the error that opened the circuit,
+    and with None when it closes. It must not raise.
     """
 
     def __init__(
-        self, probe: Callable[[], object], told: Callable[[StorageError | None], None] = lambda trouble: None
+        self,
+        probe: Callable[[], object],
+        on_change: Callable[[StorageError | None], None] = lambda error: None,
     ) -> None:
         self._probe = probe
-        self._told = told
+        self._on_change = on_change
         self._lock = threading.Lock()
-        self._trouble: StorageError | None = None
-        self._next_look = 0.0
-        self._looking = False
+        self._last_error: StorageError | None = None
+        self._next_probe = 0.0
+        self._probing = False
 
     @property
     def open(self) -> bool:
         """Whether calls fail at once."""
-        return self._trouble is not None
+        return self._last_error is not None
 
-    def ask(self, call: Callable[[], T]) -> T:
-        """Make a call, or raise ``CircuitOpen`` while the circuit is open."""
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function, or raise ``CircuitOpen`` while the circuit is open."""
         self._refuse_while_open()
         began = time.monotonic()
         try:
-            return call()
+            return function()
         except StorageError as error:
-            silent = error.kind in _SILENT and not isinstance(error, CircuitOpen)
-            if silent and time.monotonic() - began >= SLOW_SECONDS:
-                self._opened(error)
+            no_response = error.kind in _NO_RESPONSE and not isinstance(error, CircuitOpen)
+            if no_response and time.monotonic() - began >= SLOW_SECONDS:
+                self._open_circuit(error)
             raise
 
     def _refuse_while_open(self) -> None:
         with self._lock:
-            trouble = self._trouble
-            if trouble is None:
+            last_error = self._last_error
+            if last_error is None:
                 return
-            looks = not self._looking and time.monotonic() >= self._next_look
-            self._looking = self._looking or looks
-        if looks:
-            # A daemon, so that no program waits for a silent server when it ends.
-            threading.Thread(target=self._look, name="circuit-probe", daemon=True).start()
+            starts = not self._probing and time.monotonic() >= self._next_probe
+            self._probing = self._probing or starts
+        if starts:
+            # A daemon, so that no program waits for an unresponsive server when it ends.
+            threading.Thread(target=self._run_probe, name="circuit-probe", daemon=True).start()
         raise CircuitOpen(
-            trouble.kind,
-            trouble.reason,
-            operation=trouble.operation,
-            subject=trouble.subject,
-            remedy=trouble.remedy,
+            last_error.kind,
+            last_error.reason,
+            operation=last_error.operation,
+            subject=last_error.subject,
+            remedy=last_error.remedy,
             retryable=True,
-        ) from trouble
+        ) from last_error
 
-    def _opened(self, error: StorageError) -> None:
+    def _open_circuit(self, error: StorageError) -> None:
         with self._lock:
-            news = self._trouble is None
-            self._trouble = error
-            self._next_look = time.monotonic() + PROBE_SECONDS
-        if news:
-            self._told(error)
+            was_closed = self._last_error is None
+            self._last_error = error
+            self._next_probe = time.monotonic() + PROBE_SECONDS
+        if was_closed:
+            self._on_change(error)
 
-    def _look(self) -> None:
-        well = False
+    def _run_probe(self) -> None:
+        responds = False
         try:
             self._probe()
-            well = True
+            responds = True
         except StorageError as error:
-            # A refusal is an answer.
-            well = not is_unavailable(error)
+            # A backend that refuses the probe responds.
+            responds = not is_unavailable(error)
         finally:
             with self._lock:
-                self._looking = False
-                self._next_look = time.monotonic() + PROBE_SECONDS
-                if well:
-                    self._trouble = None
-        if well:
-            self._told(None)
+                self._probing = False
+                self._next_probe = time.monotonic() + PROBE_SECONDS
+                if responds:
+                    self._last_error = None
+        if responds:
+            self._on_change(None)

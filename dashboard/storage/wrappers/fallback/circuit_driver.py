@@ -1,4 +1,4 @@
-"""A place that is not asked while it is known not to answer."""
+"""A driver whose calls go through a circuit breaker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _CircuitBase(Wrapper):
 
 
 class _Writing(WrappedWriting):
-    """An open write, whose every call may find out that nobody answers."""
+    """An open write whose calls go through the circuit breaker."""
 
     def __init__(self, inner: Writing, breaker: CircuitBreaker) -> None:
         super().__init__(inner)
@@ -45,11 +45,11 @@ class _Writing(WrappedWriting):
 
     def write(self, chunk: bytes) -> None:
         """See ``Writing``."""
-        self._breaker.ask(lambda: self._inner.write(chunk))
+        self._breaker.call(lambda: self._inner.write(chunk))
 
     def commit(self) -> Written:
         """See ``Writing``."""
-        return self._breaker.ask(self._inner.commit)
+        return self._breaker.call(self._inner.commit)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,36 +58,36 @@ class _Writing(WrappedWriting):
             self._inner.__exit__(kind, error, trace)
             return
 
-        def drop() -> None:
+        def discard() -> None:
             with suppress(StorageError):
                 self._inner.__exit__(kind, error, trace)
 
-        # Taking back what was sent would wait for the same silent server.
-        threading.Thread(target=drop, name="drop-write", daemon=True).start()
+        # Discarding what was sent would wait for the same unresponsive server.
+        threading.Thread(target=discard, name="discard-write", daemon=True).start()
 
 
 class _ReadsRanges(_CircuitBase):
-    """Parts of objects."""
+    """``ReadsRanges`` through the circuit breaker."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
         inner = self.inner
         assert isinstance(inner, ReadsRanges)
-        return self.breaker.ask(lambda: inner.read_range(key, start, length, if_version=if_version))
+        return self.breaker.call(lambda: inner.read_range(key, start, length, if_version=if_version))
 
 
 class _DeletesMany(_CircuitBase):
-    """Many objects go at once."""
+    """``DeletesMany`` through the circuit breaker."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``."""
         inner = self.inner
         assert isinstance(inner, DeletesMany)
-        return self.breaker.ask(lambda: inner.delete_many(keys))
+        return self.breaker.call(lambda: inner.delete_many(keys))
 
 
 class BehindCircuitBreaker(_CircuitBase):
-    """See above. Closing it closes the place."""
+    """See above. Closing it closes the wrapped driver."""
 
     transparent = True
     forwards = CONTAINER_POWERS | {
@@ -108,7 +108,7 @@ class BehindCircuitBreaker(_CircuitBase):
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         """See ``Driver``."""
-        return self.breaker.ask(lambda: self.inner.read(key, if_version=if_version))
+        return self.breaker.call(lambda: self.inner.read(key, if_version=if_version))
 
     def write(
         self,
@@ -119,35 +119,35 @@ class BehindCircuitBreaker(_CircuitBase):
         create_only: bool = False,
     ) -> Writing:
         """See ``Driver``."""
-        opened = self.breaker.ask(
+        writing = self.breaker.call(
             lambda: self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
         )
-        return _Writing(opened, self.breaker)
+        return _Writing(writing, self.breaker)
 
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """See ``Driver``."""
-        return self.breaker.ask(
+        return self.breaker.call(
             lambda: self.inner.put(key, data, attributes=attributes, create_only=create_only)
         )
 
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
-        return self.breaker.ask(lambda: self.inner.stat(key))
+        return self.breaker.call(lambda: self.inner.stat(key))
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``."""
 
-        def begun() -> tuple[Entry | None, Iterator[Entry]]:
+        def start() -> tuple[Entry | None, Iterator[Entry]]:
             entries = self.inner.list(prefix, start_after=start_after)
             return next(entries, None), entries
 
-        first, entries = self.breaker.ask(begun)
+        first, entries = self.breaker.call(start)
         if first is not None:
             yield first
             yield from entries
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""
-        self.breaker.ask(lambda: self.inner.delete(key))
+        self.breaker.call(lambda: self.inner.delete(key))

@@ -1,11 +1,12 @@
-"""A backend for which others stand in: reads that find nothing look there, and writes that fail go there.
+"""A backend for which others stand in while it is unavailable.
 
-A write that home cannot take is put into a folder of its own in the first backend that takes it, and noted
-in a durable book before and after; only then is it acknowledged. Reads, descriptions and listings show what
-waits as if it were at home. Sending it home is not done here.
+Reads of objects that home does not have try the stand-ins. A write that home cannot accept is stored in a
+reserved folder of the first stand-in that accepts it, and recorded durably before and after. Only then is it
+acknowledged. Reads and listings show waiting writes as if they were at home. Writing them back is not done
+here.
 
-What cannot be promised while home is away is refused: deleting, and writing only where nothing is, unless
-nobody else can have the name.
+What cannot be guaranteed while home is unavailable is refused: deletes, and create-only writes of a key that
+is not unique.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from dashboard.storage.wrapping import CONTAINER_POWERS
 
 
 class Fallback(FallbackBase):
-    """A backend with others behind it. Thread-safe. Closing it leaves the others open."""
+    """A backend with stand-ins. Thread-safe. Closing it leaves the stand-ins open."""
 
     forwards = CONTAINER_POWERS
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
@@ -69,21 +70,21 @@ class Fallback(FallbackBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
-            CopiesWithin: "What is to be copied may be waiting in another backend.",
-            DeletesUnchanged: "What is to be deleted may be waiting in another backend.",
-            ReadsInParallel: "What is elsewhere is read from its beginning for every part.",
+            CopiesWithin: "The source may be waiting in another backend.",
+            DeletesUnchanged: "The object may be waiting in another backend.",
+            ReadsInParallel: "An object on a stand-in is read from its beginning for every part.",
         }
     )
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
-        """See ``Driver``. Of a chosen version only home, or what waits, is asked."""
+        """See ``Driver``. Reads a given version only from home or from a waiting write."""
         self.check_key(key)
         if (found := self._store.newest(key)) is not None:
             if if_version is not None and if_version != token_of(found):
                 raise Changed(key)
             with suppress(NotFound):
                 return WaitingReading(self._stand_ins.driver(found.stand_in).read(found.stored_key), found)
-            # It was sent home between the two.
+            # It was written back in between.
         return self.try_in_order(
             key, lambda driver: driver.read(key, if_version=if_version), elsewhere=if_version is None
         )
@@ -97,30 +98,31 @@ class Fallback(FallbackBase):
         return self.try_in_order(key, lambda driver: driver.stat(key))
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``: what is at home and what waits, not what others hold. Raises while home is away."""
-        # Before home is listed: what goes home meanwhile is not missed.
+        """See ``Driver``: objects at home and waiting writes, not other objects of stand-ins. Raises while
+        home is unavailable."""
+        # Read before home is listed, so that a write back in between is not missed.
         waiting = {
-            each.key: Entry(each.key, each.size, each.since, token_of(each))
-            for each in self._store.list_under(prefix)
-            if key_bytes(each.key) > key_bytes(start_after)
+            write.key: Entry(write.key, write.size, write.since, token_of(write))
+            for write in self._store.list_under(prefix)
+            if key_bytes(write.key) > key_bytes(start_after)
         }
-        told: set[str] = set()
-        left = iter(waiting)
-        following = next(left, None)
+        listed: set[str] = set()
+        remaining = iter(waiting)
+        following = next(remaining, None)
         for entry in self.inner.list(prefix, start_after=start_after):
             if self.ordered and following is not None:
                 here = key_bytes(entry.key)
                 while following is not None and key_bytes(following) < here:
-                    if following not in told:
-                        told.add(following)
+                    if following not in listed:
+                        listed.add(following)
                         yield waiting[following]
-                    following = next(left, None)
+                    following = next(remaining, None)
             if entry.key not in waiting:
                 yield entry
-            elif entry.key not in told:
-                told.add(entry.key)
+            elif entry.key not in listed:
+                listed.add(entry.key)
                 yield waiting[entry.key]
-        yield from (entry for key, entry in waiting.items() if key not in told)
+        yield from (entry for key, entry in waiting.items() if key not in listed)
 
     def write(
         self,
@@ -130,10 +132,10 @@ class Fallback(FallbackBase):
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> Writing:
-        """See ``Driver``. Up to 1 GiB is held until the commit, in case home goes away meanwhile."""
+        """See ``Driver``. Buffers up to 1 GiB until the commit, in case home becomes unavailable."""
         self.check_key(key)
         if create_only:
-            self._refuse_taken(key)
+            self._refuse_existing(key)
             if self.alone or not isinstance(key, UniqueKey):
                 return self.inner.write(key, size=size, attributes=attributes, create_only=True)
         return FallbackWriting(self, key, attributes, size, create_only=create_only)
@@ -144,7 +146,7 @@ class Fallback(FallbackBase):
         """See ``Driver``."""
         self.check_key(key)
         if create_only:
-            self._refuse_taken(key)
+            self._refuse_existing(key)
             if self.alone or not isinstance(key, UniqueKey):
                 return self.inner.put(key, data, attributes=attributes, create_only=True)
         with self.long_writes.watch(key, lambda: (_md5(data), len(data))):
@@ -160,17 +162,17 @@ class Fallback(FallbackBase):
         except StorageError as error:
             if not (is_unavailable(error) or isinstance(error, EarlierWritePending)):
                 raise
-            trouble = error
+            cause = error
         found = _md5(data), len(data)
-        self.recent.note(key, *found, trouble)
+        self.recent.note(key, *found, cause)
 
         def send(driver: Driver, stored_key: str) -> Written:
             return driver.put(stored_key, data, attributes=attributes)
 
-        return self.store_on_stand_in(key, send, found, attributes, trouble, create_only=create_only)
+        return self.store_on_stand_in(key, send, found, attributes, cause, create_only=create_only)
 
     def delete(self, key: str) -> None:
-        """See ``Driver``. Only home can delete: raises while it is away."""
+        """See ``Driver``. Raises while home is unavailable."""
         self.check_key(key)
         with self.replacing(key) as succeeded:
             self.inner.delete(key)
@@ -186,31 +188,31 @@ class Fallback(FallbackBase):
         send: Callable[[Driver, str], Written],
         found: tuple[str, int],
         attributes: Attributes | None,
-        trouble: StorageError,
+        cause: StorageError,
         *,
         create_only: bool,
     ) -> Written:
-        """Have the first backend that can take an object, of this MD5 and size, keep it; raises ``trouble``
-        if none can."""
+        """Store an object of this MD5 and size on the first stand-in that accepts it. Raises ``cause`` if
+        none does."""
         if self.alone:
-            raise trouble
+            raise cause
         md5, size = found
         content = WrittenContent(size, md5, attributes or Attributes(), self.recent.of(key), create_only)
         for stand_in, driver in self._stand_ins.in_order(writing=True):
-            stored_key = _place_for(driver, key)
+            stored_key = _new_waiting_key(driver, key)
             number = self._store.add(key, stand_in, stored_key, content)
             try:
                 written = send(driver, stored_key)
                 if not written.proven and read_back(driver, stored_key, stop=lambda: False) != md5:
                     continue
             except StorageError:
-                # What it may have left there is noted, and removed in time.
+                # What may have been stored there is recorded, and removed later.
                 continue
             self._store.mark_written(number)
             return Written(key, size, md5)
-        raise trouble
+        raise cause
 
-    def _refuse_taken(self, key: str) -> None:
+    def _refuse_existing(self, key: str) -> None:
         if (found := self._store.newest(key)) is not None:
             raise Exists(found.key)
 
@@ -219,10 +221,10 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _place_for(driver: Driver, key: str) -> str:
-    """A new key in the waiting folder, ending in the object's own where that backend can hold it."""
-    place = FOLDER + secrets.token_hex(12)
+def _new_waiting_key(driver: Driver, key: str) -> str:
+    """Return a new key in the waiting folder, ending in the object's own key if that backend accepts it."""
+    folder = FOLDER + secrets.token_hex(12)
     with suppress(InvalidKey):
-        driver.check_key(f"{place}/{key}")
-        return f"{place}/{key}"
-    return place
+        driver.check_key(f"{folder}/{key}")
+        return f"{folder}/{key}"
+    return folder

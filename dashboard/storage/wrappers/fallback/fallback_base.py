@@ -1,4 +1,4 @@
-"""What a fallback and its powers share: home, the store, the others, and what was lately put at home."""
+"""What a fallback and its powers share: home, the stand-ins, the store, and recent writes to home."""
 
 from __future__ import annotations
 
@@ -27,64 +27,65 @@ from dashboard.storage.wrapping import Wrapper
 
 T = TypeVar("T")
 
-MOST_KEYS = 4096
-MOST_OF_A_KEY = 8
+MAX_KEYS = 4096
+MAX_WRITES_PER_KEY = 8
 
 
 class RecentWrites:
-    """The contents that this process lately put at home, or tried to, by key. Thread-safe."""
+    """What this process recently wrote to home, or tried to, by key. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[str, tuple[WriteAttempt, ...]] = OrderedDict()
+        self._attempts: OrderedDict[str, tuple[WriteAttempt, ...]] = OrderedDict()
 
-    def note(self, key: str, md5: str, size: int, trouble: StorageError | None = None) -> None:
-        """One more content: it is at home, or ``trouble`` says why that is not known."""
-        if isinstance(trouble, CircuitOpen | EarlierWritePending) or not md5:
+    def note(self, key: str, md5: str, size: int, cause: StorageError | None = None) -> None:
+        """Record a write: it is at home, or ``cause`` is why that is unknown."""
+        if isinstance(cause, CircuitOpen | EarlierWritePending) or not md5:
             return
-        late = trouble is not None and may_complete_late(trouble)
+        late = cause is not None and may_complete_late(cause)
         attempt = WriteAttempt(md5, size, time.time(), late)
         with self._lock:
-            self._found[key] = (*self._found.pop(key, ()), attempt)[-MOST_OF_A_KEY:]
-            if len(self._found) > MOST_KEYS:
-                self._found.popitem(last=False)
+            self._attempts[key] = (*self._attempts.pop(key, ()), attempt)[-MAX_WRITES_PER_KEY:]
+            if len(self._attempts) > MAX_KEYS:
+                self._attempts.popitem(last=False)
 
     def of(self, key: str) -> tuple[WriteAttempt, ...]:
-        """What was noted of a key."""
+        """Return the recorded writes of a key."""
         with self._lock:
-            return self._found.get(key, ())
+            return self._attempts.get(key, ())
 
 
 class ReplaceAtHome:
-    """Around a write at home: what waits for the key is not sent meanwhile, and forgotten if it succeeds."""
+    """Around a write at home: waiting writes of the key are not written back meanwhile, and are discarded if
+    it succeeds."""
 
     def __init__(self, store: WaitingStore, key: str) -> None:
         self._store = store
         self._key = key
-        self._held: Hold | None = None
+        self._hold: Hold | None = None
         self._done = False
 
     def __enter__(self) -> Callable[[], None]:
-        self._held = self._store.hold(self._key)
+        self._hold = self._store.hold(self._key)
         return self._succeeded
 
     def _succeeded(self) -> None:
         self._done = True
 
     def __exit__(self, *_: object) -> None:
-        if self._held is None:
+        if self._hold is None:
             return
         if self._done:
-            self._store.discard(self._held)
+            self._store.discard(self._hold)
         else:
-            self._store.release(self._held)
+            self._store.release(self._hold)
 
 
 class FallbackBase(Wrapper):
-    """The base of the fallback."""
+    """The base of the fallback and its powers."""
 
     alone: ClassVar[bool] = False
-    """Whether nobody but home is asked or written to; what waits counts all the same."""
+    """Whether stand-ins are neither read nor written. Waiting writes are visible anyway."""
 
     def __init__(self, inner: Driver, store: WaitingStore, stand_ins: StandIns) -> None:
         super().__init__(inner)
@@ -94,29 +95,29 @@ class FallbackBase(Wrapper):
         self._stand_ins = stand_ins
 
     def replacing(self, key: str) -> ReplaceAtHome:
-        """Around what replaces or removes the object at home."""
+        """Around a call that replaces or deletes the object at home."""
         return ReplaceAtHome(self._store, key)
 
-    def try_in_order(self, key: str, ask: Callable[[Driver], T], *, elsewhere: bool = True) -> T:
-        """Ask home, and where it has nothing or is away, the others in their order."""
+    def try_in_order(self, key: str, call: Callable[[Driver], T], *, elsewhere: bool = True) -> T:
+        """Call home; if it has no such object or is unavailable, the stand-ins in their order."""
         try:
-            return ask(self.inner)
+            return call(self.inner)
         except StorageError as error:
             if self.alone or not elsewhere or not (isinstance(error, NotFound) or is_unavailable(error)):
                 raise
             for _, driver in self._stand_ins.in_order(writing=False):
                 with suppress(StorageError):
-                    return ask(driver)
+                    return call(driver)
             raise
 
     def refuse_while_waiting(self, key: str, operation: str, *, retryable: bool = True) -> None:
-        """Raise when what readers of this key get is not at home, where ``operation`` would look."""
+        """Raise kind ``conflict`` if the current content of this key is a waiting write."""
         if self._store.newest(key) is not None:
             raise StorageError(
                 Kind.CONFLICT,
-                f"“{key}” waits in another backend to be sent home.",
+                f"“{key}” is in another backend and has not been written back yet.",
                 operation=operation,
                 subject=key,
-                remedy="Try again once it is at home; the overview shows how much is left.",
+                remedy="Try again once it has been written back; the overview shows how much is left.",
                 retryable=retryable,
             )

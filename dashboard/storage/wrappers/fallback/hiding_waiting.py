@@ -1,6 +1,6 @@
-"""A backend without the folder in which objects wait for others: they are not its own.
+"""A backend without the folder in which it stores waiting writes of other backends.
 
-Reading one by its exact key is allowed, so that a program can fetch what was overtaken.
+Reading one by its exact key is allowed, so that a program can fetch one that was overtaken.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper
 
 def _refuse(key: str) -> None:
     if key.startswith(FOLDER):
-        raise InvalidKey(key, f"“{FOLDER}” is where Stowage keeps what waits to be sent to another backend.")
+        raise InvalidKey(key, f"“{FOLDER}” is reserved: Stowage stores objects of other backends there.")
 
 
 class _Folders(Wrapper):
-    """Folders but this one."""
+    """``KeepsFolders`` without this folder."""
 
     def make_folder(self, folder: str) -> None:
         """See ``KeepsFolders``."""
@@ -62,15 +62,15 @@ class _Folders(Wrapper):
 
 
 class _Versions(ObservesRestore):
-    """Older states of what is outside the folder."""
+    """``KeepsVersions`` of objects outside the folder."""
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
         """See ``KeepsVersions``."""
-        return (each for each in self._kept.versions(prefix) if not each.key.startswith(FOLDER))
+        return (version for version in self._kept.versions(prefix) if not version.key.startswith(FOLDER))
 
 
 class _Uploads(Wrapper):
-    """Signs uploads to keys outside the folder."""
+    """``SignsUploads`` for keys outside the folder."""
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
@@ -82,7 +82,7 @@ class _Uploads(Wrapper):
 
 
 class HidingWaiting(ObservesChanges):
-    """See above. No listing shows the folder, and nothing in it is written or deleted."""
+    """See above. Listings leave the folder out; writes and deletes in it raise ``InvalidKey``."""
 
     transparent = True
     forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, Links, ReadsInParallel, ReadsRanges, SetsVisibility}
@@ -97,7 +97,7 @@ class HidingWaiting(ObservesChanges):
 
     @contextmanager
     def changing(self, key: str) -> Iterator[None]:
-        """Nothing in the folder is."""
+        """Refuse changes in the folder."""
         _refuse(key)
         yield
 

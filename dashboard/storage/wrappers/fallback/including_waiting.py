@@ -1,7 +1,4 @@
-"""A backend with all it has: what is at home, and what waits to be sent there. Nobody stands in for it.
-
-For looking at a backend as a whole: counting, comparing, migrating.
-"""
+"""A backend with its waiting writes, but without stand-ins: for counting, comparing and migrating."""
 
 from __future__ import annotations
 
@@ -16,8 +13,8 @@ from dashboard.storage.wrappers.fallback.driver import Fallback
 from dashboard.storage.wrappers.fallback.fallback_base import FallbackBase, ReplaceAtHome
 
 
-class _Replaces(WrappedWriting):
-    """A write at home whose commit ends the waiting of what waited for its key."""
+class _ReplacingWriting(WrappedWriting):
+    """A write at home whose commit discards the waiting writes of its key."""
 
     def __init__(self, inner: Writing, replacing: ReplaceAtHome) -> None:
         super().__init__(inner)
@@ -31,25 +28,25 @@ class _Replaces(WrappedWriting):
             return written
 
 
-class _DeletesKnown(FallbackBase):
-    """Deletes what was read at home."""
+class _DeletesUnchanged(FallbackBase):
+    """``DeletesUnchanged`` of objects at home."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``. Raises kind ``conflict`` for what waits."""
+        """See ``DeletesUnchanged``. Raises kind ``conflict`` for a waiting write."""
         assert isinstance(self.inner, DeletesUnchanged)
         self.refuse_while_waiting(key, "delete", retryable=False)
         self.inner.delete_unchanged(key, version)
 
 
 class IncludingWaiting(Fallback):
-    """See above. What waits is deleted only once it is at home: that home has nothing newer is known then."""
+    """See above. Waiting writes cannot be deleted, because home may have something newer."""
 
     alone = True
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {**Fallback.adapts, DeletesUnchanged: _DeletesKnown}
+        {**Fallback.adapts, DeletesUnchanged: _DeletesUnchanged}
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
-        {power: why for power, why in Fallback.withholds.items() if power is not DeletesUnchanged}
+        {power: reason for power, reason in Fallback.withholds.items() if power is not DeletesUnchanged}
     )
 
     def write(
@@ -64,9 +61,9 @@ class IncludingWaiting(Fallback):
         self.check_key(key)
         if create_only:
             return super().write(key, size=size, attributes=attributes, create_only=True)
-        return _Replaces(self.inner.write(key, size=size, attributes=attributes), self.replacing(key))
+        return _ReplacingWriting(self.inner.write(key, size=size, attributes=attributes), self.replacing(key))
 
     def delete(self, key: str) -> None:
-        """See ``Driver``. Raises kind ``conflict`` for what waits."""
+        """See ``Driver``. Raises kind ``conflict`` for a waiting write."""
         self.refuse_while_waiting(key, "delete", retryable=False)
         self.inner.delete(key)

@@ -1,4 +1,4 @@
-"""Noting durably what has been on its way home for long, for a program that is killed cannot say it later."""
+"""Durable records of writes to home that take long, because a killed process cannot report them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dashboard.errors import StowageError
 from dashboard.storage.wrappers.fallback.waiting_writes import WaitingStore
 
 LONG_SECONDS = 1.0
-"""Seconds after which an attempt is noted; nearly all have ended by then and cost nothing."""
+"""After how long a write is recorded. Nearly all have ended by then and cost nothing."""
 CHECKS_BEFORE_IDLE = 20
-"""Looks of which one may be the last."""
+"""The thread ends only after this number of checks, so that it is not started for every write."""
 
 
 class _LongWrite:
@@ -28,7 +28,7 @@ class _LongWrite:
 
 
 class LongWrites:
-    """The attempts of one home that are under way in this process. Thread-safe; its thread runs while there
+    """The writes to one home that are in progress in this process. Thread-safe. Its thread runs while there
     are any, and a little longer."""
 
     def __init__(self, store: WaitingStore) -> None:
@@ -39,7 +39,7 @@ class LongWrites:
 
     @contextmanager
     def watch(self, key: str, content: Callable[[], tuple[str, int]]) -> Iterator[None]:
-        """Around an attempt to put something home; ``content`` tells its MD5 and size, on another thread."""
+        """Around a write to home. ``content`` returns its MD5 and size, and is called on another thread."""
         attempt = _LongWrite(key, content)
         with self._lock:
             self._open[attempt] = None
@@ -56,30 +56,33 @@ class LongWrites:
             with attempt.lock:
                 attempt.ended = True
                 if attempt.number is not None:
-                    # This process knows by itself what became of it.
+                    # This process knows the outcome itself.
                     with suppress(StowageError):
                         self._store.clear_attempt(attempt.number)
 
-    def look(self, *, last: bool) -> bool:
-        """Note what takes long. Whether to look again: not after a ``last`` look that finds nothing."""
+    def check(self, *, last: bool) -> bool:
+        """Record the writes that take long. Return False if this was the ``last`` check and there are
+        none."""
         with self._lock:
             now = time.monotonic()
-            long = [each for each in self._open if each.number is None and now - each.began >= LONG_SECONDS]
-            self._watched = goes_on = bool(self._open) or not last
-        for each in long:
-            md5, size = each.content()
-            with each.lock:
-                if not each.ended:
+            long = [
+                write for write in self._open if write.number is None and now - write.began >= LONG_SECONDS
+            ]
+            self._watched = has_more = bool(self._open) or not last
+        for write in long:
+            md5, size = write.content()
+            with write.lock:
+                if not write.ended:
                     with suppress(StowageError):
-                        each.number = self._store.note_attempt(each.key, md5, size)
-        return goes_on
+                        write.number = self._store.note_attempt(write.key, md5, size)
+        return has_more
 
 
 def _watch(long_writes: weakref.ref[LongWrites]) -> None:
-    looks = 0
+    checks = 0
     while (found := long_writes()) is not None:
-        looks += 1
-        if not found.look(last=looks % CHECKS_BEFORE_IDLE == 0):
+        checks += 1
+        if not found.check(last=checks % CHECKS_BEFORE_IDLE == 0):
             return
         del found
         time.sleep(LONG_SECONDS / 2)

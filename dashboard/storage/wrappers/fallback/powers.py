@@ -1,4 +1,4 @@
-"""The powers of a backend for which others stand in: each looks at what waits before it asks home."""
+"""The powers of a backend with stand-ins: each checks for waiting writes before it calls home."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from dashboard.storage.wrappers.fallback.waiting_writes import EarlierWritePendi
 
 
 class DeletesManyAtHome(FallbackBase):
-    """Many objects go at once, and what waits for them."""
+    """``DeletesMany``: discards waiting writes as well."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """See ``DeletesMany``. What is on its way home is not deleted, and said so."""
+        """See ``DeletesMany``. Keys with a pending write are not deleted, and reported."""
         assert isinstance(self.inner, DeletesMany)
-        held: dict[str, Hold | None] = {}
-        unsettled: dict[str, StorageError] = {}
+        holds: dict[str, Hold | None] = {}
+        pending: dict[str, StorageError] = {}
         failed: Mapping[str, StorageError] | None = None
         try:
             for key in keys:
                 try:
-                    held[key] = self._store.hold(key)
+                    holds[key] = self._store.hold(key)
                 except EarlierWritePending as error:
-                    unsettled[key] = error
-            failed = self.inner.delete_many(list(held))
-            return {**failed, **unsettled}
+                    pending[key] = error
+            failed = self.inner.delete_many(list(holds))
+            return {**failed, **pending}
         finally:
-            for key, hold in held.items():
+            for key, hold in holds.items():
                 if hold is not None and (failed is None or key in failed):
                     self._store.release(hold)
                 elif hold is not None:
@@ -47,7 +47,7 @@ class DeletesManyAtHome(FallbackBase):
 
 
 class RangesOfBoth(FallbackBase):
-    """Parts of what is at home or waits; of what others have, everything up to the part is read."""
+    """``ReadsRanges``: from home if it has the object, otherwise by reading everything before the range."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
@@ -64,7 +64,7 @@ class RangesOfBoth(FallbackBase):
 
 
 class FoldersOfBoth(FallbackBase):
-    """Folders at home, and those that will be there once what waits is."""
+    """``KeepsFolders``: folders at home, and those of waiting writes."""
 
     def make_folder(self, folder: str) -> None:
         """See ``KeepsFolders``."""
@@ -75,7 +75,7 @@ class FoldersOfBoth(FallbackBase):
         """See ``KeepsFolders``."""
         assert isinstance(self.inner, KeepsFolders)
         prefix = f"{folder}/" if folder else ""
-        below = (each.key.removeprefix(prefix).split("/") for each in self._store.list_under(prefix))
+        below = (write.key.removeprefix(prefix).split("/") for write in self._store.list_under(prefix))
         waiting = {names[0] for names in below if len(names) > 1}
         for name in self.inner.folders(folder):
             waiting.discard(name)
@@ -83,13 +83,13 @@ class FoldersOfBoth(FallbackBase):
         yield from sorted(waiting)
 
     def remove_folder(self, folder: str) -> None:
-        """See ``KeepsFolders``. One in which something waits is made again when that goes home."""
+        """See ``KeepsFolders``. A folder with waiting writes is created again when they are written back."""
         assert isinstance(self.inner, KeepsFolders)
         self.inner.remove_folder(folder)
 
 
 class LinksToHome(FallbackBase):
-    """Addresses lead home, so none that expires is made of what is not there yet."""
+    """``Links`` to home. There are no temporary URLs of waiting writes."""
 
     def url(self, key: str) -> str:
         """See ``Links``."""
@@ -97,77 +97,78 @@ class LinksToHome(FallbackBase):
         return self.inner.url(key)
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``. Raises a retryable error for what waits: the address would lead to older content."""
+        """See ``Links``. Raises a retryable error for a waiting write: the URL would lead to older
+        content."""
         assert isinstance(self.inner, Links)
         self.refuse_while_waiting(key, "temporary url")
         return self.inner.temporary_url(key, seconds=seconds)
 
 
 class TagsAtHome(FallbackBase):
-    """Tags of what is at home."""
+    """``HoldsTags`` of objects at home."""
 
     def tags(self, key: str) -> Mapping[str, str]:
-        """See ``HoldsTags``. Raises a retryable error for what waits."""
+        """See ``HoldsTags``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, HoldsTags)
         self.refuse_while_waiting(key, "tags")
         return self.inner.tags(key)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """See ``HoldsTags``. Raises a retryable error for what waits."""
+        """See ``HoldsTags``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, HoldsTags)
         self.refuse_while_waiting(key, "tags")
         self.inner.set_tags(key, tags)
 
 
 class TierAtHome(FallbackBase):
-    """The tier of what is at home."""
+    """``HasTiers`` of objects at home."""
 
     def tier(self, key: str) -> str:
-        """See ``HasTiers``. Raises a retryable error for what waits."""
+        """See ``HasTiers``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, HasTiers)
         self.refuse_while_waiting(key, "tier")
         return self.inner.tier(key)
 
     def set_tier(self, key: str, tier: str) -> None:
-        """See ``HasTiers``. Raises a retryable error for what waits."""
+        """See ``HasTiers``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, HasTiers)
         self.refuse_while_waiting(key, "tier")
         self.inner.set_tier(key, tier)
 
 
 class VisibilityAtHome(FallbackBase):
-    """Who may read what is at home."""
+    """``SetsVisibility`` of objects at home."""
 
     def visibility(self, key: str) -> Visibility:
-        """See ``SetsVisibility``. Raises a retryable error for what waits."""
+        """See ``SetsVisibility``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, SetsVisibility)
         self.refuse_while_waiting(key, "visibility")
         return self.inner.visibility(key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
-        """See ``SetsVisibility``. Raises a retryable error for what waits."""
+        """See ``SetsVisibility``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, SetsVisibility)
         self.refuse_while_waiting(key, "set visibility")
         self.inner.set_visibility(key, visibility)
 
 
 class VersionsAtHome(ForwardsVersions, FallbackBase):
-    """Older states are those at home; what waits is not one yet, and is not replaced by one."""
+    """``KeepsVersions`` at home. Waiting writes are not versions yet."""
 
     def restore_version(self, key: str, version: str) -> Written:
-        """See ``KeepsVersions``. Raises a retryable error for what waits."""
+        """See ``KeepsVersions``. Raises a retryable error for a waiting write."""
         assert isinstance(self.inner, KeepsVersions)
         self.refuse_while_waiting(key, "restore")
         return self.inner.restore_version(key, version)
 
 
 class UploadsToHome(FallbackBase):
-    """Uploads go straight home."""
+    """``SignsUploads`` to home."""
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """See ``SignsUploads``. Raises a retryable error for what waits: it would be read, not the upload."""
+        """See ``SignsUploads``. Raises a retryable error for a waiting write, which would hide the upload."""
         assert isinstance(self.inner, SignsUploads)
         self.refuse_while_waiting(key, "upload url")
         return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)

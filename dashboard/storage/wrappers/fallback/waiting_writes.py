@@ -1,4 +1,4 @@
-"""What a fallback has to remember, and who stands in: told by whoever builds it."""
+"""Waiting writes: what they are, and the protocols of their store and of the stand-ins."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.types import Attributes, ObjectInfo
 from dashboard.storage.wrappers.common.streams import WrappedReading
 
-AWAY = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS})
-"""Failures that say nothing of an object and everything of its backend."""
+UNAVAILABLE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS})
+"""Kinds of errors that concern the backend, not the object."""
 FOLDER = ".stowage-waiting/"
-"""Where objects wait in a backend that stands in, each under a name of its own."""
+"""Where a stand-in stores waiting writes, each under a unique key."""
 
 
 class CircuitOpen(StorageError):
-    """A backend that lately did not answer was not asked again, so nothing was sent to it."""
+    """The backend recently failed to respond, so the request was not sent."""
 
 
 class EarlierWritePending(StorageError):
-    """An earlier write of the same key is still on its way home, and could arrive after a new one."""
+    """An earlier write of the key may still complete at home, and could overwrite a new one."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
             Kind.CONFLICT,
-            f"An earlier content of “{key}” is still on its way home.",
+            f"An earlier write of “{key}” has not completed yet.",
             operation="write",
             subject=key,
             remedy="Try again in a minute.",
@@ -37,16 +37,16 @@ class EarlierWritePending(StorageError):
 
 
 def is_unavailable(error: StowageError) -> bool:
-    """Whether an error means that the backend cannot be used now. A place that is not there counts: it may
+    """Whether an error means that the backend cannot be used now. A missing container counts, because it may
     be a share that is not mounted."""
-    return error.kind in AWAY or isinstance(error, ContainerMissing)
+    return error.kind in UNAVAILABLE or isinstance(error, ContainerMissing)
 
 
 def may_complete_late(error: StorageError) -> bool:
-    """Whether a server may still carry out the write that failed so, after we gave it up.
+    """Whether a server may still carry out a write that failed with this error.
 
-    One that hung does once it goes on. Not one that answered with a refusal, or whose connection was
-    refused or torn down: what it did not do by then it does not do any more.
+    A server that hung does so once it resumes. One that responded with an error, or whose connection was
+    refused or reset, does not.
     """
     if isinstance(error, CircuitOpen | ContainerMissing | EarlierWritePending):
         return False
@@ -62,9 +62,9 @@ def may_complete_late(error: StorageError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class WriteAttempt:
-    """A content that this program sent home under a key, or tried to.
+    """A write of a key to home, completed or attempted by this program.
 
-    ``at``: when that ended, in epoch seconds. ``late``: whether it may have been carried out after that.
+    ``at``: when it ended, in epoch seconds. ``late``: whether it may have completed after that.
     """
 
     md5: str
@@ -75,7 +75,7 @@ class WriteAttempt:
 
 @dataclass(frozen=True, slots=True)
 class WrittenContent:
-    """What is about to wait. ``create_only``: it may go home only where nothing is."""
+    """The content of a new waiting write. ``create_only``: it must not replace an object at home."""
 
     size: int
     md5: str
@@ -86,9 +86,9 @@ class WrittenContent:
 
 @dataclass(frozen=True, slots=True)
 class WaitingWrite:
-    """An object that was written elsewhere and waits to be sent home. ``since`` in epoch seconds.
+    """An object on a stand-in that has to be written back. ``since`` in epoch seconds.
 
-    ``attributes``: None where they were not noted. ``attempts``: what this program may have put under its
+    ``attributes``: None if they were not recorded. ``attempts``: what this program may have written under its
     key at home before.
     """
 
@@ -106,7 +106,7 @@ class WaitingWrite:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What one writer keeps from being sent home: the number of its hold, and the rows it found."""
+    """One writer's hold on the waiting writes of a key, which keeps them from being written back."""
 
     number: int
     rows: tuple[int, ...]
@@ -114,7 +114,7 @@ class Hold:
 
 @runtime_checkable
 class KeepsWhileAway(Protocol):
-    """A driver that takes writes while its place is away; those only where nothing is, under a
+    """A driver that accepts writes while its backend is unavailable. Create-only writes need a
     ``UniqueKey``."""
 
     def keeps_while_away(self) -> bool:
@@ -123,40 +123,39 @@ class KeepsWhileAway(Protocol):
 
 
 class WaitingStore(Protocol):
-    """The waiting objects of one home. Durable, shared by all processes, thread-safe.
+    """The waiting writes of one home. Durable, shared by all processes, thread-safe.
 
-    Methods raise ``StowageError`` when the book cannot be used; nothing may be acknowledged then.
+    Methods raise ``StowageError`` if the store cannot be used; the write must not be acknowledged then.
     """
 
     def note_attempt(self, key: str, md5: str, size: int) -> int:
-        """Note that a content has been on its way home for long, in case this process does not live to say
-        what became of it."""
+        """Record a write to home that takes long, in case this process is killed before it ends."""
         ...
 
     def clear_attempt(self, number: int) -> None:
-        """Forget that note: this process lives."""
+        """Remove that record: this process knows the outcome."""
         ...
 
     def add(self, key: str, stand_in: int, stored_key: str, content: WrittenContent) -> int:
-        """Note that an object is about to be written there, so that it is found after a crash. What is
-        known of earlier attempts under its key is kept with it."""
+        """Record that an object is about to be written there, so that it is found after a crash. Known
+        earlier attempts of its key are stored with it."""
         ...
 
     def mark_written(self, number: int) -> None:
-        """It is written: from now on it is what reads of its key get."""
+        """The object is written: from now on reads of its key return it."""
         ...
 
     def newest(self, key: str) -> WaitingWrite | None:
-        """What waits for this key, written last."""
+        """Return the newest waiting write of this key, or None."""
         ...
 
     def list_under(self, prefix: str) -> Sequence[WaitingWrite]:
-        """The newest of every key that begins so, by key in UTF-8 byte order."""
+        """Return the newest waiting write of every key with this prefix, by key in UTF-8 byte order."""
         ...
 
     def hold(self, key: str) -> Hold | None:
-        """Keep what waits for this key from being sent home, until this hold ends with ``release`` or
-        ``forget``; None where nothing waits. Every writer has a hold of its own.
+        """Keep the waiting writes of this key from being written back until ``release`` or ``discard``.
+        Return None if there are none. Several writers may hold a key.
 
         Raises ``EarlierWritePending`` while it is being written back, or while an earlier write may
         still complete at home, even one of a killed process. Writing now could leave the older content.
@@ -164,53 +163,54 @@ class WaitingStore(Protocol):
         ...
 
     def release(self, hold: Hold) -> None:
-        """What waits waits on, once nobody else holds it."""
+        """End a hold. The waiting writes remain."""
         ...
 
     def discard(self, hold: Hold) -> None:
-        """The rows are overwritten or deleted: they are never sent, and removed where they wait."""
+        """End a hold whose waiting writes were overwritten or deleted: they are never written back, and are
+        removed from their stand-ins."""
         ...
 
 
 class StandIns(Protocol):
-    """The backends that stand in for another. Thread-safe."""
+    """The stand-ins of one home. Thread-safe."""
 
     def in_order(self, *, writing: bool) -> Iterator[tuple[int, Driver]]:
-        """Their ids and drivers, in the order in which they are asked; for ``writing`` only those that may
-        be written to, and may hold what their home holds."""
+        """Yield their ids and drivers in the fallback order; for ``writing`` only those that are writable and
+        protect objects as well as home does."""
         ...
 
     def driver(self, stand_in: int) -> Driver:
-        """The one of this id. Raises ``StorageError`` when it is no more."""
+        """Return the driver of a stand-in. Raises ``StorageError`` if it was removed."""
         ...
 
 
 class WaitingReading(WrappedReading):
-    """A read of an object that waits elsewhere."""
+    """A read of a waiting write."""
 
-    def __init__(self, inner: Reading, found: WaitingWrite) -> None:
-        super().__init__(inner, info_of(inner.info, found))
+    def __init__(self, inner: Reading, write: WaitingWrite) -> None:
+        super().__init__(inner, info_of(inner.info, write))
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``."""
         return self._inner.chunks()
 
 
-def info_of(info: ObjectInfo, found: WaitingWrite) -> ObjectInfo:
-    """What waits, described under its own key."""
-    token = token_of(found)
-    attributes = found.attributes if found.attributes is not None else info.attributes
+def info_of(info: ObjectInfo, write: WaitingWrite) -> ObjectInfo:
+    """Return the info of a waiting write under its own key."""
+    token = token_of(write)
+    attributes = write.attributes if write.attributes is not None else info.attributes
     return replace(
         info,
-        key=found.key,
-        modified=found.since,
+        key=write.key,
+        modified=write.since,
         etag=token,
         version=token,
-        md5=found.md5,
+        md5=write.md5,
         attributes=attributes,
     )
 
 
-def token_of(found: WaitingWrite) -> str:
-    """Its version and ETag."""
-    return f"waiting-{found.number}"
+def token_of(write: WaitingWrite) -> str:
+    """Return its version and ETag."""
+    return f"waiting-{write.number}"

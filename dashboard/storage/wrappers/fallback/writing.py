@@ -1,4 +1,4 @@
-"""A streamed write to home that is held until it is committed there, or waits elsewhere."""
+"""A streamed write to home that is buffered in case a stand-in has to store it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from dashboard.storage.wrappers.fallback.waiting_writes import EarlierWritePendi
 
 T = TypeVar("T")
 
-LARGEST = 1024**3
-"""Bytes of a streamed write that are held, beyond 8 MiB in a file without a name, in case home goes away."""
-_PIECE = 1024 * 1024
+MAX_BUFFERED_BYTES = 1024**3
+"""The most that is buffered of a streamed write; beyond 8 MiB in an unlinked temporary file."""
+_CHUNK_BYTES = 1024 * 1024
 
 
-class StandsIn(Protocol):
-    """What a write needs of the fallback."""
+class StoresOnStandIns(Protocol):
+    """What a write needs from the fallback."""
 
     inner: Driver
     recent: RecentWrites
     long_writes: LongWrites
 
     def replacing(self, key: str) -> ReplaceAtHome:
-        """Around what replaces the object at home."""
+        """See ``FallbackBase``."""
         ...
 
     def store_on_stand_in(
@@ -40,11 +40,11 @@ class StandsIn(Protocol):
         send: Callable[[Driver, str], Written],
         found: tuple[str, int],
         attributes: Attributes | None,
-        trouble: StorageError,
+        cause: StorageError,
         *,
         create_only: bool,
     ) -> Written:
-        """Have another backend keep it."""
+        """See ``Fallback``."""
         ...
 
 
@@ -53,7 +53,7 @@ class FallbackWriting:
 
     def __init__(
         self,
-        fallback: StandsIn,
+        fallback: StoresOnStandIns,
         key: str,
         attributes: Attributes | None,
         size: int | None,
@@ -65,18 +65,18 @@ class FallbackWriting:
         self._attributes = attributes
         self._create_only = create_only
         self._open = ExitStack()
-        self._held: BinaryIO | None = cast(
+        self._buffer: BinaryIO | None = cast(
             BinaryIO,
             self._open.enter_context(tempfile.SpooledTemporaryFile(max_size=SMALL)),  # noqa: SIM115
         )
         self._size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._trouble: StorageError | None = None
+        self._cause: StorageError | None = None
         self._home: Writing | None = None
         try:
-            self._ask(
+            self._call_home(
                 lambda: fallback.inner.write(key, size=size, attributes=attributes, create_only=create_only),
-                self._begun,
+                self._set_home,
             )
         except BaseException:
             self._open.close()
@@ -86,19 +86,19 @@ class FallbackWriting:
         """See ``Writing``."""
         self._size += len(chunk)
         self._md5.update(chunk)
-        if self._held is not None:
-            if self._size > LARGEST:
-                self._drop_held()
+        if self._buffer is not None:
+            if self._size > MAX_BUFFERED_BYTES:
+                self._discard_buffer()
             else:
-                self._held.write(chunk)
+                self._buffer.write(chunk)
         if self._home is not None:
             home = self._home
-            self._ask(lambda: home.write(chunk))
-        elif self._held is None and self._trouble is not None:
-            raise self._trouble
+            self._call_home(lambda: home.write(chunk))
+        elif self._buffer is None and self._cause is not None:
+            raise self._cause
 
     def commit(self) -> Written:
-        """See ``Writing``. Returns when the object is at home, or waits elsewhere and is noted."""
+        """See ``Writing``. Returns once the object is at home, or is stored on a stand-in and recorded."""
         with self._fallback.long_writes.watch(self._key, lambda: (self._md5.hexdigest(), self._size)):
             return self._commit()
 
@@ -108,26 +108,26 @@ class FallbackWriting:
             done: list[Written] = []
             try:
                 with self._fallback.replacing(self._key) as succeeded:
-                    self._ask(lambda: done.append(home.commit()))
+                    self._call_home(lambda: done.append(home.commit()))
                     if done:
                         succeeded()
             except EarlierWritePending as error:
-                self._trouble = error
+                self._cause = error
             if done:
                 recent.note(self._key, self._md5.hexdigest(), self._size)
                 return done[0]
-            # Before the commit home had not everything that it could have made visible.
-            recent.note(self._key, self._md5.hexdigest(), self._size, self._trouble)
-        assert self._trouble is not None
-        if self._held is None:
-            raise self._trouble
-        held = self._held
+            # Before the commit home could not have made the object visible.
+            recent.note(self._key, self._md5.hexdigest(), self._size, self._cause)
+        assert self._cause is not None
+        if self._buffer is None:
+            raise self._cause
+        buffer = self._buffer
 
         def send(driver: Driver, stored_key: str) -> Written:
-            held.seek(0)
+            buffer.seek(0)
             with driver.write(stored_key, size=self._size, attributes=self._attributes) as writing:
-                while piece := held.read(_PIECE):
-                    writing.write(piece)
+                while chunk := buffer.read(_CHUNK_BYTES):
+                    writing.write(chunk)
                 return writing.commit()
 
         return self._fallback.store_on_stand_in(
@@ -135,26 +135,26 @@ class FallbackWriting:
             send,
             (self._md5.hexdigest(), self._size),
             self._attributes,
-            self._trouble,
+            self._cause,
             create_only=self._create_only,
         )
 
-    def _begun(self, writing: Writing) -> None:
+    def _set_home(self, writing: Writing) -> None:
         self._home = self._open.enter_context(writing)
 
-    def _ask(self, call: Callable[[], T], take: Callable[[T], object] = lambda found: None) -> None:
-        """Do something at home; once it is away, it is not asked again in this write."""
+    def _call_home(self, call: Callable[[], T], accept: Callable[[T], object] = lambda result: None) -> None:
+        """Call home. Once it is unavailable, this write does not call it again."""
         try:
-            take(call())
+            accept(call())
         except StorageError as error:
-            if not is_unavailable(error) or self._held is None:
+            if not is_unavailable(error) or self._buffer is None:
                 raise
-            self._trouble, self._home = error, None
+            self._cause, self._home = error, None
 
-    def _drop_held(self) -> None:
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+    def _discard_buffer(self) -> None:
+        if self._buffer is not None:
+            self._buffer.close()
+            self._buffer = None
 
     def __enter__(self) -> Self:
         return self

@@ -55,11 +55,11 @@ def test_only_the_first_call_waits_and_any_answer_ends_it(answer: str) -> None:
 
     breaker = CircuitBreaker(probe, told.append)
     with pytest.raises(StorageError) as first:
-        breaker.ask(place)
+        breaker.call(place)
     assert not isinstance(first.value, CircuitOpen)
     for _ in range(3):
         with pytest.raises(CircuitOpen) as caught:
-            breaker.ask(place)
+            breaker.call(place)
         assert (caught.value.kind, caught.value.reason) == (Kind.TIMEOUT, "Nobody answers.")
         assert caught.value.retryable
     assert place.calls == 1
@@ -69,7 +69,7 @@ def test_only_the_first_call_waits_and_any_answer_ends_it(answer: str) -> None:
 
     def asked() -> bool:
         try:
-            return breaker.ask(place) == "here"
+            return breaker.call(place) == "here"
         except CircuitOpen:
             return False
 
@@ -86,7 +86,7 @@ def test_an_answer_opens_nothing(kind: Kind) -> None:
     breaker = CircuitBreaker(place)
     for calls in (1, 2):
         with pytest.raises(StorageError):
-            breaker.ask(place)
+            breaker.call(place)
         assert place.calls == calls
     assert not breaker.open
 
@@ -96,7 +96,7 @@ def test_a_quick_failure_costs_nothing_and_is_tried_again() -> None:
     breaker = CircuitBreaker(place)
     for _ in range(2):
         with pytest.raises(StorageError):
-            breaker.ask(place)
+            breaker.call(place)
     assert place.calls == 2
 
 

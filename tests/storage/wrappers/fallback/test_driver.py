@@ -327,7 +327,7 @@ def test_powers_over_what_waits_are_refused_until_it_is_at_home(name: str) -> No
 def test_what_is_too_large_to_hold_is_not_promised(
     world: FallbackSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fallback_writing, "LARGEST", 1000)
+    monkeypatch.setattr(fallback_writing, "MAX_BUFFERED_BYTES", 1000)
     stream(world.driver, "a", content_of(5000))
     assert get(world.home, "a") == content_of(5000)
     world.home.away = True

@@ -1,8 +1,8 @@
-"""The requests of Azure's SDK over our own connections, where every answer is bounded.
+"""A transport that sends the requests of Azure's SDK over our own connections and limits every response.
 
-The SDK reads whatever a server sends, inflates it and makes a tree of it. Of its two answers that matter only
-one is of any length, the content of a blob, and it asks for that in parts of at most 8 MiB: so every answer
-is read whole here, checked, and handed on from memory.
+The SDK alone reads, decompresses and parses responses of any size. Here every response is read into memory up
+to a limit and checked before the SDK sees it. Only the content of a blob is long, and the SDK requests it in
+ranges of at most 8 MiB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dashboard.storage.net.parsing import MalformedResponse, check_xml_size
 from dashboard.storage.net.ranges import range_from_response
 
 _MAX_BLOCK_ELEMENTS = 200_000
-"""Elements in a list of blocks, of which a blob has up to 50,000."""
+"""XML elements in a list of blocks; a blob has up to 50,000 blocks."""
 _MAX_BATCH_BYTES = 1024 * 1024
 _MAX_BATCH_PARTS = 2000
 _REQUEST_SENT = frozenset(
@@ -37,11 +37,11 @@ _HOP_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "ho
 
 
 class Adapter(BaseAdapter):
-    """What a session of requests sends through. Thread-safe; goes to one server and nowhere else."""
+    """An adapter for a session of requests. Thread-safe; only sends to one server."""
 
     def __init__(self, config: AzureConfig) -> None:
         super().__init__()
-        # As requests spells it: names that are not ASCII, for one, are encoded.
+        # Normalized like requests does: host names outside ASCII are encoded, for example.
         endpoint = requests.Request("GET", config.endpoint).prepare().url or ""
         self._origin = _origin(endpoint)
         self._server = HttpClient(endpoint, tls_verify=config.tls_verify, authority=config.ca_certificate)
@@ -86,19 +86,19 @@ class Adapter(BaseAdapter):
         return _to_response(request, answer)
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self._server.close()
 
 
 class _BufferedBody:
-    """A body that is here already, as the SDK reads it."""
+    """A body in memory, with the interface that the SDK reads."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.enforce_content_length = True
 
     def stream(self, amt: int = 0, decode_content: bool | None = None) -> Iterator[bytes]:
-        """All of it."""
+        """Yield the body."""
         yield self._body
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ def _check_content_range(answer: Response, range_header: str) -> None:
     start, last = int(requested[1]), int(requested[2])
     total = answer.headers.get("content-range", "").rpartition("/")[2]
     if not answer.body and total.isdecimal() and start >= int(total):
-        # Azurite's way to say that nothing is there.
+        # Azurite's response to a range past the end.
         return
     try:
         range_from_response(
@@ -131,12 +131,12 @@ def _check_content_range(answer: Response, range_header: str) -> None:
 
 
 def _check_document(answer: Response, document_type: str) -> None:
-    """Raise ``MalformedResponse`` for a document that would fill the memory once the SDK has parsed it."""
+    """Raise ``MalformedResponse`` if parsing the document would use too much memory."""
     if document_type == "list":
         return
     if document_type == "batch":
         if len(answer.body) > _MAX_BATCH_BYTES or answer.body.count(b"\n--") > _MAX_BATCH_PARTS:
-            raise MalformedResponse("the answer is too long")
+            raise MalformedResponse("the response is too long")
     else:
         check_xml_size(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
 
@@ -160,7 +160,7 @@ _PHRASES = frozenset(map(int, HTTPStatus))
 
 
 def _to_requests_error(code: str) -> requests.RequestException:
-    """The SDK repeats what cannot have arrived, and only that."""
+    """The exception that makes the SDK retry only requests that cannot have reached the server."""
     error: Any
     if code in ("timeout", "slow"):
         error = requests.ReadTimeout(code)

@@ -1,7 +1,7 @@
-"""How the account around a container is set up: may browsers upload?
+"""CORS rules, which in Azure are a setting of the account.
 
 CORS: https://learn.microsoft.com/rest/api/storageservices/cross-origin-resource-sharing--cors--support-for-the-azure-storage-services.
-Lifecycle rules are told and changed only by Azure's management interface, which no key of an account opens.
+Lifecycle rules are only available in Azure's management API, which the keys of an account cannot use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dashboard.storage.inspection.powers import Finding
 
 _MAX_RULES = 5
 _HEADERS = ("content-type", "x-ms-blob-type")
-"""What our signed uploads send."""
+"""Headers of our signed uploads."""
 _CORS_IN_PORTAL = "in the portal, under Settings, Resource sharing (CORS)"
 _LIFECYCLE_IN_PORTAL = (
     "Whether lifecycle rules delete objects is told only in the portal, under Data management."
@@ -41,18 +41,18 @@ class AzureBucketSettingsMixin:
     _client: AzureClient
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """See ``ChecksSettings``. CORS is a setting of the whole account, which only its key sees, or a SAS
-        token for its service."""
+        """See ``ChecksSettings``. CORS is a setting of the whole account: reading it needs the account's key
+        or a SAS token for the service."""
         try:
             cors = self._cors_finding(origin)
         except StorageError as error:
             cors = unavailable_cors(error)
-        tidied = "Unfinished uploads are tidied away by Azure itself, a week after they began."
-        return cors, Finding(UNFINISHED, tidied, _LIFECYCLE_IN_PORTAL, good=True)
+        sentence = "Azure itself deletes incomplete uploads a week after they started."
+        return cors, Finding(UNFINISHED, sentence, _LIFECYCLE_IN_PORTAL, good=True)
 
     def fix(self, name: str, origin: str) -> None:
-        """See ``ChecksSettings``. The rule holds for all containers of the account. Azure takes no condition:
-        a change of the rules that somebody else makes in the same moment is lost."""
+        """See ``ChecksSettings``. The rule applies to all containers of the account. Azure supports no
+        condition here: a concurrent change of the rules is lost."""
         if name != CORS:
             raise unknown_finding_error(name)
         pairs = self._cors("change settings")
@@ -62,13 +62,13 @@ class AzureBucketSettingsMixin:
         if len(pairs) >= _MAX_RULES:
             raise StorageError(
                 Kind.CONFLICT,
-                f"The account “{self._config.account}” has {_MAX_RULES} CORS rules, and Azure takes no more.",
+                f"The account “{self._config.account}” has {_MAX_RULES} CORS rules; Azure allows no more.",
                 operation="change settings",
                 subject=self._config.account,
                 remedy=f"Change or remove one {_CORS_IN_PORTAL}.",
             )
         ours = new_rule(origin, ("GET", "HEAD", "PUT") if blocked is None else ("PUT",), ("*",))
-        # Rules are tried in order; where an earlier one would refuse our headers, ours goes before it.
+        # The first matching rule applies: ours goes before one that blocks our headers.
         decides = (rule.is_for(origin, "PUT", patterns=False) for rule, _ in pairs)
         position = next((number for number, matches in enumerate(decides) if matches), len(pairs))
         rules = [rule for _, rule in pairs]
@@ -83,7 +83,7 @@ class AzureBucketSettingsMixin:
         if finding.good or len(rules) < _MAX_RULES:
             return finding
         message = (
-            f"The account has {_MAX_RULES} CORS rules and Azure takes no more: change one {_CORS_IN_PORTAL}."
+            f"The account has {_MAX_RULES} CORS rules and Azure allows no more: change one {_CORS_IN_PORTAL}."
         )
         return replace(finding, fixable=False, remedy=message)
 
@@ -91,15 +91,16 @@ class AzureBucketSettingsMixin:
         if not self._token_covers_service():
             raise StorageError(
                 Kind.DENIED,
-                "CORS is a setting of the whole account, and this SAS token does not reach that far.",
+                "CORS is a setting of the whole account, which this SAS token may not read.",
                 operation=operation,
                 subject=self._config.account,
-                remedy=f"Sign in with the account's key, or look {_CORS_IN_PORTAL}.",
+                remedy=f"Sign in with the account's key, or check {_CORS_IN_PORTAL}.",
             )
         return self._client.service.cors(self._client.context(operation))
 
     def _token_covers_service(self) -> bool:
-        """Whether asking is of any use: of a token for a container Azure says only that it is wrong.
+        """Whether the credential may read the account's settings. With a token for a container, Azure would
+        only report a wrong sign-in.
         https://learn.microsoft.com/rest/api/storageservices/create-account-sas"""
         token = self._config.credential.sas_token
         kinds = parse_qs(token.reveal().removeprefix("?")).get("srt", [""]) if token else ["s"]

@@ -1,5 +1,7 @@
-"""One container of Azure's through its SDK, which tells the MD5 stored beside a blob and the one that the
-service computed of a write."""
+"""Requests to one container through Azure's SDK.
+
+Writes return the MD5 that the service computed, reads the one that is stored with the blob.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ _ATTRIBUTES = ("content_type", "cache_control", "content_disposition", "content_
 
 
 class AzureClient:
-    """The requests of one container. Thread-safe; connects on first use."""
+    """A client for one container. Thread-safe; connects on first use."""
 
     def __init__(self, config: AzureConfig) -> None:
         self.config = config
@@ -76,13 +78,13 @@ class AzureClient:
         self.service = AzureService(config, self._session)
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
-        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        """The context of an error message. ``key`` is without the configured prefix."""
         return ErrorContext(operation, key, self.config.container, self.config.host, self.config.account)
 
     def put(
         self, key: str, data: bytes, md5: bytes, attributes: Attributes | None, *, create_only: bool
     ) -> tuple[str, str | None]:
-        """Write in one request. Returns the ETag and the MD5 the service computed.
+        """Write in one request. Returns the ETag and the hex MD5 that the service computed, if any.
         https://learn.microsoft.com/rest/api/storageservices/put-blob"""
         with translate_errors(self.context("write", key)):
             response = self._blob(key).upload_blob(
@@ -98,10 +100,10 @@ class AzureClient:
         return _strip_quotes(response["etag"]), bytes(stored).hex() if stored else None
 
     def stage(self, key: str, block: str, data: memoryview, md5: bytes) -> str | None:
-        """Upload a block, refused if its MD5 is another; returns the hex MD5 the service computed.
+        """Upload a block; the service rejects it if the MD5 differs. Returns the hex MD5 it computed, if any.
         https://learn.microsoft.com/rest/api/storageservices/put-block"""
         with translate_errors(self.context("write", key)):
-            # The SDK would compute the MD5 once more.
+            # The SDK would compute the MD5 again.
             checked = {"Content-MD5": base64.b64encode(md5).decode()}
             response = self._blob(key).stage_block(block, bytes(data), length=len(data), headers=checked)
         stored = response.get("content_md5")
@@ -116,7 +118,7 @@ class AzureClient:
         *,
         create_only: bool,
     ) -> str:
-        """Make the blocks the blob; returns the ETag.
+        """Create the blob from its blocks. Returns the ETag.
         https://learn.microsoft.com/rest/api/storageservices/put-block-list"""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing} if create_only else {}
         with translate_errors(self.context("write", key)):
@@ -130,7 +132,7 @@ class AzureClient:
         return _strip_quotes(str(response["etag"]))
 
     def committed(self, key: str) -> list[tuple[str, int]]:
-        """The blocks the blob consists of: names and sizes."""
+        """List the blocks of a blob: names and sizes in bytes."""
         with translate_errors(self.context("stat", key)):
             blocks, _ = self._blob(key).get_block_list("committed")
         return [(block.id, block.size) for block in blocks]
@@ -141,7 +143,7 @@ class AzureClient:
             return _to_info(key, self._blob(key).get_blob_properties())
 
     def open(self, key: str, etag: str | None) -> tuple[ObjectInfo, Iterator[bytes]]:
-        """Open a blob: the first 8 MiB arrive with the call, the rest as it is asked for, all of one
+        """Open a blob. Fetches the first 8 MiB at once and the others while the caller reads, all of one
         version. Raises ``Changed`` and ``NotFound``."""
         context = self.context("read", key)
         with translate_errors(context):
@@ -159,7 +161,7 @@ class AzureClient:
         return _to_info(key, stream.properties), pieces()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
-        """Some bytes of a blob, all of one version. Raises ``RangeNotSatisfiable`` and as ``open`` does.
+        """Read a range of one version. Raises ``RangeNotSatisfiable``, ``Changed`` and ``NotFound``.
         https://learn.microsoft.com/rest/api/storageservices/specifying-the-range-header-for-blob-service-operations"""
         with translate_errors(self.context("read", key)):
             stream = self._blob(key).download_blob(
@@ -168,9 +170,9 @@ class AzureClient:
             return check_length(key, stream.readall(), stream.size)
 
     def list(self, prefix: str, start_after: str) -> Iterator[Entry]:
-        """Blobs by full name, page by page.
+        """List blobs by full key, page by page.
         https://learn.microsoft.com/rest/api/storageservices/list-blobs"""
-        # In an account with a hierarchical namespace folders are listed too, told by their metadata.
+        # An account with a hierarchical namespace lists folders too; only their metadata marks them.
         folders, context = self._has_folders(), self.context("list")
         query = {"maxresults": str(_PAGE_SIZE_WITH_METADATA), "include": "metadata"} if folders else {}
         query = {"maxresults": str(_PAGE_SIZE)} | query | ({"prefix": prefix} if prefix else {})
@@ -186,7 +188,8 @@ class AzureClient:
                 yield entry
 
     def check_access(self, operation: str, *, patient: bool = True) -> None:
-        """Ask for one name: the cheapest request a SAS token for a container may make."""
+        """List one blob: the cheapest request that a SAS token for a container allows. Raises
+        ``StorageError``. Without ``patient``, fails early and does not retry."""
         context, idle = self.context(operation), IDLE_SECONDS if patient else _QUICK_SECONDS
         body = retry(
             lambda: self._list_page({"maxresults": "1"}, context, idle=idle), ATTEMPTS if patient else 1
@@ -194,13 +197,13 @@ class AzureClient:
         try:
             parse_page(body)
         except MalformedResponse as error:
-            # A web page at this address says 200 to everybody.
+            # A web page at this address answers every request with 200.
             raise ERRORS.transport_error("unreadable", context) from error
 
     def _list_page(
         self, query: Mapping[str, str], context: ErrorContext, *, idle: float = IDLE_SECONDS
     ) -> bytes:
-        """A page of a listing as it came, asked for once."""
+        """Fetch a page of a listing once. Returns the unparsed XML."""
         query_string = urlencode({"restype": "container", "comp": "list", **query}, quote_via=quote)
         request = HttpRequest(
             "GET",
@@ -222,8 +225,8 @@ class AzureClient:
             self._blob(key).delete_blob(delete_snapshots="include", **_if_match(if_etag))
 
     def delete_batch(self, keys: Sequence[str]) -> tuple[RequestFailure | None, ...]:
-        """Remove blobs and their snapshots, at most 256, with one request. What became of each, None for
-        those that are gone; Azure does not promise the order.
+        """Delete at most 256 blobs and their snapshots with one request. Returns the failure of each, None
+        for a deleted blob. Azure does not promise the order.
         https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
         names = [self.config.prefix + key for key in keys]
         with translate_errors(self.context("delete")):
@@ -233,7 +236,7 @@ class AzureClient:
             return tuple(map(parse_part_failure, parts))
 
     def create_container(self) -> None:
-        """Make the container; fine if it is there."""
+        """Create the container. Succeeds if it exists."""
         with translate_errors(self.context("create bucket")):
             try:
                 self._container.create_container()
@@ -242,7 +245,7 @@ class AzureClient:
                     raise
 
     def start_copy(self, source: AzureClient, key: str, full_key: str, etag: str, to: str) -> str:
-        """Have the service copy a blob of the same account; returns ``success`` or ``pending``.
+        """Start a copy on the server within the account. Returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
         with translate_errors(self.context("copy", key)):
             response = self._blob(to).start_copy_from_url(
@@ -254,20 +257,20 @@ class AzureClient:
         return str(response["copy_status"])
 
     def copy_status(self, key: str) -> str:
-        """How a copy to this key is getting on."""
+        """The status of the copy to this key."""
         with translate_errors(self.context("copy", key)):
             return str(self._blob(key).get_blob_properties().copy.status)
 
     def blob_url(self, key: str) -> str:
-        """Where a blob is, without anything that lets one in."""
+        """The URL of a blob, without credentials."""
         return str(self._container.get_blob_client(self.config.prefix + key).url.partition("?")[0])
 
     def sas_url(self, key: str, permission: str, seconds: int) -> str:
-        """The address of a blob with a token for it alone, good for ``seconds``.
+        """The URL of a blob with a token for this blob only, valid for ``seconds``.
         https://learn.microsoft.com/rest/api/storageservices/create-service-sas"""
         account_key = self.config.credential.account_key
         if account_key is None:
-            raise Unsupported("sign", "Only the account's key can sign addresses, and this is a SAS token.")
+            raise Unsupported("sign", "Only the account's key can sign links, and this is a SAS token.")
         token = generate_blob_sas(
             self.config.account,
             self.config.container,
@@ -280,27 +283,27 @@ class AzureClient:
         return f"{self.blob_url(key)}?{token}"
 
     def tags(self, key: str) -> dict[str, str]:
-        """A blob's index tags. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
+        """The index tags of a blob. https://learn.microsoft.com/rest/api/storageservices/get-blob-tags"""
         with translate_errors(self.context("tags", key)):
             return dict(self._blob(key).get_blob_tags())
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """Replace them. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
+        """Replace the index tags. https://learn.microsoft.com/rest/api/storageservices/set-blob-tags"""
         with translate_errors(self.context("tags", key)):
             self._blob(key).set_blob_tags(dict(tags))
 
     def tier(self, key: str) -> str:
-        """A blob's access tier; empty where the account has none."""
+        """The access tier of a blob; empty if the account has none."""
         with translate_errors(self.context("stat", key)):
             return str(self._blob(key).get_blob_properties().blob_tier or "")
 
     def set_tier(self, key: str, tier: str) -> None:
-        """Move a blob. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
+        """Change the access tier. https://learn.microsoft.com/rest/api/storageservices/set-blob-tier"""
         with translate_errors(self.context("tier", key)):
             self._blob(key).set_standard_blob_tier(StandardBlobTier(tier))
 
     def _has_folders(self) -> bool:
-        """Asked once; a token that may not ask is taken for one of a plain account.
+        """Whether the account has a hierarchical namespace. Asks once; if the token may not ask, assumes not.
         https://learn.microsoft.com/rest/api/storageservices/get-account-information"""
         if self._folders is None:
             try:
@@ -312,7 +315,7 @@ class AzureClient:
         return self._folders
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self._session.close()
 
     def _blob(self, key: str) -> BlobClient:
@@ -346,7 +349,7 @@ def _to_info(key: str, properties: Any) -> ObjectInfo:
 
 
 def _if_match(etag: str | None) -> dict[str, Any]:
-    """The condition that a blob is still of this version."""
+    """The SDK's condition that the blob has this ETag."""
     if etag is None:
         return {}
     return {"etag": f'"{etag}"', "match_condition": MatchConditions.IfNotModified}
@@ -357,12 +360,12 @@ def _strip_quotes(etag: str) -> str:
 
 
 def parse_page(body: bytes) -> tuple[list[tuple[Entry, bool]], str]:
-    """What a page holds, each with whether it is a folder of an account that has some, and what names the
-    next page. Raises ``MalformedResponse``. The SDK takes a page that breaks off for the last one."""
+    """Parse a page of a listing: its rows, whether each is a folder, and the marker of the next page, empty
+    on the last one. Raises ``MalformedResponse``. The SDK would treat a truncated page as the last one."""
     root = parse_xml(body.removeprefix(b"\xef\xbb\xbf"))
     blobs = root.find("Blobs")
     if root.tag != "EnumerationResults" or blobs is None:
-        raise WrongProtocol("the answer is no listing")
+        raise WrongProtocol("the response is not a listing")
     markers = root.findall("NextMarker")
     if len(markers) != 1:
         raise MalformedResponse("a page does not say whether more follows")
@@ -374,12 +377,12 @@ def _parse_row(element: ElementTree.Element) -> tuple[Entry, bool]:
     name = fields.get("Name")
     properties = {child.tag: child.text or "" for child in fields.get("Properties", ())}
     text = "" if name is None else name.text or ""
-    # What XML cannot hold comes percent-encoded, and says so.
+    # Azure percent-encodes names that XML cannot hold, and marks them.
     key = unquote(text) if name is not None and name.get("Encoded") == "true" else text
     try:
         modified = parsedate_to_datetime(properties["Last-Modified"]).timestamp()
     except (KeyError, ValueError, TypeError) as error:
-        raise MalformedResponse("a row makes no sense") from error
+        raise MalformedResponse("a row is invalid") from error
     entry = parse_entry(
         key, properties.get("Content-Length"), modified, properties.get("Etag", "").strip('"')
     )

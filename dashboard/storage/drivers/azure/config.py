@@ -1,4 +1,4 @@
-"""Where an Azure driver works and as whom; which keys it can hold; metadata in Azure's spelling."""
+"""The configuration of an Azure driver, the check of its keys, and the encoding of metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z")
 
 @dataclass(frozen=True, slots=True)
 class AzureConfig:
-    """A container (or a prefix of it) of a storage account, with credentials. Prints no secret."""
+    """A container, or a prefix of it, and its credentials. The representation contains no secret."""
 
     account: str
     container: str
@@ -50,7 +50,7 @@ class AzureConfig:
 
     @property
     def tls(self) -> bool:
-        """Whether the endpoint speaks TLS."""
+        """Whether the endpoint uses TLS."""
         return self.endpoint.startswith("https:")
 
     @property
@@ -61,50 +61,50 @@ class AzureConfig:
 
     @property
     def host(self) -> str:
-        """Host as people write it."""
+        """Host, with the port if the endpoint names one."""
         return urlsplit(self.endpoint).netloc
 
 
 def check_key(key: str, full_key: str) -> None:
-    """Raise ``InvalidKey`` for what Azure cannot hold exactly.
+    """Raise ``InvalidKey`` if Azure cannot store ``full_key``, the key with its prefix, unchanged.
 
     https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
-    Ends of parts that are dots are cut off, a backslash becomes a slash, control characters are refused.
+    Azure removes dots at the end of a segment, turns backslashes into slashes and refuses control characters.
     """
     raw = key_bytes(key)
     if not raw:
         raise InvalidKey(key, "The key is empty.")
     if problem := _problem(full_key):
-        raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: {problem}.")
+        raise InvalidKey(key, f"Azure cannot store “{key}” unchanged: {problem}.")
     try:
         raw.decode()
     except UnicodeDecodeError:
-        raise InvalidKey(key, f"Azure cannot hold “{key}” exactly: it is not UTF-8.") from None
+        raise InvalidKey(key, f"Azure cannot store “{key}” unchanged: it is not UTF-8.") from None
 
 
 def _problem(full_key: str) -> str:
     if len(full_key) > _MAX_KEY_CHARACTERS:
-        return f"it has {len(full_key):,} characters and names there end at {_MAX_KEY_CHARACTERS:,}"
+        return f"it has {len(full_key):,} characters, and the limit is {_MAX_KEY_CHARACTERS:,}"
     if full_key.count("/") >= _MAX_SEGMENTS:
-        return f"it has more than {_MAX_SEGMENTS} parts"
+        return f"it has more than {_MAX_SEGMENTS} segments"
     if any(part.endswith(".") for part in full_key.split("/")):
-        return "a part of it ends with a dot, which is cut off there"
+        return "a segment of it ends with a dot, which Azure removes"
     if "\\" in full_key:
-        return "it holds a backslash, which becomes a slash there"
+        return "it contains a backslash, which Azure turns into a slash"
     if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\ufffe\uffff" for c in full_key):
-        return "it holds control characters"
+        return "it contains control characters"
     return ""
 
 
 def encode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """User metadata in names and values that Azure takes: identifiers and printable ASCII. Others are
-    escaped, so that :func:`decode_metadata` finds them again."""
+    """Encode user metadata for Azure, which accepts identifiers as names and printable ASCII as values.
+    Others are escaped, so that :func:`decode_metadata` can restore them."""
     encoded = {}
     for name, value in metadata.items():
         if _IDENTIFIER.match(name) and _PLAIN_VALUE.match(value) and not name.startswith(_ESCAPED):
             encoded[name] = value
         else:
-            # An empty value would not survive as a header.
+            # A header cannot hold an empty value.
             encoded[_ESCAPED + name.encode().hex()] = "=" + quote(value, safe=" ")
     return encoded
 
@@ -123,6 +123,6 @@ def decode_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def header_value_or_none(attributes: Attributes | None, name: str) -> str | None:
-    """One attribute if a header can hold it, else None: what a backend cannot hold is dropped."""
+    """The value of an attribute; None if it is unset or a header cannot hold it."""
     value: str | None = getattr(attributes, name) if attributes else None
     return value if value and _PLAIN_VALUE.match(value) else None

@@ -1,4 +1,4 @@
-"""Many blobs deleted with one request, which holds a request for each.
+"""Batch deletion: one request that contains a request for each blob.
 https://learn.microsoft.com/rest/api/storageservices/blob-batch"""
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class AzureBatchDeleteMixin:
     _client: AzureClient
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """See ``DeletesMany``: 256 with each request. Where some of them fail, which ones is found out by
-        deleting those 256 one after the other."""
+        """See ``DeletesMany``. Deletes 256 blobs with each request. If some of them fail, deletes those 256
+        one by one to find out which."""
         return delete_in_batches(
             keys,
             batch_size=BATCH_SIZE,
@@ -37,14 +37,14 @@ class AzureBatchDeleteMixin:
         try:
             failures = self._client.delete_batch(keys)
         except ContainerMissing as error:
-            # Of the batch's own address, which not every server has.
+            # The batch URL itself is missing: not every server supports batches.
             raise self._batch_unsupported_error() from error
         except StorageError as error:
             if error.kind is Kind.DENIED:
-                # Of the batch; each blob may be another matter.
+                # Only the batch was denied; deleting each blob may be allowed.
                 raise self._batch_unsupported_error() from error
             raise
-        # Azure promises no order and its SDK drops the numbers: what is not true of all is true of nobody.
+        # Azure promises no order and its SDK discards the numbers, so only an outcome of all keys is usable.
         outcomes = set(failures) if len(failures) == len(keys) else set()
         if outcomes == {None}:
             return {}
@@ -54,4 +54,4 @@ class AzureBatchDeleteMixin:
         raise self._batch_unsupported_error()
 
     def _batch_unsupported_error(self) -> Unsupported:
-        return Unsupported("delete", f"{self._config.host} deletes one blob after the other.")
+        return Unsupported("delete", f"{self._config.host} does not support batch deletion.")

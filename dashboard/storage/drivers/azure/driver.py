@@ -1,7 +1,7 @@
 """Azure Blob Storage: one container, signed in with an account key or a SAS token.
 
-A configured prefix is a plain string before every key. Only what Azure keeps exactly is a key; metadata
-whose names Azure does not take is escaped. Archived blobs are listed but cannot be read.
+A configured prefix is a plain string before every key. Keys that Azure would change are refused; metadata
+that Azure does not accept is escaped. Archived blobs are listed but cannot be read.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _COPY_SECONDS = 900.0
 
 
 class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSettingsMixin):
-    """A container, or the part of one under a prefix. Safe to use from many threads."""
+    """A container, or the part of it under a prefix. Thread-safe."""
 
     name = "azure"
     ordered = True
     missing_powers: Mapping[str, str] = MappingProxyType(
-        # Azurite keeps none, so reading them could not be tested against a real server.
-        {"versions": "shows no older states; those that an account keeps are restored in the portal."}
+        # Azurite keeps no versions, so reading them could not be tested against a real server.
+        {"versions": "shows no older versions; restore those that an account keeps in the portal."}
     )
 
     def __init__(self, config: AzureConfig) -> None:
@@ -67,11 +67,11 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
     # Driver
 
     def check_key(self, key: str) -> None:
-        """See ``Driver``. Up to 1,024 characters, prefix included; no part ends in a dot; no backslash."""
+        """See ``Driver``. Up to 1,024 characters, prefix included; no segment ends in a dot; no backslash."""
         check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
-        """See ``Driver``. ``version`` is the ETag; the service refuses a read of any other."""
+        """See ``Driver``. ``version`` is the ETag, which the service compares."""
         self.check_key(key)
         return CheckedReading(*self._client.open(key, if_version))
 
@@ -106,15 +106,15 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         )
 
     def stat(self, key: str) -> ObjectInfo:
-        """See ``Driver``. ``md5`` is what whoever wrote a large blob told the service to keep."""
+        """See ``Driver``. The ``md5`` of a large blob is what its writer claimed."""
         self.check_key(key)
         return self._client.head(key)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. What an older service sends of the keys before ``start_after`` is skipped.
+        """See ``Driver``. Skips keys up to ``start_after`` that an older service sends.
 
-        Whether Azure sorts letters beyond U+FFFF where UTF-8 does is not documented (its emulator does
-        not), so it is not asked to begin at a key where that would matter.
+        Azure does not document where it sorts characters beyond U+FFFF (its emulator differs from UTF-8),
+        so a listing only starts at a key without them.
         """
         base = self._config.prefix
         start_from = base + start_after if start_after and max(start_after) < "\ud800" else ""
@@ -131,13 +131,13 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         return True
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``. ``version`` is the ETag, and the service compares it: no gap."""
+        """See ``DeletesUnchanged``. ``version`` is the ETag. The service compares it: atomic."""
         self.check_key(key)
         delete_unchanged(lambda: self._client.delete(key, if_etag=version), lambda: self._client.head(key))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """See ``Driver``. Nothing to do: Azure offers no way to drop blocks that were not committed, does
-        not list them as objects, and removes them itself after a week."""
+        """See ``Driver``. Does nothing: Azure has no request to discard uncommitted blocks, does not list
+        them as objects, and deletes them after a week."""
         return 0
 
     def close(self) -> None:
@@ -148,8 +148,8 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
     # CopiesWithin
 
     def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``: the same account, signed in with its key. A SAS token would have to be
-        sent as part of the source's address, which Azure keeps beside the copy."""
+        """See ``CopiesWithin``. Needs the same account, signed in with its key. A SAS token would be part of
+        the source's URL, which Azure stores with the copy."""
         if not isinstance(source, AzureDriver):
             return False
         here, other = self._config, source._config
@@ -159,7 +159,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         )
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. The receipt compares the MD5s kept beside both blobs."""
+        """See ``CopiesWithin``. The receipt compares the MD5s stored with both blobs."""
         if not isinstance(source, AzureDriver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share an account and its key.")
         self.check_key(to)
@@ -185,7 +185,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
             time.sleep(0.5)
             status = self._client.copy_status(to)
         if status != "success":
-            # What is there is not whole.
+            # The copy is incomplete.
             self.delete(to)
             raise StorageError(
                 Kind.TIMEOUT if status == "pending" else Kind.UNREACHABLE,
@@ -210,7 +210,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         except ContainerMissing:
             return False
         except StorageError as error:
-            # A token that may not list still learns that there is something it may not list.
+            # Only an existing container denies a listing.
             if error.kind is not Kind.DENIED:
                 raise
         return True
@@ -226,7 +226,8 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         return (*self._config.server, self._config.tls)
 
     def authenticate(self) -> None:
-        """See ``Connects``. A missing container, or one that may not be listed, is no fault of the key."""
+        """See ``Connects``. Ignores a container that is missing or may not be listed: the key is still
+        right."""
         try:
             self._client.check_access("authenticate", patient=False)
         except StorageError as error:

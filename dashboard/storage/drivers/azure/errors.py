@@ -1,4 +1,4 @@
-"""What can go wrong with Azure, as a kind, a sentence and a next step.
+"""The errors of Azure Blob Storage: kind, reason and remedy of each.
 
 Codes: https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 """
@@ -36,7 +36,7 @@ _VERBS = {
     "delete": ("delete from", "Delete"),
     "tags": ("read and write the tags of", "Tags"),
     "tier": ("write to", "Write"),
-    "settings": ("look at the account's settings for", "Read, on the service"),
+    "settings": ("read the account's settings for", "Read, on the service"),
     "change settings": ("change the account's settings for", "Write, on the service"),
     "create bucket": ("create", "Create, on the service"),
     "authenticate": ("list", "List"),
@@ -56,7 +56,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "AuthenticationFailed": Row(
             Kind.BAD_CREDENTIALS,
             "“{account}” does not accept this key or SAS token.",
-            "Copy it again. A SAS token may have expired; the clock of this machine must be right too.",
+            "Copy it again. A SAS token may have expired. Check the clock of this machine, too.",
         ),
         "KeyBasedAuthenticationNotPermitted": Row(
             Kind.DENIED,
@@ -64,17 +64,17 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
             "Use a SAS token, or allow “storage account key access” in the account's configuration.",
         ),
         "AccountIsDisabled": Row(
-            Kind.DENIED, "The account “{account}” is disabled.", "Look at it in the portal."
+            Kind.DENIED, "The account “{account}” is disabled.", "Check the account in the Azure portal."
         ),
         "AuthorizationSourceIPMismatch": Row(
             Kind.DENIED,
-            "The SAS token may not be used from this machine's address.",
-            "Make one that allows it.",
+            "The SAS token does not allow requests from this machine's IP address.",
+            "Create a token that allows it.",
         ),
         "AuthorizationProtocolMismatch": Row(
             Kind.DENIED,
-            "The SAS token may only be used over https.",
-            "Write the endpoint with https://.",
+            "The SAS token only allows HTTPS.",
+            "Enter an endpoint that begins with https://.",
         ),
         "ServerBusy": SLOW_DOWN,
         "OperationTimedOut": Row(Kind.TIMEOUT, "{host} took too long.", "Try again in a moment."),
@@ -90,27 +90,29 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "LeaseIdMissing": Row(
             Kind.CONFLICT,
-            "Somebody holds a lease on “{key}”.",
+            "Another client holds a lease on “{key}”.",
             "Break the lease, or wait until it ends.",
         ),
         "ContainerBeingDeleted": Row(
             Kind.THROTTLED,
-            "The container “{container}” is just being deleted.",
+            "The container “{container}” is being deleted.",
             "Wait a minute, then try again.",
         ),
-        "ContainerAlreadyExists": Row(Kind.CONFLICT, "The container “{container}” is there already."),
-        "InvalidBlockList": Row(Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
+        "ContainerAlreadyExists": Row(Kind.CONFLICT, "The container “{container}” already exists."),
+        "InvalidBlockList": Row(Kind.CHANGED, "Another client wrote “{key}” at the same time.", "Try again."),
         "BlobTypeMismatch": Row(
             Kind.CONFLICT,
-            "“{key}” is there as another type of blob and cannot be replaced.",
+            "“{key}” exists as another type of blob and cannot be replaced.",
             "Delete it first.",
         ),
         "Md5Mismatch": DAMAGED,
-        "RequestBodyTooLarge": Row(Kind.TOO_LARGE, "“{key}” is larger than {host} takes at once."),
-        "InsufficientStorage": Row(Kind.FULL, "The account “{account}” has no room left.", "Make room."),
+        "RequestBodyTooLarge": Row(Kind.TOO_LARGE, "“{key}” is larger than {host} accepts in one request."),
+        "InsufficientStorage": Row(
+            Kind.FULL, "The account “{account}” is full.", "Delete objects that are no longer needed."
+        ),
         "AccessTierNotSupported": Row(
             Kind.UNSUPPORTED,
-            "The account “{account}” does not know this access tier.",
+            "The account “{account}” does not support this access tier.",
             "Change the access tier under Advanced.",
         ),
         "ContainerNotFound": _CONTAINER_MISSING,
@@ -119,7 +121,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         403: Row(
             Kind.DENIED,
             "The sign-in is right but may not {verb} the container “{container}”.",
-            "Use a SAS token with the permission {permission}, or look at the account's firewall.",
+            "Use a SAS token with the permission {permission}, or check the account's firewall.",
         ),
     },
     aliases={

@@ -1,4 +1,4 @@
-"""What Azure can do with a single blob besides storing it: signed addresses, index tags, access tiers."""
+"""Signed URLs, index tags and access tiers of blobs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class AzureLinksAndTagsMixin:
     _client: AzureClient
 
     def url(self, key: str) -> str:
-        """See ``Links``. Only of use when the container is public."""
+        """See ``Links``. Works only if the container is public."""
         return self._client.blob_url(self._check_key(key))
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a token that may read this blob and nothing else, for at most seven days. Raises
-        ``Unsupported`` when signed in with a SAS token."""
+        """See ``Links``. The URL can read this blob and nothing else, for at most seven days. Raises
+        ``Unsupported`` if signed in with a SAS token."""
         return self._client.sas_url(self._check_key(key), "r", min(max(seconds, 1), MAX_SECONDS))
 
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """See ``SignsUploads``. Azure signs no headers: it stores whatever type and length come."""
+        """See ``SignsUploads``. Azure signs no headers: it accepts any type and length."""
         lifetime = min(max(seconds, 1), MAX_SECONDS)
         url = self._client.sas_url(self._check_key(key), "cw", lifetime)
         headers = {
@@ -51,9 +51,9 @@ class AzureLinksAndTagsMixin:
         return self._client.tags(self._check_key(key))
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """See ``HoldsTags``: at most ten, in Latin letters, digits and a few signs."""
+        """See ``HoldsTags``. At most ten, in Latin letters, digits and some punctuation."""
         if len(tags) > _MAX_TAGS:
-            raise InvalidInput("tags", f"A blob holds at most {_MAX_TAGS} tags.")
+            raise InvalidInput("tags", f"A blob can have at most {_MAX_TAGS} tags.")
         for name, value in tags.items():
             if not name or len(name) > _MAX_NAME_CHARACTERS or len(value) > _MAX_VALUE_CHARACTERS:
                 raise InvalidInput(
@@ -63,7 +63,7 @@ class AzureLinksAndTagsMixin:
                 )
             if not _TAG.fullmatch(name + value):
                 raise InvalidInput(
-                    "tags", f"The tag “{name}” holds more than letters, digits, spaces and + - . / : = _."
+                    "tags", f"The tag “{name}” may only contain letters, digits, spaces and + - . / : = _."
                 )
         self._client.set_tags(self._check_key(key), tags)
 
@@ -75,9 +75,9 @@ class AzureLinksAndTagsMixin:
         return tier
 
     def set_tier(self, key: str, tier: str) -> None:
-        """See ``HasTiers``. What is archived cannot be read for hours after it is called back."""
+        """See ``HasTiers``. An archived blob cannot be read until hours after it moves to another tier."""
         if tier not in TIERS:
-            raise Unsupported("tier", f"“{tier}” is no access tier of Azure.")
+            raise Unsupported("tier", f"“{tier}” is not an access tier of Azure.")
         self._client.set_tier(self._check_key(key), tier)
 
     def _check_key(self, key: str) -> str:

@@ -1,7 +1,7 @@
-"""What the Azure driver can be told, checked without loading the vendor's SDK.
+"""The options of the Azure driver, checked without loading the vendor's SDK.
 
-One secret field takes whichever of the three a person has: two fields would let a new SAS token and the
-old account key be saved together, with nobody knowing which is used.
+One secret field accepts all three kinds of credentials: with two fields, a new SAS token and the old account
+key could be saved together, and it would be unclear which is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AZURE_OPTIONS = (
         required=True,
         placeholder="mystorageaccount",
         guards_secret=True,
-        hint="Its name, 3 to 24 small letters and digits; the first part of the account's address.",
+        hint="Its name: 3 to 24 lowercase letters and digits, the first part of the account's address.",
     ),
     Option("container", "Container", required=True, placeholder="media", place=True),
     Option(
@@ -33,7 +33,7 @@ AZURE_OPTIONS = (
         "Account key, SAS token or connection string",
         OptionType.SECRET,
         required=True,
-        hint="Paste whichever you have; Stowage tells them apart.",
+        hint="Paste any of the three; Stowage recognizes which it is.",
     ),
     folder_option("container"),
     Option(
@@ -43,12 +43,12 @@ AZURE_OPTIONS = (
         advanced=True,
         default="default",
         choices=(
-            ("default", "As the account says"),
+            ("default", "The account's default"),
             ("Hot", "Hot"),
             ("Cool", "Cool"),
             ("Cold", "Cold"),
         ),
-        hint="Given to every object Stowage writes. No Archive: its objects cannot be read back.",
+        hint="For every object that Stowage writes. Archive is missing because its objects cannot be read.",
     ),
     Option(
         "endpoint",
@@ -67,16 +67,16 @@ _CONTAINER = re.compile(r"(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})\Z")
 
 
 def check_azure(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
-    """Normalise Azure options. Raises ``InvalidInput`` naming the option.
+    """Check and normalize the options. Raises ``InvalidInput`` that names the option.
     https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
     """
     checked = dict(values)
     if not _ACCOUNT.match(values["account"]):
-        raise InvalidInput("account", "A storage account's name has 3 to 24 small letters and digits.")
+        raise InvalidInput("account", "A storage account's name has 3 to 24 lowercase letters and digits.")
     if not _CONTAINER.match(values["container"]) or len(values["container"]) > 63:
         raise InvalidInput(
             "container",
-            "A container's name has 3 to 63 small letters, digits and single hyphens, "
+            "A container's name has 3 to 63 lowercase letters, digits and single hyphens, "
             "and begins and ends with a letter or digit.",
         )
     if values["endpoint"]:
@@ -95,7 +95,7 @@ class Credential:
 
 
 def parse_credential(account: str, secret: Secret) -> Credential:
-    """Which of the three kinds of secret this is. Raises ``InvalidInput`` without repeating it."""
+    """Parse an account key, SAS token or connection string. Raises ``InvalidInput`` without repeating it."""
     text = secret.reveal()
     if ";" in text and "=" in text.partition(";")[0]:
         return _from_connection_string(account, text)
@@ -106,7 +106,7 @@ def parse_credential(account: str, secret: Secret) -> Credential:
 
 
 def check_credential(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
-    """Refuse a secret that cannot be one of the three."""
+    """Raise ``InvalidInput`` if the secret is none of the three kinds."""
     parse_credential(values["account"], secrets["credential"])
 
 
@@ -120,7 +120,7 @@ def _from_connection_string(account: str, text: str) -> Credential:
     if bool(key) == bool(token):
         raise InvalidInput(
             "credential",
-            "The connection string holds no account key and no SAS token, or both.",
+            "The connection string must contain either an account key or a SAS token.",
             remedy="Copy it again from the account's page “Access keys”.",
         )
     return (

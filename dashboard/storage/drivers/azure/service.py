@@ -1,4 +1,4 @@
-"""The settings of a storage account's blob service, which hold for all of its containers.
+"""Settings of the blob service of an account, which apply to all of its containers.
 
 https://learn.microsoft.com/rest/api/storageservices/set-blob-service-properties
 """
@@ -21,26 +21,26 @@ _QUICK: Mapping[str, Any] = {"retry_total": 0, "read_timeout": SETTINGS_SECONDS}
 
 
 class AzureService:
-    """Thread-safe; connects on first use."""
+    """A client for the settings of the account. Thread-safe; connects on first use."""
 
     def __init__(self, config: AzureConfig, session: requests.Session) -> None:
         self._client = BlobServiceClient(config.endpoint, **client_options(config, session))
 
     def cors(self, context: ErrorContext) -> list[tuple[CorsRule, Any]]:
-        """The rules in their order, each with the SDK's own word for it."""
+        """The rules in order, each with the SDK's object for it."""
         with translate_errors(context):
             rules = self._client.get_service_properties(**_QUICK)["cors"]
         return [(_to_cors_rule(rule), rule) for rule in rules]
 
     def set_cors(self, rules: Sequence[Any], context: ErrorContext) -> None:
-        """Replace the rules; all other settings stay. Azure takes no condition: a change of the rules that
-        somebody else makes in the same moment is lost."""
+        """Replace the rules; all other settings stay. Azure supports no condition here: a concurrent change
+        of the rules is lost."""
         with translate_errors(context):
             self._client.set_service_properties(cors=list(rules))
 
 
 def new_rule(origin: str, methods: Sequence[str], headers: Sequence[str]) -> SdkRule:
-    """A rule in the SDK's words, good for an hour in a browser's memory."""
+    """Create a rule for the SDK. Browsers cache it for an hour."""
     return SdkRule(
         [origin],
         list(methods),

@@ -1,4 +1,4 @@
-"""What the rest of the program knows about Azure Blob Storage."""
+"""The driver type of Azure Blob Storage."""
 
 from __future__ import annotations
 

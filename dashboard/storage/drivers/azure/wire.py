@@ -1,4 +1,4 @@
-"""How requests of Azure's SDK reach the service, and how it fails, in neutral words."""
+"""The connections, retries and errors of Azure's SDK."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from dashboard.storage.net.transport_errors import classify_error
 
 _TIMEOUTS: Mapping[str, Any] = {"connection_timeout": CONNECT_SECONDS, "read_timeout": IDLE_SECONDS}
 
-# It logs every request at INFO, addresses and all.
+# At INFO it logs every request with its URL, which may contain a signature.
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 
 def session_for(config: AzureConfig) -> requests.Session:
-    """The connections of one place."""
+    """Create the connections of one client."""
     session = requests.Session()
     session.trust_env = False
     adapter = Adapter(config)
@@ -42,10 +42,10 @@ def session_for(config: AzureConfig) -> requests.Session:
 
 
 class _Retries(LinearRetry):
-    """The SDK's own, no more often than callers who come again themselves allow."""
+    """The SDK's retries, limited for callers that retry themselves."""
 
     def configure_retries(self, request: Any) -> dict[str, Any]:
-        """What is left of retries for one request."""
+        """The number of retries for one request."""
         settings: dict[str, Any] = super().configure_retries(request)
         for name in ("total", "status"):
             settings[name] = allowed_attempts(settings[name] + 1) - 1
@@ -53,7 +53,7 @@ class _Retries(LinearRetry):
 
 
 def client_options(config: AzureConfig, session: requests.Session) -> dict[str, Any]:
-    """What every client of the SDK is made with: who signs in, over which connections, how patiently."""
+    """The options of every client of the SDK: credential, connections, retries and timeouts."""
     return {
         "credential": _credential(config),
         "transport": RequestsTransport(
@@ -76,7 +76,7 @@ def _credential(config: AzureConfig) -> AzureNamedKeyCredential | AzureSasCreden
 
 @contextmanager
 def translate_errors(context: ErrorContext) -> Iterator[None]:
-    """Every way the SDK fails, translated. Its text may hold a signature and travels only as the cause."""
+    """Translate every exception of the SDK. Its message may contain a signature and stays in the cause."""
     try:
         yield
     except HttpResponseError as error:
@@ -93,7 +93,7 @@ def to_failure(error: HttpResponseError) -> RequestFailure:
 
 
 def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> RequestFailure:
-    """What an answer says that the SDK has not looked at.
+    """Parse an error response that the SDK has not parsed.
     https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2"""
     code = headers.get("x-ms-error-code", "")
     if not code:
@@ -104,7 +104,7 @@ def parse_failure(status: int, headers: Mapping[str, str], body: bytes) -> Reque
 
 def _to_failure(status: int, code: str, text: str) -> RequestFailure:
     if code == "AuthorizationFailure" and "failed to authenticate" in text:
-        # Azurite's name for a signature that is wrong; in Azure the code means a firewall.
+        # Azurite's code for a wrong signature; in Azure it means a firewall.
         code = "AuthenticationFailed"
     return RequestFailure(status, code)
 
@@ -117,8 +117,7 @@ def _transport_failure(error: Exception) -> RequestFailure:
 
 
 def parse_part_failure(part: Any) -> RequestFailure | None:
-    """The failure that one of the answers in an answer tells; None for success and for a blob that was gone
-    before."""
+    """Parse one response of a batch; None for success and for a blob that did not exist."""
     code = str(part.headers.get("x-ms-error-code", ""))
     if part.status_code < 300 or (part.status_code == 404 and code == "BlobNotFound"):
         return None

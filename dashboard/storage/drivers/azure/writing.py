@@ -1,9 +1,9 @@
-"""Writes to Azure: small ones in one request, large ones in blocks, never visible before they are whole.
+"""Writes to Azure: small ones in one request, large ones in blocks. Atomic.
 
-https://learn.microsoft.com/rest/api/storageservices/put-block-list. The service checks the MD5 of each
-block as it arrives. A block's name holds that MD5, so the list of blocks the service gives back for the
-finished blob says of what it is made: that is the checksum of a large write. The MD5 of the whole is only
-what we told the service to keep, and proves nothing.
+https://learn.microsoft.com/rest/api/storageservices/put-block-list. The service checks the MD5 of each block
+as it arrives. A block's name contains that MD5, so the service's list of blocks of the finished blob proves
+its content: that is the checksum of a large write. The MD5 of the blob is only what we sent, and proves
+nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_BLOCKS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block on the server: its name, the digest of what was sent and the one the service computed."""
+    """An uploaded block: its name, the MD5 of what was sent and the hex MD5 that the service computed."""
 
     name: str
     sent: bytes
@@ -35,8 +35,8 @@ class Block:
 
 
 class AzureWriting(ProvenByParts[Block]):
-    """An open write, see ``Writing``. Blocks that are never committed are dropped by the service after a
-    week, and by the next write to the key."""
+    """An open write, see ``Writing``. The service discards uncommitted blocks after a week, or with the next
+    write to the key."""
 
     max_parts = MAX_BLOCKS
 

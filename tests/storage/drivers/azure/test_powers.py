@@ -131,7 +131,7 @@ def test_a_sixth_rule_is_not_offered(place: AzureDriver, service: BlobServiceCli
     service.set_service_properties(cors=[CorsRule([f"https://{n}.example.org"], ["GET"]) for n in range(5)])
     cors = place.findings(HERE)[0]
     assert not cors.fixable
-    assert "takes no more" in cors.remedy
+    assert "allows no more" in cors.remedy
     with pytest.raises(StorageError) as caught:
         place.fix("cors", HERE)
     assert caught.value.kind is Kind.CONFLICT

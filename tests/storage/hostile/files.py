@@ -74,7 +74,7 @@ def _small() -> Iterator[None]:
             "ftp.connection.TIMEOUT_SECONDS": 0.3,
         }.items():
             stack.enter_context(mock.patch(f"dashboard.storage.drivers.{name}", value))
-        stack.enter_context(mock.patch("dashboard.storage.drivers.common.walking.pause"))
+        stack.enter_context(mock.patch("dashboard.storage.drivers.common.walking.backoff"))
         yield
 
 

@@ -31,7 +31,7 @@ def accept_host_key(page: Page, request: pytest.FixtureRequest) -> None:
     before = len(server.passwords_seen)
     field_of(page, "host_key").fill("")
     failed = probed(page, "Does not work yet").locator("li", has_text="Sign in: failed")
-    expect(failed).to_contain_text("nobody has accepted yet")
+    expect(failed).to_contain_text("has not been accepted yet")
     shown = re.search(r"SHA256:\S{43}", failed.inner_text())
     assert shown
     assert shown[0] in server.host_keys

@@ -1,4 +1,4 @@
-"""Connecting to an FTP server, with TLS or without, and signing in."""
+"""A signed-in control connection to an FTP server, with TLS or without."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dashboard.storage.net.transport_errors import classify_error
 from dashboard.storage.types import Secret
 
 CONNECT_SECONDS = 5.0
-"""For each connection for data."""
+"""Timeout of connecting a data connection."""
 SIGN_IN_SECONDS = 15.0
-"""For each answer until we are signed in; servers look names up and make wrong passwords wait."""
+"""Timeout of each reply until sign-in. Servers resolve names and delay wrong passwords."""
 _MAX_REPLY_BYTES = 256 * 1024
-"""Bytes of all lines of a reply. The longest of honest servers are greetings."""
+"""All lines of a reply together. The longest replies of ordinary servers are greetings."""
 _GREETINGS = ("220", "230")
 _COMPLETE = ("226", "250")
 _PROT_UNSUPPORTED = (500, 501, 502, 503, 504)
-"""Replies to PROT of servers that encrypt everything anyway and do not talk of it."""
+"""Replies to PROT from servers that always encrypt and do not implement it."""
 TIMEOUT_SECONDS = 60.0
-"""How long the server may stay silent while something is asked of it."""
+"""How long the server may take to send the next bytes of a reply or a transfer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where to sign in, as whom, and how. ``tls`` is ``none``, ``explicit`` or ``implicit``."""
+    """Server, credentials and encryption. ``tls`` is ``none``, ``explicit`` or ``implicit``."""
 
     host: str
     port: int
@@ -46,21 +46,22 @@ class Account:
 
 
 class FtpConnection(ftplib.FTP_TLS):
-    """ftplib's client over a connection of ours. Text is Latin-1, which is bytes one by one."""
+    """ftplib's client over our socket. Text is Latin-1, which maps to bytes one to one."""
 
     def __init__(self, account: Account, context: ssl.SSLContext) -> None:
         super().__init__(context=context, encoding="latin-1")
         self.account = account
-        # ftplib takes this for data connections only; the control connection has its own.
+        # ftplib applies this to data connections only.
         self.timeout = CONNECT_SECONDS
 
     def open(self) -> None:
-        """Connect, encrypt, sign in. Raises ``OSError``, ``EOFError``, ``ftplib.Error``, ``StorageError``."""
+        """Connect, start TLS and sign in. Raises ``OSError``, ``EOFError``, ``ftplib.Error``,
+        ``StorageError``."""
         account = self.account
         raw = connect(account.host, account.port, resolve(account.host, account.port))
         self.sock: socket.socket = raw
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Nothing goes over this connection while a large file goes over another one.
+        # This connection is idle while a large file is transferred over another one.
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         raw.settimeout(SIGN_IN_SECONDS)
         self.host, self.port, self.af = account.host, account.port, raw.family
@@ -70,7 +71,7 @@ class FtpConnection(ftplib.FTP_TLS):
         self._read_greeting()
         if account.tls == "explicit":
             self._start_tls()
-        # Not ftplib's own: it turns an empty password into an e-mail address.
+        # Not ftplib's login(): it replaces an empty password by an e-mail address.
         reply = self.sendcmd(f"USER {self._text(account.user)}")
         if reply.startswith("3"):
             reply = self.sendcmd(f"PASS {self._text(account.password.reveal())}")
@@ -83,28 +84,28 @@ class FtpConnection(ftplib.FTP_TLS):
     def _read_greeting(self) -> None:
         first = self.getmultiline()
         if "smtp" in first.lower() or (first.startswith("2") and first[:3] not in _GREETINGS):
-            # Mail and news servers greet alike.
+            # Mail and news servers send similar greetings.
             raise ftplib.error_proto(first)
         if not first.startswith("2"):
             raise ftplib.error_perm(first) if first.startswith("5") else ftplib.error_temp(first)
 
     def _start_tls(self) -> None:
-        """AUTH TLS, https://www.rfc-editor.org/rfc/rfc4217#section-4."""
+        """Send AUTH TLS, https://www.rfc-editor.org/rfc/rfc4217#section-4."""
         try:
             self.voidcmd("AUTH TLS")
         except (ftplib.error_temp, ftplib.error_perm, ftplib.error_reply) as error:
-            # Some answer that they want a user name first: what they do not want is TLS.
+            # Some servers without TLS reply that they need a user name first.
             if reply_code(error) == 421:
                 raise
             raise _no_tls_error(self.account) from error
         if self._reader.has_pending_data:
-            # Somebody on the way may have put it there, to be taken for a reply that was encrypted.
+            # An attacker may have injected it, to pass it off as an encrypted reply.
             raise ftplib.error_proto("more than the reply")
         self.sock = self.context.wrap_socket(self.sock, server_hostname=self.account.host)
         self._reader = ReplyReader(self.sock, self.encoding)
 
     def _encrypt_data(self) -> None:
-        """PROT P. With TLS from the start some know nothing else, and refuse to talk of it."""
+        """Send PROT P. Some servers with implicit TLS always encrypt and refuse the command."""
         try:
             self.prot_p()
         except (ftplib.error_temp, ftplib.error_perm) as error:
@@ -114,13 +115,14 @@ class FtpConnection(ftplib.FTP_TLS):
                 raise unencrypted_data_error(self.account) from error
 
     def putcmd(self, line: str) -> None:
-        """As ftplib's, unless something waits to be read: the answers would come to the wrong questions."""
+        """Like ftplib's, but refuse to send while a reply is pending, which would be taken for the reply to
+        this command."""
         if self.has_pending_reply():
-            raise ftplib.error_proto("a reply that nobody asked for")
+            raise ftplib.error_proto("an unexpected reply")
         super().putcmd(line)
 
     def getline(self) -> str:
-        """One line without its end, of at most 8 KiB."""
+        """Read one line of at most 8 KiB, without its line break."""
         line = self._reader.readline(self.maxline + 1)
         if not line:
             raise EOFError
@@ -129,12 +131,12 @@ class FtpConnection(ftplib.FTP_TLS):
         return line.rstrip("\r\n")
 
     def getmultiline(self) -> str:
-        """As ftplib's, within bounds (RFC 959, section 4.2)."""
+        """Like ftplib's, but bounded (RFC 959, section 4.2)."""
         self._reader.start_reply()
         line = self.getline()
         lines, length, code = [line], 0, line[:3]
         if not code.isdigit():
-            # Another protocol, whose next line may never come.
+            # Another protocol, which may never send a second line.
             raise ftplib.error_proto(line)
         while line[:3] != code or line[3:4] == "-":
             line = self.getline()
@@ -145,21 +147,21 @@ class FtpConnection(ftplib.FTP_TLS):
         return "\n".join(lines)
 
     def read_final_reply(self) -> None:
-        """Take the reply to a transfer. Raises unless it says that all of it was moved."""
+        """Read the reply that ends a transfer. Raises unless it reports success."""
         reply = self.getresp()
         if not reply.startswith(_COMPLETE):
             raise ftplib.error_proto(reply)
 
-    def _text(self, typed: str) -> str:
-        """In the server's encoding, or in UTF-8 where it has no such letters."""
+    def _text(self, text: str) -> str:
+        """Encode text in the server's encoding, or in UTF-8 if that encoding lacks a character."""
         try:
-            return typed.encode(self.account.encoding).decode("latin-1")
+            return text.encode(self.account.encoding).decode("latin-1")
         except UnicodeEncodeError:
-            return typed.encode("utf-8").decode("latin-1")
+            return text.encode("utf-8").decode("latin-1")
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
-        """As ftplib's, but the TLS session of the control connection goes on in the data connection: many
-        servers demand that, to be sure that both come from the same client."""
+        """Like ftplib's, but resume the TLS session of the control connection on the data connection. Many
+        servers require that, to be sure that both belong to the same client."""
         conn, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
         try:
             if self.account.tls != "none":
@@ -183,21 +185,21 @@ class FtpConnection(ftplib.FTP_TLS):
         return conn, size
 
     def has_pending_reply(self) -> bool:
-        """Whether an answer waits to be read. With TLS what comes may be none, so only what is already
-        decrypted counts."""
+        """Whether a reply is waiting to be read. With TLS only decrypted bytes count, because others may not
+        be part of a reply."""
         if self._reader.has_pending_data:
             return True
         return not isinstance(self.sock, ssl.SSLSocket) and bool(readable([self.sock], 0))
 
     def disconnect(self) -> None:
-        """Without a word. Idempotent."""
+        """Close the connection without QUIT. Idempotent."""
         with suppress(OSError):
             self.close()
 
 
 def readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket]:
-    """Which of these have something to read, or have ended; waits so long for the first."""
-    # Not select(), which knows only the first 1,024 files of a process.
+    """Wait at most ``seconds`` and return the sockets that have bytes to read or were closed."""
+    # Not select(), which supports only the first 1,024 file descriptors.
     poll = select.poll()
     for each in sockets:
         poll.register(each, select.POLLIN)
@@ -206,7 +208,7 @@ def readable(sockets: list[socket.socket], seconds: float) -> list[socket.socket
 
 
 def open_connection(account: Account) -> FtpConnection:
-    """A line that is signed in. Raises ``StorageError``."""
+    """Return a signed-in connection. Raises ``StorageError``."""
     connection = FtpConnection(
         account, make_tls_context(tls_verify=account.tls_verify, authority=account.ca_certificate)
     )
@@ -247,17 +249,17 @@ def _no_tls_error(account: Account) -> StorageError:
         f"“{account.host}” does not offer TLS on port {account.port}.",
         operation="connect",
         subject=account.host,
-        remedy="Have TLS switched on there, or choose implicit TLS if the server has it on another port; "
-        "without encryption the password and all files can be read on the way.",
+        remedy="Enable TLS on the server, or choose implicit TLS if the server offers it on another port. "
+        "Without encryption anyone on the network path can read the password and all files.",
         retryable=False,
     )
 
 
 def unencrypted_data_error(account: Account) -> StorageError:
-    """Only the control connection would be encrypted, as ``rclone serve ftp`` does it."""
+    """The error for a server that encrypts only the control connection, such as ``rclone serve ftp``."""
     return StorageError(
         Kind.UNREACHABLE,
-        f"“{account.host}” encrypts the sign-in but not the files: it would send and take them in clear.",
+        f"“{account.host}” encrypts the sign-in but not the files.",
         operation="connect",
         subject=account.host,
         remedy="Use another server, SFTP, or WebDAV with https://; “rclone serve ftp” encrypts no files.",
@@ -273,12 +275,12 @@ def _connect_error(error: Exception, account: Account) -> StorageError:
         remedy = "Choose implicit TLS under “Encryption”, if it is an FTP server."
         return StorageError(kind, reason, operation="connect", subject=host, remedy=remedy, retryable=False)
     if isinstance(error, TimeoutError):
-        kind, reason = Kind.TIMEOUT, f"“{host}” took the connection on port {port} but did not go on."
+        kind, reason = Kind.TIMEOUT, f"“{host}” accepted the connection on port {port} but did not respond."
         remedy = "Check the port and the encryption; implicit TLS is usually on port 990."
     elif isinstance(error, ssl.SSLError):
         reason = f"“{host}” and this machine could not agree on TLS on port {port}."
         remedy = "Check the port and the encryption: explicit TLS is usually on port 21, implicit on 990."
     else:
-        reason = f"“{host}” closed the connection on port {port} before we were signed in."
-        remedy = "Check the port; the server may also take no more connections from this machine."
+        reason = f"“{host}” closed the connection on port {port} before sign-in."
+        remedy = "Check the port; the server may also accept no more connections from this machine."
     return StorageError(kind, reason, operation="connect", subject=host, remedy=remedy)

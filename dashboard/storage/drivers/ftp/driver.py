@@ -1,10 +1,9 @@
 """Files on a server over FTP, with TLS or without. https://www.rfc-editor.org/rfc/rfc959
 
-A write goes to a temporary name and is then renamed; where the server does not rename over an existing
-file, that one steps aside for a moment. FTP cannot create a file only where there is none, so
-``create_only`` raises ``Unsupported``. What a server calls done is all there is to know of durability.
-Links are what the server makes of them: those it shows as such are no objects. See ``_served_driver``
-for what a file server cannot hold.
+A write goes to a temporary name and is then renamed. If the server's rename does not replace files, the old
+file is renamed to a backup first and is missing for a moment. FTP cannot create a file without replacing one,
+so ``create_only`` raises ``Unsupported``. The server's reply is the only evidence of durability. Links that
+the server lists as links are not objects. See ``served/driver.py`` for what a file server cannot store.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class FtpDriver(ServedDriver):
     """Objects as files below one folder of an FTP server. Thread-safe."""
 
     name = "ftp"
-    create_only_unsupported = "FTP cannot create a file only where there is none."
+    create_only_unsupported = "FTP cannot create a file without replacing an existing one."
 
     def __init__(self, account: Account, root: str, connections: int) -> None:
         self._account = account
@@ -35,7 +34,7 @@ class FtpDriver(ServedDriver):
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """From checked options."""
+        """Build from checked options. No network call."""
         account = Account(
             host=options["host"],
             port=int(options["port"]),
@@ -57,16 +56,16 @@ class FtpDriver(ServedDriver):
             raise
 
     def check_key(self, key: str) -> None:
-        """As every file server, and nothing that would end a command or that servers trim."""
+        """Like every file server, and refuse what would end a command or what servers trim."""
         super().check_key(key)
         if "\r" in key or "\n" in key:
-            raise InvalidKey(key, f"FTP cannot carry “{key}”: it holds a line break.")
+            raise InvalidKey(key, f"FTP cannot transfer “{key}”: the key contains a line break.")
         if key.endswith((" ", "\t")):
             raise InvalidKey(key, f"FTP servers cut off the space at the end of “{key}”.")
         encoding = self._account.encoding
         try:
             raw = key.encode(encoding)
-            # 255 begins a command of Telnet, on which FTP stands.
+            # Byte 255 starts a Telnet command, and FTP control connections are Telnet.
             exact = raw.decode(encoding) == key and not {0xFF, 0x0A, 0x0D} & set(raw)
         except UnicodeError:
             exact = False
@@ -74,9 +73,9 @@ class FtpDriver(ServedDriver):
             raise InvalidKey(key, f"“{key}” cannot be written in the server's encoding, {encoding}.")
 
     def address(self) -> tuple[str, int, bool]:
-        """Host and port; TLS is begun by the driver itself, explicit or not."""
+        """Host and port. The driver starts TLS itself, explicit or implicit."""
         return self._account.host, self._account.port, False
 
     def encryption(self) -> str:
-        """TLS, or nothing."""
+        """``TLS``, or an empty string if nothing is encrypted."""
         return "" if self._account.tls == "none" else "TLS"

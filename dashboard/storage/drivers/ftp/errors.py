@@ -1,4 +1,4 @@
-"""From a server's reply code to words. https://www.rfc-editor.org/rfc/rfc959#section-4.2"""
+"""Translation of reply codes into storage errors. https://www.rfc-editor.org/rfc/rfc959#section-4.2"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FULL_DISK = (
     "disk is full",
     "not enough space",
     "insufficient storage",
-    # vsftpd and Pure-FTPd say no more than this.
+    # All that vsftpd and Pure-FTPd report.
     "writing to local file",
     "error during write to file",
 )
@@ -34,52 +34,52 @@ _TOO_MANY = ("too many", "maximum", "limit", "no more connections")
 _BY_CODE: dict[int, Row] = {
     425: Row(
         Kind.UNREACHABLE,
-        "the server could not open the connection for the data",
-        "Look at the passive ports in the server's firewall.",
+        "the server could not open the data connection",
+        "Open the server's passive ports in its firewall.",
     ),
     426: Row(
         Kind.UNREACHABLE,
-        "the connection for the data was cut",
-        "Try again; if it goes on, look into the server's log.",
+        "the data connection was interrupted",
+        "Try again; if it keeps happening, check the server's log.",
     ),
-    450: Row(Kind.THROTTLED, "the server says that it is not available now", "Try again later."),
+    450: Row(Kind.THROTTLED, "the server says that it is unavailable", "Try again later."),
     452: DISK_FULL,
     552: QUOTA,
     522: Row(
         Kind.DENIED,
-        "the server wants another encryption of the data connection",
-        "Look into the server's settings for TLS.",
+        "the server requires another encryption of the data connection",
+        "Check the server's TLS settings.",
     ),
     530: Row(Kind.BAD_CREDENTIALS, "the server signed us off", "Test the connection."),
     **dict.fromkeys((500, 501, 502, 504), UNSUPPORTED),
     **dict.fromkeys((550, 551, 553), NOT_ALLOWED),
 }
-# ProFTPD's words for a full disk.
+# What ProFTPD reports if the disk is full.
 _DISK_FAILING = Row(
     Kind.FULL,
-    "the server's disk takes nothing more: it is full, or failing",
-    "Free some space on the server; if there is enough, look into its log.",
+    "the server's disk is full or failing",
+    "Free some space on the server; if there is enough, check its log.",
 )
 _TOO_MANY_CONNECTIONS = Row(
-    Kind.THROTTLED, "the server takes no more connections", "Allow fewer connections under Advanced."
+    Kind.THROTTLED, "the server accepts no more connections", "Allow fewer connections under Advanced."
 )
 _BAD_NAME = ("prohibited file name", "file name not allowed", "invalid file name", "illegal file name")
-"""Pure-FTPd, the words of RFC 959 itself, and others. Most servers call anything 553."""
+"""From Pure-FTPd, RFC 959 and others. The code alone says little: many servers use 553 for anything."""
 
 
 def reply_code(error: ftplib.Error) -> int:
-    """The three digits of a reply."""
+    """Return the three-digit code of a reply, or 0."""
     head = str(error)[:3]
     return int(head) if head.isdigit() else 0
 
 
 def is_denied(error: ftplib.Error, path: bytes) -> bool:
-    """Whether a 550 says more than that something is missing."""
+    """Whether a 550 reply reports denied access rather than a missing file."""
     return mentions_any(str(error), _DENIED, path)
 
 
 def translate_error(error: ftplib.Error, operation: str, subject: str) -> StorageError:
-    """The storage error for a refused command. The server's own text is looked at and never shown."""
+    """Return the storage error for a refused command. The server's text is matched but never shown."""
     code, text, names = reply_code(error), str(error), key_bytes(subject)
     if code == 553 and mentions_any(text, _BAD_NAME, names):
         return InvalidKey(subject, f"The server does not accept the name “{subject}”.")
@@ -98,18 +98,18 @@ def translate_error(error: ftplib.Error, operation: str, subject: str) -> Storag
 
 
 def login_error(error: ftplib.Error, user: str, host: str) -> StorageError:
-    """Why the server did not let us in."""
+    """Return the storage error for a refused sign-in."""
     code, text = reply_code(error), str(error).lower()
     if code == 421 or any(word in text for word in _TOO_MANY):
-        kind, reason = Kind.THROTTLED, f"“{host}” takes no more connections for now."
+        kind, reason = Kind.THROTTLED, f"“{host}” accepts no more connections at the moment."
         remedy = "Allow fewer connections under Advanced, or wait."
     elif "tls" in text or "ssl" in text or "secure" in text or "encrypt" in text:
-        kind, reason = Kind.BAD_CREDENTIALS, f"“{host}” wants an encrypted connection."
+        kind, reason = Kind.BAD_CREDENTIALS, f"“{host}” requires an encrypted connection."
         remedy = "Choose TLS under “Encryption”."
     elif code in (332, 430, 530, 532, 331):
         kind, reason = Kind.BAD_CREDENTIALS, f"The server refused the user name “{user}” or the password."
         remedy = "Check them, then try again."
     else:
-        kind, reason = Kind.UNREACHABLE, f"“{host}” broke off while we signed in."
-        remedy = "Try again; if it goes on, look into the server's log."
+        kind, reason = Kind.UNREACHABLE, f"“{host}” closed the connection during sign-in."
+        remedy = "Try again; if it keeps happening, check the server's log."
     return StorageError(kind, reason, operation="authenticate", subject=host, remedy=remedy)

@@ -1,7 +1,7 @@
-"""What FTP servers say of files, in the forms they say it.
+"""Parsing of what FTP servers report of files.
 
-MLST facts: https://www.rfc-editor.org/rfc/rfc3659#section-7; LIST has no standard, and its times are in
-no known time zone, so they are left out.
+MLST facts: https://www.rfc-editor.org/rfc/rfc3659#section-7. LIST has no standard, and its times have no
+known time zone, so they are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d+)?\Z")
 
 
 def parse_time(text: str) -> float | None:
-    """Seconds since the epoch from ``YYYYMMDDHHMMSS[.sss]``, UTC."""
+    """Parse ``YYYYMMDDHHMMSS[.sss]`` (UTC) into seconds since the epoch; None if it is not a time."""
     match = _TIME.match(text.strip())
     if match is None:
         return None
@@ -40,17 +40,17 @@ def parse_time(text: str) -> float | None:
 
 
 def format_time(modified: float) -> str:
-    """The reverse, in whole seconds."""
+    """Format seconds since the epoch as ``YYYYMMDDHHMMSS`` (UTC)."""
     return strftime("%Y%m%d%H%M%S", gmtime(modified))
 
 
 def parse_facts(line: bytes) -> tuple[bytes, FileStat] | None:
-    """A name and what is said of it, from one line of MLSD or MLST. None where it does not say what it is, or
-    of a file how large."""
-    told, space, name = line.partition(b" ")
+    """Parse one line of MLSD or MLST into a name and its metadata; None without a type, or without the size
+    of a file."""
+    listed, space, name = line.partition(b" ")
     if not space:
         return None
-    pairs = (fact.partition("=") for fact in told.decode("latin-1").split(";") if fact)
+    pairs = (fact.partition("=") for fact in listed.decode("latin-1").split(";") if fact)
     known = {key.lower(): value for key, _, value in pairs}
     kind = known.get("type", "").lower()
     size = parse_size(known.get("size", ""))
@@ -65,12 +65,13 @@ def parse_facts(line: bytes) -> tuple[bytes, FileStat] | None:
 
 
 def parse_size(text: str) -> int | None:
-    """A number of bytes, or None for what is none."""
+    """Parse a size in bytes; None if it is not a number."""
     return int(text) if _SIZE.fullmatch(text) else None
 
 
 def parse_list_line(line: bytes) -> tuple[bytes, FileStat] | None:
-    """The same from one line of LIST, as Unix and Windows servers write it."""
+    """Parse one line of LIST, in the format of Unix or Windows, into a name and its metadata; None if it is
+    neither."""
     if match := _UNIX.fullmatch(line):
         kind = match["kind"]
         what = (

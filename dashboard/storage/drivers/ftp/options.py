@@ -1,4 +1,4 @@
-"""What the FTP driver can be told, checked without a network call."""
+"""The options of the FTP driver, checked without a network call."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ FTP_OPTIONS = (
         choices=(
             ("explicit", "TLS (FTPS, explicit)"),
             ("implicit", "TLS from the first byte (FTPS, implicit)"),
-            ("none", "None: password and files travel in clear"),
+            ("none", "None: password and files are sent unencrypted"),
         ),
-        hint="Most servers that can encrypt do so explicitly.",
+        hint="Most servers with TLS use explicit TLS.",
     ),
     port_option(""),
     Option("user", "User", required=True),
@@ -69,7 +69,7 @@ def check_ftp(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequen
 
 
 def _encoding(text: str) -> str:
-    """A text encoding that leaves ASCII alone, so that no name can hold the end of a command."""
+    """Return the name of an encoding that contains ASCII, so that no encoded name can end a command."""
     try:
         name = codecs.lookup(text).name
         plain = "".join(map(chr, range(1, 127)))
@@ -77,4 +77,4 @@ def _encoding(text: str) -> str:
             return name
     except (LookupError, UnicodeError):
         pass
-    raise InvalidInput("encoding", f"“{text}” is not an encoding of file names.", remedy="Try “latin-1”.")
+    raise InvalidInput("encoding", f"“{text}” is not an encoding for file names.", remedy="Try “latin-1”.")

@@ -1,4 +1,4 @@
-"""What an FTP server says on the control connection, line by line and within bounds."""
+"""Bounded reading of lines from an FTP server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _MAX_LINE_BYTES = 64 * 1024
 
 
 class ReplyReader:
-    """The lines that come over a connection. In place of ``socket.makefile``, which reads ahead without
-    telling that something waits: a reply that nobody asked for would be taken for the next one."""
+    """Reads lines from the control connection. Unlike ``socket.makefile`` it reports what it has read ahead,
+    so that an unexpected reply is never taken for the next one."""
 
     def __init__(self, sock: socket, encoding: str) -> None:
         self._sock = sock
@@ -25,16 +25,17 @@ class ReplyReader:
 
     @property
     def has_pending_data(self) -> bool:
-        """Whether more has come than was read."""
+        """Whether received bytes have not been read yet."""
         pending = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
         return bool(self._buffer) or pending > 0
 
     def start_reply(self) -> None:
-        """A new reply is waited for from now on."""
+        """Restart the time limit for the next reply."""
         self._low_speed.reset()
 
     def readline(self, longest: int) -> str:
-        """The next line with its end, at most ``longest`` bytes of it; empty where the connection ended."""
+        """Return the next line with its line break, cut at ``longest`` bytes; empty if the connection
+        ended."""
         while b"\n" not in self._buffer and len(self._buffer) < longest:
             more = self._low_speed.receive(self._sock.recv, _RECEIVE_BYTES)
             if not more:
@@ -47,8 +48,8 @@ class ReplyReader:
 
 
 def lines_of(data: socket) -> Iterator[bytes]:
-    """What comes over a connection for data, line by line with their ends; without one where it was cut, or
-    is longer than any name. Raises ``OSError``."""
+    """Yield the lines of a data connection with their line breaks. A line without one was cut off, or is
+    longer than any name. Raises ``OSError``."""
     low_speed = LowSpeedLimit()
     rest = b""
     while more := low_speed.receive(data.recv, _TRANSFER_BYTES):

@@ -1,4 +1,4 @@
-"""One FTP connection as the file-server drivers use it. Always binary, always whole paths."""
+"""An FTP session. Transfers are binary, and paths are absolute."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOT_FOUND = (450, 550, 551, 553)
 
 
 class FtpSession:
-    """A :class:`Session`. Paths are key bytes; the server's encoding is only known here."""
+    """A :class:`Session` over FTP. Converts paths between UTF-8 and the server's encoding."""
 
     def __init__(self, connection: FtpConnection, root: str) -> None:
         self._connection = connection
@@ -52,7 +52,7 @@ class FtpSession:
         self.root = join(start, root.encode()) if start and root else start or root.encode()
 
     def _fetch_features(self) -> frozenset[str]:
-        """https://www.rfc-editor.org/rfc/rfc2389; servers without it have none."""
+        """Send FEAT, https://www.rfc-editor.org/rfc/rfc2389. Servers without it have no features."""
         try:
             reply = self._connection.sendcmd("FEAT")
         except ftplib.error_perm:
@@ -67,21 +67,21 @@ class FtpSession:
     # ---- names
 
     def _encode_path(self, path: bytes) -> str:
-        """As it goes over the line. Raises ``InvalidKey`` for what would be another command or name."""
-        told = path
+        """Encode a path as an argument. Raises ``InvalidKey`` if it would become another command or name."""
+        encoded = path
         if self._encoding != "utf-8":
             try:
-                told = path.decode("utf-8", "surrogateescape").encode(self._encoding, "surrogateescape")
+                encoded = path.decode("utf-8", "surrogateescape").encode(self._encoding, "surrogateescape")
             except UnicodeEncodeError:
                 raise self._unencodable_error(path) from None
-        if {0x0A, 0x0D, 0xFF} & set(told):
+        if {0x0A, 0x0D, 0xFF} & set(encoded):
             raise self._unencodable_error(path)
-        # Servers trim spaces; no key ends in one, so this is a folder.
-        return told.decode("latin-1") + ("/" if told.endswith((b" ", b"\t")) else "")
+        # Servers trim trailing spaces. No key ends in one, so this is a folder.
+        return encoded.decode("latin-1") + ("/" if encoded.endswith((b" ", b"\t")) else "")
 
     def _unencodable_error(self, path: bytes) -> InvalidKey:
         key = self.display_name(path)
-        return InvalidKey(key, f"“{key}” cannot be said over FTP in the server's encoding, {self._encoding}.")
+        return InvalidKey(key, f"“{key}” cannot be written in the server's encoding, {self._encoding}.")
 
     def _key(self, raw: bytes) -> bytes:
         if self._encoding == "utf-8":
@@ -89,7 +89,7 @@ class FtpSession:
         return raw.decode(self._encoding, "surrogateescape").encode("utf-8", "surrogateescape")
 
     def display_name(self, path: bytes) -> str:
-        """A path as people know it: the key."""
+        """Return the key of a path, for errors; the host for an empty path."""
         return (
             key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
             if path
@@ -100,9 +100,9 @@ class FtpSession:
 
     @contextmanager
     def translate_errors(self, operation: str, path: bytes) -> Iterator[None]:
-        """From refusals and lost lines to our words."""
+        """Raise refusals and lost connections as ``StorageError``."""
         if self.broken:
-            # What comes next on this line would be taken for the answer to another question.
+            # The next reply on this connection may belong to an earlier command.
             raise self.connection_lost(EOFError())
         try:
             yield
@@ -114,31 +114,31 @@ class FtpSession:
             raise self.connection_lost(error) from error
 
     def connection_lost(self, error: BaseException) -> StorageError:
-        """The line is gone, or nobody knows what comes next on it."""
+        """Mark the session as broken, because its connection is lost or out of step, and return the error."""
         self.broken = True
         host = self._connection.account.host
         if isinstance(error, TimeoutError):
             return StorageError(
                 Kind.TIMEOUT,
-                f"“{host}” did not answer in time, or its data port cannot be reached.",
+                f"“{host}” did not respond in time, or its data port cannot be reached.",
                 operation="connect",
                 subject=host,
                 remedy="Check the server and the network; its passive ports must be open in the firewall.",
             )
         return StorageError(
             Kind.UNREACHABLE,
-            f"“{host}” closed the connection in the middle of its work.",
+            f"“{host}” closed the connection unexpectedly.",
             operation="connect",
             subject=host,
-            remedy="Check the server and the network between, then try again.",
+            remedy="Check the server and the network, then try again.",
         )
 
     # ---- the connection
 
     def is_alive(self, idle: float) -> bool:
-        """Whether the line stands; asked of the server only after some idle time."""
+        """See ``Session``. Sends NOOP only after some idle time."""
         if self.broken or readable([self._connection.sock], 0):
-            # What comes unasked is a farewell.
+            # An unexpected reply announces that the server closes the connection.
             return False
         if idle < _PROBED_IDLE:
             return True
@@ -149,18 +149,18 @@ class FtpSession:
         return True
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection. Idempotent."""
         self.broken = True
         self._connection.disconnect()
 
     def supports_create_only(self) -> bool:
-        """FTP has no such call."""
+        """False: FTP has no hard links."""
         return False
 
-    # ---- looking
+    # ---- metadata and listings
 
     def stat(self, path: bytes) -> FileStat | None:
-        """MLST, else SIZE and MDTM, else the folder's listing."""
+        """Send MLST, or SIZE and MDTM, or list the parent folder."""
         with self.translate_errors("look at", path):
             try:
                 if not self._facts:
@@ -200,15 +200,15 @@ class FtpSession:
         return found
 
     def realpath(self, path: bytes) -> bytes:
-        """FTP does not tell of links; what they lead to is the server's own business. But the folder has to
-        be there: some servers begin to take a file that has no folder, and say so only at its end."""
+        """Return the path of an existing folder; FTP cannot resolve links. The check is needed because some
+        servers accept a file into a missing folder and fail only at its end."""
         found = self.stat(path)
         if found is None or found.kind != "folder":
             raise Missing
         return path
 
     def list_folder(self, path: bytes) -> Listing:
-        """MLSD, else LIST from inside the folder, so that no name is taken for a pattern or a switch."""
+        """Send MLSD, or LIST without a path after CWD, so that no name is taken for a pattern or a switch."""
         with self.translate_errors("list", path):
             try:
                 if self._facts:
@@ -224,17 +224,17 @@ class FtpSession:
                 raise
 
     def _list_current_folder(self) -> Iterator[tuple[bytes, FileStat]]:
-        """The folder we are in. Servers that do not know the switch take it for a name, and some of them
-        say that there is nothing of that name by listing nothing."""
-        none = True
+        """List the current folder. Servers that do not know the switch ``-a`` take it for a name, and some
+        report an unknown name by an empty listing."""
+        empty = True
         try:
             for each in self._read_listing(self._list, parse_list_line):
-                none = False
+                empty = False
                 yield each
         except ftplib.error_perm:
-            if not none or self._list == "LIST":
+            if not empty or self._list == "LIST":
                 raise
-        if none and self._list != "LIST":
+        if empty and self._list != "LIST":
             for each in self._read_listing("LIST", parse_list_line):
                 self._list = "LIST"
                 yield each
@@ -253,7 +253,7 @@ class FtpSession:
                 elif not line.isspace() and not line.startswith(b"total "):
                     raise self._unreadable_listing_error("list")
         except BaseException:
-            # What else comes on both connections is not waited for.
+            # Do not wait for the remaining replies and data.
             self.broken = True
             conn.close()
             raise
@@ -264,16 +264,16 @@ class FtpSession:
         host = self._connection.account.host
         return StorageError(
             Kind.UNSUPPORTED,
-            f"“{host}” tells of its files in a way that Stowage cannot read, so some would be missing.",
+            f"“{host}” describes files in a format that Stowage cannot read, so some would be missing.",
             operation=operation,
             subject=host,
-            remedy="Ask whoever runs the server to switch MLSD on.",
+            remedy="Ask the server's administrator to enable MLSD.",
         )
 
     # ---- files
 
     def open_reader(self, path: bytes, start: int) -> FtpFileReader:
-        """RETR, after REST where it begins later."""
+        """Send RETR, after REST if ``start`` is not 0."""
         with self.translate_errors("read", path):
             try:
                 conn = self._connection.transfercmd(f"RETR {self._encode_path(path)}", start or None)
@@ -284,7 +284,7 @@ class FtpSession:
                 raise
 
     def open_writer(self, path: bytes, target: bytes) -> FtpFileWriter:
-        """STOR."""
+        """Send STOR."""
         command = f"STOR {self._encode_path(path)}"
         with self.translate_errors("write", target):
             try:
@@ -294,7 +294,7 @@ class FtpSession:
                     raise
                 if self._no_folder(path):
                     raise Missing from error
-                # Someone else may have made it in this moment.
+                # Someone else may have just created the folder.
                 conn = self._connection.transfercmd(command)
         return FtpFileWriter(self, self._connection, conn, path, target)
 
@@ -302,16 +302,16 @@ class FtpSession:
         return self.stat(path.rpartition(b"/")[0] or b"/") is None
 
     def set_modified(self, path: bytes, modified: float) -> None:
-        """MFMT, where the server offers it; else MDTM with a time, which vsftpd takes. Others look for a file
-        of that odd name and find none."""
+        """Send MFMT if the server has it, or MDTM with a time, which vsftpd accepts. Other servers look for a
+        file of that name and do not find it."""
         command = "MFMT" if "MFMT" in self.features else "MDTM"
         if command in self.features:
             with self.translate_errors("write", path), suppress(ftplib.error_perm):
                 self._connection.sendcmd(f"{command} {format_time(modified)} {self._encode_path(path)}")
 
     def rename(self, path: bytes, to: bytes) -> None:
-        """RNFR, RNTO. Most servers replace an existing file; for the others it steps aside first and is
-        missing for that moment."""
+        """Send RNFR and RNTO. Most servers replace an existing file. For others it is renamed to a backup
+        first and is missing for a moment."""
         with self.translate_errors("write", to):
             try:
                 self._rename_or_fail(path, to)
@@ -321,19 +321,19 @@ class FtpSession:
                 found = self.stat(to)
                 if found is None or found.kind != "file":
                     raise
-                aside = rename_with_backup(self._rename_or_fail, path, to)
+                backup = rename_with_backup(self._rename_or_fail, path, to)
                 with suppress(ftplib.error_perm, ftplib.error_temp):
-                    self._connection.delete(self._encode_path(aside))
+                    self._connection.delete(self._encode_path(backup))
 
     def _rename_or_fail(self, path: bytes, to: bytes) -> None:
         self._connection.rename(self._encode_path(path), self._encode_path(to))
 
     def link(self, path: bytes, to: bytes) -> None:
-        """FTP has no such call."""
-        raise Unsupported("write", "FTP cannot create a file only where there is none.")
+        """Raise ``Unsupported``: FTP has no hard links."""
+        raise Unsupported("write", "FTP cannot create a file without replacing an existing one.")
 
     def remove(self, path: bytes) -> None:
-        """DELE."""
+        """Send DELE."""
         with self.translate_errors("delete", path):
             try:
                 self._connection.delete(self._encode_path(path))
@@ -343,7 +343,7 @@ class FtpSession:
                 raise
 
     def make_folder(self, path: bytes) -> None:
-        """MKD."""
+        """Send MKD."""
         with self.translate_errors("write", path):
             try:
                 self._connection.voidcmd(f"MKD {self._encode_path(path)}")
@@ -355,7 +355,7 @@ class FtpSession:
                 raise
 
     def remove_folder(self, path: bytes) -> bool:
-        """RMD, which takes empty folders only."""
+        """Send RMD, which removes only empty folders."""
         with self.translate_errors("delete", path):
             try:
                 self._connection.voidcmd(f"RMD {self._encode_path(path)}")

@@ -1,4 +1,4 @@
-"""Files on their way over FTP's second connection."""
+"""Transfers over FTP data connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.storage.net.timeouts import LowSpeedLimit
 _CHUNK_BYTES = 1 << 20
 _TRANSFER_BYTES = 1 << 18
 _CLOSE_SECONDS = 5.0
-"""How long a server may take to notice that a data connection ended."""
+"""How long a server may take to notice that a data connection was closed."""
 _CLOSE_READS = 64
 
 
@@ -29,7 +29,7 @@ class _Session(Protocol):
 
 
 class FtpFileReader:
-    """A file being read."""
+    """A file being read over a data connection."""
 
     def __init__(
         self, session: _Session, connection: FtpConnection, conn: socket.socket, path: bytes
@@ -43,13 +43,15 @@ class FtpFileReader:
         self._low_speed = LowSpeedLimit()
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """Pieces of at most 1 MiB. What the server sends beyond ``size`` is not read."""
+        """Yield chunks of at most 1 MiB. Does not read what the server sends beyond ``size``."""
         with self._session.translate_errors("read", self._path):
-            left = size
+            remaining = size
             gathered: list[bytes] = []
             held = 0
-            while left and (data := self._low_speed.receive(self._conn.recv, min(left, _TRANSFER_BYTES))):
-                left -= len(data)
+            while remaining and (
+                data := self._low_speed.receive(self._conn.recv, min(remaining, _TRANSFER_BYTES))
+            ):
+                remaining -= len(data)
                 gathered.append(data)
                 held += len(data)
                 if held > _CHUNK_BYTES - _TRANSFER_BYTES:
@@ -57,14 +59,14 @@ class FtpFileReader:
                     gathered, held = [], 0
             if gathered:
                 yield b"".join(gathered)
-            self.longer = not left and bool(self._conn.recv(1))
+            self.longer = not remaining and bool(self._conn.recv(1))
             if not self.longer:
                 self._open = False
                 finish_transfer(self._conn, self._connection.sock)
                 self._connection.read_final_reply()
 
     def close(self) -> None:
-        """Of a read that is left early the server says that it could not send everything."""
+        """Stop reading. The server replies to an interrupted transfer that it could not send everything."""
         if self._open:
             self._open = False
             self._conn.close()
@@ -72,7 +74,7 @@ class FtpFileReader:
 
 
 class FtpFileWriter:
-    """A file being written, which errors call by the name it will get."""
+    """A file being written. Errors name its later name."""
 
     def __init__(
         self, session: _Session, connection: FtpConnection, conn: socket.socket, path: bytes, target: bytes
@@ -85,7 +87,7 @@ class FtpFileWriter:
         self._open = True
 
     def write(self, chunk: bytes) -> None:
-        """Into the data connection."""
+        """Send bytes over the data connection."""
         with self._session.translate_errors("write", self._target):
             view = memoryview(chunk)
             try:
@@ -94,12 +96,12 @@ class FtpFileWriter:
                         raise ConnectionAbortedError
                     self._conn.sendall(view[start : start + _TRANSFER_BYTES])
             except OSError:
-                # The server says on the other connection why it does not go on with this one.
+                # The reply on the control connection tells why the server stopped.
                 self._close()
                 raise
 
     def finish(self) -> FileStat:
-        """The end of the data, the server's word that it has it, and a look at it."""
+        """Close the data connection, read the server's reply and return the file's metadata."""
         with self._session.translate_errors("write", self._target):
             self._close()
         found = self._session.stat(self._path)
@@ -114,7 +116,7 @@ class FtpFileWriter:
             self._connection.read_final_reply()
 
     def abort(self) -> None:
-        """End the data and take the server's word for it, whatever it is."""
+        """Close the data connection and discard the server's reply."""
         if self._open:
             self._open = False
             self._conn.close()
@@ -122,7 +124,7 @@ class FtpFileWriter:
 
 
 def _read_abort_reply(session: _Session, connection: FtpConnection) -> None:
-    """Take the answer to a transfer that was given up, so that the next answer is to the next question."""
+    """Read the reply to an aborted transfer, so that the next reply belongs to the next command."""
     if session.broken:
         return
     try:
@@ -130,17 +132,16 @@ def _read_abort_reply(session: _Session, connection: FtpConnection) -> None:
         with suppress(ftplib.Error):
             connection.voidresp()
         connection.sock.settimeout(TIMEOUT_SECONDS)
-        # Some say it twice, that it was broken off and that it is over.
+        # Some servers reply twice: that the transfer was aborted and that it ended.
         session.broken = session.broken or connection.has_pending_reply()
     except (OSError, EOFError):
         session.broken = True
 
 
 def finish_transfer(conn: socket.socket, control: socket.socket) -> None:
-    """Close a data connection so that nothing on its way is lost: say with TLS that this was all, end our
-    side, and wait until the server has ended its own or says that it has everything. A connection that is
-    closed while something in it is unread, such as the tickets of TLS 1.3, is torn down, and the server then
-    loses what it had not read."""
+    """Close a data connection without losing data in flight: send TLS's close notification, shut down our
+    side, and wait until the server closes its side or replies. Closing a socket with unread bytes, such as
+    TLS 1.3 session tickets, resets the connection, and the server then loses what it had not read."""
     try:
         conn.settimeout(0)
         if isinstance(conn, ssl.SSLSocket):

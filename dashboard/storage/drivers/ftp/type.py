@@ -1,4 +1,4 @@
-"""What the rest of the program knows about FTP and FTPS."""
+"""The driver type of FTP and FTPS."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PRESETS = (
         label="FTP and FTPS",
         driver="ftp",
         help="Host, user and password as for any FTP program.\n"
-        "Keep the encryption on if the server has it: without it the password and every file can be read "
-        "on the way.\n"
-        "If signing in works and listing does not, the server's passive ports are closed in a firewall.",
+        "Keep the encryption on if the server supports it: without it anyone on the network path can read "
+        "the password and every file.\n"
+        "If signing in works and listing does not, a firewall blocks the server's passive ports.",
         placeholders={"host": "ftp.example.com", "root": "/htdocs"},
     ),
 )

@@ -1,9 +1,9 @@
 """Files on a server over SFTP.
 
-Writing is atomic with ``posix-rename@openssh.com``, which OpenSSH and most others have; without it an
-existing object is missing for the moment between its removal and the renaming. ``create_only`` needs
-``hardlink@openssh.com`` and raises ``Unsupported`` without. Files are synced to the server's disk where
-it offers ``fsync@openssh.com``. See ``_served_driver`` for what a file server cannot hold.
+Writes are atomic with ``posix-rename@openssh.com``, which OpenSSH and most others support. Without it an
+existing object is renamed to a backup first and is missing for a moment. ``create_only`` needs
+``hardlink@openssh.com`` and raises ``Unsupported`` without it. Files are synced to the server's disk if it
+supports ``fsync@openssh.com``. See ``served/driver.py`` for what a file server cannot store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SftpDriver(ServedDriver):
 
     name = "sftp"
     create_only_unsupported = (
-        "This server cannot create a file only where there is none (no hardlink@openssh.com)."
+        "This server cannot create a file without replacing an existing one (no hardlink@openssh.com)."
     )
 
     def __init__(self, account: ssh.Account, root: str, connections: int) -> None:
@@ -38,7 +38,7 @@ class SftpDriver(ServedDriver):
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """From checked options."""
+        """Build from checked options. No network call."""
         account = ssh.Account(
             host=options["host"],
             port=int(options["port"]),
@@ -61,9 +61,9 @@ class SftpDriver(ServedDriver):
             raise
 
     def address(self) -> tuple[str, int, bool]:
-        """Host and port; SSH brings its own encryption."""
+        """Host and port. SSH encrypts the connection itself."""
         return self._account.host, self._account.port, False
 
     def encryption(self) -> str:
-        """Always."""
+        """Always ``SSH``."""
         return "SSH"

@@ -1,4 +1,4 @@
-"""From a server's status to words."""
+"""Translation of SFTP status codes into storage errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MISSING = frozenset({Status.NO_SUCH_FILE, Status.NO_SUCH_PATH})
 
 
 def translate_error(code: int, text: str, operation: str, subject: str) -> StorageError:
-    """The storage error for a refused request. The server's own text is looked at and never shown."""
+    """Return the storage error for a refused request. The server's text is matched but never shown."""
     why = _row_for(code, text, key_bytes(subject))
     if why is _BAD_NAME:
         return InvalidKey(subject, why.reason.format(subject=subject))
@@ -40,7 +40,7 @@ _ROWS: tuple[tuple[frozenset[int], tuple[str, ...], Row], ...] = (
         Row(
             Kind.DENIED,
             "the server's file system is read-only",
-            "Use it only as a source, or have it mounted writable.",
+            "Use it only as a source, or mount it writable on the server.",
         ),
     ),
     (frozenset({Status.PERMISSION_DENIED}), (), NOT_ALLOWED),
@@ -49,7 +49,7 @@ _ROWS: tuple[tuple[frozenset[int], tuple[str, ...], Row], ...] = (
     (
         _NONE,
         ("too many open files", "resource temporarily"),
-        Row(Kind.THROTTLED, "the server is out of open files for now", "Use fewer workers."),
+        Row(Kind.THROTTLED, "the server has too many open files at the moment", "Use fewer workers."),
     ),
 )
 

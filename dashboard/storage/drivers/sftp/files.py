@@ -1,4 +1,4 @@
-"""Files on their way over SFTP, and what the server says of them."""
+"""Transfers over SFTP, and the metadata of files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from dashboard.storage.drivers.sftp.protocol import (
 from dashboard.storage.errors import StorageError
 
 WINDOW_BYTES = 4 << 20
-"""Bytes asked for, or sent, before the first answer is waited for."""
+"""Bytes requested or sent before waiting for the first reply."""
 _CHUNK_BYTES = 1 << 20
 _MAX_UNREAD_BYTES = 1 << 20
-"""Unread bytes on their way to us beyond which a new connection is cheaper than waiting for them."""
+"""More unread bytes in flight than this, and a new connection is cheaper than receiving them."""
 
 
 class _Session(Protocol):
@@ -36,7 +36,7 @@ class _Session(Protocol):
 
 
 class SftpFileReader:
-    """A file being read, with a window of requests on their way."""
+    """A file being read, with a window of pipelined requests."""
 
     longer = False
 
@@ -52,7 +52,7 @@ class SftpFileReader:
         self._closed = False
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """Pieces of about 1 MiB."""
+        """Yield chunks of about 1 MiB."""
         gathered: list[bytes] = []
         length = 0
         with self._session.translate_file_errors("read", self._path):
@@ -66,12 +66,12 @@ class SftpFileReader:
             yield b"".join(gathered)
 
     def _receive_data(self, size: int) -> Iterator[bytes]:
-        asked, step = 0, self._protocol.read_size
+        requested, step = 0, self._protocol.read_size
         while True:
-            while asked < size and len(self._pending) * step < WINDOW_BYTES:
-                want = min(step, size - asked)
-                self._pending.append((self._request(asked, want), asked, want))
-                asked += want
+            while requested < size and len(self._pending) * step < WINDOW_BYTES:
+                want = min(step, size - requested)
+                self._pending.append((self._request(requested, want), requested, want))
+                requested += want
             if not self._pending:
                 return
             request, offset, want = self._pending[0]
@@ -88,7 +88,7 @@ class SftpFileReader:
             if len(data) > want:
                 raise self._protocol.protocol_error()
             if len(data) < want:
-                # The server gives less at a time: ask for the rest, and for less from now on.
+                # The server returns less per request: request the rest, and less from now on.
                 rest = offset + len(data)
                 self._pending.appendleft((self._request(rest, want - len(data)), rest, want - len(data)))
                 step = max(4096, len(data))
@@ -100,7 +100,7 @@ class SftpFileReader:
         )
 
     def close(self) -> None:
-        """Without waiting for the answer."""
+        """Close the handle without waiting for the reply. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -110,7 +110,7 @@ class SftpFileReader:
 
 
 class SftpFileWriter:
-    """A file being written, with a window of writes on their way; every answer is looked at."""
+    """A file being written, with a window of pipelined writes. Checks every reply."""
 
     def __init__(self, session: _Session, protocol: SftpProtocol, handle: bytes, target: bytes) -> None:
         self._session = session
@@ -122,7 +122,7 @@ class SftpFileWriter:
         self._closed = False
 
     def write(self, chunk: bytes) -> None:
-        """In pieces the server takes."""
+        """Send bytes in requests of the size that the server accepts."""
         step = self._protocol.write_size
         view = memoryview(chunk)
         with self._session.translate_file_errors("write", self._path):
@@ -141,7 +141,7 @@ class SftpFileWriter:
         self._protocol.receive(self._pending.popleft())
 
     def finish(self) -> FileStat:
-        """Every write answered, synced, closed."""
+        """Wait for the reply to every write, sync and close the file, and return its metadata."""
         with self._session.translate_file_errors("write", self._path):
             while self._pending:
                 self._await_write()
@@ -152,7 +152,7 @@ class SftpFileWriter:
         return held
 
     def abort(self) -> None:
-        """Without waiting for the answers."""
+        """Close the handle without waiting for the replies. Idempotent."""
         if not self._closed:
             self._closed = True
             _abandon(self._session, self._protocol, list(self._pending), self._handle)
@@ -174,7 +174,7 @@ def to_file_stat(attrs: Attrs, longname: bytes = b"") -> FileStat:
     if attrs.mode is not None and stat.S_IFMT(attrs.mode):
         kind = "file" if stat.S_ISREG(attrs.mode) else "folder" if stat.S_ISDIR(attrs.mode) else "other"
     elif longname:
-        # Some servers leave the type out of the mode and tell it only in the line for people.
+        # Some servers omit the type in the mode and report it only in the human-readable line.
         kind = "folder" if longname.startswith(b"d") else "other" if longname[:1] in b"lbcps" else "file"
     if kind == "file" and attrs.size is None:
         raise struct.error("a file without a size")

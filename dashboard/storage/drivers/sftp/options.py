@@ -1,4 +1,4 @@
-"""What the SFTP driver can be told, checked without loading any vendor SDK."""
+"""The options of the SFTP driver, checked without loading paramiko."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ SFTP_OPTIONS = (
         OptionType.SECRET,
         form=SecretForm.TEXT,
         placeholder="-----BEGIN OPENSSH PRIVATE KEY-----",
-        hint="The whole file, from the first dashes to the last.",
+        hint="The complete file, from the first dashes to the last.",
     ),
     Option(
         "passphrase",
         "Passphrase",
         OptionType.SECRET,
         form=SecretForm.PASSWORD,
-        hint="Of the private key, if it has one.",
+        hint="The passphrase of the private key, if it has one.",
     ),
     Option(
         "host_key",
@@ -80,13 +80,14 @@ def check_sftp(values: Mapping[str, str], preset: Preset, forbidden_roots: Seque
 
 
 def fingerprint(public_key: bytes) -> str:
-    """``SHA256:…`` of a public key in its wire form, as ``ssh-keygen -l`` prints it."""
+    """Return the ``SHA256:…`` fingerprint of a public key (SSH wire format), as ``ssh-keygen -l`` prints
+    it."""
     digest = base64.b64encode(hashlib.sha256(public_key).digest()).decode().rstrip("=")
     return f"SHA256:{digest}"
 
 
 def _host_key(text: str) -> str:
-    """Fingerprints with spaces between, from what ssh-keygen or ssh-keyscan print."""
+    """Return space-separated fingerprints from the output of ssh-keygen or ssh-keyscan."""
     if not text:
         return ""
     found = [f"SHA256:{digest}" for digest in _FINGERPRINT.findall(text)]
@@ -98,7 +99,7 @@ def _host_key(text: str) -> str:
     if not found:
         raise InvalidInput(
             "host_key",
-            "That is not the fingerprint of a host key; it looks like “SHA256:” and 43 letters and digits.",
+            "This is not the fingerprint of a host key. A fingerprint is “SHA256:” and 43 characters.",
             remedy="Leave it blank and test the connection to see the server's.",
         )
     return " ".join(dict.fromkeys(found))

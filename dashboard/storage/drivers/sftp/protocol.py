@@ -1,10 +1,10 @@
-"""The SSH File Transfer Protocol, version 3, over an open channel; requests may overlap.
+"""The SSH File Transfer Protocol, version 3, over an open channel. Requests may be pipelined.
 
 https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02 and, for the extensions,
 https://github.com/openssh/openssh-portable/blob/master/PROTOCOL
 
-paramiko's own client is not used for this: it drops the answers to pipelined writes, so that a full
-disk passes for success; it reads ahead without bounds; and one name that is not UTF-8 ends a listing.
+paramiko's own client is not used because it ignores the replies to pipelined writes, so that a full disk
+passes for success, reads ahead without bounds, and aborts a listing at the first name that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.net.timeouts import LowSpeedLimit, TooSlow
 
 TIMEOUT_SECONDS = 60.0
-"""How long the server may stay silent while something is asked of it."""
+"""How long the server may take to send the next bytes of a reply."""
 _MAX_PACKET_BYTES = 1 << 20
-"""Bytes of a packet beyond which the other side does not speak SFTP."""
+"""A longer packet means that the other side does not speak SFTP."""
 _RECEIVE_BYTES = 1 << 18
 
 
 class RequestType(IntEnum):
-    """Packets we send."""
+    """Types of the packets we send."""
 
     INIT = 1
     OPEN = 3
@@ -47,7 +47,7 @@ class RequestType(IntEnum):
 
 
 class ReplyType(IntEnum):
-    """Packets we get."""
+    """Types of the packets we receive."""
 
     VERSION = 2
     STATUS = 101
@@ -68,12 +68,12 @@ _EXPECTED_REPLIES = {
     RequestType.REALPATH: {ReplyType.NAME},
     RequestType.EXTENDED: {ReplyType.EXTENDED, ReplyType.STATUS},
 }
-"""Which answers a request may have besides a refusal; of all others a status."""
+"""The replies to each request, apart from a status that reports an error. Others get a status only."""
 _STATUS_ONLY = {ReplyType.STATUS}
 
 
 class Status(IntEnum):
-    """Codes of a status answer; those above 8 come from servers of newer versions."""
+    """Status codes. Those above 8 are from newer protocol versions."""
 
     OK = 0
     EOF = 1
@@ -92,7 +92,7 @@ class Status(IntEnum):
 
 
 class StatusError(Exception):
-    """The server answered with a status other than OK. Never leaves the driver."""
+    """A reply with a status other than OK. Never leaves the driver."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(code, text)
@@ -101,7 +101,7 @@ class StatusError(Exception):
 
 
 class Channel(Protocol):
-    """The byte stream below; raises ``OSError``, of which ``TimeoutError`` is one."""
+    """The byte stream below. Raises ``OSError``, including ``TimeoutError``."""
 
     def sendall(self, data: bytes, /) -> None: ...
 
@@ -110,7 +110,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attrs:
-    """What the server says of a file; None for what it leaves out."""
+    """The attributes of a file; None for those that the server omits."""
 
     size: int | None
     mode: int | None
@@ -118,7 +118,7 @@ class Attrs:
 
 
 class FieldReader:
-    """Reads the fields of an answer one after the other."""
+    """Reads the fields of a reply one after the other. Raises ``struct.error`` at its end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -126,21 +126,21 @@ class FieldReader:
 
     @property
     def more(self) -> bool:
-        """Whether anything is left."""
+        """Whether fields remain."""
         return self._at < len(self._data)
 
     def number(self) -> int:
-        """32 bits."""
+        """Read a 32-bit integer."""
         self._at += 4
         return int(struct.unpack_from(">I", self._data, self._at - 4)[0])
 
     def large(self) -> int:
-        """64 bits."""
+        """Read a 64-bit integer."""
         self._at += 8
         return int(struct.unpack_from(">Q", self._data, self._at - 8)[0])
 
     def string(self) -> bytes:
-        """Bytes after their length."""
+        """Read a string: its length and its bytes."""
         length = self.number()
         start, self._at = self._at, self._at + length
         if self._at > len(self._data):
@@ -148,7 +148,7 @@ class FieldReader:
         return self._data[start : self._at]
 
     def attrs(self) -> Attrs:
-        """Section 5 of the draft."""
+        """Read file attributes (section 5 of the draft)."""
         flags = self.number()
         size = self.large() if flags & 1 else None
         if flags & 2:
@@ -165,18 +165,18 @@ class FieldReader:
 
 
 def _clamp_limit(limit: int) -> int:
-    """Bytes to move in one request, where the server names a limit (0: none)."""
+    """Return the bytes to transfer in one request, from the server's limit (0: no limit)."""
     return max(1024, min(limit or 1 << 18, (1 << 18) - 1024))
 
 
 def string(data: bytes) -> bytes:
-    """Bytes with their length before them."""
+    """Encode bytes as a string field: their length and the bytes."""
     return struct.pack(">I", len(data)) + data
 
 
 class SftpProtocol:
-    """Requests and their answers. For one thread at a time. ``broken`` after anything that leaves the
-    stream in a state nobody knows."""
+    """Requests and their replies. Not thread-safe. ``broken`` after any error that leaves the stream in an
+    unknown state."""
 
     def __init__(self, channel: Channel, host: str) -> None:
         self._channel = channel
@@ -195,7 +195,7 @@ class SftpProtocol:
             raise self.protocol_error() from error
 
     def send(self, what: RequestType, *parts: bytes) -> int:
-        """Send a request; its answer is taken with :meth:`answer` or given up with :meth:`forget`."""
+        """Send a request and return its number, for :meth:`receive` or :meth:`discard`."""
         self._next = (self._next + 1) & 0xFFFFFFFF
         self._send_packet(b"".join([struct.pack(">BI", what, self._next), *parts]))
         self._awaited[self._next] = what
@@ -228,42 +228,42 @@ class SftpProtocol:
             raise self.protocol_error()
 
     def call(self, what: RequestType, *parts: bytes) -> FieldReader:
-        """Ask and wait."""
+        """Send a request and return the fields of its reply."""
         self.low_speed.reset()
         return self.receive(self.send(what, *parts))[1]
 
     def discard(self, request: int) -> None:
-        """The answer to this request is not wanted any more."""
+        """Ignore the reply to a request when it arrives."""
         if self._replies.pop(request, None) is None:
             self._discarded.add(request)
         self._awaited.pop(request, None)
 
     def connection_lost(self, error: BaseException | None = None) -> StorageError:
-        """The line is gone: mark it and say so."""
+        """Mark the connection as broken and return the error."""
         self.broken = True
         if isinstance(error, TooSlow):
-            kind, what = Kind.TIMEOUT, "answered so slowly that the answer would not have ended"
+            kind, what = Kind.TIMEOUT, "responded too slowly"
         elif isinstance(error, TimeoutError):
-            kind, what = Kind.TIMEOUT, f"did not answer for {TIMEOUT_SECONDS:.0f} seconds"
+            kind, what = Kind.TIMEOUT, f"did not respond for {TIMEOUT_SECONDS:.0f} seconds"
         else:
-            kind, what = Kind.UNREACHABLE, "closed the connection in the middle of its work"
+            kind, what = Kind.UNREACHABLE, "closed the connection unexpectedly"
         return StorageError(
             kind,
             f"“{self._host}” {what}.",
             operation="connect",
             subject=self._host,
-            remedy="Check the server and the network between, then try again.",
+            remedy="Check the server and the network, then try again.",
         )
 
     def protocol_error(self) -> StorageError:
-        """An answer that does not fit what was asked; what follows it cannot be trusted either."""
+        """Mark the connection as broken, because a reply does not fit its request, and return the error."""
         self.broken = True
         return StorageError(
             Kind.UNREACHABLE,
-            f"“{self._host}” breaks the rules of SFTP: an answer does not fit its question.",
+            f"“{self._host}” violates the SFTP protocol: a reply does not fit its request.",
             operation="connect",
             subject=self._host,
-            remedy="Try again; if it stays so, ask whoever runs the server.",
+            remedy="Try again; if it keeps happening, ask the server's administrator.",
         )
 
     def _negotiate(self) -> dict[bytes, bytes]:
@@ -279,7 +279,7 @@ class SftpProtocol:
         return found
 
     def _limits(self) -> tuple[int, int]:
-        """How much one request may move: what the server says, else what every server takes."""
+        """Return the read and write limits of one request: the server's, or what every server accepts."""
         if b"limits@openssh.com" not in self.extensions:
             return 32768, 32768
         try:
@@ -320,9 +320,9 @@ class SftpProtocol:
         self.broken = True
         return StorageError(
             Kind.UNREACHABLE,
-            f"“{self._host}” answered with something that is not SFTP.",
+            f"“{self._host}” sent something that is not SFTP.",
             operation="connect",
             subject=self._host,
-            remedy="Look for commands in the server's shell start files that print text at sign-in.",
+            remedy="Check the shell startup files on the server for commands that print text.",
             retryable=False,
         )

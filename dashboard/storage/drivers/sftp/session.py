@@ -1,4 +1,4 @@
-"""One SFTP connection as the file-server drivers use it."""
+"""An SFTP session."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class SftpSession:
         self._broken = False
         start = b"" if root.startswith("/") else self.realpath(b".")
         self.root = join(start, root.encode()) if start and root else start or root.encode()
-        # Where there is none yet, some servers have no real path for it.
+        # Some servers do not resolve a root that does not exist yet.
         with suppress(Missing):
             self.root = self.realpath(self.root)
 
     @property
     def broken(self) -> bool:
-        """See the protocol."""
+        """See ``Session``."""
         return self._broken or self._protocol.broken
 
     @broken.setter
@@ -59,7 +59,7 @@ class SftpSession:
         self._broken = value
 
     def is_alive(self, idle: float) -> bool:
-        """Whether the line stands; asked of the server only after some idle time."""
+        """See ``Session``. Sends a request only after some idle time."""
         if self.broken or not self._is_active():
             return False
         if idle < _PROBED_IDLE:
@@ -71,16 +71,16 @@ class SftpSession:
         return True
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection. Idempotent."""
         self._broken = True
         self._disconnect()
 
     def supports_create_only(self) -> bool:
-        """Whether the server makes hard links."""
+        """Whether the server supports hard links."""
         return self._has_hardlinks
 
     def stat(self, path: bytes) -> FileStat | None:
-        """LSTAT."""
+        """Send LSTAT."""
         try:
             with self._translate_errors("look at", path):
                 return to_file_stat(self._protocol.call(RequestType.LSTAT, string(path)).attrs())
@@ -88,14 +88,14 @@ class SftpSession:
             return None
 
     def realpath(self, path: bytes) -> bytes:
-        """REALPATH; OpenSSH and most others resolve links in it, some only tidy the text."""
+        """Send REALPATH. OpenSSH and most others resolve links; some only normalize the path."""
         with self._translate_errors("look at", path):
             body = self._protocol.call(RequestType.REALPATH, string(path))
             body.number()
             return body.string()
 
     def list_folder(self, path: bytes) -> Listing:
-        """OPENDIR, READDIR."""
+        """Send OPENDIR and READDIR."""
         with self._translate_errors("list", path):
             try:
                 handle = self._protocol.call(RequestType.OPENDIR, string(path)).string()
@@ -111,23 +111,23 @@ class SftpSession:
                     self._protocol.discard(self._protocol.send(RequestType.CLOSE, string(handle)))
 
     def _read_names(self, handle: bytes, path: bytes) -> Iterator[tuple[bytes, FileStat]]:
-        """Only the status EOF ends a listing."""
+        """Read the entries of a folder. Only the status EOF ends a listing."""
         while True:
             try:
-                # The patience is with the whole folder, not with each part of it.
+                # The time limit is for the complete folder, not for each reply.
                 body = self._protocol.receive(self._protocol.send(RequestType.READDIR, string(handle)))[1]
             except StatusError as error:
                 if error.code == Status.EOF:
                     return
                 if error.code == Status.PERMISSION_DENIED:
                     raise
-                # Some open what is no folder, and say so only now.
+                # Some servers open what is not a folder and fail only here.
                 self._require_folder(path)
                 raise self._listing_interrupted_error(path) from error
-            left = body.number()
-            if not left:
+            count = body.number()
+            if not count:
                 raise self._protocol.protocol_error()
-            for _ in range(left):
+            for _ in range(count):
                 name, longname = body.string(), body.string()
                 yield name, to_file_stat(body.attrs(), longname)
 
@@ -140,17 +140,17 @@ class SftpSession:
         shown = self._display_name(path)
         return StorageError(
             Kind.DAMAGED,
-            f"The server broke the listing of “{shown}” off.",
+            f"The server interrupted the listing of “{shown}”.",
             operation="list",
             subject=shown,
-            remedy="Try again; if it stays so, look into the server's log.",
+            remedy="Try again; if it keeps happening, check the server's log.",
         )
 
     def _display_name(self, path: bytes) -> str:
         return key_text(path.removeprefix(self.root.rstrip(b"/") + b"/"))
 
     def open_reader(self, path: bytes, start: int) -> SftpFileReader:
-        """OPEN for reading."""
+        """Send OPEN for reading."""
         with self._translate_errors("read", path):
             handle = self._protocol.call(
                 RequestType.OPEN, string(path), struct.pack(">I", _READ), _NO_ATTRS
@@ -158,21 +158,21 @@ class SftpSession:
         return SftpFileReader(self, self._protocol, handle, path, start)
 
     def open_writer(self, path: bytes, target: bytes) -> SftpFileWriter:
-        """OPEN for writing, exclusively."""
+        """Send OPEN for exclusive writing."""
         with self._translate_errors("write", target):
             flags = struct.pack(">I", _WRITE_NEW)
             handle = self._protocol.call(RequestType.OPEN, string(path), flags, _NO_ATTRS).string()
         return SftpFileWriter(self, self._protocol, handle, target)
 
     def set_modified(self, path: bytes, modified: float) -> None:
-        """SETSTAT with both times."""
+        """Send SETSTAT with both times."""
         seconds = int(modified)
         with self._translate_errors("write", path):
             self._protocol.call(RequestType.SETSTAT, string(path), struct.pack(">III", 8, seconds, seconds))
 
     def rename(self, path: bytes, to: bytes) -> None:
-        """``posix-rename@openssh.com``. Without it a RENAME, which replaces nothing: an existing file steps
-        aside first and is missing for that moment."""
+        """Send ``posix-rename@openssh.com``, or RENAME, which never replaces: an existing file is then
+        renamed to a backup first and is missing for a moment."""
         with self._translate_errors("write", to):
             if b"posix-rename@openssh.com" in self._protocol.extensions:
                 name = string(b"posix-rename@openssh.com")
@@ -183,15 +183,15 @@ class SftpSession:
             except StatusError as error:
                 if error.code not in (Status.FAILURE, Status.EXISTS) or self.stat(to) is None:
                     raise
-                aside = rename_with_backup(self._rename_or_fail, path, to)
+                backup = rename_with_backup(self._rename_or_fail, path, to)
                 with suppress(StatusError):
-                    self._protocol.call(RequestType.REMOVE, string(aside))
+                    self._protocol.call(RequestType.REMOVE, string(backup))
 
     def _rename_or_fail(self, path: bytes, to: bytes) -> None:
         self._protocol.call(RequestType.RENAME, string(path), string(to))
 
     def link(self, path: bytes, to: bytes) -> None:
-        """``hardlink@openssh.com``; fails where anything is, in one step on the server."""
+        """Send ``hardlink@openssh.com``, which fails atomically if the name exists."""
         with self._translate_errors("write", to):
             try:
                 self._protocol.call(
@@ -204,17 +204,17 @@ class SftpSession:
                     self._has_hardlinks = False
                     raise Unsupported(
                         "write",
-                        "The file system behind this server cannot create a file only where there is none.",
+                        "The server's file system cannot create a file without replacing an existing one.",
                     ) from error
                 raise
 
     def remove(self, path: bytes) -> None:
-        """REMOVE."""
+        """Send REMOVE."""
         with self._translate_errors("delete", path):
             self._protocol.call(RequestType.REMOVE, string(path))
 
     def make_folder(self, path: bytes) -> None:
-        """MKDIR."""
+        """Send MKDIR."""
         with self._translate_errors("write", path):
             try:
                 self._protocol.call(RequestType.MKDIR, string(path), _NO_ATTRS)
@@ -226,7 +226,7 @@ class SftpSession:
                 raise
 
     def remove_folder(self, path: bytes) -> bool:
-        """RMDIR."""
+        """Send RMDIR."""
         try:
             self._protocol.call(RequestType.RMDIR, string(path))
         except StatusError:
@@ -235,7 +235,8 @@ class SftpSession:
 
     @contextmanager
     def _translate_errors(self, operation: str, path: bytes) -> Iterator[None]:
-        """From a refusal, or an answer nobody can read, to our words."""
+        """Raise error statuses and malformed replies as ``StorageError``, and missing files as
+        ``Missing``."""
         try:
             yield
         except StatusError as error:
@@ -246,7 +247,8 @@ class SftpSession:
             raise self._protocol.protocol_error() from error
 
     def translate_status(self, error: StatusError, operation: str, path: bytes) -> StorageError:
-        """The error for a refusal. Servers tell a full disk as a mere failure, so it is asked for."""
+        """Return the storage error for a status. Servers report a full disk as a general failure, so check
+        for one."""
         shown = self._display_name(path)
         full = operation == "write" and error.code == Status.FAILURE and self._is_disk_full()
         return translate_error(Status.NO_SPACE if full else error.code, error.text, operation, shown)
@@ -261,11 +263,11 @@ class SftpSession:
             numbers = [body.large() for _ in range(8)]
         except (StatusError, StorageError, struct.error):
             return False
-        # Free blocks and free inodes for those who are not root.
+        # Free blocks and free inodes for users other than root.
         return numbers[4] == 0 or (numbers[5] > 0 and numbers[7] == 0)
 
     def sync(self, handle: bytes) -> None:
-        """``fsync@openssh.com``, where the server offers it and its file system can."""
+        """Send ``fsync@openssh.com``, if the server and its file system support it."""
         if b"fsync@openssh.com" in self._protocol.extensions:
             try:
                 self._protocol.call(RequestType.EXTENDED, string(b"fsync@openssh.com"), string(handle))
@@ -275,12 +277,12 @@ class SftpSession:
 
     @contextmanager
     def translate_file_errors(self, operation: str, path: bytes) -> Iterator[None]:
-        """As every call here, for the open files: a name that vanished is then an error like any."""
+        """Like ``_translate_errors``, for open files: a file that no longer exists is an error too."""
         try:
             with self._translate_errors(operation, path):
                 yield
         except Missing as error:
             shown = self._display_name(path)
             raise StorageError(
-                Kind.CHANGED, f"“{shown}” vanished from the server.", operation=operation, subject=shown
+                Kind.CHANGED, f"“{shown}” was removed from the server.", operation=operation, subject=shown
             ) from error

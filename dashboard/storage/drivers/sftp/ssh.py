@@ -1,7 +1,7 @@
-"""Signing in to an SSH server and opening its SFTP channel. The only file that knows paramiko.
+"""SSH connections with an open SFTP channel. The only module that imports paramiko.
 
-The server proves who it is before it learns anything of us: without a pinned host key, or with
-another one, the connection ends there.
+The server proves its identity before it receives credentials: without a pinned host key, or with another one,
+the connection ends.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from dashboard.storage.net.connecting import connect, resolve
 from dashboard.storage.types import Secret
 
 CONNECT_SECONDS = 5.0
-"""For each step of the handshake."""
+"""Timeout of each step of the handshake."""
 SIGN_IN_SECONDS = 15.0
-"""For one way to sign in; servers make wrong passwords wait."""
+"""Timeout of one authentication method. Servers delay wrong passwords."""
 KEEPALIVE_SECONDS = 20
 
 _WINDOW_BYTES = 8 << 20
-"""Bytes that may be on their way to us."""
+"""Bytes that the server may send before we acknowledge them."""
 _MAX_PACKET_BYTES = 512 * 1024
 _MAX_BANNER_BYTES = 64 * 1024
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _UNSUPPORTED_FORMATS = ("-----BEGIN PRIVATE KEY-----", "-----BEGIN ENCRYPTED PRIVATE KEY-----")
 _WEAK_DIGESTS = ("md5",)
-# Named apart so that paramiko's tracebacks of every lost line stay out of the log.
+# A separate logger keeps paramiko's tracebacks of lost connections out of the log.
 _LOG = "dashboard.storage.ssh"
 logging.getLogger(_LOG).setLevel(logging.CRITICAL)
 
 
 class _Packets(Packetizer):
-    """paramiko's reading of packets, which believes any length the server writes before one, lines of any
-    length before the first, and data for which it had no leave to send."""
+    """Bounds paramiko's reader, which accepts packets and banners of any length, and more data than the
+    window allows."""
 
     channel: paramiko.Channel | None = None
     _banner = 0
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """As paramiko's, unless it is too much."""
+        """Like paramiko's, but refuse packets that are too long."""
         if n > _MAX_PACKET_BYTES:
-            raise paramiko.SSHException("a packet without end")
+            raise paramiko.SSHException("an endless packet")
         return bytes(super().read_all(n, check_rekey))
 
     def _read_timeout(self, timeout: float) -> bytes:
         data: bytes = super()._read_timeout(timeout)  # type: ignore[misc]
         self._banner += len(data)
         if self._banner > _MAX_BANNER_BYTES:
-            raise paramiko.SSHException("a banner without end")
+            raise paramiko.SSHException("an endless banner")
         return data
 
     def read_message(self) -> tuple[int, paramiko.Message]:
-        """As paramiko's, unless the server has filled the channel beyond what it was allowed."""
+        """Like paramiko's, but fail if the server has sent more than the window allows."""
         channel = self.channel
         if channel is not None and len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * _WINDOW_BYTES:
             raise paramiko.SSHException("more data than was allowed")
@@ -74,8 +74,8 @@ class _Packets(Packetizer):
 
 
 class PrivateKey:
-    """A pasted private key. Opened when it is first needed and then kept: a passphrase is made slow to
-    try on purpose. Thread-safe."""
+    """A pasted private key. Decrypted on first use and then kept, because testing a passphrase is slow by
+    design. Thread-safe."""
 
     def __init__(self, text: Secret, passphrase: Secret) -> None:
         self._text = text
@@ -87,7 +87,7 @@ class PrivateKey:
         return bool(self._text)
 
     def load(self) -> paramiko.PKey:
-        """Raises ``StorageError``."""
+        """Return the key. Raises ``StorageError`` if it cannot be read."""
         with self._lock:
             if self._key is None:
                 self._key = self._read()
@@ -98,13 +98,13 @@ class PrivateKey:
         first, _, rest = text.partition("\n")
         if "PuTTY" in first or first in _UNSUPPORTED_FORMATS:
             raise _credentials_error(
-                "The private key is in a format that cannot be used here.",
+                "The private key is in an unsupported format.",
                 "Convert it: PuTTYgen, Conversions, Export OpenSSH key; or ssh-keygen -p -f FILE.",
             )
         if not first.startswith("-----BEGIN") or "-----END" not in rest:
             raise _credentials_error(
                 "The private key is not complete.",
-                "Paste the whole file, with the lines of dashes around it.",
+                "Paste the complete file, including the lines with dashes.",
             )
         passphrase = self._passphrase.reveal() or None
         try:
@@ -122,7 +122,7 @@ class PrivateKey:
 
 
 def _key_class(first: str, rest: str) -> type[paramiko.PKey]:
-    """RSA, ECDSA or Ed25519: in the first line, or in the public half that is not encrypted."""
+    """Return the class of a key, from its first line or its unencrypted public half."""
     try:
         head = base64.b64decode("".join(rest.partition("-----END")[0].split())[:400])
     except binascii.Error as error:
@@ -138,13 +138,13 @@ def _key_class(first: str, rest: str) -> type[paramiko.PKey]:
 
 def _unreadable_key_error() -> StorageError:
     return _credentials_error(
-        "The private key cannot be read.", "Paste an Ed25519, ECDSA or RSA key as ssh-keygen makes it."
+        "The private key cannot be read.", "Paste an Ed25519, ECDSA or RSA key as written by ssh-keygen."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where to sign in, as whom, and which host keys are accepted (``SHA256:…``)."""
+    """Server, credentials and accepted host keys (``SHA256:…``)."""
 
     host: str
     port: int
@@ -162,17 +162,17 @@ class SshConnection:
     transport: paramiko.Transport
 
     def is_active(self) -> bool:
-        """As far as is known here."""
+        """Whether transport and channel are open, as far as is known without a request."""
         return self.transport.is_active() and not self.channel.closed
 
     def disconnect(self) -> None:
-        """Idempotent."""
+        """Close the connection. Idempotent."""
         with suppress(OSError, EOFError, paramiko.SSHException):
             self.transport.close()
 
 
 def open_connection(account: Account) -> SshConnection:
-    """Connect, check the host key, sign in, open the channel. Raises ``StorageError``."""
+    """Connect, verify the host key, sign in and open the channel. Raises ``StorageError``."""
     transport = _verified_transport(account)
     try:
         _sign_in(transport, account)
@@ -192,8 +192,8 @@ def open_connection(account: Account) -> SshConnection:
 
 
 def _verified_transport(account: Account) -> paramiko.Transport:
-    """A transport to a server that showed an accepted key. A server may have several keys and shows one
-    of the kind we ask for first, so the kinds are asked for one by one."""
+    """Return a transport to a server with an accepted key. A server may have several keys and shows one of
+    the type that we prefer, so try the types one by one."""
     transport, offered = _handshake(account, ())
     if offered in account.host_keys:
         return transport
@@ -220,11 +220,11 @@ def _key_type(name: str) -> str:
 
 
 def _handshake(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Transport, str]:
-    """A transport before anyone signed in, and the fingerprint of the key the server proved."""
+    """Return an unauthenticated transport and the fingerprint of the key that the server proved."""
     host, port = account.host, account.port
     raw = connect(host, port, resolve(host, port))
     try:
-        # Without it small packets wait for each other: 1-5 MB/s instead of 60-135.
+        # Nagle's algorithm limits transfers to 1-5 MB/s instead of 60-135.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = paramiko.Transport(raw, packetizer_class=_Packets)
     except (OSError, paramiko.SSHException) as error:
@@ -248,11 +248,9 @@ def _handshake(account: Account, kinds: Sequence[str]) -> tuple[paramiko.Transpo
 
 
 def _sign_in(transport: paramiko.Transport, account: Account) -> None:
-    """With the private key, the password, or one after the other where the server wants both."""
+    """Sign in with the private key, the password, or both if the server requires both."""
     if not account.private_key and not account.password:
-        raise _credentials_error(
-            "There is neither a password nor a private key to sign in with.", "Enter one of them."
-        )
+        raise _credentials_error("There is neither a password nor a private key.", "Enter one of them.")
     try:
         left: list[str] = ["password"]
         if account.private_key:
@@ -260,11 +258,11 @@ def _sign_in(transport: paramiko.Transport, account: Account) -> None:
         if left and account.password and not transport.is_authenticated():
             left = transport.auth_password(account.user, account.password.reveal())
     except paramiko.BadAuthenticationType as error:
-        ways = ", ".join(sorted(error.allowed_types)) or "nothing it tells"
+        ways = ", ".join(sorted(error.allowed_types)) or "nothing"
         tried = "private key" if account.private_key else "password"
         raise _credentials_error(
-            f"The server did not accept the {tried} of “{account.user}”; it takes: {ways}.",
-            "Sign in another way, or ask whoever runs the server to allow this one.",
+            f"The server did not accept the {tried} of “{account.user}”; it accepts: {ways}.",
+            "Sign in another way, or ask the server's administrator to allow this one.",
         ) from error
     except paramiko.AuthenticationException as error:
         if not transport.is_active() or "timeout" in str(error).lower():
@@ -273,8 +271,8 @@ def _sign_in(transport: paramiko.Transport, account: Account) -> None:
         raise _credentials_error(f"The server refused the {what}.", "Check them, then try again.") from error
     if not transport.is_authenticated():
         raise _credentials_error(
-            f"The server wants more than this to sign “{account.user}” in: {', '.join(left)}.",
-            "Enter the password as well; one-time codes cannot be used here.",
+            f"The server requires more to sign “{account.user}” in: {', '.join(left)}.",
+            "Enter the password as well. One-time codes are not supported.",
         )
 
 
@@ -285,36 +283,36 @@ def _credentials_error(reason: str, remedy: str) -> StorageError:
 def _unknown_host_key_error(host: str, offered: str) -> StorageError:
     return StorageError(
         Kind.BAD_CREDENTIALS,
-        f"“{host}” showed the host key {offered}, which nobody has accepted yet. Nothing secret was sent.",
+        f"“{host}” showed the host key {offered}, which has not been accepted yet. Nothing secret was sent.",
         operation="authenticate",
         subject=host,
-        remedy=f"Compare it with what the server's keeper tells you, then copy {offered} into “Host key” "
-        f"(on the command line: --option host_key={offered}).",
+        remedy=f"Compare it with the one that the server's administrator gives you, then "
+        f"copy {offered} into “Host key” (on the command line: --option host_key={offered}).",
     )
 
 
 def _changed_host_key_error(host: str, offered: str) -> StorageError:
     return StorageError(
         Kind.BAD_CREDENTIALS,
-        f"WARNING: “{host}” showed the host key {offered}, not the one that was accepted. Someone may be "
-        "between you and the server. Nothing secret was sent.",
+        f"WARNING: “{host}” showed the host key {offered}, not the one that was accepted. This may be "
+        "a man-in-the-middle attack. Nothing secret was sent.",
         operation="authenticate",
         subject=host,
-        remedy="Ask the server's keeper whether its key was changed. Only if so, enter the new one under "
-        "“Host key” (on the command line: --option host_key=…).",
+        remedy="Ask the server's administrator whether its key was changed. Only if so, enter "
+        "the new one under “Host key” (on the command line: --option host_key=…).",
     )
 
 
 def _not_ssh_error(error: Exception, host: str, port: int) -> StorageError:
     text = str(error).lower()
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        reason = f"“{host}” and this machine found no common way to encrypt."
+        reason = f"“{host}” and this machine have no encryption algorithm in common."
         remedy = "The server's SSH may be too old."
     elif isinstance(error, paramiko.SSHException) and "banner" not in text:
         reason = f"“{host}” closed the connection on port {port} during the SSH handshake."
-        remedy = "It may be busy or keep this machine out; try again, or use fewer connections."
+        remedy = "It may be busy or block this machine. Try again, or use fewer connections."
     else:
-        reason = f"“{host}” does not speak SSH on port {port}, or takes no more connections."
+        reason = f"“{host}” does not speak SSH on port {port}, or accepts no more connections."
         remedy = "Check the port; if it is right, use fewer connections or try again later."
     return StorageError(Kind.UNREACHABLE, reason, operation="connect", subject=host, remedy=remedy)
 
@@ -323,24 +321,28 @@ def _channel_error(error: Exception, host: str) -> StorageError:
     if isinstance(error, paramiko.ChannelException):
         return StorageError(
             Kind.DENIED,
-            f"“{host}” let us in but opens no channel.",
+            f"“{host}” accepted the sign-in but opens no channel.",
             operation="connect",
             subject=host,
-            remedy="Use fewer connections, or ask whoever runs the server.",
+            remedy="Use fewer connections, or ask the server's administrator.",
             retryable=True,
         )
     if isinstance(error, TimeoutError):
-        reason, kind = f"“{host}” did not answer in time while we signed in.", Kind.TIMEOUT
+        reason, kind = f"“{host}” did not respond in time during sign-in.", Kind.TIMEOUT
     elif "Channel closed" in str(error) or "rejected" in str(error):
         return StorageError(
             Kind.UNSUPPORTED,
-            f"“{host}” let us in but offers no SFTP.",
+            f"“{host}” accepted the sign-in but does not offer SFTP.",
             operation="connect",
             subject=host,
-            remedy="Ask whoever runs the server to switch the sftp subsystem on.",
+            remedy="Ask the server's administrator to enable the sftp subsystem.",
         )
     else:
-        reason, kind = f"“{host}” closed the connection while we signed in.", Kind.UNREACHABLE
+        reason, kind = f"“{host}” closed the connection during sign-in.", Kind.UNREACHABLE
     return StorageError(
-        kind, reason, operation="connect", subject=host, remedy="Try again; if it goes on, ask its keeper."
+        kind,
+        reason,
+        operation="connect",
+        subject=host,
+        remedy="Try again; if it keeps happening, ask the server's administrator.",
     )

@@ -1,4 +1,4 @@
-"""What the rest of the program knows about SFTP."""
+"""The driver type of SFTP."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PRESETS = (
         name="sftp",
         label="SFTP",
         driver="sftp",
-        help="Host, user and folder as for ssh or any SFTP program; port 22 unless you were told another.\n"
-        "Sign in with a password, a private key, or both where the server wants both.\n"
+        help="Host, user and folder as for ssh or any SFTP program; port 22 unless the server uses another.\n"
+        "Sign in with a password, a private key, or both if the server requires both.\n"
         "Host key: leave it blank and test the connection. The test shows the server's fingerprint; compare "
         "it with what “ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub” prints on the server, then copy it.",
         help_url="https://man.openbsd.org/ssh#VERIFYING_HOST_KEYS",

@@ -47,7 +47,7 @@ def keys_of(driver: Driver) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(walking, "backoff", lambda attempt: None)
 
 
 # Listings

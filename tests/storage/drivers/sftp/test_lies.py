@@ -41,7 +41,7 @@ A, B = (b"a", attrs()), (b"b", attrs(size=2))
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(walking, "backoff", lambda attempt: None)
 
 
 def told(

@@ -130,7 +130,7 @@ BROKEN_LISTINGS = {
 
 @pytest.mark.parametrize("lie", BROKEN_LISTINGS)
 def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(walking, "backoff", lambda attempt: None)
     asked = 0
 
     def answer(method: str, target: str) -> ScriptedResponse:
@@ -148,7 +148,7 @@ def test_a_listing_is_whole_or_an_error(lie: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_listing_that_was_cut_once_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(walking, "backoff", lambda attempt: None)
     broken = [BROKEN_LISTINGS["cut between two files"], BROKEN_LISTINGS["a page in place of the document"]]
     gone = REFUSED.format("c", "404 Not Found")
     whole = listed(ROOT, one("/dav/b", size=2), one("/dav/a", size=1), gone)
@@ -191,7 +191,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("lie", ENDLESS)
 def test_a_listing_without_end_costs_little(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "pause", lambda attempt: None)
+    monkeypatch.setattr(walking, "backoff", lambda attempt: None)
     monkeypatch.setattr(walking, "RUN_LENGTH", 500)
     monkeypatch.setattr(walking, "MAX_RUNS", 8)
     monkeypatch.setattr(webdav_xml, "_MAX_RESPONSE_BYTES", 128 * 1024)

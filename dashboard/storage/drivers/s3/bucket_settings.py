@@ -1,8 +1,8 @@
-"""How a bucket is set up: may browsers upload, and who tidies up behind uploads that broke off?
+"""Checks and fixes of a bucket's settings: CORS rules for uploads by browsers, and lifecycle rules.
 
 CORS: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html. Lifecycle:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html. A rule of ours is added to
-those that are there; the others are sent back as they came.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html. A fix adds one rule and
+sends the existing ones back unchanged.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ RULE = "stowage-drop-unfinished-uploads"
 
 
 class S3BucketSettingsMixin(S3MultipartUploadsMixin):
-    """``ChecksSettings`` for a driver that has these parts."""
+    """``ChecksSettings`` for the driver."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """See ``ChecksSettings``: CORS for uploads from ``origin``, and what lifecycle rules do here. With
-        SSE-C browsers upload nothing."""
+        """See ``ChecksSettings``: CORS for uploads from ``origin`` (not with SSE-C, as browsers have no key),
+        and lifecycle rules."""
         uploads = [] if self._config.customer_key else self._check_cors(origin)
         leftovers = self.incomplete_uploads_finding()
         return (*uploads, *self._check_lifecycle(), *([leftovers] if leftovers else []))
@@ -111,7 +111,7 @@ class S3BucketSettingsMixin(S3MultipartUploadsMixin):
         return covers and rule.find("AbortIncompleteMultipartUpload") is not None
 
     def _expiration(self, rule: ElementTree.Element) -> list[Finding]:
-        """What a rule deletes of this place, if anything."""
+        """Return a finding if the rule deletes objects of this backend."""
         prefix = _prefix(rule)
         days, date = rule.findtext("Expiration/Days"), rule.findtext("Expiration/Date")
         if not (days or date) or not overlaps(prefix, self._config.prefix):
@@ -147,7 +147,7 @@ def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
         )
         for rule in rules.iterfind("CORSRule")
     ]
-    # A signed upload sends its type at least.
+    # A signed upload sends at least its content type.
     return blocked_headers(read, origin, ("content-type",), patterns=True, first_only=False)
 
 

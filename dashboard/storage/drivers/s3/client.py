@@ -1,7 +1,4 @@
-"""Signed S3 requests over our own connections: exact keys, no redirects, bounded time.
-
-Every request of the driver goes through here.
-"""
+"""Signed requests to S3. Sends keys exactly as given, follows no redirects, and every wait has a timeout."""
 
 from __future__ import annotations
 
@@ -30,26 +27,26 @@ from dashboard.storage.types import EMPTY
 
 ATTEMPTS = 4
 MAX_LINK_SECONDS = 7 * 24 * 3600
-"""Seconds a signed address can be good for."""
+"""The longest that a signed URL can be valid."""
 
 
 def strip_quotes(etag: str | None) -> str | None:
-    """An ETag without its quotes, None when there is none."""
+    """Return an ETag without its quotes, or None if there is none."""
     return (etag or "").strip('"') or None
 
 
 def content_md5_header(body: bytes) -> dict[str, str]:
-    """The header that lets the server notice a damaged body; requests with a document must have it."""
+    """Return the header with which the server detects a damaged body. S3 requires it with XML documents."""
     return {"content-md5": base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()}
 
 
 class S3Client:
-    """The requests of one place. Thread-safe; connects on first use."""
+    """Requests to one bucket. Thread-safe; connects on first use."""
 
     def __init__(self, config: S3Config) -> None:
         self.config = config
         self.server_header = ""
-        """What the server last called itself."""
+        """The ``Server`` header of the last response."""
         self.server = HttpClient(
             config.bucket_url, tls_verify=config.tls_verify, authority=config.ca_certificate
         )
@@ -58,7 +55,7 @@ class S3Client:
         self._path = urlsplit(config.bucket_url).path
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
-        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        """Return the context of an error message; ``key`` without the prefix."""
         config = self.config
         return ErrorContext(
             operation, key, config.bucket, self.server.host, config.region, bool(config.customer_key)
@@ -77,10 +74,10 @@ class S3Client:
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
     ) -> Response:
-        """One request, its answer read whole; tried again on 5xx and a broken connection.
+        """Send a request and read the complete response. Retries after 5xx and after connection errors.
 
         ``key`` is the full key in the bucket. A body that is not ``bytes`` needs its ``length`` and
-        must bear iterating twice. Raises the translated ``StorageError``.
+        must be iterable more than once. Raises ``StorageError``.
         """
 
         def once() -> Response:
@@ -106,7 +103,8 @@ class S3Client:
         length: int | None = None,
         idle: float = IDLE_SECONDS,
     ) -> StreamingResponse:
-        """One request, once; the caller reads or closes a successful answer. Raises ``StorageError``."""
+        """Send a request once, without retries. The caller reads or closes the response. Raises
+        ``StorageError``."""
         sent = {name.lower(): value for name, value in (headers or {}).items()}
         if length is not None:
             sent["content-length"] = str(length)
@@ -125,21 +123,21 @@ class S3Client:
         return response
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self.server.close()
 
     def presign(
         self, full_key: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
     ) -> str:
-        """The address of a request that needs no credentials until it expires, only the same headers.
+        """Return the URL of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
         url = self._origin + self._target(full_key, {})
         keys = self.key_source.keys()
         return presign(keys, self.config.region, method, url, headers=headers, seconds=seconds)
 
     def link_seconds(self, seconds: int) -> int:
-        """For how many seconds a link can be good that was asked for ``seconds``: seven days at most, and not
-        longer than the keys it is signed with."""
+        """Return for how long a link can be valid: ``seconds``, but at most seven days, and no longer than
+        the keys that sign it."""
         expires = self.key_source.keys().expires
         left = MAX_LINK_SECONDS if expires is None else int(expires - time.time())
         return max(min(seconds, MAX_LINK_SECONDS, left), 1)
@@ -163,7 +161,7 @@ def _read_failure(response: StreamingResponse) -> RequestFailure:
 
 
 def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:
-    """The root of an answer. Raises ``StorageError`` for what is no S3 answer."""
+    """Parse the XML of a response. Raises ``StorageError`` if it is malformed."""
     try:
         return parse_xml(body)
     except MalformedResponse as error:
@@ -171,12 +169,12 @@ def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:
 
 
 def malformed_error(context: ErrorContext) -> StorageError:
-    """The error for an answer that makes no sense."""
+    """Return the error for a malformed response."""
     return ERRORS.transport_error("unreadable", context)
 
 
 def parse_failure(status: int, body: bytes, region: str = "") -> RequestFailure:
-    """The neutral words of an S3 error document.
+    """Parse an error response.
     https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#RESTErrorResponses"""
     try:
         root = parse_xml(body)

@@ -1,4 +1,4 @@
-"""Where an S3 driver works and as whom: its options, read once, with every secret wrapped."""
+"""The configuration of an S3 driver, parsed from its options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dashboard.storage.types import Secret
 
 @dataclass(frozen=True, slots=True)
 class S3Config:
-    """One bucket (or a prefix of it) on one endpoint, with credentials. Prints no secret."""
+    """A bucket, or a prefix of one, with credentials. Its ``repr`` shows no secret."""
 
     endpoint: str
     bucket: str
@@ -38,15 +38,15 @@ class S3Config:
     sse: str = ""
     sse_kms_key_id: str = ""
     customer_key: Secret = field(default_factory=lambda: Secret(""))
-    """The customer's key that every object is stored with, in base64; empty without SSE-C."""
+    """The customer-provided key (SSE-C) that encrypts every object, in base64; empty without SSE-C."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Read checked options; missing ones take the defaults above."""
+        """Parse checked options; missing ones take the defaults above."""
         sse, customer_key = options.get(SSE, ""), Secret("")
         if sse == SSE_C:
             customer_key = secrets.get(SSE_CUSTOMER_KEY) or customer_key
-            # Nothing may ever be written in clear for want of a key.
+            # A missing key must never mean that objects are stored unencrypted.
             encryption_key_bytes(SSE_CUSTOMER_KEY, customer_key)
         return cls(
             endpoint=options["endpoint"].rstrip("/"),
@@ -65,7 +65,7 @@ class S3Config:
 
     @property
     def bucket_url(self) -> str:
-        """Scheme, host and path of the bucket, without a slash at the end."""
+        """The URL of the bucket, without a trailing slash."""
         if self.path_style:
             return f"{self.endpoint}/{quote(self.bucket)}"
         scheme, _, rest = self.endpoint.partition("://")
@@ -73,22 +73,22 @@ class S3Config:
 
     @property
     def is_aws(self) -> bool:
-        """Whether the endpoint is Amazon's own."""
+        """Whether the endpoint is one of Amazon S3's."""
         return is_amazon_s3(self.endpoint)
 
     @property
     def copy_scope(self) -> tuple[object, ...]:
-        """Equal for two places between which the server itself can copy."""
+        """Equal for two backends between which the server itself can copy."""
         return (self.endpoint, self.region, self.sign_in)
 
     @property
     def etags_are_md5(self) -> bool:
-        """Whether a plain ETag may be the content's MD5; with SSE-KMS and SSE-C it never is.
+        """Whether an ETag may be the content's MD5. With SSE-KMS and SSE-C it never is.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html"""
         return not self.sse.startswith("aws:kms") and not self.customer_key
 
     def write_headers(self) -> dict[str, str]:
-        """What every new object is given: storage class and encryption."""
+        """Return the headers of every write: storage class and encryption."""
         headers: dict[str, str] = {}
         if self.storage_class:
             headers["x-amz-storage-class"] = self.storage_class
@@ -99,12 +99,12 @@ class S3Config:
         return headers | self.sse_c_headers()
 
     def sse_c_headers(self) -> dict[str, str]:
-        """What every request for content, and every HEAD, says of the customer's key, if there is one.
+        """Return the headers with the customer's key, if any, for requests that read or write content.
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html"""
         return self._sse_c_headers("x-amz-server-side-encryption-customer")
 
     def copy_source_sse_c_headers(self) -> dict[str, str]:
-        """What a copy on the server needs to say of the key that an object of this place was stored with."""
+        """Return the headers with the key of the source, for a copy on the server."""
         return self._sse_c_headers("x-amz-copy-source-server-side-encryption-customer")
 
     def _sse_c_headers(self, name: str) -> dict[str, str]:
@@ -119,7 +119,7 @@ class S3Config:
 
 
 def _sign_in(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> SignIn:
-    """A role is assumed with the typed keys, or with those of this machine where none are typed."""
+    """A role is assumed with the access key, or with this machine's credentials if there is none."""
     way = options.get(SIGN_IN) or KEY
     source: AccessKey | MachineCredentials = MachineCredentials(options.get("profile", ""))
     if way == KEY or (way == ROLE and options.get("access_key_id")):

@@ -1,4 +1,4 @@
-"""Create-only writes on servers that may or may not honour If-None-Match."""
+"""Create-only writes on servers with or without support for If-None-Match."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _MAX_TRIAL_BYTES = 256 * 1024
 
 
 class Send(Protocol):
-    """One request that writes an object and returns its ETag."""
+    """Write an object in one request and return its ETag."""
 
     def __call__(self, *, create_only: bool) -> str | None: ...
 
 
 class ConditionalCreate:
-    """Learns with the first create-only write whether the server honours If-None-Match.
+    """Detects with the first create-only write whether the server supports If-None-Match.
 
-    Until it is known, and wherever it is not honoured, a look goes before every such write. The trial
-    repeats a write that has just succeeded: a server that honours the header refuses the repetition,
-    and any other stores the same bytes again. Nothing else is ever left behind. Thread-safe.
+    Until that is known, and on servers without support, every such write is preceded by a check. Detection
+    repeats a write that has just succeeded: a server with support refuses the repetition, others store the
+    same bytes again. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class ConditionalCreate:
         self._trial_lock = threading.Lock()
 
     def check_absent(self, exists: Callable[[], bool], key: str) -> bool:
-        """Raise ``Exists`` if the key is taken, else say whether to send the header as well."""
+        """Raise ``Exists`` if the object exists. Returns whether to send the header as well."""
         if self._supported is True:
             return True
         if exists():
@@ -38,7 +38,7 @@ class ConditionalCreate:
         return False
 
     def put(self, send: Send, exists: Callable[[], bool], key: str, size: int) -> str | None:
-        """Write unless the key is taken, which raises ``Exists``."""
+        """Write an object. Raises ``Exists`` if it exists."""
         if self._supported is True:
             return send(create_only=True)
         if exists():

@@ -1,4 +1,4 @@
-"""Many objects deleted with one request.
+"""Deletion of many objects with one request.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _STATUS = {"AccessDenied": 403, "InternalError": 500, "ServiceUnavailable": 503,
 
 
 class S3BatchDeleteMixin:
-    """``DeletesMany`` for a driver that has these parts."""
+    """``DeletesMany`` for the driver."""
 
     _config: S3Config
     _client: S3Client
     _objects: Objects
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """See ``DeletesMany``: a thousand with each request."""
+        """See ``DeletesMany``: up to 1,000 objects with each request."""
         return delete_in_batches(
             keys,
             batch_size=BATCH_SIZE,
@@ -61,5 +61,5 @@ class S3BatchDeleteMixin:
 
 
 def _fits_in_xml(key: str) -> bool:
-    """Whether a document can carry the key: XML 1.0 has no control characters and changes line ends."""
+    """Whether XML 1.0 can represent the key: it has no control characters, and parsers change line ends."""
     return not any(c < " " or c in "\x7f\x85\u2028\ufffe\uffff" for c in key)

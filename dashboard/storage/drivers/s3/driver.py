@@ -1,7 +1,4 @@
-"""Amazon S3 and everything that speaks its protocol.
-
-A configured prefix is a plain string before every key.
-"""
+"""Amazon S3 and other servers with its protocol."""
 
 from __future__ import annotations
 
@@ -38,13 +35,13 @@ from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
 
 SIGN_IN_SECONDS = 15.0
-"""Seconds a server may keep a sign-in waiting; somebody is looking at the page."""
+"""Timeout of a sign-in; a person is waiting for the page."""
 _SLACK = 2.0
-"""Seconds that the server's clock may be behind ours when unfinished uploads are swept."""
+"""Seconds by which the server's clock may be behind ours when incomplete uploads are swept."""
 
 
 class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSettingsMixin):
-    """A bucket, or the part of one under a prefix. Safe to use from many threads."""
+    """A bucket, or a part of one: the configured prefix is a plain string before every key. Thread-safe."""
 
     name = "s3"
     ordered = True
@@ -59,7 +56,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Build from checked options. No network call."""
+        """Create a driver from checked options. No network call."""
         return cls(S3Config.from_options(options, secrets))
 
     def __repr__(self) -> str:
@@ -68,7 +65,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     # Driver
 
     def check_key(self, key: str) -> None:
-        """See ``Driver``. S3 takes any text of up to 1024 bytes, prefix included."""
+        """See ``Driver``. S3 accepts any text of up to 1024 bytes of UTF-8, including the prefix."""
         check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> S3Reading:
@@ -89,7 +86,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> S3Writing:
-        """See ``Driver``. Up to one part (8 MiB; 16 MiB without ``size``) goes in one request."""
+        """See ``Driver``. Objects of up to one part (8 MiB; 16 MiB without ``size``) take one request."""
         self.check_key(key)
         target = UploadTarget(
             uploads=self._multipart,
@@ -106,8 +103,8 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     ) -> Written:
         """See ``Driver``. The receipt compares the content's MD5 with the ETag.
 
-        ``create_only`` is atomic where the server honours If-None-Match, which is found out with the
-        first such write; elsewhere a look goes before the write.
+        ``create_only`` is atomic if the server supports If-None-Match, which the first such write detects.
+        On other servers the write is preceded by a check.
         """
         self.check_key(key)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -124,7 +121,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return self._objects.head(key, explain=True).info
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. AWS and most others list in order; SeaweedFS goes folder by folder."""
+        """See ``Driver``. AWS and most others list by key; SeaweedFS lists folder by folder."""
         own = self._config.prefix
         after = own + start_after if start_after else ""
         context = self._client.context("list")
@@ -140,26 +137,26 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return True
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``. ``version`` is the ETag: the object is looked at, and the deletion
-        carries If-Match, so that there is no gap on servers that honour it (AWS does).
+        """See ``DeletesUnchanged``. ``version`` is the ETag. Checks the object, then deletes it with
+        If-Match, which makes the deletion atomic on servers that support it (AWS does).
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html"""
         self.check_key(key)
         self._objects.delete(key, if_etag=version)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """See ``Driver``: drops unfinished uploads in parts."""
-        wanted = {self._config.prefix + key for key in keys}
-        if not wanted:
+        """See ``Driver``: aborts incomplete multipart uploads."""
+        full_keys = {self._config.prefix + key for key in keys}
+        if not full_keys:
             return 0
         context = self._client.context("sweep")
         swept = 0
         try:
-            for upload in listing.incomplete_uploads(self._client, context, _common_prefix(wanted)):
-                if upload.key in wanted and upload.initiated >= int(since) - _SLACK:
+            for upload in listing.incomplete_uploads(self._client, context, _common_prefix(full_keys)):
+                if upload.key in full_keys and upload.initiated >= int(since) - _SLACK:
                     self._multipart.abort(context, upload.key, upload.upload_id)
                     swept += 1
         except ContainerMissing:
-            # rclone says so of a bucket in which nothing is unfinished.
+            # rclone reports this for a bucket without incomplete uploads.
             if not self.bucket_exists():
                 raise
         return swept
@@ -172,11 +169,11 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     # CopiesWithin
 
     def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``: the same server and the same credentials."""
+        """See ``CopiesWithin``: requires the same server and credentials."""
         return isinstance(source, S3Driver) and source._config.copy_scope == self._config.copy_scope
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. An object above 5 GiB is refused as unsupported, and the caller streams.
+        """See ``CopiesWithin``. ``Unsupported`` above 5 GiB, and the caller streams.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         if not isinstance(source, S3Driver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share a server and credentials.")
@@ -197,7 +194,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         etag = after.info.etag
         comparable = not after.etag_is_opaque and etag is not None and ("-" in etag) == ("-" in version)
         if comparable and etag != version:
-            # The source's ETag may be no MD5, which a request for the copy does not show.
+            # The source's ETag may not be an MD5, which only the source's headers show.
             comparable = not source._objects.head(key).etag_is_opaque
         return Written(
             key=to,
@@ -223,7 +220,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         except ContainerMissing:
             return False
         except StorageError as error:
-            # A key that may not list still learns that there is something it may not list.
+            # If listing is denied, the bucket exists.
             if error.kind is not Kind.DENIED:
                 raise
         return True
@@ -240,7 +237,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         try:
             self._client.send("PUT", context, body=body)
         except StorageError as error:
-            # "Exists already" may mean "and is yours": then it can be listed.
+            # If it can be listed, the bucket that exists is the caller's.
             if error.kind is not Kind.CONFLICT or not self._can_list():
                 raise
 
@@ -251,12 +248,12 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return (*self._client.server.address, self._client.server.tls)
 
     def authenticate(self) -> None:
-        """See ``Connects``. A missing bucket, or one that may not be listed, is no fault of the key."""
+        """See ``Connects``. A missing bucket, or one that the key may not list, is not an error here."""
         try:
             context = self._client.context("authenticate")
             query = {"list-type": "2", "max-keys": "1"}
             answer = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
-            # A web page at this address says 200 to everybody.
+            # A web server at this address may respond to anything with status 200.
             if parse_document(answer.body, context).tag != "ListBucketResult":
                 raise malformed_error(context)
         except StorageError as error:
@@ -285,13 +282,13 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     # Links
 
     def url(self, key: str) -> str:
-        """See ``Links``. Only of use when the bucket is public. ``Unsupported`` with SSE-C."""
+        """See ``Links``. Works only if the object is public. ``Unsupported`` with SSE-C."""
         self._refuse_with_sse_c("url")
         self.check_key(key)
         return f"{self._config.bucket_url}/{quote(self._config.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
-        """See ``Links``: a signed GET, good for at most seven days. ``Unsupported`` with SSE-C."""
+        """See ``Links``: a signed GET, valid for at most seven days. ``Unsupported`` with SSE-C."""
         self._refuse_with_sse_c("temporary url")
         self.check_key(key)
         return self._client.presign(self._config.prefix + key, self._client.link_seconds(seconds))
@@ -299,13 +296,13 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     # SetsVisibility
 
     def visibility(self, key: str) -> Visibility:
-        """See ``SetsVisibility``: by the object's ACL; a bucket policy may allow more."""
+        """See ``SetsVisibility``: by the object's ACL. A bucket policy may allow more."""
         self.check_key(key)
         return tags.visibility(self._client, key, self._config.prefix + key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
-        """See ``SetsVisibility``. Where a bucket has its ACLs switched off, as new ones on AWS have,
-        ``Unsupported``; so is making public what only a key opens."""
+        """See ``SetsVisibility``. ``Unsupported`` if the bucket's ACLs are disabled, as they are on new
+        buckets of AWS, and for public objects with SSE-C."""
         if visibility is Visibility.PUBLIC:
             self._refuse_with_sse_c("set visibility")
         self.check_key(key)
@@ -317,8 +314,8 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     def upload_url(
         self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """See ``SignsUploads``: good for at most seven days. With the storage class and the encryption that
-        every object of this backend is given; ``Unsupported`` with SSE-C, whose key must not get about."""
+        """See ``SignsUploads``: valid for at most seven days, with the storage class and encryption of this
+        backend. ``Unsupported`` with SSE-C, as browsers must not have the key."""
         self._refuse_with_sse_c("upload url")
         self.check_key(key)
         if not is_path_safe(self._config.prefix + key):
@@ -335,7 +332,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     # OpensWithKey
 
     def check_one_object(self) -> str:
-        """See ``OpensWithKey``: a HEAD of the first object."""
+        """See ``OpensWithKey``: sends a HEAD request for the first object."""
         try:
             entry = next(self.list(), None)
             if entry is None:
@@ -347,7 +344,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
             return ""
         return f"“{entry.key}” can be read{' with your own key' if self._config.customer_key else ''}."
 
-    # How
+    # Helpers
 
     def _refuse_with_sse_c(self, operation: str) -> None:
         if self._config.customer_key:
@@ -362,7 +359,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     @contextmanager
     def _commit_guard(self, key: str, create_only: bool) -> Iterator[bool]:
-        """Around the moment an upload in parts becomes an object."""
+        """Entered around the completion of a multipart upload."""
         with self._objects.verify_stored_name(key):
             yield create_only and self._creates.check_absent(partial(self._objects.exists, key), key)
 
@@ -375,6 +372,6 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
 
 def _common_prefix(keys: set[str]) -> str:
-    """The longest string all of them begin with."""
+    """Return the longest common prefix of the keys."""
     first, last = min(keys), max(keys)
     return next((first[:i] for i, letter in enumerate(first) if last[i : i + 1] != letter), first)

@@ -1,4 +1,4 @@
-"""What can go wrong with S3, as a kind, a sentence and a next step.
+"""Errors of S3, each with its kind, reason and remedy.
 
 Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
 """
@@ -16,7 +16,7 @@ from dashboard.storage.net.failures import BAD_KEY, DAMAGED, SLOW_DOWN, ErrorTab
 
 @dataclass(frozen=True, slots=True)
 class RequestFailure(failures.RequestFailure):
-    """``region`` is the one the server said it wants. ``sse_error``: see :func:`classify_sse_error`."""
+    """``region``: the one that the server expects. ``sse_error``: see :func:`classify_sse_error`."""
 
     region: str = ""
     sse_error: str = ""
@@ -32,7 +32,7 @@ class ErrorContext(failures.ErrorContext):
 
 
 class NotConfigured(StorageError):
-    """A setting was asked for that the bucket does not have. Never leaves the driver."""
+    """The bucket has no such setting. Never leaves the driver."""
 
 
 _VERBS = {
@@ -208,7 +208,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
 
 
 def translate(failure: RequestFailure, context: ErrorContext) -> StorageError:
-    """The error to raise for a failed request."""
+    """Return the error to raise for a failed request."""
     elsewhere = failure.status in (301, 307, 400) and failure.region not in ("", context.region)
     if failure.code in _WRONG_REGION or elsewhere:
         return _wrong_region_error(failure, context)
@@ -218,8 +218,8 @@ def translate(failure: RequestFailure, context: ErrorContext) -> StorageError:
 
 
 def classify_sse_error(text: str) -> str:
-    """Whether a server's words are about keys for server-side encryption: ``key``, ``tls`` when it demands
-    TLS for them, else nothing. Its codes for that are those of many other mistakes."""
+    """Return what a server's message says about a key for server-side encryption: ``tls`` if it requires TLS
+    for it, ``key`` for any other problem, else nothing. The error codes are too general to tell."""
     plainly = text.lower().replace("-", " ")
     if "server side encryption" not in plainly:
         return ""
@@ -227,8 +227,8 @@ def classify_sse_error(text: str) -> str:
 
 
 def _sse_error(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
-    """What a server says that misses, refuses or does not need the customer's key. Why it does not open an
-    object is asked elsewhere, since servers say that in too many ways."""
+    """Return the error of a server that requires or refuses the customer's key. Why a key does not decrypt
+    an object, which servers report in too many ways, is up to ``CustomerKey``."""
     if not context.customer_key:
         if context.operation not in _READS:
             return None

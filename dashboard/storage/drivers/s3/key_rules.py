@@ -1,4 +1,4 @@
-"""Which keys travel exactly through which client, and user metadata that headers cannot carry."""
+"""Rules for keys, and the headers that carry attributes and user metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def is_path_safe(key: str) -> bool:
-    """Whether servers and browsers keep this key as it is; some bend or refuse others."""
+    """Whether all servers and browsers keep this key as it is. Some change or refuse other keys."""
     return (
         bool(key)
         and key == key.strip()
@@ -37,13 +37,13 @@ def is_path_safe(key: str) -> bool:
 
 
 def normalize_key(key: str) -> str:
-    """What a server that treats keys as paths would make of this one; often the key itself."""
+    """Return the key that a server which treats keys as paths would store, often the same one."""
     path = posixpath.normpath(key).strip("/")
     return path + "/" if key.endswith("/") else path
 
 
 def check_key(key: str, full_key: str) -> None:
-    """Raise ``InvalidKey`` for a key that S3 itself cannot hold."""
+    """Raise ``InvalidKey`` for a key that S3 does not allow."""
     if not key:
         raise InvalidKey(key, "A key is at least one character long.")
     try:
@@ -55,7 +55,7 @@ def check_key(key: str, full_key: str) -> None:
 
 
 def to_headers(attributes: Attributes | None) -> dict[str, str]:
-    """Request headers; user metadata that is not ASCII is encoded as RFC 2047, as S3 itself does."""
+    """Return request headers. User metadata that is not ASCII is encoded by RFC 2047, as S3 itself does."""
     if attributes is None:
         return {}
     headers = {}
@@ -68,7 +68,7 @@ def to_headers(attributes: Attributes | None) -> dict[str, str]:
 
 
 def from_headers(headers: Mapping[str, str]) -> Attributes:
-    """What :func:`to_headers` wrote, from an answer whose header names are in small letters."""
+    """Parse what :func:`to_headers` wrote from response headers with lowercase names."""
     metadata = {
         name.removeprefix("x-amz-meta-"): decode_value(value)
         for name, value in headers.items()
@@ -83,8 +83,8 @@ def _encode_value(value: str) -> str:
 
 
 def decode_value(value: str) -> str:
-    """A header's value as it was meant: raw UTF-8 and RFC 2047 are undone."""
-    # Header lines arrive as Latin-1; servers that keep raw UTF-8 are understood too.
+    """Decode a header's value from raw UTF-8 or RFC 2047."""
+    # HTTP clients decode headers as Latin-1, but some servers send UTF-8.
     with suppress(UnicodeEncodeError, UnicodeDecodeError):
         value = value.encode("latin-1").decode()
     if "=?" not in value:

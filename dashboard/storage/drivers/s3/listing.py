@@ -1,4 +1,4 @@
-"""Listings, page by page: exact keys, in memory that does not grow.
+"""Listings, read page by page in constant memory.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
@@ -39,7 +39,7 @@ _NEXT = re.compile(rb"<NextContinuationToken>([\x21-\x25\x27-\x3b\x3d\x3f-\x7e]+
 
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
-    """An upload in parts that nobody has completed."""
+    """An incomplete multipart upload. ``initiated``: seconds since 1970."""
 
     key: str
     upload_id: str
@@ -55,10 +55,10 @@ class _Page:
 def entries(
     client: S3Client, context: ErrorContext, prefix: str, *, start_after: str = "", page: int = PAGE_SIZE
 ) -> Iterator[Entry]:
-    """Every object under a plain string prefix; keys are full keys in the bucket.
+    """Yield every object whose key begins with a prefix; keys are full keys in the bucket.
 
-    The next page is on its way while this one is read and the caller works on it. Raises ``StorageError``
-    where the server does not say plainly that this was all, after asking for the page in question again.
+    Fetches the next page while the caller works on this one. Retries a malformed page; raises
+    ``StorageError`` unless the server says explicitly that the listing is complete.
     """
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(page), "prefix": prefix}
     if start_after:
@@ -73,7 +73,7 @@ def entries(
             found = fetch_page(client, context, query, _parse_page, body)
             with translate_listing_errors(context):
                 pages.take([entry.key for entry in found.entries], found.token)
-            # rclone leaves a slash at the beginning out of the question, and answers with everything.
+            # rclone ignores a leading slash of the prefix, and lists everything.
             yield from (entry for entry in found.entries if entry.key.startswith(prefix))
             if not found.token:
                 return
@@ -84,7 +84,7 @@ def entries(
 
 
 def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> Iterator[MultipartUpload]:
-    """Every upload in parts under a prefix that was begun and neither completed nor dropped.
+    """Yield every incomplete multipart upload under a prefix.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html"""
     query = {"uploads": "", "encoding-type": "url", "max-uploads": str(PAGE_SIZE), "prefix": prefix}
     pages = PaginationGuard()
@@ -103,7 +103,7 @@ def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> 
 
 
 def _parse_uploads(body: bytes) -> tuple[list[MultipartUpload], str, str]:
-    """The rows of a page and the start of the next, empty on the last page. Raises ``MalformedResponse``."""
+    """Parse a page into uploads and the markers of the next page, empty on the last one."""
     root, more = _parse_root(body, "ListMultipartUploadsResult")
     decode = key_decoder(root)
     found = [
@@ -126,8 +126,8 @@ def fetch_page(
     read: Callable[[bytes], T],
     body: bytes | None = None,
 ) -> T:
-    """A page of a listing, parsed from ``body`` if given. ``read`` raises ``MalformedResponse`` if a page is
-    invalid or does not say whether more follow; then it is requested again, a few times."""
+    """Fetch a page of a listing, unless its ``body`` is given, and parse it with ``read``, which raises
+    ``MalformedResponse`` if it is malformed. Such a page is fetched again, up to ``ATTEMPTS`` times."""
     with translate_listing_errors(context):
         try:
             return retry_parsing(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
@@ -139,7 +139,7 @@ def fetch_page(
 
 @contextmanager
 def translate_listing_errors(context: ErrorContext) -> Iterator[None]:
-    """Around a look at a page: ``MalformedResponse`` becomes the error of a listing that is not whole."""
+    """Translate errors in a page into the error of an incomplete listing."""
     try:
         yield
     except MalformedResponse as error:
@@ -153,7 +153,7 @@ def _next_query(query: dict[str, str], token: str) -> dict[str, str]:
 def _prefetch(
     ahead: Executor, client: S3Client, context: ErrorContext, query: dict[str, str]
 ) -> Future[bytes]:
-    """A page that is on its way on return."""
+    """Start to fetch a page in another thread."""
     begun = threading.Event()
 
     def fetch() -> bytes:
@@ -161,13 +161,13 @@ def _prefetch(
         return client.send("GET", context, query=query).body
 
     coming = ahead.submit(fetch)
-    # Who went straight on to parse would hold the interpreter for milliseconds before the request is out.
+    # Otherwise the caller's parsing would hold the interpreter lock and delay the request by milliseconds.
     begun.wait()
     return coming
 
 
 def _result_or_none(page: Callable[[], bytes]) -> bytes | None:
-    """The page, None where only half of it came."""
+    """Return the page, or None if the connection failed before its end."""
     try:
         return page()
     except Damaged:
@@ -175,7 +175,7 @@ def _result_or_none(page: Callable[[], bytes]) -> bytes | None:
 
 
 def _peek_token(body: bytes) -> str:
-    """What seems to be the next page's token: enough to ask for that page before this one is read."""
+    """Find the likely token of the next page without parsing, so that it can be fetched early."""
     found = _NEXT.search(body)
     return found[1].decode() if found and b"<IsTruncated>true</IsTruncated>" in body else ""
 
@@ -185,7 +185,7 @@ def _parse_page(body: bytes) -> _Page:
     decode = key_decoder(root)
     found = []
     for each in root.iterfind("Contents"):
-        # One pass over the children is three times as fast as a findtext for each.
+        # One pass over the children is three times as fast as a ``findtext`` for each field.
         fields = {child.tag: child.text or "" for child in each}
         key, modified = decode(fields.get("Key", "")), parse_time(fields.get("LastModified"))
         found.append(parse_entry(key, fields.get("Size"), modified, strip_quotes(fields.get("ETag"))))
@@ -195,7 +195,7 @@ def _parse_page(body: bytes) -> _Page:
 
 
 def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
-    """The root of a listing's page, and whether more follow. Raises ``MalformedResponse``."""
+    """Return the root of a page, and whether more pages follow. Raises ``MalformedResponse``."""
     root = parse_xml(body)
     if root.tag != tag:
         raise WrongProtocol("the answer is no listing")
@@ -203,7 +203,7 @@ def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
 
 
 def is_truncated(root: ElementTree.Element) -> bool:
-    """Whether more pages follow. Raises ``MalformedResponse`` unless the page says one of the two words."""
+    """Whether more pages follow. Raises ``MalformedResponse`` unless the page says ``true`` or ``false``."""
     said = (root.findtext("IsTruncated") or "").strip()
     if said not in ("true", "false"):
         raise MalformedResponse("a page does not say whether more follows")
@@ -211,19 +211,19 @@ def is_truncated(root: ElementTree.Element) -> bool:
 
 
 def require_marker(more: bool, marker: str) -> None:
-    """Raise ``MalformedResponse`` where more follows and nobody says from where."""
+    """Raise ``MalformedResponse`` if more pages follow, but the marker of the next one is missing."""
     if more and not marker:
         raise MalformedResponse("more follows, but the answer does not say from where")
 
 
 def key_decoder(root: ElementTree.Element) -> Callable[[str], str]:
-    """How keys are written in this answer."""
-    # Servers that ignore encoding-type send keys as they are, percent signs included.
+    """Return the function that decodes the keys of this page."""
+    # Servers that ignore encoding-type do not encode keys, so percent signs stand for themselves.
     return unquote_plus if root.findtext("EncodingType") == "url" else str
 
 
 def parse_time(text: str | None) -> float | None:
-    """An ISO 8601 time as seconds since the epoch, None where there is none."""
+    """Parse an ISO 8601 time into seconds since 1970. Returns None if it is not one."""
     if not text:
         return None
     try:

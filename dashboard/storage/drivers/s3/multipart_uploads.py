@@ -1,4 +1,4 @@
-"""Uploads in parts that were begun and are neither completed nor aborted."""
+"""Incomplete multipart uploads: created, but neither completed nor aborted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dashboard.storage.inspection.powers import Finding, UnfinishedUpload
 
 
 class S3MultipartUploadsMixin:
-    """``KeepsUnfinished`` for a driver that has these parts."""
+    """``KeepsUnfinished`` for the driver."""
 
     _config: S3Config
     _client: S3Client
@@ -33,7 +33,7 @@ class S3MultipartUploadsMixin:
         own = self._config.prefix
         context = self._client.context("sweep")
         for each in s3_listing.incomplete_uploads(self._client, context, own + prefix):
-            # A server that does not heed the prefix must not have others' uploads aborted.
+            # Some servers ignore the prefix; uploads outside it are not ours to abort.
             if each.key.startswith(own + prefix):
                 yield UnfinishedUpload(each.key.removeprefix(own), each.upload_id, each.initiated)
 
@@ -47,20 +47,20 @@ class S3MultipartUploadsMixin:
             )
 
     def incomplete_uploads_finding(self) -> Finding | None:
-        """What of that lies there; None where the server does not tell."""
+        """Return a finding about incomplete uploads, or None if the server cannot list them."""
         try:
             found = list(islice(self.unfinished(), MOST_LEFTOVERS))
         except StorageError as error:
             if error.kind is Kind.DENIED:
                 return unavailable_finding(LEFTOVERS, "Whether unfinished uploads lie in it", error)
-            # Servers without such a list answer with all sorts of errors; the rest of the page stands.
+            # Servers without this listing respond with any error, which must not hide the other findings.
             return None
         return leftovers_finding([each.begun for each in found], time.time())
 
     def abort_old_uploads(self) -> None:
-        """Those that are old enough, whoever began them."""
+        """Abort old uploads, including those of other programs."""
         now = time.time()
         old = (each for each in self.unfinished() if is_leftover(each.begun, now))
-        # Taken first: a listing under which its entries vanish may lose its way.
+        # Read before the first abort, because a listing may skip entries while others are deleted.
         for upload in list(islice(old, MOST_LEFTOVERS)):
             self.abort(upload)

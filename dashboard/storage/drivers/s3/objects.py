@@ -1,7 +1,7 @@
-"""One object at a time.
+"""Requests for single objects.
 
-Servers differ in what they promise, so nothing is believed that can be checked: ETags are compared,
-odd keys are looked for in the listing after they were written.
+Servers differ in what they promise, so whatever can be checked is checked: ETags are compared, and unusual
+keys are looked up in the listing after a write.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from dashboard.storage.net.retries import retry
 from dashboard.storage.types import EMPTY, Attributes, ObjectInfo, Written
 
 COPY_SECONDS = 900.0
-"""The server copies in silence."""
+"""The server may send nothing until the copy is complete."""
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
 _UNEXPLAINED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
@@ -56,7 +56,7 @@ class S3Reading(CheckedReading):
 
 
 class Objects:
-    """The objects of one place, by the keys callers of the driver use. Thread-safe."""
+    """The objects of one bucket, by the keys that callers of the driver use. Thread-safe."""
 
     def __init__(self, config: S3Config, client: S3Client, uploads: MultipartClient) -> None:
         self._config = config
@@ -64,17 +64,17 @@ class Objects:
         self._customer_key = CustomerKey(client, uploads)
 
     def read(self, key: str, if_version: str | None) -> S3Reading:
-        """Open one version, or whatever is there. Raises ``Changed`` and ``NotFound``."""
+        """Open one version, or the current one. Raises ``Changed`` and ``NotFound``."""
         context = self._client.context("read", key)
         reading = retry(lambda: self._read(key, if_version, context), ATTEMPTS)
-        # A server that ignores If-Match is caught here.
+        # Some servers ignore If-Match.
         if if_version is not None and reading.info.version != if_version:
             reading.close()
             raise Changed(key)
         return reading
 
     def read_range(self, key: str, start: int, length: int, if_version: str | None) -> bytes:
-        """A part of one version, or of whatever is there. Raises ``RangeNotSatisfiable``."""
+        """Return a range of one version, or of the current one. Raises ``RangeNotSatisfiable``."""
         context = self._client.context("read", key)
         headers = range_header(start, length) | self._config.sse_c_headers()
         if if_version is not None:
@@ -82,28 +82,28 @@ class Objects:
 
         def once() -> bytes:
             response = self._client.open("GET", context, key=self._config.prefix + key, headers=headers)
-            answer = response.headers
+            received = response.headers
             with closing(_response_body(response, context)) as body:
-                if if_version is not None and strip_quotes(answer.get("etag")) != if_version:
+                if if_version is not None and strip_quotes(received.get("etag")) != if_version:
                     raise Changed(key)
                 return range_from_response(
-                    response.status, answer, body.pieces(), key=key, start=start, length=length
+                    response.status, received, body.pieces(), key=key, start=start, length=length
                 )
 
         with self.diagnose_errors(key, context):
             return retry(once, ATTEMPTS)
 
     def diagnose_errors(self, key: str, context: ErrorContext) -> AbstractContextManager[None]:
-        """Around a look at an object: ``OtherKey`` when it is the customer's key that does not open it."""
+        """Raise ``OtherKey`` instead of an error inside that is due to the customer's key."""
         return self._customer_key.diagnose_errors(context, self._config.prefix + key)
 
     def delete(self, key: str, *, if_etag: str | None = None) -> None:
-        """Remove; idempotent. ``if_etag`` the object with this ETag, else ``Changed``."""
+        """Delete an object. Raises ``Changed`` unless it has the ETag ``if_etag``. Idempotent."""
         with suppress(NotFound):
             if if_etag is None:
                 self._delete(key)
                 return
-            # Not every server heeds the condition.
+            # Some servers ignore the condition.
             if self.head(key, explain=True).info.version != if_etag:
                 raise Changed(key, operation="delete")
             try:
@@ -111,7 +111,7 @@ class Objects:
             except StorageError as error:
                 if error.kind is not Kind.UNSUPPORTED:
                     raise
-                # And some refuse what they do not know.
+                # Others refuse the request because of it.
                 self._delete(key)
 
     def _delete(self, key: str, headers: Mapping[str, str] = EMPTY) -> None:
@@ -119,12 +119,12 @@ class Objects:
         self._client.send("DELETE", context, key=self._config.prefix + key, headers=headers)
 
     def read_version(self, key: str, version: str) -> S3Reading:
-        """Open the state of an object that has this version id."""
+        """Open the version of an object that has this id."""
         context = self._client.context("read", key)
         return retry(lambda: self._read(key, None, context, {"versionId": version}), ATTEMPTS)
 
     def copy(self, to: str, headers: Mapping[str, str], context: ErrorContext) -> None:
-        """Let the server copy what the headers name to a key of this place.
+        """Copy the object that the headers name on the server, to a key of this bucket.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         self.require_encryption(to)
         with self.verify_stored_name(to):
@@ -157,7 +157,7 @@ class Objects:
             try:
                 answer = self._client.send("HEAD", context, key=full_key, headers=headers)
             except StorageError as error:
-                # An answer to HEAD has no body to say why; one byte of the object does.
+                # A response to HEAD has no body that says why; the response to a GET of one byte has.
                 if error.kind in _UNEXPLAINED or (explain and error.kind is Kind.NOT_FOUND):
                     headers["range"] = "bytes=0-0"
                     retry(
@@ -170,7 +170,7 @@ class Objects:
     def _parse_head(self, key: str, headers: Mapping[str, str], context: ErrorContext) -> Head:
         etag = strip_quotes(headers.get("etag"))
         if etag and "content-length" not in headers:
-            # Without a length nobody could tell whether all of the body came.
+            # Without a length a truncated body would go unnoticed.
             raise ERRORS.transport_error("cut", context)
         try:
             size = int(headers["content-length"])
@@ -194,8 +194,8 @@ class Objects:
         return Head(info, etag_is_opaque)
 
     def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
-        """Bytes of one part an object was uploaded in. None where the server does not tell, and where the
-        ETag is not made of the parts' MD5s.
+        """Return the size of one part of a multipart object, or None if the server does not report it or
+        the ETag is not made of the parts' MD5s.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html, ``partNumber``"""
         context = self._client.context("stat", info.key)
         full_key, headers = self._config.prefix + info.key, self._config.sse_c_headers()
@@ -213,7 +213,7 @@ class Objects:
         return head.info.size
 
     def exists(self, key: str) -> bool:
-        """Whether the key is taken."""
+        """Whether the object exists."""
         try:
             self.head(key)
         except NotFound:
@@ -221,7 +221,7 @@ class Objects:
         return True
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str | None:
-        """Write in one request, through whichever client keeps key and attributes; returns the ETag."""
+        """Write an object in one request and return its ETag."""
         self.require_encryption(key)
         with self.verify_stored_name(key):
             return self._put(key, data, attributes, create_only=create_only)
@@ -231,20 +231,22 @@ class Objects:
         context = self._client.context("write", key)
         headers = {**to_headers(attributes), **self._config.write_headers()}
         if not self._config.etags_are_md5:
-            # What the answer cannot prove the server shall compare.
+            # The ETag will prove nothing, so let the server compare the digest.
             headers |= content_md5_header(data)
         if create_only:
             headers["if-none-match"] = "*"
         return self._client.send("PUT", context, key=full_key, headers=headers, body=data).etag
 
     def require_encryption(self, key: str) -> None:
-        """Before a write: raise ``Unsupported`` where the server does not use the customer's key."""
+        """Before a write: raise ``Unsupported`` if the server does not encrypt with the customer's key."""
         self._customer_key.require_encryption(self._client.context("write", key), self._config.prefix + key)
 
     @contextmanager
     def verify_stored_name(self, key: str) -> Iterator[None]:
-        """Around a write: nothing stays under another name, and nothing that has the bent name is
-        overwritten. Ordinary keys cost nothing."""
+        """Raise ``InvalidKey`` if the server stores the write inside under another name.
+
+        Deletes what was written, and protects an existing object of that other name. Sends no requests
+        for ordinary keys."""
         before = self.refuse_altered_name(key)
         yield
         if before is not False:
@@ -255,13 +257,14 @@ class Objects:
             raise self._altered_name_error(key)
 
     def refuse_altered_name(self, key: str) -> bool | None:
-        """Raise ``InvalidKey`` where it can be known before a write; else whether an odd key is taken,
-        None for ordinary keys."""
+        """Raise ``InvalidKey`` if it is clear before the write that the server would change the key.
+
+        Returns whether an unusual key exists, or None for ordinary keys."""
         if is_path_safe(self._config.prefix + key):
             return None
         before, double = self._stat_or_none(key), self._stat_normalized_key(key)
         if not key.strip("/") and self._client.server_header.startswith("SeaweedFS"):
-            # It would put such an object where nothing can delete it.
+            # It would store such an object where no request can delete it.
             raise self._altered_name_error(key)
         if before is not None and (before == double or not self._is_listed(key)):
             raise self._altered_name_error(key)
@@ -275,7 +278,7 @@ class Objects:
         return info.etag, info.modified
 
     def _stat_normalized_key(self, key: str) -> tuple[str | None, float | None] | None:
-        """What lies where a server that treats keys as paths would put this key, if that is elsewhere."""
+        """Stat the key that a server which treats keys as paths would use, if it is a different one."""
         prefix = self._config.prefix
         other = normalize_key(prefix + key)
         if other == prefix + key or not other.startswith(prefix) or other == prefix:
@@ -292,10 +295,10 @@ class Objects:
         return InvalidKey(key, f"{self._client.server.host} stores “{key}” under a different key.")
 
     def make_receipt(self, key: str, size: int, md5: str, etag: str | None) -> Written:
-        """What is known of a write in one request."""
+        """Return the receipt of a write in one request."""
         stored = self._md5_from_etag(etag)
         if stored is not None and stored != md5 and self.head(key).etag_is_opaque:
-            # The bucket may encrypt with KMS by itself.
+            # The bucket may encrypt with KMS by default.
             stored = None
         return Written(key, size, md5, etag, expected_checksum=md5, stored_checksum=stored)
 
@@ -304,7 +307,7 @@ class Objects:
 
 
 def _check_copy(answer: Response, context: ErrorContext) -> None:
-    """A copy can fail after the status 200 is out."""
+    """Raise the error of a copy that failed after the server had sent status 200."""
     if parse_document(answer.body, context).tag == "Error":
         raise translate(parse_failure(500, answer.body), context)
 

@@ -1,6 +1,6 @@
-"""What the S3 driver can be told, checked without loading any vendor SDK.
+"""The options of the S3 driver and their checks. Loads no vendor SDK.
 
-Booleans are ``true`` and ``false``. Everything that decides where a request goes guards the secret.
+Booleans are ``true`` and ``false``. Every option that decides where a request goes guards the secrets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dashboard.storage.types import Secret
 _T = OptionType
 SSE = "sse"
 SSE_C = "SSE-C"
-"""The choice of ``sse`` by which the customer's key goes with every request."""
+"""The value of ``sse`` for encryption with a customer-provided key, which every request carries."""
 SSE_CUSTOMER_KEY = "sse_customer_key"
 _SSE_C_LABEL = "Your own key (SSE-C)"
 
@@ -114,9 +114,9 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     checked["endpoint"] = server_url(values["endpoint"], urlsplit(pattern).path)
     if not _REGION.match(values["region"]):
         raise InvalidInput("region", f"“{values['region']}” is not a region; regions look like “us-east-1”.")
-    # A wildcard certificate covers one label, so a bucket with dots cannot be reached as bucket.host.
+    # Wildcard certificates cover one label, so a bucket with dots cannot be reached as bucket.host.
     dots = "." in values["bucket"] and checked["endpoint"].startswith("https:")
-    # There is nothing below an IP address.
+    # IP addresses have no subdomains.
     if dots or parse_ip(urlsplit(checked["endpoint"]).hostname or "") is not None:
         checked["path_style"] = "true"
     _check_bucket(values["bucket"], virtual_host=checked["path_style"] == "false")
@@ -133,12 +133,12 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
 
 
 def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
-    """Raise ``InvalidInput`` unless there is a key of 32 bytes where one is used, and none elsewhere."""
+    """Raise ``InvalidInput`` unless there is a key of 32 bytes with SSE-C, and none without."""
     check_key_pair(values, secrets)
     key = secrets.get(SSE_CUSTOMER_KEY)
     if not uses_customer_key(values):
         if key:
-            # Whoever enters a key believes that things are encrypted with it.
+            # Anyone who enters a key expects objects to be encrypted with it.
             raise InvalidInput(
                 SSE_CUSTOMER_KEY,
                 f"A key for SSE-C is only used with server-side encryption “{_SSE_C_LABEL}”.",
@@ -155,12 +155,12 @@ def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
 
 
 def uses_customer_key(options: Mapping[str, str]) -> bool:
-    """Whether a backend with these stored options sends the customer's key (SSE-C)."""
+    """Whether a backend with these options uses a customer-provided key (SSE-C)."""
     return options.get(SSE) == SSE_C
 
 
 def _check_sse_c_transport(values: Mapping[str, str]) -> None:
-    """The key itself is sent, so S3 demands TLS for it; here a private address will do.
+    """Check that the key, which every request carries, is sent over TLS, or to a private address.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html"""
     parts = urlsplit(values["endpoint"])
     host = parts.hostname or ""
@@ -183,7 +183,7 @@ def _check_sse_c_transport(values: Mapping[str, str]) -> None:
 
 
 def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
-    """AWS's naming rules where the bucket becomes part of a host name, looser ones elsewhere.
+    """Check a bucket's name: by AWS's rules if it becomes part of a host name, else by looser ones.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
     field = "bucket"
     if "/" in bucket or "://" in bucket:

@@ -1,9 +1,9 @@
-"""Signatures of S3 requests, written for speed: a small object costs more in signing than in sending.
+"""Signatures of S3 requests (SigV4), written for speed: a small object takes longer to sign than to send.
 
-https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. What the body holds is not
-signed; Content-MD5 and ETags vouch for it. A test compares every signature with botocore's own, which takes
-four times as long and writes all headers, so session tokens and customers' keys, into the debug log. Links,
-which are made one at a time, are botocore's.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html. The body is not signed, as
+Content-MD5 and ETags protect it. A test compares the signatures with botocore's, which takes four times as
+long and writes all headers, with session tokens and customers' keys, into the debug log. Links are signed by
+botocore.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NOT_SIGNED = frozenset({"expect", "transfer-encoding", "user-agent"})
 
 
 class KeySource:
-    """The keys of one driver, looked for when the first request is signed. Thread-safe."""
+    """The keys of one driver, looked up when the first request is signed. Thread-safe."""
 
     def __init__(self, sign_in: SignIn) -> None:
         self._sign_in = sign_in
@@ -31,11 +31,11 @@ class KeySource:
         self._get_keys: Callable[[], AccessKey] | None = None
 
     def keys(self) -> AccessKey:
-        """Keys that work now; asks nobody while they last. Raises ``StorageError``."""
+        """Return keys that are valid now, cached until they expire. Raises ``StorageError``."""
         if isinstance(self._sign_in, AccessKey):
             return self._sign_in
         if self._get_keys is None:
-            # boto3 takes 20 MiB and 0.15 s of CPU, and typed keys do without it.
+            # boto3 costs 20 MiB and 0.15 s of CPU, and an access key works without it.
             from dashboard.storage.drivers.s3.credentials.boto import shared_keys
 
             with self._lock:
@@ -44,7 +44,7 @@ class KeySource:
 
 
 class Signer:
-    """Signs requests to one server with the keys that ``keys`` gives for each. Thread-safe."""
+    """Signs requests to one server; ``keys`` is called for each. Thread-safe."""
 
     def __init__(self, keys: Callable[[], AccessKey], region: str, host: str) -> None:
         self._keys = keys
@@ -55,8 +55,8 @@ class Signer:
     def sign(
         self, method: str, target: str, headers: Mapping[str, str], *, now: datetime | None = None
     ) -> dict[str, str]:
-        """The headers, in small letters, with those that sign. ``target`` as it is sent: escaped, and its
-        query sorted. Raises ``StorageError`` where there are no keys."""
+        """Return the headers with those of the signature; all names are lowercase. ``target`` is escaped, and
+        its query is sorted. Raises ``StorageError`` if there are no keys."""
         keys = self._keys()
         moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
         everything = {
@@ -98,9 +98,9 @@ class Signer:
 def presign(
     keys: AccessKey, region: str, method: str, url: str, *, headers: Mapping[str, str], seconds: int
 ) -> str:
-    """The address of a request that needs no credentials for so long; it must be sent with these headers.
+    """Return the URL of a request that needs no credentials for ``seconds``, and must have these headers.
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-    # Slow to load, and few programs make links.
+    # Imported late because it loads slowly, and few programs create links.
     from botocore.auth import S3SigV4QueryAuth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials

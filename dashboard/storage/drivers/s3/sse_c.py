@@ -1,7 +1,7 @@
-"""A key of the customer's own (SSE-C): is it used, and does it open what is there?
+"""Encryption with a customer-provided key (SSE-C).
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html. Servers that do
-not know it store objects in clear and say nothing; others say in different ways that a key does not fit.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html. Servers without
+SSE-C silently store objects unencrypted. The others report a wrong key in different ways.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REFUSED = frozenset({Kind.DENIED, Kind.UNSUPPORTED})
 
 
 class CustomerKey:
-    """The key of one place. Without one nothing here costs anything. Thread-safe."""
+    """Checks of the key of one bucket. Sends no requests if there is none. Thread-safe."""
 
     def __init__(self, client: S3Client, uploads: MultipartClient) -> None:
         self._client = client
@@ -31,7 +31,8 @@ class CustomerKey:
     def require_encryption(self, context: ErrorContext, full_key: str) -> None:
         """Before the first write: raise ``Unsupported`` unless the server encrypts with the key.
 
-        A part of an upload is sent and dropped, so nothing ever lies there in clear or is overwritten.
+        Tests with one part of an upload that is aborted: never stores an unencrypted object, never
+        overwrites one.
         """
         if not self._used:
             with self._trial_lock:
@@ -39,12 +40,11 @@ class CustomerKey:
 
     @contextmanager
     def diagnose_errors(self, context: ErrorContext, full_key: str) -> Iterator[None]:
-        """Around a look at an object, or a copy of it: when the key is to blame for a failure, it becomes
-        ``OtherKey``."""
+        """Raise ``OtherKey`` instead of an error inside that is due to the key."""
         try:
             yield
         except StorageError as error:
-            # SeaweedFS fails inside where it cannot decrypt what it is to copy.
+            # SeaweedFS reports an internal error if it cannot decrypt the source of a copy.
             suspect = _REFUSED | {Kind.UNREACHABLE} if context.operation == "copy" else _REFUSED
             if not self._client.config.customer_key or error.kind not in suspect:
                 raise
@@ -55,7 +55,7 @@ class CustomerKey:
 
     def _test_upload(self, context: ErrorContext, full_key: str) -> None:
         if self._used:
-            # Somebody else tried while we waited.
+            # Another thread tested it meanwhile.
             return
         upload_id = self._multipart.create(context, full_key, None)
         try:
@@ -67,7 +67,7 @@ class CustomerKey:
     def _diagnose(self, context: ErrorContext, full_key: str) -> OtherKey | None:
         refusal = self._head_error(context, full_key, self._client.config.sse_c_headers())
         if refusal is None or refusal.kind not in _REFUSED:
-            # The key fits: the object is archived, say, or the other end of a copy is to blame.
+            # The key is right. The object may be archived, or the error concerns the other end of a copy.
             return None
         without = self._head_error(context, full_key, {})
         if without is None:
@@ -79,7 +79,7 @@ class CustomerKey:
             )
         if without.kind is not Kind.UNSUPPORTED:
             return None
-        # What was stored with a key is a bad request without one.
+        # Servers refuse a request without a key for an object that was stored with one as malformed.
         return OtherKey(
             context.key,
             f"“{context.key}” is encrypted with another key than this backend's own (SSE-C).",

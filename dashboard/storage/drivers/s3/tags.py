@@ -1,4 +1,4 @@
-"""What S3 keeps about an object besides its content: tags, the storage class, and who may read it."""
+"""Tags, storage classes and access control lists of objects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CANNED = {Visibility.PUBLIC: "public-read", Visibility.PRIVATE: "private"}
 
 
 class S3TagsMixin:
-    """``HoldsTags`` and ``HasTiers`` for a driver that has these parts."""
+    """``HoldsTags`` and ``HasTiers`` for the driver."""
 
     _config: S3Config
     _client: S3Client
@@ -50,7 +50,7 @@ class S3TagsMixin:
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
-        """See ``HoldsTags``: at most ten, names of 128 and values of 256 characters.
+        """See ``HoldsTags``: at most 10 tags, with names of 128 and values of 256 characters.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectTagging.html"""
         _check(tags)
         context, full_key = self._client.context("tags", key), self._config.prefix + key
@@ -74,12 +74,12 @@ class S3TagsMixin:
         context = self._client.context("stat", key)
         headers = self._config.sse_c_headers()
         answer = self._client.send("HEAD", context, key=self._config.prefix + key, headers=headers)
-        # The header is left out for the standard class.
+        # The server omits the header for the standard class.
         return answer.headers.get("x-amz-storage-class") or "STANDARD"
 
     def set_tier(self, key: str, tier: str) -> None:
-        """See ``HasTiers``: a copy onto itself on the server, so objects above 5 GiB are refused as
-        unsupported; a lifecycle rule moves those."""
+        """See ``HasTiers``: copies the object onto itself. ``Unsupported`` above 5 GiB; use a lifecycle
+        rule for such objects."""
         if tier not in TIERS:
             raise Unsupported("tier", f"“{tier}” is no storage class of S3.")
         if self.tier(key) == tier:
@@ -114,7 +114,7 @@ def _check(tags: Mapping[str, str]) -> None:
 
 
 def visibility(client: S3Client, key: str, full_key: str) -> Visibility:
-    """What the object's grants say. Raises ``NotFound``.
+    """Return the visibility by the object's grants. Raises ``NotFound``.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html"""
     context = client.context("visibility", key)
     answer = client.send("GET", context, key=full_key, query={"acl": ""})

@@ -1,4 +1,4 @@
-"""What the rest of the program knows about S3, and the providers that speak it in their own words."""
+"""The driver type of S3, and presets for the providers that support its protocol."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dashboard.storage.drivers.s3.options import (
 )
 from dashboard.storage.options import Option, OptionType, Preset
 
-# Public providers have public certificates; a switch that turns checking off would only do harm.
+# Public providers have public certificates; an option that disables their verification would only do harm.
 _CERTIFIED = frozenset({"endpoint", "tls_verify", "ca_certificate"})
-# Only an access key signs in at most of them.
+# Most of them accept only an access key.
 _PUBLIC = _CERTIFIED | {"sign_in", "profile", "role_arn", "external_id", "session_name"}
 _NO_SSE = frozenset({"sse", "sse_kms_key_id", "sse_customer_key"})
-# They encrypt everything with keys of theirs anyway and have no KMS, but take a customer's key.
+# These encrypt everything with their own keys and have no KMS, but accept a customer-provided key.
 _NO_KMS = frozenset({"sse_kms_key_id"})
 _SSE_C_ONLY = {"sse": frozenset({"none", "SSE-C"})}
 

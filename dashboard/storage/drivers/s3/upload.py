@@ -1,7 +1,7 @@
-"""Writes: small ones in one request, large ones in parts, never visible before they are whole.
+"""Writes: small ones in one request, large ones in parts. An object appears complete or not at all.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html. Every part is sent
-with its checksum, and what an exception leaves half written is dropped.
+with its checksum. An upload that fails is aborted.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 MAX_PARTS = 10_000
 SSE_C_HEADER = "x-amz-server-side-encryption-customer-algorithm"
-"""The header by which a server says that it used the customer's key."""
+"""The response header of a server that used the customer's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stored part: what the server calls it, and the digest of what was sent."""
+    """A stored part. ``digest``: the MD5 of what was sent."""
 
     number: int
     etag: str
@@ -42,13 +42,13 @@ class Part:
 
 
 class MultipartClient:
-    """Uploads in parts to one place. Thread-safe."""
+    """Multipart uploads to one bucket. Thread-safe."""
 
     def __init__(self, client: S3Client) -> None:
         self._client = client
 
     def create(self, context: ErrorContext, full_key: str, attributes: Attributes | None) -> str:
-        """Start an upload and return its id."""
+        """Create an upload and return its id."""
         headers = {**to_headers(attributes), **self._client.config.write_headers()}
         answer = self._client.send("POST", context, key=full_key, query={"uploads": ""}, headers=headers)
         upload_id: str | None = parse_document(answer.body, context).findtext("UploadId")
@@ -59,7 +59,7 @@ class MultipartClient:
     def complete(
         self, context: ErrorContext, full_key: str, upload_id: str, parts: list[Part], *, if_absent: bool
     ) -> str | None:
-        """Make the parts one object and return its ETag."""
+        """Turn the parts into an object and return its ETag."""
         root = ElementTree.Element("CompleteMultipartUpload")
         for part in parts:
             item = ElementTree.SubElement(root, "Part")
@@ -78,12 +78,12 @@ class MultipartClient:
         )
         document = parse_document(answer.body, context)
         if document.tag == "Error":
-            # The server commits to status 200 before it knows how it ends.
+            # The server may fail after it has sent status 200.
             raise translate(parse_failure(500, answer.body), context)
         return strip_quotes(document.findtext("ETag"))
 
     def abort(self, context: ErrorContext, full_key: str, upload_id: str) -> None:
-        """Throw an upload away. Idempotent."""
+        """Abort an upload. Idempotent; ignores errors."""
         with suppress(StorageError):
             self._client.send(
                 "DELETE", context, key=full_key, query={"uploadId": upload_id}, attempts=2, idle=10.0
@@ -92,7 +92,7 @@ class MultipartClient:
     def upload_part(
         self, context: ErrorContext, full_key: str, upload_id: str, number: int, data: memoryview
     ) -> Part:
-        """Send a part. Raises ``Unsupported`` when the server does not use the customer's key for it."""
+        """Upload a part. Raises ``Unsupported`` if the server does not encrypt it with the customer's key."""
         config = self._client.config
         md5 = hashlib.md5(data, usedforsecurity=False)
         answer = self._client.send(
@@ -119,7 +119,7 @@ class MultipartClient:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What HEAD says. ``etag_is_opaque``: encrypted so that the ETag tells nothing of the content."""
+    """A response to HEAD. ``etag_is_opaque``: due to encryption, the ETag says nothing of the content."""
 
     info: ObjectInfo
     etag_is_opaque: bool
@@ -127,16 +127,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class UploadTarget:
-    """What a write needs to know of its driver."""
+    """What a write needs from its driver."""
 
     uploads: MultipartClient
     context: ErrorContext
     full_key: str
     head: Callable[[], Head]
     before_upload: Callable[[], object]
-    """Called before an upload begins; raises when the key cannot be held."""
+    """Called before an upload is created; raises if the server cannot store the key."""
     commit_guard: Callable[[], AbstractContextManager[bool]]
-    """Around completion: yields whether to ask the server to refuse a taken key."""
+    """Entered around completion; yields whether to make the server refuse an existing key."""
 
 
 class S3Writing(ProvenByParts[Part]):
@@ -166,7 +166,7 @@ class S3Writing(ProvenByParts[Part]):
                     target.context, target.full_key, self._upload_id, self._parts, if_absent=if_absent
                 )
             except StorageError as error:
-                # When only the answer was lost, the object is there; asking again would say "no such upload".
+                # If only the response was lost, the object exists, and a retry gets "no such upload".
                 if not self._already_stored(error):
                     raise
 
@@ -180,11 +180,11 @@ class S3Writing(ProvenByParts[Part]):
         if error.kind not in (Kind.NOT_FOUND, Kind.UNREACHABLE, Kind.TIMEOUT):
             return False
         try:
-            found = self._target.head().info
-            wanted = self._request.attributes
-            # Somebody else may have written the same content, but not with the same metadata.
-            same = dict(found.attributes.metadata) == dict(wanted.metadata if wanted else {})
-            return found.etag == self._expected() and same
+            info = self._target.head().info
+            requested = self._request.attributes
+            # Another writer may have stored the same content, but not with the same metadata.
+            same = dict(info.attributes.metadata) == dict(requested.metadata if requested else {})
+            return info.etag == self._expected() and same
         except StorageError:
             return False
 

@@ -1,4 +1,4 @@
-"""Older states of objects. https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html"""
+"""Older versions of objects. https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dashboard.storage.types import Written
 
 
 class S3VersionsMixin:
-    """``KeepsVersions`` for a driver that has these parts."""
+    """``KeepsVersions`` for the driver."""
 
     _config: S3Config
     _client: S3Client
@@ -53,7 +53,7 @@ class S3VersionsMixin:
                     f"{key}\0{version}" if key else "",
                     first="\0".join((states[0].key, states[0].id)) if states else "",
                 )
-            # Some servers list the marks of deletion behind all contents.
+            # Some servers list all delete markers after the versions.
             yield from sorted((each for each in states if each.key), key=_newest_first)
             if not key:
                 return
@@ -64,7 +64,7 @@ class S3VersionsMixin:
         return self._objects.read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
-        """See ``KeepsVersions``: a copy onto itself. Objects above 5 GiB are refused as unsupported."""
+        """See ``KeepsVersions``: copies the version onto the object. ``Unsupported`` above 5 GiB."""
         context = self._client.context("restore", key)
         full_key = self._config.prefix + key
         path = quote(f"{self._config.bucket}/{full_key}", safe="/~")
@@ -84,7 +84,7 @@ def _newest_first(version: Version) -> tuple[str, bool, float]:
 
 
 def _parse_page(body: bytes, own: str) -> tuple[list[Version], str, str]:
-    """The rows of a page and the start of the next, empty on the last page. Raises ``MalformedResponse``."""
+    """Parse a page into versions and the markers of the next page, empty on the last one."""
     root = parse_xml(body)
     if root.tag != "ListVersionsResult":
         raise WrongProtocol("the answer is no listing")

@@ -1,9 +1,9 @@
-"""What boto3 does for the driver: it finds, lends and renews keys, and asks whose they are.
+"""Credentials that boto3 finds and refreshes, and the identity they belong to.
 
-Loaded when a backend first needs it. STS is asked over our own HTTP, so that addresses, certificates and
-sizes are checked as for every other request. What botocore asks by itself (the instance's and the container's
-metadata, SSO, a web identity's STS) it reaches at addresses that only this machine's own settings decide,
-never anything in a backend's options.
+Loaded when a backend first needs it. Requests to STS go through our HTTP client, so that addresses,
+certificates and sizes are checked like those of every other request. Requests that botocore sends itself
+(to instance and container metadata, SSO, and STS for web identities) go to addresses that depend only on this
+machine's settings, never on a backend's options.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ from dashboard.storage.net.transport_errors import TransportError
 from dashboard.storage.types import Secret
 
 IDLE_SECONDS = 15.0
-"""Seconds that STS may be silent."""
+"""Timeout of a request to STS."""
 RENEW_BEFORE_SECONDS = 15 * 60
-"""Before their end from when on botocore renews keys; until then it need not be asked."""
+"""How long before keys expire botocore begins to refresh them; until then they are cached here."""
 _SESSION_NAME = "stowage"
 _TEXT = re.compile(r"[\x21-\x7e]{1,16384}")
 _ARN = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
 class RefreshableKeys:
-    """Keys that botocore finds, and renews before they end. Thread-safe: one thread renews, and the others
-    wait only where nothing else is left."""
+    """Keys that botocore finds, and refreshes before they expire. Thread-safe: one thread refreshes them;
+    the others wait only if theirs have expired."""
 
     def __init__(self, sign_in: MachineCredentials | AssumedRole) -> None:
         self._sign_in = sign_in
@@ -74,7 +74,8 @@ class RefreshableKeys:
         self._last: AccessKey | None = None
 
     def keys(self) -> AccessKey:
-        """Keys that work now. After a failure they are looked for from the start. Raises ``StorageError``."""
+        """Return keys that are valid now. After an error, the next call starts from scratch. Raises
+        ``StorageError``."""
         last = self._last
         if last is not None and (last.expires is None or last.expires - time.time() > RENEW_BEFORE_SECONDS):
             return last
@@ -88,19 +89,19 @@ class RefreshableKeys:
             raise
 
     def reset(self) -> None:
-        """Look for them anew the next time."""
+        """Forget the keys, so that the next call looks them up again."""
         with self._lock:
             self._credentials = self._last = None
         if isinstance(self._sign_in, AssumedRole) and isinstance(self._sign_in.source, MachineCredentials):
             shared_keys(self._sign_in.source).reset()
 
     def credentials(self) -> Credentials:
-        """botocore's own, found but not renewed."""
+        """Return botocore's credentials, found but not refreshed."""
         with self._lock:
             if self._credentials is None:
                 self._credentials = _find_credentials(self._sign_in)
                 if not isinstance(self._credentials, RefreshableCredentials):
-                    # A file that is looked up again may have changed, and costs little.
+                    # Not shared: they come from a file, which is cheap to read again and may change.
                     _in_use.pop(self._sign_in, None)
             return self._credentials
 
@@ -110,8 +111,8 @@ _lock = threading.Lock()
 
 
 def shared_keys(sign_in: MachineCredentials | AssumedRole) -> RefreshableKeys:
-    """The keys of this machine or of a role; drivers that sign in alike share them, so that a second one asks
-    nobody. No network call."""
+    """Return the keys of this machine or of a role, shared by all drivers that sign in the same way. No
+    network call."""
     with _lock:
         found = _in_use.get(sign_in)
         if found is None:
@@ -121,14 +122,14 @@ def shared_keys(sign_in: MachineCredentials | AssumedRole) -> RefreshableKeys:
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Whose keys they are, as STS says."""
+    """The account and user or role that keys belong to."""
 
     account: str
     arn: str
 
 
 def get_caller_identity(keys: AccessKey, sts: Sts) -> CallerIdentity:
-    """Ask STS. Raises ``StorageError``.
+    """Ask STS whose keys these are. Raises ``StorageError``.
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
     with without_botocore_logs(), _translate_errors(keys, sts):
         name, secret, token = _revealed(keys)
@@ -168,10 +169,10 @@ def _find_credentials(sign_in: MachineCredentials | AssumedRole) -> Credentials:
 
 
 def _without_prompt(session: Any) -> Any:
-    """Never asks a person for a code of a second factor: nobody sits at this terminal."""
+    """Prevent botocore from prompting for an MFA code, as nobody watches this terminal."""
 
     def refuse(*_: object) -> NoReturn:
-        raise EOFError("a second factor is asked for")
+        raise EOFError("an MFA code is required")
 
     session.get_component("credential_provider").get_provider("assume-role")._prompter = refuse
     return session
@@ -199,8 +200,8 @@ def _keys(credentials: Any, frozen: Any) -> AccessKey:
 
 @cache
 def _session() -> Any:
-    """For clients: knows nothing of this machine's profiles, so that no setting of theirs leads a request
-    elsewhere or stops it."""
+    """Return a session for clients that ignores this machine's profiles, whose settings could redirect
+    or block requests."""
     nothing = (None, None, os.devnull, None)
     return botocore.session.Session(
         session_vars={
@@ -212,7 +213,7 @@ def _session() -> Any:
 
 
 def _client(sts: Sts, service: str, **keys: str | None) -> Any:
-    """A client that sends over our own HTTP."""
+    """Return a botocore client that uses our HTTP client."""
     session: Any = boto3.session.Session(botocore_session=_session())
     no_settings: Any = {"ignore_configured_endpoint_urls": True}
     config = Config(retries={"total_max_attempts": 1}, **no_settings)
@@ -226,14 +227,14 @@ def _client(sts: Sts, service: str, **keys: str | None) -> Any:
 
 
 class _Body(io.BytesIO):
-    """As botocore reads an answer."""
+    """A response body with the interface that botocore expects."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()
 
 
 def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWSResponse:
-    """What botocore would do with urllib3.
+    """Send a request in place of botocore's urllib3.
     https://docs.aws.amazon.com/boto3/latest/guide/events.html"""
     parts = urlsplit(request.url)
     server = HttpClient(f"{parts.scheme}://{parts.netloc}", tls_verify=tls_verify, authority=authority)
@@ -255,7 +256,7 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
 
 @contextmanager
 def _translate_errors(sign_in: SignIn, sts: Sts) -> Iterator[None]:
-    """Turn what botocore raises into our errors."""
+    """Translate the exceptions of botocore."""
     try:
         yield
     except StorageError:
@@ -264,7 +265,7 @@ def _translate_errors(sign_in: SignIn, sts: Sts) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         failure = RequestFailure(status, error.response.get("Error", {}).get("Code", ""))
         raise service_error(failure, error.operation_name, sign_in, sts) from error
-    # A program that a profile names, a file or an answer: botocore hands on whatever they raise.
+    # botocore lets through whatever a credential process, a file or a malformed response raises.
     except (BotoCoreError, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError) as error:
         provider = str(getattr(error, "kwargs", {}).get("provider", ""))
         raise chain_error([each.__name__ for each in type(error).__mro__], provider, sign_in) from error

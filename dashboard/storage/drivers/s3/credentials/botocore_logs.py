@@ -1,4 +1,4 @@
-"""What botocore logs while it handles our keys. Apart, because the signer of links needs it without boto3."""
+"""Suppression of botocore's logs. A module of its own because signing links needs it without boto3."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _silenced: ContextVar[bool] = ContextVar("handles Stowage's secrets", default=Fa
 
 @contextmanager
 def without_botocore_logs() -> Iterator[None]:
-    """Keep what botocore says inside the block, in this thread, out of every log: tokens and keys are in what
-    it says for debugging, and its warnings are our errors."""
+    """Suppress what botocore logs inside the block, in this thread: its debug messages contain tokens and
+    keys, and its warnings are our errors."""
     before = _silenced.set(True)
     try:
         yield

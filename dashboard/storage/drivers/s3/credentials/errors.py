@@ -1,6 +1,6 @@
-"""Why there are no keys to sign with: what boto3 and STS raise, in sentences.
+"""Errors of boto3 and STS.
 
-What they say themselves travels only as the chained cause: it may name files and programs of this machine.
+Their own messages may name files and programs of this machine, so they appear only as the chained cause.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dashboard.storage.net.failures import SLOW_DOWN, ErrorContext, ErrorTable, 
 _ACCESS_KEY = "Or sign in with an access key."
 _TRY_CLI = "Try, as the user that runs Stowage: aws sts get-caller-identity{flag}."
 _CHAIN = {
-    # By the name of an exception of botocore, or of one that it hands on.
+    # By the class name of an exception of botocore, or of one that it lets through.
     "ProfileNotFound": (
         "This machine's AWS configuration has no profile {profile}.",
         "Make it with “aws configure”, as the user that runs Stowage, or name another.",
@@ -118,7 +118,7 @@ def sts_context(sts: Sts, asks: SignIn) -> ErrorContext:
 
 
 def no_credentials_error(sign_in: MachineCredentials) -> StorageError:
-    """Nothing was found, wherever botocore looks.
+    """Return the error for a machine without credentials.
     https://docs.aws.amazon.com/boto3/latest/guide/credentials.html"""
     profile = f"the profile {_quoted(sign_in)}" if sign_in.profile else "the default profile"
     environment = "" if sign_in.profile else "the environment (AWS_ACCESS_KEY_ID and others), "
@@ -130,8 +130,8 @@ def no_credentials_error(sign_in: MachineCredentials) -> StorageError:
 
 
 def chain_error(kinds: Sequence[str], provider: str, sign_in: SignIn) -> StorageError:
-    """For an exception of the classes of these names, the most special first; ``provider``: who botocore was
-    asking."""
+    """Return the error for an exception of botocore's provider chain. ``kinds``: the names of its classes,
+    most specific first. ``provider``: the one that failed."""
     if _UNREACHABLE & set(kinds):
         reason = "The service that gives this machine its AWS credentials does not answer."
         return StorageError(Kind.UNREACHABLE, reason, operation="sign in", remedy="Try again in a moment.")
@@ -146,7 +146,7 @@ def chain_error(kinds: Sequence[str], provider: str, sign_in: SignIn) -> Storage
 
 
 def service_error(failure: RequestFailure, operation: str, sign_in: SignIn, sts: Sts) -> StorageError:
-    """For a refusal by STS, or by another service that a profile of this machine makes use of."""
+    """Return the error for a refusal by STS, or by another service that this machine's profile uses."""
     if operation == "GetRoleCredentials" and failure.code in _SSO_ENDED:
         return chain_error(("SSOError",), "", sign_in)
     return STS.translate(failure, sts_context(sts, sign_in))

@@ -1,5 +1,5 @@
-"""How to sign in, as a person says it: the options, their checks, and to whom they show this machine's
-credentials. Loads no vendor's SDK."""
+"""The options for signing in, their checks, and which servers receive this machine's credentials. Loads no
+vendor SDK."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ _USED_BY = {
 
 
 def check_sign_in(values: Mapping[str, str]) -> None:
-    """Raise ``InvalidInput`` for what is not of its form, or belongs to another way to sign in: whoever
-    enters it believes that it is used."""
+    """Raise ``InvalidInput`` for a malformed value, and for one that the chosen way to sign in would ignore,
+    since anyone who enters it expects it to be used."""
     labels = {option.name: option.label for option in SIGN_IN_OPTIONS}
     ways = next(dict(option.choices) for option in SIGN_IN_OPTIONS if option.name == SIGN_IN)
     for name, users in _USED_BY.items():
@@ -137,8 +137,8 @@ def check_key_pair(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> 
 
 
 def machine_credentials_to(options: Mapping[str, str]) -> tuple[str, ...]:
-    """See ``DriverType``. Amazon's own S3 is ``aws`` where nobody between can read or change what is sent; a
-    role's credentials stand for those of the machine that assumed it."""
+    """See ``DriverType``. Amazon's own S3 is ``aws``, but only over verified TLS. A role that the machine
+    assumes counts as the machine."""
     way = options.get(SIGN_IN, KEY)
     if way == KEY or (way == ROLE and options.get("access_key_id")):
         return ()

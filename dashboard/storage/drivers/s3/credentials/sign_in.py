@@ -1,4 +1,4 @@
-"""Whose keys requests are signed with: typed ones, those of this machine, or those of a role."""
+"""Ways to sign in: with an access key, with this machine's credentials, or with a role."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class MachineCredentials:
-    """Whatever keys this machine has: botocore's chain. ``profile``: of which section of its configuration;
-    empty for the one it would take by itself."""
+    """The credentials of this machine, by botocore's provider chain. ``profile``: a profile of its AWS
+    configuration; empty for the default."""
 
     profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sts:
-    """The service that lends keys: Amazon's in this region, or that of the storage server at ``endpoint``."""
+    """The service that issues temporary keys: Amazon's in ``region``, or the one at ``endpoint``."""
 
     region: str
     endpoint: str = ""
@@ -37,7 +37,7 @@ class Sts:
 
 @dataclass(frozen=True, slots=True)
 class AssumedRole:
-    """Keys that STS lends to whoever may assume the role."""
+    """Temporary keys that STS issues for a role, assumed with the credentials of ``source``."""
 
     sts: Sts
     source: AccessKey | MachineCredentials

@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         hops = settings.trusted_proxies
         # The host is not taken from a header: proxies that do not set it pass on what the client sent.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
-    web.register(app, services or _services(app, settings))
+    web.register(app, services or _web_services(app, settings))
     return app
 
 
@@ -98,7 +98,7 @@ def _folder(name: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / name
 
 
-def _services(app: Flask, settings: Settings) -> Services:
+def _web_services(app: Flask, settings: Settings) -> Services:
     """The services of a console: its engines are the application's own."""
     from flask_sqlalchemy import SQLAlchemy
 

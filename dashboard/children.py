@@ -28,7 +28,7 @@ READY = "stowage web: ready"
 GREETING = "stowage web: say "
 FAILED = "stowage web: failed "
 """How the web server's lines for its parent begin; all others are log lines."""
-EXIT_WITHIN = 8.0
+EXIT_SECONDS = 8.0
 """Seconds after which a runner whose parent died ends itself the hard way."""
 
 
@@ -53,13 +53,13 @@ def run_web(arguments: Sequence[str]) -> None:
     parser = _parser("web", "Serve pages on sockets that the parent has bound.")
     parser.add_argument("--sockets", required=True)
     parser.add_argument("--greet", action="store_true")
-    given = _given(parser, arguments)
-    sockets = [socket.socket(fileno=int(number)) for number in given.pop("sockets").split(",")]
-    greet = given.pop("greet")
-    settings = Settings.from_env(**given)
+    options = _parse(parser, arguments)
+    sockets = [socket.socket(fileno=int(number)) for number in options.pop("sockets").split(",")]
+    greet = options.pop("greet")
+    settings = Settings.from_env(**options)
     faulthandler.enable()
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, exit_in_order)
+    signal.signal(signal.SIGTERM, exit_cleanly)
     # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # At once, because the port stays in use until this process has exited.
@@ -96,10 +96,10 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     """
     parser = _parser("runner", "Run jobs until stopped.")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    given = _given(parser, arguments)
-    supervised = given.pop("supervised")
+    options = _parse(parser, arguments)
+    supervised = options.pop("supervised")
     faulthandler.enable()
-    settings = Settings.from_env(**given)
+    settings = Settings.from_env(**options)
     logs.configure(settings.log_level, name="runner")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -116,7 +116,7 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     os._exit(code)
 
 
-def exit_in_order(*_: object) -> NoReturn:
+def exit_cleanly(*_: object) -> NoReturn:
     """Signal handler: end this process cleanly."""
     # Further signals are ignored while it ends; only kill -9 ends it sooner.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -154,12 +154,12 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _given(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
 
 
 def _stop_or_exit(stop: threading.Event) -> None:
     stop.set()
-    last_resort = threading.Timer(EXIT_WITHIN, os._exit, (1,))
+    last_resort = threading.Timer(EXIT_SECONDS, os._exit, (1,))
     last_resort.daemon = True
     last_resort.start()

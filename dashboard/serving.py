@@ -15,35 +15,35 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from dashboard.children import FAILED, GREETING, READY, command, exit_in_order
+from dashboard.children import FAILED, GREETING, READY, command, exit_cleanly
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.child import Supervisor
 from dashboard.services import logs
 from dashboard.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parent
-FILES = 4096
+MAX_OPEN_FILES = 4096
 """Open files that web server and runner may have, where the system allows as many."""
 
 
-class _News:
+class _StartReport:
     """What the web server has told of its first start."""
 
     def __init__(self) -> None:
-        self.heard = threading.Event()
+        self.decided = threading.Event()
         self.greeting: list[str] = []
         self.failure: StowageError | None = None
 
-    def take(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         """One line of its output."""
         if line == READY:
-            self.heard.set()
+            self.decided.set()
         elif line.startswith(GREETING):
             self.greeting.append(line.removeprefix(GREETING))
         elif line.startswith(FAILED):
-            told = json.loads(line.removeprefix(FAILED))
-            self.failure = StowageError(Kind(told.pop("kind")), told.pop("reason"), **told)
-            self.heard.set()
+            fields = json.loads(line.removeprefix(FAILED))
+            self.failure = StowageError(Kind(fields.pop("kind")), fields.pop("reason"), **fields)
+            self.decided.set()
         else:
             _relay(line)
 
@@ -59,25 +59,25 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     logs.configure(settings.log_level)
     sockets = _listen(settings)
     _raise_file_limit()
-    news = _News()
+    report = _StartReport()
     numbers = [each.fileno() for each in sockets]
     bound = ("--sockets", ",".join(map(str, numbers)))
     web = Supervisor(
-        news.take,
+        report.read_line,
         # Greeting makes a new setup code: only until one was told.
-        command=lambda: command("web", settings, *bound, *(() if news.heard.is_set() else ("--greet",))),
+        command=lambda: command("web", settings, *bound, *(() if report.decided.is_set() else ("--greet",))),
         cwd=PACKAGE.parent,
         name="web server",
         pass_fds=numbers,
     )
     runner = Supervisor(_relay, command=command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, exit_in_order)
+        signal.signal(number, exit_cleanly)
     try:
         web.start()
-        _await(web, news)
+        _wait_for_start(web, report)
         runner.start()
-        for line in news.greeting:
+        for line in report.greeting:
             announce(line)
         threading.Event().wait()
     except SystemExit:
@@ -99,7 +99,7 @@ def _listen(settings: Settings) -> list[socket.socket]:
         found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, address in dict.fromkeys(found):
             try:
-                sockets.append(_bound(family, address[0], port))
+                sockets.append(_bind(family, address[0], port))
             except OSError as error:
                 # "localhost" may have an IPv6 address on a machine that has no IPv6.
                 if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -108,16 +108,16 @@ def _listen(settings: Settings) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
-        raise _refused(settings, error) from error
+        raise _listen_error(settings, error) from error
     return sockets
 
 
-def _bound(family: int, host: str | int, port: int) -> socket.socket:
+def _bind(family: int, host: str | int, port: int) -> socket.socket:
     return socket.create_server((str(host), port), family=family, backlog=1024)
 
 
-def _await(web: Supervisor, news: _News) -> None:
-    while not news.heard.wait(0.05):
+def _wait_for_start(web: Supervisor, report: _StartReport) -> None:
+    while not report.decided.wait(0.05):
         # A child that was killed is started again; one that gave up would give up again.
         if (web.last_exit or 0) > 0:
             raise StowageError(
@@ -126,18 +126,18 @@ def _await(web: Supervisor, news: _News) -> None:
                 operation="serve",
                 remedy="The lines above say why.",
             )
-    if news.failure is not None:
-        raise news.failure
+    if report.failure is not None:
+        raise report.failure
 
 
 def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _refused(settings: Settings, error: OSError) -> StowageError:
+def _listen_error(settings: Settings, error: OSError) -> StowageError:
     where = f"{settings.host} port {settings.port}"
     if error.errno == errno.EADDRINUSE:
         reason, remedy = "is in use by another program", "Stop that program, or choose another with --port."

@@ -119,7 +119,7 @@ SHARED_NAMES = {
     "keys": "of encryption: the command, the service, the vault and the page",
     "migrations": "the command, the tables, the service and its page",
     "options": "what an option is, and the checks of what was typed",
-    "place_settings": "the service and its page",
+    "bucket_settings": "the service and its page",
     "powers": "the protocols, and which of them a place has",
     "probes": "the service and its page",
     "purposes": "what a purpose is, and what a program gets by one",
@@ -208,7 +208,7 @@ PARALLEL = frozenset(
         "keys",
         "ledger",
     }
-    | {"migrations", "name_rules", "options", "place_settings", "powers", "probes", "purposes", "service"}
+    | {"migrations", "name_rules", "options", "bucket_settings", "powers", "probes", "purposes", "service"}
     | {"settings", "setup", "types", "values"}
 )
 """Names of modules that play the same part in several packages, as a service and its pages do."""

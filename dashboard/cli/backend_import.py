@@ -43,7 +43,7 @@ def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
 
 
 def _show(invocation: Invocation, found: Imported) -> None:
-    invocation.out.table(("variable", "option", "value"), found.shown())
+    invocation.out.table(("variable", "option", "value"), found.rows())
     if found.ignored:
         invocation.out.note(f"Set but not needed: {', '.join(found.ignored)}.")
 
@@ -54,7 +54,7 @@ def _document(found: Imported, *, saved: bool) -> dict[str, object]:
         "preset": found.draft.preset,
         "values": [
             {"variable": variable, "option": option, "value": value}
-            for variable, option, value in found.shown()
+            for variable, option, value in found.rows()
         ],
         "ignored": list(found.ignored),
         "saved": saved,

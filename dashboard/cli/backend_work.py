@@ -80,7 +80,7 @@ def check(invocation: Invocation, *, name: str, origin: str, fixes: tuple[str, .
 
     The exit code is 1 if there is something to fix.
     """
-    settings = invocation.services.place_settings
+    settings = invocation.services.bucket_settings
     for finding in fixes:
         settings.fix(invocation.actor, name, finding, origin)
         invocation.out.note(f"Fixed: {finding}.")

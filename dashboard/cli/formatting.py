@@ -34,7 +34,7 @@ def ago(moment: float | None) -> str:
     seconds = max(0.0, time.time() - moment)
     if seconds < 10:
         return "just now"
-    count, unit = text.coarse(seconds)
+    count, unit = text.approximate(seconds)
     return f"{count} {'days' if unit == 'd' else unit} ago"
 
 

@@ -74,7 +74,7 @@ def show(invocation: Invocation, number: int) -> None:
     )
     for group in failures:
         invocation.out.note(f"{formatting.count_of(group.objects)} failed: {group.reason}")
-    if progress.state.active and not invocation.services.runner.alive():
+    if progress.state.active and not invocation.services.runner.is_alive():
         invocation.out.note(f"Nothing is working on it. Resume it with: stowage migrations resume {number}")
 
 
@@ -174,7 +174,7 @@ def _control(invocation: Invocation, number: int, action: Callable[[Actor, int],
 
 
 def _require_runner(invocation: Invocation, detach: bool) -> None:
-    if detach and not invocation.services.runner.alive():
+    if detach and not invocation.services.runner.is_alive():
         raise click.UsageError(
             "No console is running to do the work: start one with “stowage run”, or omit --detach."
         )

@@ -19,7 +19,7 @@ from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
-from dashboard.services.backends.queries import named
+from dashboard.services.backends.queries import get_row
 from dashboard.services.database import Database
 from dashboard.services.jobs import enqueue
 from dashboard.services.migrations.ledger_queries import LedgerQueries
@@ -30,9 +30,9 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.inspection.listing import without_markers
 from dashboard.storage.types import Entry
 
-FRESH = 60.0
+FRESH_SECONDS = 60.0
 """Seconds for which a finished comparison is shown without looking again: applications write all the time."""
-SHOW = 1.0
+PUBLISH_SECONDS = 1.0
 
 
 class _Stopped(Exception):
@@ -78,7 +78,7 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counts:
     present: int = 0
     missing: int = 0
     differing: int = 0
@@ -114,13 +114,13 @@ class Activation:
         """What is known, after starting a comparison in the background if that is stale or missing."""
         actor.require(Permission.TEST)
         with self._database.write() as session:
-            target, active = _pair(session, name)
+            target, active = _target_and_active(session, name)
             row = session.get(ComparisonRow, target.id)
-            if row is None or _stale(row, target, active) or _moved_since(session, row, target, active):
+            if row is None or _stale(row, target, active) or _migrated_since(session, row, target, active):
                 values = {
                     **{"active_id": active.id, "running": True, "message": "", "at": None},
                     **{"target_version": target.version, "active_version": active.version},
-                    **{"started_at": time.time(), **_Tally().values()},
+                    **{"started_at": time.time(), **_Counts().values()},
                 }
                 statement = insert(ComparisonRow).values(target_id=target.id, **values)
                 session.execute(statement.on_conflict_do_update(index_elements=["target_id"], set_=values))
@@ -133,7 +133,7 @@ class Activation:
     def comparison(self, name: str) -> Comparison | None:
         """What is known of a target, if anything still true is. Raises ``NOT_FOUND``."""
         with self._database.read() as session:
-            target, active = _pair(session, name)
+            target, active = _target_and_active(session, name)
             row = session.get(ComparisonRow, target.id)
             if row is None or row.active_id != active.id:
                 return None
@@ -144,7 +144,7 @@ class Activation:
         a read-only one."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
-            target = named(session, name)
+            target = get_row(session, name)
             if target.active:
                 return
             if is_read_only(target.options):
@@ -179,9 +179,9 @@ class Activation:
                 return True
             names = target.name, active.name
         label = f"compare-{job.subject_id}"
-        there, here = (self._backends.whole(name, label=label) for name in names)
+        there, here = (self._backends.driver_with_waiting(name, label=label) for name in names)
         try:
-            tally = self._compared(job.subject_id, here, there, stop)
+            tally = self._compare(job.subject_id, here, there, stop)
         finally:
             self._backends.release(label)
         if tally is None:
@@ -194,16 +194,16 @@ class Activation:
         message = f"The two could not be compared: {error.reason}"
         self._set(job.subject_id, running=False, at=None, message=message)
 
-    def _compared(
+    def _compare(
         self, target_id: int, here: Driver, there: Driver, stop: Callable[[], bool]
-    ) -> _Tally | None:
+    ) -> _Counts | None:
         # Real ledgers have positive numbers; this one only lends its index of a listing.
         number = -target_id
         ledger = SqlLedger(self._database.work, number)
         ledger.begin()
         try:
             return with_pairs(
-                partial(self._counted, target_id),
+                partial(self._count_pairs, target_id),
                 lambda: _until(stop, without_markers(here.list())),
                 lambda: _until(stop, there.list()),
                 ledger,
@@ -214,11 +214,11 @@ class Activation:
         finally:
             LedgerQueries(self._database.work).forget(number)
 
-    def _counted(self, target_id: int, pairs: Iterable[Pair]) -> _Tally:
-        tally = _Tally()
+    def _count_pairs(self, target_id: int, pairs: Iterable[Pair]) -> _Counts:
+        tally = _Counts()
         for entry, found in pairs:
             tally.add(entry, found)
-            if time.monotonic() - tally.shown_at >= SHOW:
+            if time.monotonic() - tally.shown_at >= PUBLISH_SECONDS:
                 tally.shown_at = time.monotonic()
                 self._set(target_id, **tally.values())
         return tally
@@ -237,8 +237,8 @@ def _until(stop: Callable[[], bool], entries: Iterable[Entry]) -> Iterator[Entry
         yield entry
 
 
-def _pair(session: Session, name: str) -> tuple[Backend, Backend]:
-    target = named(session, name)
+def _target_and_active(session: Session, name: str) -> tuple[Backend, Backend]:
+    target = get_row(session, name)
     active = session.scalar(select(Backend).where(Backend.active.is_(True)))
     if active is None or active.id == target.id:
         raise InvalidInput("name", f"“{name}” is the active backend already; there is nothing to compare.")
@@ -251,10 +251,10 @@ def _stale(row: ComparisonRow, target: Backend, active: Backend) -> bool:
         return True
     if row.running:
         return False
-    return row.at is None or row.at + FRESH < time.time()
+    return row.at is None or row.at + FRESH_SECONDS < time.time()
 
 
-def _moved_since(session: Session, row: ComparisonRow, target: Backend, active: Backend) -> bool:
+def _migrated_since(session: Session, row: ComparisonRow, target: Backend, active: Backend) -> bool:
     """Whether a migration may have changed either side after they were compared."""
     if row.running or row.at is None:
         return False

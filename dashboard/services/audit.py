@@ -10,14 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.console import AuditEntry
-from dashboard.services.database import Database, storable
+from dashboard.services.database import Database, clamp_integer
 from dashboard.services.permissions import Actor
 from dashboard.storage.options import Option
 from dashboard.storage.types import Secret
 
 HIDDEN = "***"
-LONGEST = 300
-MOST_ROWS = 500
+MAX_TEXT = 300
+MAX_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class AuditLog:
         session.add(
             AuditEntry(
                 at=time.time(),
-                actor=printable(actor.name, 64),
+                actor=shorten(actor.name, 64),
                 via=actor.via,
-                address=printable(actor.address, 64),
+                address=shorten(actor.address, 64),
                 action=action,
-                subject=printable(subject, LONGEST),
-                detail={name: printable(_text(value), LONGEST) for name, value in detail.items()},
+                subject=shorten(subject, MAX_TEXT),
+                detail={name: shorten(_text(value), MAX_TEXT) for name, value in detail.items()},
                 outcome=outcome,
             )
         )
@@ -70,10 +70,10 @@ class AuditLog:
     ) -> tuple[AuditRow, ...]:
         """The newest rows, or those older than ``before_id``; ``action`` also matches as a prefix
         ("backend" finds "backend.add")."""
-        query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(max(1, min(limit, MOST_ROWS)))
+        query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(max(1, min(limit, MAX_ROWS)))
         if before_id is not None:
-            query = query.where(AuditEntry.id < storable(before_id))
-        action, actor = printable(action), printable(actor)
+            query = query.where(AuditEntry.id < clamp_integer(before_id))
+        action, actor = shorten(action), shorten(actor)
         if action:
             within = AuditEntry.action.startswith(f"{action}.", autoescape=True)
             query = query.where((AuditEntry.action == action) | within)
@@ -83,7 +83,7 @@ class AuditLog:
             return tuple(_row(entry) for entry in session.scalars(query))
 
 
-def redacted(options: Iterable[Option], values: Mapping[str, object]) -> dict[str, str]:
+def redact_options(options: Iterable[Option], values: Mapping[str, object]) -> dict[str, str]:
     """``values`` as the audit log may hold them: options that are secret or unknown are hidden."""
     plain = {option.name for option in options if not option.secret}
     return {name: _text(value) if name in plain else HIDDEN for name, value in values.items()}
@@ -93,7 +93,7 @@ def _text(value: object) -> str:
     return HIDDEN if isinstance(value, Secret) else str(value)
 
 
-def printable(text: str, most: int = LONGEST) -> str:
+def shorten(text: str, most: int = MAX_TEXT) -> str:
     """Short, and without the lone surrogates that neither a database nor a page takes as text."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -31,7 +31,7 @@ def prepare_instance(settings: Settings) -> None:
     """Make the instance folder and the database files readable by their owner only. Idempotent."""
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _close_to_others(settings.instance)
+        _restrict_permissions(settings.instance)
         for path in (settings.database, settings.work_database):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -43,7 +43,7 @@ def prepare_instance(settings: Settings) -> None:
         ) from error
 
 
-def _close_to_others(folder: Path) -> None:
+def _restrict_permissions(folder: Path) -> None:
     """What a checkout or an unpacked archive brings along is open to everybody on the machine."""
     mode = folder.stat().st_mode
     if mode & 0o077:
@@ -70,13 +70,17 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """One consistent view of the main database."""
-        with _sentences(), Session(self.main) as session:
+        with _translate_errors(), Session(self.main) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction on the main database."""
-        with _sentences(), Session(self._main_writer, expire_on_commit=False) as session, session.begin():
+        with (
+            _translate_errors(),
+            Session(self._main_writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             # Sessions begin lazily; files that the lock protects may be read before the first statement.
             session.connection()
             yield session
@@ -84,18 +88,18 @@ class Database:
     @contextmanager
     def work_read(self) -> Iterator[Connection]:
         """One consistent view of ``work.db``. Do not stream an export inside one: it holds up the WAL."""
-        with _sentences(), self.work.connect() as connection:
+        with _translate_errors(), self.work.connect() as connection:
             yield connection
 
     @contextmanager
     def work_write(self) -> Iterator[Connection]:
         """One transaction on ``work.db``."""
-        with _sentences(), self._work_writer.begin() as connection:
+        with _translate_errors(), self._work_writer.begin() as connection:
             yield connection
 
     def upgrade(self) -> None:
         """Bring both files to the schema of this version. Idempotent; safe from several processes."""
-        with _sentences():
+        with _translate_errors():
             bring_up_to_date(self.main, "main", main_metadata)
             bring_up_to_date(self.work, "work", work_metadata)
 
@@ -105,23 +109,23 @@ class Database:
         self.work.dispose()
 
 
-def storable(number: int) -> int:
+def clamp_integer(number: int) -> int:
     """The number, or the nearest that SQLite can hold. For what people and servers send."""
     return max(-MAX_INTEGER, min(number, MAX_INTEGER))
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn SQLite's refusals into errors a person can act on."""
     try:
         yield
     except IntegrityError:
         raise
     except (DatabaseError, sqlite3.DatabaseError) as error:
-        raise translated(error) from error
+        raise translate_error(error) from error
 
 
-def translated(error: DatabaseError | sqlite3.DatabaseError) -> StowageError:
+def translate_error(error: DatabaseError | sqlite3.DatabaseError) -> StowageError:
     """SQLite's refusal as an error a person can act on."""
     text = str(error.orig if isinstance(error, DatabaseError) else error).lower()
     if "locked" in text or "busy" in text:

@@ -59,7 +59,7 @@ def writer(engine: Engine) -> Engine:
 
 
 @contextmanager
-def patient_transaction(engine: Engine) -> Iterator[Connection]:
+def transaction_with_retry(engine: Engine) -> Iterator[Connection]:
     """A transaction that waits for its turn for ``BUSY_SECONDS``. Nothing of it has happened when it raises
     ``OperationalError`` on entering."""
     deadline = time.monotonic() + BUSY_SECONDS

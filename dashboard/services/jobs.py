@@ -13,7 +13,7 @@ from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
 
-EVERY: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
+INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
 """What is done for every backend, and after how many seconds again."""
 
 
@@ -36,7 +36,7 @@ def enqueue(session: Session, kind: JobKind, subject_id: int) -> int:
     return row.id
 
 
-def unqueue(session: Session, kind: JobKind, subject_id: int) -> None:
+def dequeue(session: Session, kind: JobKind, subject_id: int) -> None:
     """Take back what is queued and not yet claimed, in the caller's transaction. Idempotent."""
     session.execute(
         delete(JobRow).where(
@@ -45,7 +45,7 @@ def unqueue(session: Session, kind: JobKind, subject_id: int) -> None:
     )
 
 
-def at_work(session: Session, kind: JobKind, subject_id: int) -> bool:
+def is_running(session: Session, kind: JobKind, subject_id: int) -> bool:
     """Whether a runner with a live lease is doing this job now."""
     return bool(
         session.scalar(
@@ -61,7 +61,7 @@ def at_work(session: Session, kind: JobKind, subject_id: int) -> bool:
     )
 
 
-def holds(session: Session, job: Job) -> bool:
+def is_current_claim(session: Session, job: Job) -> bool:
     """Whether this claim is still the current one; asked inside a transaction that writes for the job."""
     return bool(
         session.scalar(
@@ -117,7 +117,7 @@ class Jobs:
         """See ``JobStore``. Older finished jobs of the same subject are forgotten."""
         state = JobState.FAILED if error else JobState.DONE
         with self._database.write() as session:
-            if not _changed(session, job, state=state, message=error, finished_at=time.time()):
+            if not _update_claimed(session, job, state=state, message=error, finished_at=time.time()):
                 return False
             session.execute(
                 delete(JobRow).where(
@@ -146,7 +146,7 @@ class Jobs:
 
     def tick(self) -> int:
         """See ``JobStore``. Also keeps one row per backend and kind in the schedule."""
-        self._cover_every_backend()
+        self._ensure_schedules()
         now = time.time()
         with self._database.read() as session:
             due = session.execute(
@@ -170,9 +170,9 @@ class Jobs:
                     turns += 1
         return turns
 
-    def _cover_every_backend(self) -> None:
+    def _ensure_schedules(self) -> None:
         with self._database.read() as session:
-            wanted = {(k.value, b) for b in session.scalars(select(Backend.id)) for k in EVERY}
+            wanted = {(k.value, b) for b in session.scalars(select(Backend.id)) for k in INTERVALS}
             have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
         if wanted == have:
             return
@@ -181,20 +181,20 @@ class Jobs:
                 session.execute(delete(Schedule).where(Schedule.kind == kind, Schedule.subject_id == subject))
             have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
             for kind, subject in wanted - have:
-                every = EVERY[JobKind(kind)]
+                every = INTERVALS[JobKind(kind)]
                 session.execute(
                     insert(Schedule).values(kind=kind, subject_id=subject, every=every, next_run=time.time())
                 )
 
     def _change(self, job: Job, **values: object) -> bool:
         with self._database.write() as session:
-            return _changed(session, job, **values)
+            return _update_claimed(session, job, **values)
 
 
 _SCHEDULED = select(Schedule.kind, Schedule.subject_id)
 
 
-def _changed(session: Session, job: Job, **values: object) -> bool:
+def _update_claimed(session: Session, job: Job, **values: object) -> bool:
     result = session.execute(
         update(JobRow)
         .where(JobRow.id == job.id, JobRow.fence == job.fence, JobRow.state == JobState.RUNNING)
@@ -206,7 +206,7 @@ def _changed(session: Session, job: Job, **values: object) -> bool:
 
 def _due(kinds: frozenset[JobKind], now: float) -> Select[int]:
     other = aliased(JobRow)
-    same_subject_at_work = exists().where(
+    same_subject_is_running = exists().where(
         other.kind == JobRow.kind,
         other.subject_id == JobRow.subject_id,
         other.id != JobRow.id,
@@ -221,7 +221,7 @@ def _due(kinds: frozenset[JobKind], now: float) -> Select[int]:
                 and_(JobRow.state == JobState.QUEUED, JobRow.not_before <= now),
                 and_(JobRow.state == JobState.RUNNING, JobRow.lease_until < now),
             ),
-            ~same_subject_at_work,
+            ~same_subject_is_running,
         )
         .order_by(JobRow.id)
         .limit(1)

@@ -21,15 +21,15 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.sealed_rows import (
-    bind,
+    bind_to_recipients,
+    binding_of_setting,
+    can_open_any,
     ids_in_use,
     is_bound,
     key_id,
     load,
-    opens_something,
-    place_of_setting,
     reference,
-    resealed,
+    reseal,
     sealed_rows,
 )
 from dashboard.storage.types import Secret
@@ -43,7 +43,7 @@ from dashboard.vault.tokens import Binding
 log = logging.getLogger(__name__)
 
 SESSION_SECRET = "session_secret"
-STATE_SECONDS = 2.0
+STATE_CACHE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Keys:
         self._file = key_file
         self._audit = audit
         self._lock = threading.Lock()
-        self._judged: tuple[float, Signature | None, KeyState] | None = None
+        self._cached_state: tuple[float, Signature | None, KeyState] | None = None
         # While sealed the stored secret cannot be opened; sign-in forms still need one.
-        self._stand_in = secrets.token_bytes(32)
+        self._fallback_secret = secrets.token_bytes(32)
 
     def prepare(self) -> KeyState:
         """Make the key on the very first run, and only then; say how things stand. Idempotent.
@@ -92,43 +92,47 @@ class Keys:
         """
         with self._database.write() as session:
             if not any(True for _ in sealed_rows(session)):
-                self._begin(session)
-            self._bind(session)
+                self._create_key(session)
+            self._bind_recipients(session)
         return self.state()
 
     def state(self) -> KeyState:
         """Whether secrets can be opened. Cheap enough for every page."""
         signature = self._file.signature()
         with self._lock:
-            if self._judged and self._judged[1] == signature and time.monotonic() < self._judged[0]:
-                return self._judged[2]
+            if (
+                self._cached_state
+                and self._cached_state[1] == signature
+                and time.monotonic() < self._cached_state[0]
+            ):
+                return self._cached_state[2]
         with self._database.read() as session:
-            state = self._judge(session)
+            state = self._check(session)
         with self._lock:
-            self._judged = (time.monotonic() + STATE_SECONDS, signature, state)
+            self._cached_state = (time.monotonic() + STATE_CACHE_SECONDS, signature, state)
         return state
 
-    def require_open(self) -> None:
+    def require_unsealed(self) -> None:
         """Raise ``SEALED`` unless secrets can be opened. Asked before any network call."""
         state = self.state()
         if state.sealed:
             raise _sealed(state)
 
-    def bind(self) -> None:
+    def bind_recipients(self) -> None:
         """Seal secrets that an earlier version stored for those they are sent to now, if that was not done
         and the key is there. Idempotent."""
         with self._database.write() as session:
-            self._bind(session)
+            self._bind_recipients(session)
 
-    def seal(self, session: Session, secret: Secret, place: Binding) -> str:
+    def seal(self, session: Session, secret: Secret, binding: Binding) -> str:
         """Seal a value for a place, inside the writing transaction that stores it."""
-        state = self._judge(session)
+        state = self._check(session)
         ring = self._file.read() if not state.sealed else None
         if ring is None:
             raise _sealed(state)
-        return tokens.seal(ring.current, secret.reveal(), place)
+        return tokens.seal(ring.current, secret.reveal(), binding)
 
-    def open(self, token: str, place: Binding) -> Secret:
+    def open(self, token: str, binding: Binding) -> Secret:
         """Open a stored value. Raises ``SEALED`` without the key, ``DAMAGED`` if it was moved or altered.
 
         A rotation may have replaced ``token`` since it was read: on ``SEALED``, read it once more.
@@ -138,13 +142,13 @@ class Keys:
             key = ring.find(tokens.key_id_of(token)) if ring else None
             if key is None:
                 raise _sealed(self.state())
-            return Secret(tokens.unseal(key, token, place))
+            return Secret(tokens.unseal(key, token, binding))
         except UnsealError:
             raise StowageError(
                 Kind.DAMAGED,
                 "A stored secret was moved or altered and does not open.",
                 operation="open secret",
-                subject=place.row,
+                subject=binding.row,
                 remedy="Edit the backend and enter the secret again.",
                 retryable=False,
             ) from None
@@ -164,11 +168,11 @@ class Keys:
                 token = row.sealed if row else None
             try:
                 if token:
-                    return bytes.fromhex(self.open(token, place_of_setting(SESSION_SECRET)).reveal())
+                    return bytes.fromhex(self.open(token, binding_of_setting(SESSION_SECRET)).reveal())
             except StowageError as error:
                 if error.kind not in (Kind.SEALED, Kind.DAMAGED):
                     raise
-        return self._stand_in
+        return self._fallback_secret
 
     def rotate(self, actor: Actor) -> Rotation:
         """Seal everything again with a new key, while the console runs.
@@ -177,9 +181,9 @@ class Keys:
         older key leaves the file only when nothing is sealed with it any more.
         """
         actor.require(Permission.KEYS)
-        self.bind()
+        self.bind_recipients()
         self._add_key(actor)
-        rows, broken = self._seal_again()
+        rows, broken = self._reseal_all()
         if broken:
             raise StowageError(
                 Kind.DAMAGED,
@@ -199,20 +203,20 @@ class Keys:
         actor.require(Permission.KEYS)
         key = vault_keys.from_recovery(recovery_key)
         with self._database.write() as session:
-            if not opens_something(session, key):
+            if not can_open_any(session, key):
                 raise InvalidInput(
                     "recovery_key",
                     "This recovery key does not open what is stored here.",
                     remedy="It may be older than the last rotation, or belong to another console.",
                 )
-            self._put_back(key, ids_in_use(session))
-            self._bind(session)
+            self._restore_key(key, ids_in_use(session))
+            self._bind_recipients(session)
             self._audit.record(session, actor, "keys.restore", key.id)
         self._forget_state()
         return self.state()
 
-    def _begin(self, session: Session) -> None:
-        ring = self._readable()
+    def _create_key(self, session: Session) -> None:
+        ring = self._read_or_none()
         if ring is None:
             if self._file.signature() is not None:
                 return
@@ -222,17 +226,17 @@ class Keys:
         session.merge(
             Setting(
                 key=SESSION_SECRET,
-                sealed=tokens.seal(ring.current, secrets.token_hex(32), place_of_setting(SESSION_SECRET)),
+                sealed=tokens.seal(ring.current, secrets.token_hex(32), binding_of_setting(SESSION_SECRET)),
             )
         )
 
-    def _bind(self, session: Session) -> None:
-        if is_bound(session) or self._judge(session).sealed:
+    def _bind_recipients(self, session: Session) -> None:
+        if is_bound(session) or self._check(session).sealed:
             return
         if (ring := self._file.read()) is not None:
-            bind(session, ring)
+            bind_to_recipients(session, ring)
 
-    def _judge(self, session: Session) -> KeyState:
+    def _check(self, session: Session) -> KeyState:
         path = self._file.path
         try:
             ring = self._file.read()
@@ -256,8 +260,8 @@ class Keys:
 
     def _add_key(self, actor: Actor) -> None:
         with self._database.write() as session:
-            state = self._judge(session)
-            ring = self._readable()
+            state = self._check(session)
+            ring = self._read_or_none()
             if state.sealed or ring is None:
                 raise _sealed(state)
             # Older keys are there when an earlier rotation was cut short: go on with its new key.
@@ -268,11 +272,11 @@ class Keys:
                 )
                 self._file.replace(Keyring(fresh, (ring.current,)))
 
-    def _seal_again(self) -> tuple[int, int]:
+    def _reseal_all(self) -> tuple[int, int]:
         rows = broken = 0
         with self._database.read() as session:
-            every = [reference(row) for row in sealed_rows(session)]
-        for found in every:
+            references = [reference(row) for row in sealed_rows(session)]
+        for found in references:
             with self._database.write() as session:
                 row = load(session, found)
                 ring = self._file.read()
@@ -281,7 +285,7 @@ class Keys:
                 if key_id(row.sealed) == ring.current.id:
                     continue
                 try:
-                    row.sealed = resealed(ring, row)
+                    row.sealed = reseal(ring, row)
                     rows += 1
                 except UnsealError:
                     broken += 1
@@ -291,7 +295,7 @@ class Keys:
         with self._database.write() as session:
             ring = self._file.read()
             if ring is None:
-                raise _sealed(self._judge(session))
+                raise _sealed(self._check(session))
             # Whatever was sealed meanwhile was sealed with the new key: see the top of this file.
             needed = ids_in_use(session)
             self._audit.record(session, actor, "keys.rotate", ring.current.id, rows=rows)
@@ -299,15 +303,15 @@ class Keys:
         self._forget_state()
         return ring.current
 
-    def _put_back(self, key: Key, in_use: frozenset[str]) -> None:
-        present = self._readable()
+    def _restore_key(self, key: Key, in_use: frozenset[str]) -> None:
+        present = self._read_or_none()
         if present is None or not present.ids() & in_use:
             self._file.set_aside()
             self._file.create(Keyring(key))
         elif key.id not in present.ids():
             self._file.replace(Keyring(present.current, (*present.older, key)))
 
-    def _readable(self) -> Keyring | None:
+    def _read_or_none(self) -> Keyring | None:
         try:
             return self._file.read()
         except KeyFileError:
@@ -315,7 +319,7 @@ class Keys:
 
     def _forget_state(self) -> None:
         with self._lock:
-            self._judged = None
+            self._cached_state = None
 
 
 def _sealed(state: KeyState) -> StowageError:

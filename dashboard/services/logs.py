@@ -8,7 +8,7 @@ import sys
 
 from dashboard.services.text import printable
 
-BLOT = "***"
+REDACTED = "***"
 
 _NAMES = (
     r"x-amz-signature|x-amz-credential|x-amz-security-token|authorization|proxy-authorization|cookie|"
@@ -21,12 +21,12 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Header lines end with the line; their values hold blanks ("Bearer ...", "AWS4-HMAC-SHA256 ...").
     (
         re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\"?'?\s*[:=]\s*)[^\r\n]+"),
-        rf"\1\2{BLOT}",
+        rf"\1\2{REDACTED}",
     ),
-    (re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})[\"']?\s*[:=]\s*){_VALUE}"), rf"\1{BLOT}"),
-    (re.compile(r"(?i)\b(aws4-hmac-sha256|bearer|basic)\s+\S[^\r\n]*"), rf"\1 {BLOT}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*):[^@\s]+@"), rf"\1:{BLOT}@"),
-    (re.compile(r"\bv[12]\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), BLOT),
+    (re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})[\"']?\s*[:=]\s*){_VALUE}"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(aws4-hmac-sha256|bearer|basic)\s+\S[^\r\n]*"), rf"\1 {REDACTED}"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*):[^@\s]+@"), rf"\1:{REDACTED}@"),
+    (re.compile(r"\bv[12]\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), REDACTED),
 )
 
 

@@ -44,7 +44,7 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     }
 )
 
-DEEDS: Mapping[Permission, str] = MappingProxyType(
+ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
     {
         Permission.VIEW: "look at this console",
         Permission.MIGRATE: "run migrations",
@@ -76,7 +76,7 @@ class Actor:
         if not self.may(permission):
             raise StowageError(
                 Kind.FORBIDDEN,
-                f"The role {self.role.value} may not {DEEDS[permission]}.",
+                f"The role {self.role.value} may not {ACTION_PHRASES[permission]}.",
                 operation=permission.value,
                 remedy="Ask an administrator to do it or to change your role.",
             )

@@ -23,9 +23,9 @@ from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 
 LOCK_FILE = "runner.lock"
-TRY_AGAIN = 0.2
+RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
-LOOK = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at what a command waits for."""
 
 
@@ -56,7 +56,7 @@ class Runner:
         self._unfinished_uploads = unfinished_uploads
         self._loop: RunnerLoop | None = None
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether some process is the runner now."""
         return RunnerLock(self._lock_path).held()
 
@@ -68,10 +68,10 @@ class Runner:
         """
         lock = RunnerLock(self._lock_path)
         while not lock.acquire():
-            if stop.wait(TRY_AGAIN):
+            if stop.wait(RETRY_SECONDS):
                 return 0
         try:
-            return self._do_jobs(stop, ended)
+            return self._run_loop(stop, ended)
         finally:
             lock.release()
 
@@ -95,13 +95,13 @@ class Runner:
         try:
             while not finished():
                 # Not while another one is: it would only wait for the lock, and its owner may want to end.
-                if (thread is None or not thread.is_alive()) and not self.alive():
+                if (thread is None or not thread.is_alive()) and not self.is_alive():
                     stop.clear()
                     thread = threading.Thread(
                         target=self.run_forever, args=(stop, note), name="runner", daemon=True
                     )
                     thread.start()
-                ended.wait(LOOK)
+                ended.wait(POLL_SECONDS)
                 ended.clear()
         finally:
             stop.set()
@@ -116,7 +116,7 @@ class Runner:
         ``on_progress`` is called with each look at it; when that raises, the migration goes on as soon as a
         runner is there. Raises ``SEALED``, and ``NOT_FOUND``.
         """
-        self._keys.require_open()
+        self._keys.require_unsealed()
         progress = self._migrations.progress(migration_id)
 
         def finished() -> bool:
@@ -131,25 +131,25 @@ class Runner:
         )
         return progress
 
-    def _do_jobs(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
+    def _run_loop(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
         # Whoever held a lease is dead: this process has the lock.
         self._jobs.expire_all()
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._loop = RunnerLoop(
-            self._jobs, self._handlers(), owner=owner[-64:], ready=self._open, ended=ended
+            self._jobs, self._handlers(), owner=owner[-64:], ready=self._is_unsealed, ended=ended
         )
         return self._loop.run(stop)
 
-    def _open(self) -> bool:
+    def _is_unsealed(self) -> bool:
         return not self._keys.state().sealed
 
     def _handlers(self) -> Mapping[JobKind, Handler]:
         return {
             JobKind.MIGRATION: Handler(self._work.run, self._work.failed),
-            JobKind.CHECK: Handler(self._check, _only_logged),
-            JobKind.COUNT: Handler(self._count, _only_logged),
+            JobKind.CHECK: Handler(self._check, _ignore),
+            JobKind.COUNT: Handler(self._count, _ignore),
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
-            JobKind.WRITE_BACK: Handler(self._run_write_back, _only_logged),
+            JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
@@ -170,5 +170,5 @@ class Runner:
         return JobResult(requeue=not self._activation.run(context.job, context.should_stop))
 
 
-def _only_logged(job: Job, error: StowageError) -> None:
+def _ignore(job: Job, error: StowageError) -> None:
     """The loop has logged it; the backend's card shows what the last health check found."""

@@ -17,19 +17,19 @@ from dashboard.vault.cipher import UnsealError
 from dashboard.vault.keys import Key, Keyring
 from dashboard.vault.tokens import Binding
 
-Sealed = BackendSecret | Setting
+SealedRow = BackendSecret | Setting
 
 BOUND = "secrets_bound"
 """The setting that says: every secret of a backend is bound to its recipient, and no other is opened."""
 
 
-def place_of_secret(backend_id: int, name: str, sent_to: str) -> Binding:
+def binding_of_secret(backend_id: int, name: str, sent_to: str) -> Binding:
     """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged, and
     ``sent_to`` is the row's own note of the recipient, which cannot be exchanged either."""
     return Binding("backend_secrets", "sealed", f"{backend_id}/{name}", sent_to)
 
 
-def place_of_setting(key: str) -> Binding:
+def binding_of_setting(key: str) -> Binding:
     """Where a setting stands; it is sent to nobody."""
     return Binding("settings", "sealed", key)
 
@@ -45,25 +45,25 @@ def from_text(text: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def sealed_rows(session: Session) -> Iterator[Sealed]:
+def sealed_rows(session: Session) -> Iterator[SealedRow]:
     """Every row of the database that holds a sealed value."""
     yield from session.scalars(select(BackendSecret))
     yield from session.scalars(select(Setting).where(Setting.sealed.is_not(None)))
 
 
-def place_of(row: Sealed) -> Binding:
+def binding_of(row: SealedRow) -> Binding:
     """Where a row's value stands."""
     if isinstance(row, BackendSecret):
-        return place_of_secret(row.backend_id, row.name, row.sent_to)
-    return place_of_setting(row.key)
+        return binding_of_secret(row.backend_id, row.name, row.sent_to)
+    return binding_of_setting(row.key)
 
 
-def reference(row: Sealed) -> tuple[int, str] | str:
+def reference(row: SealedRow) -> tuple[int, str] | str:
     """What finds a row again in another transaction."""
     return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
 
 
-def load(session: Session, found: tuple[int, str] | str) -> Sealed | None:
+def load(session: Session, found: tuple[int, str] | str) -> SealedRow | None:
     """The row of a reference."""
     if isinstance(found, str):
         return session.get(Setting, found)
@@ -83,17 +83,17 @@ def key_id(token: str) -> str:
         return ""
 
 
-def resealed(ring: Keyring, row: Sealed) -> str:
+def reseal(ring: Keyring, row: SealedRow) -> str:
     """A row's value sealed with the current key, for the same place. Raises ``UnsealError``."""
-    return tokens.seal(ring.current, _plain(ring, row.sealed or "", place_of(row)), place_of(row))
+    return tokens.seal(ring.current, _unseal(ring, row.sealed or "", binding_of(row)), binding_of(row))
 
 
-def opens_something(session: Session, key: Key) -> bool:
+def can_open_any(session: Session, key: Key) -> bool:
     """Whether any stored value opens with this key."""
     for row in sealed_rows(session):
-        for place in (place_of(row), replace(place_of(row), recipient=None)):
+        for binding in (binding_of(row), replace(binding_of(row), recipient=None)):
             try:
-                tokens.unseal(key, row.sealed or "", place)
+                tokens.unseal(key, row.sealed or "", binding)
             except UnsealError:
                 continue
             return True
@@ -105,7 +105,7 @@ def is_bound(session: Session) -> bool:
     return session.get(Setting, BOUND) is not None
 
 
-def bind(session: Session, ring: Keyring) -> None:
+def bind_to_recipients(session: Session, ring: Keyring) -> None:
     """Seal the secrets of earlier versions again, each for the recipient it has now. Happens once.
 
     What does not open stays as it is, and is asked for again where it is needed.
@@ -113,16 +113,16 @@ def bind(session: Session, ring: Keyring) -> None:
     for row in session.scalars(select(BackendSecret).where(BackendSecret.sent_to == "")):
         backend = session.get_one(Backend, row.backend_id)
         try:
-            plain = _plain(ring, row.sealed, replace(place_of(row), recipient=None))
+            plain = _unseal(ring, row.sealed, replace(binding_of(row), recipient=None))
         except UnsealError:
             continue
         row.sent_to = to_text(recipient(backend.driver, backend.options, row.name))
-        row.sealed = tokens.seal(ring.current, plain, place_of(row))
-    session.merge(Setting(key=BOUND, sealed=tokens.seal(ring.current, BOUND, place_of_setting(BOUND))))
+        row.sealed = tokens.seal(ring.current, plain, binding_of(row))
+    session.merge(Setting(key=BOUND, sealed=tokens.seal(ring.current, BOUND, binding_of_setting(BOUND))))
 
 
-def _plain(ring: Keyring, token: str, place: Binding) -> str:
+def _unseal(ring: Keyring, token: str, binding: Binding) -> str:
     key = ring.find(key_id(token))
     if key is None:
         raise UnsealError
-    return tokens.unseal(key, token, place)
+    return tokens.unseal(key, token, binding)

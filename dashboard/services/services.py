@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.bucket_settings import BucketSettings
 from dashboard.services.backends.checks import Checks
 from dashboard.services.backends.machine_folders import folder_policy
-from dashboard.services.backends.place_settings import PlaceSettings
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.status import StatusBoard
 from dashboard.services.database import Database
@@ -43,7 +43,7 @@ class Services:
     checks: Checks
     activation: Activation
     probes: Probes
-    place_settings: PlaceSettings
+    bucket_settings: BucketSettings
     migrations: Migrations
     write_back: WriteBack
     runner: Runner
@@ -91,7 +91,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         checks=checks,
         activation=activation,
         probes=Probes(database, audit, backends, status),
-        place_settings=PlaceSettings(database, audit, backends),
+        bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
         write_back=write_back,
         runner=Runner(

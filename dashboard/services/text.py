@@ -33,7 +33,7 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-def coarse(seconds: float) -> tuple[int, str]:
+def approximate(seconds: float) -> tuple[int, str]:
     """A duration as one number and its unit, without false precision; at least 1."""
     for limit, step, name in ((90, 1, "s"), (5_400, 60, "min"), (129_600, 3_600, "h")):
         if seconds < limit:
@@ -43,7 +43,7 @@ def coarse(seconds: float) -> tuple[int, str]:
 
 def between(low: float, high: float, *, to: str, dash: str) -> str:
     """A range of durations: ``20<to>26 min``, ``50 s<dash>2 min``, or one figure when both are alike."""
-    (least, unit), (most, other) = coarse(low), coarse(high)
+    (least, unit), (most, other) = approximate(low), approximate(high)
     if (least, unit) == (most, other):
         return f"{least} {unit}"
     return f"{least}{to}{most} {unit}" if unit == other else f"{least} {unit}{dash}{most} {other}"

@@ -24,7 +24,7 @@ from dashboard.services.engines import writer
 
 STEPS = Path(__file__).resolve().parents[1] / "models" / "schema"
 """A folder of steps for each database: ``main`` and ``work``."""
-BEFORE = ".before-"
+COPY_INFIX = ".before-"
 """Between the name of a database and the version that upgraded it: the copy of what it was until then."""
 EMPTY = "0000"
 
@@ -42,24 +42,24 @@ def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
     """
     newest = max(path.name[:4] for path in (STEPS / steps).glob("[0-9]*.py"))
     with engine.connect() as connection:
-        if _stamped(connection) == newest:
+        if _revision(connection) == newest:
             return
     copy = None
-    with _changing(engine) as connection:
-        found = _stamped(connection) or _numbered(connection)
+    with _write_transaction(engine) as connection:
+        found = _revision(connection) or _legacy_revision(connection)
         if found > newest:
-            raise _too_new(engine, found, newest)
+            raise _too_new_error(engine, found, newest)
         if found == EMPTY:
             metadata.create_all(connection)
         elif found < newest:
             copy = _keep_copy(Path(engine.url.database or ""))
-            _take_steps(connection, STEPS / steps, found)
+            _run_steps(connection, STEPS / steps, found)
         _stamp(connection, newest)
     if copy:
         log.info("%s was upgraded; as it was before, it is kept in %s", engine.url.database, copy)
 
 
-def _stamped(connection: Connection) -> str | None:
+def _revision(connection: Connection) -> str | None:
     """The last step that was taken."""
     try:
         revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -70,7 +70,7 @@ def _stamped(connection: Connection) -> str | None:
     return revision
 
 
-def _numbered(connection: Connection) -> str:
+def _legacy_revision(connection: Connection) -> str:
     """The same of versions that counted their steps themselves."""
     return f"{connection.exec_driver_sql('PRAGMA user_version').scalar_one():04}"
 
@@ -87,7 +87,7 @@ def _stamp(connection: Connection, revision: str) -> None:
 
 
 @contextmanager
-def _changing(engine: Engine) -> Iterator[Connection]:
+def _write_transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction that holds the write lock, and in which tables can be made anew."""
     with writer(engine).connect() as connection:
         # Dropping a table deletes the rows that refer to it, unless foreign keys are off. That can only be
@@ -98,7 +98,7 @@ def _changing(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def _take_steps(connection: Connection, folder: Path, found: str) -> None:
+def _run_steps(connection: Connection, folder: Path, found: str) -> None:
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -137,8 +137,8 @@ def _last_numbers(connection: Connection) -> dict[str, int]:
 def _keep_copy(database: Path) -> Path:
     """Copy what is committed, in place of an earlier copy; the caller holds the write lock. A copy is there
     whole or not at all."""
-    earlier = list(database.parent.glob(f"{database.name}{BEFORE}*"))
-    copy = database.with_name(f"{database.name}{BEFORE}{__version__}")
+    earlier = list(database.parent.glob(f"{database.name}{COPY_INFIX}*"))
+    copy = database.with_name(f"{database.name}{COPY_INFIX}{__version__}")
     partial = copy.with_name(copy.name + ".partial")
     try:
         partial.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def _keep_copy(database: Path) -> Path:
     return copy
 
 
-def _too_new(engine: Engine, found: str, newest: str) -> StowageError:
+def _too_new_error(engine: Engine, found: str, newest: str) -> StowageError:
     return StowageError(
         Kind.CONFLICT,
         f"The database {engine.url.database} was written by a newer Stowage "

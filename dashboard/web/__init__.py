@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 from flask_wtf import CSRFProtect
 
-from dashboard.services.people.passwords import SHORTEST
+from dashboard.services.people.passwords import MIN_LENGTH
 from dashboard.web import (
     admin,
     assets,
@@ -58,7 +58,7 @@ def register(app: Flask, services: Services) -> None:
     assets.install(app)
     downloads.install(app)
     formatting.install(app)
-    app.jinja_env.globals.update(can=context.can, shortest_password=SHORTEST)
+    app.jinja_env.globals.update(can=context.can, min_password_length=MIN_LENGTH)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, v1.blueprint):

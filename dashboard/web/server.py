@@ -109,7 +109,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     @cached_property
     def network(self) -> str:
         """The client's address, or for IPv6 its /64 network, which is one customer's."""
-        return throttle.block(str(self.addr[0]))
+        return throttle.network_of(str(self.addr[0]))
 
     def received(self, data: bytes) -> Any:
         """Handle received bytes of a request."""

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from dashboard.models.console import AuditEntry
-from dashboard.services.audit import HIDDEN, redacted
+from dashboard.services.audit import HIDDEN, redact_options
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.options import Option, OptionType
 from dashboard.storage.types import Secret
@@ -62,7 +62,7 @@ def test_a_deed_that_fails_leaves_no_row(console: Console) -> None:
 def test_secrets_and_unknown_options_are_hidden() -> None:
     specs = (Option("bucket", "Bucket"), Option("secret_access_key", "Secret", OptionType.SECRET))
     values = {"bucket": "files", "secret_access_key": "hunter2", "mystery": "hunter3", "wrapped": Secret("x")}
-    assert redacted(specs, values) == {
+    assert redact_options(specs, values) == {
         "bucket": "files",
         "secret_access_key": HIDDEN,
         "mystery": HIDDEN,

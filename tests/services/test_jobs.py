@@ -15,7 +15,7 @@ from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
-from dashboard.services.jobs import Jobs, at_work, enqueue, holds, unqueue
+from dashboard.services.jobs import Jobs, dequeue, enqueue, is_current_claim, is_running
 from tests.services.database_file import add_backend, opened
 
 ALL = frozenset(JobKind)
@@ -94,9 +94,9 @@ def test_a_runner_whose_lease_ran_out_is_fenced_out(database: Database) -> None:
     assert not jobs.finish(stale, "too late")
     assert not jobs.requeue(stale)
     with database.read() as session:
-        assert not holds(session, stale)
-        assert holds(session, fresh)
-        assert at_work(session, JobKind.MIGRATION, 7)
+        assert not is_current_claim(session, stale)
+        assert is_current_claim(session, fresh)
+        assert is_running(session, JobKind.MIGRATION, 7)
     now = row(database, fresh.id)
     assert (now.owner, now.state, now.message) == ("fresh", "running", "")
     assert jobs.finish(fresh)
@@ -147,7 +147,7 @@ def test_a_queued_job_can_be_taken_back_and_a_running_one_cannot(database: Datab
     running = claim(database)
     put(database, JobKind.MIGRATION, 1)
     with database.write() as session:
-        unqueue(session, JobKind.MIGRATION, 1)
+        dequeue(session, JobKind.MIGRATION, 1)
     with database.read() as session:
         assert session.scalars(select(JobRow.id)).all() == [running.id]
 

@@ -21,7 +21,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
 from dashboard.models.console import Setting
 from dashboard.services.backends.backends import Draft
-from dashboard.services.sealed_rows import place_of
+from dashboard.services.sealed_rows import binding_of
 from dashboard.storage.types import Secret
 from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
@@ -49,7 +49,7 @@ def opened(console: Console, name: str) -> str:
     """The stored secret, opened as a driver would get it."""
     with console.database.read() as session:
         row = session.scalars(select(BackendSecret).join(Backend).where(Backend.name == name)).one()
-        return console.services.keys.open(row.sealed, place_of(row)).reveal()
+        return console.services.keys.open(row.sealed, binding_of(row)).reveal()
 
 
 def ids_in_use(console: Console) -> set[str]:
@@ -99,7 +99,7 @@ def test_a_missing_key_file_seals_the_console_and_makes_no_new_one(three: Consol
             lambda: again.services.backends.refresh(ADMIN),
             lambda: again.services.keys.rotate(ADMIN),
             lambda: again.services.keys.recovery_key(),
-            again.services.keys.require_open,
+            again.services.keys.require_unsealed,
         ):
             with pytest.raises(StowageError) as caught:
                 deed()

@@ -33,7 +33,7 @@ LINES = [
 def test_a_credential_is_blotted_out(line: str) -> None:
     shown = redact(line)
     assert SECRET[:12] not in shown
-    assert logs.BLOT in shown
+    assert logs.REDACTED in shown
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.permissions import DEEDS, GRANTS, Actor, Permission, Role
+from dashboard.services.permissions import ACTION_PHRASES, GRANTS, Actor, Permission, Role
 from dashboard.settings import Settings, SettingsError
 from tests.services.console import ADMIN, OPERATOR, VIEWER, Console
 
@@ -20,7 +20,7 @@ def test_the_table_is_as_documented() -> None:
         Permission.KEYS,
     }
     assert GRANTS[Role.VIEWER] == {Permission.VIEW, Permission.OWN_ACCOUNT}
-    assert set(DEEDS) == set(Permission)
+    assert set(ACTION_PHRASES) == set(Permission)
 
 
 @pytest.mark.parametrize("permission", Permission)

@@ -107,7 +107,7 @@ def test_a_command_without_a_console_runs_its_migration_itself(services: Service
     number = services.migrations.create(ADMIN, "here", "there", Spec())
     seen: list[Progress] = []
     assert services.runner.run_job_until_final(number, seen.append).state is State.READY
-    assert not services.runner.alive()
+    assert not services.runner.is_alive()
     services.migrations.approve(ADMIN, number)
     assert services.runner.run_job_until_final(number, seen.append).state is State.FINISHED
     assert_whole(services, number, len(FEW))
@@ -117,10 +117,10 @@ def test_a_command_without_a_console_runs_its_migration_itself(services: Service
 def test_a_command_beside_a_console_only_watches(services: Services, tmp_path: Path) -> None:
     fill(tmp_path / "here", FEW)
     with running(services), composed(tmp_path / "instance") as second:
-        wait_until(second.runner.alive, seconds=5, what="runner alive")
+        wait_until(second.runner.is_alive, seconds=5, what="runner alive")
         number = second.migrations.create(ADMIN, "here", "there", Spec(), approve=True)
         assert second.runner.run_job_until_final(number, lambda _: None).state is State.FINISHED
-        assert second.runner.alive()
+        assert second.runner.is_alive()
     assert len({job.owner for job in migration_jobs(services)}) == 1
     assert_whole(services, number, len(FEW))
 

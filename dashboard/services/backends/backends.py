@@ -14,15 +14,15 @@ from dashboard.jobs.types import JobKind
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
-from dashboard.services.audit import AuditLog, redacted
-from dashboard.services.backends.drafts import changes, check_name, complete, moved, resolve
+from dashboard.services.audit import AuditLog, redact_options
+from dashboard.services.backends.drafts import changes, check_name, location_changes, resolve, with_defaults
 from dashboard.services.backends.drivers import DriverCache
 from dashboard.services.backends.machine_folders import CacheFolders
-from dashboard.services.backends.queries import MOST_FALLBACK, BackendQueries, info, named
-from dashboard.services.backends.stand_ins import STAND_IN, Circuits, around, with_what_waits
-from dashboard.services.backends.status import Badge, Status, forget
-from dashboard.services.backends.stored import StoredBackends, edited_meanwhile
+from dashboard.services.backends.queries import MAX_FALLBACK, BackendQueries, get_row, info
+from dashboard.services.backends.status import Badge, Status, reset
+from dashboard.services.backends.stored import StoredBackends, edit_conflict_error
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
+from dashboard.services.backends.wrapping import STAND_IN, CircuitBreakers, with_waiting_writes, wrap_driver
 from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
 from dashboard.services.jobs import enqueue
@@ -55,13 +55,13 @@ class Backends(BackendQueries):
         self._saved = StoredBackends(database, keys)
         self._machine = machine or MachinePolicy()
         self._drivers = DriverCache()
-        self._circuits = Circuits(database)
+        self._breakers = CircuitBreakers(database)
         self._caches = CacheFolders(caches)
 
     def add(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save a new backend. Raises ``InvalidInput`` naming the field."""
         actor.require(Permission.CONFIGURE)
-        self._keys.require_open()
+        self._keys.require_unsealed()
         check_name(draft.name)
         resolved = resolve(draft, None, self._saved.open, self._machine)
         with self._database.write() as session:
@@ -85,9 +85,9 @@ class Backends(BackendQueries):
         # The id comes from here, and the secrets are bound to it.
         session.flush()
         self._saved.store(session, row, resolved)
-        _look_soon(session, row.id)
+        _schedule_check(session, row.id)
         set_options = {name: value for name, value in resolved.options.items() if value}
-        detail = redacted(registry.all_options(resolved.preset), set_options)
+        detail = redact_options(registry.all_options(resolved.preset), set_options)
         self._audit.record(
             session, actor, "backend.add", row.name, preset=row.preset, **_prefixed(detail, resolved.typed)
         )
@@ -97,24 +97,24 @@ class Backends(BackendQueries):
         """Check a draft as ``add`` or ``edit`` would, without saving. No network call."""
         stored = self._saved.read(draft.existing) if draft.existing else None
         if stored is not None and draft.version not in (None, stored.version):
-            raise edited_meanwhile(stored.name)
+            raise edit_conflict_error(stored.name)
         return resolve(draft, stored, self._saved.open, self._machine)
 
     def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
         when somebody else edited it meanwhile or an unfinished migration needs it where it is."""
         actor.require(Permission.CONFIGURE)
-        self._keys.require_open()
+        self._keys.require_unsealed()
         check_name(draft.name)
         resolved = self.resolve(draft)
         stored = resolved.stored
         if stored is None:
             raise InvalidInput("existing", "It was not said which backend to change.")
-        gone = moved(stored, resolved.preset, resolved.options)
+        relocated = location_changes(stored, resolved.preset, resolved.options)
         with self._database.write() as session:
-            row = named(session, stored.name)
+            row = get_row(session, stored.name)
             if row.id != stored.id or row.version != stored.version:
-                raise edited_meanwhile(stored.name)
+                raise edit_conflict_error(stored.name)
             if resolved.name != stored.name:
                 _refuse_taken(session, resolved.name)
             if row.active and is_read_only(resolved.options):
@@ -123,9 +123,9 @@ class Backends(BackendQueries):
                     "This is the active backend, where new files go; it cannot be read-only.",
                     remedy="Make another backend the active one first.",
                 )
-            if gone or resolved.name != stored.name:
+            if relocated or resolved.name != stored.name:
                 _refuse_in_use(session, row, "moved or renamed")
-            if gone:
+            if relocated:
                 refuse_while_waiting(session, row, "moved")
             refuse_losing_waiting_writes(session, row, stored.options, resolved.options)
             self._audit_edit(session, actor, stored, resolved, draft.cleared)
@@ -135,10 +135,10 @@ class Backends(BackendQueries):
             for secret in [s for s in row.secrets if s.name in draft.cleared - resolved.typed]:
                 row.secrets.remove(secret)
             self._saved.store(session, row, resolved)
-            if gone:
+            if relocated:
                 # What was seen and counted elsewhere says nothing of the new place.
-                forget(row.status)
-            _look_soon(session, row.id, count=bool(gone))
+                reset(row.status)
+            _schedule_check(session, row.id, count=bool(relocated))
             edited = info(row)
         self._drivers.retire(stored.id, "")
         self._caches.forget(stored.id)
@@ -149,7 +149,7 @@ class Backends(BackendQueries):
         active one and for one that an unfinished migration uses."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
-            row = named(session, name)
+            row = get_row(session, name)
             if row.active:
                 raise StowageError(
                     Kind.CONFLICT,
@@ -171,14 +171,14 @@ class Backends(BackendQueries):
         actor.require(Permission.CONFIGURE)
         if len(set(names)) != len(names):
             raise InvalidInput("names", "A backend is named twice in the fallback order.")
-        if len(names) > MOST_FALLBACK:
+        if len(names) > MAX_FALLBACK:
             raise InvalidInput(
                 "names",
-                f"The fallback order holds at most {MOST_FALLBACK} backends.",
+                f"The fallback order holds at most {MAX_FALLBACK} backends.",
                 remedy="A read that finds nothing asks all of them: leave some out.",
             )
         with self._database.write() as session:
-            rows = [named(session, name) for name in names]
+            rows = [get_row(session, name) for name in names]
             session.execute(update(Backend).values(fallback_position=None))
             for position, row in enumerate(rows, start=1):
                 row.fallback_position = position
@@ -187,11 +187,11 @@ class Backends(BackendQueries):
     def refresh(self, actor: Actor, name: str | None = None) -> None:
         """Have one backend, or all of them, checked and counted in the background."""
         actor.require(Permission.TEST)
-        self._keys.require_open()
+        self._keys.require_unsealed()
         with self._database.write() as session:
-            rows = [named(session, name)] if name is not None else list(session.scalars(select(Backend)))
+            rows = [get_row(session, name)] if name is not None else list(session.scalars(select(Backend)))
             for row in rows:
-                _look_soon(session, row.id)
+                _schedule_check(session, row.id)
                 row.status.counting_at = time.time()
             self._audit.record(session, actor, "backend.refresh", name if name is not None else "all")
 
@@ -203,29 +203,29 @@ class Backends(BackendQueries):
         backends is shown only to those who put it there and send it home.
         Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
         """
-        self._keys.require_open()
+        self._keys.require_unsealed()
         stored = self._saved.read(name)
 
         def build() -> Driver:
-            secrets = self._saved.to_be_sent(stored)
-            told = self._caches.told(stored.id, stored.version, reads=not label)
-            options = complete(stored.driver, stored.options)
-            place = registry.build(
-                stored.driver, options, secrets, internal_options=told, machine=self._machine
+            secrets = self._saved.sendable_secrets(stored)
+            internal = self._caches.options_for(stored.id, stored.version, reads=not label)
+            options = with_defaults(stored.driver, stored.options)
+            driver = registry.build(
+                stored.driver, options, secrets, internal_options=internal, machine=self._machine
             )
-            return around(
-                self._database, self._circuits, stored, place, label=label, driver_of=self._stand_in
+            return wrap_driver(
+                self._database, self._breakers, stored, driver, label=label, driver_of=self._stand_in_driver
             )
 
         return self._drivers.get(stored.id, stored.version, label, build)
 
-    def whole(self, name: str, *, label: str) -> Driver:
+    def driver_with_waiting(self, name: str, *, label: str) -> Driver:
         """The backend's driver for looking at all it has: what waits to be sent home to it is there too.
         The rest as :meth:`driver` with a label."""
         home = self.driver(name, label=label)
-        return with_what_waits(self._database, self._saved.read(name), home, self._stand_in)
+        return with_waiting_writes(self._database, self._saved.read(name), home, self._stand_in_driver)
 
-    def _stand_in(self, name: str) -> Driver:
+    def _stand_in_driver(self, name: str) -> Driver:
         return self.driver(name, label=STAND_IN)
 
     def release(self, label: str) -> None:
@@ -234,7 +234,7 @@ class Backends(BackendQueries):
 
     def draft_driver(self, draft: Draft) -> Driver:
         """A driver for something not saved yet. The caller closes it. Raises as ``add`` and ``edit`` do."""
-        self._keys.require_open()
+        self._keys.require_unsealed()
         resolved = self.resolve(draft)
         return registry.build(resolved.driver, resolved.options, resolved.secrets, machine=self._machine)
 
@@ -246,7 +246,7 @@ class Backends(BackendQueries):
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]
     ) -> None:
         names = changes(stored, resolved.options)
-        detail = redacted(
+        detail = redact_options(
             registry.all_options(resolved.preset),
             {n: f"{stored.options.get(n, '')} → {resolved.options.get(n, '')}" for n in names},
         )
@@ -261,7 +261,7 @@ class Backends(BackendQueries):
         )
 
 
-def _look_soon(session: Session, backend_id: int, *, count: bool = True) -> None:
+def _schedule_check(session: Session, backend_id: int, *, count: bool = True) -> None:
     enqueue(session, JobKind.CHECK, backend_id)
     if count:
         enqueue(session, JobKind.COUNT, backend_id)

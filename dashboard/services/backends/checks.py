@@ -17,9 +17,9 @@ from dashboard.storage.inspection.listing import list_readable, without_markers
 
 log = logging.getLogger(__name__)
 
-SLOW = 2.0
+SLOW_SECONDS = 2.0
 """Seconds for one answer above which a backend is degraded."""
-PROGRESS_EVERY = 1.0
+PROGRESS_SECONDS = 1.0
 
 
 class Checks:
@@ -45,14 +45,14 @@ class Checks:
             return False
         started = time.monotonic()
         try:
-            _look(driver)
+            _list_first(driver)
         except StowageError as error:
             badge = Badge.DEGRADED if error.kind in (Kind.DENIED, Kind.THROTTLED) else Badge.DOWN
             latency = None if badge is Badge.DOWN else _milliseconds(started)
             self._status.record_check(backend_id, badge, latency, error.reason, error.remedy)
             return False
         latency = _milliseconds(started)
-        if latency > SLOW * 1000:
+        if latency > SLOW_SECONDS * 1000:
             self._status.record_check(
                 backend_id,
                 Badge.DEGRADED,
@@ -75,7 +75,7 @@ class Checks:
             return True
         objects = size = unreadable = 0
         self._status.record_count(backend_id, 0, 0, final=False)
-        due = time.monotonic() + PROGRESS_EVERY
+        due = time.monotonic() + PROGRESS_SECONDS
         finished = False
 
         def note(folder: str, error: StorageError) -> None:
@@ -83,7 +83,7 @@ class Checks:
             unreadable += 1
 
         try:
-            driver = self._backends.whole(name, label="check")
+            driver = self._backends.driver_with_waiting(name, label="check")
             for entry in without_markers(list_readable(driver, unreadable=note)):
                 objects += 1
                 size += entry.size
@@ -92,7 +92,7 @@ class Checks:
                     if stop():
                         return False
                     self._status.record_count(backend_id, objects, size, final=False)
-                    due = now + PROGRESS_EVERY
+                    due = now + PROGRESS_SECONDS
             finished = True
         except StowageError as error:
             if error.kind is Kind.NOT_FOUND and self._backends.name_of(backend_id) is None:
@@ -104,11 +104,11 @@ class Checks:
                     backend_id, objects, size, final=True, unreadable_folders=unreadable
                 )
             else:
-                self._status.drop_count(backend_id)
+                self._status.discard_count(backend_id)
         return True
 
 
-def _look(driver: Driver) -> None:
+def _list_first(driver: Driver) -> None:
     """One request: the beginning of the listing. Raises ``StorageError``."""
     try:
         for _ in islice(list_readable(driver, unreadable=lambda folder, error: None), 1):

@@ -18,7 +18,7 @@ from dashboard.storage.types import Secret
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
-Opener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
+SecretOpener = Callable[[Stored, frozenset[str]], Mapping[str, Secret]]
 """Opens the named secrets of a saved backend."""
 
 
@@ -33,7 +33,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, machine: MachinePolicy) -> Resolved:
+def resolve(
+    draft: Draft, stored: Stored | None, open_secrets: SecretOpener, machine: MachinePolicy
+) -> Resolved:
     """Check a draft and complete it with the secrets it leaves blank. No network call.
 
     Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
@@ -46,14 +48,14 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, machine: 
             f"“{stored.name}” cannot become “{preset.label}”: that is another kind of storage.",
             remedy="Add a new backend and migrate to it.",
         )
-    _refuse_no_text(draft.options)
+    _refuse_invalid_unicode(draft.options)
     typed = {name: secret for name, secret in draft.secrets.items() if secret}
     kept = frozenset(stored.tokens) - typed.keys() - draft.cleared if stored is not None else frozenset()
     known = registry.all_options(preset)
     kept &= {option.name for option in known}
     if stored is not None:
-        _refuse_another_key(stored, known, typed, open_secrets)
-        _refuse_without_own_key(registry.driver_type(stored.driver), stored.options, draft.options)
+        _refuse_changed_encryption_key(stored, known, typed, open_secrets)
+        _refuse_dropped_encryption(registry.driver_type(stored.driver), stored.options, draft.options)
     secrets = dict(typed)
     if stored is not None and kept:
         secrets.update(open_secrets(stored, kept))
@@ -65,21 +67,21 @@ def resolve(draft: Draft, stored: Stored | None, open_secrets: Opener, machine: 
     if stored is not None:
         refuse_unreadable(stored.options, options)
     if stored is not None and kept:
-        _demand_again(stored, preset, options, kept)
+        _require_secrets_again(stored, preset, options, kept)
     return Resolved(draft.name, preset, options, secrets, frozenset(typed), stored)
 
 
-def complete(driver: str, options: Mapping[str, str]) -> dict[str, str]:
+def with_defaults(driver: str, options: Mapping[str, str]) -> dict[str, str]:
     """Stored options, with defaults for those that a newer version brought."""
     kind = registry.DRIVERS.get(driver)
     known = kind.options if kind is not None else ()
     return {option.name: option.default for option in known if not option.secret} | dict(options)
 
 
-def moved(stored: Stored, preset: Preset, options: Mapping[str, str]) -> tuple[str, ...]:
+def location_changes(stored: Stored, preset: Preset, options: Mapping[str, str]) -> tuple[str, ...]:
     """Names of the changed options that decide which objects this backend means."""
     place = frozenset(option.name for option in registry.all_options(preset) if option.place)
-    return _changed(stored, options, place | _guards(stored, preset))
+    return _changed(stored, options, place | _guarding(stored, preset))
 
 
 def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
@@ -87,8 +89,8 @@ def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
     return _changed(stored, options, frozenset(stored.options) | frozenset(options))
 
 
-def _refuse_another_key(
-    stored: Stored, known: Sequence[Option], typed: Mapping[str, Secret], open_secrets: Opener
+def _refuse_changed_encryption_key(
+    stored: Stored, known: Sequence[Option], typed: Mapping[str, Secret], open_secrets: SecretOpener
 ) -> None:
     """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
     sealing = [option for option in known if option.encrypts_objects and option.name in typed]
@@ -104,7 +106,7 @@ def _refuse_another_key(
             )
 
 
-def _refuse_without_own_key(kind: DriverType, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+def _refuse_dropped_encryption(kind: DriverType, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     if kind.own_key and kind.uses_own_key(before) and not kind.uses_own_key(after):
         raise InvalidInput(
             kind.own_key[0],
@@ -113,7 +115,9 @@ def _refuse_without_own_key(kind: DriverType, before: Mapping[str, str], after: 
         )
 
 
-def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], kept: frozenset[str]) -> None:
+def _require_secrets_again(
+    stored: Stored, preset: Preset, options: Mapping[str, str], kept: frozenset[str]
+) -> None:
     known = (*registry.all_options(find_preset(stored.preset)), *registry.all_options(preset))
     labels = {option.name: option.label for option in known}
     for secret in sorted(kept):
@@ -121,7 +125,7 @@ def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], ke
         if not others or is_unused(stored.driver, options, secret):
             continue
         # In the words of the form: an account may have been changed, of which the provider makes an address.
-        typed = _changed(stored, options, _guards(stored, preset) | frozenset(others))
+        typed = _changed(stored, options, _guarding(stored, preset) | frozenset(others))
         name = (typed or others)[0]
         raise InvalidInput(
             secret,
@@ -130,7 +134,7 @@ def _demand_again(stored: Stored, preset: Preset, options: Mapping[str, str], ke
         )
 
 
-def _refuse_no_text(options: Mapping[str, str]) -> None:
+def _refuse_invalid_unicode(options: Mapping[str, str]) -> None:
     for name, value in options.items():
         try:
             value.encode()
@@ -140,11 +144,11 @@ def _refuse_no_text(options: Mapping[str, str]) -> None:
             ) from None
 
 
-def _guards(stored: Stored, preset: Preset) -> frozenset[str]:
+def _guarding(stored: Stored, preset: Preset) -> frozenset[str]:
     return registry.guarding(find_preset(stored.preset)) | registry.guarding(preset)
 
 
 def _changed(stored: Stored, options: Mapping[str, str], names: frozenset[str]) -> tuple[str, ...]:
-    before = complete(stored.driver, stored.options)
-    after = complete(stored.driver, options)
+    before = with_defaults(stored.driver, stored.options)
+    after = with_defaults(stored.driver, options)
     return tuple(name for name in sorted(names) if before.get(name, "") != after.get(name, ""))

@@ -18,7 +18,7 @@ class Imported:
     used: Mapping[str, str]
     ignored: tuple[str, ...]
 
-    def shown(self) -> tuple[tuple[str, str, str], ...]:
+    def rows(self) -> tuple[tuple[str, str, str], ...]:
         """Rows for people: variable, what it became, its value; secrets as ``***``."""
         values = dict(self.draft.options) | dict.fromkeys(self.draft.secrets, "***")
         return tuple((self.used.get(name, ""), name, value) for name, value in values.items())

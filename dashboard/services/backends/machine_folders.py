@@ -56,8 +56,8 @@ class CacheFolders:
     def __init__(self, root: Path | None) -> None:
         self._root = root
 
-    def told(self, backend_id: int, version: int, *, reads: bool) -> Mapping[str, str]:
-        """What a driver is told of its cache. Without ``reads`` it sees what the backend itself holds."""
+    def options_for(self, backend_id: int, version: int, *, reads: bool) -> Mapping[str, str]:
+        """The options that give a driver its cache. Without ``reads`` it sees what the backend itself holds."""
         if self._root is None:
             return {}
         folder = self._root / f"{backend_id}-{version}"

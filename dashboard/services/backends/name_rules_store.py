@@ -16,7 +16,7 @@ from dashboard.storage.inspection.name_rules import NameRules, probe_name_rules
 log = logging.getLogger(__name__)
 
 
-class BackendNameRules:
+class NameRulesStore:
     """Thread-safe."""
 
     def __init__(self, database: Database) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from dashboard.errors import Kind, StowageError
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends, Draft
-from dashboard.services.backends.name_rules_store import BackendNameRules
+from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.backends.status import Badge, StatusBoard
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
@@ -29,27 +29,27 @@ __all__ = ["ProbeRun", "Probes", "Step"]
 
 log = logging.getLogger(__name__)
 
-LONGEST = 45.0
+MAX_SECONDS = 45.0
 """Seconds a whole probe may take."""
-KEPT = 600.0
+KEEP_SECONDS = 600.0
 """Seconds a run can be asked for."""
-MOST_KEPT = 200
-AT_ONCE = 6
+MAX_KEPT = 200
+MAX_PARALLEL_PROBES = 6
 
-_PROOF = ("write", "read", "list", "delete")
-_TOO_LONG = f"The whole test took longer than {LONGEST:.0f} seconds and was ended here."
+_REQUIRED_STEPS = ("write", "read", "list", "delete")
+_TOO_LONG = f"The whole test took longer than {MAX_SECONDS:.0f} seconds and was ended here."
 _TOO_LONG_REMEDY = "Every step works slowly: check the network between this machine and the server."
 
 
 @dataclass(slots=True)
-class _Watched:
+class _RunningProbe:
     actor: str
     begun: float
     run: ProbeRun
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _ProbeTarget:
     """What is probed. ``backend_id`` is None for a draft, whose driver is closed afterwards."""
 
     driver: Driver
@@ -70,33 +70,33 @@ class Probes:
         self._audit = audit
         self._backends = backends
         self._status = status
-        self._names = BackendNameRules(database)
+        self._names = NameRulesStore(database)
         self._lock = threading.Lock()
-        self._runs: dict[str, _Watched] = {}
+        self._runs: dict[str, _RunningProbe] = {}
         self._closing = threading.Event()
 
     def start(self, actor: Actor, target: Draft | str) -> str:
         """Begin a probe in the background; its id for :meth:`get`. Raises as building the driver does,
         and ``THROTTLED`` when too many are under way."""
-        aim = self._aim(actor, target)
+        resolved = self._resolve_target(actor, target)
         probe_id = secrets.token_urlsafe(12)
-        watched = _Watched(actor.name, time.monotonic(), ProbeRun.of(aim.driver))
+        running = _RunningProbe(actor.name, time.monotonic(), ProbeRun.of(resolved.driver))
         try:
-            self._admit(probe_id, watched)
+            self._register(probe_id, running)
         except StowageError:
-            aim.close()
+            resolved.close()
             raise
         # A daemon, so that leaving the console never waits for a black hole.
-        threading.Thread(target=self._work, args=(aim, watched), name="probe-run", daemon=True).start()
+        threading.Thread(target=self._work, args=(resolved, running), name="probe-run", daemon=True).start()
         return probe_id
 
     def get(self, actor: Actor, probe_id: str) -> ProbeRun:
         """How far a probe of this actor is. Raises ``NOT_FOUND``."""
         with self._lock:
             self._expire()
-            watched = self._runs.get(probe_id)
-            if watched is not None and watched.actor == actor.name:
-                return watched.run
+            running = self._runs.get(probe_id)
+            if running is not None and running.actor == actor.name:
+                return running.run
         raise StowageError(
             Kind.NOT_FOUND,
             "This connection test is over and forgotten.",
@@ -106,83 +106,89 @@ class Probes:
 
     def run(self, actor: Actor, target: Draft | str) -> Iterator[Step]:
         """Probe now, yielding each step when it begins and when it ends."""
-        return self._steps(self._aim(actor, target))
+        return self._steps(self._resolve_target(actor, target))
 
     def create_bucket(self, actor: Actor, target: Draft | str) -> None:
         """Make the bucket or folder of a backend. Idempotent when it is there and ours already."""
         actor.require(Permission.CONFIGURE)
-        aim = self._aim(actor, target, audited=False)
+        resolved = self._resolve_target(actor, target, audited=False)
         try:
-            if not isinstance(aim.driver, CreatesBuckets):
+            if not isinstance(resolved.driver, CreatesBuckets):
                 raise StowageError(
                     Kind.UNSUPPORTED,
                     "This kind of storage cannot create its own place.",
                     operation="create bucket",
-                    subject=aim.name,
+                    subject=resolved.name,
                     remedy="Create it with the provider's own tools.",
                 )
-            aim.driver.create_bucket()
+            resolved.driver.create_bucket()
         finally:
-            aim.close()
+            resolved.close()
         with self._database.write() as session:
-            self._audit.record(session, actor, "backend.create_bucket", aim.name)
+            self._audit.record(session, actor, "backend.create_bucket", resolved.name)
 
     def close(self) -> None:
         """Let every probe under way end at its next step. Idempotent."""
         self._closing.set()
 
-    def _aim(self, actor: Actor, target: Draft | str, *, audited: bool = True) -> _Target:
+    def _resolve_target(self, actor: Actor, target: Draft | str, *, audited: bool = True) -> _ProbeTarget:
         saved = isinstance(target, str)
         actor.require(Permission.TEST if saved else Permission.CONFIGURE)
         if isinstance(target, str):
             # Looked at before the driver is built, as what is learnt must not outlive an edit.
             info = self._backends.get(target)
-            aim = _Target(self._backends.driver(target, label="probe"), target, info.id, info.version)
+            resolved = _ProbeTarget(
+                self._backends.driver(target, label="probe"), target, info.id, info.version
+            )
         else:
-            aim = _Target(self._backends.draft_driver(target), target.name, None)
+            resolved = _ProbeTarget(self._backends.draft_driver(target), target.name, None)
         if audited:
             with self._database.write() as session:
-                self._audit.record(session, actor, "backend.test", aim.name, saved="yes" if saved else "no")
-        return aim
+                self._audit.record(
+                    session, actor, "backend.test", resolved.name, saved="yes" if saved else "no"
+                )
+        return resolved
 
-    def _admit(self, probe_id: str, watched: _Watched) -> None:
+    def _register(self, probe_id: str, running: _RunningProbe) -> None:
         with self._lock:
             self._expire()
             under_way = sum(not w.run.finished for w in self._runs.values())
-            if under_way >= AT_ONCE:
+            if under_way >= MAX_PARALLEL_PROBES:
                 raise StowageError(
                     Kind.THROTTLED,
                     f"{under_way} connection tests are under way already.",
                     operation="probe",
                     remedy="Wait until one of them ends, at most a minute.",
                 )
-            while len(self._runs) >= MOST_KEPT:
+            while len(self._runs) >= MAX_KEPT:
                 del self._runs[next(key for key, w in self._runs.items() if w.run.finished)]
-            self._runs[probe_id] = watched
+            self._runs[probe_id] = running
 
     def _expire(self) -> None:
-        oldest = time.monotonic() - KEPT
-        for key in [key for key, watched in self._runs.items() if watched.begun < oldest]:
+        oldest = time.monotonic() - KEEP_SECONDS
+        for key in [key for key, running in self._runs.items() if running.begun < oldest]:
             del self._runs[key]
 
-    def _work(self, aim: _Target, watched: _Watched) -> None:
+    def _work(self, resolved: _ProbeTarget, running: _RunningProbe) -> None:
         try:
-            for step in self._steps(aim):
+            for step in self._steps(resolved):
                 with self._lock:
-                    watched.run = watched.run.with_step(step)
+                    running.run = running.run.with_step(step)
         except Exception as error:  # noqa: BLE001  # the boundary of a background job
             # Without the message: a vendor's text may hold what was sent.
             frames = [f"{each.filename}:{each.lineno}" for each in traceback.extract_tb(error.__traceback__)]
             log.error("A connection test broke off with %s at %s", type(error).__name__, ", ".join(frames))
             with self._lock:
-                watched.run = _broken_off(watched.run)
+                running.run = _mark_aborted(running.run)
 
-    def _steps(self, aim: _Target) -> Iterator[Step]:
-        run = ProbeRun.of(aim.driver)
-        deadline = time.monotonic() + LONGEST
+    def _steps(self, resolved: _ProbeTarget) -> Iterator[Step]:
+        run = ProbeRun.of(resolved.driver)
+        deadline = time.monotonic() + MAX_SECONDS
         try:
             for seen in probe(
-                aim.driver, stop=self._stopper(deadline), on_name_rules=partial(self._learnt, aim)
+                resolved.driver,
+                stop=self._stop_check(deadline),
+                on_name_rules=partial(self._save_name_rules, resolved),
             ):
                 step = seen
                 # A test that was cut short is not a test that passed.
@@ -192,17 +198,17 @@ class Probes:
                     elif self._closing.is_set():
                         step = replace(step, state="failed", message="Stowage was stopped meanwhile.")
                 run = run.with_step(step)
-                if run.finished and aim.backend_id is not None:
-                    self._record(aim.backend_id, run, _proof(aim.driver))
+                if run.finished and resolved.backend_id is not None:
+                    self._record(resolved.backend_id, run, _required_steps(resolved.driver))
                 yield step
         finally:
-            aim.close()
+            resolved.close()
 
-    def _learnt(self, aim: _Target, rules: NameRules) -> None:
-        if aim.backend_id is not None:
-            self._names.keep(aim.backend_id, aim.version, rules)
+    def _save_name_rules(self, resolved: _ProbeTarget, rules: NameRules) -> None:
+        if resolved.backend_id is not None:
+            self._names.keep(resolved.backend_id, resolved.version, rules)
 
-    def _stopper(self, deadline: float) -> Callable[[], bool]:
+    def _stop_check(self, deadline: float) -> Callable[[], bool]:
         return lambda: self._closing.is_set() or time.monotonic() > deadline
 
     def _record(self, backend_id: int, run: ProbeRun, proof: tuple[str, ...]) -> None:
@@ -216,16 +222,16 @@ class Probes:
             self._status.record_test(backend_id, badge, first.message, first.remedy)
 
 
-def _proof(driver: Driver) -> tuple[str, ...]:
+def _required_steps(driver: Driver) -> tuple[str, ...]:
     """The steps that have to pass for a backend to be called healthy."""
-    return ("list",) if isinstance(driver, RefusesWrites) else _PROOF
+    return ("list",) if isinstance(driver, RefusesWrites) else _REQUIRED_STEPS
 
 
 def _failed(run: ProbeRun) -> Step | None:
     return next((step for step in run.steps if step.state == "failed"), None)
 
 
-def _broken_off(run: ProbeRun) -> ProbeRun:
+def _mark_aborted(run: ProbeRun) -> ProbeRun:
     for step in run.steps:
         if step.state in ("waiting", "running"):
             first = step.state == "running"

@@ -10,21 +10,21 @@ from sqlalchemy.orm import Session, selectinload
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.backends import Backend, BackendStatus
-from dashboard.services.audit import printable
+from dashboard.services.audit import shorten
 from dashboard.services.backends.drafts import NAME
 from dashboard.services.backends.status import COUNT_IS_STALE, Badge, status_of
-from dashboard.services.backends.values import BackendInfo, Choice, Summary
-from dashboard.services.database import Database, storable
+from dashboard.services.backends.values import BackendChoice, BackendInfo, Summary
+from dashboard.services.database import Database, clamp_integer
 from dashboard.storage import registry
 from dashboard.storage.registry import label_of
 from dashboard.storage.types import EMPTY
 
-MOST_FALLBACK = 50
+MAX_FALLBACK = 50
 """Backends in the order of fallback: a read that finds nothing asks them all."""
-MOST_TROUBLED = 20
+MAX_WORST = 20
 
 _ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
-_WRONG = (Badge.DOWN.value, Badge.DEGRADED.value)
+_UNHEALTHY = (Badge.DOWN.value, Badge.DEGRADED.value)
 
 
 class BackendQueries:
@@ -35,13 +35,13 @@ class BackendQueries:
 
     def list(self, *, offset: int = 0, limit: int | None = None) -> tuple[BackendInfo, ...]:
         """The active one, then the fallback order, then by name; ``limit`` from ``offset``, or all."""
-        query = select(Backend).order_by(*_ORDER).offset(storable(max(0, offset)))
+        query = select(Backend).order_by(*_ORDER).offset(clamp_integer(max(0, offset)))
         return self._infos(query.limit(limit) if limit is not None else query)
 
     def get(self, name: str) -> BackendInfo:
         """One backend. Raises ``NOT_FOUND``."""
         with self._database.read() as session:
-            return info(named(session, name))
+            return info(get_row(session, name))
 
     def name_of(self, backend_id: int) -> str | None:
         """The name of a backend, or None when it was removed."""
@@ -53,20 +53,20 @@ class BackendQueries:
         with self._database.read() as session:
             return session.scalar(select(func.count(Backend.id))) or 0
 
-    def choices(self) -> tuple[Choice, ...]:
+    def choices(self) -> tuple[BackendChoice, ...]:
         """All of them in the order of :meth:`list`, as little of each as a list to choose from needs."""
         columns = (Backend.name, Backend.active, BackendStatus.objects)
         query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
-            return tuple(Choice(*row) for row in session.execute(query.order_by(*_ORDER)))
+            return tuple(BackendChoice(*row) for row in session.execute(query.order_by(*_ORDER)))
 
     def summary(self) -> Summary:
         """What a page says of all backends together."""
         counting = BackendStatus.counting_at > time.time() - COUNT_IS_STALE
         unsettled = or_(counting, BackendStatus.badge == Badge.UNKNOWN.value)
         newest = select(func.max(Backend.id)).where(Backend.active.is_(False))
-        wrong = select(Backend).join(BackendStatus, BackendStatus.backend_id == Backend.id)
-        wrong = wrong.where(BackendStatus.badge.in_(_WRONG)).order_by(
+        unhealthy = select(Backend).join(BackendStatus, BackendStatus.backend_id == Backend.id)
+        unhealthy = unhealthy.where(BackendStatus.badge.in_(_UNHEALTHY)).order_by(
             (BackendStatus.badge == Badge.DOWN.value).desc(), Backend.name
         )
         with self._database.read() as session:
@@ -77,13 +77,13 @@ class BackendQueries:
                 or "",
                 fallback=self._fallback(session),
                 busy=session.scalar(select(BackendStatus.backend_id).where(unsettled).limit(1)) is not None,
-                troubled=session.scalar(select(func.count()).where(BackendStatus.badge.in_(_WRONG))) or 0,
-                worst=tuple(info(row) for row in session.scalars(wrong.limit(MOST_TROUBLED))),
+                failing=session.scalar(select(func.count()).where(BackendStatus.badge.in_(_UNHEALTHY))) or 0,
+                worst=tuple(info(row) for row in session.scalars(unhealthy.limit(MAX_WORST))),
             )
 
     def _fallback(self, session: Session) -> tuple[BackendInfo, ...]:
         query = select(Backend).where(Backend.fallback_position.is_not(None), Backend.active.is_(False))
-        rows = session.scalars(query.order_by(Backend.fallback_position).limit(MOST_FALLBACK))
+        rows = session.scalars(query.order_by(Backend.fallback_position).limit(MAX_FALLBACK))
         return tuple(info(row) for row in rows)
 
     def _infos(self, query: Select[Any]) -> tuple[BackendInfo, ...]:
@@ -92,13 +92,13 @@ class BackendQueries:
             return tuple(info(row) for row in session.scalars(eager))
 
 
-def named(session: Session, name: str) -> Backend:
+def get_row(session: Session, name: str) -> Backend:
     """The row of a backend. Raises ``NOT_FOUND``."""
     row = None
     if NAME.fullmatch(name):
         row = session.scalar(select(Backend).where(Backend.name == name))
     if row is None:
-        shown = printable(name)
+        shown = shorten(name)
         raise StowageError(
             Kind.NOT_FOUND,
             f"There is no backend “{shown}”.",

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
-from dashboard.services.database import Database, storable
+from dashboard.services.database import Database, clamp_integer
 
 COUNT_IS_STALE = 45.0
 """Seconds without progress after which a count is no longer shown as running."""
@@ -89,7 +89,7 @@ class StatusBoard:
     ) -> None:
         """How far a count has come; ``final`` makes it the figure that is shown. ``size`` in bytes.
         ``unreadable_folders``: those whose objects are not in it."""
-        now, size = time.time(), storable(size)
+        now, size = time.time(), clamp_integer(size)
         if final:
             self._set(
                 backend_id,
@@ -103,7 +103,7 @@ class StatusBoard:
         else:
             self._set(backend_id, counting_at=now, counting_objects=objects, counting_bytes=size)
 
-    def drop_count(self, backend_id: int) -> None:
+    def discard_count(self, backend_id: int) -> None:
         """The count under way ended without a result; the last finished one stays."""
         self._set(backend_id, counting_at=None, counting_objects=0, counting_bytes=0)
 
@@ -140,7 +140,7 @@ class StatusBoard:
             )
 
 
-def forget(row: BackendStatus) -> None:
+def reset(row: BackendStatus) -> None:
     """Back to knowing nothing: the backend now means another place."""
     row.badge = Badge.UNKNOWN.value
     row.message = row.remedy = ""

@@ -8,18 +8,18 @@ from sqlalchemy.orm import Session
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.backends import Backend, BackendSecret
-from dashboard.services.backends.queries import named
+from dashboard.services.backends.queries import get_row
 from dashboard.services.backends.values import Resolved, Stored
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys
-from dashboard.services.sealed_rows import from_text, place_of_secret, to_text
+from dashboard.services.sealed_rows import binding_of_secret, from_text, to_text
 from dashboard.storage import registry
 from dashboard.storage.options import SecretForm
 from dashboard.storage.recipients import changed_options, is_unused, recipient, required
 from dashboard.storage.types import Secret
 
-HINT = 4
-MIN_HINTED = 16
+HINT_LENGTH = 4
+MIN_HINTED_LENGTH = 16
 """Shorter secrets get no hint: four characters would be too much of them."""
 
 
@@ -30,7 +30,7 @@ class StoredBackends:
         self._database = database
         self._keys = keys
 
-    def to_be_sent(self, stored: Stored) -> Mapping[str, Secret]:
+    def sendable_secrets(self, stored: Stored) -> Mapping[str, Secret]:
         """The secrets for a driver, each only if its options send it where it was entered for.
 
         Raises ``SEALED``, and ``DAMAGED`` for one that would be sent elsewhere.
@@ -40,43 +40,43 @@ class StoredBackends:
         secrets = self.open(stored, names)
         for name in sorted(names):
             if changed_options(from_text(stored.sent_to[name]), driver, options, name):
-                raise _sent_elsewhere(stored.name)
+                raise _recipient_changed_error(stored.name)
         if any(option.name not in secrets for option in required(driver, options)):
-            raise _sent_elsewhere(stored.name)
+            raise _recipient_changed_error(stored.name)
         return secrets
 
     def open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
         """Some secrets of a backend. Raises ``SEALED``, and ``CONFLICT`` when it was edited meanwhile."""
         try:
-            return self._opened(stored, names)
+            return self._open_all(stored, names)
         except StowageError as error:
             if error.kind is not Kind.SEALED:
                 raise
         # A rotation sealed them again between our read and now; the row says it with the new key.
         again = self.read(stored.name)
         if again.version != stored.version:
-            raise edited_meanwhile(stored.name)
-        return self._opened(again, names)
+            raise edit_conflict_error(stored.name)
+        return self._open_all(again, names)
 
-    def _opened(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
+    def _open_all(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
         return {
-            name: self._keys.open(token, place_of_secret(stored.id, name, stored.sent_to[name]))
+            name: self._keys.open(token, binding_of_secret(stored.id, name, stored.sent_to[name]))
             for name, token in stored.tokens.items()
             if name in names
         }
 
     def read(self, name: str) -> Stored:
         """A saved backend with its secrets, still sealed. Raises ``NOT_FOUND``."""
-        stored = self._row(name)
+        stored = self._load(name)
         if not all(stored.sent_to.values()):
             # Stored by an earlier version, and the key was away when this one started.
-            self._keys.bind()
-            stored = self._row(name)
+            self._keys.bind_recipients()
+            stored = self._load(name)
         return stored
 
-    def _row(self, name: str) -> Stored:
+    def _load(self, name: str) -> Stored:
         with self._database.read() as session:
-            row = named(session, name)
+            row = get_row(session, name)
             return Stored(
                 row.id,
                 row.name,
@@ -95,7 +95,7 @@ class StoredBackends:
         for name in resolved.typed:
             secret = resolved.secrets[name]
             sent_to = to_text(recipient(row.driver, resolved.options, name))
-            sealed = self._keys.seal(session, secret, place_of_secret(row.id, name, sent_to))
+            sealed = self._keys.seal(session, secret, binding_of_secret(row.id, name, sent_to))
             # Of a password that a person chose, or a pasted file, the end is no hint to show.
             hint = _hint(secret) if name in made else ""
             if name in present:
@@ -104,7 +104,7 @@ class StoredBackends:
                 row.secrets.append(BackendSecret(name=name, sealed=sealed, hint=hint, sent_to=sent_to))
 
 
-def edited_meanwhile(name: str) -> StowageError:
+def edit_conflict_error(name: str) -> StowageError:
     """Why a change that began with an older state of a backend is refused."""
     return StowageError(
         Kind.CONFLICT,
@@ -115,7 +115,7 @@ def edited_meanwhile(name: str) -> StowageError:
     )
 
 
-def _sent_elsewhere(name: str) -> StowageError:
+def _recipient_changed_error(name: str) -> StowageError:
     return StowageError(
         Kind.DAMAGED,
         f"The address of “{name}”, or a secret of it, was changed outside Stowage: nothing secret is sent.",
@@ -128,4 +128,4 @@ def _sent_elsewhere(name: str) -> StowageError:
 
 def _hint(secret: Secret) -> str:
     plain = secret.reveal()
-    return plain[-HINT:] if len(plain) >= MIN_HINTED else ""
+    return plain[-HINT_LENGTH:] if len(plain) >= MIN_HINTED_LENGTH else ""

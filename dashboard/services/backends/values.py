@@ -30,7 +30,7 @@ class BackendInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class BackendChoice:
     """A backend in a list to choose from. ``objects`` is None until it was counted."""
 
     name: str
@@ -42,7 +42,7 @@ class Choice:
 class Summary:
     """All backends together. ``active`` and ``newest`` (the one added last that is not active) are names,
     empty where there is none. ``busy``: whether one is being counted or was not looked at yet.
-    ``troubled``: how many do not work well; ``worst``: the first of those, the ones that are down before
+    ``failing``: how many do not work well; ``worst``: the first of those, the ones that are down before
     the others."""
 
     count: int
@@ -50,7 +50,7 @@ class Summary:
     newest: str
     fallback: tuple[BackendInfo, ...]
     busy: bool
-    troubled: int
+    failing: int
     worst: tuple[BackendInfo, ...]
 
 

@@ -18,10 +18,10 @@ from dashboard.models.backends import Backend
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
-from dashboard.services.backends.name_rules_store import BackendNameRules
-from dashboard.services.database import Database, translated
+from dashboard.services.backends.name_rules_store import NameRulesStore
+from dashboard.services.database import Database, translate_error
 from dashboard.services.engines import BUSY_SECONDS
-from dashboard.services.jobs import enqueue, holds
+from dashboard.services.jobs import enqueue, is_current_claim
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
@@ -46,7 +46,7 @@ class MigrationHandler:
         self._audit = audit
         self._backends = backends
         self._most_workers = most_workers
-        self._names = BackendNameRules(database)
+        self._names = NameRulesStore(database)
 
     def run(self, context: JobContext) -> JobResult:
         """Run it until it is final, paused, ready for approval, or the runner goes down."""
@@ -64,7 +64,7 @@ class MigrationHandler:
             return JobResult(requeue=True)
         except DatabaseError as error:
             log.exception("The ledger of migration %d cannot be used", row.id)
-            raise _unwritten(row.id, translated(error)) from error
+            raise _unwritten(row.id, translate_error(error)) from error
         finally:
             if not stragglers:
                 self._backends.release(label)
@@ -74,7 +74,7 @@ class MigrationHandler:
         """The job ended with an error: so did the migration. It can be resumed."""
         with self._database.write() as session:
             row = session.get(Migration, job.subject_id)
-            if row is None or not State(row.state).active or not holds(session, job):
+            if row is None or not State(row.state).active or not is_current_claim(session, job):
                 return
             row.state, row.message, row.remedy = State.FAILED.value, error.reason, error.remedy
             row.control, row.finished_at = Control.RUN.value, time.time()
@@ -142,7 +142,7 @@ class MigrationHandler:
                 subject=name,
                 remedy="Add it again and start a new migration; what is there already will be skipped.",
             )
-        return self._backends.whole(current, label=label)
+        return self._backends.driver_with_waiting(current, label=label)
 
 
 class _Watch:
@@ -185,7 +185,7 @@ class _Watch:
 
     def _record(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
         with self._database.write() as session:
-            if not holds(session, self._context.job):
+            if not is_current_claim(session, self._context.job):
                 raise FencedOut
             row = session.get(Migration, self._id)
             if row is None:
@@ -244,7 +244,7 @@ class _Watch:
     def _note(self) -> None:
         with self._database.write() as session:
             row = session.get(Migration, self._id)
-            if row is not None and holds(session, self._context.job):
+            if row is not None and is_current_claim(session, self._context.job):
                 row.elapsed = self._seconds()
 
     def _seconds(self) -> float:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, case, insert, literal
 from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
 from dashboard.migration.types import ObjectState
 from dashboard.models.work import names, objects
-from dashboard.services.database import storable
+from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
 
 _ASKED = 1000
@@ -110,7 +110,7 @@ def entry_values(entry: Entry) -> dict[str, Any]:
     """Parameters of a kept destination entry."""
     return {
         "key": entry.key,
-        "size": storable(entry.size),
+        "size": clamp_integer(entry.size),
         "modified": entry.modified,
         "etag": entry.etag,
     }
@@ -147,7 +147,7 @@ def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
     """Parameters of ``SEE`` and ``SEE_OWN_KEY``."""
     return {
         "b_key": entry.key,
-        "b_size": storable(entry.size),
+        "b_size": clamp_integer(entry.size),
         "b_etag": entry.etag or "",
         "b_migration": migration_id,
         "b_fence": fence,

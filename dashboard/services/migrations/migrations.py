@@ -28,8 +28,8 @@ from dashboard.migration.types import (
 )
 from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog
-from dashboard.services.database import Database, storable
-from dashboard.services.jobs import at_work, enqueue, unqueue
+from dashboard.services.database import Database, clamp_integer
+from dashboard.services.jobs import dequeue, enqueue, is_running
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.progress import assemble, waits
 from dashboard.services.migrations.report import csv_lines
@@ -179,7 +179,7 @@ class Migrations:
         """The newest migrations, or those older than ``before_id``."""
         query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MOST_MIGRATIONS)))
         if before_id is not None:
-            query = query.where(Migration.id < storable(before_id))
+            query = query.where(Migration.id < clamp_integer(before_id))
         with self._database.read() as session:
             rows = [(row, waits(session, row)) for row in session.scalars(query)]
         totals = self._ledgers.counters([row.id for row, _ in rows])
@@ -206,7 +206,7 @@ class Migrations:
         self._known(migration_id)
         limit = max(1, min(limit, MOST_ROWS))
         return self._ledgers.rows(
-            migration_id, state=state, kind=kind, reason=reason, after_id=storable(after_id), limit=limit
+            migration_id, state=state, kind=kind, reason=reason, after_id=clamp_integer(after_id), limit=limit
         )
 
     def report(self, migration_id: int) -> Iterator[str]:
@@ -229,12 +229,12 @@ class Migrations:
             yield session, row, State(row.state)
 
     def _grant_if_idle(self, session: Session, row: Migration, state: State) -> None:
-        if at_work(session, JobKind.MIGRATION, row.id):
+        if is_running(session, JobKind.MIGRATION, row.id):
             return
         row.state = state.value
         if state.final:
             row.finished_at = time.time()
-        unqueue(session, JobKind.MIGRATION, row.id)
+        dequeue(session, JobKind.MIGRATION, row.id)
         if self._left_behind(row.id):
             # A runner died in the middle: the next one removes what it left at the destination.
             enqueue(session, JobKind.MIGRATION, row.id)

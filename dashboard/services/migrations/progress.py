@@ -40,7 +40,7 @@ def waits(session: Session, row: Migration) -> bool:
 def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
     """The one value that shows a migration. ``live`` counts only while it is fresh."""
     state = State(row.state)
-    at_work = state.active and not waiting and live.at + STALE > time.time()
+    is_active = state.active and not waiting and live.at + STALE > time.time()
     message, remedy = row.message, row.remedy
     if waiting and not message:
         message = "Waiting for a runner to take it up."
@@ -53,11 +53,11 @@ def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Pro
         state=state,
         outcome=Outcome(row.outcome) if row.outcome else None,
         counters=totals,
-        in_flight=live.in_flight if at_work else (),
-        rate_bytes=live.rate_bytes if at_work else 0.0,
-        rate_objects=live.rate_objects if at_work else 0.0,
+        in_flight=live.in_flight if is_active else (),
+        rate_bytes=live.rate_bytes if is_active else 0.0,
+        rate_objects=live.rate_objects if is_active else 0.0,
         elapsed=row.elapsed,
-        eta=live.eta if at_work else None,
+        eta=live.eta if is_active else None,
         stopping=state.active and row.control != Control.RUN,
         message=message,
         remedy=remedy,

@@ -47,7 +47,7 @@ from dashboard.migration.ledger import (
 )
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
-from dashboard.services.engines import patient_transaction, writer
+from dashboard.services.engines import transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, take_out_failures
 from dashboard.services.migrations.ledger_queries import keys_in_parts, read_counters
 from dashboard.services.migrations.ledger_rows import (
@@ -91,7 +91,7 @@ class SqlLedger:
     @contextmanager
     def _write(self, delta: Mapping[str, int] | None = None) -> Iterator[Connection]:
         """A transaction whose first statement checks the fence and applies ``delta``."""
-        with self._lock, patient_transaction(self._writer) as connection:
+        with self._lock, transaction_with_retry(self._writer) as connection:
             self._count(connection, delta or {})
             yield connection
 
@@ -111,7 +111,7 @@ class SqlLedger:
 
     def begin(self) -> Counters:
         """See ``Ledger.begin``."""
-        with self._lock, patient_transaction(self._writer) as connection:
+        with self._lock, transaction_with_retry(self._writer) as connection:
             connection.execute(upsert(counters).values(migration_id=self._id).on_conflict_do_nothing())
             mine = counters.c.migration_id == self._id
             stored = connection.scalar(select(counters.c.fence).where(mine)) or 0

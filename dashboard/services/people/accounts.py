@@ -18,21 +18,21 @@ from dashboard.services.database import Database
 from dashboard.services.keys import Keys
 from dashboard.services.people import throttle
 from dashboard.services.people.passwords import (
-    LONGEST,
+    MAX_LENGTH,
     USERNAME,
     Passwords,
     check_password,
     check_username,
-    wrapped,
+    to_secret,
 )
 from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.types import Secret
 
 log = logging.getLogger(__name__)
 
-IDLE = 12 * 3600.0
-LIFETIME = 7 * 86400.0
-SEEN_EVERY = 60.0
+IDLE_SECONDS = 12 * 3600.0
+LIFETIME_SECONDS = 7 * 86400.0
+LAST_SEEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,18 @@ class Accounts:
         ``THROTTLED`` after too many failures, or when too many people are signing in at this moment.
         """
         username = username.strip().lower()
-        secret = wrapped(password)
+        secret = to_secret(password)
         with self._database.read() as session:
             known = _signed_in_from(session, username, address)
             throttle.refuse_blocked(session, username, address, known=known)
         # Who is sent away here has not tried anything yet, so nothing is counted before.
-        with self._passwords.turn(address):
+        with self._passwords.slot(address):
             with self._database.write() as session:
                 throttle.count_attempt(session, username, address, known=known)
                 user = _find(session, username)
                 stored = user.password_hash if user else None
             # Hashing takes a tenth of a second: not while the write lock is held.
-            right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= LONGEST
+            right = self._passwords.verify(stored, secret) and len(secret.reveal()) <= MAX_LENGTH
             outdated = right and self._passwords.outdated(stored or "")
             fresh_hash = self._passwords.hash(secret) if outdated else None
         token = secrets.token_urlsafe(32)
@@ -89,7 +89,7 @@ class Accounts:
             if user and right and not user.disabled and user.password_hash == stored:
                 self._begin_session(session, user, token, address, fresh_hash)
                 return token
-            self._note_refusal(session, user, address)
+            self._record_refusal(session, user, address)
         raise StowageError(
             Kind.FORBIDDEN,
             "The username or the password is wrong.",
@@ -109,11 +109,11 @@ class Accounts:
             if found is None:
                 return None
             row, user = found
-            if user.disabled or row.expires_at <= now or row.last_seen + IDLE <= now:
+            if user.disabled or row.expires_at <= now or row.last_seen + IDLE_SECONDS <= now:
                 return None
-            info, row_id, stale = _info(user), row.id, row.last_seen + SEEN_EVERY <= now
+            info, row_id, stale = _info(user), row.id, row.last_seen + LAST_SEEN_SECONDS <= now
         if stale:
-            self._touch(row_id, now)
+            self._save_last_seen(row_id, now)
         return info
 
     def sign_out(self, token: str) -> None:
@@ -136,7 +136,7 @@ class Accounts:
         """Make an account. Raises ``InvalidInput`` for a name that is taken or a weak password."""
         actor.require(Permission.USERS)
         username = username.strip().lower()
-        stored = self.checked_hash(username, wrapped(password))
+        stored = self.checked_hash(username, to_secret(password))
         with self._database.write() as session:
             if _find(session, username):
                 raise InvalidInput(
@@ -155,7 +155,7 @@ class Accounts:
     def set_password(self, actor: Actor, username: str, password: Secret | str) -> None:
         """Give somebody a new password and end all their sessions."""
         actor.require(Permission.USERS)
-        stored = self.checked_hash(username, wrapped(password))
+        stored = self.checked_hash(username, to_secret(password))
         with self._database.write() as session:
             self._store_password(session, actor, _get(session, username), stored)
 
@@ -166,11 +166,11 @@ class Accounts:
         """
         actor.require(Permission.OWN_ACCOUNT)
         with self._database.write() as session:
-            throttle.count_own(session, actor.name, actor.address)
+            throttle.count_own_password(session, actor.name, actor.address)
             before = _get(session, actor.name).password_hash
-        if not self._passwords.verify(before, wrapped(current)):
+        if not self._passwords.verify(before, to_secret(current)):
             raise InvalidInput("current", "The current password is wrong.")
-        stored = self.checked_hash(actor.name, wrapped(new))
+        stored = self.checked_hash(actor.name, to_secret(new))
         with self._database.write() as session:
             user = _get(session, actor.name)
             if user.password_hash != before:
@@ -207,10 +207,10 @@ class Accounts:
         self, session: Session, user: User, token: str, address: str, fresh_hash: str | None
     ) -> None:
         now = time.time()
-        throttle.forgive(session, user.username, address)
+        throttle.reset_failures(session, user.username, address)
         session.execute(
             delete(SignInSession).where(
-                (SignInSession.expires_at <= now) | (SignInSession.last_seen <= now - IDLE)
+                (SignInSession.expires_at <= now) | (SignInSession.last_seen <= now - IDLE_SECONDS)
             )
         )
         session.add(
@@ -219,7 +219,7 @@ class Accounts:
                 user_id=user.id,
                 created_at=now,
                 last_seen=now,
-                expires_at=now + LIFETIME,
+                expires_at=now + LIFETIME_SECONDS,
                 address=address[:64],
             )
         )
@@ -230,7 +230,7 @@ class Accounts:
             session, Actor(user.username, Role(user.role), "web", address), "sign_in", user.username
         )
 
-    def _note_refusal(self, session: Session, user: User | None, address: str) -> None:
+    def _record_refusal(self, session: Session, user: User | None, address: str) -> None:
         # An unknown name is not written down: it may be a password typed into the wrong field.
         name = user.username if user else "(unknown)"
         self._audit.record(
@@ -243,7 +243,7 @@ class Accounts:
         throttle.forget_user(session, user.username)
         self._audit.record(session, actor, "user.password", user.username)
 
-    def _touch(self, session_id: int, now: float) -> None:
+    def _save_last_seen(self, session_id: int, now: float) -> None:
         try:
             with self._database.write() as session:
                 row = session.get(SignInSession, session_id)
@@ -262,7 +262,7 @@ def new_user(session: Session, username: str, password_hash: str, role: Role) ->
     return user
 
 
-def anybody(session: Session) -> bool:
+def has_accounts(session: Session) -> bool:
     """Whether there is any account at all."""
     return session.scalar(select(User.id).limit(1)) is not None
 
@@ -282,7 +282,7 @@ def _signed_in_from(session: Session, username: str, address: str) -> bool:
     sessions = select(SignInSession.address).where(
         SignInSession.user_id == user.id, SignInSession.expires_at > time.time()
     )
-    return throttle.block(address) in {throttle.block(each) for each in session.scalars(sessions)}
+    return throttle.network_of(address) in {throttle.network_of(each) for each in session.scalars(sessions)}
 
 
 def _get(session: Session, username: str) -> User:
@@ -294,14 +294,14 @@ def _get(session: Session, username: str) -> User:
     return user
 
 
-def _refuse_last_admin(session: Session, user: User, deed: str) -> None:
+def _refuse_last_admin(session: Session, user: User, action: str) -> None:
     others = session.scalar(
         select(func.count()).where(User.role == Role.ADMIN.value, ~User.disabled, User.id != user.id)
     )
     if user.role == Role.ADMIN.value and not user.disabled and not others:
         raise StowageError(
             Kind.CONFLICT,
-            f"“{user.username}” is the last administrator and cannot be {deed}.",
+            f"“{user.username}” is the last administrator and cannot be {action}.",
             operation="user",
             subject=user.username,
             remedy="Make somebody else an administrator first.",

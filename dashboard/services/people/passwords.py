@@ -16,11 +16,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from dashboard.errors import InvalidInput, TooMany
 from dashboard.storage.types import Secret
 
-SHORTEST = 10
-LONGEST = 1024
+MIN_LENGTH = 10
+MAX_LENGTH = 1024
 USERNAME = re.compile(r"[a-z0-9._-]{1,64}")
 
-_TRIED_FIRST = """
+_COMMON_TEXT = """
 0123456789 0987654321 1029384756 1111111111 1122334455 123123123123 1234512345 1234567890 12345678910
 1234567891 123456789a 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx3edc abcdefghij abcdefghijk administrator
 asdfghjkl1 changeme123 changemenow dragon1234 football123 iloveyou12 iloveyou123 letmein123 letmein1234
@@ -29,14 +29,14 @@ q1w2e3r4t5 q1w2e3r4t5y6 qazwsxedcrfv qwerty1234 qwerty12345 qwerty123456 qwertyu
 qwertyuiop123 stowage123 stowage1234 stowagestowage superman123 sunshine123 trustno1trustno1 welcome123
 welcome1234 zaq12wsxcde3
 """
-COMMON = frozenset(_TRIED_FIRST.split())
+COMMON = frozenset(_COMMON_TEXT.split())
 
 # One hash takes 64 MiB and a tenth of a second: a burst of sign-ins must queue rather than fill the memory,
 # and the queue must be short, because everybody in it keeps a thread of the web server.
-AT_ONCE = 2
-IN_THE_QUEUE = 8
-STRANGERS_IN_THE_QUEUE = 6
-FROM_ONE_ADDRESS = 4
+MAX_PARALLEL_HASHES = 2
+MAX_QUEUED = 8
+MAX_ANONYMOUS_QUEUED = 6
+MAX_PER_ADDRESS = 4
 
 
 class HashingQueue:
@@ -45,12 +45,12 @@ class HashingQueue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._slots = threading.BoundedSemaphore(MAX_PARALLEL_HASHES)
         self._inside: Counter[str | None] = Counter()
         self._mine = threading.local()
 
     @contextmanager
-    def turn(self, address: str | None = None) -> Iterator[None]:
+    def slot(self, address: str | None = None) -> Iterator[None]:
         """Wait for a turn and hold it. ``address``: where a stranger's attempt comes from; None for people
         who are signed in and for the command line, who are never outnumbered by strangers. Raises
         ``THROTTLED``."""
@@ -59,7 +59,7 @@ class HashingQueue:
             return
         self._enter(address)
         try:
-            with self._turns:
+            with self._slots:
                 self._mine.held = True
                 try:
                     yield
@@ -72,11 +72,11 @@ class HashingQueue:
     def _enter(self, address: str | None) -> None:
         with self._lock:
             every = self._inside.total()
-            full = every >= IN_THE_QUEUE
+            full = every >= MAX_QUEUED
             if address is not None:
                 strangers = every - self._inside[None]
-                full = full or strangers >= STRANGERS_IN_THE_QUEUE
-                full = full or self._inside[address] >= FROM_ONE_ADDRESS
+                full = full or strangers >= MAX_ANONYMOUS_QUEUED
+                full = full or self._inside[address] >= MAX_PER_ADDRESS
             if full:
                 raise TooMany(
                     "Too many people are signing in at this moment.",
@@ -96,23 +96,23 @@ class Passwords:
 
     def __init__(self, hasher: PasswordHasher | None = None, queue: HashingQueue = _QUEUE) -> None:
         self._hasher = hasher or PasswordHasher()
-        self.turn = queue.turn
+        self.slot = queue.slot
 
     @cached_property
-    def _nobody(self) -> str:
+    def _dummy_hash(self) -> str:
         # Made when somebody first signs in: most commands never ask for a password.
         return self._hasher.hash("no one has this password")
 
     def hash(self, password: Secret) -> str:
         """A new salted hash. Raises ``THROTTLED`` when too many are waiting for one."""
-        with self.turn():
+        with self.slot():
             return self._hasher.hash(_bytes(password))
 
     def verify(self, stored: str | None, password: Secret) -> bool:
         """Whether it is the password. Takes as long when there is no such person (``None``)."""
         try:
-            with self.turn():
-                matches = self._hasher.verify(stored or self._nobody, _bytes(password))
+            with self.slot():
+                matches = self._hasher.verify(stored or self._dummy_hash, _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
         return matches and stored is not None
@@ -122,7 +122,7 @@ class Passwords:
         return self._hasher.check_needs_rehash(stored)
 
 
-def wrapped(password: Secret | str) -> Secret:
+def to_secret(password: Secret | str) -> Secret:
     """The password in a type that does not print."""
     return password if isinstance(password, Secret) else Secret(password)
 
@@ -141,24 +141,24 @@ def check_username(username: str) -> str:
 def check_password(password: Secret, username: str) -> None:
     """Raise ``InvalidInput`` for a password that would be guessed, or that cannot be hashed."""
     plain = password.reveal()
-    if len(plain) < SHORTEST:
-        raise _refused(f"The password is too short: it needs at least {SHORTEST} characters.")
-    if len(plain) > LONGEST:
-        raise _refused(f"The password is too long: it may have at most {LONGEST:,} characters.")
+    if len(plain) < MIN_LENGTH:
+        raise _password_error(f"The password is too short: it needs at least {MIN_LENGTH} characters.")
+    if len(plain) > MAX_LENGTH:
+        raise _password_error(f"The password is too long: it may have at most {MAX_LENGTH:,} characters.")
     if any(unicodedata.category(c) in ("Cs", "Cc") for c in plain):
-        raise _refused("The password holds characters that cannot be typed, such as a line break.")
+        raise _password_error("The password holds characters that cannot be typed, such as a line break.")
     simple = plain.casefold()
     if simple == username.casefold():
-        raise _refused("The password must not be the username.")
+        raise _password_error("The password must not be the username.")
     if simple in COMMON or len(set(simple)) < 3:
-        raise _refused("This password is one of the first that anyone would try.")
+        raise _password_error("This password is one of the first that anyone would try.")
 
 
-def _refused(reason: str) -> InvalidInput:
+def _password_error(reason: str) -> InvalidInput:
     return InvalidInput("password", reason, remedy="A few unrelated words make a good one.")
 
 
 def _bytes(password: Secret) -> bytes:
     # One person's keyboard composes letters that another's does not (NIST SP 800-63B, 5.1.1.2).
-    text = unicodedata.normalize("NFKC", password.reveal()[: LONGEST + 1])
+    text = unicodedata.normalize("NFKC", password.reveal()[: MAX_LENGTH + 1])
     return text.encode("utf-8", "surrogatepass")

@@ -16,8 +16,8 @@ from dashboard.services.backends.backends import Backends, Draft
 from dashboard.services.backends.checks import Checks
 from dashboard.services.database import Database
 from dashboard.services.keys import Keys, RecoveryKey
-from dashboard.services.people.accounts import Accounts, anybody, new_user
-from dashboard.services.people.passwords import wrapped
+from dashboard.services.people.accounts import Accounts, has_accounts, new_user
+from dashboard.services.people.passwords import to_secret
 from dashboard.services.permissions import Actor, Role
 from dashboard.settings import Settings
 from dashboard.storage.types import Secret
@@ -59,7 +59,7 @@ class Setup:
         if self._complete.is_set():
             return False
         with self._database.read() as session:
-            if not anybody(session):
+            if not has_accounts(session):
                 return True
         self._complete.set()
         return False
@@ -68,14 +68,14 @@ class Setup:
         """A new one-time code, about 60 bits, of which only the hash is stored. Older codes stop working."""
         code = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(3))
         with self._database.write() as session:
-            _refuse_second(session)
+            _refuse_repeated(session)
             session.merge(Setting(key=CODE, value=_digest(code)))
         return code
 
     def check_code(self, code: str) -> None:
         """Raise ``InvalidInput`` unless this is the current code."""
         with self._database.read() as session:
-            _refuse_second(session)
+            _refuse_repeated(session)
             _check(session, code)
 
     def complete(
@@ -92,15 +92,15 @@ class Setup:
             )
         username = username.strip().lower()
         actor = actor or Actor(username, Role.ADMIN, "setup")
-        self._keys.require_open()
+        self._keys.require_unsealed()
         with self._database.read() as session:
-            _refuse_second(session)
+            _refuse_repeated(session)
             if code is not None:
                 _check(session, code)
-        stored = self._accounts.checked_hash(username, wrapped(password))
+        stored = self._accounts.checked_hash(username, to_secret(password))
         first = self._backends.resolve(Draft(FIRST_BACKEND, "local", {"root": str(self._make_folder())}, {}))
         with self._database.write() as session:
-            _refuse_second(session)
+            _refuse_repeated(session)
             if code is not None:
                 _check(session, code)
             new_user(session, username, stored, Role.ADMIN)
@@ -127,8 +127,8 @@ class Setup:
         return str(folder)
 
 
-def _refuse_second(session: Session) -> None:
-    if anybody(session):
+def _refuse_repeated(session: Session) -> None:
+    if has_accounts(session):
         raise StowageError(
             Kind.CONFLICT,
             "This console has been set up already.",

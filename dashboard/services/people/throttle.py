@@ -29,19 +29,19 @@ FORGET = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """``free`` failures before the first wait; waits double, in seconds, up to ``longest_wait``."""
+    """``free_attempts`` failures before the first wait; waits double, in seconds, up to ``longest_wait``."""
 
-    free: int
+    free_attempts: int
     longest_wait: float
     first_wait: float = 30.0
 
 
 LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
-        "pair": Limit(free=5, longest_wait=900.0),
-        "address": Limit(free=20, longest_wait=900.0),
-        "user": Limit(free=100, longest_wait=60.0),
-        "own": Limit(free=5, longest_wait=900.0),
+        "pair": Limit(free_attempts=5, longest_wait=900.0),
+        "address": Limit(free_attempts=20, longest_wait=900.0),
+        "user": Limit(free_attempts=100, longest_wait=60.0),
+        "own": Limit(free_attempts=5, longest_wait=900.0),
     }
 )
 """By scope; ``own`` is the current password, asked of somebody who is signed in."""
@@ -65,12 +65,12 @@ def count_attempt(
     _count(session, _names(username, address, known=known), now)
 
 
-def count_own(session: Session, username: str, address: str) -> None:
+def count_own_password(session: Session, username: str, address: str) -> None:
     """The same for the current password of somebody who is signed in."""
     _count(session, [("own", _pair(username, address))], time.time())
 
 
-def forgive(session: Session, username: str, address: str) -> None:
+def reset_failures(session: Session, username: str, address: str) -> None:
     """The attempt was right: forget the failures of this name from this address, and this one elsewhere.
 
     The address keeps its other failures: someone with an account of their own may guess for others.
@@ -80,7 +80,7 @@ def forgive(session: Session, username: str, address: str) -> None:
         if row is None:
             continue
         row.failures = 0 if scope == "pair" else max(0, row.failures - 1)
-        if row.failures < LIMITS[scope].free:
+        if row.failures < LIMITS[scope].free_attempts:
             row.blocked_until = 0.0
 
 
@@ -92,7 +92,7 @@ def forget_user(session: Session, username: str) -> None:
     session.execute(delete(SignInAttempts).where(or_(of_pairs, of_name)))
 
 
-def block(address: str) -> str:
+def network_of(address: str) -> str:
     """The address, or for IPv6 the /64 that one customer has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -112,9 +112,9 @@ def _count(session: Session, names: list[tuple[str, str]], now: float) -> None:
         limit = LIMITS[row.scope]
         row.failures += 1
         row.last_at = now
-        if row.failures >= limit.free:
+        if row.failures >= limit.free_attempts:
             # A float: 2**n of a long attack would not fit.
-            doublings = min(row.failures - limit.free, 10)
+            doublings = min(row.failures - limit.free_attempts, 10)
             row.blocked_until = now + min(limit.first_wait * 2.0**doublings, limit.longest_wait)
 
 
@@ -137,13 +137,13 @@ def _names(username: str, address: str, *, known: bool = False) -> list[tuple[st
     if not known:
         names.append(("user", _digest(username)))
     if address:
-        names.append(("address", _digest(block(address))))
+        names.append(("address", _digest(network_of(address))))
     return names
 
 
 def _pair(username: str, address: str) -> str:
     """Begins with the name's part, by which all rows of a name are found."""
-    return _digest(username)[:32] + _digest(block(address))[:32]
+    return _digest(username)[:32] + _digest(network_of(address))[:32]
 
 
 def _digest(name: str) -> str:

@@ -11,11 +11,11 @@ from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import AuditPages
 from dashboard.web.admin.backend_form import BackendForm
 from dashboard.web.admin.backends import BackendPages
+from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.keys import KeyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
-from dashboard.web.admin.place_settings import PlaceSettingsPages
 from dashboard.web.admin.probes import ProbePages
 from dashboard.web.admin.settings import SettingsPages
 from dashboard.web.admin.users import UserPages
@@ -32,7 +32,7 @@ def install(app: Flask) -> None:
         BackendPages(),
         BackendForm(),
         ProbePages(),
-        PlaceSettingsPages(),
+        BucketSettingsPages(),
         ActivationPages(),
         MigrationPages(),
         NewMigration(),

@@ -49,7 +49,7 @@ class BackendPages(Page):
                 "admin/backend.html",
                 probe=probe,
                 run=_run(probe),
-                has_settings=services().place_settings.offered(name),
+                has_settings=services().bucket_settings.is_supported(name),
                 origin=request.host_url.rstrip("/"),
                 **_one(backend),
             )

@@ -37,7 +37,7 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Return all notices, worst first."""
     notices = [_of_backend(backend) for backend in backends.worst]
-    if others := backends.troubled - len(backends.worst):
+    if others := backends.failing - len(backends.worst):
         notices.append(
             Notice(
                 "warn",

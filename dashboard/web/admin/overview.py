@@ -50,7 +50,7 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
         "notices": notices(
             summary,
             migrations,
-            runner_alive=services().runner.alive(),
+            runner_alive=services().runner.is_alive(),
             backlogs=services().write_back.summary(),
         ),
         "checklist": services().status.checklist(),

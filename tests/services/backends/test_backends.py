@@ -397,7 +397,7 @@ def test_counting_stops_when_told_to_and_keeps_the_last_count(
     for number in range(600):
         (root / f"{number}").touch()
     info = backends.add(ADMIN, local("files", root))
-    monkeypatch.setattr("dashboard.services.backends.checks.PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr("dashboard.services.backends.checks.PROGRESS_SECONDS", 0.0)
     seen: list[int] = []
 
     def stop() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.migration.types import ObjectState, Outcome, Spec, State
 from dashboard.services.backends.backends import Draft
-from dashboard.services.backends.name_rules_store import BackendNameRules
+from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.services import Services
 from dashboard.storage.driver import Driver
 from dashboard.storage.inspection.name_rules import NameRules
@@ -49,7 +49,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 
 def known(services: Services, name: str) -> NameRules | None:
-    return BackendNameRules(services.database).known(services.backends.get(name).id)
+    return NameRulesStore(services.database).known(services.backends.get(name).id)
 
 
 def test_a_migration_learns_once_and_tells_names_apart(

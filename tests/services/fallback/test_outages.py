@@ -402,7 +402,7 @@ def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
     disk.away(("new", b"waits"))
     add_local(services, "target", tmp_path / "target")
     source, target = (
-        services.backends.whole("home", label="x"),
+        services.backends.driver_with_waiting("home", label="x"),
         services.backends.driver("target", label="x"),
     )
     ledger = MemoryLedger()
@@ -424,7 +424,9 @@ def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
     assert get(disk.driver, "new") == b"waits"
     disk.send()
     assert (disk.root / "new").read_bytes() == b"waits"
-    assert services.backends.whole("home", label="x") is services.backends.driver("home", label="x")
+    assert services.backends.driver_with_waiting("home", label="x") is services.backends.driver(
+        "home", label="x"
+    )
 
 
 def test_nothing_that_waits_is_left_behind_by_a_setting(disk: Disk) -> None:

@@ -15,11 +15,11 @@ from dashboard.errors import InvalidInput, Kind, StowageError, TooMany
 from dashboard.models.console import SignInAttempts, SignInSession, User
 from dashboard.services.people import accounts as accounts_module
 from dashboard.services.people import throttle
-from dashboard.services.people.accounts import IDLE, LIFETIME, Accounts
+from dashboard.services.people.accounts import IDLE_SECONDS, LIFETIME_SECONDS, Accounts
 from dashboard.services.people.passwords import (
-    AT_ONCE,
-    FROM_ONE_ADDRESS,
-    IN_THE_QUEUE,
+    MAX_PARALLEL_HASHES,
+    MAX_PER_ADDRESS,
+    MAX_QUEUED,
     HashingQueue,
     Passwords,
 )
@@ -92,7 +92,7 @@ def test_five_failures_make_one_wait_and_say_how_long_but_only_at_that_address(a
 
 def test_guesses_from_everywhere_make_a_username_wait_but_not_where_its_owner_is(accounts: Accounts) -> None:
     token = accounts.sign_in("ada", PASSWORD, "2001:db8::7")
-    for n in range(throttle.LIMITS["user"].free):
+    for n in range(throttle.LIMITS["user"].free_attempts):
         assert refusal(accounts, "ada", "wrong password", f"198.51.100.{n}").kind is Kind.FORBIDDEN
     error = refusal(accounts, "ada", PASSWORD, "192.0.2.99")
     assert error.kind is Kind.THROTTLED
@@ -105,7 +105,7 @@ def test_guesses_from_everywhere_make_a_username_wait_but_not_where_its_owner_is
 
 
 def test_twenty_failures_make_an_address_wait_for_everybody(accounts: Accounts) -> None:
-    for n in range(throttle.LIMITS["address"].free):
+    for n in range(throttle.LIMITS["address"].free_attempts):
         refusal(accounts, f"user{n}", "wrong password", "2001:db8::1")
     assert refusal(accounts, "ada", PASSWORD, "2001:db8::ffff").kind is Kind.THROTTLED
     accounts.sign_in("ada", PASSWORD, "2001:db8:0:1::1")
@@ -192,30 +192,30 @@ def test_a_crowd_that_signs_in_is_sent_away_and_leaves_room_for_others() -> None
     queue, inside, leave = HashingQueue(), threading.Semaphore(0), threading.Event()
 
     def stay(address: str | None) -> None:
-        with queue.turn(address):
+        with queue.slot(address):
             inside.release()
             assert leave.wait(30)
 
-    crowd = [threading.Thread(target=stay, args=("192.0.2.1",)) for _ in range(FROM_ONE_ADDRESS)]
+    crowd = [threading.Thread(target=stay, args=("192.0.2.1",)) for _ in range(MAX_PER_ADDRESS)]
     for each in crowd:
         each.start()
-    for _ in range(AT_ONCE):
+    for _ in range(MAX_PARALLEL_HASHES):
         assert inside.acquire(timeout=30)
-    wait_until(lambda: queue._inside["192.0.2.1"] == FROM_ONE_ADDRESS, seconds=10, what="crowd in the queue")
-    with pytest.raises(TooMany, match="signing in at this moment"), queue.turn("192.0.2.1"):
+    wait_until(lambda: queue._inside["192.0.2.1"] == MAX_PER_ADDRESS, seconds=10, what="crowd in the queue")
+    with pytest.raises(TooMany, match="signing in at this moment"), queue.slot("192.0.2.1"):
         pytest.fail("a fifth from one address had a turn")
     others = [threading.Thread(target=stay, args=(f"192.0.2.{n}",)) for n in (2, 3)]
     own = [threading.Thread(target=stay, args=(None,)) for _ in range(2)]
     for each in [*others, *own]:
         each.start()
-    wait_until(lambda: queue._inside.total() == IN_THE_QUEUE, seconds=10, what="full queue")
+    wait_until(lambda: queue._inside.total() == MAX_QUEUED, seconds=10, what="full queue")
     for address in ("192.0.2.4", None):
-        with pytest.raises(TooMany), queue.turn(address):
+        with pytest.raises(TooMany), queue.slot(address):
             pytest.fail("a full queue let somebody in")
     leave.set()
     for each in [*crowd, *others, *own]:
         each.join(30)
-    with queue.turn("192.0.2.1"), queue.turn("192.0.2.1"):
+    with queue.slot("192.0.2.1"), queue.slot("192.0.2.1"):
         assert queue._inside.total() == 1
 
 
@@ -254,14 +254,14 @@ def test_a_new_role_takes_effect_at_once(accounts: Accounts) -> None:
 @pytest.mark.parametrize("column", ["last_seen", "expires_at"])
 def test_sessions_end_when_idle_or_old(accounts: Accounts, console: Console, column: str) -> None:
     token = accounts.sign_in("ada", PASSWORD, HOME)
-    past = time.time() - (IDLE + 1 if column == "last_seen" else 1)
+    past = time.time() - (IDLE_SECONDS + 1 if column == "last_seen" else 1)
     with console.database.write() as session:
         session.execute(update(SignInSession).values({column: past}))
     assert accounts.resume(token) is None
     fresh = accounts.sign_in("ada", PASSWORD, HOME)
     with console.database.read() as session:
         (row,) = session.scalars(select(SignInSession))
-    assert row.expires_at == pytest.approx(time.time() + LIFETIME, abs=5)
+    assert row.expires_at == pytest.approx(time.time() + LIFETIME_SECONDS, abs=5)
     assert accounts.resume(fresh) is not None
 
 
@@ -276,7 +276,7 @@ def test_a_visit_is_noted_at_most_once_a_minute(accounts: Accounts, console: Con
     accounts.resume(token)
     assert seen() == first
     with console.database.write() as session:
-        session.execute(update(SignInSession).values(last_seen=first - accounts_module.SEEN_EVERY))
+        session.execute(update(SignInSession).values(last_seen=first - accounts_module.LAST_SEEN_SECONDS))
     accounts.resume(token)
     assert seen() >= first
 

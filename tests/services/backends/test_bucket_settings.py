@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.backends.backends import Draft
-from dashboard.services.backends.place_settings import check_origin
+from dashboard.services.backends.bucket_settings import parse_origin
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
 from tests.cli.conftest import command_line
@@ -30,9 +30,9 @@ def draft(moto_s3: MotoS3) -> Draft:
 def test_findings_are_mended_by_whoever_may_and_audited(console: Console, moto_s3: MotoS3) -> None:
     services = console.services
     services.backends.add(ADMIN, draft(moto_s3))
-    settings = services.place_settings
-    assert settings.offered("bucket")
-    assert not settings.offered("local-disk")
+    settings = services.bucket_settings
+    assert settings.is_supported("bucket")
+    assert not settings.is_supported("local-disk")
     assert [f.name for f in settings.findings(ADMIN, "bucket", SITE) if f.fixable] == [
         "cors",
         "unfinished-uploads",
@@ -56,7 +56,7 @@ def test_findings_are_mended_by_whoever_may_and_audited(console: Console, moto_s
 )
 def test_what_is_no_site_is_refused(typed: str) -> None:
     with pytest.raises(InvalidInput):
-        check_origin(typed)
+        parse_origin(typed)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_no_site_is_refused(typed: str) -> None:
     [(" https://WWW.example.com/ ", SITE), ("http://[::1]:8080", "http://[::1]:8080")],
 )
 def test_a_site_is_written_as_browsers_write_it(typed: str, origin: str) -> None:
-    assert check_origin(typed) == origin
+    assert parse_origin(typed) == origin
 
 
 def test_the_command_finds_and_mends(console: Console, instance: Path, moto_s3: MotoS3) -> None:

@@ -10,11 +10,11 @@ from dashboard.web.admin.page import Page, route
 from dashboard.web.context import actor, from_htmx, services
 
 
-class PlaceSettingsPages(Page):
+class BucketSettingsPages(Page):
     """``/backend/<name>/settings``"""
 
     path = "/"
-    endpoint_name = "place_settings"
+    endpoint_name = "bucket_settings"
     menu_parent = "Backends"
     default_view = "show"
 
@@ -32,7 +32,7 @@ class PlaceSettingsPages(Page):
     def fix(self, name: str) -> str:
         """Fix one finding, and check again."""
         origin = request.form.get("origin", "")
-        services().place_settings.fix(actor(), name, request.form.get("finding", ""), origin)
+        services().bucket_settings.fix(actor(), name, request.form.get("finding", ""), origin)
         return self._panel(name, origin, check=True)
 
     def _panel(self, name: str, origin: str, *, check: bool = False) -> str:
@@ -40,10 +40,10 @@ class PlaceSettingsPages(Page):
         findings, error = None, None
         try:
             if check:
-                findings = services().place_settings.findings(actor(), name, origin)
+                findings = services().bucket_settings.findings(actor(), name, origin)
         except StowageError as caught:
             error = caught
-        page = "admin/place_settings_panel.html" if from_htmx() else "admin/place_settings.html"
+        page = "admin/bucket_settings_panel.html" if from_htmx() else "admin/bucket_settings.html"
         return str(
             self.render(
                 page,

@@ -38,7 +38,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, str]:
 def test_the_page_finds_and_mends(admin: Browser, console: WebConsole, place: dict[str, str]) -> None:
     name = f"looked-at-{place['preset']}"
     assert admin.post("/backends/new", name=name, **place).status_code == 303
-    assert console.services.place_settings.offered(name)
+    assert console.services.bucket_settings.is_supported(name)
     page = admin.get(f"/backend/{name}").text
     assert "Bucket settings" in page
     assert "Bucket settings" not in admin.get("/backend/local-disk").text

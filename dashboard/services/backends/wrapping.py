@@ -31,18 +31,24 @@ DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
 
 
-def around(
-    database: Database, circuits: Circuits, stored: Stored, place: Driver, *, label: str, driver_of: DriverOf
+def wrap_driver(
+    database: Database,
+    breakers: CircuitBreakers,
+    stored: Stored,
+    driver: Driver,
+    *,
+    label: str,
+    driver_of: DriverOf,
 ) -> Driver:
     """What the user of a label gets: the place itself, without what waits there for others, or with others
     behind it. Applications wait for a silent one only once, whether it is home or stands in."""
     if label == STAND_IN:
-        return BehindCircuitBreaker(place, circuits.of(stored, place))
+        return BehindCircuitBreaker(driver, breakers.get(stored, driver))
     if label.startswith(WRITE_BACK):
-        return place
+        return driver
     if label or not has_fallback(stored.options):
-        return HidingWaiting(place)
-    home = BehindCircuitBreaker(HidingWaiting(place), circuits.of(stored, place))
+        return HidingWaiting(driver)
+    home = BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
     # Only who reads and writes like an application needs others behind a backend.
     from dashboard.storage.wrappers.fallback.driver import Fallback
 
@@ -50,7 +56,7 @@ def around(
     return Fallback(home, SqlWaitingStore(database, stored.id), others)
 
 
-def with_what_waits(database: Database, stored: Stored, home: Driver, driver_of: DriverOf) -> Driver:
+def with_waiting_writes(database: Database, stored: Stored, home: Driver, driver_of: DriverOf) -> Driver:
     """Home, and what waits to be sent there. While nothing does, that is home itself."""
     with database.read() as session:
         if not count_waiting(session, stored.id):
@@ -61,7 +67,7 @@ def with_what_waits(database: Database, stored: Stored, home: Driver, driver_of:
     return IncludingWaiting(home, SqlWaitingStore(database, stored.id), others)
 
 
-class Circuits:
+class CircuitBreakers:
     """One breaker for each backend, shared by all its drivers in this process. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
@@ -69,23 +75,23 @@ class Circuits:
         self._lock = threading.Lock()
         self._breakers: dict[int, tuple[int, CircuitBreaker]] = {}
 
-    def of(self, stored: Stored, place: Driver) -> CircuitBreaker:
-        """The breaker of a backend; a new one once it was edited. ``place`` is what its probe asks."""
+    def get(self, stored: Stored, driver: Driver) -> CircuitBreaker:
+        """The breaker of a backend; a new one once it was edited. ``driver`` is what its probe asks."""
         with self._lock:
             version, breaker = self._breakers.get(stored.id, (-1, None))
             if breaker is None or version != stored.version:
                 breaker = CircuitBreaker(
-                    lambda: place.stat(f"{FOLDER}probe"), lambda trouble: self._tell(stored.id, trouble)
+                    lambda: driver.stat(f"{FOLDER}probe"), lambda error: self._report(stored.id, error)
                 )
                 self._breakers[stored.id] = stored.version, breaker
             return breaker
 
-    def _tell(self, backend_id: int, trouble: StorageError | None) -> None:
+    def _report(self, backend_id: int, error: StorageError | None) -> None:
         """Show it, and have the runner look for itself: it sends home what waits once all is well."""
         # What was to be read or written goes on either way.
         with suppress(StowageError, SQLAlchemyError):
-            if trouble is not None:
-                said = f"A program got no answer, so others stand in: {trouble.reason}"
-                StatusBoard(self._database).record_check(backend_id, Badge.DOWN, None, said, trouble.remedy)
+            if error is not None:
+                message = f"A program got no answer, so others stand in: {error.reason}"
+                StatusBoard(self._database).record_check(backend_id, Badge.DOWN, None, message, error.remedy)
             with self._database.write() as session:
                 enqueue(session, JobKind.CHECK, backend_id)

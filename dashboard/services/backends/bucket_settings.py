@@ -12,12 +12,12 @@ from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.inspection.powers import ChecksSettings, Finding
 from dashboard.storage.library.backend import Backend
 
-__all__ = ["Finding", "PlaceSettings"]
+__all__ = ["BucketSettings", "Finding"]
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|https?://\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?")
 
 
-class PlaceSettings:
+class BucketSettings:
     """Thread-safe. Every call asks the provider anew; nothing is kept."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
@@ -25,7 +25,7 @@ class PlaceSettings:
         self._audit = audit
         self._backends = backends
 
-    def offered(self, name: str) -> bool:
+    def is_supported(self, name: str) -> bool:
         """Whether this kind of storage has settings to look at. No network call."""
         try:
             return isinstance(self._backends.driver(name, label="settings"), ChecksSettings)
@@ -36,12 +36,12 @@ class PlaceSettings:
         """What there is to say of a backend's place; ``origin`` is the site that browsers upload from. Raises
         ``InvalidInput`` for one that is none, and ``Unsupported``."""
         actor.require(Permission.TEST)
-        return self._backend(name).findings(check_origin(origin))
+        return self._backend(name).findings(parse_origin(origin))
 
     def fix(self, actor: Actor, name: str, finding: str, origin: str) -> None:
         """Mend one finding. Idempotent; audited when it is done."""
         actor.require(Permission.CONFIGURE)
-        site = check_origin(origin)
+        site = parse_origin(origin)
         self._backend(name).fix(finding, site)
         with self._database.write() as session:
             self._audit.record(session, actor, "backend.fix", name, finding=finding, origin=site)
@@ -50,7 +50,7 @@ class PlaceSettings:
         return Backend(name, self._backends.driver(name, label="settings"))
 
 
-def check_origin(typed: str) -> str:
+def parse_origin(typed: str) -> str:
     """Scheme, host and port as browsers send them. Raises ``InvalidInput``."""
     origin = typed.strip().rstrip("/").lower()
     if not _ORIGIN.fullmatch(origin):

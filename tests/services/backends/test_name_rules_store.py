@@ -34,7 +34,7 @@ class Lessons:
 @pytest.fixture
 def lessons(monkeypatch: pytest.MonkeyPatch) -> Lessons:
     lessons = Lessons()
-    monkeypatch.setattr("dashboard.services.backends.name_rules_store.learn", lessons)
+    monkeypatch.setattr("dashboard.services.backends.name_rules_store.probe_name_rules", lessons)
     monkeypatch.setattr("dashboard.storage.probe_steps.learn", lessons)
     return lessons
 

@@ -141,13 +141,13 @@ def test_runs_expire_and_never_pile_up(
     probes: Probes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "files").mkdir()
-    monkeypatch.setattr(module, "MOST_KEPT", 3)
+    monkeypatch.setattr(module, "MAX_KEPT", 3)
     ids = []
     for _ in range(5):
         ids.append(probes.start(ADMIN, local(tmp_path / "files")))
         finished(probes, ids[-1])
     assert len(probes._runs) == 3
-    monkeypatch.setattr(module, "KEPT", 0.0)
+    monkeypatch.setattr(module, "KEEP_SECONDS", 0.0)
     with pytest.raises(StowageError):
         probes.get(ADMIN, ids[-1])
     assert not probes._runs
@@ -167,7 +167,7 @@ def test_operators_test_saved_backends_only(probes: Probes, tmp_path: Path) -> N
 def test_a_silent_server_ends_the_test_within_its_time(
     probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LONGEST", 1.0)
+    monkeypatch.setattr(module, "MAX_SECONDS", 1.0)
     with listener() as (endpoint, taken):
         run = finished(probes, probes.start(ADMIN, s3(endpoint, "files")))
         assert taken
@@ -180,7 +180,7 @@ def test_a_silent_server_ends_the_test_within_its_time(
 def test_too_many_at_once_are_refused_and_closing_ends_them(
     probes: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(module, "MAX_PARALLEL_PROBES", 2)
     with listener() as (endpoint, _):
         ids = [probes.start(ADMIN, s3(endpoint, "files")) for _ in range(2)]
         with pytest.raises(StowageError) as caught:

@@ -57,7 +57,7 @@ class CacheFolders:
         self._root = root
 
     def options_for(self, backend_id: int, version: int, *, reads: bool) -> Mapping[str, str]:
-        """The options that give a driver its cache. Without ``reads`` it sees what the backend itself holds."""
+        """The options of a driver's cache. Without ``reads`` it sees what the backend itself holds."""
         if self._root is None:
             return {}
         folder = self._root / f"{backend_id}-{version}"

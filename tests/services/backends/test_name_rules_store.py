@@ -19,24 +19,24 @@ from tests.services.console import ADMIN
 FOLDED = NameRules(ignores_case=True)
 
 
-class Lessons:
-    """Stands for looking: what it says is learnt of every place, and how often."""
+class ProbeCounter:
+    """Replaces the probe: answers with the same rules for every backend and counts its calls."""
 
     def __init__(self) -> None:
-        self.given = 0
+        self.calls = 0
         self.rules = FOLDED
 
     def __call__(self, driver: Driver) -> NameRules:
-        self.given += 1
+        self.calls += 1
         return self.rules
 
 
 @pytest.fixture
-def lessons(monkeypatch: pytest.MonkeyPatch) -> Lessons:
-    lessons = Lessons()
-    monkeypatch.setattr("dashboard.services.backends.name_rules_store.probe_name_rules", lessons)
-    monkeypatch.setattr("dashboard.storage.probe_steps.learn", lessons)
-    return lessons
+def probes(monkeypatch: pytest.MonkeyPatch) -> ProbeCounter:
+    probes = ProbeCounter()
+    monkeypatch.setattr("dashboard.services.backends.name_rules_store.probe_name_rules", probes)
+    monkeypatch.setattr("dashboard.storage.probe_steps.probe_name_rules", probes)
+    return probes
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def known(services: Services, name: str) -> NameRules | None:
 
 
 def test_a_migration_learns_once_and_tells_names_apart(
-    services: Services, lessons: Lessons, tmp_path: Path
+    services: Services, probes: ProbeCounter, tmp_path: Path
 ) -> None:
     fill(tmp_path / "here", {"A": 10, "a": 10, "b": 10})
     with running(services):
@@ -62,13 +62,13 @@ def test_a_migration_learns_once_and_tells_names_apart(
             assert await_state(services, number, State.FINISHED).outcome is Outcome.WITH_ERRORS
             failed = services.migrations.rows(number, state=ObjectState.FAILED)
             assert [row.key for row in failed] == ["a"], turn
-    assert lessons.given == 1
+    assert probes.calls == 1
     assert known(services, "there") == FOLDED
     assert known(services, "here") is None
 
 
 def test_a_dry_run_uses_what_is_known_and_looks_at_nothing(
-    services: Services, lessons: Lessons, tmp_path: Path
+    services: Services, probes: ProbeCounter, tmp_path: Path
 ) -> None:
     fill(tmp_path / "here", {"A": 10, "a": 10})
     with running(services):
@@ -77,18 +77,18 @@ def test_a_dry_run_uses_what_is_known_and_looks_at_nothing(
         list(services.probes.run(ADMIN, "there"))
         number = services.migrations.create(ADMIN, "here", "there", Spec(dry_run=True))
         assert await_state(services, number, State.FINISHED).counters.failed == 1
-    assert lessons.given == 1
+    assert probes.calls == 1
 
 
 def test_a_connection_test_learns_anew_and_an_edit_forgets(
-    services: Services, lessons: Lessons, tmp_path: Path
+    services: Services, probes: ProbeCounter, tmp_path: Path
 ) -> None:
     steps = {step.name: step for step in services.probes.run(ADMIN, "there")}
     assert "capital and small letters" in steps["names"].message
     assert known(services, "there") == FOLDED
-    lessons.rules = NameRules(altered=("control",))
+    probes.rules = NameRules(altered=("control",))
     list(services.probes.run(ADMIN, "there"))
-    assert known(services, "there") == lessons.rules
+    assert known(services, "there") == probes.rules
     (tmp_path / "elsewhere").mkdir()
     moved = Draft("there", "local", {"root": str(tmp_path / "elsewhere")}, {}, existing="there")
     services.backends.edit(ADMIN, moved)

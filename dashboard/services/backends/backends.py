@@ -17,12 +17,17 @@ from dashboard.models.migrations import Migration
 from dashboard.services.audit import AuditLog, redact_options
 from dashboard.services.backends.drafts import changes, check_name, location_changes, resolve, with_defaults
 from dashboard.services.backends.drivers import DriverCache
+from dashboard.services.backends.fallback_drivers import (
+    STAND_IN,
+    CircuitBreakers,
+    with_waiting_writes,
+    wrap_driver,
+)
 from dashboard.services.backends.machine_folders import CacheFolders
 from dashboard.services.backends.queries import MAX_FALLBACK, BackendQueries, get_row, info
 from dashboard.services.backends.status import Badge, Status, reset
 from dashboard.services.backends.stored import StoredBackends, edit_conflict_error
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
-from dashboard.services.backends.wrapping import STAND_IN, CircuitBreakers, with_waiting_writes, wrap_driver
 from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
 from dashboard.services.jobs import enqueue

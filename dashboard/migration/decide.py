@@ -6,17 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from dashboard.migration.ledger import ANYTHING, Failure, Planned
+from dashboard.migration.ledger import ANYTHING, Planned, Reason
 from dashboard.migration.reasons import (
     AGE_UNKNOWN,
+    ALREADY_EXISTS,
     IMPOSSIBLE_SIZE,
     NOT_NEWER,
     SAME,
     SAME_SIZE,
-    TAKEN,
-    explain,
+    reason_for,
 )
-from dashboard.migration.types import LARGEST_OBJECT, Action, OnConflict, Spec, Verify
+from dashboard.migration.types import MAX_OBJECT_BYTES, Action, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
 from dashboard.storage.types import Entry, ObjectInfo
 
@@ -25,28 +25,28 @@ _MD5 = re.compile(r"[0-9a-f]{32}\Z", re.IGNORECASE)
 
 def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[str], None]) -> Planned:
     """Plan one source object; ``found`` is what the destination has under its key."""
-    if not 0 <= entry.size <= LARGEST_OBJECT:
+    if not 0 <= entry.size <= MAX_OBJECT_BYTES:
         return Planned(entry.key, 0, Action.FAIL, entry.modified, entry.etag, IMPOSSIBLE_SIZE)
     try:
         check_key(entry.key)
     except InvalidKey as error:
-        return _planned(entry, Action.FAIL, explain(error, entry.key))
+        return _planned(entry, Action.FAIL, reason_for(error, entry.key))
     if found is None:
         return _planned(entry, Action.COPY)
-    return replace(_planned(entry, *_met(entry, found, spec)), found=described(found))
+    return replace(_planned(entry, *_decide_existing(entry, found, spec)), found=fingerprint(found))
 
 
-def described(found: Entry) -> str:
-    """What the plan knows of the object it met at the destination, for :func:`is_still`."""
+def fingerprint(found: Entry) -> str:
+    """What the plan knows of the object it met at the destination, for :func:`matches_fingerprint`."""
     return f"{found.size} {found.modified or ''} {found.etag or ''}"
 
 
-def is_still(described: str, found: ObjectInfo) -> bool:
+def matches_fingerprint(fingerprint: str, found: ObjectInfo) -> bool:
     """Whether an object is the one that the plan met, as far as a listing tells. ``ANYTHING`` is met by
     every object, and nothing (the plan met none) by no object."""
-    if described == ANYTHING or not described:
-        return described == ANYTHING
-    size, modified, etag = described.split(" ", 2)
+    if fingerprint == ANYTHING or not fingerprint:
+        return fingerprint == ANYTHING
+    size, modified, etag = fingerprint.split(" ", 2)
     if int(size) != found.size:
         return False
     if etag and found.etag:
@@ -54,17 +54,17 @@ def is_still(described: str, found: ObjectInfo) -> bool:
     return not modified or found.modified is None or _same_time(float(modified), found.modified)
 
 
-def _same_time(listed: float, told: float) -> bool:
+def _same_time(listed: float, reported: float) -> bool:
     """Whether a listing and a look mean the same time: one may count whole seconds, or whole minutes."""
-    if listed % 60 == 0 and 0 <= told - listed < 60:
+    if listed % 60 == 0 and 0 <= reported - listed < 60:
         return True
-    return abs(listed - told) < (1.0 if listed.is_integer() or told.is_integer() else 0.001)
+    return abs(listed - reported) < (1.0 if listed.is_integer() or reported.is_integer() else 0.001)
 
 
-def _met(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Failure | None]:
+def _decide_existing(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Reason | None]:
     match spec.on_conflict:
         case OnConflict.SKIP_SAME:
-            return _unless_same(entry, found, spec, Action.REPLACE)
+            return _unless_identical(entry, found, spec, Action.REPLACE)
         case OnConflict.KEEP_BOTH:
             # Two objects that may be the same are compared first: nobody wants the same photo twice.
             return _keep_both(entry, found)
@@ -73,27 +73,29 @@ def _met(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Failure | None
         case OnConflict.OVERWRITE:
             return Action.REPLACE, None
         case OnConflict.FAIL:
-            return Action.FAIL, TAKEN
+            return Action.FAIL, ALREADY_EXISTS
 
 
-def _unless_same(entry: Entry, found: Entry, spec: Spec, otherwise: Action) -> tuple[Action, Failure | None]:
+def _unless_identical(
+    entry: Entry, found: Entry, spec: Spec, otherwise: Action
+) -> tuple[Action, Reason | None]:
     if entry.size != found.size:
         return otherwise, None
     known = same_checksum(entry.etag, found.etag)
     if known is not None:
         return (Action.SKIP, SAME) if known else (otherwise, None)
-    if spec.verify is Verify.SIZE and _not_older(found, entry):
+    if spec.verify is Verify.SIZE and _is_not_older(found, entry):
         return Action.SKIP, SAME_SIZE
     return Action.COMPARE, None
 
 
-def _keep_both(entry: Entry, found: Entry) -> tuple[Action, Failure | None]:
+def _keep_both(entry: Entry, found: Entry) -> tuple[Action, Reason | None]:
     if entry.size == found.size and same_checksum(entry.etag, found.etag):
         return Action.SKIP, SAME
     return Action.KEEP_BOTH, None
 
 
-def _if_newer(entry: Entry, found: Entry) -> tuple[Action, Failure | None]:
+def _if_newer(entry: Entry, found: Entry) -> tuple[Action, Reason | None]:
     if entry.modified is None or found.modified is None:
         return Action.FAIL, AGE_UNKNOWN
     return (Action.REPLACE, None) if entry.modified > found.modified else (Action.SKIP, NOT_NEWER)
@@ -106,9 +108,9 @@ def same_checksum(one: str | None, other: str | None) -> bool | None:
     return one.lower() == other.lower()
 
 
-def _not_older(found: Entry, entry: Entry) -> bool:
+def _is_not_older(found: Entry, entry: Entry) -> bool:
     return found.modified is not None and entry.modified is not None and found.modified >= entry.modified
 
 
-def _planned(entry: Entry, action: Action, why: Failure | None = None) -> Planned:
-    return Planned(entry.key, entry.size, action, entry.modified, entry.etag, why)
+def _planned(entry: Entry, action: Action, reason: Reason | None = None) -> Planned:
+    return Planned(entry.key, entry.size, action, entry.modified, entry.etag, reason)

@@ -13,25 +13,25 @@ from collections.abc import Iterator, Sequence
 from dashboard.migration.ledger import Ledger
 from dashboard.storage.inspection.name_rules import NameRules
 
-MOST = 100
+MAX_ALTERNATIVES = 100
 """Names to try before giving up."""
-_REMEMBERED = 20_000
+_MAX_REMEMBERED_FOLDERS = 20_000
 """Folders that are not looked up again."""
 
 
-def beside(key: str, source_name: str) -> Iterator[str]:
+def alternative_names(key: str, source_name: str) -> Iterator[str]:
     """Names for a second copy of ``key``, best first. The folder and the extension stay."""
     folder, slash, name = key.rpartition("/")
     stem, dot, extension = name.rpartition(".")
     if not stem:
         stem, dot, extension = name, "", ""
     label = source_name.replace("/", "-")
-    for number in range(1, MOST + 1):
+    for number in range(1, MAX_ALTERNATIVES + 1):
         more = f" {number}" if number > 1 else ""
         yield f"{folder}{slash}{stem} (from {label}{more}){dot}{extension}"
 
 
-class SameNames:
+class CollisionCheck:
     """Tells names apart by the destination's rules. Used by one thread, in the order in which names come."""
 
     def __init__(self, rules: NameRules, ledger: Ledger) -> None:
@@ -39,27 +39,27 @@ class SameNames:
         self._ledger = ledger
         self._folders: set[str] = set()
 
-    def add(self, keys: Sequence[str]) -> set[str]:
+    def reserve(self, keys: Sequence[str]) -> set[str]:
         """Give these names their places; returns those of the keys that would meet an earlier name."""
-        waiting = [list(self._new_units(key)) for key in keys]
+        waiting = [list(self._new_prefixes(key)) for key in keys]
         taken: set[str] = set()
         # A level at a time: nothing below a refused folder takes a place away.
         while units := {unit: self._rules.normalize(unit) for unit in (row.pop(0) for row in waiting if row)}:
-            held = self._ledger.hold_names([(folded, unit) for unit, folded in units.items()])
+            held = self._ledger.reserve_names([(folded, unit) for unit, folded in units.items()])
             met = {unit for unit, folded in units.items() if held[folded] != unit}
             taken |= met
             waiting = [row for row in waiting if row]
-            waiting = [row for row in waiting if not any(unit in met for unit in _units(row[0]))]
+            waiting = [row for row in waiting if not any(unit in met for unit in _path_prefixes(row[0]))]
             self._folders |= {unit for unit in units if unit.endswith("/") and unit not in met}
-        if len(self._folders) > _REMEMBERED:
+        if len(self._folders) > _MAX_REMEMBERED_FOLDERS:
             self._folders.clear()
-        return {key for key in keys if any(unit in taken for unit in _units(key))}
+        return {key for key in keys if any(unit in taken for unit in _path_prefixes(key))}
 
-    def _new_units(self, key: str) -> Iterator[str]:
-        return (unit for unit in _units(key) if unit not in self._folders)
+    def _new_prefixes(self, key: str) -> Iterator[str]:
+        return (unit for unit in _path_prefixes(key) if unit not in self._folders)
 
 
-def _units(key: str) -> Iterator[str]:
+def _path_prefixes(key: str) -> Iterator[str]:
     """A key's folders, each ending in a slash, and the key."""
     at = key.find("/")
     while at >= 0:

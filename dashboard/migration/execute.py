@@ -15,36 +15,43 @@ from itertools import count
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.ledger import Claimed, Done, Failure, Ledger, Settled
-from dashboard.migration.pace import FATAL, HOPELESS_KINDS, Breaker, Pace, attempts_for, delay
-from dashboard.migration.pool import Dropped, Failed, Pool, Result, Task
+from dashboard.migration.ledger import Claimed, Done, Ledger, Reason, Settled
+from dashboard.migration.pool import Failed, Result, Stopped, Task, WorkerPool
 from dashboard.migration.reasons import CHANGED
+from dashboard.migration.retry_policy import (
+    ABORT_KINDS,
+    FATAL,
+    ConcurrencyLimit,
+    FailureTracker,
+    attempts_for,
+    delay,
+)
 from dashboard.migration.types import InFlight, ObjectState
 from dashboard.storage.copying import MEMORY_BYTES
 from dashboard.storage.driver import SMALL
 
-CLAIM = 256
+MAX_CLAIMED = 256
 """Rows claimed at once at most. A run that has moved little yet claims little: what is in flight when it is
 killed has to be swept by the next run before that moves anything."""
-SETTLE = 500
+SETTLE_BATCH = 500
 """Results recorded at once at most ..."""
-SETTLE_AFTER = 0.25
+SETTLE_SECONDS = 0.25
 """... and the seconds they wait at most."""
-WAITING = 2000
+MAX_WAITING_RETRIES = 2000
 """Objects that may wait for another attempt before no more are claimed."""
-STREAM = 32 * 1024 * 1024
+STREAM_BYTES = 32 * 1024 * 1024
 """Bytes that a large object holds while it moves, by estimate."""
 CHANGED_ATTEMPTS = 3
-MOST_TROUBLED = 10_000
-LAST_FEW = 20
+MAX_FAILED_KEYS = 10_000
+TAIL_OBJECTS = 20
 
 
-class HopelessError(Exception):
-    """The run cannot go on; ``why`` is for people."""
+class RunAborted(Exception):
+    """The run cannot go on; ``reason`` is for people."""
 
-    def __init__(self, why: Failure) -> None:
-        super().__init__(why.reason)
-        self.why = why
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.sentence)
+        self.reason = reason
 
 
 class Execution:
@@ -52,7 +59,7 @@ class Execution:
 
     def __init__(
         self,
-        pool: Pool[Task, Result],
+        pool: WorkerPool[Task, Result],
         ledger: Ledger,
         workers: int,
         *,
@@ -64,58 +71,60 @@ class Execution:
         self._workers = workers
         self._clock = clock
         self._random = random
-        self._pace = Pace(workers)
-        self._breaker = Breaker()
+        self._concurrency = ConcurrencyLimit(workers)
+        self._failures = FailureTracker()
         self._small: deque[Task] = deque()
         self._large: deque[Task] = deque()
-        self._again: list[tuple[float, int, Task]] = []
+        self._retries: list[tuple[float, int, Task]] = []
         self._changed: deque[Task] = deque()
         self._order = count()
-        self._out: dict[int, Task] = {}
-        self._out_bytes = 0
+        self._in_flight: dict[int, Task] = {}
+        self._in_flight_bytes = 0
         self._results = 0
         self._settled: list[Settled] = []
         self._settle_due = 0.0
         # Objects that failed alike in an unbroken row: failed if others succeed, pending if the run ends.
-        self._doubtful: list[Settled] = []
+        self._unconfirmed_failures: list[Settled] = []
         self._claim_due = 0.0
         self._drained = False
-        self._hopeless: Failure | None = None
-        self.troubled: set[str] = set()
-        """Keys of which an attempt failed; at most ``MOST_TROUBLED``."""
+        self._abort_reason: Reason | None = None
+        self.failed_keys: set[str] = set()
+        """Keys of which an attempt failed; at most ``MAX_FAILED_KEYS``."""
 
     @property
     def finished(self) -> bool:
         """Whether every row known to the ledger at the last claim is settled."""
-        return self._drained and not (self._held() or self._out or self._settled or self._doubtful)
+        return self._drained and not (
+            self._queued() or self._in_flight or self._settled or self._unconfirmed_failures
+        )
 
     def in_flight(self) -> Iterator[InFlight]:
         """What is being moved right now."""
-        for task in list(self._out.values()):
+        for task in list(self._in_flight.values()):
             if task.started:
                 yield InFlight(task.row.key, task.row.size, min(task.done, task.row.size))
 
     def step(self, timeout: float, *, listing_final: bool) -> None:
-        """One round: take results, settle, claim, hand out. Raises ``HopelessError`` or ``FencedOut``.
+        """One round: take results, settle, claim, hand out. Raises ``RunAborted`` or ``FencedOut``.
 
         ``listing_final``: no more rows will be recorded (known before this call).
         """
-        if self._again:
-            timeout = min(timeout, max(0.001, self._again[0][0] - time.monotonic()))
+        if self._retries:
+            timeout = min(timeout, max(0.001, self._retries[0][0] - time.monotonic()))
         for task, result in self._pool.results(timeout):
-            self._returned(task)
-            self._take(task, result)
-        if self._hopeless:
-            raise HopelessError(self._hopeless)
+            self._release(task)
+            self._handle_result(task, result)
+        if self._abort_reason:
+            raise RunAborted(self._abort_reason)
         now = time.monotonic()
-        self._pace.tick(now)
-        self._wake(now)
+        self._concurrency.on_tick(now)
+        self._enqueue_due(now)
         self._claim(now, listing_final)
-        self._hand_out()
-        if self._drained and not (self._held() or self._out):
-            self._admit_failures()
-        idle = self._drained and not self._out
-        if self._settled and (len(self._settled) >= SETTLE or now >= self._settle_due or idle):
+        self._dispatch()
+        if self._drained and not (self._queued() or self._in_flight):
+            self._confirm_failures()
+        idle = self._drained and not self._in_flight
+        if self._settled and (len(self._settled) >= SETTLE_BATCH or now >= self._settle_due or idle):
             self._flush()
 
     # ---- stopping
@@ -123,104 +132,108 @@ class Execution:
     def stop(self, deadline: float) -> int:
         """Let small objects finish, drop the rest, hand rows back; returns the stragglers that still hang
         in a call at ``deadline`` (monotonic seconds)."""
-        self._pool.halt()
-        while self._out and time.monotonic() < deadline:
+        self._pool.request_stop()
+        while self._in_flight and time.monotonic() < deadline:
             for task, result in self._pool.results(0.05):
-                self._returned(task)
+                self._release(task)
                 if isinstance(result, Failed):
                     # Whether it would have succeeded at the next attempt is for the next run to find out.
-                    self._hand_back(task, interrupted=True)
+                    self._return_row(task, interrupted=True)
                 else:
-                    self._take(task, result)
-        stragglers = len(self._out)
-        for task in self._out.values():
-            self._hand_back(task, interrupted=True)
-        for task in [*self._small, *self._large, *self._changed, *(entry[2] for entry in self._again)]:
-            self._hand_back(task)
-        for doubtful in self._doubtful:
-            self._add(replace(doubtful, done=_handed_back(doubtful.row)))
-        self._doubtful.clear()
+                    self._handle_result(task, result)
+        stragglers = len(self._in_flight)
+        for task in self._in_flight.values():
+            self._return_row(task, interrupted=True)
+        for task in [*self._small, *self._large, *self._changed, *(entry[2] for entry in self._retries)]:
+            self._return_row(task)
+        for unconfirmed in self._unconfirmed_failures:
+            self._add(replace(unconfirmed, done=_pending_again(unconfirmed.row)))
+        self._unconfirmed_failures.clear()
         self._flush()
         return stragglers
 
-    def _hand_back(self, task: Task, *, interrupted: bool = False) -> None:
+    def _return_row(self, task: Task, *, interrupted: bool = False) -> None:
         # A failed attempt may have reached the destination all the same: its answer was lost, not it.
         tried = task.row.interrupted or task.attempts > task.row.attempts
-        self._add(self._settle(task, _handed_back(task.row), interrupted=interrupted or tried))
+        self._add(self._settle(task, _pending_again(task.row), interrupted=interrupted or tried))
 
     # ---- results
 
-    def _take(self, task: Task, result: Result) -> None:
+    def _handle_result(self, task: Task, result: Result) -> None:
         match result:
             case Done():
-                self._breaker.succeeded()
-                self._admit_failures()
+                self._failures.succeeded()
+                self._confirm_failures()
                 self._add(self._settle(task, result))
-            case Dropped():
-                self._hand_back(task)
+            case Stopped():
+                self._return_row(task)
             case Failed():
-                self._failed(task, result)
+                self._handle_failure(task, result)
 
-    def _failed(self, task: Task, result: Failed) -> None:
+    def _handle_failure(self, task: Task, result: Failed) -> None:
         now = time.monotonic()
         if result.kind is Kind.THROTTLED:
-            self._pace.throttled(now)
-        gave_up = self._breaker.attempt_failed(result.kind, now) and not self._last_few()
-        if not self._outage():
+            self._concurrency.on_throttled(now)
+        gave_up = self._failures.attempt_failed(result.kind, now) and not self._is_tail()
+        if not self._is_outage():
             task.attempts += 1
-        if len(self.troubled) < MOST_TROUBLED:
-            self.troubled.add(task.row.key)
+        if len(self.failed_keys) < MAX_FAILED_KEYS:
+            self.failed_keys.add(task.row.key)
         tries = task.attempts - task.row.attempts
-        if result.wrote:
-            task.wrote = result.wrote.destination_key
+        if result.bad_copy:
+            task.bad_copy_key = result.bad_copy.destination_key
         if gave_up or result.fatal or result.kind in FATAL:
-            self._hand_back(task, interrupted=True)
-            self._hopeless = self._hopeless or result.why
+            self._return_row(task, interrupted=True)
+            self._abort_reason = self._abort_reason or result.reason
         elif result.kind is Kind.CHANGED and tries < CHANGED_ATTEMPTS:
-            task.fresh = True
+            task.recheck_source = True
             self._changed.append(task)
         elif self._may_retry(result, tries):
-            heappush(self._again, (now + self._pause(task, result), next(self._order), task))
+            heappush(self._retries, (now + self._pause(task, result), next(self._order), task))
         else:
-            self._failed_for_good(task, result)
+            self._record_failure(task, result)
 
     def _pause(self, task: Task, result: Failed) -> float:
         # In an outage somebody has to find out soon that it is over.
-        return delay(task.attempts, self._random, None if self._outage() else result.kind)
+        return delay(task.attempts, self._random, None if self._is_outage() else result.kind)
 
     def _may_retry(self, result: Failed, tries: int) -> bool:
         if not result.retryable or result.kind is Kind.CHANGED:
             return False
-        return self._outage() or tries < attempts_for(result.kind)
+        return self._is_outage() or tries < attempts_for(result.kind)
 
-    def _outage(self) -> bool:
-        return self._breaker.outage and not self._last_few()
+    def _is_outage(self) -> bool:
+        return self._failures.outage and not self._is_tail()
 
-    def _last_few(self) -> bool:
+    def _is_tail(self) -> bool:
         """Whether only a few are left of many that went well: it is then they, not the line, that fail,
         and a run must not wait for them forever."""
-        return self._drained and self._breaker.ever and self._held() + len(self._out) < LAST_FEW
+        return (
+            self._drained
+            and self._failures.any_success
+            and self._queued() + len(self._in_flight) < TAIL_OBJECTS
+        )
 
-    def _failed_for_good(self, task: Task, result: Failed) -> None:
-        why = CHANGED if result.kind is Kind.CHANGED else result.why
-        base = result.wrote or Done(ObjectState.FAILED, task.row.size)
-        done = replace(base, state=ObjectState.FAILED, why=why)
+    def _record_failure(self, task: Task, result: Failed) -> None:
+        reason = CHANGED if result.kind is Kind.CHANGED else result.reason
+        base = result.bad_copy or Done(ObjectState.FAILED, task.row.size)
+        done = replace(base, state=ObjectState.FAILED, reason=reason)
         # An answer may have been lost and not the write: who tries again must know.
-        settled = self._settle(task, done, interrupted=bool(task.sent))
-        if result.kind not in HOPELESS_KINDS:
+        settled = self._settle(task, done, interrupted=bool(task.attempted_keys))
+        if result.kind not in ABORT_KINDS:
             self._add(settled)
             return
-        if self._breaker.streak and self._breaker.kind is not result.kind:
-            self._admit_failures()
-        self._doubtful.append(settled)
-        if self._breaker.object_failed(result.kind, task.row.key.rpartition("/")[0]):
-            self._hopeless = self._hopeless or result.why
+        if self._failures.streak and self._failures.kind is not result.kind:
+            self._confirm_failures()
+        self._unconfirmed_failures.append(settled)
+        if self._failures.object_failed(result.kind, task.row.key.rpartition("/")[0]):
+            self._abort_reason = self._abort_reason or result.reason
 
-    def _admit_failures(self) -> None:
+    def _confirm_failures(self) -> None:
         """The failures held back are real: something else succeeded, or nothing is left to try."""
-        for result in self._doubtful:
+        for result in self._unconfirmed_failures:
             self._add(result)
-        self._doubtful.clear()
+        self._unconfirmed_failures.clear()
 
     def _settle(self, task: Task, done: Done, *, interrupted: bool = False) -> Settled:
         attempts = task.attempts + (done.state is not ObjectState.FAILED)
@@ -228,44 +241,44 @@ class Execution:
 
     def _add(self, result: Settled) -> None:
         if not self._settled:
-            self._settle_due = time.monotonic() + SETTLE_AFTER
+            self._settle_due = time.monotonic() + SETTLE_SECONDS
         self._settled.append(result)
 
     def _flush(self) -> None:
         while self._settled:
-            batch = self._settled[:SETTLE]
+            batch = self._settled[:SETTLE_BATCH]
             self._ledger.settle(batch)
             del self._settled[: len(batch)]
 
     # ---- work
 
-    def _returned(self, task: Task) -> None:
-        del self._out[task.row.id]
+    def _release(self, task: Task) -> None:
+        del self._in_flight[task.row.id]
         self._results += 1
-        self._out_bytes -= _weight(task.row)
+        self._in_flight_bytes -= _weight(task.row)
 
-    def _held(self) -> int:
-        return len(self._small) + len(self._large) + len(self._again) + len(self._changed)
+    def _queued(self) -> int:
+        return len(self._small) + len(self._large) + len(self._retries) + len(self._changed)
 
     def _enqueue(self, task: Task) -> None:
         (self._large if task.large else self._small).append(task)
 
-    def _wake(self, now: float) -> None:
-        while self._again and self._again[0][0] <= now:
-            self._enqueue(heappop(self._again)[2])
-        nothing_else = self._drained and not (self._small or self._large or self._again or self._out)
-        if self._changed and (nothing_else or len(self._changed) > WAITING // 2):
+    def _enqueue_due(self, now: float) -> None:
+        while self._retries and self._retries[0][0] <= now:
+            self._enqueue(heappop(self._retries)[2])
+        nothing_else = self._drained and not (self._small or self._large or self._retries or self._in_flight)
+        if self._changed and (nothing_else or len(self._changed) > MAX_WAITING_RETRIES // 2):
             while self._changed:
                 self._enqueue(self._changed.popleft())
 
     def _claim(self, now: float, listing_final: bool) -> None:
         ready = len(self._small) + len(self._large)
-        if self._drained or self._outage() or now < self._claim_due:
+        if self._drained or self._is_outage() or now < self._claim_due:
             return
-        if ready >= CLAIM // 2 or self._held() >= WAITING:
+        if ready >= MAX_CLAIMED // 2 or self._queued() >= MAX_WAITING_RETRIES:
             return
-        most = min(CLAIM, max(2 * self._workers, 4 * self._results))
-        room = most - ready - len(self._out)
+        most = min(MAX_CLAIMED, max(2 * self._workers, 4 * self._results))
+        room = most - ready - len(self._in_flight)
         if room < max(1, most // 4):
             return
         rows = self._ledger.claim(room, self._clock())
@@ -276,32 +289,34 @@ class Execution:
             # Nothing now: planning is slower than copying, or everything is claimed.
             self._claim_due = now + 0.1
 
-    def _hand_out(self) -> None:
+    def _dispatch(self) -> None:
         # Unhindered, each worker finds its next object waiting; held back, the limit is exact.
-        most = self._workers * 2 if self._pace.full else self._pace.limit
-        if self._outage():
+        most = self._workers * 2 if self._concurrency.is_unlimited else self._concurrency.limit
+        if self._is_outage():
             most = 1
-        while len(self._out) < most:
+        while len(self._in_flight) < most:
             task = self._next()
             if task is None:
                 return
-            self._out[task.row.id] = task
-            self._out_bytes += _weight(task.row)
+            self._in_flight[task.row.id] = task
+            self._in_flight_bytes += _weight(task.row)
             task.started = False
             self._pool.put(task)
 
     def _next(self) -> Task | None:
         # What does not fit now would only hold a worker in the queue for memory.
         for queue in (self._large, self._small):
-            if queue and (not self._out or self._out_bytes + _weight(queue[0].row) <= MEMORY_BYTES):
+            if queue and (
+                not self._in_flight or self._in_flight_bytes + _weight(queue[0].row) <= MEMORY_BYTES
+            ):
                 return queue.popleft()
         return None
 
 
-def _handed_back(row: Claimed) -> Done:
+def _pending_again(row: Claimed) -> Done:
     return Done(ObjectState.PENDING, row.size)
 
 
 def _weight(row: Claimed) -> int:
     """Bytes of memory an object takes while it moves, roughly."""
-    return STREAM if row.size > SMALL else 3 * row.size
+    return STREAM_BYTES if row.size > SMALL else 3 * row.size

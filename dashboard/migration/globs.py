@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from dashboard.errors import InvalidInput
 
-LONGEST = 1024
+MAX_PATTERN_LENGTH = 1024
 """Characters a pattern may have."""
-MOST = 100
+MAX_PATTERNS = 100
 """Patterns a migration may have."""
 
 _STAR, _DEEP, _FOLDERS, _INSIDE, _ANY, _SET, _LITERAL = range(7)
@@ -37,7 +37,7 @@ class _Piece:
     ranges: tuple[tuple[str, str], ...] = ()
     negated: bool = False
 
-    def takes(self, character: str) -> bool:
+    def accepts(self, character: str) -> bool:
         """Whether this one-character step accepts ``character``."""
         if self.sort == _LITERAL:
             return character == self.text
@@ -97,8 +97,8 @@ def compile_glob(pattern: str, *, field: str = "include") -> Glob:
     """Compile one pattern. Raises ``InvalidInput`` naming ``field`` when it cannot be read."""
     if not pattern:
         raise InvalidInput(field, "A pattern is empty.", remedy="Remove it, or write ** for everything.")
-    if len(pattern) > LONGEST:
-        raise InvalidInput(field, f"A pattern is longer than {LONGEST} characters.")
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise InvalidInput(field, f"A pattern is longer than {MAX_PATTERN_LENGTH} characters.")
     if "\x00" in pattern:
         raise InvalidInput(field, "A pattern contains a NUL character, which no key can match.")
     if pattern.startswith("/"):
@@ -146,8 +146,10 @@ def compile_filter(include: Iterable[str], exclude: Iterable[str]) -> Filter:
 
 def _compile_all(patterns: Iterable[str], field: str) -> tuple[Glob, ...]:
     globs = tuple(compile_glob(pattern, field=field) for pattern in patterns)
-    if len(globs) > MOST:
-        raise InvalidInput(field, f"There are more than {MOST} patterns.", remedy="Join some with * or **.")
+    if len(globs) > MAX_PATTERNS:
+        raise InvalidInput(
+            field, f"There are more than {MAX_PATTERNS} patterns.", remedy="Join some with * or **."
+        )
     return globs
 
 
@@ -250,7 +252,7 @@ def _advance(pieces: tuple[_Piece, ...], positions: set[int], character: str) ->
             following.add(position if slash else position + 1)
         elif sort == _INSIDE:
             following.add(position - 1 if slash else position)
-        elif sort != _STAR and pieces[position].takes(character):
+        elif sort != _STAR and pieces[position].accepts(character):
             following.add(position + 1)
     return following
 

@@ -17,11 +17,11 @@ from dashboard.migration.types import Action, Counters, InFlight, ObjectState
 from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
 
-IN_PARTS = SMALL // 2
+MULTIPART_BYTES = SMALL // 2
 """Bytes from which an object may have been uploaded in parts. Less than a part, because wrappers store some
 objects larger than they are."""
 
-_WEIGHED = {
+_COUNTED_AS = {
     ObjectState.COPIED: ("copied",),
     ObjectState.VERIFIED: ("copied", "verified"),
     ObjectState.SKIPPED: ("skipped",),
@@ -50,25 +50,25 @@ class FencedOut(StowageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an object failed, was skipped or was kept. ``reason`` names no key, so that equals group."""
+class Reason:
+    """Why an object failed, was skipped or was kept. ``sentence`` names no key, so that equals group."""
 
     kind: str
-    reason: str
+    sentence: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the plan decided for one source object. ``why`` is set for skipped and failed ones. ``found``:
-    what it met at the destination, see ``decide.described``; empty where there was nothing."""
+    """What the plan decided for one source object. ``reason`` is set for skipped and failed ones. ``found``:
+    what it met at the destination, see ``decide.fingerprint``; empty where there was nothing."""
 
     key: str
     size: int
     action: Action
     modified: float | None = None
     etag: str | None = None
-    why: Failure | None = None
+    reason: Reason | None = None
     found: str = ""
 
     @property
@@ -113,12 +113,12 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of an object. ``size`` is what was really moved, in bytes; ``why`` is set for skipped and
+    """What came of an object. ``size`` is what was really moved, in bytes; ``reason`` is set for skipped and
     failed ones. ``PENDING`` hands it back, and nothing else of it is recorded."""
 
     state: ObjectState
     size: int
-    why: Failure | None = None
+    reason: Reason | None = None
     destination_key: str = ""
     source_checksum: str = ""
     destination_checksum: str = ""
@@ -161,12 +161,12 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a closing phase found: the new state, or with ``why`` alone a note on a kept source object."""
+class FinalCheck:
+    """What a closing phase found: the new state, or with ``reason`` alone a note on a kept source object."""
 
     row: Finished
     state: ObjectState
-    why: Failure | None = None
+    reason: Reason | None = None
     deleted: bool = False
 
 
@@ -214,11 +214,11 @@ class Ledger(ListingIndex, Protocol):
         """Their leftovers are gone."""
         ...
 
-    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
+    def record(self, rows: Sequence[Planned], *, recheck: bool = False) -> int:
         """Add planned objects; returns how many rows were new. A key recorded before keeps its row; if that
         row was never tried its decision is brought up to date.
 
-        ``again``, while nothing is in flight: rows that were skipped, or refused by the plan, are decided
+        ``recheck``, while nothing is in flight: rows that were skipped, or refused by the plan, are decided
         anew where either side is no longer as it was recorded, nothing is added, and ``found`` stays."""
         ...
 
@@ -230,7 +230,7 @@ class Ledger(ListingIndex, Protocol):
         """The keys of markers that may lie at the destination, see ``OverlapSearch``."""
         ...
 
-    def keep_markers(self, keys: Sequence[str]) -> None:
+    def save_markers(self, keys: Sequence[str]) -> None:
         """Remember these keys instead; before they are written, so that a killed run's are removed."""
         ...
 
@@ -259,15 +259,15 @@ class Ledger(ListingIndex, Protocol):
         ...
 
     def clear_names(self) -> None:
-        """Forget the names that ``hold_names`` keeps."""
+        """Forget the names that ``reserve_names`` keeps."""
         ...
 
-    def hold_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    def reserve_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
         """Keep each name, given after its folded form, unless one is kept under that form already; returns
         what is kept under each of the forms. Of equal forms the first counts."""
         ...
 
-    def see(self, entries: Sequence[Entry]) -> None:
+    def mark_listed(self, entries: Sequence[Entry]) -> None:
         """The final listing shows these at the destination: mark the rows with exactly these keys there as
         listed, and as seen where the size, and the etag where both are known, agree. A skipped row is seen
         when it is listed: what lies there is not its own."""
@@ -277,26 +277,26 @@ class Ledger(ListingIndex, Protocol):
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
     ) -> Sequence[Finished]:
         """Rows in this state (copied, verified or skipped) by id, from ``after`` exclusive, whose source was
-        not deleted; with ``unseen`` only those that ``see`` of this run did not mark as seen."""
+        not deleted; with ``unseen`` only those that ``mark_listed`` of this run did not mark as seen."""
         ...
 
-    def judge(self, verdicts: Sequence[Verdict]) -> None:
+    def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
         """Record what a closing phase found. Each row must still be in the state it was read in."""
         ...
 
 
 def planned_delta(planned: Planned) -> dict[str, int]:
     """How one recorded row changes the counters."""
-    names = ["found", *_WEIGHED.get(planned.state, ())]
+    names = ["found", *_COUNTED_AS.get(planned.state, ())]
     if planned.action in _PLANNED:
         names.append(_PLANNED[planned.action])
-    return _weigh(names, 1, planned.size)
+    return _delta(names, 1, planned.size)
 
 
 def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size: int) -> dict[str, int]:
     """How a row that goes from one state to another changes the counters, its size perhaps with it."""
-    delta = _weigh(_WEIGHED.get(before, ()), -1, -old_size)
-    add_up(delta, _weigh(_WEIGHED.get(after, ()), 1, new_size))
+    delta = _delta(_COUNTED_AS.get(before, ()), -1, -old_size)
+    add_up(delta, _delta(_COUNTED_AS.get(after, ()), 1, new_size))
     if new_size != old_size:
         add_up(delta, {"found_bytes": new_size - old_size})
     return delta
@@ -304,9 +304,9 @@ def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size
 
 def replanned_delta(before: Action, state: ObjectState, size: int, planned: Planned) -> dict[str, int]:
     """How a row whose decision is made anew changes the counters."""
-    old = _weigh(["found", *_WEIGHED.get(state, ())], -1, -size)
+    old = _delta(["found", *_COUNTED_AS.get(state, ())], -1, -size)
     if before in _PLANNED:
-        add_up(old, _weigh([_PLANNED[before]], -1, -size))
+        add_up(old, _delta([_PLANNED[before]], -1, -size))
     add_up(old, planned_delta(planned))
     return old
 
@@ -322,7 +322,7 @@ def add_up(total: dict[str, int], delta: Mapping[str, int]) -> None:
         total[name] = total.get(name, 0) + value
 
 
-def _weigh(names: Sequence[str], count: int, size: int) -> dict[str, int]:
+def _delta(names: Sequence[str], count: int, size: int) -> dict[str, int]:
     delta: dict[str, int] = {}
     for name in names:
         delta[name] = count

@@ -15,30 +15,30 @@ from itertools import islice
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.closing import with_patience
-from dashboard.migration.destination_names import beside
+from dashboard.migration.destination_names import alternative_names
+from dashboard.migration.final_phase import retry
 from dashboard.migration.ledger import Ledger, Unswept
-from dashboard.migration.overlap import SKEW, remove_markers
+from dashboard.migration.overlap import CLOCK_SKEW_SECONDS, remove_markers
 from dashboard.migration.types import Action
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.inspection.powers import KeepsUnfinished, UnfinishedUpload
 
-SWEPT = 500
+MAX_SWEPT_ROWS = 500
 """Interrupted rows swept at once at most ..."""
-SWEPT_FIRST = 16
+FIRST_SWEPT_ROWS = 16
 """... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
 SWEEP_SECONDS = 0.5
 """How long one sweep may take for the next to be larger."""
-MOST = 10_000
+MAX_UPLOADS = 10_000
 """Unfinished uploads that are looked at."""
 BATCH = 500
 
-Ours = Callable[[Sequence[str]], Collection[str]]
+OwnKeys = Callable[[Sequence[str]], Collection[str]]
 """Those of some keys that we write in parts."""
 
 
-def tidy(
+def clean_up(
     destination: Driver,
     ledger: Ledger,
     source_name: str,
@@ -51,22 +51,22 @@ def tidy(
 
     For a cancelled migration that had stragglers, call it once their process has ended.
     """
-    halt = stop or threading.Event()
+    stopping = stop or threading.Event()
     if markers := ledger.markers():
-        with_patience(partial(_unmark, source, destination, markers), halt, random or Random())  # noqa: S311
-        if not halt.is_set():
-            ledger.keep_markers([])
-    most = SWEPT_FIRST
-    while not halt.is_set() and (rows := ledger.unswept(most)):
+        retry(partial(_remove_markers, source, destination, markers), stopping, random or Random())  # noqa: S311
+        if not stopping.is_set():
+            ledger.save_markers([])
+    most = FIRST_SWEPT_ROWS
+    while not stopping.is_set() and (rows := ledger.unswept(most)):
         began = time.monotonic()
-        with_patience(partial(_sweep, destination, rows, source_name), halt, random or Random())  # noqa: S311
-        if not halt.is_set():
+        retry(partial(_sweep, destination, rows, source_name), stopping, random or Random())  # noqa: S311
+        if not stopping.is_set():
             ledger.swept([row.id for row in rows])
         if time.monotonic() - began < SWEEP_SECONDS:
-            most = min(SWEPT, 4 * most)
+            most = min(MAX_SWEPT_ROWS, 4 * most)
 
 
-def _unmark(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:
+def _remove_markers(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:
     try:
         remove_markers(source, destination, keys)
     except StorageError as error:
@@ -80,35 +80,35 @@ def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> No
         keys.append(row.key)
         if row.action is Action.KEEP_BOTH:
             # Which of its names it was being written under is only known once it is written.
-            keys += beside(row.key, source_name)
+            keys += alternative_names(row.key, source_name)
     try:
-        destination.sweep(keys, since=min(row.started_at for row in rows) - SKEW)
+        destination.sweep(keys, since=min(row.started_at for row in rows) - CLOCK_SKEW_SECONDS)
     except StorageError as error:
         # Some users may write but not list unfinished uploads; that is no reason to stop here.
         if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
             raise
 
 
-def clear_leftovers(
-    destination: Driver, prefix: str, troubled: Sequence[str], ours: Ours, *, since: float
+def remove_leftovers(
+    destination: Driver, prefix: str, failed_keys: Sequence[str], own_keys: OwnKeys, *, since: float
 ) -> int:
     """Remove what writes to keys of ours, begun at or after ``since`` (epoch seconds), left behind, while
-    none of ours is under way; returns how many. ``troubled``: keys whose writes failed at least once, for
+    none of ours is under way; returns how many. ``failed_keys``: keys whose writes failed at least once, for
     destinations that cannot be asked for all that is unfinished."""
     if isinstance(destination, KeepsUnfinished):
-        found = islice(destination.unfinished(prefix), MOST)
-        recent = [each for each in found if each.begun >= since - SKEW]
-        return len(abort_known(destination, recent, ours))
-    return destination.sweep(troubled, since=since - SKEW) if troubled else 0
+        found = islice(destination.unfinished(prefix), MAX_UPLOADS)
+        recent = [each for each in found if each.begun >= since - CLOCK_SKEW_SECONDS]
+        return len(abort_uploads(destination, recent, own_keys))
+    return destination.sweep(failed_keys, since=since - CLOCK_SKEW_SECONDS) if failed_keys else 0
 
 
-def abort_known(
-    place: KeepsUnfinished, uploads: Iterable[UnfinishedUpload], ours: Ours
+def abort_uploads(
+    place: KeepsUnfinished, uploads: Iterable[UnfinishedUpload], own_keys: OwnKeys
 ) -> frozenset[UnfinishedUpload]:
     """Abort those whose keys are ours to write; returns them."""
     rest, aborted = iter(uploads), set[UnfinishedUpload]()
     while batch := list(islice(rest, BATCH)):
-        written = ours([each.key for each in batch])
+        written = own_keys([each.key for each in batch])
         for upload in batch:
             if upload.key in written:
                 place.abort(upload)

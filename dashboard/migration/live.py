@@ -9,9 +9,9 @@ from heapq import nlargest
 from dashboard.migration.ledger import Live
 from dashboard.migration.types import Counters, InFlight
 
-WINDOW = 10.0
+WINDOW_SECONDS = 10.0
 """Seconds the shown rates look back."""
-SHOWN = 12
+MAX_SHOWN = 12
 """Objects in flight that are shown, the largest first."""
 
 
@@ -31,12 +31,12 @@ class Meter:
         sample = (now, done_bytes, counters.copied)
         self._first = self._first or sample
         self._samples.append(sample)
-        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW:
+        while len(self._samples) > 2 and now - self._samples[0][0] > WINDOW_SECONDS:
             self._samples.popleft()
         rate_bytes, rate_objects = _rates(self._samples[0], sample)
         return Live(
             phase=phase,
-            in_flight=tuple(nlargest(SHOWN, moving, key=lambda one: one.size)),
+            in_flight=tuple(nlargest(MAX_SHOWN, moving, key=lambda one: one.size)),
             rate_bytes=rate_bytes,
             rate_objects=rate_objects,
             eta=self._eta(counters, sample, done_bytes - counters.copied_bytes),

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from dashboard.storage.types import Entry
 
 BATCH = 1000
-GAP = 0.002
+PAUSE_SECONDS = 0.002
 """Seconds between two transactions that fill the index: others want to write too."""
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ Listing = Callable[[], Iterable[Entry]]
 """Begins a listing anew each time it is called."""
 
 
-class Unordered(Exception):
+class OutOfOrder(Exception):
     """A listing went backwards."""
 
 
@@ -35,11 +35,11 @@ class ListingIndex(Protocol):
         """Forget the kept listing."""
         ...
 
-    def keep_listing(self, entries: Sequence[Entry]) -> None:
+    def save_listing(self, entries: Sequence[Entry]) -> None:
         """Keep entries for lookups. A repeated key replaces the earlier one."""
         ...
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+    def find_in_listing(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         """Those of the kept entries that have one of these keys."""
         ...
 
@@ -51,24 +51,24 @@ def with_pairs(
     index: ListingIndex,
     *,
     ordered: bool,
-    kept: Callable[[Sequence[Entry]], None] = lambda batch: None,
-    gap: float = GAP,
+    on_batch: Callable[[Sequence[Entry]], None] = lambda batch: None,
+    pause: float = PAUSE_SECONDS,
 ) -> T:
-    """What ``use`` makes of the pairs. ``ordered``: both listings claim to be sorted by key.
+    """Return what ``use`` returns for the pairs. ``ordered``: both listings claim to be sorted by key.
 
-    ``use`` is called a second time, with all pairs from the start, where that claim proves wrong. ``kept`` is
-    told of each batch of the destination's entries that came into the index, before any pair is made.
+    If that claim proves wrong, ``use`` is called a second time, with all pairs from the start. ``on_batch``
+    is called with each batch of the destination's entries that the index has saved, before the first pair.
     """
     if ordered:
         try:
-            return use(merge(source(), destination()))
-        except Unordered:
+            return use(pair_sorted(source(), destination()))
+        except OutOfOrder:
             pass
-    return use(_joined(source, destination, index, kept, gap))
+    return use(_pair_by_index(source, destination, index, on_batch, pause))
 
 
-def merge(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterator[Pair]:
-    """Pair each source entry with the destination's of the same key. Raises ``Unordered``.
+def pair_sorted(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterator[Pair]:
+    """Pair each source entry with the destination's of the same key. Raises ``OutOfOrder``.
 
     Keys are compared as text, which is the order of their UTF-8 bytes. A key listed twice in a row is
     taken once.
@@ -89,29 +89,29 @@ def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
     for entry in entries:
         if last is not None:
             if entry.key < last:
-                raise Unordered
+                raise OutOfOrder
             if entry.key == last:
                 continue
         last = entry.key
         yield entry
 
 
-def _joined(
+def _pair_by_index(
     source: Listing,
     destination: Listing,
     index: ListingIndex,
-    kept: Callable[[Sequence[Entry]], None],
-    gap: float,
+    on_batch: Callable[[Sequence[Entry]], None],
+    pause: float,
 ) -> Iterator[Pair]:
-    """The same pairs as ``merge``, whatever the order."""
+    """The same pairs as ``pair_sorted``, whatever the order."""
     index.clear_listing()
     listing = iter(destination())
     while batch := list(islice(listing, BATCH)):
-        index.keep_listing(batch)
-        kept(batch)
-        time.sleep(gap)
-    wanted = iter(source())
-    while batch := list(islice(wanted, BATCH)):
-        found = index.look_up([entry.key for entry in batch])
+        index.save_listing(batch)
+        on_batch(batch)
+        time.sleep(pause)
+    remaining = iter(source())
+    while batch := list(islice(remaining, BATCH)):
+        found = index.find_in_listing([entry.key for entry in batch])
         for entry in batch:
             yield entry, found.get(entry.key)

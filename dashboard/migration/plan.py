@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dashboard.migration.decide import decide
-from dashboard.migration.destination_names import SameNames
+from dashboard.migration.destination_names import CollisionCheck
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import Ledger, Planned
 from dashboard.migration.overlap import OverlapSearch
-from dashboard.migration.pairing import BATCH, GAP, Pair, with_pairs
-from dashboard.migration.reasons import ONE_NAME, unreadable_folder
+from dashboard.migration.pairing import BATCH, PAUSE_SECONDS, Pair, with_pairs
+from dashboard.migration.reasons import NAME_COLLISION, unreadable_folder_reason
 from dashboard.migration.types import Action, Spec
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
@@ -30,7 +30,7 @@ from dashboard.storage.types import Entry
 
 EXACT = NameRules()
 """Those of a place that keeps every name."""
-FLUSH = 0.5
+FLUSH_SECONDS = 0.5
 """Seconds after which a batch is recorded although it is not full, so that it is seen what was found."""
 
 
@@ -47,17 +47,17 @@ def plan(
     *,
     search: OverlapSearch | None = None,
     rules: NameRules = EXACT,
-    gap: float = GAP,
-    again: bool = False,
+    pause: float = PAUSE_SECONDS,
+    recheck: bool = False,
 ) -> bool:
     """Record every source object of the migration; False when ``stop`` asked to end before that.
 
     ``search`` has begun and sees both listings pass. ``rules`` are the destination's: what it would not keep,
     or not keep apart, is planned to fail. Raises ``Overlap``, and ``StorageError`` from either listing.
-    Calling it again completes or repeats the work. With ``again`` it only decides anew what was skipped and
+    Calling it again completes or repeats the work. With ``recheck`` it only decides anew what was skipped and
     has changed on either side since.
     """
-    if not again:
+    if not recheck:
         ledger.forget_folders()
     planner = _Planner(
         source,
@@ -67,20 +67,20 @@ def plan(
         stop=stop,
         search=search,
         rules=rules,
-        gap=gap,
-        again=again,
+        pause=pause,
+        recheck=recheck,
     )
     if rules.folds:
         ledger.clear_names()
     try:
         with_pairs(
             planner.record,
-            planner.wanted,
-            planner.present,
+            planner.source_entries,
+            planner.destination_entries,
             ledger,
             ordered=source.ordered and destination.ordered and not rules.folds,
-            kept=planner.hold_names,
-            gap=gap,
+            on_batch=planner.reserve_names,
+            pause=pause,
         )
     except _Stopped:
         return False
@@ -105,88 +105,93 @@ class _Planner:
         stop: Callable[[], bool],
         search: OverlapSearch | None,
         rules: NameRules,
-        gap: float,
-        again: bool,
+        pause: float,
+        recheck: bool,
     ) -> None:
         self._source = source
         self._destination = destination
         self._spec = spec
         self._ledger = ledger
         self._stop = stop
-        self._in_source = search.in_source if search else without_markers
-        self._in_destination = search.in_destination if search else without_markers
+        self._in_source = search.watch_source if search else without_markers
+        self._in_destination = search.watch_destination if search else without_markers
         self._rules = rules
-        self._same_names = SameNames(rules, ledger) if rules.folds else None
-        self._gap = gap
-        self._again = again
+        self._collisions = CollisionCheck(rules, ledger) if rules.folds else None
+        self._pause = pause
+        self._recheck = recheck
         self._filter = compile_filter(spec.include, spec.exclude)
         self._folders: list[Planned] = []
 
-    def wanted(self) -> Iterator[Entry]:
+    def source_entries(self) -> Iterator[Entry]:
         """The source's listing without what the globs leave out. Order violations stay visible in it."""
         listing = list_readable(
             self._source, self._spec.prefix, unreadable=self._note_folder, enters=self._filter.enters
         )
-        for entry in self._heeding(self._in_source(listing)):
+        for entry in self._stoppable(self._in_source(listing)):
             if self._filter.wants(entry.key):
                 yield entry
 
-    def present(self) -> Iterator[Entry]:
+    def destination_entries(self) -> Iterator[Entry]:
         """The destination's listing. What is in a folder that may not be read is taken for missing: it is
         then written only where nothing is."""
-        listing = list_readable(self._destination, self._spec.prefix, unreadable=_leave_out)
-        return self._heeding(self._in_destination(listing))
+        listing = list_readable(self._destination, self._spec.prefix, unreadable=_ignore_unreadable)
+        return self._stoppable(self._in_destination(listing))
 
-    def hold_names(self, batch: Sequence[Entry]) -> None:
+    def reserve_names(self, batch: Sequence[Entry]) -> None:
         """What the destination holds has the first right to its names."""
-        if self._same_names:
-            self._same_names.add([entry.key for entry in batch])
+        if self._collisions:
+            self._collisions.reserve([entry.key for entry in batch])
 
     def record(self, pairs: Iterable[Pair]) -> None:
         """Decide and record, in batches."""
         batch: list[Planned] = []
-        due = time.monotonic() + FLUSH
+        due = time.monotonic() + FLUSH_SECONDS
         for entry, found in pairs:
-            batch.append(self._decided(entry, found))
+            batch.append(self._decide(entry, found))
             if len(batch) >= BATCH or time.monotonic() >= due:
-                self._ledger.record([*self._told_apart(batch), *self._folders], again=self._again)
+                self._ledger.record([*self._refuse_collisions(batch), *self._folders], recheck=self._recheck)
                 batch.clear()
                 self._folders.clear()
-                time.sleep(self._gap)
-                due = time.monotonic() + FLUSH
+                time.sleep(self._pause)
+                due = time.monotonic() + FLUSH_SECONDS
         if batch or self._folders:
-            self._ledger.record([*self._told_apart(batch), *self._folders], again=self._again)
+            self._ledger.record([*self._refuse_collisions(batch), *self._folders], recheck=self._recheck)
             self._folders.clear()
 
     def _note_folder(self, folder: str, error: StorageError) -> None:
         """One that could not be read is recorded with the objects, so that nobody takes it for empty."""
-        self._folders.append(Planned(folder, 0, Action.FOLDER, why=unreadable_folder(error, folder)))
+        self._folders.append(
+            Planned(folder, 0, Action.FOLDER, reason=unreadable_folder_reason(error, folder))
+        )
 
     def _check_key(self, key: str) -> None:
         self._destination.check_key(key)
         self._rules.check(key)
 
-    def _told_apart(self, batch: list[Planned]) -> list[Planned]:
+    def _refuse_collisions(self, batch: list[Planned]) -> list[Planned]:
         """The same rows, failed where the destination would take their names for others'."""
-        if not self._same_names:
+        if not self._collisions:
             return batch
-        kept = [row.key for row in batch if row.action is not Action.FAIL]
-        met = self._same_names.add(kept)
-        return [replace(row, action=Action.FAIL, why=ONE_NAME) if row.key in met else row for row in batch]
+        candidates = [row.key for row in batch if row.action is not Action.FAIL]
+        met = self._collisions.reserve(candidates)
+        return [
+            replace(row, action=Action.FAIL, reason=NAME_COLLISION) if row.key in met else row
+            for row in batch
+        ]
 
-    def _decided(self, entry: Entry, found: Entry | None) -> Planned:
+    def _decide(self, entry: Entry, found: Entry | None) -> Planned:
         planned = decide(entry, found, self._spec, self._check_key)
-        if self._again and planned.action is Action.FAIL and planned.found:
+        if self._recheck and planned.action is Action.FAIL and planned.found:
             # It may be the same, which was found out once already and only a look can tell.
-            return replace(planned, action=Action.COPY, why=None)
+            return replace(planned, action=Action.COPY, reason=None)
         return planned
 
-    def _heeding(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def _stoppable(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             if self._stop():
                 raise _Stopped
             yield entry
 
 
-def _leave_out(folder: str, error: StorageError) -> None:
+def _ignore_unreadable(folder: str, error: StorageError) -> None:
     """Nothing: each object in it is met by itself."""

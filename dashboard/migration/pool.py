@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from dashboard.errors import Kind
-from dashboard.migration.ledger import Claimed, Done, Failure
+from dashboard.migration.ledger import Claimed, Done, Reason
 from dashboard.migration.reasons import UNEXPECTED
 from dashboard.storage.driver import SMALL
 
@@ -23,36 +23,36 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt that failed. ``fatal``: no other object will do better. ``wrote``: what was written is
-    at the destination and found wanting."""
+    """A failed attempt. ``fatal``: no other object can succeed. ``bad_copy``: what was written to the
+    destination and failed verification."""
 
     kind: Kind
-    why: Failure
+    reason: Reason
     retryable: bool = False
     fatal: bool = False
-    wrote: Done | None = None
+    bad_copy: Done | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class Stopped:
     """Not done because the run is stopping; nothing of it is visible at the destination."""
 
 
-Result = Done | Failed | Dropped
+Result = Done | Failed | Stopped
 
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A claimed row on its way through the pool. ``fresh``: look at the source again first. ``wrote``: the
-    key under which an attempt of this run wrote what proved wrong. ``sent``: the keys to which writes went
-    out, whatever became of them."""
+    """A claimed row on its way through the pool. ``recheck_source``: stat the source again first.
+    ``bad_copy_key``: the key of a copy by this run that failed verification. ``attempted_keys``: the keys
+    to which writes were sent, with whatever result."""
 
     row: Claimed
     attempts: int = 0
-    fresh: bool = False
+    recheck_source: bool = False
     started: bool = False
-    wrote: str = ""
-    sent: set[str] = field(default_factory=set)
+    bad_copy_key: str = ""
+    attempted_keys: set[str] = field(default_factory=set)
     done: int = field(default=0)
 
     @property
@@ -70,18 +70,18 @@ class Task:
         self.done = done
 
 
-class Pool(Generic[T, R]):
+class WorkerPool(Generic[T, R]):
     """``workers`` daemon threads that do ``work(item, stop)`` for the items handed to them.
 
     What ``work`` raises comes back as ``Failed`` with an internal fault; items not begun when the pool is
-    halted come back as ``Dropped``.
+    halted come back as ``Stopped``.
     """
 
     def __init__(self, work: Callable[[T, Callable[[], bool]], R], workers: int) -> None:
         self._work = work
         self._items: SimpleQueue[tuple[T] | None] = SimpleQueue()
-        self._results: SimpleQueue[tuple[T, R | Dropped | Failed]] = SimpleQueue()
-        self._halt = threading.Event()
+        self._results: SimpleQueue[tuple[T, R | Stopped | Failed]] = SimpleQueue()
+        self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, name=f"copy-{number}", daemon=True)
             for number in range(workers)
@@ -93,9 +93,9 @@ class Pool(Generic[T, R]):
         """Hand an item to the next free worker."""
         self._items.put((item,))
 
-    def results(self, timeout: float) -> list[tuple[T, R | Dropped | Failed]]:
+    def results(self, timeout: float) -> list[tuple[T, R | Stopped | Failed]]:
         """What was finished since the last call; waits up to ``timeout`` seconds for the first."""
-        found: list[tuple[T, R | Dropped | Failed]] = []
+        found: list[tuple[T, R | Stopped | Failed]] = []
         try:
             found.append(self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait())
             while True:
@@ -103,13 +103,13 @@ class Pool(Generic[T, R]):
         except Empty:
             return found
 
-    def halt(self) -> None:
+    def request_stop(self) -> None:
         """Begin nothing more; large objects under way are dropped between two pieces."""
-        self._halt.set()
+        self._stop.set()
 
     def close(self, deadline: float) -> int:
         """End the threads; returns how many still hang in a call at ``deadline`` (monotonic seconds)."""
-        self._halt.set()
+        self._stop.set()
         for _ in self._threads:
             self._items.put(None)
         for thread in self._threads:
@@ -119,21 +119,21 @@ class Pool(Generic[T, R]):
     def _loop(self) -> None:
         while (taken := self._items.get()) is not None:
             item = taken[0]
-            self._results.put((item, Dropped() if self._halt.is_set() else self._guarded(item)))
+            self._results.put((item, Stopped() if self._stop.is_set() else self._run_safely(item)))
 
-    def _guarded(self, item: T) -> R | Failed:
+    def _run_safely(self, item: T) -> R | Failed:
         # The job boundary: native code, cryptography's for one, panics with a BaseException, which must fail
         # one object and not take a worker away. Its text may hold credentials, so only its type is logged.
         try:
-            return self._work(item, self._halt.is_set)
+            return self._work(item, self._stop.is_set)
         except BaseException as error:  # noqa: BLE001
             log.error("work on an object failed unexpectedly: %s", type(error).__qualname__)
             return Failed(Kind.INTERNAL, UNEXPECTED)
 
 
-class Background:
+class PhaseThread:
     """Runs ``phase(stop)``, which may block in the network, in a daemon thread, so that the caller can still
-    listen. What it raises is raised by :meth:`check`."""
+    listen. What it raises is raised by :meth:`has_ended`."""
 
     def __init__(self, phase: Callable[[threading.Event], None], name: str) -> None:
         self._phase = phase
@@ -142,7 +142,7 @@ class Background:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def check(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the phase has ended; raises what it raised."""
         if self._thread.is_alive():
             return False
@@ -154,7 +154,7 @@ class Background:
         """Wait for its end, at most so long."""
         self._thread.join(seconds)
 
-    def halt(self) -> None:
+    def request_stop(self) -> None:
         """Ask it to end."""
         self._stop.set()
 
@@ -165,7 +165,7 @@ class Background:
         return int(self._thread.is_alive())
 
     def _run(self) -> None:
-        # Nothing is swallowed: whoever waits for the phase gets it from ``check``.
+        # Nothing is swallowed: whoever waits for the phase gets it from ``has_ended``.
         try:
             self._phase(self._stop)
         except BaseException as error:  # noqa: BLE001

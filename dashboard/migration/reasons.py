@@ -5,91 +5,91 @@ from __future__ import annotations
 import re
 
 from dashboard.errors import Kind, StowageError
-from dashboard.migration.ledger import Failure
+from dashboard.migration.ledger import Reason
 
-SAME = Failure("", "The same content is at the destination already.")
-SAME_SIZE = Failure(
+SAME = Reason("", "The same content is at the destination already.")
+SAME_SIZE = Reason(
     "", "An object of the same size, and no older, is at the destination already. Contents were not compared."
 )
-NOT_NEWER = Failure("", "The destination's object is as new or newer.")
-TAKEN = Failure(
+NOT_NEWER = Reason("", "The destination's object is as new or newer.")
+ALREADY_EXISTS = Reason(
     Kind.CONFLICT.value,
     "There is an object with this name at the destination already.",
     "Choose another way to treat existing objects, or remove the one at the destination.",
 )
-AGE_UNKNOWN = Failure(
+AGE_UNKNOWN = Reason(
     Kind.CONFLICT.value,
     "There is an object with this name at the destination, and which of the two is newer is not known.",
     "Choose “overwrite”, “skip if same” or “keep both” for these objects.",
 )
-IMPOSSIBLE_SIZE = Failure(
+IMPOSSIBLE_SIZE = Reason(
     Kind.DAMAGED.value,
     "The source lists it with a size that no object can have.",
     "Look at it with the source's own tools.",
 )
-NO_FREE_NAME = Failure(
+NO_FREE_NAME = Reason(
     Kind.CONFLICT.value,
     "No free name was found beside the object at the destination.",
     "Remove some of the earlier copies there.",
 )
-VANISHED = Failure(
+VANISHED = Reason(
     Kind.NOT_FOUND.value,
     "It vanished from the source after it was listed.",
     "If it should be there, restore it and retry.",
 )
-CHANGED = Failure(
+CHANGED = Reason(
     Kind.CHANGED.value,
     "It kept changing while it was being copied.",
     "Retry when nothing writes to it.",
 )
-MISSING = Failure(
+MISSING = Reason(
     Kind.DAMAGED.value,
     "It was copied, but is missing from the destination's final listing.",
     "Look for a rule or a program that removes objects there, then retry.",
 )
-ONE_NAME = Failure(
+NAME_COLLISION = Reason(
     Kind.INVALID_KEY.value,
     "The destination takes this name and another one for the same: it does not tell capital and small "
     "letters, or two spellings of a letter, apart.",
     "Rename one of the two, or choose a destination that tells them apart, and retry.",
 )
-GONE = Failure(
+DISAPPEARED = Reason(
     Kind.DAMAGED.value,
     "It was at the destination when it was skipped, but is missing from the final listing.",
     "Look for a rule or a program that removes objects there, then retry.",
 )
-UNLISTED = Failure(
+UNLISTED = Reason(
     Kind.INVALID_KEY.value,
     "The destination answers to this name, but does not list it: it keeps the object under another name, or "
     "hides it.",
     "Rename it at the source, or choose a destination that keeps such names, and retry.",
 )
-DIFFERS = Failure(
+DIFFERS = Reason(
     Kind.DAMAGED.value,
     "It was copied, but what lies at the destination now is not what was written.",
     "Look for a program that writes there too, then retry.",
 )
-READ_BACK_DIFFERS = Failure(
+READ_BACK_DIFFERS = Reason(
     Kind.DAMAGED.value,
     "Read back from the destination, it is not what was sent.",
     "Retry; if it happens again, check the destination's disks and network.",
 )
-UNEXPECTED = Failure(
+UNEXPECTED = Reason(
     Kind.INTERNAL.value,
     "Something went wrong in Stowage or in the storage client it uses.",
     "Retry; the log names the fault.",
 )
-EDITED = Failure(
+DESTINATION_CHANGED = Reason(
     Kind.CONFLICT.value,
     "The object at the destination is not the one that the plan was made for: it came or changed since.",
     "Look at it there. Retry to replace it.",
 )
-KEPT_CHANGED = Failure(
+KEPT_CHANGED = Reason(
     Kind.CHANGED.value,
     "Copied and verified, but not deleted: it changed at the source since then.",
     "Migrate it again.",
 )
-KEPT_DIFFERS = Failure(
+KEPT_DIFFERS = Reason(
     Kind.CHANGED.value,
     "Copied and verified, but not deleted: read once more, source and destination are not the same.",
     "Look at both, then migrate it again.",
@@ -98,7 +98,7 @@ KEPT_DIFFERS = Failure(
 _DIGITS = re.compile(r"\d[\d,.]*")
 
 
-def explain(error: StowageError, *keys: str) -> Failure:
+def reason_for(error: StowageError, *keys: str) -> Reason:
     """The failure a driver's error stands for. ``keys`` are taken out of the sentence."""
     reason = error.reason
     for key in filter(None, keys):
@@ -109,18 +109,22 @@ def explain(error: StowageError, *keys: str) -> Failure:
         reason = _DIGITS.sub("…", reason)
     # A name in another encoding must not make the sentence unprintable.
     reason = reason.encode("utf-8", "backslashreplace").decode()
-    return Failure(error.kind.value, reason[:1].upper() + reason[1:], error.remedy)
+    return Reason(error.kind.value, reason[:1].upper() + reason[1:], error.remedy)
 
 
-def not_deleted(error: StowageError, key: str) -> Failure:
+def kept_reason(error: StowageError, key: str) -> Reason:
     """Why a verified object stayed at the source."""
-    why = explain(error, key)
-    return Failure(why.kind, f"Copied and verified, but not deleted at the source: {why.reason}", why.remedy)
+    reason = reason_for(error, key)
+    return Reason(
+        reason.kind, f"Copied and verified, but not deleted at the source: {reason.sentence}", reason.remedy
+    )
 
 
-def unreadable_folder(error: StowageError, folder: str) -> Failure:
+def unreadable_folder_reason(error: StowageError, folder: str) -> Reason:
     """Why nothing is known of what is in a folder of the source."""
-    why = explain(error, error.subject, folder, folder.rstrip("/"))
-    told = why.reason.replace("The object ", "It ", 1)
-    remedy = f"{why.remedy} Or leave it out with an exclude pattern such as “folder/**”.".strip()
-    return Failure(why.kind, f"This folder could not be read, so nothing in it was copied. {told}", remedy)
+    reason = reason_for(error, error.subject, folder, folder.rstrip("/"))
+    sentence = reason.sentence.replace("The object ", "It ", 1)
+    remedy = f"{reason.remedy} Or leave it out with an exclude pattern such as “folder/**”.".strip()
+    return Reason(
+        reason.kind, f"This folder could not be read, so nothing in it was copied. {sentence}", remedy
+    )

@@ -15,17 +15,17 @@ from functools import cache, partial
 from random import Random
 
 from dashboard.errors import StowageError
-from dashboard.migration.authorship import Authorship
-from dashboard.migration.closing import Closing, with_patience
-from dashboard.migration.execute import Execution, HopelessError
+from dashboard.migration.execute import Execution, RunAborted
+from dashboard.migration.final_phase import FinalPhase, retry
 from dashboard.migration.globs import compile_filter
 from dashboard.migration.ledger import FencedOut, Ledger, Live
-from dashboard.migration.leftovers import clear_leftovers, tidy
+from dashboard.migration.leftovers import clean_up, remove_leftovers
 from dashboard.migration.live import Meter
 from dashboard.migration.overlap import OverlapSearch
-from dashboard.migration.pace import REQUEST_ATTEMPTS
 from dashboard.migration.plan import plan
-from dashboard.migration.pool import Background, Pool, Result, Task
+from dashboard.migration.pool import PhaseThread, Result, Task, WorkerPool
+from dashboard.migration.provenance import Provenance
+from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
 from dashboard.migration.transfer import Transfer
 from dashboard.migration.types import Control, Counters, Outcome, Spec, State
 from dashboard.storage.driver import Driver, LimitsConnections
@@ -35,15 +35,15 @@ from dashboard.storage.net.retries import limit_attempts
 
 log = logging.getLogger(__name__)
 
-GRACE = 1.2
+SHUTDOWN_SECONDS = 1.2
 """Seconds that calls under way get to end after a pause or cancel."""
-POLL = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at what people want."""
-SHOW = 0.5
+PUBLISH_SECONDS = 0.5
 """Seconds between two updates of the live status."""
-OLD_PLAN = 60.0
+STALE_PLAN_SECONDS = 60.0
 """Seconds after which what a plan skipped is looked at again, as it is after any interruption."""
-LOOKS = 3
+MAX_RECHECKS = 3
 """How often at most, where sources never hold still."""
 
 OnState = Callable[[State, Outcome | None, str, str], None]
@@ -134,18 +134,18 @@ class _Run:
         self._random = random
         self._state: State | None = None
         self._meter = Meter()
-        self._heard = 0.0
-        self._shown = 0.0
+        self._polled_at = 0.0
+        self._published_at = 0.0
         self._approved = False
-        self._wanted = Control.RUN
-        self._phase: Background | None = None
-        self._pool: Pool[Task, Result] | None = None
+        self._requested = Control.RUN
+        self._phase: PhaseThread | None = None
+        self._pool: WorkerPool[Task, Result] | None = None
         self._execution: Execution | None = None
         self._ready_to_copy = threading.Event()
         self._listing_final = False
-        self._began = clock()
-        self._troubled: set[str] = set()
-        self._waited = False
+        self._started_at = clock()
+        self._failed_keys: set[str] = set()
+        self._was_interrupted = False
         self._planned_at = time.monotonic()
         self._rules = cache(job.name_rules)
 
@@ -153,35 +153,35 @@ class _Run:
         """See the module's ``run``."""
         try:
             self._listing_final = self._ledger.begin().listing_final
-            self._waited = self._listing_final
-            result = self._copy_phase() or self._look_again() or self._closing_phase() or self._finished()
-        except HopelessError as hopeless:
-            result = self._stopped(State.FAILED, hopeless.why.reason, hopeless.why.remedy)
+            self._was_interrupted = self._listing_final
+            result = self._copy_phase() or self._recheck_skipped() or self._final_phase() or self._finished()
+        except RunAborted as aborted:
+            result = self._end_early(State.FAILED, aborted.reason.sentence, aborted.reason.remedy)
         except FencedOut:
-            self._abandon()
+            self._abort_threads()
             raise
         except StowageError as error:
-            result = self._stopped(State.FAILED, error.reason, error.remedy)
+            result = self._end_early(State.FAILED, error.reason, error.remedy)
         except BaseException:
-            self._abandon()
+            self._abort_threads()
             raise
-        self._tell(result.state, result.outcome, result.message, result.remedy)
+        self._report_state(result.state, result.outcome, result.message, result.remedy)
         return result
 
     # ---- phases
 
     def _copy_phase(self) -> RunResult | None:
         """List and copy; None when every row is settled (or, on a dry run, planned)."""
-        self._listen(force=True)
-        self._tell(State.RUNNING if self._copying else State.PLANNING)
-        self._phase = Background(self._prepare, "plan")
+        self._poll_control(force=True)
+        self._report_state(State.RUNNING if self._copying else State.PLANNING)
+        self._phase = PhaseThread(self._prepare, "plan")
         while True:
-            if self._listen():
-                return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
+            if self._poll_control():
+                return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
             # Asked before the step: rows recorded after it make the listing anything but final.
-            planned = self._phase.check()
+            planned = self._phase.has_ended()
             if self._copying and self._ready_to_copy.is_set():
-                self._tell(State.RUNNING)
+                self._report_state(State.RUNNING)
                 execution = self._execution or self._start_copying()
                 execution.step(0.05, listing_final=planned)
                 if planned and execution.finished:
@@ -190,12 +190,12 @@ class _Run:
                 if self._job.spec.dry_run:
                     return None
                 # Approval may have come while the last page was recorded.
-                self._listen(force=True)
+                self._poll_control(force=True)
                 if not self._copying:
-                    return self._stopped(State.READY)
+                    return self._end_early(State.READY)
             else:
                 self._phase.wait(0.05)
-            self._show("copying" if self._execution else "listing")
+            self._publish("copying" if self._execution else "listing")
 
     @property
     def _copying(self) -> bool:
@@ -204,7 +204,7 @@ class _Run:
     def _prepare(self, stop: threading.Event) -> None:
         """Sweep what an earlier run left, then list. Copying waits for the sweep, which would take a new
         write for an old one, and for the listings, which show whether the two places overlap."""
-        tidy(
+        clean_up(
             self._destination,
             self._ledger,
             self._job.source_name,
@@ -214,7 +214,7 @@ class _Run:
         )
         if stop.is_set():
             return
-        with_patience(partial(self._plan, stop), stop, self._random)
+        retry(partial(self._plan, stop), stop, self._random)
         if not stop.is_set():
             self._ready_to_copy.set()
 
@@ -231,7 +231,7 @@ class _Run:
             destination,
             spec.prefix,
             migration_id=self._job.id,
-            keep=self._ledger.keep_markers,
+            save=self._ledger.save_markers,
             paths=self._job.paths,
             enters=compile_filter(spec.include, spec.exclude).enters,
             clock=self._clock,
@@ -244,64 +244,66 @@ class _Run:
             search.close()
 
     def _start_copying(self) -> Execution:
-        authorship = Authorship(self._source, self._destination, self._job.spec, self._ledger.token())
-        transfer = Transfer(authorship, self._job.source_name)
-        self._pool = Pool(transfer.move, self._job.spec.workers)
+        provenance = Provenance(self._source, self._destination, self._job.spec, self._ledger.token())
+        transfer = Transfer(provenance, self._job.source_name)
+        self._pool = WorkerPool(transfer.move, self._job.spec.workers)
         self._execution = Execution(
             self._pool, self._ledger, self._job.spec.workers, clock=self._clock, random=self._random
         )
-        self._execution.troubled = self._troubled
+        self._execution.failed_keys = self._failed_keys
         return self._execution
 
-    def _look_again(self) -> RunResult | None:
+    def _recheck_skipped(self) -> RunResult | None:
         """What was skipped, or refused by the plan, is not touched again, so nobody would notice that it
         changed since: where the
         plan is old, both sides are listed once more, and what changed is done as if it were new."""
-        for _ in range(LOOKS):
-            if not self._plan_is_old():
+        for _ in range(MAX_RECHECKS):
+            if not self._is_plan_stale():
                 return None
-            self._waited, self._planned_at = False, time.monotonic()
-            self._phase = Background(self._plan_again, "look again")
-            while not self._phase.check():
-                if self._listen():
-                    return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
-                self._show("listing")
+            self._was_interrupted, self._planned_at = False, time.monotonic()
+            self._phase = PhaseThread(self._replan, "look again")
+            while not self._phase.has_ended():
+                if self._poll_control():
+                    return self._end_early(
+                        State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED
+                    )
+                self._publish("listing")
                 self._phase.wait(0.05)
             counters = self._ledger.counters()
             if counters.done == counters.found:
                 return None
             if self._pool:
-                self._pool.close(time.monotonic() + GRACE)
+                self._pool.close(time.monotonic() + SHUTDOWN_SECONDS)
             self._execution, self._listing_final = None, True
             if result := self._copy_phase():
                 return result
         return None
 
-    def _plan_is_old(self) -> bool:
-        old = self._waited or time.monotonic() - self._planned_at > OLD_PLAN
+    def _is_plan_stale(self) -> bool:
+        old = self._was_interrupted or time.monotonic() - self._planned_at > STALE_PLAN_SECONDS
         counters = self._ledger.counters()
         return old and not self._job.spec.dry_run and bool(counters.skipped or counters.failed)
 
-    def _plan_again(self, stop: threading.Event) -> None:
-        with_patience(partial(self._list_again, stop), stop, self._random)
+    def _replan(self, stop: threading.Event) -> None:
+        retry(partial(self._relist, stop), stop, self._random)
 
-    def _list_again(self, stop: threading.Event) -> None:
+    def _relist(self, stop: threading.Event) -> None:
         source, destination, spec = self._source, self._destination, self._job.spec
-        plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules(), again=True)
+        plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules(), recheck=True)
 
-    def _closing_phase(self) -> RunResult | None:
+    def _final_phase(self) -> RunResult | None:
         """Look for every copy once more, delete sources if asked to; None when that is done."""
         if self._job.spec.dry_run:
             return None
-        self._tell(State.VERIFYING)
-        closing = Closing(
+        self._report_state(State.VERIFYING)
+        final_phase = FinalPhase(
             self._source, self._destination, self._job.spec, ledger=self._ledger, random=self._random
         )
-        self._phase = Background(closing.run, "close")
-        while not self._phase.check():
-            if self._listen():
-                return self._stopped(State.PAUSED if self._wanted is Control.PAUSE else State.CANCELLED)
-            self._show("verifying")
+        self._phase = PhaseThread(final_phase.run, "final")
+        while not self._phase.has_ended():
+            if self._poll_control():
+                return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
+            self._publish("verifying")
             self._phase.wait(0.05)
         return None
 
@@ -309,21 +311,21 @@ class _Run:
 
     def _finished(self) -> RunResult:
         counters = self._ledger.counters()
-        stragglers = self._pool.close(time.monotonic() + GRACE) if self._pool else 0
+        stragglers = self._pool.close(time.monotonic() + SHUTDOWN_SECONDS) if self._pool else 0
         if not stragglers and not self._job.spec.dry_run:
-            self._clear_leftovers()
+            self._remove_leftovers()
         self._ledger.publish(Live(at=self._clock()))
         return RunResult(State.FINISHED, self._outcome(counters), stragglers=stragglers)
 
-    def _clear_leftovers(self) -> None:
+    def _remove_leftovers(self) -> None:
         try:
             with limit_attempts(REQUEST_ATTEMPTS):
-                clear_leftovers(
+                remove_leftovers(
                     self._destination,
                     self._job.spec.prefix,
-                    sorted(self._troubled),
+                    sorted(self._failed_keys),
                     self._ledger.in_parts,
-                    since=self._began,
+                    since=self._started_at,
                 )
         except StorageError as error:
             # What stays is unseen, not in the way, and found again later.
@@ -335,12 +337,12 @@ class _Run:
             return Outcome.WITH_ERRORS
         return Outcome.WITH_SKIPS if counters.skipped or kept else Outcome.CLEAN
 
-    def _stopped(self, state: State, message: str = "", remedy: str = "") -> RunResult:
+    def _end_early(self, state: State, message: str = "", remedy: str = "") -> RunResult:
         """End early: what is under way gets a moment, everything else goes back to pending."""
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
         for threads in (self._phase, self._pool):
             if threads:
-                threads.halt()
+                threads.request_stop()
         if state in (State.PAUSED, State.CANCELLED):
             self._ledger.publish(replace(self._measure("stopping"), stopping=True))
         hanging = self._execution.stop(deadline) if self._execution else 0
@@ -353,11 +355,11 @@ class _Run:
         self._ledger.publish(Live(at=self._clock()))
         return RunResult(state, None, message, remedy, hanging)
 
-    def _abandon(self) -> None:
+    def _abort_threads(self) -> None:
         """Stop the threads and leave the ledger alone."""
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
         if self._pool:
-            self._pool.halt()
+            self._pool.request_stop()
         if self._phase:
             self._phase.stop(deadline)
         if self._pool:
@@ -365,26 +367,26 @@ class _Run:
 
     # ---- listening and showing
 
-    def _listen(self, *, force: bool = False) -> bool:
+    def _poll_control(self, *, force: bool = False) -> bool:
         """Whether people want it to stop."""
         now = time.monotonic()
-        if force or now - self._heard >= POLL:
-            self._heard = now
-            self._wanted = self._control()
+        if force or now - self._polled_at >= POLL_SECONDS:
+            self._polled_at = now
+            self._requested = self._control()
             self._approved = self._approved or self._job.approved()
-        return self._wanted is not Control.RUN
+        return self._requested is not Control.RUN
 
-    def _tell(
+    def _report_state(
         self, state: State, outcome: Outcome | None = None, message: str = "", remedy: str = ""
     ) -> None:
         if state is not self._state:
             self._state = state
             self._on_state(state, outcome, message, remedy)
 
-    def _show(self, phase: str) -> None:
-        if time.monotonic() - self._shown >= SHOW:
+    def _publish(self, phase: str) -> None:
+        if time.monotonic() - self._published_at >= PUBLISH_SECONDS:
             self._ledger.publish(self._measure(phase))
-            self._shown = time.monotonic()
+            self._published_at = time.monotonic()
 
     def _measure(self, phase: str) -> Live:
         moving = self._execution.in_flight() if self._execution else ()

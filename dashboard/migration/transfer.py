@@ -6,25 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dashboard.errors import Kind
-from dashboard.migration.authorship import Authorship
-from dashboard.migration.closing import recorded_version
-from dashboard.migration.decide import is_still
-from dashboard.migration.destination_names import beside
+from dashboard.migration.decide import matches_fingerprint
+from dashboard.migration.destination_names import alternative_names
+from dashboard.migration.final_phase import recorded_version
 from dashboard.migration.ledger import Done
-from dashboard.migration.pace import REQUEST_ATTEMPTS
-from dashboard.migration.pool import Dropped, Failed, Result, Task
+from dashboard.migration.pool import Failed, Result, Stopped, Task
+from dashboard.migration.provenance import Provenance
 from dashboard.migration.reasons import (
     AGE_UNKNOWN,
-    EDITED,
+    ALREADY_EXISTS,
+    DESTINATION_CHANGED,
+    NAME_COLLISION,
     NO_FREE_NAME,
     NOT_NEWER,
-    ONE_NAME,
     READ_BACK_DIFFERS,
     SAME,
-    TAKEN,
     VANISHED,
-    explain,
+    reason_for,
 )
+from dashboard.migration.retry_policy import REQUEST_ATTEMPTS
 from dashboard.migration.types import Action, ObjectState, OnConflict, Verify
 from dashboard.storage.copying import Copied, Interrupted, copy_object, read_back, same_content
 from dashboard.storage.driver import Driver, LooksBeforeCreating, stat_or_none
@@ -38,8 +38,8 @@ Stop = Callable[[], bool]
 class Transfer:
     """Moves objects of one migration. Thread-safe."""
 
-    def __init__(self, authorship: Authorship, source_name: str) -> None:
-        self._authorship = authorship
+    def __init__(self, provenance: Provenance, source_name: str) -> None:
+        self._provenance = provenance
         self._source_name = source_name
 
     def move(self, task: Task, stop: Stop) -> Result:
@@ -47,10 +47,10 @@ class Transfer:
         task.begin()
         try:
             with limit_attempts(REQUEST_ATTEMPTS):
-                return _Move(self._authorship, self._source_name, task, stop).run()
+                return _Move(self._provenance, self._source_name, task, stop).run()
         except Interrupted:
-            return Dropped()
-        except _NotReplaced as kept:
+            return Stopped()
+        except _KeepExisting as kept:
             return kept.result
         except NotFound as error:
             return self._missing(task, error)
@@ -59,7 +59,7 @@ class Transfer:
 
     def _missing(self, task: Task, error: NotFound) -> Failed:
         try:
-            found = stat_or_none(self._authorship.source, task.row.key)
+            found = stat_or_none(self._provenance.source, task.row.key)
         except StorageError as other:
             return self._failed(task, other)
         if found is None:
@@ -69,12 +69,12 @@ class Transfer:
 
     def _failed(self, task: Task, error: StorageError) -> Failed:
         if isinstance(error, ContainerMissing):
-            return Failed(error.kind, explain(error), fatal=True)
-        why = explain(error, task.row.key, task.row.destination_key)
-        return Failed(error.kind, why, retryable=error.retryable)
+            return Failed(error.kind, reason_for(error), fatal=True)
+        reason = reason_for(error, task.row.key, task.row.destination_key)
+        return Failed(error.kind, reason, retryable=error.retryable)
 
 
-class _NotReplaced(Exception):
+class _KeepExisting(Exception):
     """What lies at the destination stays there."""
 
     def __init__(self, result: Result) -> None:
@@ -85,42 +85,42 @@ class _NotReplaced(Exception):
 class _Move:
     """One attempt at one object."""
 
-    def __init__(self, authorship: Authorship, source_name: str, task: Task, stop: Stop) -> None:
-        self._authorship = authorship
-        self._source: Driver = authorship.source
-        self._destination: Driver = authorship.destination
-        self._spec = authorship.spec
+    def __init__(self, provenance: Provenance, source_name: str, task: Task, stop: Stop) -> None:
+        self._provenance = provenance
+        self._source: Driver = provenance.source
+        self._destination: Driver = provenance.destination
+        self._spec = provenance.spec
         self._source_name = source_name
         self._task = task
         self._row = task.row
         self._stop = stop
         self._entry = Entry(task.row.key, task.row.size, task.row.modified, task.row.etag)
         # What is there after a write whose answer was lost may be what was written.
-        self._sent = set(task.sent)
-        self._known: ObjectInfo | None = None
+        self._sent = set(task.attempted_keys)
+        self._source_info: ObjectInfo | None = None
         self._checksums = ("", "")
 
     def run(self) -> Result:
         row = self._row
-        if self._task.fresh or row.maybe_written:
+        if self._task.recheck_source or row.maybe_written:
             self._entry = _entry(self._source.stat(row.key))
         if row.action is Action.KEEP_BOTH:
-            return self._beside()
-        if self._task.wrote:
+            return self._keep_both()
+        if self._task.bad_copy_key:
             return self._copy(row.key, create_only=False)
         if row.action is Action.COMPARE or row.maybe_written:
-            return self._look_first()
+            return self._compare_first()
         if row.action is Action.REPLACE:
             return self._copy(row.key, create_only=False)
         return self._create()
 
-    def _look_first(self) -> Result:
+    def _compare_first(self) -> Result:
         found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
-        if self._same(found):
-            return self._already(found)
-        return self._met(found)
+        if self._has_same_content(found):
+            return self._already_copied(found)
+        return self._handle_existing(found)
 
     def _create(self) -> Result:
         """Copy where the plan saw nothing, without ever overwriting what came meanwhile."""
@@ -132,28 +132,34 @@ class _Move:
             found = stat_or_none(self._destination, self._row.key)
             if found is None:
                 raise
-            return self._already(found) if self._same(found) else self._met(found)
+            return (
+                self._already_copied(found) if self._has_same_content(found) else self._handle_existing(found)
+            )
 
-    def _met(self, found: ObjectInfo) -> Result:
+    def _handle_existing(self, found: ObjectInfo) -> Result:
         """Another object is there: treat it as the person asked."""
-        refused = self._refused(found)
-        if refused is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
-            return self._beside()
-        return refused or self._copy(self._row.key, create_only=False)
+        result = self._result_if_kept(found)
+        if result is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
+            return self._keep_both()
+        return result or self._copy(self._row.key, create_only=False)
 
-    def _refused(self, found: ObjectInfo) -> Result | None:
+    def _result_if_kept(self, found: ObjectInfo) -> Result | None:
         """Why what is at the destination now must stay; None where it may be replaced: what is ours, and
         what the person who chose the way of treating existing objects could see in the plan."""
         sent = found.key in self._sent
-        if self._row.written or self._authorship.surely_wrote(found, self._entry, sent=sent):
+        if self._row.written or self._provenance.certainly_wrote(found, self._entry, sent=sent):
             return None
         match self._spec.on_conflict:
             case OnConflict.OVERWRITE:
-                return None if self._is_listed(found.key) else Failed(Kind.CONFLICT, ONE_NAME)
+                return None if self._is_listed(found.key) else Failed(Kind.CONFLICT, NAME_COLLISION)
             case OnConflict.SKIP_SAME:
-                return None if is_still(self._row.found, found) else Failed(Kind.CONFLICT, EDITED)
+                return (
+                    None
+                    if matches_fingerprint(self._row.found, found)
+                    else Failed(Kind.CONFLICT, DESTINATION_CHANGED)
+                )
             case OnConflict.KEEP_BOTH | OnConflict.FAIL:
-                return Failed(Kind.CONFLICT, TAKEN)
+                return Failed(Kind.CONFLICT, ALREADY_EXISTS)
             case OnConflict.NEWER:
                 return self._not_newer(found)
 
@@ -171,27 +177,27 @@ class _Move:
             return None
         return Done(ObjectState.SKIPPED, self._entry.size, NOT_NEWER)
 
-    def _beside(self) -> Result:
+    def _keep_both(self) -> Result:
         """Keep both: write under the first free name."""
-        if self._task.wrote or self._row.written:
-            return self._copy(self._task.wrote or self._row.target, create_only=False)
+        if self._task.bad_copy_key or self._row.written:
+            return self._copy(self._task.bad_copy_key or self._row.target, create_only=False)
         found = stat_or_none(self._destination, self._row.key)
         if found is None:
             return self._create()
-        if self._same(found):
-            return self._already(found)
-        for name in beside(self._row.key, self._source_name):
-            if result := self._under(name):
+        if self._has_same_content(found):
+            return self._already_copied(found)
+        for name in alternative_names(self._row.key, self._source_name):
+            if result := self._write_as(name):
                 return result
         return Failed(Kind.CONFLICT, NO_FREE_NAME)
 
-    def _under(self, name: str) -> Result | None:
+    def _write_as(self, name: str) -> Result | None:
         """Write under a name of its own, unless something else has it."""
         self._destination.check_key(name)
         there = stat_or_none(self._destination, name)
-        if there is not None and self._same(there):
-            return self._already(there)
-        if there is not None and self._refused(there):
+        if there is not None and self._has_same_content(there):
+            return self._already_copied(there)
+        if there is not None and self._result_if_kept(there):
             return None
         try:
             return self._copy(name, create_only=there is None)
@@ -200,31 +206,31 @@ class _Move:
 
     # ---- the destination
 
-    def _same(self, found: ObjectInfo) -> bool:
+    def _has_same_content(self, found: ObjectInfo) -> bool:
         """Whether the destination has this content. Where it is our own work the source is described again
         before it is compared: a later change of it must not pass for what was copied."""
         stop, row = self._stop, self._row
         sent = found.key in self._sent
-        ours = self._authorship.wrote(found, self._task, self._entry, sent=sent)
-        self._known = self._source.stat(row.key) if ours else None
-        if self._known is not None:
-            self._entry = _entry(self._known)
-        told = found.md5 or found.etag
-        if self._known is not None and (self._spec.verify is Verify.READBACK or not told):
+        ours = self._provenance.wrote(found, self._task, self._entry, sent=sent)
+        self._source_info = self._source.stat(row.key) if ours else None
+        if self._source_info is not None:
+            self._entry = _entry(self._source_info)
+        reported = found.md5 or found.etag
+        if self._source_info is not None and (self._spec.verify is Verify.READBACK or not reported):
             if found.size != self._entry.size:
                 return False
             self._checksums = (
-                read_back(self._source, row.key, stop=stop, if_version=self._known.version),
+                read_back(self._source, row.key, stop=stop, if_version=self._source_info.version),
                 read_back(self._destination, found.key, stop=stop, if_version=found.version),
             )
             return self._checksums[0] == self._checksums[1]
         self._checksums = (found.md5 or "", found.md5 or "")
         return same_content(self._source, self._destination, self._entry, found, stop=stop)
 
-    def _already(self, found: ObjectInfo) -> Done:
+    def _already_copied(self, found: ObjectInfo) -> Done:
         """The same content is there: by an earlier attempt of ours, or by somebody else, which is no copy
         and never leads to the deletion of a source."""
-        if self._known is None:
+        if self._source_info is None:
             return Done(ObjectState.SKIPPED, self._entry.size, SAME)
         state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
         return Done(
@@ -233,40 +239,40 @@ class _Move:
             destination_key=found.key,
             source_checksum=self._checksums[0],
             destination_checksum=self._checksums[1],
-            source_version=recorded_version(self._known),
+            source_version=recorded_version(self._source_info),
             destination_etag=found.etag or "",
         )
 
     # ---- copying
 
     def _copy(self, to: str, *, create_only: bool) -> Result:
-        look = create_only and self._authorship.must_look(self._entry)
+        check_free = create_only and self._provenance.must_check_before_write(self._entry)
         if create_only and isinstance(self._destination, LooksBeforeCreating):
             create_only = self._destination.supports_create_only()
             if not create_only:
                 self._require_free(to)
-                look = True
+                check_free = True
         try:
-            copied = self._copy_object(to, create_only=create_only, look=look)
+            copied = self._copy_object(to, create_only=create_only, check_free=check_free)
         except StorageError as error:
             if not create_only or error.kind is not Kind.UNSUPPORTED:
                 raise
             # A file system without hard links cannot create-only; look, then write.
-            copied = self._copy_object(to, create_only=False, look=True)
-        return self._prove(copied, to)
+            copied = self._copy_object(to, create_only=False, check_free=True)
+        return self._verify(copied, to)
 
-    def _copy_object(self, to: str, *, create_only: bool, look: bool) -> Copied:
-        """``look``: whether the key is free has to be asked right before the write. Whether what has it may
-        be replaced always is: hours may lie between the plan, or the first byte, and this moment."""
+    def _copy_object(self, to: str, *, create_only: bool, check_free: bool) -> Copied:
+        """``check_free``: right before the write, check that the key is free. Whether an existing object may
+        be replaced is always checked then, because hours may have passed since the plan or the first byte."""
 
         def before_write() -> None:
-            if look:
+            if check_free:
                 self._require_free(to)
             elif not create_only and self._spec.on_conflict is not OnConflict.OVERWRITE:
                 found = stat_or_none(self._destination, to)
-                if found is not None and (refused := self._refused(found)):
-                    raise _NotReplaced(refused)
-            self._task.sent.add(to)
+                if found is not None and (result := self._result_if_kept(found)):
+                    raise _KeepExisting(result)
+            self._task.attempted_keys.add(to)
 
         return copy_object(
             self._source,
@@ -277,7 +283,7 @@ class _Move:
             progress=self._task.progress,
             stop=self._stop,
             need_md5=self._spec.verify is Verify.READBACK,
-            metadata=self._authorship.metadata(to),
+            metadata=self._provenance.metadata_for(to),
             before_write=before_write,
             prove_read=self._spec.verify is not Verify.SIZE,
         )
@@ -286,7 +292,7 @@ class _Move:
         if stat_or_none(self._destination, key) is not None:
             raise Exists(key)
 
-    def _prove(self, copied: Copied, to: str) -> Result:
+    def _verify(self, copied: Copied, to: str) -> Result:
         written, verify = copied.written, self._spec.verify
         done = Done(
             ObjectState.COPIED,
@@ -305,7 +311,7 @@ class _Move:
         done = replace(done, source_checksum=written.md5, destination_checksum=found)
         if found == written.md5:
             return replace(done, state=ObjectState.VERIFIED)
-        return Failed(Kind.DAMAGED, READ_BACK_DIFFERS, retryable=True, wrote=done)
+        return Failed(Kind.DAMAGED, READ_BACK_DIFFERS, retryable=True, bad_copy=done)
 
 
 def _entry(info: ObjectInfo) -> Entry:

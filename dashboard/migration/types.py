@@ -100,7 +100,7 @@ class Action(StrEnum):
     """Not an object but a folder of the source that could not be read: nothing is known of what is in it."""
 
 
-LARGEST_OBJECT = 2**60
+MAX_OBJECT_BYTES = 2**60
 """Bytes. A server that lists a larger object, or one smaller than nothing, is wrong about it."""
 
 

@@ -101,7 +101,7 @@ counters = Table(
     metadata,
     Column("migration_id", Integer, primary_key=True, autoincrement=False),
     Column("fence", Integer, nullable=False, server_default=text("0")),
-    # What this migration recognises its own objects by; see migration/authorship.py.
+    # What this migration recognises its own objects by; see migration/provenance.py.
     Column("token", String(32), nullable=False, server_default=text("''")),
     Column("listing_final", Boolean, nullable=False, server_default=text("0")),
     # A JSON list of keys at the destination.

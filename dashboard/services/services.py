@@ -100,7 +100,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             keys=keys,
             checks=checks,
             migrations=migrations,
-            work=MigrationHandler(database, audit, backends, most_workers=settings.max_workers),
+            work=MigrationHandler(database, audit, backends, max_workers=settings.max_workers),
             activation=activation,
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers
-from tests.migration.rehearsal import Rehearsal
+from tests.migration.scenario import Scenario
 
 
 @pytest.fixture(params=["memory", "sql"])
@@ -19,13 +19,13 @@ def ledgers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledgers]
 
 
 @pytest.fixture
-def rehearsal(tmp_path: Path, ledgers: Ledgers) -> Rehearsal:
-    return Rehearsal(tmp_path, ledgers)
+def scenario(tmp_path: Path, ledgers: Ledgers) -> Scenario:
+    return Scenario(tmp_path, ledgers)
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting between attempts is tested by its numbers, not by the clock."""
-    monkeypatch.setattr("dashboard.migration.pace.BASE_DELAY", 0.002)
-    monkeypatch.setattr("dashboard.migration.pace.LONGEST_DELAY", 0.02)
-    monkeypatch.setattr("dashboard.migration.closing.LISTING_WAITS", (0.0, 0.01))
+    monkeypatch.setattr("dashboard.migration.retry_policy.BASE_DELAY_SECONDS", 0.002)
+    monkeypatch.setattr("dashboard.migration.retry_policy.MAX_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr("dashboard.migration.final_phase.LISTING_WAITS", (0.0, 0.01))

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dashboard.migration.ledger import (
-    IN_PARTS,
+    MULTIPART_BYTES,
     Claimed,
-    Failure,
     FencedOut,
+    FinalCheck,
     Finished,
     Live,
     Planned,
+    Reason,
     Settled,
     Unswept,
-    Verdict,
     add_up,
     deleted_delta,
     planned_delta,
@@ -104,25 +104,25 @@ class MemoryLedger:
             for one in ids:
                 self._check().rows[one].interrupted = 2
 
-    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
+    def record(self, rows: Sequence[Planned], *, recheck: bool = False) -> int:
         """See ``Ledger.record``."""
         new = 0
         with self._store.lock:
             store = self._check()
             for planned in {row.key: row for row in rows}.values():
                 known = store.rows.get(store.ids.get(planned.key, 0))
-                if known is None and not again:
+                if known is None and not recheck:
                     new += 1
                     number = store.ids[planned.key] = next(reversed(store.rows), 0) + 1
                     add_up(store.counts, planned_delta(planned))
-                elif known is not None and _may_change(known, planned, again=again):
+                elif known is not None and _may_change(known, planned, recheck=recheck):
                     row, number = known.shown, known.shown.id
                     add_up(store.counts, replanned_delta(row.action, row.state, row.size, planned))
                 else:
                     continue
                 shown = _planned_row(number, planned)
                 # What came there since the plan that people saw is not theirs to replace.
-                found = known.found if known is not None and again else planned.found
+                found = known.found if known is not None and recheck else planned.found
                 store.rows[number] = _Row(shown, planned.modified, planned.etag, found)
         return new
 
@@ -140,8 +140,8 @@ class MemoryLedger:
         with self._store.lock:
             return self._store.markers
 
-    def keep_markers(self, keys: Sequence[str]) -> None:
-        """See ``Ledger.keep_markers``."""
+    def save_markers(self, keys: Sequence[str]) -> None:
+        """See ``Ledger.save_markers``."""
         with self._store.lock:
             self._check().markers = tuple(keys)
 
@@ -156,8 +156,8 @@ class MemoryLedger:
             store = self._check()
             waiting = [r for r in store.rows.values() if r.shown.state is ObjectState.PENDING][:limit]
             for row in waiting:
-                again = row.interrupted or row.source_version
-                started = (row.shown.started_at if again else None) or now
+                retried = row.interrupted or row.source_version
+                started = (row.shown.started_at if retried else None) or now
                 row.shown = replace(row.shown, state=ObjectState.IN_FLIGHT, started_at=started)
         return [
             Claimed(
@@ -191,7 +191,7 @@ class MemoryLedger:
                 if done.state is ObjectState.PENDING:
                     row.shown = replace(row.shown, state=done.state)
                     continue
-                why = done.why or Failure("", "")
+                reason = done.reason or Reason("", "")
                 if done.destination_key not in ("", key):
                     store.own_keys[done.destination_key] = r.row.id
                 row.source_version, row.destination_etag = done.source_version, done.destination_etag
@@ -200,17 +200,17 @@ class MemoryLedger:
                     size=done.size,
                     state=done.state,
                     attempts=r.attempts,
-                    kind=why.kind,
-                    reason=why.reason,
-                    remedy=why.remedy,
+                    kind=reason.kind,
+                    reason=reason.sentence,
+                    remedy=reason.remedy,
                     destination_key="" if done.destination_key == key else done.destination_key,
                     source_checksum=done.source_checksum,
                     destination_checksum=done.destination_checksum,
                     finished_at=r.at,
                 )
 
-    def see(self, entries: Sequence[Entry]) -> None:
-        """See ``Ledger.see``."""
+    def mark_listed(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.mark_listed``."""
         with self._store.lock:
             store = self._check()
             for entry in entries:
@@ -248,25 +248,25 @@ class MemoryLedger:
                 for row in rows
             ]
 
-    def judge(self, verdicts: Sequence[Verdict]) -> None:
-        """See ``Ledger.judge``."""
+    def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
+        """See ``Ledger.record_final_checks``."""
         with self._store.lock:
             store = self._check()
-            if any(store.rows[v.row.id].shown.state is not v.row.state for v in verdicts):
+            if any(store.rows[v.row.id].shown.state is not v.row.state for v in checks):
                 raise FencedOut
-            for v in verdicts:
+            for v in checks:
                 add_up(store.counts, state_delta(v.row.state, v.state, v.row.size, v.row.size))
                 if v.deleted:
                     add_up(store.counts, deleted_delta(v.row.size))
                 row = store.rows[v.row.id]
-                why = v.why or Failure("", "")
+                reason = v.reason or Reason("", "")
                 row.shown = replace(
                     row.shown,
                     state=v.state,
                     deleted=v.deleted,
-                    kind=why.kind,
-                    reason=why.reason,
-                    remedy=why.remedy,
+                    kind=reason.kind,
+                    reason=reason.sentence,
+                    remedy=reason.remedy,
                 )
 
     def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
@@ -275,7 +275,7 @@ class MemoryLedger:
             store = self._store
             rows = {key: store.rows[store.ids[key]].shown for key in keys if key in store.ids}
         wrote = (row for row in rows.values() if row.state is not ObjectState.SKIPPED)
-        return frozenset(row.key for row in wrote if row.size >= IN_PARTS)
+        return frozenset(row.key for row in wrote if row.size >= MULTIPART_BYTES)
 
     def counters(self) -> Counters:
         """See ``Ledger.counters``."""
@@ -293,13 +293,13 @@ class MemoryLedger:
         with self._store.lock:
             self._check().listing.clear()
 
-    def keep_listing(self, entries: Sequence[Entry]) -> None:
-        """See ``Ledger.keep_listing``."""
+    def save_listing(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.save_listing``."""
         with self._store.lock:
             self._check().listing.update({entry.key: entry for entry in entries})
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """See ``Ledger.look_up``."""
+    def find_in_listing(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """See ``Ledger.find_in_listing``."""
         with self._store.lock:
             return {key: self._store.listing[key] for key in keys if key in self._store.listing}
 
@@ -308,8 +308,8 @@ class MemoryLedger:
         with self._store.lock:
             self._check().names.clear()
 
-    def hold_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-        """See ``Ledger.hold_names``."""
+    def reserve_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """See ``Ledger.reserve_names``."""
         with self._store.lock:
             store = self._check()
             return {folded: store.names.setdefault(folded, name) for folded, name in names}
@@ -332,16 +332,16 @@ class MemoryLedger:
 
 
 def _planned_row(number: int, planned: Planned) -> LedgerRow:
-    why = planned.why or Failure("", "")
+    reason = planned.reason or Reason("", "")
     return LedgerRow(
         number,
         planned.key,
         planned.size,
         planned.state,
         planned.action,
-        kind=why.kind,
-        reason=why.reason,
-        remedy=why.remedy,
+        kind=reason.kind,
+        reason=reason.sentence,
+        remedy=reason.remedy,
     )
 
 
@@ -356,11 +356,11 @@ def _agrees(row: _Row, entry: Entry) -> bool:
     return same_tag and row.shown.size == entry.size
 
 
-def _may_change(known: _Row, planned: Planned, *, again: bool) -> bool:
+def _may_change(known: _Row, planned: Planned, *, recheck: bool) -> bool:
     row = known.shown
     untouched = row.state is ObjectState.PENDING and not row.attempts and not known.interrupted
     refused = row.state is ObjectState.FAILED and not row.attempts
-    anew = again and (refused or row.state in (ObjectState.SKIPPED, ObjectState.PENDING))
+    recheckable = recheck and (refused or row.state in (ObjectState.SKIPPED, ObjectState.PENDING))
     seen = (row.size, known.modified, known.etag, known.found)
     now = (planned.size, planned.modified, planned.etag, planned.found)
-    return (untouched or anew) and (seen != now or (untouched and row.action is not planned.action))
+    return (untouched or recheckable) and (seen != now or (untouched and row.action is not planned.action))

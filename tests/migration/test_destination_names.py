@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.migration.destination_names import SameNames
+from dashboard.migration.destination_names import CollisionCheck
 from dashboard.migration.plan import plan
 from dashboard.migration.run import MigrationJob, RunResult, run
 from dashboard.migration.types import Control, LedgerRow, ObjectState, OnConflict, Outcome, Spec, State
@@ -98,7 +98,7 @@ def test_planning_twice_decides_the_same(ledgers: Ledgers) -> None:
             ledger,
             lambda: next(asked) > patience,  # noqa: B023
             rules=FOLDED,
-            gap=0,
+            pause=0,
         )
     assert sum(row.state is ObjectState.FAILED for row in ledgers.rows()) == 30
     assert {row.key[0] for row in ledgers.rows() if row.state is ObjectState.FAILED} == {"n"}
@@ -108,12 +108,15 @@ def test_many_names_are_told_apart_in_the_ledger_and_not_in_memory(tmp_path: Pat
     ledgers = SqlLedgers(tmp_path)
     ledger = ledgers.open()
     ledger.begin()
-    names = SameNames(FOLDED, ledger)
+    names = CollisionCheck(FOLDED, ledger)
     keys = [f"folder {n % 50}/File {n}" for n in range(5000)]
     for start in range(0, len(keys), 1000):
-        assert names.add(keys[start : start + 1000]) == set()
-    assert names.add(keys) == set()
-    assert names.add([keys[0].lower(), "new", keys[4999].upper()]) == {keys[0].lower(), keys[4999].upper()}
+        assert names.reserve(keys[start : start + 1000]) == set()
+    assert names.reserve(keys) == set()
+    assert names.reserve([keys[0].lower(), "new", keys[4999].upper()]) == {
+        keys[0].lower(),
+        keys[4999].upper(),
+    }
     assert len(names._folders) <= 51
     ledgers.close()
 
@@ -121,21 +124,21 @@ def test_many_names_are_told_apart_in_the_ledger_and_not_in_memory(tmp_path: Pat
 def test_memory_and_work_db_hold_names_alike(ledgers: Ledgers) -> None:
     ledger = ledgers.open()
     ledger.begin()
-    assert ledger.hold_names([]) == {}
-    assert ledger.hold_names([("a", "A"), ("b", "b"), ("a", "a")]) == {"a": "A", "b": "b"}
-    assert ledger.hold_names([("a", "a"), ("\udcff", "\udcff")]) == {"a": "A", "\udcff": "\udcff"}
+    assert ledger.reserve_names([]) == {}
+    assert ledger.reserve_names([("a", "A"), ("b", "b"), ("a", "a")]) == {"a": "A", "b": "b"}
+    assert ledger.reserve_names([("a", "a"), ("\udcff", "\udcff")]) == {"a": "A", "\udcff": "\udcff"}
     ledger.clear_names()
-    assert ledger.hold_names([("a", "a")]) == {"a": "a"}
+    assert ledger.reserve_names([("a", "a")]) == {"a": "a"}
 
 
 def test_an_unfolded_destination_is_merged_as_before() -> None:
     class Ordered(MemoryLedger):
-        def keep_listing(self, entries: object) -> None:
+        def save_listing(self, entries: object) -> None:
             raise AssertionError("the listing needs no index")
 
     ledger = Ordered(MemoryStore())
     ledger.begin()
-    assert plan(placed("A", "a"), placed("A"), Spec(), ledger, lambda: False, gap=0)
+    assert plan(placed("A", "a"), placed("A"), Spec(), ledger, lambda: False, pause=0)
     assert len(ledger.rows()) == 2
 
 

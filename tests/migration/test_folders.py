@@ -11,25 +11,25 @@ from dashboard.migration.globs import compile_filter, compile_glob
 from dashboard.migration.types import Action, ObjectState, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.ledgers import SqlLedgers
-from tests.migration.rehearsal import Rehearsal, contents, some_objects
+from tests.migration.scenario import Scenario, contents, some_objects
 from tests.storage.locked import LOCKED, Locked
 
 KEYS = some_objects(30) | {f"{LOCKED}/#1": b"a", f"deep/{LOCKED}/#2": b"b", "deep/beside": b"c"}
 
 
 @pytest.fixture
-def locked(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Locked:
-    rehearsal.fill(KEYS)
-    rehearsal.source = LocalDriver(str(rehearsal.here))  # type: ignore[assignment]
+def locked(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> Locked:
+    scenario.fill(KEYS)
+    scenario.source = LocalDriver(str(scenario.here))  # type: ignore[assignment]
     return Locked(monkeypatch)
 
 
-def test_an_unreadable_folder_is_one_failure(rehearsal: Rehearsal, locked: Locked) -> None:
-    result = rehearsal.run(Spec(delete_source=True, workers=4))
+def test_an_unreadable_folder_is_one_failure(scenario: Scenario, locked: Locked) -> None:
+    result = scenario.run(Spec(delete_source=True, workers=4))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    row = rehearsal.rows()[f"{LOCKED}/"]
+    row = scenario.rows()[f"{LOCKED}/"]
     assert (row.state, row.action, row.kind) == (ObjectState.FAILED, Action.FOLDER, "denied")
-    (group,) = rehearsal.ledgers.failures()
+    (group,) = scenario.ledgers.failures()
     assert group.objects == 2
     assert group.reason == (
         "This folder could not be read, so nothing in it was copied. It could not be listed: the user that "
@@ -38,59 +38,59 @@ def test_an_unreadable_folder_is_one_failure(rehearsal: Rehearsal, locked: Locke
     assert "exclude" in group.remedy
     locked.release()
     # What could not be read is all that was not moved.
-    assert set(contents(rehearsal.here)) == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
-    assert set(contents(rehearsal.there)) == KEYS.keys() - {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
+    assert set(contents(scenario.here)) == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
+    assert set(contents(scenario.there)) == KEYS.keys() - {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
 
 
-def test_an_excluded_folder_is_not_even_opened(rehearsal: Rehearsal, locked: Locked) -> None:
-    result = rehearsal.run(Spec(exclude=(f"**/{LOCKED}/**",)))
+def test_an_excluded_folder_is_not_even_opened(scenario: Scenario, locked: Locked) -> None:
+    result = scenario.run(Spec(exclude=(f"**/{LOCKED}/**",)))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
     assert locked.tried == 0
-    result = rehearsal.run(Spec(include=("f*/**", "deep/*")))
+    result = scenario.run(Spec(include=("f*/**", "deep/*")))
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.CLEAN)
     assert locked.tried == 0
 
 
 def test_a_folder_that_became_readable_is_copied_with_the_next_retry(
-    rehearsal: Rehearsal, locked: Locked
+    scenario: Scenario, locked: Locked
 ) -> None:
-    if not isinstance(rehearsal.ledgers, SqlLedgers):
+    if not isinstance(scenario.ledgers, SqlLedgers):
         pytest.skip("only a ledger in a file can be told to try again")
-    assert rehearsal.run().outcome is Outcome.WITH_ERRORS
-    assert rehearsal.ledgers.queries.retry_failed(1) == 0
-    assert not rehearsal.ledgers.counters().listing_final
+    assert scenario.run().outcome is Outcome.WITH_ERRORS
+    assert scenario.ledgers.queries.retry_failed(1) == 0
+    assert not scenario.ledgers.counters().listing_final
     locked.release()
-    assert rehearsal.run().outcome is Outcome.CLEAN
-    assert contents(rehearsal.there) == contents(rehearsal.here)
+    assert scenario.run().outcome is Outcome.CLEAN
+    assert contents(scenario.there) == contents(scenario.here)
 
 
 def test_an_interrupted_listing_forgets_folders_that_became_readable(
-    rehearsal: Rehearsal, locked: Locked
+    scenario: Scenario, locked: Locked
 ) -> None:
-    rehearsal.approved = False
-    rehearsal.run()
-    assert rehearsal.ledgers.counters().failed == 2
-    ledger = rehearsal.ledgers.open()
+    scenario.approved = False
+    scenario.run()
+    assert scenario.ledgers.counters().failed == 2
+    ledger = scenario.ledgers.open()
     ledger.begin()
     ledger.forget_folders()
-    assert (rehearsal.ledgers.counters().failed, rehearsal.ledgers.failures()) == (0, ())
-    assert rehearsal.ledgers.counters().found == len(KEYS) - 2
+    assert (scenario.ledgers.counters().failed, scenario.ledgers.failures()) == (0, ())
+    assert scenario.ledgers.counters().found == len(KEYS) - 2
 
 
 def test_an_unreadable_folder_at_the_destination_fails_what_belongs_there(
-    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rehearsal.fill(KEYS)
-    rehearsal.fill({f"{LOCKED}/#1": b"older"}, there=True)
-    rehearsal.source = LocalDriver(str(rehearsal.here))  # type: ignore[assignment]
-    rehearsal.destination = LocalDriver(str(rehearsal.there))  # type: ignore[assignment]
-    lock = Locked(monkeypatch, below=rehearsal.there)
-    result = rehearsal.run()
+    scenario.fill(KEYS)
+    scenario.fill({f"{LOCKED}/#1": b"older"}, there=True)
+    scenario.source = LocalDriver(str(scenario.here))  # type: ignore[assignment]
+    scenario.destination = LocalDriver(str(scenario.there))  # type: ignore[assignment]
+    lock = Locked(monkeypatch, below=scenario.there)
+    result = scenario.run()
     lock.release()
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
-    failed = {row.key for row in rehearsal.ledgers.rows() if row.state is ObjectState.FAILED}
+    failed = {row.key for row in scenario.ledgers.rows() if row.state is ObjectState.FAILED}
     assert failed == {f"{LOCKED}/#1", f"deep/{LOCKED}/#2"}
-    assert contents(rehearsal.there).keys() == KEYS.keys() - {f"deep/{LOCKED}/#2"}
+    assert contents(scenario.there).keys() == KEYS.keys() - {f"deep/{LOCKED}/#2"}
 
 
 @pytest.mark.parametrize(

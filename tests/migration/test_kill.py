@@ -18,14 +18,21 @@ import pytest
 
 from dashboard.migration.types import ObjectState
 from tests.migration.ledgers import SqlLedgers, assert_exact
-from tests.migration.rehearsal import contents, leftovers
+from tests.migration.scenario import contents, leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 6
 
 
 def _start(folder: Path, delete_source: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.migration.victim", str(folder), str(WORKERS), str(delete_source)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.migration.killed_run",
+        str(folder),
+        str(WORKERS),
+        str(delete_source),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "running"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.migration.authorship import MARK
+from dashboard.migration.provenance import MARK
 from dashboard.migration.types import ObjectState, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
-from tests.migration.across import migrate
 from tests.migration.ledgers import SqlLedgers
-from tests.migration.rehearsal import LARGE, DriverFault, Rehearsal, contents, some_objects
+from tests.migration.round_trip import migrate
+from tests.migration.scenario import LARGE, FailingCalls, Scenario, contents, some_objects
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -94,48 +94,48 @@ def test_what_others_wrote_is_never_taken_for_ours(
 
 
 @pytest.mark.parametrize("verbs", ["stat", "read", "stat read"])
-def test_a_skip_after_passing_faults_deletes_nothing(rehearsal: Rehearsal, verbs: str) -> None:
+def test_a_skip_after_passing_faults_deletes_nothing(scenario: Scenario, verbs: str) -> None:
     objects = some_objects(20)
-    rehearsal.fill(objects)
-    rehearsal.fill(objects, there=True)
-    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, verbs, lambda key: True, times=1)
-    assert rehearsal.run(MOVE).outcome is Outcome.WITH_SKIPS
-    assert {row.state for row in rehearsal.rows().values()} == {ObjectState.SKIPPED}
-    assert set(contents(rehearsal.here)) == set(objects)
+    scenario.fill(objects)
+    scenario.fill(objects, there=True)
+    scenario.destination.hook = FailingCalls(Kind.UNREACHABLE, verbs, lambda key: True, times=1)
+    assert scenario.run(MOVE).outcome is Outcome.WITH_SKIPS
+    assert {row.state for row in scenario.rows().values()} == {ObjectState.SKIPPED}
+    assert set(contents(scenario.here)) == set(objects)
 
 
-def test_a_lost_answer_of_a_disk_is_recognised_too(rehearsal: Rehearsal) -> None:
-    rehearsal.fill(some_objects(20) | {"large": b"l" * LARGE})
-    rehearsal.destination.hook = DriverFault(Kind.UNREACHABLE, "stored", lambda key: True, times=1)
-    assert rehearsal.run(MOVE).outcome is Outcome.CLEAN
-    assert contents(rehearsal.here) == {}
-    assert len(contents(rehearsal.there)) == 21
+def test_a_lost_answer_of_a_disk_is_recognised_too(scenario: Scenario) -> None:
+    scenario.fill(some_objects(20) | {"large": b"l" * LARGE})
+    scenario.destination.hook = FailingCalls(Kind.UNREACHABLE, "stored", lambda key: True, times=1)
+    assert scenario.run(MOVE).outcome is Outcome.CLEAN
+    assert contents(scenario.here) == {}
+    assert len(contents(scenario.there)) == 21
 
 
-def test_after_a_kill_only_what_is_younger_than_its_row_is_ours(rehearsal: Rehearsal) -> None:
-    rehearsal.fill({"ours": b"same", "theirs": b"same"})
-    rehearsal.approved = False
-    assert rehearsal.run(MOVE).state is State.READY
-    rehearsal.fill({"theirs": b"same"}, there=True)
+def test_after_a_kill_only_what_is_younger_than_its_row_is_ours(scenario: Scenario) -> None:
+    scenario.fill({"ours": b"same", "theirs": b"same"})
+    scenario.approved = False
+    assert scenario.run(MOVE).state is State.READY
+    scenario.fill({"theirs": b"same"}, there=True)
     time.sleep(0.1)
-    killed = rehearsal.ledgers.open()
+    killed = scenario.ledgers.open()
     killed.begin()
     killed.claim(10, time.time())
-    rehearsal.destination.inner.put("ours", b"same")
-    rehearsal.approved = True
-    assert rehearsal.run(MOVE).outcome is Outcome.WITH_SKIPS
-    assert set(contents(rehearsal.here)) == {"theirs"}
-    states = {key: row.state for key, row in rehearsal.rows().items()}
+    scenario.destination.inner.put("ours", b"same")
+    scenario.approved = True
+    assert scenario.run(MOVE).outcome is Outcome.WITH_SKIPS
+    assert set(contents(scenario.here)) == {"theirs"}
+    states = {key: row.state for key, row in scenario.rows().items()}
     assert states == {"ours": ObjectState.VERIFIED, "theirs": ObjectState.SKIPPED}
 
 
 def test_what_failed_after_its_last_answer_was_lost_is_ours_when_tried_again(tmp_path: Path) -> None:
     ledgers = SqlLedgers(tmp_path)
-    rehearsal = Rehearsal(tmp_path, ledgers)
-    rehearsal.fill({"a": b"same"})
-    rehearsal.destination.hook = DriverFault(Kind.DENIED, "stored", lambda key: True, times=1)
-    assert rehearsal.run(MOVE).outcome is Outcome.WITH_ERRORS
+    scenario = Scenario(tmp_path, ledgers)
+    scenario.fill({"a": b"same"})
+    scenario.destination.hook = FailingCalls(Kind.DENIED, "stored", lambda key: True, times=1)
+    assert scenario.run(MOVE).outcome is Outcome.WITH_ERRORS
     assert ledgers.queries.retry_failed(ledgers.id) == 1
-    assert rehearsal.run(MOVE).outcome is Outcome.CLEAN
-    assert contents(rehearsal.here) == {}
+    assert scenario.run(MOVE).outcome is Outcome.CLEAN
+    assert contents(scenario.here) == {}
     ledgers.close()

@@ -17,9 +17,9 @@ from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.inspection.listing import MARKER_CONTENT, MARKER_PREFIX, new_marker_name
 from dashboard.storage.types import Entry
-from tests.migration.faults import FaultyDriver
+from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import MemoryLedgers
-from tests.migration.rehearsal import Rehearsal, contents, leftovers, some_objects
+from tests.migration.scenario import Scenario, contents, leftovers, some_objects
 from tests.servers.drivers import ftp_on, new_folder, s3_on, sftp_on, webdav_at
 from tests.servers.faults import FaultProxy
 from tests.servers.foreign import rclone
@@ -137,7 +137,10 @@ def test_one_bucket_through_two_endpoints_is_found_with_and_without_a_prefix(
 
 def test_what_the_addresses_hint_at_is_found_before_anything_is_listed(tmp_path: Path) -> None:
     filled(tmp_path)
-    outer, inner = FaultyDriver(LocalDriver(str(tmp_path))), FaultyDriver(LocalDriver(str(tmp_path / "sub")))
+    outer, inner = (
+        FailingDriver(LocalDriver(str(tmp_path))),
+        FailingDriver(LocalDriver(str(tmp_path / "sub"))),
+    )
     paths = str(tmp_path).strip("/"), f"{tmp_path}/sub".strip("/")
     # Where the source is the inner one, the first objects of both are looked at.
     for one, two, hints, lists in ((outer, inner, paths, []), (inner, outer, paths[::-1], [""])):
@@ -153,8 +156,8 @@ def test_what_the_addresses_hint_at_is_found_before_anything_is_listed(tmp_path:
 def test_only_what_is_read_and_written_counts(tmp_path: Path, prefix: str, ordered: bool) -> None:
     filled(tmp_path)
     before = contents(tmp_path)
-    outer = FaultyDriver(LocalDriver(str(tmp_path)), ordered=ordered)
-    inner = FaultyDriver(LocalDriver(str(tmp_path / "sub")), ordered=ordered)
+    outer = FailingDriver(LocalDriver(str(tmp_path)), ordered=ordered)
+    inner = FailingDriver(LocalDriver(str(tmp_path / "sub")), ordered=ordered)
     spec = Spec(workers=4, prefix=prefix, on_conflict=OnConflict.OVERWRITE)
     for source, destination in ((outer, inner), (inner, outer)):
         assert migrated(source, destination, spec)[0].state is State.FAILED
@@ -187,71 +190,71 @@ def test_an_earlier_copy_inside_the_destination_is_no_overlap(tmp_path: Path) ->
     assert {key: digest for key, digest in contents(there).items() if "last year" not in key} == wanted
 
 
-def test_nothing_is_written_before_the_whole_source_was_listed(rehearsal: Rehearsal) -> None:
-    rehearsal.fill(some_objects(40))
+def test_nothing_is_written_before_the_whole_source_was_listed(scenario: Scenario) -> None:
+    scenario.fill(some_objects(40))
 
     def none_copied_yet(entries: Iterator[Entry]) -> Iterator[Entry]:
         yield from entries
-        assert rehearsal.destination.said("put", "write", "delete") == []
+        assert scenario.destination.said("put", "write", "delete") == []
 
-    rehearsal.source.listing = none_copied_yet
+    scenario.source.listing = none_copied_yet
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dashboard.migration.plan.BATCH", 4)
-        rehearsal.assert_clean(rehearsal.run())
+        scenario.assert_clean(scenario.run())
 
 
-def test_markers_of_others_are_never_copied_and_go_when_they_are_old(rehearsal: Rehearsal) -> None:
+def test_markers_of_others_are_never_copied_and_go_when_they_are_old(scenario: Scenario) -> None:
     now = time.time()
     mine, fresh, old = (
         new_marker_name(1, now - 5),
         new_marker_name(2, now - 5),
         new_marker_name(3, now - 4000),
     )
-    rehearsal.fill({"a": b"1", f"f/{fresh}": MARKER_CONTENT})
-    rehearsal.fill(
+    scenario.fill({"a": b"1", f"f/{fresh}": MARKER_CONTENT})
+    scenario.fill(
         {mine: MARKER_CONTENT, fresh: MARKER_CONTENT, old: MARKER_CONTENT, f"f/{old}": MARKER_CONTENT},
         there=True,
     )
-    assert rehearsal.run().outcome is Outcome.CLEAN
-    assert set(rehearsal.rows()) == {"a"}
-    assert set(contents(rehearsal.there)) == {"a", fresh}
-    assert set(contents(rehearsal.here)) == {"a", f"f/{fresh}"}
+    assert scenario.run().outcome is Outcome.CLEAN
+    assert set(scenario.rows()) == {"a"}
+    assert set(contents(scenario.there)) == {"a", fresh}
+    assert set(contents(scenario.here)) == {"a", f"f/{fresh}"}
 
 
-def test_a_marker_that_somebody_removes_is_written_again(rehearsal: Rehearsal) -> None:
-    rehearsal.fill(some_objects(10))
+def test_a_marker_that_somebody_removes_is_written_again(scenario: Scenario) -> None:
+    scenario.fill(some_objects(10))
     removed: list[Path] = []
 
     def remove_once(entries: Iterator[Entry]) -> Iterator[Entry]:
         yield from entries
         if not removed:
-            removed.extend(rehearsal.there.glob(MARKER_PREFIX + "*"))
+            removed.extend(scenario.there.glob(MARKER_PREFIX + "*"))
             removed[0].unlink()
 
-    rehearsal.destination.listing = remove_once
-    rehearsal.assert_clean(rehearsal.run())
+    scenario.destination.listing = remove_once
+    scenario.assert_clean(scenario.run())
     assert len(removed) == 1
-    assert len(rehearsal.destination.said("list")) >= 3
+    assert len(scenario.destination.said("list")) >= 3
 
 
-def test_a_stopped_or_failing_plan_leaves_no_marker(rehearsal: Rehearsal) -> None:
-    rehearsal.fill(some_objects(10))
+def test_a_stopped_or_failing_plan_leaves_no_marker(scenario: Scenario) -> None:
+    scenario.fill(some_objects(10))
 
     def stop(entries: Iterator[Entry]) -> Iterator[Entry]:
-        rehearsal.control = Control.PAUSE
-        assert rehearsal.heard.wait(30)
+        scenario.control = Control.PAUSE
+        assert scenario.heard.wait(30)
         yield from entries
 
-    rehearsal.source.listing = stop
-    assert rehearsal.run().state is State.PAUSED
-    assert (contents(rehearsal.there), leftovers(rehearsal.there)) == ({}, [])
-    rehearsal.control = Control.RUN
-    rehearsal.source.listing = lambda entries: entries
-    rehearsal.assert_clean(rehearsal.run())
+    scenario.source.listing = stop
+    assert scenario.run().state is State.PAUSED
+    assert (contents(scenario.there), leftovers(scenario.there)) == ({}, [])
+    scenario.control = Control.RUN
+    scenario.source.listing = lambda entries: entries
+    scenario.assert_clean(scenario.run())
 
 
 def test_a_dry_run_writes_no_marker_and_leaves_others_out() -> None:
-    here, there = MemoryDriver(), FaultyDriver(MemoryDriver())
+    here, there = MemoryDriver(), FailingDriver(MemoryDriver())
     here.put("a", b"1")
     here.put(new_marker_name(3, time.time()), MARKER_CONTENT)
     result, ledgers = migrated(here, there, Spec(dry_run=True))
@@ -262,15 +265,15 @@ def test_a_dry_run_writes_no_marker_and_leaves_others_out() -> None:
 def test_the_ways_to_a_place_are_the_ends_of_its_path() -> None:
     kept: list[Sequence[str]] = []
     for prefix, path in product(("", "b/"), ("a/b/c",)):
-        search = OverlapSearch(MemoryDriver(), MemoryDriver(), prefix, migration_id=1, keep=kept.append)
+        search = OverlapSearch(MemoryDriver(), MemoryDriver(), prefix, migration_id=1, save=kept.append)
         ways = ["c/", "b/c/", "a/b/c/"] if not prefix else ["b/c/"]
-        assert list(search._likely(path)) == ways
+        assert list(search._candidate_folders(path)) == ways
 
 
 def test_the_same_memory_is_one_place() -> None:
     place = MemoryDriver()
     kept: list[Sequence[str]] = []
-    search = OverlapSearch(place, place, "", migration_id=1, keep=kept.append)
+    search = OverlapSearch(place, place, "", migration_id=1, save=kept.append)
     with pytest.raises(Overlap, match="same place"):
         search.begin()
     ((written,),) = kept
@@ -279,17 +282,17 @@ def test_the_same_memory_is_one_place() -> None:
     assert (list(place.list()), kept[-1]) == ([], [])
 
 
-def test_what_a_killed_search_left_is_removed_by_the_next_run(rehearsal: Rehearsal) -> None:
-    ledger = rehearsal.ledgers.open()
+def test_what_a_killed_search_left_is_removed_by_the_next_run(scenario: Scenario) -> None:
+    ledger = scenario.ledgers.open()
     ledger.begin()
     old = new_marker_name(1, time.time() - 90)
-    ledger.keep_markers([old])
-    rehearsal.fill({old: MARKER_CONTENT}, there=True)
-    rehearsal.fill({"a": b"1"})
-    rehearsal.approved = False
-    rehearsal.run()
-    assert contents(rehearsal.there) == {}
-    assert list(rehearsal.ledgers.open().markers()) == []
+    ledger.save_markers([old])
+    scenario.fill({old: MARKER_CONTENT}, there=True)
+    scenario.fill({"a": b"1"})
+    scenario.approved = False
+    scenario.run()
+    assert contents(scenario.there) == {}
+    assert list(scenario.ledgers.open().markers()) == []
 
 
 @pytest.mark.parametrize("server", [rclone.OverS3, rclone.OverSFTP])

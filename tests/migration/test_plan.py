@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.migration.decide import decide, described, is_still
-from dashboard.migration.pairing import Unordered, merge
+from dashboard.migration.decide import decide, fingerprint, matches_fingerprint
+from dashboard.migration.pairing import OutOfOrder, pair_sorted
 from dashboard.migration.plan import plan
 from dashboard.migration.types import Action, LedgerRow, ObjectState, OnConflict, Spec, Verify
 from dashboard.storage.errors import InvalidKey
@@ -46,7 +46,7 @@ class Listed:
 def planned(source: Listed, destination: Listed, spec: Spec = Spec()) -> dict[str, LedgerRow]:  # noqa: B008
     ledger = MemoryLedger(MemoryStore())
     ledger.begin()
-    assert plan(source, destination, spec, ledger, lambda: False, gap=0)  # type: ignore[arg-type]
+    assert plan(source, destination, spec, ledger, lambda: False, pause=0)  # type: ignore[arg-type]
     assert ledger.counters().listing_final
     return {row.key: row for row in ledger.rows()}
 
@@ -118,13 +118,13 @@ def test_prefix_and_globs_choose_what_is_planned() -> None:
 
 def test_a_merge_notices_steps_backwards_on_either_side() -> None:
     up, down = [Entry("a", 1), Entry("b", 1)], [Entry("b", 1), Entry("a", 1)]
-    with pytest.raises(Unordered):
-        list(merge(down, []))
-    with pytest.raises(Unordered):
-        list(merge(up, down))
-    with pytest.raises(Unordered):
+    with pytest.raises(OutOfOrder):
+        list(pair_sorted(down, []))
+    with pytest.raises(OutOfOrder):
+        list(pair_sorted(up, down))
+    with pytest.raises(OutOfOrder):
         # The step comes after the last source key was paired.
-        list(merge([Entry("a", 1)], down))
+        list(pair_sorted([Entry("a", 1)], down))
 
 
 def test_folder_order_is_planned_as_well_as_key_order() -> None:
@@ -161,7 +161,7 @@ def test_planning_can_stop_anywhere_and_be_done_again() -> None:
         ledger = MemoryLedger(store)
         ledger.begin()
         asked = iter(range(10**9))
-        over = plan(source, destination, Spec(), ledger, lambda: next(asked) > patience, gap=0)  # type: ignore[arg-type]  # noqa: B023
+        over = plan(source, destination, Spec(), ledger, lambda: next(asked) > patience, pause=0)  # type: ignore[arg-type]  # noqa: B023
         assert over == (patience == 10**9) == ledger.counters().listing_final
     assert len(ledger.rows()) == 5000
     assert ledger.counters().to_compare == len(range(0, 5000, 3))
@@ -203,7 +203,7 @@ def test_streaming_plans_what_a_set_comparison_plans(
 
 
 @pytest.mark.parametrize(
-    ("listed", "told", "same"),
+    ("listed", "reported", "same"),
     [
         (Entry("a", 5, 100.25, "e"), ObjectInfo("a", 5, 100.0, "e"), True),
         (Entry("a", 5, 100.25, "e"), ObjectInfo("a", 5, 100.25, "f"), False),
@@ -218,8 +218,8 @@ def test_streaming_plans_what_a_set_comparison_plans(
     ],
 )
 def test_an_object_is_the_one_that_was_listed_as_far_as_both_tell(
-    listed: Entry, told: ObjectInfo, same: bool
+    listed: Entry, reported: ObjectInfo, same: bool
 ) -> None:
-    assert is_still(described(listed), told) is same
-    assert is_still("*", told)
-    assert not is_still("", told)
+    assert matches_fingerprint(fingerprint(listed), reported) is same
+    assert matches_fingerprint("*", reported)
+    assert not matches_fingerprint("", reported)

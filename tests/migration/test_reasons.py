@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.migration.reasons import explain
+from dashboard.migration.reasons import reason_for
 from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, StorageError
 
 
@@ -21,4 +21,4 @@ from dashboard.storage.errors import Damaged, Exists, InvalidKey, NotFound, Stor
     ],
 )
 def test_a_reason_names_no_key(error: StorageError, sentence: str) -> None:
-    assert explain(error, "a", "").reason == sentence
+    assert reason_for(error, "a", "").sentence == sentence

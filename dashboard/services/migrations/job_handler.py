@@ -32,20 +32,20 @@ from dashboard.storage.registry import location
 log = logging.getLogger(__name__)
 
 RUNNER = Actor("runner", Role.OPERATOR, "runner")
-ASK_EVERY = 0.2
+CONTROL_SECONDS = 0.2
 """Seconds for which what people want is remembered."""
-NOTE_EVERY = 1.0
+ELAPSED_SECONDS = 1.0
 """Seconds between two notes of how long a migration has been running."""
 
 
 class MigrationHandler:
     """The handler of migration jobs. Idempotent: a job that was cut short goes on where it was."""
 
-    def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, most_workers: int) -> None:
+    def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, max_workers: int) -> None:
         self._database = database
         self._audit = audit
         self._backends = backends
-        self._most_workers = most_workers
+        self._max_workers = max_workers
         self._names = NameRulesStore(database)
 
     def run(self, context: JobContext) -> JobResult:
@@ -57,18 +57,18 @@ class MigrationHandler:
         label = f"migration-{row.id}"
         stragglers = False
         try:
-            verdict = self._run(context, row, label)
-            stragglers = verdict.restart
+            result = self._run(context, row, label)
+            stragglers = result.restart
         except FencedOut:
             # If the lease is lost this changes nothing; if not, the next claim has a newer fence.
             return JobResult(requeue=True)
         except DatabaseError as error:
             log.exception("The ledger of migration %d cannot be used", row.id)
-            raise _unwritten(row.id, translate_error(error)) from error
+            raise _ledger_error(row.id, translate_error(error)) from error
         finally:
             if not stragglers:
                 self._backends.release(label)
-        return verdict
+        return result
 
     def failed(self, job: Job, error: StowageError) -> None:
         """The job ended with an error: so did the migration. It can be resumed."""
@@ -93,32 +93,32 @@ class MigrationHandler:
                 ledger.begin()
                 source = self._driver(row.source_id, row.source, label)
                 destination = self._driver(row.destination_id, row.destination, label)
-                self._tidy(context, row, ledger, source, destination)
+                self._clean_up(context, row, ledger, source, destination)
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
-        spec = replace(spec, workers=min(spec.workers, self._most_workers))
+        spec = replace(spec, workers=min(spec.workers, self._max_workers))
         # Before the driver is built: what it learns is not kept for what was edited meanwhile.
         version = self._version(row.destination_id)
         source = self._driver(row.source_id, row.source, label)
         destination = self._driver(row.destination_id, row.destination, label)
-        watch = _Watch(self._database, self._audit, context, row.elapsed)
+        monitor = _RunMonitor(self._database, self._audit, context, row.elapsed)
         paths = (self._path(row.source_id), self._path(row.destination_id))
         rules = partial(self._names.of, row.destination_id, version, destination, may_write=not spec.dry_run)
-        job = MigrationJob(row.id, spec, watch.approved, row.source, paths, rules)
-        result = run(job, source, destination, ledger, watch.control, on_state=watch.on_state)
+        job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules)
+        result = run(job, source, destination, ledger, monitor.control, on_state=monitor.on_state)
         if result.state is State.CANCELLED and not result.stragglers:
-            self._tidy(context, row, ledger, source, destination)
+            self._clean_up(context, row, ledger, source, destination)
         # With threads still hanging, the job comes once more in a fresh process, to clear up.
         stragglers = result.stragglers > 0
-        return JobResult(requeue=watch.unfinished or stragglers, restart=stragglers)
+        return JobResult(requeue=monitor.unfinished or stragglers, restart=stragglers)
 
-    def _tidy(
+    def _clean_up(
         self, context: JobContext, row: Migration, ledger: SqlLedger, source: Driver, destination: Driver
     ) -> None:
-        from dashboard.migration.leftovers import tidy
+        from dashboard.migration.leftovers import clean_up
 
         try:
-            tidy(destination, ledger, row.source, source=source, stop=context.stop)
+            clean_up(destination, ledger, row.source, source=source, stop=context.stop)
         except StorageError as error:
             log.warning("Leftovers of migration %d could not be removed: %s", row.id, error)
 
@@ -145,7 +145,7 @@ class MigrationHandler:
         return self._backends.driver_with_waiting(current, label=label)
 
 
-class _Watch:
+class _RunMonitor:
     """What people want, told to the engine; what the engine says, told to people. Thread-safe reads."""
 
     def __init__(self, database: Database, audit: AuditLog, context: JobContext, elapsed: float) -> None:
@@ -155,7 +155,7 @@ class _Watch:
         self._id = context.job.subject_id
         self._elapsed = elapsed
         self._began = time.monotonic()
-        self._asked_at = self._noted_at = float("-inf")
+        self._polled_at = self._saved_at = float("-inf")
         self._control = Control.RUN
         self._approved = False
         self.unfinished = False
@@ -163,12 +163,12 @@ class _Watch:
 
     def control(self) -> Control:
         """What people want now. A runner that goes down pauses; the row does not say so."""
-        self._ask()
+        self._poll()
         return Control.PAUSE if self._context.should_stop() else self._control
 
     def approved(self) -> bool:
         """Whether copying may begin."""
-        self._ask()
+        self._poll()
         return self._approved
 
     def on_state(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
@@ -203,9 +203,9 @@ class _Watch:
             row.state, row.outcome = state.value, outcome.value if outcome else None
             row.message, row.remedy = message, remedy
             if state.final:
-                self._close(session, row, state)
+                self._finish(session, row, state)
 
-    def _close(self, session: Session, row: Migration, state: State) -> None:
+    def _finish(self, session: Session, row: Migration, state: State) -> None:
         row.finished_at = time.time()
         # A pause that came too late must not stop a retry before it has begun.
         row.control = (Control.CANCEL if state is State.CANCELLED else Control.RUN).value
@@ -224,24 +224,24 @@ class _Watch:
                 enqueue(session, JobKind.CHECK, backend_id)
                 enqueue(session, JobKind.COUNT, backend_id)
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         now = time.monotonic()
-        if now - self._asked_at < ASK_EVERY:
+        if now - self._polled_at < CONTROL_SECONDS:
             return
-        self._asked_at = now
+        self._polled_at = now
         try:
             with self._database.read() as session:
                 row = session.get(Migration, self._id)
             if row is not None:
                 self._control, self._approved = Control(row.control), row.approved_at is not None
-            if now - self._noted_at >= NOTE_EVERY:
-                self._noted_at = now
-                self._note()
+            if now - self._saved_at >= ELAPSED_SECONDS:
+                self._saved_at = now
+                self._save_elapsed()
         except StowageError as error:
             # The last answer stands; a busy database is no reason to stop a migration.
             log.warning("Migration %d could not look at its row: %s", self._id, error)
 
-    def _note(self) -> None:
+    def _save_elapsed(self) -> None:
         with self._database.write() as session:
             row = session.get(Migration, self._id)
             if row is not None and is_current_claim(session, self._context.job):
@@ -251,18 +251,18 @@ class _Watch:
         return self._elapsed + time.monotonic() - self._began
 
 
-def _unwritten(migration_id: int, why: StowageError) -> StowageError:
-    busy = why.kind is Kind.TIMEOUT
+def _ledger_error(migration_id: int, error: StowageError) -> StowageError:
+    busy = error.kind is Kind.TIMEOUT
     return StowageError(
-        why.kind,
+        error.kind,
         "Another program has the ledger of this migration (work.db) locked."
         if busy
-        else f"The ledger of this migration could not be written. {why.reason}",
+        else f"The ledger of this migration could not be written. {error.reason}",
         operation="migration",
         subject=str(migration_id),
         remedy="End that program, such as a backup or a database browser, then resume the migration."
         if busy
-        else f"{why.remedy} Then resume the migration.",
+        else f"{error.remedy} Then resume the migration.",
     )
 
 

@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from dashboard.migration.ledger import Failure
+from dashboard.migration.ledger import Reason
 from dashboard.migration.types import Action
 from dashboard.models.work import counters, failure_groups, objects
 
 
-def count_failures(connection: Connection, migration_id: int, failed: Sequence[tuple[str, Failure]]) -> None:
+def count_failures(connection: Connection, migration_id: int, failed: Sequence[tuple[str, Reason]]) -> None:
     """Add failed keys and their reasons to the groups of a migration."""
     if not failed:
         return
-    examples = {(why.kind, why.reason): (key, why.remedy) for key, why in reversed(failed)}
-    sizes = Counter((why.kind, why.reason) for _, why in failed)
+    examples = {(reason.kind, reason.sentence): (key, reason.remedy) for key, reason in reversed(failed)}
+    sizes = Counter((reason.kind, reason.sentence) for _, reason in failed)
     add = upsert(failure_groups)
     connection.execute(
         add.on_conflict_do_update(
@@ -39,7 +39,7 @@ def count_failures(connection: Connection, migration_id: int, failed: Sequence[t
     )
 
 
-def take_out_failures(
+def subtract_failures(
     connection: Connection, migration_id: int, failures: Mapping[tuple[str, str], int]
 ) -> None:
     """So many objects of each kind and reason do not count as failed any more."""
@@ -59,7 +59,7 @@ def forget_folders(connection: Connection, migration_id: int) -> int:
     found = connection.execute(
         select(c.kind, c.reason, func.count()).where(folders).group_by(c.kind, c.reason)
     ).all()
-    take_out_failures(connection, migration_id, {(kind, reason): count for kind, reason, count in found})
+    subtract_failures(connection, migration_id, {(kind, reason): count for kind, reason, count in found})
     total = sum(int(count) for _, _, count in found)
     if total:
         connection.execute(delete(objects).where(folders))
@@ -71,7 +71,7 @@ def forget_folders(connection: Connection, migration_id: int) -> int:
     return total
 
 
-def list_again(connection: Connection, migration_id: int) -> None:
+def relist_if_incomplete(connection: Connection, migration_id: int) -> None:
     """As :func:`forget_folders`; where there were any the next run lists the source anew."""
     if forget_folders(connection, migration_id):
         connection.execute(

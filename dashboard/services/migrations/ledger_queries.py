@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, select, update
 
-from dashboard.migration.ledger import ANYTHING, IN_PARTS, Live
+from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
     Action,
     Counters,
@@ -23,7 +23,7 @@ from dashboard.migration.types import (
 )
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
 from dashboard.services.engines import writer
-from dashboard.services.migrations.ledger_failures import list_again, take_out_failures
+from dashboard.services.migrations.ledger_failures import relist_if_incomplete, subtract_failures
 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""
@@ -49,7 +49,7 @@ def keys_in_parts(engine: Engine, migration_id: int, keys: Sequence[str]) -> fro
     query = select(c.key).where(
         c.migration_id == migration_id,
         c.key.in_(keys),
-        c.size >= IN_PARTS,
+        c.size >= MULTIPART_BYTES,
         c.state != ObjectState.SKIPPED.value,
     )
     with engine.connect() as connection:
@@ -128,7 +128,7 @@ class LedgerQueries:
         so it can be interrupted and called again. Not while a run of this migration is at work. Where folders
         could not be read, the next run lists the source anew."""
         with writer(self._engine).begin() as connection:
-            list_again(connection, migration_id)
+            relist_if_incomplete(connection, migration_id)
         return self._in_chunks(_retry_some, migration_id)
 
     def forget(self, migration_id: int) -> None:
@@ -174,7 +174,7 @@ def _retry_some(connection: Connection, migration_id: int) -> int:
     some = c.id.in_(ids)
     size = connection.scalar(select(func.coalesce(func.sum(c.size), 0)).where(some)) or 0
     groups = connection.execute(select(c.kind, c.reason, func.count()).where(some).group_by(c.kind, c.reason))
-    take_out_failures(connection, migration_id, {(kind, reason): n for kind, reason, n in groups})
+    subtract_failures(connection, migration_id, {(kind, reason): n for kind, reason, n in groups})
     connection.execute(
         update(objects)
         .where(some)

@@ -7,22 +7,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, insert, literal_column, select, update
 
-from dashboard.migration.ledger import Failure, Planned, Settled, Verdict
+from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
 from dashboard.migration.types import ObjectState
 from dashboard.models.work import names, objects
 from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
 
-_ASKED = 1000
+_QUERY_BATCH = 1000
 """Keys that one query asks for."""
-_WHY = ("kind", "reason", "remedy")
-_PLANNED = ("key", "size", "modified", "etag", "state", "action", "found", *_WHY)
+_REASON = ("kind", "reason", "remedy")
+_PLANNED = ("key", "size", "modified", "etag", "state", "action", "found", *_REASON)
 _SETTLED = (
     "size",
     "state",
     "attempts",
     "interrupted",
-    *_WHY,
+    *_REASON,
     "destination_key",
     "source_checksum",
     "destination_checksum",
@@ -41,7 +41,7 @@ SETTLE = (
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
     .values({name: bindparam(name) for name in _SETTLED})
 )
-HAND_BACK = (
+RETURN_ROW = (
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == ObjectState.IN_FLIGHT.value)
     .values(state=ObjectState.PENDING.value, interrupted=bindparam("interrupted"))
@@ -64,20 +64,20 @@ _SEEN = (
     .values(seen=case((_SKIPPED | _AGREES, bindparam("b_fence")), else_=-bindparam("b_fence")))
 )
 _HAS_OWN_KEY = objects.c.destination_key != literal_column("''")
-SEE = _SEEN.where(objects.c.key == bindparam("b_key"), ~_HAS_OWN_KEY)
-SEE_OWN_KEY = _SEEN.where(objects.c.destination_key == bindparam("b_key"), _HAS_OWN_KEY)
-JUDGE = (
+MARK_LISTED = _SEEN.where(objects.c.key == bindparam("b_key"), ~_HAS_OWN_KEY)
+MARK_OWN_KEY_LISTED = _SEEN.where(objects.c.destination_key == bindparam("b_key"), _HAS_OWN_KEY)
+RECORD_FINAL_CHECK = (
     update(objects)
     .where(objects.c.id == bindparam("b_id"), objects.c.state == bindparam("b_before"))
-    .values({name: bindparam(name) for name in ("state", *_WHY, "deleted")})
+    .values({name: bindparam(name) for name in ("state", *_REASON, "deleted")})
 )
 
 
-def _why_values(why: Failure | None) -> dict[str, str]:
+def _reason_values(reason: Reason | None) -> dict[str, str]:
     return {
-        "kind": why.kind if why else "",
-        "reason": why.reason if why else "",
-        "remedy": why.remedy if why else "",
+        "kind": reason.kind if reason else "",
+        "reason": reason.sentence if reason else "",
+        "remedy": reason.remedy if reason else "",
     }
 
 
@@ -91,19 +91,19 @@ def plan_values(row: Planned) -> dict[str, Any]:
         "state": row.state.value,
         "action": row.action.value,
         "found": row.found,
-        **_why_values(row.why),
+        **_reason_values(row.reason),
     }
 
 
-def may_change(old: Row[Any], row: Planned, *, again: bool) -> bool:
+def may_change(old: Row[Any], row: Planned, *, recheck: bool) -> bool:
     """Whether a decision is out of date and may be made anew: of a row that was never tried, or with
-    ``again`` of one that was skipped or that the plan already refused."""
+    ``recheck`` of one that was skipped or that the plan already refused."""
     untouched = old.state == ObjectState.PENDING.value and not old.attempts and not old.interrupted
     refused = old.state == ObjectState.FAILED.value and not old.attempts
-    anew = again and (refused or old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value))
+    recheckable = recheck and (refused or old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value))
     seen = (old.size, old.modified, old.etag, old.found)
     now = (row.size, row.modified, row.etag, row.found)
-    return (untouched or anew) and (seen != now or (untouched and old.action != row.action.value))
+    return (untouched or recheckable) and (seen != now or (untouched and old.action != row.action.value))
 
 
 def entry_values(entry: Entry) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def settle_values(result: Settled) -> dict[str, Any]:
         "state": done.state.value,
         "attempts": result.attempts,
         "interrupted": int(result.interrupted),
-        **_why_values(done.why),
+        **_reason_values(done.reason),
         "destination_key": "" if done.destination_key == row.key else done.destination_key,
         "source_checksum": done.source_checksum,
         "destination_checksum": done.destination_checksum,
@@ -144,7 +144,7 @@ def own_keys_among(migration_id: int, keys: Sequence[str]) -> Select[tuple[str]]
 
 
 def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
-    """Parameters of ``SEE`` and ``SEE_OWN_KEY``."""
+    """Parameters of ``MARK_LISTED`` and ``MARK_OWN_KEY_LISTED``."""
     return {
         "b_key": entry.key,
         "b_size": clamp_integer(entry.size),
@@ -154,29 +154,31 @@ def seen_values(entry: Entry, migration_id: int, fence: int) -> dict[str, Any]:
     }
 
 
-def hand_back_values(result: Settled) -> dict[str, Any]:
-    """Parameters of ``HAND_BACK``."""
+def return_values(result: Settled) -> dict[str, Any]:
+    """Parameters of ``RETURN_ROW``."""
     return {"b_id": result.row.id, "interrupted": int(result.interrupted)}
 
 
-def verdict_values(verdict: Verdict) -> dict[str, Any]:
-    """Parameters of ``JUDGE``."""
+def final_check_values(verdict: FinalCheck) -> dict[str, Any]:
+    """Parameters of ``RECORD_FINAL_CHECK``."""
     return {
         "b_id": verdict.row.id,
         "b_before": verdict.row.state.value,
         "state": verdict.state.value,
         "deleted": verdict.deleted,
-        **_why_values(verdict.why),
+        **_reason_values(verdict.reason),
     }
 
 
-def hold_names(connection: Connection, migration_id: int, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """See ``Ledger.hold_names``. At least one pair."""
+def reserve_names(
+    connection: Connection, migration_id: int, pairs: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """See ``Ledger.reserve_names``. At least one pair."""
     rows = [{"migration_id": migration_id, "folded": folded, "name": name} for folded, name in pairs]
     connection.execute(insert(names).prefix_with("OR IGNORE"), rows)
     held: dict[str, str] = {}
-    for start in range(0, len(pairs), _ASKED):
-        some = [folded for folded, _ in pairs[start : start + _ASKED]]
+    for start in range(0, len(pairs), _QUERY_BATCH):
+        some = [folded for folded, _ in pairs[start : start + _QUERY_BATCH]]
         query = select(names.c.folded, names.c.name).where(
             names.c.migration_id == migration_id, names.c.folded.in_(some)
         )

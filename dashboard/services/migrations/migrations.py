@@ -31,14 +31,14 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.jobs import dequeue, enqueue, is_running
 from dashboard.services.migrations.ledger_queries import LedgerQueries
-from dashboard.services.migrations.progress import assemble, waits
+from dashboard.services.migrations.progress import build_progress, is_waiting_for_runner
 from dashboard.services.migrations.report import csv_lines
 from dashboard.services.migrations.rows import (
-    find,
     find_backend,
-    go_on,
-    refuse_twin,
-    refused,
+    get_row,
+    not_possible_error,
+    refuse_concurrent,
+    send_to_runner,
 )
 from dashboard.services.migrations.spec import (
     check_spec,
@@ -51,8 +51,8 @@ from dashboard.services.migrations.spec import (
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Permission
 
-MOST_ROWS = 1000
-MOST_MIGRATIONS = 200
+MAX_ROWS = 1000
+MAX_MIGRATIONS = 200
 
 
 class Migrations:
@@ -94,7 +94,7 @@ class Migrations:
             session.add(row)
             session.flush()
             if approve:
-                refuse_twin(session, row)
+                refuse_concurrent(session, row)
             self._audit.record(
                 session,
                 actor,
@@ -108,62 +108,62 @@ class Migrations:
 
     def approve(self, actor: Actor, migration_id: int) -> None:
         """Let copying begin; while planning goes on, once that is done."""
-        with self._wish(actor, migration_id) as (session, row, state):
+        with self._request(actor, migration_id) as (session, row, state):
             if row.approved_at is not None and not state.final:
                 return
             if state.final or row.control == Control.CANCEL:
-                raise refused(row, "can no longer be started")
+                raise not_possible_error(row, "can no longer be started")
             row.approved_at, row.approved_by = time.time(), actor.name
-            refuse_twin(session, row)
+            refuse_concurrent(session, row)
             self._audit.record(session, actor, "migration.approve", str(row.id))
             if state is State.READY:
-                go_on(session, row)
+                send_to_runner(session, row)
 
     def pause(self, actor: Actor, migration_id: int) -> None:
         """Stop soon, keeping everything. Objects in flight finish or are dropped cleanly."""
-        with self._wish(actor, migration_id) as (session, row, state):
+        with self._request(actor, migration_id) as (session, row, state):
             if state is State.PAUSED:
                 return
             if not state.active or row.control == Control.CANCEL:
-                raise refused(row, "cannot be paused")
+                raise not_possible_error(row, "cannot be paused")
             if row.control != Control.PAUSE:
                 row.control = Control.PAUSE.value
                 self._audit.record(session, actor, "migration.pause", str(row.id))
-            self._grant_if_idle(session, row, State.PAUSED)
+            self._apply_if_idle(session, row, State.PAUSED)
 
     def resume(self, actor: Actor, migration_id: int) -> None:
         """Go on where it stopped; also after it failed as a whole."""
-        with self._wish(actor, migration_id) as (session, row, state):
+        with self._request(actor, migration_id) as (session, row, state):
             if state.active and row.control == Control.RUN:
                 return
             if row.control == Control.CANCEL or not (state.active or state in (State.PAUSED, State.FAILED)):
-                raise refused(row, "cannot go on")
+                raise not_possible_error(row, "cannot go on")
             self._audit.record(session, actor, "migration.resume", str(row.id))
-            go_on(session, row)
+            send_to_runner(session, row)
 
     def cancel(self, actor: Actor, migration_id: int) -> None:
         """Stop for good. What was copied stays; nothing half-written does."""
-        with self._wish(actor, migration_id) as (session, row, state):
+        with self._request(actor, migration_id) as (session, row, state):
             if state is State.CANCELLED:
                 return
             if state.final:
-                raise refused(row, "can no longer be cancelled")
+                raise not_possible_error(row, "can no longer be cancelled")
             if row.control != Control.CANCEL:
                 row.control = Control.CANCEL.value
                 self._audit.record(session, actor, "migration.cancel", str(row.id))
-            self._grant_if_idle(session, row, State.CANCELLED)
+            self._apply_if_idle(session, row, State.CANCELLED)
 
     def retry_failed(self, actor: Actor, migration_id: int) -> int:
         """Try the failed objects once more; how many. Raises ``CONFLICT`` when there are none."""
         actor.require(Permission.MIGRATE)
         with self._database.read() as session:
-            left = self._check_retry(session, find(session, migration_id))
+            left = self._check_retry(session, get_row(session, migration_id))
         # The ledger first: a crash in between leaves rows pending, and asking again goes on from there.
         self._ledgers.retry_failed(migration_id)
-        with self._wish(actor, migration_id) as (session, row, _):
+        with self._request(actor, migration_id) as (session, row, _):
             self._check_retry(session, row, known=left)
             self._audit.record(session, actor, "migration.retry", str(row.id), objects=left)
-            go_on(session, row)
+            send_to_runner(session, row)
             return left
 
     # ---- watching
@@ -171,25 +171,26 @@ class Migrations:
     def progress(self, migration_id: int) -> Progress:
         """How it stands. Cheap enough for polling. Raises ``NOT_FOUND``."""
         with self._database.read() as session:
-            row = find(session, migration_id)
-            waiting = waits(session, row)
-        return assemble(row, self._counters(row.id), self._live(row), waiting)
+            row = get_row(session, migration_id)
+            waiting = is_waiting_for_runner(session, row)
+        return build_progress(row, self._counters(row.id), self._live(row), waiting)
 
     def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
         """The newest migrations, or those older than ``before_id``."""
-        query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MOST_MIGRATIONS)))
+        query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MAX_MIGRATIONS)))
         if before_id is not None:
             query = query.where(Migration.id < clamp_integer(before_id))
         with self._database.read() as session:
-            rows = [(row, waits(session, row)) for row in session.scalars(query)]
+            rows = [(row, is_waiting_for_runner(session, row)) for row in session.scalars(query)]
         totals = self._ledgers.counters([row.id for row, _ in rows])
         return tuple(
-            assemble(row, totals.get(row.id, Counters()), self._live(row), waiting) for row, waiting in rows
+            build_progress(row, totals.get(row.id, Counters()), self._live(row), waiting)
+            for row, waiting in rows
         )
 
     def failures(self, migration_id: int) -> tuple[FailureGroup, ...]:
         """The failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""
-        self._known(migration_id)
+        self._get_row(migration_id)
         return self._ledgers.failures(migration_id)
 
     def rows(
@@ -203,43 +204,43 @@ class Migrations:
         limit: int = 100,
     ) -> tuple[LedgerRow, ...]:
         """A page of the ledger by id. Raises ``NOT_FOUND``."""
-        self._known(migration_id)
-        limit = max(1, min(limit, MOST_ROWS))
+        self._get_row(migration_id)
+        limit = max(1, min(limit, MAX_ROWS))
         return self._ledgers.rows(
             migration_id, state=state, kind=kind, reason=reason, after_id=clamp_integer(after_id), limit=limit
         )
 
     def report(self, migration_id: int) -> Iterator[str]:
         """The whole ledger as CSV lines, header first. Raises ``NOT_FOUND`` at once, not when consumed."""
-        self._known(migration_id)
+        self._get_row(migration_id)
         return csv_lines(self._ledgers.pages(migration_id))
 
     def command(self, migration_id: int) -> str:
         """The command line that asks for the same migration. Raises ``NOT_FOUND``."""
-        row = self._known(migration_id)
+        row = self._get_row(migration_id)
         return command_line(row.source, row.destination, from_json(row.spec))
 
     # ---- inside
 
     @contextmanager
-    def _wish(self, actor: Actor, migration_id: int) -> Iterator[tuple[Session, Migration, State]]:
+    def _request(self, actor: Actor, migration_id: int) -> Iterator[tuple[Session, Migration, State]]:
         actor.require(Permission.MIGRATE)
         with self._database.write() as session:
-            row = find(session, migration_id)
+            row = get_row(session, migration_id)
             yield session, row, State(row.state)
 
-    def _grant_if_idle(self, session: Session, row: Migration, state: State) -> None:
+    def _apply_if_idle(self, session: Session, row: Migration, state: State) -> None:
         if is_running(session, JobKind.MIGRATION, row.id):
             return
         row.state = state.value
         if state.final:
             row.finished_at = time.time()
         dequeue(session, JobKind.MIGRATION, row.id)
-        if self._left_behind(row.id):
+        if self._has_leftovers(row.id):
             # A runner died in the middle: the next one removes what it left at the destination.
             enqueue(session, JobKind.MIGRATION, row.id)
 
-    def _left_behind(self, migration_id: int) -> bool:
+    def _has_leftovers(self, migration_id: int) -> bool:
         if self._ledgers.rows(migration_id, state=ObjectState.IN_FLIGHT, limit=1):
             return True
         ledger = SqlLedger(self._database.work, migration_id)
@@ -248,23 +249,23 @@ class Migrations:
     def _check_retry(self, session: Session, row: Migration, known: int = 0) -> int:
         state = State(row.state)
         if row.spec["dry_run"]:
-            raise refused(row, "was a dry run and has nothing to try again")
+            raise not_possible_error(row, "was a dry run and has nothing to try again")
         if state not in (State.FINISHED, State.FAILED, State.PAUSED):
             again = "Start a new migration; what is there already will be skipped."
             wait = "Wait until it has finished, or pause it first."
-            raise refused(
+            raise not_possible_error(
                 row, "cannot try its failed objects again", again if state is State.CANCELLED else wait
             )
         counters = self._counters(row.id)
         # Folders that could not be read are not counted any more once they are to be listed anew.
         objects = max(known, counters.failed + counters.found - counters.done)
         if not objects:
-            raise refused(row, "has no failed objects")
+            raise not_possible_error(row, "has no failed objects")
         return objects
 
-    def _known(self, migration_id: int) -> Migration:
+    def _get_row(self, migration_id: int) -> Migration:
         with self._database.read() as session:
-            return find(session, migration_id)
+            return get_row(session, migration_id)
 
     def _counters(self, migration_id: int) -> Counters:
         return self._ledgers.counters([migration_id]).get(migration_id, Counters())

@@ -13,17 +13,17 @@ from dashboard.migration.types import Control, Counters, Outcome, Progress, Stat
 from dashboard.models.migrations import Job, Migration
 from dashboard.services.migrations.spec import from_json
 
-WAITS_AFTER = 3.0
+WAITING_AFTER_SECONDS = 3.0
 """Seconds in the queue after which a migration is said to be waiting."""
-STALE = 15.0
+STALE_SECONDS = 15.0
 """Seconds after which live figures are those of a run that is no more."""
 
 
-def waits(session: Session, row: Migration) -> bool:
+def is_waiting_for_runner(session: Session, row: Migration) -> bool:
     """Whether the migration has been in the queue for a while, taken up by no runner."""
     if not State(row.state).active:
         return False
-    patient_until = time.time() - WAITS_AFTER
+    patient_until = time.time() - WAITING_AFTER_SECONDS
     job = session.scalar(
         select(Job)
         .where(Job.kind == JobKind.MIGRATION, Job.subject_id == row.id)
@@ -37,10 +37,10 @@ def waits(session: Session, row: Migration) -> bool:
     return job.state == JobState.QUEUED and max(job.created_at, job.not_before) < patient_until
 
 
-def assemble(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
+def build_progress(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
     """The one value that shows a migration. ``live`` counts only while it is fresh."""
     state = State(row.state)
-    is_active = state.active and not waiting and live.at + STALE > time.time()
+    is_active = state.active and not waiting and live.at + STALE_SECONDS > time.time()
     message, remedy = row.message, row.remedy
     if waiting and not message:
         message = "Waiting for a runner to take it up."

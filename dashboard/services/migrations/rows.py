@@ -24,7 +24,7 @@ _NOW = {
 }
 
 
-def find(session: Session, migration_id: int) -> Migration:
+def get_row(session: Session, migration_id: int) -> Migration:
     """The row. Raises ``NOT_FOUND``."""
     row = session.get(Migration, migration_id) if 0 < migration_id < 2**63 else None
     if row is None:
@@ -46,7 +46,7 @@ def find_backend(session: Session, name: str, field: str) -> Backend:
     return row
 
 
-def refused(row: Migration, what: str, remedy: str = "") -> StowageError:
+def not_possible_error(row: Migration, what: str, remedy: str = "") -> StowageError:
     """Why a wish cannot be granted: "Migration 7 cannot be paused: it has finished."."""
     return StowageError(
         Kind.CONFLICT,
@@ -57,7 +57,7 @@ def refused(row: Migration, what: str, remedy: str = "") -> StowageError:
     )
 
 
-def refuse_twin(session: Session, row: Migration) -> None:
+def refuse_concurrent(session: Session, row: Migration) -> None:
     """Raise ``CONFLICT`` if another migration may be writing the same objects.
 
     Two runs would take each other's unfinished uploads for leftovers and remove them.
@@ -85,10 +85,10 @@ def refuse_twin(session: Session, row: Migration) -> None:
             )
 
 
-def go_on(session: Session, row: Migration) -> None:
+def send_to_runner(session: Session, row: Migration) -> None:
     """Hand a migration to the runner, in the caller's transaction."""
     if row.approved_at is not None:
-        refuse_twin(session, row)
+        refuse_concurrent(session, row)
     row.control = Control.RUN.value
     row.state = (State.PLANNING if row.approved_at is None else State.RUNNING).value
     row.outcome = row.finished_at = None

@@ -12,8 +12,8 @@ from dashboard.migration.types import OnConflict, Spec, Verify
 from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.registry import location, noun_of
 
-MOST_WORKERS = 64
-LONGEST_PREFIX = 1024
+MAX_WORKERS = 64
+MAX_PREFIX_BYTES = 1024
 """Bytes of UTF-8: the longest key S3 knows."""
 
 
@@ -21,8 +21,8 @@ def check_spec(spec: Spec) -> None:
     """Raise ``InvalidInput``, naming the field, for anything that cannot be carried out as asked."""
     _check_prefix(spec.prefix)
     compile_filter(spec.include, spec.exclude)
-    if not 1 <= spec.workers <= MOST_WORKERS:
-        raise InvalidInput("workers", f"Workers are threads: between 1 and {MOST_WORKERS} of them.")
+    if not 1 <= spec.workers <= MAX_WORKERS:
+        raise InvalidInput("workers", f"Workers are threads: between 1 and {MAX_WORKERS} of them.")
     if spec.delete_source and spec.dry_run:
         raise InvalidInput(
             "delete_source",
@@ -42,8 +42,8 @@ def _check_prefix(prefix: str) -> None:
         size = len(prefix.encode())
     except UnicodeEncodeError:
         raise InvalidInput("prefix", "The prefix is not valid text.") from None
-    if size > LONGEST_PREFIX:
-        raise InvalidInput("prefix", f"The prefix is longer than {LONGEST_PREFIX} bytes.")
+    if size > MAX_PREFIX_BYTES:
+        raise InvalidInput("prefix", f"The prefix is longer than {MAX_PREFIX_BYTES} bytes.")
     if any(ord(c) < 32 or ord(c) == 127 for c in prefix):
         raise InvalidInput("prefix", "The prefix holds control characters or line breaks.")
 

@@ -33,12 +33,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from dashboard.migration.ledger import (
     Claimed,
     FencedOut,
+    FinalCheck,
     Finished,
     Live,
     Planned,
     Settled,
     Unswept,
-    Verdict,
     add_up,
     deleted_delta,
     planned_delta,
@@ -48,28 +48,28 @@ from dashboard.migration.ledger import (
 from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.engines import transaction_with_retry, writer
-from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, take_out_failures
+from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
 from dashboard.services.migrations.ledger_queries import keys_in_parts, read_counters
 from dashboard.services.migrations.ledger_rows import (
-    HAND_BACK,
-    JUDGE,
+    MARK_LISTED,
+    MARK_OWN_KEY_LISTED,
+    RECORD_FINAL_CHECK,
     REPLAN,
-    SEE,
-    SEE_OWN_KEY,
+    RETURN_ROW,
     SETTLE,
     entry_values,
-    hand_back_values,
-    hold_names,
+    final_check_values,
     may_change,
     own_keys_among,
     plan_values,
+    reserve_names,
+    return_values,
     seen_values,
     settle_values,
-    verdict_values,
 )
 from dashboard.storage.types import Entry
 
-MOST = 2**62
+MAX_SUM = 2**62
 """The highest count of bytes: twice this would be more than an integer column holds."""
 
 
@@ -84,7 +84,7 @@ class SqlLedger:
         self._reader = engine
         self._writer = writer(engine)
         self._id = migration_id
-        self._asked = fence
+        self._given_fence = fence
         self._fence = -1
         self._lock = threading.Lock()
 
@@ -98,7 +98,7 @@ class SqlLedger:
     def _count(self, connection: Connection, delta: Mapping[str, int]) -> None:
         # Sums that no column could hold stay at the most: whoever lists them is wrong about them.
         values: dict[str, Any] = {
-            name: func.min(counters.c[name] + max(-MOST, min(n, MOST)), MOST)
+            name: func.min(counters.c[name] + max(-MAX_SUM, min(n, MAX_SUM)), MAX_SUM)
             for name, n in delta.items()
             if n
         }
@@ -116,7 +116,7 @@ class SqlLedger:
             mine = counters.c.migration_id == self._id
             stored = connection.scalar(select(counters.c.fence).where(mine)) or 0
             if self._fence < 0:
-                self._fence = stored + 1 if self._asked is None else self._asked
+                self._fence = stored + 1 if self._given_fence is None else self._given_fence
             if self._fence < stored:
                 raise FencedOut
             connection.execute(update(counters).where(mine).values(fence=self._fence))
@@ -157,17 +157,17 @@ class SqlLedger:
 
     # ---- planning
 
-    def record(self, rows: Sequence[Planned], *, again: bool = False) -> int:
+    def record(self, rows: Sequence[Planned], *, recheck: bool = False) -> int:
         """See ``Ledger.record``."""
         planned = {row.key: row for row in rows}
         if not planned:
             return 0
         with self._write() as connection:
             known = {row.key: row for row in connection.execute(self._by_key(list(planned)))}
-            new = [row for key, row in planned.items() if key not in known and not again]
+            new = [row for key, row in planned.items() if key not in known and not recheck]
             stale = [(known[key], row) for key, row in planned.items() if key in known]
-            stale = [(old, row) for old, row in stale if may_change(old, row, again=again)]
-            if again:
+            stale = [(old, row) for old, row in stale if may_change(old, row, recheck=recheck)]
+            if recheck:
                 # What came there since the plan that people saw is not theirs to replace.
                 stale = [(old, replace(row, found=old.found)) for old, row in stale]
             delta: dict[str, int] = {}
@@ -180,13 +180,13 @@ class SqlLedger:
                     insert(objects), [{"migration_id": self._id, **plan_values(row)} for row in new]
                 )
             failed_before = [(old.kind, old.reason) for old, _ in stale if old.state == ObjectState.FAILED]
-            take_out_failures(connection, self._id, Counter(failed_before))
+            subtract_failures(connection, self._id, Counter(failed_before))
             if stale:
                 connection.execute(REPLAN, [{"b_id": old.id, **plan_values(row)} for old, row in stale])
             if delta:
                 self._count(connection, delta)
             failed = [row for row in [*new, *(row for _, row in stale)] if row.state is ObjectState.FAILED]
-            count_failures(connection, self._id, [(row.key, row.why) for row in failed if row.why])
+            count_failures(connection, self._id, [(row.key, row.reason) for row in failed if row.reason])
         return len(new)
 
     def _by_key(self, keys: Sequence[str]) -> Select[Any]:
@@ -205,8 +205,8 @@ class SqlLedger:
         with self._reader.connect() as connection:
             return tuple(json.loads(connection.scalar(query) or "[]"))
 
-    def keep_markers(self, keys: Sequence[str]) -> None:
-        """See ``Ledger.keep_markers``."""
+    def save_markers(self, keys: Sequence[str]) -> None:
+        """See ``Ledger.save_markers``."""
         mine = counters.c.migration_id == self._id
         with self._write() as connection:
             connection.execute(update(counters).where(mine).values(markers=json.dumps(list(keys))))
@@ -231,8 +231,8 @@ class SqlLedger:
                 mine = (table.c.migration_id == self._id) & key.in_(keys)
                 gone = connection.execute(delete(table).where(mine)).rowcount
 
-    def keep_listing(self, entries: Sequence[Entry]) -> None:
-        """See ``Ledger.keep_listing``."""
+    def save_listing(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.save_listing``."""
         if not entries:
             return
         with self._write() as connection:
@@ -241,8 +241,8 @@ class SqlLedger:
                 [{"migration_id": self._id, **entry_values(entry)} for entry in entries],
             )
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """See ``Ledger.look_up``."""
+    def find_in_listing(self, keys: Sequence[str]) -> Mapping[str, Entry]:
+        """See ``Ledger.find_in_listing``."""
         c = listing.c
         query = select(c.key, c.size, c.modified, c.etag).where(c.migration_id == self._id, c.key.in_(keys))
         with self._reader.connect() as connection:
@@ -252,12 +252,12 @@ class SqlLedger:
         """See ``Ledger.clear_names``."""
         self._clear(names, names.c.folded)
 
-    def hold_names(self, pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-        """See ``Ledger.hold_names``."""
+    def reserve_names(self, pairs: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+        """See ``Ledger.reserve_names``."""
         if not pairs:
             return {}
         with self._write() as connection:
-            return hold_names(connection, self._id, pairs)
+            return reserve_names(connection, self._id, pairs)
 
     # ---- copying
 
@@ -307,29 +307,31 @@ class SqlLedger:
         for r in results:
             add_up(delta, state_delta(ObjectState.IN_FLIGHT, r.done.state, r.row.size, r.done.size))
         with self._write(delta) as connection:
-            back = [hand_back_values(r) for r in results if r.done.state is ObjectState.PENDING]
+            back = [return_values(r) for r in results if r.done.state is ObjectState.PENDING]
             done = [settle_values(r) for r in results if r.done.state is not ObjectState.PENDING]
-            for statement, parameters in ((HAND_BACK, back), (SETTLE, done)):
+            for statement, parameters in ((RETURN_ROW, back), (SETTLE, done)):
                 # An empty list would run the statement once, without parameters.
                 if parameters and connection.execute(statement, parameters).rowcount != len(parameters):
                     raise FencedOut
             failed = [
-                (r.row.key, r.done.why) for r in results if r.done.state is ObjectState.FAILED and r.done.why
+                (r.row.key, r.done.reason)
+                for r in results
+                if r.done.state is ObjectState.FAILED and r.done.reason
             ]
             count_failures(connection, self._id, failed)
 
     # ---- closing
 
-    def see(self, entries: Sequence[Entry]) -> None:
-        """See ``Ledger.see``."""
+    def mark_listed(self, entries: Sequence[Entry]) -> None:
+        """See ``Ledger.mark_listed``."""
         if not entries:
             return
         values = [seen_values(entry, self._id, self._fence) for entry in entries]
         with self._write() as connection:
-            connection.execute(SEE, values)
+            connection.execute(MARK_LISTED, values)
             own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
             if own:
-                connection.execute(SEE_OWN_KEY, [each for each in values if each["b_key"] in own])
+                connection.execute(MARK_OWN_KEY_LISTED, [each for each in values if each["b_key"] in own])
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
@@ -357,20 +359,20 @@ class SqlLedger:
             for r in rows
         ]
 
-    def judge(self, verdicts: Sequence[Verdict]) -> None:
-        """See ``Ledger.judge``."""
-        if not verdicts:
+    def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
+        """See ``Ledger.record_final_checks``."""
+        if not checks:
             return
         delta: dict[str, int] = {}
-        for v in verdicts:
+        for v in checks:
             add_up(delta, state_delta(v.row.state, v.state, v.row.size, v.row.size))
             if v.deleted:
                 add_up(delta, deleted_delta(v.row.size))
         with self._write(delta) as connection:
-            changed = connection.execute(JUDGE, [verdict_values(v) for v in verdicts])
-            if changed.rowcount != len(verdicts):
+            changed = connection.execute(RECORD_FINAL_CHECK, [final_check_values(v) for v in checks])
+            if changed.rowcount != len(checks):
                 raise FencedOut
-            failed = [(v.row.key, v.why) for v in verdicts if v.state is ObjectState.FAILED and v.why]
+            failed = [(v.row.key, v.reason) for v in checks if v.state is ObjectState.FAILED and v.reason]
             count_failures(connection, self._id, failed)
 
     # ---- watching

@@ -20,9 +20,9 @@ from dashboard.storage.inspection.powers import KeepsUnfinished
 
 log = logging.getLogger(__name__)
 
-AGE = 86_400.0
+LEFTOVER_SECONDS = 86_400.0
 """Seconds after which an upload of a migration that does nothing any more is taken for a leftover."""
-MOST_MIGRATIONS = 100
+MAX_MIGRATIONS = 100
 
 
 class UnfinishedUploads:
@@ -39,14 +39,14 @@ class UnfinishedUploads:
         migrations to it; how many. None while such a migration is at work. What others began is left
         alone. Raises nothing that the backend caused."""
         # Pages and short commands start without loading the engine.
-        from dashboard.migration.leftovers import MOST, abort_known
-        from dashboard.migration.overlap import SKEW
+        from dashboard.migration.leftovers import MAX_UPLOADS, abort_uploads
+        from dashboard.migration.overlap import CLOCK_SKEW_SECONDS
 
         with self._database.read() as session:
             query = (
                 select(Migration).where(Migration.destination_id == backend_id).order_by(Migration.id.desc())
             )
-            migrations = [row for row in session.scalars(query.limit(MOST_MIGRATIONS)) if row.started_at]
+            migrations = [row for row in session.scalars(query.limit(MAX_MIGRATIONS)) if row.started_at]
         if not migrations or any(State(row.state).active for row in migrations):
             return 0
         aborted = 0
@@ -57,10 +57,14 @@ class UnfinishedUploads:
             driver = self._backends.driver(name, label="check")
             if not isinstance(driver, KeepsUnfinished):
                 return 0
-            old = [each for each in islice(driver.unfinished(), MOST) if each.begun < time.time() - AGE]
+            old = [
+                each
+                for each in islice(driver.unfinished(), MAX_UPLOADS)
+                if each.begun < time.time() - LEFTOVER_SECONDS
+            ]
             for row in migrations:
-                recent = [each for each in old if each.begun >= (row.started_at or 0.0) - SKEW]
-                done = abort_known(driver, recent, partial(self._ledgers.in_parts, row.id))
+                recent = [each for each in old if each.begun >= (row.started_at or 0.0) - CLOCK_SKEW_SECONDS]
+                done = abort_uploads(driver, recent, partial(self._ledgers.in_parts, row.id))
                 old = [each for each in old if each not in done]
                 aborted += len(done)
         except StowageError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.migration.types import Verify
-from tests.migration.across import there_and_back
+from tests.migration.round_trip import round_trip
 from tests.servers.azurite import Azurite
 from tests.servers.drivers import azure_on
 
@@ -16,4 +16,4 @@ from tests.servers.drivers import azure_on
 def test_there_and_back_again_with_checksums(tmp_path: Path, azurite: Azurite, signed: str) -> None:
     container = azurite.new_container()
     credential = azurite.key if signed == "key" else azurite.sas(container, "racwdl")
-    there_and_back(tmp_path, azure_on(azurite, container, credential), Verify.CHECKSUM)
+    round_trip(tmp_path, azure_on(azurite, container, credential), Verify.CHECKSUM)

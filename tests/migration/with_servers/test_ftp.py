@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.migration.types import Action, ObjectState, OnConflict, Spec, Verify
 from dashboard.storage.drivers.local.driver import LocalDriver
-from tests.migration.across import migrate, there_and_back
+from tests.migration.round_trip import migrate, round_trip
 from tests.servers.drivers import ftp_on, new_folder
 from tests.servers.ftp import FtpServer
 from tests.storage.objects import get, keys_of
@@ -17,7 +17,7 @@ from tests.storage.objects import get, keys_of
 @pytest.mark.parametrize("name", ["ftp_server", "ftps_server"])
 def test_there_and_back_again_over_ftp(tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
     server: FtpServer = request.getfixturevalue(name)
-    there_and_back(tmp_path, ftp_on(server, new_folder(server.root)), Verify.CHECKSUM)
+    round_trip(tmp_path, ftp_on(server, new_folder(server.root)), Verify.CHECKSUM)
 
 
 def test_both_are_kept_where_nothing_can_be_created_only(tmp_path: Path, ftp_server: FtpServer) -> None:

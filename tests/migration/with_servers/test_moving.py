@@ -10,7 +10,7 @@ import pytest
 from dashboard.migration.types import Outcome, Spec, State
 from dashboard.storage.driver import Driver
 from tests.migration.ledgers import MemoryLedgers
-from tests.migration.rehearsal import LARGE, Rehearsal, contents
+from tests.migration.scenario import LARGE, Scenario, contents
 from tests.migration.test_changing import rewrite
 from tests.servers.drivers import ftp_on, new_folder, sftp_on, webdav_at
 from tests.servers.ftp import FtpServer
@@ -42,22 +42,22 @@ def on_webdav(request: pytest.FixtureRequest) -> Place:
 def test_a_file_rewritten_in_place_on_a_server_is_kept(
     tmp_path: Path, request: pytest.FixtureRequest, place: Callable[[pytest.FixtureRequest], Place]
 ) -> None:
-    rehearsal = Rehearsal(tmp_path, MemoryLedgers())
+    scenario = Scenario(tmp_path, MemoryLedgers())
     source, folder = place(request)
     for key in ("quiet", "rewritten", "in/a folder"):
         source.put(key, b"a" * 5000)
     source.put("large", b"a" * LARGE)
-    rehearsal.source = source  # type: ignore[assignment]
+    scenario.source = source  # type: ignore[assignment]
 
     def interfere(verb: str, key: str) -> None:
-        if verb == "list" and rehearsal.told[-1] is State.VERIFYING:
+        if verb == "list" and scenario.told[-1] is State.VERIFYING:
             rewrite(folder / "rewritten", b"b" * 5000)
 
-    rehearsal.destination.hook = interfere
-    assert rehearsal.run(Spec(workers=3, delete_source=True)).outcome is Outcome.WITH_SKIPS
+    scenario.destination.hook = interfere
+    assert scenario.run(Spec(workers=3, delete_source=True)).outcome is Outcome.WITH_SKIPS
     assert set(contents(folder)) == {"rewritten"}
     assert (folder / "rewritten").read_bytes() == b"b" * 5000
-    assert set(contents(rehearsal.there)) == {"quiet", "rewritten", "in/a folder", "large"}
-    row = rehearsal.rows()["rewritten"]
+    assert set(contents(scenario.there)) == {"quiet", "rewritten", "in/a folder", "large"}
+    row = scenario.rows()["rewritten"]
     assert (row.kind, row.deleted) == ("changed", False)
     source.close()

@@ -12,9 +12,9 @@ from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spec, State, Verify
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.types import Secret
-from tests.migration.across import migrate
 from tests.migration.ledgers import SqlLedgers
-from tests.migration.rehearsal import LARGE, contents, some_objects
+from tests.migration.round_trip import migrate
+from tests.migration.scenario import LARGE, contents, some_objects
 from tests.servers.drivers import s3_on
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -117,7 +117,7 @@ def test_an_object_that_a_server_never_takes_costs_few_requests(
 def test_a_server_that_only_asks_for_patience_is_an_outage(
     tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.migration.pace.PATIENCE", 0.5)
+    monkeypatch.setattr("dashboard.migration.retry_policy.MAX_OUTAGE_SECONDS", 0.5)
     here = tmp_path / "here"
     here.mkdir()
     for number in range(40):

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.jobs.types import Job, JobKind
-from dashboard.migration.ledger import Done, Failure, Planned, Settled
+from dashboard.migration.ledger import Done, Planned, Reason, Settled
 from dashboard.migration.types import (
     Action,
     LedgerRow,
@@ -374,10 +374,10 @@ def filled_ledger(console: Console, number: int) -> SqlLedger:
     ledger.record([Planned(key, 10, Action.COPY) for key in ("=cmd()", "b", "c", "d")])
     rows = ledger.claim(3, 1.0)
     states = (ObjectState.COPIED, ObjectState.COPIED, ObjectState.FAILED)
-    why = Failure("denied", "It may not be read.", "Allow it.")
+    reason = Reason("denied", "It may not be read.", "Allow it.")
     ledger.settle(
         [
-            Settled(row, Done(state, row.size, why if state is ObjectState.FAILED else None), 1, 2.0)
+            Settled(row, Done(state, row.size, reason if state is ObjectState.FAILED else None), 1, 2.0)
             for row, state in zip(rows, states, strict=True)
         ]
     )

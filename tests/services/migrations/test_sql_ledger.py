@@ -13,20 +13,20 @@ import pytest
 from dashboard.migration.ledger import (
     Claimed,
     Done,
-    Failure,
     FencedOut,
+    FinalCheck,
     Finished,
     Ledger,
     Live,
     Planned,
+    Reason,
     Settled,
-    Verdict,
 )
 from dashboard.migration.types import Action, InFlight, ObjectState
 from dashboard.storage.types import Entry
 from tests.migration.ledgers import Ledgers, MemoryLedgers, SqlLedgers, assert_exact
 
-WHY = Failure("denied", "The bucket refuses writes.", "Add s3:PutObject.")
+WHY = Reason("denied", "The bucket refuses writes.", "Add s3:PutObject.")
 
 
 @pytest.fixture(params=["memory", "sql"])
@@ -77,9 +77,9 @@ def test_recording_twice_keeps_one_row_per_key(ledgers: Ledgers) -> None:
 
 def test_sizes_that_no_column_holds_are_kept_as_the_most_there_is(sql: SqlLedgers) -> None:
     ledger = begun(sql)
-    ledger.keep_listing([Entry("a", 2**63), Entry("b", -(2**70))])
-    assert ledger.look_up(["a"])["a"].size == 2**63 - 1
-    ledger.see([Entry("a", 2**64)])
+    ledger.save_listing([Entry("a", 2**63), Entry("b", -(2**70))])
+    assert ledger.find_in_listing(["a"])["a"].size == 2**63 - 1
+    ledger.mark_listed([Entry("a", 2**64)])
     ledger.record(copies(*"abcdefghijklmnopqrstu", size=2**60))
     ledger.record(copies("v", "w", size=2**60))
     counted = ledger.counters()
@@ -90,15 +90,15 @@ def test_planned_skips_and_failures_are_counted_at_once(ledgers: Ledgers) -> Non
     ledger = begun(ledgers)
     ledger.record(
         [
-            Planned("same", 5, Action.SKIP, why=Failure("", "The same.")),
-            Planned("bad", 7, Action.FAIL, why=WHY),
+            Planned("same", 5, Action.SKIP, reason=Reason("", "The same.")),
+            Planned("bad", 7, Action.FAIL, reason=WHY),
             Planned("x", 9, Action.COMPARE),
         ]
     )
     counters = ledgers.counters()
     assert (counters.skipped_bytes, counters.failed_bytes, counters.to_compare_bytes) == (5, 7, 9)
     assert [(g.kind, g.reason, g.example, g.objects) for g in ledgers.failures()] == [
-        ("denied", WHY.reason, "bad", 1)
+        ("denied", WHY.sentence, "bad", 1)
     ]
     assert_exact(ledgers)
 
@@ -107,7 +107,9 @@ def test_a_second_listing_brings_untried_rows_up_to_date_and_leaves_the_others(l
     ledger = begun(ledgers)
     ledger.record(copies("a", "b"))
     (first,) = ledger.claim(1, 1.0)
-    ledger.record([Planned("a", 99, Action.REPLACE), Planned("b", 99, Action.SKIP, why=Failure("", "Same."))])
+    ledger.record(
+        [Planned("a", 99, Action.REPLACE), Planned("b", 99, Action.SKIP, reason=Reason("", "Same."))]
+    )
     rows = {row.key: row for row in ledgers.rows()}
     assert (rows["a"].action, rows["a"].size) == (Action.COPY, 10)
     assert (rows["b"].action, rows["b"].size, rows["b"].state) == (Action.SKIP, 99, ObjectState.SKIPPED)
@@ -135,8 +137,8 @@ def test_results_and_counters_change_together(ledgers: Ledgers) -> None:
         [
             settled(a, ObjectState.VERIFIED, size=12, source_checksum="x", destination_checksum="x"),
             settled(b, ObjectState.COPIED, destination_key="b 2"),
-            settled(c, ObjectState.SKIPPED, why=Failure("", "Same.")),
-            settled(d, ObjectState.FAILED, why=WHY, attempts=3),
+            settled(c, ObjectState.SKIPPED, reason=Reason("", "Same.")),
+            settled(d, ObjectState.FAILED, reason=WHY, attempts=3),
             settled(e, ObjectState.PENDING, interrupted=True),
         ]
     )
@@ -144,7 +146,7 @@ def test_results_and_counters_change_together(ledgers: Ledgers) -> None:
     rows = {row.key: row for row in ledgers.rows()}
     assert (rows["a"].size, rows["a"].source_checksum, rows["a"].finished_at) == (12, "x", 100.0)
     assert rows["b"].destination_key == "b 2"
-    assert (rows["d"].reason, rows["d"].attempts) == (WHY.reason, 3)
+    assert (rows["d"].reason, rows["d"].attempts) == (WHY.sentence, 3)
     assert rows["e"].state is ObjectState.PENDING
     (again,) = ledger.claim(10, 2.0)
     assert again.interrupted
@@ -179,10 +181,10 @@ def test_an_older_run_is_fenced_out_of_everything(ledgers: Ledgers) -> None:
         lambda: old.swept([row.id]),
         lambda: old.listing_done(),
         lambda: old.publish(Live()),
-        lambda: old.keep_listing([Entry("a", 1)]),
+        lambda: old.save_listing([Entry("a", 1)]),
         lambda: old.clear_listing(),
-        lambda: old.see([Entry("a", 10)]),
-        lambda: old.judge([Verdict(finished, ObjectState.FAILED, WHY)]),
+        lambda: old.mark_listed([Entry("a", 10)]),
+        lambda: old.record_final_checks([FinalCheck(finished, ObjectState.FAILED, WHY)]),
     ):
         with pytest.raises(FencedOut):
             attempt()
@@ -195,17 +197,17 @@ def test_results_of_rows_that_are_not_in_flight_are_refused(ledgers: Ledgers) ->
     (row,) = ledger.claim(1, 1.0)
     ledger.settle([settled(row, ObjectState.VERIFIED)])
     with pytest.raises(FencedOut):
-        ledger.settle([settled(row, ObjectState.FAILED, why=WHY)])
+        ledger.settle([settled(row, ObjectState.FAILED, reason=WHY)])
     assert_exact(ledgers)
 
 
 def test_the_kept_listing_answers_lookups(ledgers: Ledgers) -> None:
     ledger = begun(ledgers)
-    ledger.keep_listing([Entry("b", 2, 2.5, "e"), Entry("a", 1)])
-    ledger.keep_listing([Entry("b", 3, 2.5, "f")])
-    assert ledger.look_up(["a", "b", "c"]) == {"a": Entry("a", 1), "b": Entry("b", 3, 2.5, "f")}
+    ledger.save_listing([Entry("b", 2, 2.5, "e"), Entry("a", 1)])
+    ledger.save_listing([Entry("b", 3, 2.5, "f")])
+    assert ledger.find_in_listing(["a", "b", "c"]) == {"a": Entry("a", 1), "b": Entry("b", 3, 2.5, "f")}
     ledger.clear_listing()
-    assert ledger.look_up(["a", "b"]) == {}
+    assert ledger.find_in_listing(["a", "b"]) == {}
 
 
 def test_the_final_listing_marks_what_agrees(ledgers: Ledgers) -> None:
@@ -222,7 +224,7 @@ def test_the_final_listing_marks_what_agrees(ledgers: Ledgers) -> None:
             for row in ledger.claim(10, 1.0)
         ]
     )
-    ledger.see(
+    ledger.mark_listed(
         [
             Entry("good", 10, etag="mine"),
             Entry("short", 9, etag="mine"),
@@ -239,7 +241,7 @@ def test_the_final_listing_marks_what_agrees(ledgers: Ledgers) -> None:
         ("beside", False),
         ("missing", False),
     ]
-    ledger.see([Entry("beside 2", 10, etag="mine"), Entry("short", 10, etag="mine")])
+    ledger.mark_listed([Entry("beside 2", 10, etag="mine"), Entry("short", 10, etag="mine")])
     unseen = ledger.finished(ObjectState.COPIED, 0, 10, unseen=True)
     assert [row.key for row in unseen] == ["other", "missing"]
     later = begun(ledgers)
@@ -249,8 +251,8 @@ def test_the_final_listing_marks_what_agrees(ledgers: Ledgers) -> None:
 
 def test_a_skipped_object_is_seen_whatever_lies_under_its_key(ledgers: Ledgers) -> None:
     ledger = begun(ledgers)
-    ledger.record([Planned(key, 5, Action.SKIP, why=Failure("", "As new.")) for key in ("there", "gone")])
-    ledger.see([Entry("there", 10, etag="theirs")])
+    ledger.record([Planned(key, 5, Action.SKIP, reason=Reason("", "As new.")) for key in ("there", "gone")])
+    ledger.mark_listed([Entry("there", 10, etag="theirs")])
     assert [row.key for row in ledger.finished(ObjectState.SKIPPED, 0, 10, unseen=True)] == ["gone"]
 
 
@@ -265,11 +267,11 @@ def test_finished_rows_come_in_pages_of_one_state(ledgers: Ledgers) -> None:
 def test_verdicts_change_states_counters_and_groups(ledgers: Ledgers) -> None:
     ledger = begun(ledgers)
     gone, kept, bad = verified(ledger, "gone", "kept", "bad")
-    ledger.judge(
+    ledger.record_final_checks(
         [
-            Verdict(gone, ObjectState.VERIFIED, deleted=True),
-            Verdict(kept, ObjectState.VERIFIED, Failure("changed", "It changed.")),
-            Verdict(bad, ObjectState.FAILED, WHY),
+            FinalCheck(gone, ObjectState.VERIFIED, deleted=True),
+            FinalCheck(kept, ObjectState.VERIFIED, Reason("changed", "It changed.")),
+            FinalCheck(bad, ObjectState.FAILED, WHY),
         ]
     )
     assert_exact(ledgers)
@@ -277,13 +279,13 @@ def test_verdicts_change_states_counters_and_groups(ledgers: Ledgers) -> None:
     assert (counters.deleted, counters.deleted_bytes, counters.verified, counters.failed) == (1, 10, 2, 1)
     assert [row.key for row in ledger.finished(ObjectState.VERIFIED, 0, 10)] == ["kept"]
     with pytest.raises(FencedOut):
-        ledger.judge([Verdict(bad, ObjectState.FAILED, WHY)])
+        ledger.record_final_checks([FinalCheck(bad, ObjectState.FAILED, WHY)])
 
 
 def test_a_row_once_written_says_so_when_claimed_again(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     (row,) = verified(ledger, "a")
-    ledger.judge([Verdict(row, ObjectState.FAILED, WHY)])
+    ledger.record_final_checks([FinalCheck(row, ObjectState.FAILED, WHY)])
     assert sql.queries.retry_failed(1) == 1
     (again,) = ledger.claim(1, 2.0)
     assert again.written
@@ -297,8 +299,8 @@ def test_keys_of_every_kind_come_back_exactly(ledgers: Ledgers) -> None:
     ledger.record(copies(*keys))
     assert {row.key for row in ledger.claim(100, 1.0)} == set(keys)
     assert ledger.record(copies(*keys)) == 0
-    ledger.keep_listing([Entry(key, 1) for key in keys])
-    assert set(ledger.look_up(keys)) == set(keys)
+    ledger.save_listing([Entry(key, 1) for key in keys])
+    assert set(ledger.find_in_listing(keys)) == set(keys)
 
 
 def test_the_live_status_is_shown_as_published(sql: SqlLedgers) -> None:
@@ -322,10 +324,10 @@ def test_failed_rows_are_retried_in_chunks_with_exact_counters(
 ) -> None:
     monkeypatch.setattr("dashboard.services.migrations.ledger_queries.CHUNK", 7)
     ledger = begun(sql)
-    other = Failure("full", "The disk is full.")
-    rows = [Planned(f"k{n}", n, Action.FAIL, why=WHY if n % 3 else other) for n in range(40)]
+    other = Reason("full", "The disk is full.")
+    rows = [Planned(f"k{n}", n, Action.FAIL, reason=WHY if n % 3 else other) for n in range(40)]
     ledger.record([*rows, *copies("fine")])
-    assert [(g.reason, g.objects) for g in sql.failures()] == [(WHY.reason, 26), (other.reason, 14)]
+    assert [(g.reason, g.objects) for g in sql.failures()] == [(WHY.sentence, 26), (other.sentence, 14)]
     assert sql.queries.retry_failed(1) == 40
     assert_exact(sql)
     assert sql.failures() == ()
@@ -335,13 +337,16 @@ def test_failed_rows_are_retried_in_chunks_with_exact_counters(
 def test_rows_are_paged_and_filtered(sql: SqlLedgers) -> None:
     ledger = begun(sql)
     ledger.record(
-        [Planned(f"k{n}", 1, Action.FAIL, why=WHY if n % 2 else Failure("full", "Full.")) for n in range(10)]
+        [
+            Planned(f"k{n}", 1, Action.FAIL, reason=WHY if n % 2 else Reason("full", "Full."))
+            for n in range(10)
+        ]
     )
     ledger.record(copies("ok"))
     first = sql.queries.rows(1, state=ObjectState.FAILED, limit=4)
     rest = sql.queries.rows(1, state=ObjectState.FAILED, after_id=first[-1].id)
     assert [row.key for row in (*first, *rest)] == [f"k{n}" for n in range(10)]
-    assert len(sql.queries.rows(1, kind="denied", reason=WHY.reason)) == 5
+    assert len(sql.queries.rows(1, kind="denied", reason=WHY.sentence)) == 5
     assert len(sql.rows()) == 11
 
 
@@ -349,8 +354,8 @@ def test_forgetting_a_migration_leaves_the_others_alone(tmp_path: Path) -> None:
     one, two = SqlLedgers(tmp_path, 1), SqlLedgers(tmp_path, 2)
     for ledgers in (one, two):
         ledger = begun(ledgers)
-        ledger.record([*copies("a", "b"), Planned("c", 1, Action.FAIL, why=WHY)])
-        ledger.keep_listing([Entry("a", 1)])
+        ledger.record([*copies("a", "b"), Planned("c", 1, Action.FAIL, reason=WHY)])
+        ledger.save_listing([Entry("a", 1)])
         ledger.publish(Live("copying"))
     one.queries.forget(1)
     assert (one.rows(), one.failures(), one.counters().found) == ((), (), 0)
@@ -377,7 +382,7 @@ def test_planner_and_copiers_write_at_once_without_losing_a_count(sql: SqlLedger
         rows = ledger.claim(64, 1.0)
         if not rows and over:
             break
-        ledger.settle([settled(row, dice.choice(states), why=WHY) for row in rows])
+        ledger.settle([settled(row, dice.choice(states), reason=WHY) for row in rows])
     planner.join()
     assert sql.counters().found == 1500
     assert sql.counters().done == 1500

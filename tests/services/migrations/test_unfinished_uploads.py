@@ -47,7 +47,7 @@ def test_only_old_uploads_to_keys_of_migrations_are_aborted(
 
     put(State.FINISHED, 1.0)
     assert sweeper.sweep(backend) == 0
-    monkeypatch.setattr("dashboard.services.migrations.unfinished_uploads.AGE", -60.0)
+    monkeypatch.setattr("dashboard.services.migrations.unfinished_uploads.LEFTOVER_SECONDS", -60.0)
     put(State.RUNNING, 1.0)
     assert sweeper.sweep(backend) == 0
     put(State.FINISHED, 9e9)

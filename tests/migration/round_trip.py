@@ -10,7 +10,7 @@ from dashboard.migration.types import Action, Control, ObjectState, Outcome, Spe
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.ledgers import SqlLedgers, assert_exact
-from tests.migration.rehearsal import LARGE, contents, some_objects
+from tests.migration.scenario import LARGE, contents, some_objects
 
 
 def migrate(
@@ -33,7 +33,7 @@ def migrate(
     return ledgers
 
 
-def there_and_back(tmp_path: Path, place: Driver, verify: Verify) -> None:
+def round_trip(tmp_path: Path, place: Driver, verify: Verify) -> None:
     """From a folder to this empty place and from there to another folder, which then holds the same;
     and once more to the place, where nothing is left to do."""
     here, back = tmp_path / "here", tmp_path / "back"

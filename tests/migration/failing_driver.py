@@ -15,7 +15,7 @@ Hook = Callable[[str, str], None]
 """Called with the verb and the key before the call goes through; raising makes it fail."""
 
 
-class FaultyDriver:
+class FailingDriver:
     """Everything goes to ``inner`` unless ``hook`` objects. Verbs: read, chunk, write, put, commit, stat,
     list, delete, sweep. ``log`` has every call."""
 
@@ -92,7 +92,7 @@ class FaultyDriver:
 
 
 class _Read:
-    def __init__(self, driver: FaultyDriver, key: str, inner: Reading) -> None:
+    def __init__(self, driver: FailingDriver, key: str, inner: Reading) -> None:
         self._driver, self._key, self._inner = driver, key, inner
         self.info = inner.info
 
@@ -116,7 +116,7 @@ class _Read:
 
 
 class _Write:
-    def __init__(self, driver: FaultyDriver, key: str, inner: Writing) -> None:
+    def __init__(self, driver: FailingDriver, key: str, inner: Writing) -> None:
         self._driver, self._key, self._inner = driver, key, inner
 
     def write(self, chunk: bytes) -> None:

@@ -1,6 +1,6 @@
 """A process that runs a migration between two folders until it is done or killed.
 
-``python -m tests.migration.victim FOLDER WORKERS DELETE`` says ``running`` when it begins.
+``python -m tests.migration.killed_run FOLDER WORKERS DELETE`` says ``running`` when it begins.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Spec
 from dashboard.storage.drivers.local.driver import LocalDriver
-from tests.migration.faults import FaultyDriver
+from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import SqlLedgers
 
 
@@ -27,7 +27,7 @@ def main(folder: Path, workers: int, delete_source: bool) -> None:
             time.sleep(0.004)
 
     ledgers = SqlLedgers(folder)
-    destination = FaultyDriver(LocalDriver(str(folder / "there")), write_down)
+    destination = FailingDriver(LocalDriver(str(folder / "there")), write_down)
     print("running", flush=True)
     result = run(
         MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),

@@ -13,22 +13,22 @@ from dashboard.migration.run import MigrationJob, RunResult, run
 from dashboard.migration.types import Control, LedgerRow, Outcome, Spec, State
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.errors import StorageError
-from tests.migration.faults import FaultyDriver
+from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import Ledgers, assert_exact
 
 LARGE = 9 * 1024 * 1024
 """More than one request moves."""
 
 
-class Rehearsal:
+class Scenario:
     """Two folders, drivers that can be told to fail, ledgers, and a person who may interfere."""
 
     def __init__(self, folder: Path, ledgers: Ledgers) -> None:
         self.here, self.there = folder / "here", folder / "there"
         self.here.mkdir()
         self.there.mkdir()
-        self.source = FaultyDriver(LocalDriver(str(self.here)))
-        self.destination = FaultyDriver(LocalDriver(str(self.there)))
+        self.source = FailingDriver(LocalDriver(str(self.here)))
+        self.destination = FailingDriver(LocalDriver(str(self.there)))
         self.ledgers = ledgers
         self.approved = True
         self.control = Control.RUN
@@ -92,7 +92,7 @@ def some_objects(count: int, seed: int = 3) -> dict[str, bytes]:
     return {f"f{n % 7}/object {n:04d}.bin": dice.randbytes(dice.randrange(3000)) for n in range(count)}
 
 
-class DriverFault:
+class FailingCalls:
     """Raises for chosen calls: ``times`` per key, or always."""
 
     def __init__(self, kind: Kind, verbs: str, keys: Callable[[str], bool], *, times: int = 10**9) -> None:

@@ -14,19 +14,25 @@ from itertools import islice
 from random import Random
 
 from dashboard.errors import Kind
-from dashboard.migration.execute import HopelessError
-from dashboard.migration.ledger import Failure, Finished, Ledger, Verdict
-from dashboard.migration.pace import ATTEMPTS, FATAL, HOPELESS_FROM_START, REQUEST_ATTEMPTS, delay
-from dashboard.migration.pool import Dropped, Failed, Pool
+from dashboard.migration.execute import RunAborted
+from dashboard.migration.ledger import FinalCheck, Finished, Ledger, Reason
+from dashboard.migration.pool import Failed, Stopped, WorkerPool
 from dashboard.migration.reasons import (
     DIFFERS,
-    GONE,
+    DISAPPEARED,
     KEPT_CHANGED,
     KEPT_DIFFERS,
     MISSING,
     UNLISTED,
-    explain,
-    not_deleted,
+    kept_reason,
+    reason_for,
+)
+from dashboard.migration.retry_policy import (
+    ABORT_AFTER_FIRST_FAILURES,
+    ATTEMPTS,
+    FATAL,
+    REQUEST_ATTEMPTS,
+    delay,
 )
 from dashboard.migration.types import ObjectState, Spec
 from dashboard.storage.copying import Interrupted, read_back
@@ -37,17 +43,17 @@ from dashboard.storage.net.retries import limit_attempts
 from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
-GAP = 0.002
+PAUSE_SECONDS = 0.002
 """Seconds between two ledger transactions."""
 LISTING_WAITS = (0.0, 2.0, 8.0)
 """Seconds before each further listing, where one does not show what was written a moment ago."""
 _LISTED = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
 """States of rows that have an object at the destination."""
 
-Work = Callable[[Finished], Verdict | None]
+Work = Callable[[Finished], FinalCheck | None]
 
 
-UNSETTLED = "~"
+UNSETTLED_MARK = "~"
 """How the recorded version of a source begins that may have been written to while it was read."""
 
 
@@ -58,10 +64,10 @@ def version_of(info: ObjectInfo) -> str:
 
 def recorded_version(info: ObjectInfo) -> str:
     """The version of a source that was read, for the deletion that may come later."""
-    return version_of(info) if info.settled else UNSETTLED + version_of(info)
+    return version_of(info) if info.settled else UNSETTLED_MARK + version_of(info)
 
 
-def with_patience(call: Callable[[], None], stop: threading.Event, random: Random) -> None:
+def retry(call: Callable[[], None], stop: threading.Event, random: Random) -> None:
     """Do something that can be repeated, again after retryable errors; raises the last of them."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -74,7 +80,7 @@ def with_patience(call: Callable[[], None], stop: threading.Event, random: Rando
                 return
 
 
-class Closing:
+class FinalPhase:
     """Confirms copies and deletes sources. ``stop`` ends it early without harm."""
 
     def __init__(
@@ -94,35 +100,35 @@ class Closing:
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Do all of it. Raises ``StorageError`` or ``HopelessError`` when it cannot be completed."""
+        """Do all of it. Raises ``StorageError`` or ``RunAborted`` when it cannot be completed."""
         self._stop = stop
-        with_patience(partial(self._see, stop, self._spec.prefix), stop, self._random)
-        self._look_for_the_rest(stop)
+        retry(partial(self._mark_listed, stop, self._spec.prefix), stop, self._random)
+        self._check_unlisted(stop)
         # Whatever is only copied now was seen in the listing with its size.
         for page in self._pages(ObjectState.COPIED, stop):
-            self._ledger.judge([Verdict(row, ObjectState.VERIFIED) for row in page])
-            time.sleep(GAP)
+            self._ledger.record_final_checks([FinalCheck(row, ObjectState.VERIFIED) for row in page])
+            time.sleep(PAUSE_SECONDS)
         if self._spec.delete_source:
-            self._each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
+            self._check_each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
 
-    def _look_for_the_rest(self, stop: threading.Event) -> None:
+    def _check_unlisted(self, stop: threading.Event) -> None:
         """What the listing did not show is asked for; what is there must be listed too before long, under
         exactly its name: servers answer to names that they have turned into others."""
         for wait in (*LISTING_WAITS, None):
             for state in _LISTED:
-                self._each(self._pages(state, stop, unseen=True), self._look, stop)
-            prefix = self._unlisted(stop)
+                self._check_each(self._pages(state, stop, unseen=True), self._check_object, stop)
+            prefix = self._common_prefix_of_unlisted(stop)
             if prefix is None:
                 return
             if wait is None:
                 break
             if stop.wait(wait):
                 return
-            with_patience(partial(self._see, stop, prefix), stop, self._random)
+            retry(partial(self._mark_listed, stop, prefix), stop, self._random)
         for state in _LISTED:
-            self._each(self._pages(state, stop, unseen=True), _refuse_unlisted, stop)
+            self._check_each(self._pages(state, stop, unseen=True), _refuse_unlisted, stop)
 
-    def _unlisted(self, stop: threading.Event) -> str | None:
+    def _common_prefix_of_unlisted(self, stop: threading.Event) -> str | None:
         """How the keys begin that the listing did not show so far; None where it showed all of them."""
         common: str | None = None
         for state in _LISTED:
@@ -133,12 +139,12 @@ class Closing:
                     common = os.path.commonprefix([*targets, *known])  # noqa: RUF071  # keys, not paths
         return common
 
-    def _see(self, stop: threading.Event, prefix: str) -> None:
+    def _mark_listed(self, stop: threading.Event, prefix: str) -> None:
         # What is in a folder that may not be read counts as not listed.
         listing = list_readable(self._destination, prefix, unreadable=lambda folder, error: None)
         while not stop.is_set() and (batch := list(islice(listing, PAGE))):
-            self._ledger.see(batch)
-            time.sleep(GAP)
+            self._ledger.mark_listed(batch)
+            time.sleep(PAUSE_SECONDS)
 
     def _pages(
         self, state: ObjectState, stop: threading.Event, *, unseen: bool = False
@@ -151,23 +157,23 @@ class Closing:
             after = page[-1].id
             yield page
 
-    def _each(self, pages: Iterable[list[Finished]], work: Work, stop: threading.Event) -> None:
+    def _check_each(self, pages: Iterable[list[Finished]], work: Work, stop: threading.Event) -> None:
         """Do the work for every row, several at a time, and record the verdicts page by page."""
-        pool: Pool[Finished, Verdict | StorageError | None] | None = None
+        pool: WorkerPool[Finished, FinalCheck | StorageError | None] | None = None
         try:
             for page in pages:
                 if pool is None:
                     attempts = self._attempts(work, stop)
-                    pool = Pool(attempts, min(self._spec.workers, len(page)))
-                self._ledger.judge(list(self._page(pool, page)))
-                time.sleep(GAP)
+                    pool = WorkerPool(attempts, min(self._spec.workers, len(page)))
+                self._ledger.record_final_checks(list(self._page(pool, page)))
+                time.sleep(PAUSE_SECONDS)
         finally:
             if pool is not None:
                 pool.close(time.monotonic() + (0.2 if stop.is_set() else 5.0))
 
     def _page(
-        self, pool: Pool[Finished, Verdict | StorageError | None], page: list[Finished]
-    ) -> Iterator[Verdict]:
+        self, pool: WorkerPool[Finished, FinalCheck | StorageError | None], page: list[Finished]
+    ) -> Iterator[FinalCheck]:
         for row in page:
             pool.put(row)
         left, refused, worst = len(page), 0, None
@@ -175,30 +181,30 @@ class Closing:
             for _, result in pool.results(0.1):
                 left -= 1
                 match result:
-                    case Verdict():
-                        refused += result.why is not None and result.why.kind == Kind.DENIED
+                    case FinalCheck():
+                        refused += result.reason is not None and result.reason.kind == Kind.DENIED
                         yield result
                     case StorageError():
-                        worst = worst or explain(result)
+                        worst = worst or reason_for(result)
                     case Failed():
-                        worst = worst or result.why
-                    case Dropped() | None:
+                        worst = worst or result.reason
+                    case Stopped() | None:
                         pass
         if worst is not None:
-            raise HopelessError(worst)
-        if refused == len(page) and refused >= HOPELESS_FROM_START:
-            raise HopelessError(_REFUSED)
+            raise RunAborted(worst)
+        if refused == len(page) and refused >= ABORT_AFTER_FIRST_FAILURES:
+            raise RunAborted(_DELETION_REFUSED)
 
     def _attempts(
         self, work: Work, stop: threading.Event
-    ) -> Callable[[Finished, Callable[[], bool]], Verdict | StorageError | None]:
-        def attempt(row: Finished, halted: Callable[[], bool]) -> Verdict | StorageError | None:
-            found: list[Verdict | None] = []
+    ) -> Callable[[Finished, Callable[[], bool]], FinalCheck | StorageError | None]:
+        def attempt(row: Finished, halted: Callable[[], bool]) -> FinalCheck | StorageError | None:
+            found: list[FinalCheck | None] = []
             if stop.is_set():
                 return None
             try:
                 with limit_attempts(REQUEST_ATTEMPTS):
-                    with_patience(lambda: found.append(work(row)), stop, self._random)
+                    retry(lambda: found.append(work(row)), stop, self._random)
             except Interrupted:
                 return None
             except StorageError as error:
@@ -207,46 +213,46 @@ class Closing:
 
         return attempt
 
-    def _look(self, row: Finished) -> Verdict | None:
+    def _check_object(self, row: Finished) -> FinalCheck | None:
         """Ask for one object that the listing did not show as it should. None: nothing speaks against it
         but the listing."""
         try:
             info = stat_or_none(self._destination, row.target)
         except StorageError as error:
-            return _unseen(row, error)
+            return _failed_check(row, error)
         if info is None:
-            gone = GONE if row.state is ObjectState.SKIPPED else MISSING
-            return Verdict(row, ObjectState.FAILED, gone)
+            gone = DISAPPEARED if row.state is ObjectState.SKIPPED else MISSING
+            return FinalCheck(row, ObjectState.FAILED, gone)
         if row.state is ObjectState.SKIPPED:
             return None
         same_tag = not (row.destination_etag and info.etag) or row.destination_etag == info.etag
         if info.size != row.size or not same_tag:
-            return Verdict(row, ObjectState.FAILED, DIFFERS)
+            return FinalCheck(row, ObjectState.FAILED, DIFFERS)
         if row.listed and row.state is ObjectState.COPIED:
-            return Verdict(row, ObjectState.VERIFIED)
+            return FinalCheck(row, ObjectState.VERIFIED)
         return None
 
-    def _delete(self, row: Finished) -> Verdict | None:
+    def _delete(self, row: Finished) -> FinalCheck | None:
         """Delete a verified object's source if it is still the object that was copied."""
         try:
-            version = row.source_version.removeprefix(UNSETTLED)
+            version = row.source_version.removeprefix(UNSETTLED_MARK)
             certain = isinstance(self._source, DeletesUnchanged) and version == row.source_version
-            if not certain and (why := self._why_kept(row)):
-                return Verdict(row, ObjectState.VERIFIED, why)
+            if not certain and (reason := self._reason_to_keep(row)):
+                return FinalCheck(row, ObjectState.VERIFIED, reason)
             # One that is gone: by a run that was killed before it could say so, or by somebody else.
             if isinstance(self._source, DeletesUnchanged):
                 self._source.delete_unchanged(row.key, version)
             else:
                 self._source.delete(row.key)
         except Changed:
-            return Verdict(row, ObjectState.VERIFIED, KEPT_CHANGED)
+            return FinalCheck(row, ObjectState.VERIFIED, KEPT_CHANGED)
         except StorageError as error:
             if _concerns_all(error):
                 raise
-            return Verdict(row, ObjectState.VERIFIED, not_deleted(error, row.key))
-        return Verdict(row, ObjectState.VERIFIED, deleted=True)
+            return FinalCheck(row, ObjectState.VERIFIED, kept_reason(error, row.key))
+        return FinalCheck(row, ObjectState.VERIFIED, deleted=True)
 
-    def _why_kept(self, row: Finished) -> Failure | None:
+    def _reason_to_keep(self, row: Finished) -> Reason | None:
         """Of a source whose versions tell size and time only, or that was just being written when it was
         read: both sides are read once more. None where nothing speaks against deleting it."""
         info = stat_or_none(self._source, row.key)
@@ -259,22 +265,22 @@ class Closing:
         return None if here == there else KEPT_DIFFERS
 
 
-def _unseen(row: Finished, error: StorageError) -> Verdict:
+def _failed_check(row: Finished, error: StorageError) -> FinalCheck:
     """One object that may not be looked at is a failure of its own; what concerns all of them is raised."""
     if _concerns_all(error):
         raise error
-    return Verdict(row, ObjectState.FAILED, explain(error, row.key, row.target))
+    return FinalCheck(row, ObjectState.FAILED, reason_for(error, row.key, row.target))
 
 
 def _concerns_all(error: StorageError) -> bool:
     return error.retryable or error.kind in FATAL or isinstance(error, ContainerMissing)
 
 
-def _refuse_unlisted(row: Finished) -> Verdict | None:
-    return None if row.listed else Verdict(row, ObjectState.FAILED, UNLISTED)
+def _refuse_unlisted(row: Finished) -> FinalCheck | None:
+    return None if row.listed else FinalCheck(row, ObjectState.FAILED, UNLISTED)
 
 
-_REFUSED = Failure(
+_DELETION_REFUSED = Reason(
     Kind.DENIED.value,
     "Everything is copied and verified, but the source refuses to delete its objects.",
     "Allow this user to delete there and resume, or delete them yourself.",

@@ -21,12 +21,12 @@ from dashboard.storage.types import EMPTY, Entry, ObjectInfo
 
 MARK = "stowage-move"
 """The name in an object's metadata."""
-_TICK = 0.05
+_CLOCK_TICK_SECONDS = 0.05
 """Seconds by which a file's time may lag behind the clock it was taken from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Authorship:
+class Provenance:
     """What one migration knows its own objects by. ``token``: random, the same in all of its runs."""
 
     source: Driver
@@ -35,36 +35,36 @@ class Authorship:
     token: str
 
     @property
-    def _marking(self) -> bool:
+    def _marks_objects(self) -> bool:
         return self.spec.delete_source and isinstance(self.destination, KeepsMetadata)
 
-    def metadata(self, key: str) -> Mapping[str, str]:
+    def metadata_for(self, key: str) -> Mapping[str, str]:
         """What goes beside an object written under this key."""
-        return {MARK: self._mark(key)} if self._marking else EMPTY
+        return {MARK: self._mark(key)} if self._marks_objects else EMPTY
 
-    def must_look(self, entry: Entry) -> bool:
+    def must_check_before_write(self, entry: Entry) -> bool:
         """Whether only a look before the write can tell later on that what is there came after it."""
-        return self.spec.delete_source and not self._marked(entry)
+        return self.spec.delete_source and not self._copy_is_marked(entry)
 
-    def surely_wrote(self, found: ObjectInfo, entry: Entry, *, sent: bool) -> bool:
+    def certainly_wrote(self, found: ObjectInfo, entry: Entry, *, sent: bool) -> bool:
         """Whether this migration wrote what was found, so that it may replace it. ``sent``: a write to that
         key went out before, in this run, and nobody knows what became of it."""
-        if self._marking and hmac.compare_digest(
+        if self._marks_objects and hmac.compare_digest(
             found.attributes.metadata.get(MARK, "").encode(), self._mark(found.key).encode()
         ):
             return True
-        return sent and not self._marked(entry)
+        return sent and not self._copy_is_marked(entry)
 
     def wrote(self, found: ObjectInfo, task: Task, entry: Entry, *, sent: bool) -> bool:
         """The same where it has the content that would have been written: an earlier run may have."""
-        if self.surely_wrote(found, entry, sent=sent):
+        if self.certainly_wrote(found, entry, sent=sent):
             return True
-        may_be = task.row.maybe_written and not self._marked(entry)
+        may_be = task.row.maybe_written and not self._copy_is_marked(entry)
         return may_be and _is_younger(found, task.row.started_at)
 
-    def _marked(self, entry: Entry) -> bool:
+    def _copy_is_marked(self, entry: Entry) -> bool:
         """Whether an object that was copied from this one has a mark; the server copies without."""
-        return self._marking and not copies_on_server(self.source, self.destination, entry)
+        return self._marks_objects and not copies_on_server(self.source, self.destination, entry)
 
     def _mark(self, key: str) -> str:
         named = key.encode("utf-8", "surrogatepass")
@@ -75,4 +75,4 @@ def _is_younger(found: ObjectInfo, started: float | None) -> bool:
     """Whether an object was written after this moment of our clock. Some clocks count whole seconds."""
     if found.modified is None or started is None:
         return False
-    return found.modified >= started - (1.0 if found.modified.is_integer() else _TICK)
+    return found.modified >= started - (1.0 if found.modified.is_integer() else _CLOCK_TICK_SECONDS)

@@ -12,30 +12,30 @@ REQUEST_ATTEMPTS = 2
 """How often a driver may make one request of an attempt."""
 REPEATED_ATTEMPTS = 4
 """As ``ATTEMPTS``, for failures that drivers answer with another request themselves: eight in all."""
-BASE_DELAY = 0.5
-LONGEST_DELAY = 20.0
-CALM = 2.0
+BASE_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 20.0
+RECOVERY_SECONDS = 2.0
 """Seconds without throttling after which one more worker is let in."""
-HOPELESS_FROM_START = 50
+ABORT_AFTER_FIRST_FAILURES = 50
 """Objects that must fail alike, none ever succeeding, before the run is given up."""
-HOPELESS = 1000
+ABORT_AFTER_FAILURES = 1000
 """The same when others succeeded before, or when all that failed lie in one folder: the next may be open."""
-OUTAGE = 10
+OUTAGE_FAILURES = 10
 """Failures to connect, and pleas for patience, in a row that make an outage: one worker keeps trying,
 attempts are not counted."""
-PATIENCE = 60.0
+MAX_OUTAGE_SECONDS = 60.0
 """Seconds an outage may last before the run is given up."""
 
 FATAL = frozenset({Kind.BAD_CREDENTIALS, Kind.FULL, Kind.SEALED})
 """No object will do better than the one that met these."""
-_LINE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
-_AWAY = _LINE | {Kind.THROTTLED}
+_NETWORK = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT})
+_UNREACHABLE = _NETWORK | {Kind.THROTTLED}
 """A server that answers nobody: not to be reached, or asking everybody for patience."""
 # Not "not found": a folder removed at the source while we copy is a fact to record, not a fault to mend.
-HOPELESS_KINDS = _LINE | {Kind.DENIED, Kind.UNSUPPORTED, Kind.INTERNAL}
+ABORT_KINDS = _NETWORK | {Kind.DENIED, Kind.UNSUPPORTED, Kind.INTERNAL}
 
 
-class Pace:
+class ConcurrencyLimit:
     """How many workers may be busy: halved when a backend throttles, recovering slowly."""
 
     def __init__(self, workers: int) -> None:
@@ -49,36 +49,36 @@ class Pace:
         return max(1, int(self._limit))
 
     @property
-    def full(self) -> bool:
+    def is_unlimited(self) -> bool:
         """Whether nothing holds the workers back."""
         return self._limit >= self._most
 
-    def throttled(self, now: float) -> None:
+    def on_throttled(self, now: float) -> None:
         """A backend asked for patience. Answers that arrive together count once."""
-        if now - self._changed_at > 1.0 or self.full:
+        if now - self._changed_at > 1.0 or self.is_unlimited:
             self._limit = max(1.0, self._limit / 2)
         self._changed_at = now
 
-    def tick(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Let one more worker in after a calm while."""
-        if not self.full and now - self._changed_at >= CALM:
+        if not self.is_unlimited and now - self._changed_at >= RECOVERY_SECONDS:
             self._limit = min(float(self._most), self._limit + 1)
             self._changed_at = now
 
 
 def attempts_for(kind: Kind) -> int:
     """How often an object may fail in this way before it is recorded as failed."""
-    return REPEATED_ATTEMPTS if kind in _AWAY else ATTEMPTS
+    return REPEATED_ATTEMPTS if kind in _UNREACHABLE else ATTEMPTS
 
 
 def delay(attempt: int, random: Random, kind: Kind | None = None) -> float:
     """Seconds before the next attempt: exponential, with full jitter so that workers spread out. A server
     that asks for patience gets more of it."""
-    base = BASE_DELAY * (4 if kind is Kind.THROTTLED else 1)
-    return random.uniform(0, min(LONGEST_DELAY, base * 2.0**attempt))
+    base = BASE_DELAY_SECONDS * (4 if kind is Kind.THROTTLED else 1)
+    return random.uniform(0, min(MAX_DELAY_SECONDS, base * 2.0**attempt))
 
 
-class Breaker:
+class FailureTracker:
     """Sees failures follow each other and tells when going on is pointless."""
 
     def __init__(self) -> None:
@@ -86,9 +86,9 @@ class Breaker:
         # Of all that failed; None where they lie in several.
         self._folder: str | None = None
         self._streak = 0
-        self._ever = False
+        self._any_success = False
         self._outage_since: float | None = None
-        self._line_streak = 0
+        self._network_streak = 0
 
     @property
     def outage(self) -> bool:
@@ -96,9 +96,9 @@ class Breaker:
         return self._outage_since is not None
 
     @property
-    def ever(self) -> bool:
+    def any_success(self) -> bool:
         """Whether any object was moved in this run."""
-        return self._ever
+        return self._any_success
 
     @property
     def streak(self) -> int:
@@ -112,21 +112,21 @@ class Breaker:
 
     def succeeded(self) -> None:
         """An object was moved."""
-        self._ever = True
+        self._any_success = True
         self._kind, self._streak = None, 0
-        self._outage_since, self._line_streak = None, 0
+        self._outage_since, self._network_streak = None, 0
 
     def attempt_failed(self, kind: Kind, now: float) -> bool:
         """An attempt failed; whether the run should be given up because the line is dead for too long."""
-        if kind not in _AWAY:
+        if kind not in _UNREACHABLE:
             return False
-        self._line_streak += 1
-        if self._line_streak >= OUTAGE and self._outage_since is None:
+        self._network_streak += 1
+        if self._network_streak >= OUTAGE_FAILURES and self._outage_since is None:
             self._outage_since = now
-        return self._outage_since is not None and now - self._outage_since > PATIENCE
+        return self._outage_since is not None and now - self._outage_since > MAX_OUTAGE_SECONDS
 
     def object_failed(self, kind: Kind, folder: str = "") -> bool:
-        """An object failed for good, in one of ``HOPELESS_KINDS``; whether the run should be given up. Not
+        """An object failed for good, in one of ``ABORT_KINDS``; whether the run should be given up. Not
         for one folder (a path; empty where there is none) of a place in which others can be read."""
         if kind is not self._kind:
             self._kind, self._streak, self._folder = kind, 0, folder
@@ -134,5 +134,5 @@ class Breaker:
             self._folder = None
         self._streak += 1
         if self._folder:
-            return not self._ever and self._streak >= HOPELESS
-        return self._streak >= (HOPELESS if self._ever else HOPELESS_FROM_START)
+            return not self._any_success and self._streak >= ABORT_AFTER_FAILURES
+        return self._streak >= (ABORT_AFTER_FAILURES if self._any_success else ABORT_AFTER_FIRST_FAILURES)

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 
 from dashboard.errors import Kind
-from dashboard.migration import pace as pacing
-from dashboard.migration.destination_names import beside
+from dashboard.migration import retry_policy
+from dashboard.migration.destination_names import alternative_names
 from dashboard.migration.live import Meter
-from dashboard.migration.pace import Breaker, Pace, delay
+from dashboard.migration.retry_policy import ConcurrencyLimit, FailureTracker, delay
 from dashboard.migration.types import Counters, InFlight
 
 
@@ -20,79 +20,79 @@ def _impatient() -> None:
 
 
 def test_throttling_halves_the_workers_once_per_second_and_they_return_slowly() -> None:
-    pace = Pace(32)
-    pace.throttled(100.0)
-    assert pace.limit == 16
-    pace.throttled(100.5)
-    assert pace.limit == 16
-    pace.throttled(102.0)
-    assert pace.limit == 8
-    pace.tick(103.0)
-    assert pace.limit == 8
+    limit = ConcurrencyLimit(32)
+    limit.on_throttled(100.0)
+    assert limit.limit == 16
+    limit.on_throttled(100.5)
+    assert limit.limit == 16
+    limit.on_throttled(102.0)
+    assert limit.limit == 8
+    limit.on_tick(103.0)
+    assert limit.limit == 8
     for step in range(200):
-        pace.tick(104.0 + 2 * step)
-    assert pace.limit == 32
-    assert pace.full
+        limit.on_tick(104.0 + 2 * step)
+    assert limit.limit == 32
+    assert limit.is_unlimited
 
 
 def test_throttling_never_stops_the_last_worker() -> None:
-    pace = Pace(4)
+    limit = ConcurrencyLimit(4)
     for second in range(0, 100, 2):
-        pace.throttled(float(second))
-    assert pace.limit == 1
+        limit.on_throttled(float(second))
+    assert limit.limit == 1
 
 
 def test_delays_grow_are_jittered_and_bounded() -> None:
     dice = Random(1)
     for attempt in range(1, 12):
         found = [delay(attempt, dice) for _ in range(200)]
-        ceiling = min(pacing.LONGEST_DELAY, pacing.BASE_DELAY * 2**attempt)
+        ceiling = min(retry_policy.MAX_DELAY_SECONDS, retry_policy.BASE_DELAY_SECONDS * 2**attempt)
         assert min(found) < ceiling * 0.1
         assert ceiling * 0.9 < max(found) <= ceiling
 
 
 def test_a_run_that_never_succeeded_is_given_up_after_fifty_refusals() -> None:
-    breaker = Breaker()
-    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(49))
-    assert breaker.object_failed(Kind.DENIED)
+    tracker = FailureTracker()
+    assert not any(tracker.object_failed(Kind.DENIED) for _ in range(49))
+    assert tracker.object_failed(Kind.DENIED)
 
 
 def test_a_refused_folder_among_others_is_no_reason_to_give_up() -> None:
-    breaker = Breaker()
-    breaker.succeeded()
-    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(999))
-    breaker.succeeded()
-    assert not any(breaker.object_failed(Kind.DENIED) for _ in range(999))
+    tracker = FailureTracker()
+    tracker.succeeded()
+    assert not any(tracker.object_failed(Kind.DENIED) for _ in range(999))
+    tracker.succeeded()
+    assert not any(tracker.object_failed(Kind.DENIED) for _ in range(999))
 
 
 def test_one_refused_folder_is_no_reason_to_give_up_however_large() -> None:
-    breaker = Breaker()
-    assert not any(breaker.object_failed(Kind.DENIED, "private") for _ in range(999))
-    breaker.succeeded()
-    assert not any(breaker.object_failed(Kind.DENIED, "private") for _ in range(5000))
-    assert breaker.object_failed(Kind.DENIED, "another")
+    tracker = FailureTracker()
+    assert not any(tracker.object_failed(Kind.DENIED, "private") for _ in range(999))
+    tracker.succeeded()
+    assert not any(tracker.object_failed(Kind.DENIED, "private") for _ in range(5000))
+    assert tracker.object_failed(Kind.DENIED, "another")
 
 
 def test_a_place_of_one_folder_that_refuses_everything_is_given_up_in_the_end() -> None:
-    breaker = Breaker()
-    assert not any(breaker.object_failed(Kind.DENIED, "all") for _ in range(999))
-    assert breaker.object_failed(Kind.DENIED, "all")
+    tracker = FailureTracker()
+    assert not any(tracker.object_failed(Kind.DENIED, "all") for _ in range(999))
+    assert tracker.object_failed(Kind.DENIED, "all")
 
 
 def test_different_failures_do_not_add_up() -> None:
-    breaker = Breaker()
-    assert not any(breaker.object_failed((Kind.DENIED, Kind.INTERNAL)[n % 2]) for n in range(500))
+    tracker = FailureTracker()
+    assert not any(tracker.object_failed((Kind.DENIED, Kind.INTERNAL)[n % 2]) for n in range(500))
 
 
 def test_an_outage_is_seen_waited_for_and_in_the_end_not_waited_for() -> None:
-    breaker = Breaker()
-    assert not any(breaker.attempt_failed(Kind.UNREACHABLE, float(n) / 10) for n in range(10))
-    assert breaker.outage
-    assert not breaker.attempt_failed(Kind.TIMEOUT, 60.0)
-    assert breaker.attempt_failed(Kind.TIMEOUT, 61.0)
-    breaker.succeeded()
-    assert not breaker.outage
-    assert not breaker.attempt_failed(Kind.UNREACHABLE, 100.0)
+    tracker = FailureTracker()
+    assert not any(tracker.attempt_failed(Kind.UNREACHABLE, float(n) / 10) for n in range(10))
+    assert tracker.outage
+    assert not tracker.attempt_failed(Kind.TIMEOUT, 60.0)
+    assert tracker.attempt_failed(Kind.TIMEOUT, 61.0)
+    tracker.succeeded()
+    assert not tracker.outage
+    assert not tracker.attempt_failed(Kind.UNREACHABLE, 100.0)
 
 
 def test_rates_look_back_ten_seconds_and_the_rest_is_a_range() -> None:
@@ -135,5 +135,5 @@ def test_the_largest_in_flight_are_shown_and_their_bytes_count_as_moved() -> Non
     ],
 )
 def test_names_beside_keep_folder_and_extension(key: str, names: list[str]) -> None:
-    found = beside(key, "x")
+    found = alternative_names(key, "x")
     assert [next(found), next(found)] == names

@@ -1,7 +1,7 @@
-"""The requests of one Vercel Blob store.
+"""Requests to one Vercel Blob store.
 
-Vercel publishes no reference of the protocol, only its client: these are the requests
-of ``@vercel/blob`` 2.8.
+Vercel publishes no reference of the protocol, only its client: these are the requests of ``@vercel/blob``
+2.8.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ ATTEMPTS = 4
 _API_VERSION = "12"
 _PAGE_SIZE = 1000
 _DEFAULT_MAX_AGE = 30 * 24 * 3600
-"""Seconds in caches where nothing else was said."""
+"""Seconds that caches keep a blob by default."""
 _MIN_AGE_SECONDS = 60
 _MAX_AGE = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})\s*(?:,|\Z)")
 _JSON = {"content-type": "application/json"}
 
 
 class VercelBlobClient:
-    """Thread-safe; connects on first use."""
+    """A client for one store. Thread-safe; connects on first use."""
 
     def __init__(self, config: VercelBlobConfig) -> None:
         self.config = config
@@ -59,16 +59,16 @@ class VercelBlobClient:
         self._blobs = HttpClient(config.blobs)
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
-        """For an error's sentence; ``key`` as the caller of the driver knows it."""
+        """The context of an error message. ``key`` is without the configured prefix."""
         return ErrorContext(operation, key, self.config.store, self.api.host, self.config.access)
 
     # Objects
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> str:
-        """Write in one request; returns the ETag."""
+        """Write in one request. Returns the ETag."""
         context = self.context("write", key)
         headers = self._put_headers(attributes, create_only=create_only)
-        # Asked twice, it would meet what it wrote the first time.
+        # A second attempt would collide with the blob of the first one.
         attempts = 1 if create_only else ATTEMPTS
         document = self._send(
             "PUT", "", context, self._pathname_query(key), headers=headers, body=data, attempts=attempts
@@ -76,7 +76,7 @@ class VercelBlobClient:
         return self._check_stored_name(key, document, context)
 
     def head(self, key: str, operation: str = "stat") -> tuple[ObjectInfo, str]:
-        """Describe a blob, and the path its bytes are at. Raises ``NotFound``."""
+        """Describe a blob. Returns its information and the path of its content. Raises ``NotFound``."""
         context = self.context(operation, key)
         full_key = self.config.prefix + key
         document = self._send("GET", "", context, {"url": full_key})
@@ -84,7 +84,7 @@ class VercelBlobClient:
             if document["pathname"] != full_key:
                 raise NotFound(key, operation=operation)
             parts = urlsplit(document["url"])
-            # Bytes are only taken, and the token only shown, where this store's blobs are.
+            # Read content from, and send the token to, only the server of this store's blobs.
             if f"{parts.scheme}://{parts.netloc}".lower() != self.config.blobs.lower():
                 raise ValueError("another server")
             if unquote(parts.path) != f"/{full_key}":
@@ -104,8 +104,8 @@ class VercelBlobClient:
             return info, parts.path
 
     def open(self, info: ObjectInfo, path: str, part: tuple[int, int] | None = None) -> ResponseBody:
-        """The bytes of this version, or a part of them. The network that delivers them may hold an older
-        version for a minute; then ``Changed``."""
+        """Open this version of a blob, or a part of it, given as start and length. Raises ``Changed`` if the
+        CDN still delivers an older version, which it may for a minute."""
         context = self.context("read", info.key)
         private = self.config.access == "private"
         headers = {"authorization": f"Bearer {self.config.token.reveal()}"} if private else {}
@@ -127,7 +127,7 @@ class VercelBlobClient:
         return retry(once, ATTEMPTS)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Blobs by full name, page by page."""
+        """List blobs by full key, page by page."""
         context = self.context("list")
 
         def fetch(cursor: str) -> bytes:
@@ -138,20 +138,20 @@ class VercelBlobClient:
         return paginate(fetch, _parse_page, lambda entry: (entry.key, entry.etag or ""), failed, ATTEMPTS)
 
     def check_access(self, operation: str, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS) -> None:
-        """The cheapest request there is."""
+        """List one blob: the cheapest request. Raises ``StorageError``."""
         context = self.context(operation)
         document = self._send("GET", "", context, {"limit": "1"}, attempts=attempts, idle=idle)
-        # A web page at this address says 200 to everybody.
+        # A web page at this address answers every request with 200.
         if not isinstance(document.get("blobs"), list):
             raise ERRORS.transport_error("unreadable", context)
 
     def delete(self, key: str) -> None:
-        """Remove a blob; a missing one is fine."""
+        """Delete a blob. Succeeds if it does not exist."""
         body = json.dumps({"urls": [self.config.prefix + key]}).encode()
         self._send("POST", "/delete", self.context("delete", key), {}, headers=_JSON, body=body)
 
     def copy(self, source: str, key: str, to: str, attributes: Attributes) -> str:
-        """Have Vercel copy a blob of the same store by its full name; returns the copy's ETag."""
+        """Copy on the server within the store. ``source`` is the full key. Returns the ETag of the copy."""
         context = self.context("copy", key)
         query = {**self._pathname_query(to), "fromUrl": source}
         headers = self._put_headers(attributes, create_only=False)
@@ -160,7 +160,7 @@ class VercelBlobClient:
     # Uploads in parts
 
     def create_upload(self, key: str, attributes: Attributes | None, *, create_only: bool) -> dict[str, str]:
-        """Start an upload and return the headers that name it."""
+        """Create a multipart upload. Returns the headers that identify it."""
         context = self.context("write", key)
         headers = self._put_headers(attributes, create_only=create_only)
         document = self._send(
@@ -174,7 +174,7 @@ class VercelBlobClient:
             }
 
     def part(self, key: str, upload: Mapping[str, str], number: int, data: memoryview) -> str:
-        """Send a part; returns what names it."""
+        """Upload a part. Returns its ETag."""
         context = self.context("write", key)
         headers = {**upload, "x-mpu-action": "upload", "x-mpu-part-number": str(number)}
         document = self._send(
@@ -184,7 +184,7 @@ class VercelBlobClient:
             return str(document["etag"])
 
     def complete(self, key: str, upload: Mapping[str, str], parts: Sequence[str]) -> str:
-        """Make the parts the blob; returns its ETag."""
+        """Create the blob from its parts. Returns its ETag."""
         context = self.context("write", key)
         headers = {**upload, **_JSON, "x-mpu-action": "complete"}
         named = [{"partNumber": number, "etag": etag} for number, etag in enumerate(parts, 1)]
@@ -195,7 +195,7 @@ class VercelBlobClient:
         return self._check_stored_name(key, document, context)
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self.api.close()
         self._blobs.close()
 
@@ -213,7 +213,7 @@ class VercelBlobClient:
         attempts: int = ATTEMPTS,
         idle: float = IDLE_SECONDS,
     ) -> dict[str, Any]:
-        """One request to the API and the JSON object it is answered with. Raises ``StorageError``."""
+        """Send a request to the API and parse the JSON object in the response. Raises ``StorageError``."""
         answer = self._request(
             method, path, context, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
@@ -263,7 +263,7 @@ class VercelBlobClient:
             "x-vercel-blob-access": self.config.access,
             "x-add-random-suffix": "0",
             "x-allow-overwrite": "0" if create_only else "1",
-            # Without it Vercel makes one of the name.
+            # Without it Vercel guesses one from the name.
             "x-content-type": "application/octet-stream",
         }
         if attributes is not None:
@@ -291,19 +291,20 @@ def _parse_failure(answer: Response) -> RequestFailure:
 
 
 def _parse_page(body: bytes) -> tuple[list[Entry], str]:
-    """What a page of a listing holds, and what names the next one. Raises ``MalformedResponse``."""
+    """Parse a page of a listing and the cursor of the next page, empty on the last one. Raises
+    ``MalformedResponse``."""
     document = parse_json_object(body)
     blobs, more, cursor = document.get("blobs"), document.get("hasMore"), document.get("cursor")
     if not isinstance(blobs, list):
-        raise WrongProtocol("the answer is no listing")
+        raise WrongProtocol("the response is not a listing")
     if not isinstance(more, bool):
         raise MalformedResponse("a page does not say whether more follows")
     if more and not (isinstance(cursor, str) and cursor):
-        raise MalformedResponse("more follows, but the answer does not say from where")
+        raise MalformedResponse("more follows, but the response has no cursor")
     try:
         return [_parse_entry(blob) for blob in blobs], str(cursor) if more else ""
     except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
-        raise MalformedResponse("a row makes no sense") from error
+        raise MalformedResponse("a row is invalid") from error
 
 
 def _parse_entry(blob: Any) -> Entry:
@@ -317,12 +318,12 @@ def _parse_time(text: str) -> float:
 
 
 def _strip_etag(etag: str) -> str:
-    """Without quotes and without the mark of an answer that was compressed on its way."""
+    """Strip the quotes, and the weak prefix of a response that was compressed in transit."""
     return etag.removeprefix("W/").strip('"')
 
 
 def _custom_max_age(cache_control: str) -> str | None:
-    """The age somebody asked for; Vercel gives one to every blob."""
+    """The ``max-age`` unless it is Vercel's default, which every blob has."""
     match = _MAX_AGE.search(cache_control)
     return f"max-age={match.group(1)}" if match and int(match.group(1)) != _DEFAULT_MAX_AGE else None
 

@@ -1,4 +1,4 @@
-"""Where a Vercel Blob driver works; which keys it can hold."""
+"""The configuration of a Vercel Blob driver, and the check of its keys."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Secret
 
 _MAX_KEY_UNITS = 950
-"""UTF-16 units, as the SDK counts. https://vercel.com/docs/vercel-blob"""
+"""In UTF-16 code units, like the SDK. https://vercel.com/docs/vercel-blob"""
 
 
 @dataclass(frozen=True, slots=True)
 class VercelBlobConfig:
-    """A store, or a prefix of it. Prints no secret."""
+    """A store, or a prefix of it, and its token. The representation contains no secret."""
 
     token: Secret
     store: str
     access: str
     prefix: str
     api: str
-    """Where requests go: origin and path."""
+    """The origin and path of the API."""
     blobs: str
-    """The origin that serves the bytes."""
+    """The origin that serves the content of blobs."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -48,31 +48,30 @@ class VercelBlobConfig:
 
 
 def check_key(key: str, full_key: str) -> None:
-    """Raise ``InvalidKey`` for what a store does not hold exactly.
+    """Raise ``InvalidKey`` if a store cannot keep ``full_key``, the key with its prefix, unchanged.
 
-    ``//`` is refused by Vercel. What a browser changes in an address before it asks for it could be stored
-    and never be found again: dots as parts, backslashes, control characters. A name that ends in ``/`` is
-    Vercel's own mark for a folder.
+    Vercel refuses ``//``. Clients normalize dot segments, backslashes and control characters in URLs, so a
+    blob with such a key could not be read again. Vercel uses names that end in ``/`` for folders.
     """
     if not key_bytes(key):
         raise InvalidKey(key, "The key is empty.")
     try:
         length = len(full_key.encode("utf-16-le")) // 2
     except UnicodeEncodeError:
-        raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: it is not UTF-8.") from None
+        raise InvalidKey(key, f"Vercel Blob cannot store “{key}”: it is not UTF-8.") from None
     if problem := _problem(full_key, length):
-        raise InvalidKey(key, f"Vercel Blob cannot hold “{key}”: {problem}.")
+        raise InvalidKey(key, f"Vercel Blob cannot store “{key}”: {problem}.")
 
 
 def _problem(full_key: str, length: int) -> str:
     if length > _MAX_KEY_UNITS:
-        return f"it has {length:,} characters and names there end at {_MAX_KEY_UNITS}"
+        return f"it has {length:,} characters, and the limit is {_MAX_KEY_UNITS}"
     if full_key.startswith("/") or full_key.endswith("/") or "//" in full_key:
-        return "it begins or ends with “/”, or holds “//”"
+        return "it begins or ends with “/”, or contains “//”"
     if any(part in (".", "..") for part in full_key.split("/")):
-        return "it holds “.” or “..” as a part"
+        return "it contains “.” or “..” as a segment"
     if "\\" in full_key:
-        return "it holds a backslash"
+        return "it contains a backslash"
     if full_key != full_key.strip() or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in full_key):
-        return "it begins or ends with a space, or holds control characters"
+        return "it begins or ends with a space, or contains control characters"
     return ""

@@ -1,8 +1,8 @@
 """Vercel Blob: one store, signed in with its read-write token.
 
-What a store cannot hold: user metadata and every header but the content type and how long caches may keep a
-blob; keys that are not exactly a path. It tells no checksum, so nothing written proves itself, and nothing
-dropped half way can be listed. A store is made in Vercel's dashboard, not through its API.
+A store keeps no user metadata and, of the headers, only the content type and the cache lifetime. Keys must be
+normalized paths. Vercel reports no checksums, so no write is proven, and it does not list incomplete uploads.
+Stores are created in Vercel's dashboard, not through its API.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _SIGN_IN_SECONDS = 15.0
 
 
 class VercelBlobWriting(MultipartWriting[str]):
-    """An open write, see ``Writing``. Vercel names no way to drop the parts of an upload that is never
-    completed; nothing of them is visible."""
+    """An open write, see ``Writing``. Vercel documents no request that aborts an upload; its parts are never
+    visible."""
 
     max_parts = MAX_PARTS
 
@@ -66,11 +66,11 @@ class VercelBlobWriting(MultipartWriting[str]):
 
 
 class VercelBlobDriver:
-    """A store, or the part of one under a prefix. Safe to use from many threads."""
+    """A store, or the part of it under a prefix. Thread-safe."""
 
     name = "vercel_blob"
     ordered = False
-    """Vercel does not say in which order it lists."""
+    """Vercel does not document the order of listings."""
 
     def __init__(self, config: VercelBlobConfig) -> None:
         self._config = config
@@ -92,8 +92,8 @@ class VercelBlobDriver:
         check_key(key, self._config.prefix + key)
 
     def read(self, key: str, *, if_version: str | None = None) -> CheckedReading:
-        """See ``Driver``. ``version`` is the ETag, and what is delivered is compared with it: for up to a
-        minute after a public blob was replaced this may raise ``Changed``."""
+        """See ``Driver``. ``version`` is the ETag. For up to a minute after a public blob was replaced, the
+        CDN may still deliver the older one; then raises ``Changed``."""
         self.check_key(key)
         info, path = self._stat_version(key, if_version)
         if not info.size:
@@ -102,7 +102,7 @@ class VercelBlobDriver:
         return CheckedReading(info, body.pieces(), body.close)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
-        """See ``ReadsRanges``. Every part is preceded by a look at the blob."""
+        """See ``ReadsRanges``. Each call also fetches the blob's information."""
         self.check_key(key)
         check_range(start, length)
         info, path = self._stat_version(key, if_version)
@@ -122,7 +122,7 @@ class VercelBlobDriver:
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> VercelBlobWriting:
-        """See ``Driver``. Up to 8 MiB go in one request where the size is known."""
+        """See ``Driver``. Up to 8 MiB go in one request if the size is known."""
         self.check_key(key)
         return VercelBlobWriting(
             self._client, self._senders, WriteRequest(key, size, attributes, create_only, self.put)
@@ -142,10 +142,10 @@ class VercelBlobDriver:
         return self._client.head(key)[0]
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. Vercel's marks for folders are no objects."""
+        """See ``Driver``. Skips the entries that Vercel creates for folders."""
         if start_after:
             raise Unsupported(
-                "list", "Vercel Blob does not list in request, so no listing goes on after a key."
+                "list", "Vercel Blob does not list in order, so a listing cannot start after a key."
             )
         base = self._config.prefix
         for entry in entries_under(base, self._client.list(base + prefix)):
@@ -159,8 +159,8 @@ class VercelBlobDriver:
             self._client.delete(key)
 
     def delete_unchanged(self, key: str, version: str) -> None:
-        """See ``DeletesUnchanged``. ``version`` is the ETag. Vercel deletes without a condition: what is
-        written between the look and the deletion, one request later, is deleted."""
+        """See ``DeletesUnchanged``. ``version`` is the ETag. Not atomic: Vercel supports no condition, so a
+        write between the check and the deletion, one request later, is lost."""
         self.check_key(key)
         with suppress(NotFound):
             if self._client.head(key, "delete")[0].version != version:
@@ -168,7 +168,7 @@ class VercelBlobDriver:
             self._client.delete(key)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """See ``Driver``. Nothing to do: Vercel neither lists nor drops uploads that were not completed."""
+        """See ``Driver``. Does nothing: Vercel neither lists nor aborts incomplete uploads."""
         return 0
 
     def close(self) -> None:
@@ -179,14 +179,14 @@ class VercelBlobDriver:
     # CopiesWithin
 
     def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``: the same store."""
+        """See ``CopiesWithin``. Needs the same store."""
         if not isinstance(source, VercelBlobDriver):
             return False
         here, other = self._config, source._config
         return (here.api, here.token, here.access) == (other.api, other.token, other.access)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. Proves nothing. The blob is looked at before and after."""
+        """See ``CopiesWithin``. The receipt proves nothing. Checks the source before and after the copy."""
         if not isinstance(source, VercelBlobDriver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share a store.")
         self.check_key(to)
@@ -211,9 +211,9 @@ class VercelBlobDriver:
         return True
 
     def create_bucket(self) -> None:
-        """See ``CreatesBuckets``. Raises ``Unsupported`` where there is no store."""
+        """See ``CreatesBuckets``. Raises ``Unsupported`` if the store does not exist."""
         if not self.bucket_exists():
-            raise Unsupported("create bucket", "A store is made in the Vercel dashboard, under Storage.")
+            raise Unsupported("create bucket", "Create the store in the Vercel dashboard, under Storage.")
 
     # Connects
 
@@ -222,7 +222,7 @@ class VercelBlobDriver:
         return (*self._client.api.address, self._client.api.tls)
 
     def authenticate(self) -> None:
-        """See ``Connects``. The token names the store, so a missing store is a wrong token."""
+        """See ``Connects``. The token contains the store's ID, so a missing store means a wrong token."""
         self._client.check_access("authenticate", attempts=1, idle=_SIGN_IN_SECONDS)
 
     # SecuresConnections
@@ -237,15 +237,13 @@ class VercelBlobDriver:
         """See ``Links``. Raises ``Unsupported`` for a private store."""
         self.check_key(key)
         if self._config.access == "private":
-            raise Unsupported("url", "The blobs of a private store have no public address.")
+            raise Unsupported("url", "The blobs of a private store have no public URL.")
         return f"{self._config.blobs}/{quote(self._config.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """Raises ``Unsupported``."""
         self.check_key(key)
         raise Unsupported("temporary url", "Stowage does not sign links to Vercel Blob.")
-
-    # How
 
     def _stat_version(self, key: str, if_version: str | None) -> tuple[ObjectInfo, str]:
         info, path = self._client.head(key, "read")
@@ -257,5 +255,5 @@ class VercelBlobDriver:
         try:
             return self._client.open(info, path, part)
         except NotFound as error:
-            # It was there a moment ago.
+            # It existed a moment ago.
             raise Changed(info.key) from error

@@ -1,4 +1,4 @@
-"""What can go wrong with Vercel Blob, as a kind, a sentence and a next step.
+"""The errors of Vercel Blob: kind, reason and remedy of each.
 
 The codes are those of Vercel's own client, ``@vercel/blob``, ``src/api.ts``.
 """
@@ -21,7 +21,7 @@ class ErrorContext(failures.ErrorContext):
     access: str
 
 
-# What the codes do not tell.
+# Some errors differ only in their message.
 _CODES_BY_MESSAGE = (
     ("other_access", re.compile(r"cannot use (public|private) access", re.IGNORECASE)),
     ("file_too_large", re.compile(r"the file length cannot be greater than", re.IGNORECASE)),
@@ -33,7 +33,7 @@ _CODES_BY_MESSAGE_OF_400 = (
 
 
 def code_of(status: int, code: str, message: str) -> str:
-    """The code of a refusal: Vercel's, or a name for what its sentence says."""
+    """The code of an error: Vercel's, or ours for what its message says."""
     codes = _CODES_BY_MESSAGE + _CODES_BY_MESSAGE_OF_400 if status == 400 else _CODES_BY_MESSAGE
     return next((name for name, pattern in codes if pattern.search(message)), code)
 
@@ -50,30 +50,32 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "forbidden": Row(
             Kind.BAD_CREDENTIALS,
             "Vercel does not accept this token.",
-            "Copy BLOB_READ_WRITE_TOKEN again from the project's environment variables; it may be an old "
-            "one.",
+            "Copy BLOB_READ_WRITE_TOKEN again from the project's environment variables. It may have been "
+            "replaced.",
         ),
         "store_suspended": Row(
             Kind.DENIED,
             "Vercel has suspended the store “{container}”.",
-            "Look at the store in the Vercel dashboard, under Storage.",
+            "Check the store in the Vercel dashboard, under Storage.",
         ),
         "other_access": Row(
             Kind.DENIED,
             "The store “{container}” is not {access}.",
-            "Change “Access of the store”; a store is either public or private.",
+            "Change “Access of the store”. A store is either public or private.",
         ),
-        "content_type_not_allowed": Row(Kind.DENIED, "Vercel refuses this content type for “{key}”."),
-        "file_too_large": Row(Kind.TOO_LARGE, "“{key}” is larger than Vercel Blob takes."),
-        "rate_limited": Row(Kind.THROTTLED, "Vercel asks to slow down.", "Use fewer workers, or try later."),
+        "content_type_not_allowed": Row(Kind.DENIED, "Vercel does not allow this content type for “{key}”."),
+        "file_too_large": Row(Kind.TOO_LARGE, "“{key}” is larger than Vercel Blob accepts."),
+        "rate_limited": Row(
+            Kind.THROTTLED, "Vercel is throttling requests.", "Use fewer workers, or try later."
+        ),
         "service_unavailable": Row(
-            Kind.THROTTLED, "Vercel Blob is not available now.", "Try again in a moment."
+            Kind.THROTTLED, "Vercel Blob is temporarily unavailable.", "Try again in a moment."
         ),
         "store_not_found": _STORE_MISSING,
         "taken": exists_error,
-        "bad_name": Row(Kind.INVALID_KEY, "Vercel Blob cannot hold the key “{key}”."),
+        "bad_name": Row(Kind.INVALID_KEY, "Vercel Blob cannot store the key “{key}”."),
         404: lambda failure, context: None if context.key and context.operation != "write" else REFUSED,
-        # A name that is taken is told in words.
+        # An existing blob is only reported in the message, see above.
         412: lambda failure, context: Changed(context.key, operation=context.operation),
     },
     aliases={

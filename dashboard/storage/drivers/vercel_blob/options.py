@@ -1,4 +1,4 @@
-"""What the Vercel Blob driver can be told."""
+"""The options of the Vercel Blob driver."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VERCEL_OPTIONS = (
         required=True,
         default="public",
         choices=(("public", "Public"), ("private", "Private")),
-        hint="As the store was made. Whoever knows the address of a public blob can read it.",
+        hint="As chosen when the store was created. Anyone with the URL of a public blob can read it.",
     ),
     folder_option("store"),
     Option(
@@ -46,7 +46,7 @@ VERCEL_OPTIONS = (
         advanced=True,
         guards_secret=True,
         placeholder="https://vercel.com/api/blob",
-        hint="Blank for Vercel itself; for a stand-in, the address of its API, which also serves the blobs.",
+        hint="Blank for Vercel itself. For a compatible server, the URL of its API and blobs.",
     ),
 )
 
@@ -55,11 +55,11 @@ _TOKEN = re.compile(r"vercel_blob_rw_([A-Za-z0-9]{1,63})_[A-Za-z0-9]{8,256}\Z")
 
 
 def check_vercel(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
-    """Normalise the options. Raises ``InvalidInput`` naming the option."""
+    """Check and normalize the options. Raises ``InvalidInput`` that names the option."""
     checked = dict(values)
     checked["store"] = values["store"].removeprefix("store_")
     if not _STORE.match(checked["store"]):
-        raise InvalidInput("store", "A store's ID is “store_” and letters and digits.")
+        raise InvalidInput("store", "A store's ID is “store_” followed by letters and digits.")
     if values["endpoint"]:
         checked["endpoint"] = server_url(values["endpoint"], API_PATH)
     checked["prefix"] = folder(values["prefix"])
@@ -67,7 +67,7 @@ def check_vercel(values: Mapping[str, str], preset: Preset, forbidden_roots: Seq
 
 
 def check_token(values: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
-    """Refuse what cannot be a read-write token, such as one for the account, and one of another store."""
+    """Raise ``InvalidInput`` if this is not a read-write token of the store."""
     store = store_of(secrets["token"])
     if store.lower() != values["store"].lower():
         raise InvalidInput(
@@ -84,7 +84,7 @@ def store_of(token: Secret) -> str:
         raise InvalidInput(
             "token",
             "This is not a read-write token of a Vercel Blob store.",
-            remedy="It begins with “vercel_blob_rw_” and stands in the project's environment variables as "
-            "BLOB_READ_WRITE_TOKEN.",
+            remedy="Copy BLOB_READ_WRITE_TOKEN from the project's environment variables. It begins with "
+            "“vercel_blob_rw_”.",
         )
     return match.group(1)

@@ -1,4 +1,4 @@
-"""What the rest of the program knows about Vercel Blob."""
+"""The driver type of Vercel Blob."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PRESETS = (
         help="Token: in the Vercel dashboard open the project the store is connected to, Settings, "
         "Environment Variables, and copy BLOB_READ_WRITE_TOKEN. It is for one store.\n"
         "Store ID and access: on the page of the store under Storage.\n"
-        "Vercel Blob holds no user metadata and tells no checksum: what is written there is read back to be "
-        "verified.",
+        "Vercel Blob keeps no user metadata and reports no checksums, so objects are read back to verify "
+        "them.",
         help_url="https://vercel.com/docs/vercel-blob/using-blob-sdk",
     ),
 )

@@ -64,26 +64,26 @@ class Adapter(BaseAdapter):
         query = parse_qs(urlsplit(url).query)
         idle = timeout[1] if isinstance(timeout, tuple) and timeout[1] else IDLE_SECONDS
         try:
-            response = self._server.open(
+            streaming = self._server.open(
                 method,
                 request.path_url,
                 headers=forwarded,
                 body=_to_bytes(request.body) or None,
                 idle=float(idle),
             )
-            if response.status >= 400:
-                answer = read_error_body(response)
+            if streaming.status >= 400:
+                response = read_error_body(streaming)
             elif method == "GET" and not {"comp", "restype"} & query.keys():
-                answer = read_whole(response, encoded=True)
-                _check_content_range(answer, headers.get("x-ms-range") or headers.get("range", ""))
+                response = read_whole(streaming, encoded=True)
+                _check_content_range(response, headers.get("x-ms-range") or headers.get("range", ""))
             else:
-                answer = read_whole(response)
-                _check_document(answer, query.get("comp", [""])[0])
+                response = read_whole(streaming)
+                _check_document(response, query.get("comp", [""])[0])
         except TransportError as error:
             raise _to_requests_error(error.code) from error
         except MalformedResponse as error:
             raise _to_requests_error("unreadable") from error
-        return _to_response(request, answer)
+        return _to_response(request, response)
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -112,48 +112,48 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _check_content_range(answer: Response, range_header: str) -> None:
+def _check_content_range(response: Response, range_header: str) -> None:
     """Raise :class:`TransportError` for another part of a blob than was requested: the SDK does not check."""
     requested = _RANGE.fullmatch(range_header)
-    if answer.status != 206 or requested is None:
+    if response.status != 206 or requested is None:
         return
     start, last = int(requested[1]), int(requested[2])
-    total = answer.headers.get("content-range", "").rpartition("/")[2]
-    if not answer.body and total.isdecimal() and start >= int(total):
+    total = response.headers.get("content-range", "").rpartition("/")[2]
+    if not response.body and total.isdecimal() and start >= int(total):
         # Azurite's response to a range past the end.
         return
     try:
         range_from_response(
-            206, answer.headers, iter([answer.body]), key="", start=start, length=last - start + 1
+            206, response.headers, iter([response.body]), key="", start=start, length=last - start + 1
         )
     except Damaged as error:
         raise TransportError("cut") from error
 
 
-def _check_document(answer: Response, document_type: str) -> None:
+def _check_document(response: Response, document_type: str) -> None:
     """Raise ``MalformedResponse`` if parsing the document would use too much memory."""
     if document_type == "list":
         return
     if document_type == "batch":
-        if len(answer.body) > _MAX_BATCH_BYTES or answer.body.count(b"\n--") > _MAX_BATCH_PARTS:
+        if len(response.body) > _MAX_BATCH_BYTES or response.body.count(b"\n--") > _MAX_BATCH_PARTS:
             raise MalformedResponse("the response is too long")
     else:
-        check_xml_size(answer.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
+        check_xml_size(response.body, _MAX_BLOCK_ELEMENTS if document_type == "blocklist" else None)
 
 
-def _to_response(request: requests.PreparedRequest, answer: Response) -> requests.Response:
-    response = requests.Response()
-    response.status_code = answer.status
-    response.headers = CaseInsensitiveDict(answer.headers)
-    response.reason = HTTPStatus(answer.status).phrase if answer.status in _PHRASES else ""
-    response.request = request
-    response.url = request.url or ""
-    response.encoding = "utf-8"
-    response.raw = _BufferedBody(answer.body)
-    internals: Any = response
-    internals._content = answer.body
+def _to_response(request: requests.PreparedRequest, response: Response) -> requests.Response:
+    result = requests.Response()
+    result.status_code = response.status
+    result.headers = CaseInsensitiveDict(response.headers)
+    result.reason = HTTPStatus(response.status).phrase if response.status in _PHRASES else ""
+    result.request = request
+    result.url = request.url or ""
+    result.encoding = "utf-8"
+    result.raw = _BufferedBody(response.body)
+    internals: Any = result
+    internals._content = response.body
     internals._content_consumed = True
-    return response
+    return result
 
 
 _PHRASES = frozenset(map(int, HTTPStatus))

@@ -29,9 +29,7 @@ _MAX_RULES = 5
 _HEADERS = ("content-type", "x-ms-blob-type")
 """Headers of our signed uploads."""
 _CORS_IN_PORTAL = "in the portal, under Settings, Resource sharing (CORS)"
-_LIFECYCLE_IN_PORTAL = (
-    "Whether lifecycle rules delete objects is told only in the portal, under Data management."
-)
+_LIFECYCLE_IN_PORTAL = "Check the portal for lifecycle rules that delete objects, under Data management."
 
 
 class AzureBucketSettingsMixin:

@@ -148,17 +148,17 @@ class AzureClient:
         context = self.context("read", key)
         with translate_errors(context):
             stream = self._blob(key).download_blob(max_concurrency=1, decompress=False, **_if_match(etag))
-            chunks = stream.chunks()
+            sdk_chunks = stream.chunks()
 
-        def pieces() -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes]:
             while True:
                 with translate_errors(context):
-                    piece = next(chunks, None)
-                if piece is None:
+                    chunk = next(sdk_chunks, None)
+                if chunk is None:
                     return
-                yield piece
+                yield chunk
 
-        return _to_info(key, stream.properties), pieces()
+        return _to_info(key, stream.properties), chunks()
 
     def part(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Read a range of one version. Raises ``RangeNotSatisfiable``, ``Changed`` and ``NotFound``.

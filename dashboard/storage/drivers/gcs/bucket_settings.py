@@ -138,8 +138,8 @@ class GcsBucketSettingsMixin:
     def _fetch_settings(self, context: ErrorContext) -> BucketSettings:
         """https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
         target = self._bucket_path({"fields": "metageneration,cors,lifecycle"})
-        answer = self._client.send("GET", target, context, attempts=1, idle=SETTINGS_SECONDS)
-        document = self._client.parse_document(answer, context)
+        response = self._client.send("GET", target, context, attempts=1, idle=SETTINGS_SECONDS)
+        document = self._client.parse_document(response, context)
         with ERRORS.translate_parse_errors(context):
             rules = (document.get("cors") or [], (document.get("lifecycle") or {}).get("rule") or [])
             return BucketSettings(str(document["metageneration"]), *(list(map(dict, item)) for item in rules))

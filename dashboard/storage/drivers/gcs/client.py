@@ -6,8 +6,9 @@ omit the MD5 of a write. Not Google's SDK, which follows any DNS answer and any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, code_of, translate
@@ -26,7 +27,6 @@ from dashboard.storage.net.parsing import parse_json_object
 from dashboard.storage.net.retries import retry
 
 ATTEMPTS = 4
-T = TypeVar("T")
 
 
 class GcsClient:
@@ -76,18 +76,19 @@ class GcsClient:
         """Send a request once and read the whole response. Raises ``StorageError`` for statuses of 300 and
         more, unless they are in ``accept``."""
         response = self.open(method, target, context, headers=headers, body=body, accept=accept, idle=idle)
-        return self._telling(lambda: read_whole(response), context)
+        with _translate_errors(context):
+            return read_whole(response)
 
-    def parse_document(self, answer: Response, context: ErrorContext) -> dict[str, Any]:
+    def parse_document(self, response: Response, context: ErrorContext) -> dict[str, Any]:
         """Parse the JSON object in a response."""
         with ERRORS.translate_parse_errors(context):
-            return parse_json_object(answer.body)
+            return parse_json_object(response.body)
 
     def signature(self, text: bytes, context: ErrorContext) -> bytes:
         """Sign with the service account's key. Raises ``StorageError`` if the key cannot be read."""
         assert isinstance(self.tokens, ServiceAccountTokens)
-        tokens = self.tokens
-        return self._telling(lambda: tokens.sign(text), context)
+        with _translate_errors(context):
+            return self.tokens.sign(text)
 
     def close(self) -> None:
         """Free the connections. Idempotent."""
@@ -112,36 +113,38 @@ class GcsClient:
         """Like :meth:`request`, but leave the response open for the caller to read."""
 
         def open_with(token: str) -> StreamingResponse:
-            sent = {**(headers or {}), "authorization": f"Bearer {token}"}
-            return self.server.open(method, target, headers=sent, body=body, idle=idle)
+            signed_in = {**(headers or {}), "authorization": f"Bearer {token}"}
+            return self.server.open(method, target, headers=signed_in, body=body, idle=idle)
 
-        token = self._telling(self.tokens.token, context)
-        response = self._telling(lambda: open_with(token), context)
-        if response.status == 401:
-            # The token may have been revoked before it expired.
-            response.close()
-            self.tokens.invalidate(token)
-            token = self._telling(self.tokens.token, context)
-            response = self._telling(lambda: open_with(token), context)
+        with _translate_errors(context):
+            token = self.tokens.token()
+            response = open_with(token)
+            if response.status == 401:
+                # The token may have been revoked before it expired.
+                response.close()
+                self.tokens.invalidate(token)
+                response = open_with(self.tokens.token())
         if response.status < 300 or response.status in accept:
             return response
         raise translate(parse_failure(read_error_body(response)), context)
 
-    def _telling(self, call: Callable[[], T], context: ErrorContext) -> T:
-        try:
-            return call()
-        except TransportError as error:
-            raise ERRORS.transport_error(error.code, context) from error
-        except AuthError as error:
-            raise translate(error.failure, context) from error
+
+@contextmanager
+def _translate_errors(context: ErrorContext) -> Iterator[None]:
+    try:
+        yield
+    except TransportError as error:
+        raise ERRORS.transport_error(error.code, context) from error
+    except AuthError as error:
+        raise translate(error.failure, context) from error
 
 
-def parse_failure(answer: Response) -> RequestFailure:
+def parse_failure(response: Response) -> RequestFailure:
     """Parse an error response, which is JSON or plain text."""
     try:
-        error = parse_json_object(answer.body)["error"]
+        error = parse_json_object(response.body)["error"]
         reasons = [str(item.get("reason", "")) for item in error.get("errors", ())]
         reason, message = next(iter(reasons), ""), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        reason, message = "", answer.body[:2000].decode(errors="replace")
-    return RequestFailure(answer.status, code_of(answer.status, reason, message))
+        reason, message = "", response.body[:2000].decode(errors="replace")
+    return RequestFailure(response.status, code_of(response.status, reason, message))

@@ -47,14 +47,14 @@ class GcsBatchDeleteMixin:
 
     def _delete_batch(self, keys: list[str]) -> dict[str, StorageError]:
         context = self._client.context("delete")
-        answers = self._parse_batch(retry(lambda: self._send_batch(keys, context), ATTEMPTS), context)
+        responses = self._parse_batch(retry(lambda: self._send_batch(keys, context), ATTEMPTS), context)
         failed: dict[str, StorageError] = {}
         for number, key in enumerate(keys):
             # Responses come in any order, and some may be missing.
-            answer = answers.get(number, Response(503, {}, b""))
-            if answer.status < 300:
+            response = responses.get(number, Response(503, {}, b""))
+            if response.status < 300:
                 continue
-            error = translate(parse_failure(answer), self._client.context("delete", key))
+            error = translate(parse_failure(response), self._client.context("delete", key))
             if isinstance(error, ContainerMissing):
                 raise error
             if error.kind is Kind.BAD_CREDENTIALS:
@@ -79,13 +79,13 @@ class GcsBatchDeleteMixin:
             # The batch URL itself is missing: this server supports only the rest of the protocol.
             raise _batch_unsupported_error(context) from error
 
-    def _parse_batch(self, answer: Response, context: ErrorContext) -> dict[int, Response]:
+    def _parse_batch(self, response: Response, context: ErrorContext) -> dict[int, Response]:
         """Split a batch response into responses by the number of the request."""
-        head = b"content-type: " + answer.headers.get("content-type", "").encode() + b"\r\n\r\n"
+        head = b"content-type: " + response.headers.get("content-type", "").encode() + b"\r\n\r\n"
         with ERRORS.translate_parse_errors(context):
-            if len(answer.body) > _MAX_RESPONSE_BYTES or answer.body.count(b"\n--") > _MAX_PARTS:
+            if len(response.body) > _MAX_RESPONSE_BYTES or response.body.count(b"\n--") > _MAX_PARTS:
                 raise ValueError("too many responses")
-            message = BytesParser().parsebytes(head + answer.body)
+            message = BytesParser().parsebytes(head + response.body)
             if not message.is_multipart():
                 raise ValueError("not a multipart response")
             parts = (part for part in message.walk() if part.get_content_type() == "application/http")

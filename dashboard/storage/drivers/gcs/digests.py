@@ -46,16 +46,16 @@ class GcsReading(CheckedReading):
     """An open read of one generation. Compares the content with Google's ``crc32c`` at the end."""
 
     def __init__(self, info: ObjectInfo, crc32c: str | None, body: ResponseBody | None) -> None:
-        pieces = body.pieces() if body is not None else iter(())
-        super().__init__(info, pieces, body.close if body is not None else None)
+        chunks = body.pieces() if body is not None else iter(())
+        super().__init__(info, chunks, body.close if body is not None else None)
         self._crc32c = crc32c
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading.chunks``."""
         crc = Crc32c()
-        for piece in super().chunks():
-            crc.update(piece)
-            yield piece
+        for chunk in super().chunks():
+            crc.update(chunk)
+            yield chunk
         if crc.text() != self._crc32c:
             key = self.info.key
             raise Damaged(key, f"“{key}” was damaged in transit: its checksum differs.")

@@ -47,7 +47,7 @@ class GcsDriver(
         self._config = config
         self._client = GcsClient(config)
         self._objects = Objects(self._client)
-        self._senders = UploadThreads("gcs-piece")
+        self._senders = UploadThreads("gcs-part")
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:

@@ -88,8 +88,8 @@ class Objects:
         context = self.client.context(operation, key)
         query = {"ifGenerationMatch": generation} if generation is not None else {}
         query |= {"generation": exact_generation} if exact_generation is not None else {}
-        answer = self.client.send("GET", self._path("/storage/v1/", key, query), context)
-        return self.parse_object(key, answer, context)
+        response = self.client.send("GET", self._path("/storage/v1/", key, query), context)
+        return self.parse_object(key, response, context)
 
     def open(self, key: str, generation: str) -> ResponseBody:
         """Open the stored bytes of one generation. Raises ``NotFound``."""
@@ -273,11 +273,11 @@ class Objects:
         resource = self.resource(key, attributes)
         body = json.dumps(resource).encode()
         headers = {**_JSON, "x-upload-content-type": resource["contentType"]}
-        answer = self.client.send(
+        response = self.client.send(
             "POST", self._upload("resumable", create_only), context, headers=headers, body=body
         )
         # Use only the path, so that the token never goes to another server.
-        parts = urlsplit(answer.headers.get("location", ""))
+        parts = urlsplit(response.headers.get("location", ""))
         if not parts.path.startswith("/") or not parts.query:
             raise ERRORS.transport_error("unreadable", context)
         return f"{parts.path}?{parts.query}"
@@ -286,9 +286,9 @@ class Objects:
         """Abort an upload. Succeeds if it is gone. Raises ``StorageError``."""
         self.client.request("DELETE", target, context, body=b"", accept=(404, 410, 499), idle=10.0)
 
-    def parse_object(self, key: str, answer: Response, context: ErrorContext) -> StoredObject:
+    def parse_object(self, key: str, response: Response, context: ErrorContext) -> StoredObject:
         """Parse a response that describes an object."""
-        return self._to_stored_object(key, self.client.parse_document(answer, context), context)
+        return self._to_stored_object(key, self.client.parse_document(response, context), context)
 
     def resource(self, key: str, attributes: Attributes | None) -> dict[str, Any]:
         """Google's resource for an object that is to be written. Omits attributes that no header can hold."""

@@ -143,43 +143,43 @@ class ServiceAccountTokens:
         body = urlencode({"grant_type": _GRANT, "assertion": assertion}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
-            answer = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS)
+            response = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS)
         except TransportError as error:
             raise AuthError(RequestFailure(transport_code=error.code, host=self._server.host)) from error
-        document = _parse_json(answer.body)
+        document = _parse_json(response.body)
         token, seconds = document.get("access_token"), document.get("expires_in")
-        if answer.status == 200 and isinstance(token, str) and isinstance(seconds, int):
+        if response.status == 200 and isinstance(token, str) and isinstance(seconds, int):
             return token, float(seconds)
         host = self._server.host
-        if answer.status in (400, 401, 403):
+        if response.status in (400, 401, 403):
             reason, message = str(document.get("error", "")), str(document.get("error_description", ""))
             raise AuthError(
                 RequestFailure(
-                    answer.status, code_of(answer.status, reason or "invalid_grant", message), host=host
+                    response.status, code_of(response.status, reason or "invalid_grant", message), host=host
                 )
             )
-        if answer.status == 429 or answer.status >= 500:
-            raise AuthError(RequestFailure(answer.status, host=host))
+        if response.status == 429 or response.status >= 500:
+            raise AuthError(RequestFailure(response.status, host=host))
         raise AuthError(RequestFailure(transport_code="unreadable", host=host))
 
 
 class _TransportResponse(transport.Response):
     """A response that has been read, up to a limit."""
 
-    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
-        self._answer = answer
-        self._data = answer.read(_MAX_RESPONSE_BYTES, decode_content=False)
-        answer.close()
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+        self._data = response.read(_MAX_RESPONSE_BYTES, decode_content=False)
+        response.close()
 
     @property
     def status(self) -> int:
         """See ``Response``."""
-        return self._answer.status
+        return self._response.status
 
     @property
     def headers(self) -> Mapping[str, str]:
         """See ``Response``."""
-        return self._answer.headers
+        return self._response.headers
 
     @property
     def data(self) -> bytes:

@@ -47,10 +47,10 @@ class ResumableUpload:
 
     def finish(self, data: memoryview, crc32c: str) -> StoredObject:
         """Send the last part and make the object visible. Raises ``Exists`` for a create-only write."""
-        answer = self._send_all(data, crc32c)
-        if answer is None:
+        response = self._send_all(data, crc32c)
+        if response is None:
             raise ERRORS.transport_error("unreadable", self._context)
-        return self._objects.parse_object(self._key, answer, self._context)
+        return self._objects.parse_object(self._key, response, self._context)
 
     def abort(self) -> None:
         """Discard the upload. Never raises."""
@@ -67,14 +67,14 @@ class ResumableUpload:
         def attempt() -> Response | None:
             nonlocal position_known
             # After an error, ask Google how much it has received.
-            answer = self._put(b"", f"bytes */{total}", headers) if not position_known else None
+            response = self._put(b"", f"bytes */{total}", headers) if not position_known else None
             position_known = False
-            if answer is None or answer.status == _INCOMPLETE:
-                if answer is not None:
-                    self._received = self._parse_range(answer, start, len(data))
-                answer = self._send_remaining(data, start, total, headers)
+            if response is None or response.status == _INCOMPLETE:
+                if response is not None:
+                    self._received = self._parse_range(response, start, len(data))
+                response = self._send_remaining(data, start, total, headers)
             position_known = True
-            return answer if answer.status != _INCOMPLETE else None
+            return response if response.status != _INCOMPLETE else None
 
         return retry(attempt, ATTEMPTS)
 
@@ -85,12 +85,12 @@ class ResumableUpload:
             offset = self._received
             remaining = data[offset - start :]
             span = f"{offset}-{end - 1}" if remaining else "*"
-            answer = self._put(remaining, f"bytes {span}/{total}", headers)
-            if answer.status != _INCOMPLETE:
-                return answer
-            self._received = self._parse_range(answer, start, len(data))
+            response = self._put(remaining, f"bytes {span}/{total}", headers)
+            if response.status != _INCOMPLETE:
+                return response
+            self._received = self._parse_range(response, start, len(data))
             if self._received == end and total == "*":
-                return answer
+                return response
             if self._received == offset:
                 raise ERRORS.transport_error("reset", self._context)
 
@@ -109,8 +109,8 @@ class ResumableUpload:
                 raise translate(RequestFailure(410), self._context) from error
             raise
 
-    def _parse_range(self, answer: Response, start: int, length: int) -> int:
-        match = _RANGE.match(answer.headers.get("range", ""))
+    def _parse_range(self, response: Response, start: int, length: int) -> int:
+        match = _RANGE.match(response.headers.get("range", ""))
         received = int(match.group(1)) + 1 if match else 0
         if not start <= received <= start + length:
             # Google lost bytes that are no longer in memory.

@@ -214,11 +214,11 @@ class VercelBlobClient:
         idle: float = IDLE_SECONDS,
     ) -> dict[str, Any]:
         """Send a request to the API and parse the JSON object in the response. Raises ``StorageError``."""
-        answer = self._request(
+        response = self._request(
             method, path, context, query, headers=headers, body=body, attempts=attempts, idle=idle
         )
         with ERRORS.translate_parse_errors(context):
-            return parse_json_object(answer.body or b"{}")
+            return parse_json_object(response.body or b"{}")
 
     def _request(
         self,
@@ -281,13 +281,13 @@ class VercelBlobClient:
             return _strip_etag(document["etag"])
 
 
-def _parse_failure(answer: Response) -> RequestFailure:
+def _parse_failure(response: Response) -> RequestFailure:
     try:
-        error = parse_json_object(answer.body)["error"]
+        error = parse_json_object(response.body)["error"]
         code, message = str(error.get("code", "")), str(error.get("message", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return RequestFailure(answer.status)
-    return RequestFailure(answer.status, code_of(answer.status, code, message))
+        return RequestFailure(response.status)
+    return RequestFailure(response.status, code_of(response.status, code, message))
 
 
 def _parse_page(body: bytes) -> tuple[list[Entry], str]:

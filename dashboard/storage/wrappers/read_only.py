@@ -1,4 +1,4 @@
-"""A backend that is looked at and copied from, and never written to."""
+"""A backend that can be read and copied from, and is never written to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _refuse(operation: str, subject: str) -> NoReturn:
 
 
 class _ReadOnlyContainer(Wrapper):
-    """Says whether the place is there, and does not make it."""
+    """``CreatesBuckets``: reports whether the bucket exists; creates nothing."""
 
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
@@ -56,7 +56,7 @@ class _ReadOnlyContainer(Wrapper):
 
 
 class _ReadOnlyFolders(Wrapper):
-    """Names folders, and neither makes nor removes one."""
+    """``KeepsFolders``: lists folders; creates and deletes none."""
 
     def folders(self, folder: str) -> Iterator[str]:
         """See ``KeepsFolders``."""
@@ -73,7 +73,7 @@ class _ReadOnlyFolders(Wrapper):
 
 
 class _ReadOnlyVisibility(Wrapper):
-    """Says who may read an object, and does not change it."""
+    """``SetsVisibility``: reports the visibility; never changes it."""
 
     def visibility(self, key: str) -> Visibility:
         """See ``SetsVisibility``."""
@@ -86,7 +86,7 @@ class _ReadOnlyVisibility(Wrapper):
 
 
 class _ReadOnlyVersions(ForwardsVersions):
-    """Shows older states, and restores none."""
+    """``KeepsVersions``: lists and reads versions; restores none."""
 
     def restore_version(self, key: str, version: str) -> NoReturn:
         """Refused."""
@@ -94,7 +94,7 @@ class _ReadOnlyVersions(ForwardsVersions):
 
 
 class _ReadOnlyTags(Wrapper):
-    """Shows tags, and changes none."""
+    """``HoldsTags``: reads tags; never changes them."""
 
     def tags(self, key: str) -> Mapping[str, str]:
         """See ``HoldsTags``."""
@@ -107,7 +107,7 @@ class _ReadOnlyTags(Wrapper):
 
 
 class _ReadOnlyTier(Wrapper):
-    """Says how an object is kept, and does not move it."""
+    """``HasTiers``: reports the tier; never changes it."""
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
@@ -120,12 +120,12 @@ class _ReadOnlyTier(Wrapper):
 
 
 class _ReadOnlySettings(Wrapper):
-    """Says what it finds, and mends nothing."""
+    """``ChecksSettings``: reports findings; fixes none."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
         """See ``ChecksSettings``; nothing is fixable here."""
         assert isinstance(self.inner, ChecksSettings)
-        return tuple(replace(each, fixable=False) for each in self.inner.findings(origin))
+        return tuple(replace(finding, fixable=False) for finding in self.inner.findings(origin))
 
     def fix(self, name: str, origin: str) -> NoReturn:
         """Refused."""
@@ -133,7 +133,7 @@ class _ReadOnlySettings(Wrapper):
 
 
 class ReadOnly(Wrapper):
-    """Everything that would change the backend raises ``DENIED``, before anything is sent."""
+    """Every call that would change the backend raises kind ``DENIED`` before anything is sent."""
 
     transparent = True
     forwards = CONNECTION_POWERS | {KeepsMetadata, Links, ReadsInParallel, ReadsRanges}
@@ -151,9 +151,9 @@ class ReadOnly(Wrapper):
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
             CopiesWithin: "A copy on the server would be a write.",
-            LooksBeforeCreating: "Nothing is created.",
+            LooksBeforeCreating: "It would create something.",
             DeletesMany: "Nothing is deleted.",
-            KeepsUnfinished: "Nothing is uploaded, and nothing aborted.",
+            KeepsUnfinished: "No upload is created or aborted.",
             DeletesUnchanged: "Nothing is deleted.",
             SignsUploads: "An upload would be a write.",
         }
@@ -161,7 +161,7 @@ class ReadOnly(Wrapper):
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Around a driver; there is nothing more to be told."""
+        """Build the wrapper. It has no options of its own."""
         return cls(inner)
 
     # RefusesWrites
@@ -190,9 +190,9 @@ class ReadOnly(Wrapper):
         _refuse("write", key)
 
     def delete(self, key: str) -> NoReturn:
-        """Refused, also for what is not there."""
+        """Refused, also for missing objects."""
         _refuse("delete", key)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> NoReturn:
-        """Refused: what another program left unfinished there is not ours to remove."""
+        """Refused, because other programs' unfinished writes are not ours to delete."""
         _refuse("sweep", "")

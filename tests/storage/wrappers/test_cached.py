@@ -466,7 +466,7 @@ def test_a_redis_that_is_down_is_no_obstacle(place: Counting, caplog: pytest.Log
     driver.put("a", b"new")
     driver.delete("a")
     driver.close()
-    assert caplog.text.count("does not answer") == 1
+    assert caplog.text.count("does not respond") == 1
     assert PASSWORD not in caplog.text
 
 

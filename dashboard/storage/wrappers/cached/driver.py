@@ -1,9 +1,9 @@
-"""Copies of objects that were read, stored nearer: on this machine's disk, or in Redis.
+"""A cache of objects that were read: on this machine's disk, or in Redis.
 
-An entry is used while it is the version the backend has, which is asked with every read; only within the
-chosen seconds after the last look it is used without asking. Writes and deletes through this backend forget
-the copy at once, before and after. Below encryption, so that copies are encrypted too. Listings and
-descriptions are always the backend's own.
+An entry is used only if the backend still has its version. The backend is asked at every read, or less often
+with
+``cache_seconds``. Writes and deletes through this wrapper invalidate the entry before and after. It wraps
+below encryption, so that entries are encrypted too. Listings and ``stat`` are never cached.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from dashboard.storage.wrappers.common.changes import CHANGE_POWERS, ObservesCha
 from dashboard.storage.wrapping import CONTAINER_POWERS
 
 _MAX_VALIDATED = 10_000
-"""Copies of which it is known when they were last compared with the backend."""
+"""For how many entries the time of the last validation is known."""
 _STRIPES = 256
 
 
@@ -67,11 +67,11 @@ class _CachedBase(ObservesChanges):
         self._changes = [0] * _STRIPES
 
     def changing(self, key: str) -> _Invalidation:
-        """Around anything that changes the object: no copy of what was before outlives it."""
+        """Around a change of the object: invalidates its entry before and after."""
         return _Invalidation(self, key)
 
     def invalidate(self, key: str) -> None:
-        """No copy of this object from now on, nor one whose reading began before."""
+        """Delete the entry of this object, and discard entries that are being written now."""
         name = _name(key)
         with self._lock:
             self._changes[int(name[:2], 16)] += 1
@@ -79,12 +79,12 @@ class _CachedBase(ObservesChanges):
         self._store.delete(name)
 
     def generation(self, key: str) -> tuple[int, float]:
-        """What a copy that is begun now has to hold against when it is done."""
+        """Return the number of changes so far and the time, for a new entry to check once it is complete."""
         with self._lock:
             return self._changes[int(_name(key)[:2], 16)], time.monotonic()
 
     def mark_validated(self, key: str, at: float) -> None:
-        """The copy was the backend's own version at this moment."""
+        """Record that the entry was the backend's version at this time."""
         with self._lock:
             self._validated[_name(key)] = at
             self._validated.move_to_end(_name(key))
@@ -92,8 +92,8 @@ class _CachedBase(ObservesChanges):
                 self._validated.popitem(last=False)
 
     def find_fresh(self, key: str, if_version: str | None) -> CacheEntry | None:
-        """A copy of what the backend has now; of its content nothing is proven yet. Raises what the backend
-        says when it is asked."""
+        """Return an entry of the backend's current version, its content not verified yet, or None. Raises the
+        backend's errors."""
         if not self._reads:
             return None
         name = _name(key)
@@ -105,9 +105,9 @@ class _CachedBase(ObservesChanges):
             entry.file.close()
             return None
         with self._lock:
-            known = self._validated.get(name, float("-inf"))
+            validated_at = self._validated.get(name, float("-inf"))
         began = time.monotonic()
-        if began - known < self._seconds:
+        if began - validated_at < self._seconds:
             return entry
         try:
             current = self.inner.stat(key)
@@ -142,7 +142,7 @@ class _Invalidation:
 
 
 class _ReadsRanges(_CachedBase):
-    """Parts come from a copy where there is one; reading them makes none."""
+    """``ReadsRanges``: from an entry if there is one. Reading ranges creates none."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
@@ -161,29 +161,29 @@ class _ReadsRanges(_CachedBase):
 
 
 class Cached(_CachedBase):
-    """Reads what was read before from nearby. Thread-safe.
+    """Caches objects that are read completely. Thread-safe.
 
-    Without ``reads`` it only sees to it that no copy outlives what it changes: for those who want to know
-    what the backend itself holds.
+    Without ``reads`` it only invalidates entries of objects that it changes: for callers that need to know
+    what the backend itself has.
     """
 
     transparent = True
     forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, ReadsRanges: _ReadsRanges})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
-        {ReadsInParallel: "Only what is read from its beginning to its end is kept."}
+        {ReadsInParallel: "Only objects that are read completely are cached."}
     )
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Around a driver; the folder to keep copies in is told by whoever builds it."""
+        """Build the wrapper. The folder for entries comes from the caller, not from the user."""
         store: CacheStore
         if url := secrets.get(CACHE_REDIS):
-            # Only who asks for a cache in Redis needs its client.
+            # Imported late: only a cache in Redis needs its client.
             from dashboard.storage.wrappers.cached.redis import RedisStore
 
-            place = sorted((name, text) for name, text in options.items() if not name.startswith("cache"))
-            digest = hashlib.sha256(repr((inner.name, place)).encode()).hexdigest()
+            location = sorted((name, text) for name, text in options.items() if not name.startswith("cache"))
+            digest = hashlib.sha256(repr((inner.name, location)).encode()).hexdigest()
             store = RedisStore(url, f"stowage:{digest[:32]}:")
         else:
             store = DiskStore(Path(options[CACHE_FOLDER]), cache_bytes(options))
@@ -211,7 +211,7 @@ class Cached(_CachedBase):
         )
 
     def _store_entry(self, info: ObjectInfo, since: tuple[int, float], writer: EntryWriter) -> None:
-        """An entry is complete: keep it unless the object was changed through here meanwhile."""
+        """Store a complete entry unless the object was changed through this wrapper meanwhile."""
         changes, began = since
         if self.generation(info.key)[0] != changes:
             writer.discard()
@@ -222,7 +222,7 @@ class Cached(_CachedBase):
             self.invalidate(info.key)
 
     def close(self) -> None:
-        """See ``Driver``. The copies stay for the next one."""
+        """See ``Driver``. The entries remain."""
         self._store.close()
         self.inner.close()
 

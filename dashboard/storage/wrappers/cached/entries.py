@@ -1,6 +1,6 @@
-"""What a copy looks like: the content, its description as JSON, and the description's length in 8 bytes.
+"""The format of cache entries: the content, a footer in JSON, and the footer's length in 8 bytes.
 
-The description holds a CRC-32 of every MiB of the content, so that a part can be proven without the rest.
+The footer contains a CRC-32 of every MiB of the content, so that a part can be verified without the rest.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dashboard.storage.wrappers.common.streams import WrappedReading
 _CHUNK_BYTES = 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
 _MAX_FOOTER_BYTES = 64 * 1024 * 1024
-"""Bytes of a description: that of an object of some TiB."""
+"""Enough for an object of some TiB."""
 
 
 class BlockChecksums:
-    """The checksums of a content that comes in pieces of any size. Used by one thread."""
+    """Checksums of a content that arrives in chunks of any size. Used by one thread."""
 
     def __init__(self) -> None:
         self._done: list[int] = []
@@ -34,7 +34,7 @@ class BlockChecksums:
         self.size = 0
 
     def add(self, data: bytes) -> None:
-        """The next bytes."""
+        """Add the next bytes."""
         view = memoryview(data)
         self.size += len(view)
         while len(view) >= self._room:
@@ -44,12 +44,12 @@ class BlockChecksums:
         self._room -= len(view)
 
     def sums(self) -> list[int]:
-        """After the last byte."""
+        """Return the checksums, after the last byte."""
         return [*self._done, self._crc] if self._room < _BLOCK_BYTES else list(self._done)
 
 
 class CacheEntry:
-    """An open entry. ``is_intact`` or ``part`` prove it; it is for one thread."""
+    """An open entry, verified by ``is_intact`` or ``read_part``. Used by one thread."""
 
     def __init__(self, info: ObjectInfo, file: BinaryIO, sums: Sequence[int]) -> None:
         self.info = info
@@ -58,7 +58,8 @@ class CacheEntry:
 
     @classmethod
     def open(cls, file: BinaryIO, key: str) -> CacheEntry | None:
-        """None, with the file closed, where it is no copy of this object. Its content is not looked at."""
+        """Open an entry without verifying its content. Return None, with the file closed, if it is not an
+        entry of this object."""
         try:
             found = _parse_footer(file, key)
         except (OSError, ValueError, KeyError, TypeError):
@@ -69,25 +70,25 @@ class CacheEntry:
         return cls(found[0], file, found[1])
 
     def is_intact(self) -> bool:
-        """Whether all of the content is as it was."""
+        """Whether the complete content is undamaged."""
         try:
             return all(self._read_block(number) is not None for number in range(len(self.sums)))
         except OSError:
             return False
 
     def read_part(self, start: int, length: int) -> bytes | None:
-        """A part of the content, or None where it is not as it was."""
+        """Return a part of the content, or None if it is damaged."""
         end = min(start + length, self.info.size)
         if start >= end:
             return b""
         first, last = start // _BLOCK_BYTES, (end - 1) // _BLOCK_BYTES
         try:
-            pieces = [self._read_block(number) for number in range(first, last + 1)]
+            blocks = [self._read_block(number) for number in range(first, last + 1)]
         except OSError:
             return None
-        found = b"".join(piece for piece in pieces if piece is not None)
-        whole = None not in pieces
-        return found[start - first * _BLOCK_BYTES : end - first * _BLOCK_BYTES] if whole else None
+        found = b"".join(block for block in blocks if block is not None)
+        intact = None not in blocks
+        return found[start - first * _BLOCK_BYTES : end - first * _BLOCK_BYTES] if intact else None
 
     def _read_block(self, number: int) -> bytes | None:
         self.file.seek(number * _BLOCK_BYTES)
@@ -103,26 +104,26 @@ def _parse_footer(file: BinaryIO, key: str) -> tuple[ObjectInfo, list[int]] | No
         return None
     size = end - 8 - length
     file.seek(size)
-    told = json.loads(file.read(length))
-    sums = [int(each) for each in told.pop("crcs")]
-    if told["key"] != key or told["size"] != size or len(sums) != -(-size // _BLOCK_BYTES):
+    footer = json.loads(file.read(length))
+    sums = [int(crc) for crc in footer.pop("crcs")]
+    if footer["key"] != key or footer["size"] != size or len(sums) != -(-size // _BLOCK_BYTES):
         return None
-    attributes = Attributes(**told.pop("attributes"))
-    return ObjectInfo(**told, attributes=attributes), sums
+    attributes = Attributes(**footer.pop("attributes"))
+    return ObjectInfo(**footer, attributes=attributes), sums
 
 
 def encode_footer(info: ObjectInfo, sums: Sequence[int]) -> bytes:
-    """What stands after the content of an entry, whose checksums these are."""
-    told: dict[str, Any] = {
+    """Encode the footer of an entry with these checksums."""
+    footer: dict[str, Any] = {
         name: getattr(info, name) for name in ("key", "size", "modified", "etag", "version", "md5")
     }
     attributes = asdict(replace(info.attributes, metadata={})) | {"metadata": dict(info.attributes.metadata)}
-    data = json.dumps(told | {"crcs": list(sums), "attributes": attributes}).encode()
+    data = json.dumps(footer | {"crcs": list(sums), "attributes": attributes}).encode()
     return data + len(data).to_bytes(8, "big")
 
 
 class CachedReading:
-    """A read of an entry."""
+    """An open read of an entry."""
 
     def __init__(self, entry: CacheEntry, info: ObjectInfo) -> None:
         self._file = entry.file
@@ -131,11 +132,11 @@ class CachedReading:
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``."""
         self._file.seek(0)
-        left = self.info.size
-        while left and (data := self._file.read(min(left, _CHUNK_BYTES))):
-            left -= len(data)
+        remaining = self.info.size
+        while remaining and (data := self._file.read(min(remaining, _CHUNK_BYTES))):
+            remaining -= len(data)
             yield data
-        if left:
+        if remaining:
             raise Changed(self.info.key)
 
     def read_all(self) -> bytes:
@@ -152,7 +153,7 @@ class CachedReading:
 
 
 class CachingReading(WrappedReading):
-    """A read from the backend that leaves an entry, and has it kept, if it comes to its end."""
+    """A read from the backend that also writes an entry, and stores it if it is read completely."""
 
     def __init__(
         self, inner: Reading, writer: EntryWriter, on_complete: Callable[[EntryWriter], None]

@@ -1,8 +1,7 @@
-"""Copies in a Redis server, for several machines with one cache; the only file that knows its client.
+"""A cache in a Redis server, which several machines can share. The only file that imports its client.
 
-The server's own ``maxmemory`` policy bounds them; besides, each goes after a day without a new copy. A server
-that does not answer is left alone, and a thread asks now and then whether it is back: reads and writes go to
-the backend as if there were no cache.
+The server's ``maxmemory`` policy limits its size, and entries expire after a day. While the server is
+unavailable, reads and writes use the backend alone, and a thread checks whether the server responds again.
 """
 
 from __future__ import annotations
@@ -31,25 +30,27 @@ _RETRY_SECONDS = 10.0
 
 
 class _AddressForbidden(redis.RedisError):
-    """The name led to an address that nothing may connect to. Not tried again by the client."""
+    """The name resolved to a forbidden address. The client does not retry it."""
 
 
 class _Connection(redis.Connection):
-    """Asks the name servers and connects as every driver does: the addresses are looked at in between."""
+    """Resolves and connects like every driver, so that addresses are checked in between."""
 
     def _connect(self) -> socket.socket:
         try:
-            found = connect(self.host, self.port, resolve(self.host, self.port), seconds=_TIMEOUT_SECONDS)
+            connection = connect(
+                self.host, self.port, resolve(self.host, self.port), seconds=_TIMEOUT_SECONDS
+            )
         except StorageError as error:
             refused = _AddressForbidden if error.kind is Kind.DENIED else redis.ConnectionError
             raise refused(error.reason) from error
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        found.settimeout(self.socket_timeout)
-        return found
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(self.socket_timeout)
+        return connection
 
 
 class _TlsConnection(redis.SSLConnection, _Connection):
-    """The same, with TLS on top."""
+    """The same with TLS."""
 
 
 class RedisStore:
@@ -78,11 +79,11 @@ class RedisStore:
         if self._unavailable:
             return None
         try:
-            found = self._client.get(self._prefix + name)
+            data = self._client.get(self._prefix + name)
         except redis.RedisError as error:
             self._mark_unavailable(error)
             return None
-        return io.BytesIO(found) if isinstance(found, bytes) else None
+        return io.BytesIO(data) if isinstance(data, bytes) else None
 
     def create(self, name: str, size: int) -> EntryWriter | None:
         """See ``CacheStore``."""
@@ -114,14 +115,14 @@ class RedisStore:
 
     def _mark_unavailable(self, error: redis.RedisError) -> None:
         with self._lock:
-            news, self._unavailable = not self._unavailable, True
-        if not news:
+            was_available, self._unavailable = not self._unavailable, True
+        if not was_available:
             return
         if isinstance(error, _AddressForbidden):
             log.warning("The cache in Redis is not used: %s", error)
         else:
-            # Without its text, which may hold the address and more.
-            log.warning("The cache in Redis does not answer: %s", type(error).__name__)
+            # Without its text, which may contain the address and more.
+            log.warning("The cache in Redis does not respond: %s", type(error).__name__)
         # A daemon, so that no program waits for it when it ends.
         threading.Thread(target=self._poll, name="redis-back", daemon=True).start()
 

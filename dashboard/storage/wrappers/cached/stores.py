@@ -1,7 +1,7 @@
-"""Where copies are kept: a folder on this machine's disk, bounded, the least recently used going first.
+"""Stores of cache entries: a folder of limited size, and what stores in memory share.
 
-Nothing here is ever trusted: a copy that is not whole is no copy, and trouble with the disk means only that
-nothing is kept. Several processes may share a folder.
+Entries are never trusted: a damaged one is ignored, and errors of the disk only mean that nothing is cached.
+The least recently used entries are deleted first. Several processes may share a folder.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ log = logging.getLogger(__name__)
 
 _UNFINISHED_SUFFIX = ".part"
 _USAGE_FILE = ".used"
-"""The file that says how many bytes the folder holds; whoever adds to it locks it."""
+"""The file with the total size of the folder. A process that adds an entry locks it."""
 _ABANDONED_SECONDS = 3600.0
-"""Seconds after which an unfinished file is known to be nobody's, where locks do not say so."""
+"""After how long an unfinished file counts as abandoned if locks cannot tell."""
 
 
 class EntryWriter(Protocol):
-    """A copy that is being made. ``drop`` is idempotent and harmless after ``keep``."""
+    """An entry that is being written. ``discard`` is idempotent and has no effect after ``commit``."""
 
     def write(self, data: bytes) -> None:
-        """The next bytes."""
+        """Write the next bytes."""
         ...
 
     def commit(self) -> None:
-        """Put it on the store, whole."""
+        """Store the complete entry."""
         ...
 
     def discard(self) -> None:
-        """Throw it away."""
+        """Discard it."""
         ...
 
 
 class CacheStore(Protocol):
-    """Copies by name. Thread-safe. Never raises for trouble of its own."""
+    """Entries by name. Thread-safe. Never raises errors of its own."""
 
     max_entry_bytes: int
-    """Bytes of the largest copy worth keeping."""
+    """Larger contents are not cached."""
 
     def find(self, name: str) -> BinaryIO | None:
-        """An open copy, or None."""
+        """Open an entry. Return None if there is none."""
         ...
 
     def create(self, name: str, size: int) -> EntryWriter | None:
-        """Begin a copy of a content of so many bytes, or None where none can be kept now."""
+        """Create an entry for a content of ``size`` bytes. Return None if it cannot be stored now."""
         ...
 
     def delete(self, name: str) -> None:
-        """Forget a copy. Idempotent."""
+        """Delete an entry. Idempotent."""
         ...
 
     def close(self) -> None:
-        """Free connections. The copies stay."""
+        """Close connections. The entries remain."""
         ...
 
 
@@ -70,7 +70,7 @@ def _open_private(path: str, flags: int) -> int:
 
 
 class DiskStore:
-    """A folder of at most ``limit`` bytes, unfinished copies included, however many processes share it."""
+    """A folder of at most ``limit`` bytes, unfinished entries included, however many processes share it."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
@@ -78,7 +78,7 @@ class DiskStore:
         self.max_entry_bytes = limit // 4
 
     def find(self, name: str) -> BinaryIO | None:
-        """See ``CacheStore``. Notes the use."""
+        """See ``CacheStore``. Records the use."""
         path = self._path(name)
         try:
             file = path.open("rb")
@@ -92,7 +92,7 @@ class DiskStore:
         """See ``CacheStore``."""
         path = self._path(name)
         part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED_SUFFIX}")
-        # The description, and a checksum for every MiB.
+        # The footer has a checksum for every MiB.
         reserved = size + 8192 + size // 65_536
         try:
             # The folder itself first: parents that mkdir makes have the mode that the umask leaves.
@@ -102,13 +102,13 @@ class DiskStore:
                 if not usage.reserve(reserved):
                     return None
                 file = open(part, "xb", opener=_open_private)  # noqa: SIM115
-                # Until it is closed, however its process ends, it is known to be somebody's.
+                # The lock shows that it is in use until it is closed, however its process ends.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # So that others count what will be in it.
+                # So that other processes count its final size.
                 file.truncate(reserved)
             return _FileEntryWriter(self, part, path, file, reserved)
         except OSError as error:
-            log.warning("Nothing can be kept in the cache: %s", error.strerror)
+            log.warning("Cannot write to the cache: %s", error.strerror)
             return None
 
     def delete(self, name: str) -> None:
@@ -120,7 +120,7 @@ class DiskStore:
         """See ``CacheStore``."""
 
     def release(self, size: int) -> None:
-        """So many bytes that were reserved are not used."""
+        """Return ``size`` reserved bytes that are not used."""
         with suppress(OSError), self._locked_usage() as usage:
             usage.used -= size
 
@@ -140,7 +140,7 @@ class DiskStore:
 
 
 class _DiskUsage:
-    """How much a folder holds; it may hold less, where copies were dropped. None until it was looked at."""
+    """The size of a folder. It may contain less, because deletes are not counted. None: not known yet."""
 
     def __init__(self, folder: Path, limit: int, used: int | None) -> None:
         self._folder = folder
@@ -159,7 +159,7 @@ class _DiskUsage:
         self._used = size
 
     def reserve(self, size: int) -> bool:
-        """Whether so many bytes may be added, which are counted from now on."""
+        """Reserve ``size`` bytes, deleting entries if necessary. Return False if they do not fit."""
         if self._used is None or self._used + size > self._limit:
             self._make_room(size)
         if self.used + size > self._limit:
@@ -168,34 +168,34 @@ class _DiskUsage:
         return True
 
     def _make_room(self, size: int) -> None:
-        """Remove the least recently used until there is room, and a tenth beside it."""
-        found = sorted(self._files())
-        self.used = sum(each for _, each, _ in found)
+        """Delete the least recently used entries until ``size`` bytes and a tenth of the limit are free."""
+        files = sorted(self._files())
+        self.used = sum(file_size for _, file_size, _ in files)
         if self.used + size <= self._limit:
             return
-        most = self._limit - self._limit // 10 - size
-        for _, each, path in found:
-            if self.used <= most:
+        target = self._limit - self._limit // 10 - size
+        for _, file_size, path in files:
+            if self.used <= target:
                 break
             if not path.name.endswith(_UNFINISHED_SUFFIX):
                 with suppress(OSError):
                     path.unlink()
-                    self.used -= each
+                    self.used -= file_size
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        found = []
+        files = []
         for path in self._folder.glob("??/*"):
             with suppress(OSError):
                 info = path.stat()
                 if path.name.endswith(_UNFINISHED_SUFFIX) and _is_abandoned(path, info.st_mtime):
                     path.unlink()
                     continue
-                found.append((info.st_mtime, info.st_size, path))
-        return found
+                files.append((info.st_mtime, info.st_size, path))
+        return files
 
 
 def _is_abandoned(part: Path, modified: float) -> bool:
-    """Whether nobody writes this file any more."""
+    """Whether no process writes this file any more."""
     with part.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -219,7 +219,7 @@ class _FileEntryWriter:
             try:
                 self._file.write(data)
             except OSError as error:
-                log.warning("Nothing can be kept in the cache: %s", error.strerror)
+                log.warning("Cannot write to the cache: %s", error.strerror)
                 self.discard()
 
     def commit(self) -> None:
@@ -229,13 +229,13 @@ class _FileEntryWriter:
         try:
             size = file.tell()
             file.truncate(size)
-            # Renamed while it is locked: nobody takes it for abandoned between the two. It is not flushed
-            # to the disk: what a power cut leaves of it is known by its checksums.
+            # Renamed while locked, so that it never looks abandoned. Not synced to the disk, because
+            # checksums detect what a power cut leaves behind.
             file.flush()
             self._part.replace(self._path)
             file.close()
         except OSError as error:
-            log.warning("Nothing can be kept in the cache: %s", error.strerror)
+            log.warning("Cannot write to the cache: %s", error.strerror)
             self._remove(file)
             return
         self._store.release(self._reserved - size)
@@ -254,7 +254,7 @@ class _FileEntryWriter:
 
 
 class MemoryEntryWriter:
-    """A copy that is collected in memory and handed on whole."""
+    """An entry that is collected in memory and stored in one call."""
 
     def __init__(self, store: BlobStore, name: str) -> None:
         self._store = store
@@ -278,8 +278,8 @@ class MemoryEntryWriter:
 
 
 class BlobStore(Protocol):
-    """Takes a copy in one piece."""
+    """A store that receives an entry in one call."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep it. Never raises for trouble of its own."""
+        """Store it. Never raises errors of its own."""
         ...

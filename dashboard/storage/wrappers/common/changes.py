@@ -1,4 +1,4 @@
-"""For wrappers that have to know of every change that is made through them, and nothing else of it."""
+"""The base of wrappers that act on every change made through them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
 
 class ObservesChanges(Wrapper):
-    """Stands around the wrapped driver's writes, copies, restorations and deletions, by ``changing``. Its
-    ``adapts`` has to include :data:`CHANGE_POWERS`."""
+    """Wraps writes, copies, restores and deletes in ``changing``. Its ``adapts`` must include
+    :data:`CHANGE_POWERS`."""
 
     def changing(self, key: str) -> AbstractContextManager[object]:
-        """Around what makes, replaces or removes an object; it may raise before."""
+        """Return a context manager around a change of an object. It may raise before the change."""
         raise NotImplementedError
 
     def write(
@@ -48,14 +48,14 @@ class ObservesChanges(Wrapper):
 
 
 class _ObservedWriting(WrappedWriting):
-    """A write whose commit is the change."""
+    """An open write whose commit is the change."""
 
     def __init__(self, inner: Writing, changing: Callable[[], AbstractContextManager[object]]) -> None:
         super().__init__(inner)
         self._changing = changing
 
     def without_md5(self) -> None:
-        """See ``ProvesByParts``; of no effect where the backend's own writes always have one."""
+        """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
         if isinstance(self._inner, ProvesByParts):
             self._inner.without_md5()
 
@@ -66,7 +66,7 @@ class _ObservedWriting(WrappedWriting):
 
 
 class _Copies(ObservesChanges):
-    """The server copies."""
+    """``CopiesWithin`` with ``changing``."""
 
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``."""
@@ -81,20 +81,20 @@ class _Copies(ObservesChanges):
 
 
 class _DeletesMany(ObservesChanges):
-    """Many objects go at once."""
+    """``DeletesMany`` with ``changing``."""
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``."""
         assert isinstance(self.inner, DeletesMany)
-        known = list(keys)
+        all_keys = list(keys)
         with ExitStack() as stack:
-            for key in known:
+            for key in all_keys:
                 stack.enter_context(self.changing(key))
-            return self.inner.delete_many(known)
+            return self.inner.delete_many(all_keys)
 
 
 class _DeletesUnchanged(ObservesChanges):
-    """What was read is deleted."""
+    """``DeletesUnchanged`` with ``changing``."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``."""
@@ -104,7 +104,7 @@ class _DeletesUnchanged(ObservesChanges):
 
 
 class ForwardsVersions(Wrapper):
-    """All of ``KeepsVersions`` but ``restore_version``, handed to the wrapped driver."""
+    """Forwards all of ``KeepsVersions`` except ``restore_version``."""
 
     def keeps_versions(self) -> bool:
         """See ``KeepsVersions``."""
@@ -125,7 +125,7 @@ class ForwardsVersions(Wrapper):
 
 
 class ObservesRestore(ForwardsVersions, ObservesChanges):
-    """Older states are read where they lie; restoring one is a change."""
+    """``KeepsVersions`` with ``changing`` around restores."""
 
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``."""
@@ -141,4 +141,4 @@ CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
         KeepsVersions: ObservesRestore,
     }
 )
-"""The powers by which objects are changed."""
+"""The powers that change objects."""

@@ -1,4 +1,4 @@
-"""What open reads and writes of wrappers share: they stand around the wrapped driver's own."""
+"""Base classes for the open reads and writes of wrappers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dashboard.storage.types import ObjectInfo, Written
 
 
 class WrappedReading(ABC):
-    """An open read around another one, whose promises it keeps. ``info`` is what its reader is told."""
+    """An open read around another one. ``info`` is what its caller sees."""
 
     def __init__(self, inner: Reading, info: ObjectInfo) -> None:
         self._inner = inner

@@ -1,8 +1,8 @@
-"""Objects that are stored smaller: those with chosen endings, as zstd frames any zstd program can unpack.
+"""Compression of objects with chosen endings, as zstd frames that any zstd program can decompress.
 
-A compressed object's stored size says nothing of its content's, so listing and describing one reads the
-first 32 bytes of it: one more request for each object with a chosen ending, several at a time. Objects that
-were there before, or come from another program, are read as they are.
+The size of the content does not follow from a compressed object's stored size. So listings and ``stat`` read
+the first 32 bytes of every object with a chosen ending, several in parallel. Objects that were stored before,
+or by another program, are read as they are.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ from dashboard.storage.wrappers.compressed.zstd import compress
 from dashboard.storage.wrapping import CONTAINER_POWERS, Wrapper, unwrap_transparent
 
 MAX_COMPRESSED_BYTES = 64 * 1024**3
-"""Content above this is stored as it is: the stored size cannot be told beforehand, and backends that take
-uploads in parts need it for large ones."""
+"""Larger contents are stored uncompressed, because the compressed size is not known before, and multipart
+uploads of large objects need it."""
 _PARALLEL_READS = 8
 _MAX_PENDING = 64
 
@@ -64,13 +64,13 @@ class _CompressedBase(Wrapper):
         self._endings = endings
 
     def compresses(self, key: str) -> bool:
-        """Whether objects of this name are compressed."""
+        """Whether objects with this key are compressed."""
         name = key.rpartition("/")[2].lower()
         return "*" in self._endings or ("." in name and name.rpartition(".")[2] in self._endings)
 
 
 class _Copies(_CompressedBase):
-    """Between places that compress the same endings a copy of the stored bytes is a copy of the object."""
+    """``CopiesWithin`` between wrappers with the same endings: copies the stored bytes."""
 
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``."""
@@ -79,20 +79,20 @@ class _Copies(_CompressedBase):
         return same and self.inner.can_copy_from(_storage_of(source))
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``. Raises ``Unsupported`` where only one of the two names is compressed."""
+        """See ``CopiesWithin``. Raises ``Unsupported`` if only one of the two keys is compressed."""
         assert isinstance(self.inner, CopiesWithin)
         compressed = self.compresses(key)
         if compressed != self.compresses(to):
-            raise Unsupported("copy", "Under the other name it is stored in another form.")
+            raise Unsupported("copy", "Only one of the two keys is stored compressed.")
         version = unmark_token(if_version, TOKEN_PREFIX) if compressed else if_version
-        done = self.inner.copy_from(_storage_of(source), key, to, if_version=version)
+        written = self.inner.copy_from(_storage_of(source), key, to, if_version=version)
         if not compressed:
-            return done
-        return replace(done, size=self.stat(to).size, md5="", etag=mark_token(done.etag, TOKEN_PREFIX))
+            return written
+        return replace(written, size=self.stat(to).size, md5="", etag=mark_token(written.etag, TOKEN_PREFIX))
 
 
 class _DeletesUnchanged(_CompressedBase):
-    """The version of the stored bytes is that of the content."""
+    """``DeletesUnchanged``: the version is that of the stored bytes."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``."""
@@ -103,7 +103,7 @@ class _DeletesUnchanged(_CompressedBase):
 
 
 class _ReadsRanges(_CompressedBase):
-    """Parts of what is stored as it is; of what is compressed, everything up to the part is unpacked."""
+    """``ReadsRanges``: decompresses everything before the range if the object is compressed."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``."""
@@ -118,18 +118,18 @@ class _ReadsRanges(_CompressedBase):
             return slice_chunks(reading.chunks(), start, length)
 
     def _check_end(self, key: str, reading: Reading) -> None:
-        """Raise ``Damaged`` where the size that was taken for the content's is only what is left of it."""
+        """Raise ``Damaged`` if the size followed from the stored size and the stored object was cut off."""
         assert isinstance(self.inner, ReadsRanges)
         assert isinstance(reading, CompressedReading)
         if reading.has_recorded_size:
             return
-        at = max(0, reading.stored.size - len(END))
-        if self.inner.read_range(key, at, len(END), if_version=reading.stored.version) != END:
+        offset = max(0, reading.stored.size - len(END))
+        if self.inner.read_range(key, offset, len(END), if_version=reading.stored.version) != END:
             raise Damaged(key, f"“{key}” is damaged: its end is missing.")
 
 
 class _LinksToUncompressed(_CompressedBase):
-    """Addresses of what is stored as it is."""
+    """``Links`` of uncompressed objects."""
 
     def url(self, key: str) -> str:
         """See ``Links``."""
@@ -142,12 +142,14 @@ class _LinksToUncompressed(_CompressedBase):
     def _links(self, operation: str, key: str) -> Links:
         assert isinstance(self.inner, Links)
         if self.compresses(key):
-            raise Unsupported(operation, f"“{key}” is stored compressed: its address would show that form.")
+            raise Unsupported(
+                operation, f"“{key}” is stored compressed, so its URL would return compressed bytes."
+            )
         return self.inner
 
 
 class Compressed(_CompressedBase):
-    """Compresses what has a chosen ending on the way in, and whatever is compressed on the way out."""
+    """Compresses objects with the chosen endings, and decompresses objects that are compressed."""
 
     forwards = CONTAINER_POWERS | {
         DeletesMany,
@@ -167,14 +169,14 @@ class Compressed(_CompressedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
-            KeepsVersions: "Older states would be shown in the form they are stored in.",
-            ReadsInParallel: "What is compressed is unpacked from its beginning.",
+            KeepsVersions: "Older versions would be returned compressed.",
+            ReadsInParallel: "A compressed object is decompressed from its beginning.",
         }
     )
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Around a driver, with the endings among its options."""
+        """Build the wrapper, with the endings from the options."""
         return cls(inner, endings(options[COMPRESS]))
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
@@ -196,8 +198,8 @@ class Compressed(_CompressedBase):
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> Writing:
-        """See ``Driver``. Without ``size`` only up to 8 MiB are compressed; with it, commits of another
-        number of bytes raise ``Damaged``."""
+        """See ``Driver``. Without ``size`` only up to 8 MiB are compressed. With it, commits of another size
+        raise ``Damaged``."""
         if not self.compresses(key):
             return self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
         self.check_key(key)
@@ -212,7 +214,7 @@ class Compressed(_CompressedBase):
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """See ``Driver``. What compression would not make smaller is stored as it is."""
+        """See ``Driver``. Stored uncompressed if compression would not make it smaller."""
         if not self.compresses(key):
             return self.inner.put(key, data, attributes=attributes, create_only=create_only)
         stored = Header(True, len(data)).encode() + compress(data) + END
@@ -223,14 +225,14 @@ class Compressed(_CompressedBase):
         return content_receipt(written, len(data), md5, TOKEN_PREFIX)
 
     def stat(self, key: str) -> ObjectInfo:
-        """See ``Driver``. Reads the object's beginning where its name has a chosen ending."""
+        """See ``Driver``. Reads the object's header if its key has a chosen ending."""
         if not self.compresses(key):
             return self.inner.stat(key)
         with self.read(key) as reading:
             return reading.info
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. Reads the beginnings of objects with chosen endings, eight at a time."""
+        """See ``Driver``. Reads the headers of objects with chosen endings, eight in parallel."""
         listing = self.inner.list(prefix, start_after=start_after)
         pending: deque[Entry | Future[Entry | None]] = deque()
         with ThreadPoolExecutor(_PARALLEL_READS, "compressed-list") as pool:
@@ -258,7 +260,7 @@ class Compressed(_CompressedBase):
             try:
                 return self.inner.read_range(entry.key, 0, HEADER_BYTES, if_version=entry.etag)
             except Changed:
-                # Listed a moment too early: whoever copies it will be told that it changed.
+                # It changed since it was listed. Copying it will fail with ``Changed``.
                 return self.inner.read_range(entry.key, 0, HEADER_BYTES)
         with self.inner.read(entry.key) as reading:
             return slice_chunks(reading.chunks(), 0, HEADER_BYTES)
@@ -269,6 +271,6 @@ def _storage_of(source: Driver) -> Driver:
 
 
 def _result_of(entry: Entry | Future[Entry | None]) -> Iterator[Entry]:
-    found = entry.result() if isinstance(entry, Future) else entry
-    if found is not None:
-        yield found
+    result = entry.result() if isinstance(entry, Future) else entry
+    if result is not None:
+        yield result

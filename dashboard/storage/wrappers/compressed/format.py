@@ -1,4 +1,4 @@
-"""What a compressed object looks like where it is stored. Numbers are big-endian unless it is said.
+"""The stored format of compressed objects. Numbers are big-endian unless stated otherwise.
 
 ::
 
@@ -27,31 +27,31 @@ _MAX_SIZE = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the content. ``size`` is that of the content, None where it was not known."""
+    """Precedes the content. ``size``: of the content, None if it was not known."""
 
     compressed: bool
     size: int | None
 
     def encode(self) -> bytes:
-        """The stored form."""
+        """Encode for storage."""
         size = _UNKNOWN_SIZE if self.size is None else self.size
         return _MAGIC + bytes([self.compressed]) + size.to_bytes(15, "big")
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """None where the bytes are no head: then the object is stored as it is, by somebody else."""
+        """Return None if this is not a header: then another program stored the object."""
         if len(data) != HEADER_BYTES or not data.startswith(_MAGIC):
             return None
         size = int.from_bytes(data[17:], "big")
         return cls(data[16] != 0, size if size <= _MAX_SIZE else None)
 
     def content_size(self, stored: int) -> int:
-        """The size of the content of an object of this stored size."""
+        """Return the size of the content of an object with this stored size."""
         return max(0, stored - HEADER_BYTES - len(END)) if self.size is None else self.size
 
 
 def strip_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks up to the end mark. Raises ``ValueError`` after them when there is none: it was cut off."""
+    """Yield the chunks without the end mark. Raises ``ValueError`` at the end if it is missing."""
     buffer = b""
     for chunk in chunks:
         buffer += chunk
@@ -63,7 +63,7 @@ def strip_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def exactly(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The chunks. Raises ``ValueError`` after them when they are not ``size`` bytes."""
+    """Yield the chunks. Raises ``ValueError`` at the end if they are not ``size`` bytes."""
     done = 0
     for chunk in chunks:
         done += len(chunk)

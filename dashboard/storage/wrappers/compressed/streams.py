@@ -17,7 +17,7 @@ from dashboard.storage.wrappers.compressed.format import END, HEADER_BYTES, Head
 from dashboard.storage.wrappers.compressed.zstd import Compressor, FrameError, decompress
 
 TOKEN_PREFIX = "packed-"
-"""Stands before every token of stored bytes."""
+"""Precedes every version token of stored bytes."""
 
 
 class CompressedReading(WrappedReading):
@@ -36,16 +36,16 @@ class CompressedReading(WrappedReading):
 
     @property
     def stored(self) -> ObjectInfo:
-        """What is stored, as the backend describes it."""
+        """The info of the stored object."""
         return self._inner.info
 
     @property
     def has_recorded_size(self) -> bool:
-        """Whether the content's size is its own and not worked out from what is stored as its end."""
+        """Whether the content's size is recorded, not computed from the stored size."""
         return self._header is None or self._header.size is not None
 
     def chunks(self) -> Iterator[bytes]:
-        """See ``Reading``. Raises ``Damaged`` where it is not the whole content."""
+        """See ``Reading``. Raises ``Damaged`` if the content is not complete."""
         key = self.info.key
         if self._header is None:
             yield from self._uncompressed()
@@ -58,17 +58,20 @@ class CompressedReading(WrappedReading):
                 else exactly(chunks, self.info.size)
             )
         except (FrameError, ValueError) as error:
-            raise Damaged(key, f"“{key}” is damaged: it cannot be unpacked as it was packed.") from error
+            raise Damaged(key, f"“{key}” is damaged: it cannot be decompressed.") from error
 
     def _uncompressed(self) -> Iterator[bytes]:
-        """Of another program, or of ours with a damaged head: those end as ours do."""
+        """Yield an object of another program. It may also be ours with a damaged header: ours have an end
+        mark."""
         last = b""
         for chunk in self._stored():
             last = (last + chunk)[-len(END) :]
             yield chunk
         if last == END:
             key = self.info.key
-            raise Damaged(key, f"“{key}” is damaged: it ends as a compressed object and begins otherwise.")
+            raise Damaged(
+                key, f"“{key}” is damaged: it ends like a compressed object but does not begin like one."
+            )
 
     def _stored(self) -> Iterator[bytes]:
         if self._first:
@@ -77,7 +80,7 @@ class CompressedReading(WrappedReading):
 
 
 class CompressingWriting(WrappedWriting):
-    """An open write of known size, compressed as it comes. Used by one thread."""
+    """An open write of known size that is compressed while it is written. Used by one thread."""
 
     def __init__(self, inner: Writing, key: str, size: int) -> None:
         super().__init__(inner)
@@ -95,13 +98,13 @@ class CompressingWriting(WrappedWriting):
         if self._size > self._expected_size:
             raise self._size_mismatch_error()
         self._md5.update(chunk)
-        packed = self._header + self._compressor.compress(chunk)
+        data = self._header + self._compressor.compress(chunk)
         self._header = b""
-        if packed:
-            self._inner.write(packed)
+        if data:
+            self._inner.write(data)
 
     def commit(self) -> Written:
-        """See ``Writing``. Raises ``Damaged`` after another number of bytes than was told."""
+        """See ``Writing``. Raises ``Damaged`` if the number of bytes is not the announced one."""
         if self._size != self._expected_size:
             raise self._size_mismatch_error()
         self._inner.write(self._header + self._compressor.finish() + END)
@@ -110,18 +113,18 @@ class CompressingWriting(WrappedWriting):
     def _size_mismatch_error(self) -> Damaged:
         return Damaged(
             self._key,
-            f"“{self._key}” was to have {self._expected_size:,} bytes and has another number.",
+            f"“{self._key}” does not have the announced {self._expected_size:,} bytes.",
             operation="write",
         )
 
 
 class BufferingWriting:
-    """An open write of unknown size: compressed if it turns out small, else stored as it is, because the
-    size of the content has to stand before it. Used by one thread."""
+    """An open write of unknown size: compressed if it is small, otherwise stored uncompressed, because the
+    header of a compressed object contains the size. Used by one thread."""
 
-    def __init__(self, put: Callable[[bytes], Written], begin: Callable[[], Writing]) -> None:
+    def __init__(self, put: Callable[[bytes], Written], open_write: Callable[[], Writing]) -> None:
         self._put = put
-        self._begin = begin
+        self._open_write = open_write
         self._buffer: bytearray | None = bytearray()
         self._inner: Writing | None = None
         self._open = ExitStack()
@@ -136,7 +139,7 @@ class BufferingWriting:
             self._buffer += chunk
             if len(self._buffer) > SMALL:
                 self._md5.update(self._buffer)
-                self._inner = self._open.enter_context(self._begin())
+                self._inner = self._open.enter_context(self._open_write())
                 without_md5(self._inner)
                 self._inner.write(Header(False, None).encode() + bytes(self._buffer))
                 self._buffer = None

@@ -1,4 +1,4 @@
-"""Zstandard frames, in chunks; the only file that knows the library.
+"""Zstandard frames in chunks. The only file that imports the library.
 
 Level 3 of the reference implementation, with a checksum of the content (RFC 8878, 3.1.1).
 """
@@ -11,37 +11,37 @@ import zstandard
 
 _LEVEL = 3
 _MAX_WINDOW_BYTES = 8 * 1024 * 1024
-"""No frame of ours needs more memory to be opened; one that asks for more is not ours."""
+"""None of our frames needs a larger window; one that does is not ours."""
 _CHUNK_BYTES = 1024 * 1024
 
 
 class FrameError(Exception):
-    """The bytes are no whole frame of the promised size."""
+    """The bytes are not a complete frame of the expected size."""
 
 
 def compress(data: bytes) -> bytes:
-    """One frame."""
+    """Compress into one frame."""
     return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(data)
 
 
 class Compressor:
-    """A frame made chunk by chunk. Used by one thread."""
+    """Compresses a frame chunk by chunk. Used by one thread."""
 
     def __init__(self, size: int) -> None:
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._frame = compressor.compressobj(size=size)
 
     def compress(self, data: bytes) -> bytes:
-        """What the next bytes of content add to the frame; often nothing yet.
+        """Return what the next bytes add to the frame, which is often nothing yet.
 
-        Raises ``FrameError`` when that is more content than was promised."""
+        Raises ``FrameError`` if the content is longer than announced."""
         try:
             return self._frame.compress(data)
         except zstandard.ZstdError as error:
             raise FrameError from error
 
     def finish(self) -> bytes:
-        """The end of the frame. Raises ``FrameError`` when less content came than was promised."""
+        """Return the end of the frame. Raises ``FrameError`` if the content is shorter than announced."""
         try:
             return self._frame.flush()
         except zstandard.ZstdError as error:
@@ -49,14 +49,14 @@ class Compressor:
 
 
 def decompress(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The content of one frame, in chunks of at most 1 MiB whatever the frame says.
+    """Yield the content of one frame in chunks of at most 1 MiB.
 
-    Raises ``FrameError`` where it is no frame or has not exactly ``size`` bytes of content. A frame that ends
-    in the middle of its checksum passes: who cares marks the end.
+    Raises ``FrameError`` if this is not a frame with exactly ``size`` bytes of content. Accepts a frame that
+    is cut off within its checksum: our format has an end mark for that.
     """
     source = _Source(chunks)
-    opener = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-    reader = opener.stream_reader(source)  # type: ignore[arg-type]  # all it calls is read()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+    reader = decompressor.stream_reader(source)  # type: ignore[arg-type]  # all it calls is read()
     done = 0
     while True:
         try:
@@ -74,7 +74,7 @@ def decompress(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
 
 
 class _Source:
-    """Pieces as the file the library wants to read from."""
+    """Presents chunks as the file object that the library needs."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -86,5 +86,5 @@ class _Source:
             if chunk is None:
                 return b""
             self._buffer = chunk
-        found, self._buffer = self._buffer[:size], self._buffer[size:]
-        return found
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data

@@ -1,8 +1,8 @@
-"""AES-256-GCM for the segments of one object; the only file here that knows the library.
+"""AES-256-GCM for the segments of one object. The only file here that imports the library.
 
 The construction is STREAM (https://eprint.iacr.org/2015/189) with a key derived for each object, as in
-Tink's AES-GCM-HKDF: the nonce counts the segments and says which is the last, so that a segment that is
-missing, moved or added does not open, and no nonce is ever used twice under one key.
+Tink's AES-GCM-HKDF: the nonce contains the number of the segment and whether it is the last. So a missing,
+moved or added segment fails to decrypt, and no nonce is ever used twice with one key.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ MAX_SEGMENTS = 2**32
 
 
 class DecryptionError(Exception):
-    """A segment is not what was encrypted, not in its place, or sealed with another key."""
+    """A segment is damaged, at another position, or encrypted with another key."""
 
 
 class ObjectCipher:
-    """Seals and opens the segments of one object. ``header`` is bound to every piece. Thread-safe."""
+    """Encrypts and decrypts the segments of one object. Authenticates ``header`` with each. Thread-safe."""
 
     def __init__(self, key: bytes, salt: bytes, prefix: bytes, header: bytes) -> None:
         self._aead = AESGCM(HKDF(SHA256(), 32, salt, b"stowage object key v1").derive(key))
@@ -32,11 +32,11 @@ class ObjectCipher:
         self._header = header
 
     def encrypt(self, number: int, data: bytes | memoryview, *, last: bool) -> bytes:
-        """The sealed segment, ``TAG_BYTES`` bytes longer."""
+        """Return the encrypted segment, which is ``TAG_BYTES`` longer."""
         return self._aead.encrypt(self._nonce(number, last), data, self._header)
 
     def decrypt(self, number: int, data: bytes | memoryview, *, last: bool) -> bytes:
-        """What was sealed as this piece. Raises ``DecryptionError``."""
+        """Return the content of a segment. Raises ``DecryptionError``."""
         try:
             return self._aead.decrypt(self._nonce(number, last), data, self._header)
         except InvalidTag as error:
@@ -47,5 +47,5 @@ class ObjectCipher:
 
 
 def fingerprint(key: bytes) -> bytes:
-    """Tells keys apart without saying anything of them."""
+    """Return bytes that identify a key without revealing it."""
     return HKDF(SHA256(), FINGERPRINT_BYTES, None, b"stowage key fingerprint v1").derive(key)

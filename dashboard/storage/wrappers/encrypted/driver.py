@@ -1,8 +1,8 @@
-"""Objects that are encrypted before they leave this machine: AES-256-GCM with a key of the backend's own.
+"""Encryption of objects before they leave this machine: AES-256-GCM with the backend's own key.
 
-What whoever runs the storage can still see: names, attributes, times, and sizes. What they cannot do
-unnoticed: change, cut, reorder or mix segments. An object put whole in the place of another, or of an older
-version of itself, opens: the name is not bound in, so that the server can still copy and rename.
+The storage provider can still see names, attributes, times and sizes. It cannot change, cut off, reorder or
+mix segments without detection. It can replace an object with another complete one, or with an older version
+of it, because keys are not authenticated, so that the server can still copy and rename.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ TOKEN_PREFIX = "sealed-"
 
 
 class _Key:
-    """The backend's key and what tells it apart. Prints neither."""
+    """The backend's key and its fingerprint. Its ``repr`` shows neither."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -68,31 +68,31 @@ class _Key:
         return "***"
 
     def new_object(self) -> tuple[bytes, ObjectCipher]:
-        """The header of a new object and the cipher for its segments."""
+        """Return the header of a new object and the cipher for its segments."""
         header = Header.new(self.fingerprint)
         return header.encode(), header.cipher(self._key)
 
     def cipher_for(self, data: bytes, stored: int, key: str) -> ObjectCipher:
-        """The cipher of a stored object, by its header. Raises ``StorageError`` of kind ``DAMAGED``."""
+        """Return the cipher of a stored object, by its header. Raises kind ``DAMAGED``."""
         header = Header.parse(data)
         if header is None or not is_valid_stored_size(stored):
             raise _not_ours_error(
                 key,
-                f"“{key}” is not an encrypted object, or not a whole one.",
-                "It may be from before encryption was switched on, or from another program: read it through "
-                "a backend without encryption.",
+                f"“{key}” is not an encrypted object, or not a complete one.",
+                "It may have been stored before encryption was switched on, or by another program: read it "
+                "through a backend without encryption.",
             )
         if header.fingerprint != self.fingerprint:
             raise _not_ours_error(
                 key,
                 f"“{key}” was encrypted with another key.",
-                "Read it through a backend that has the key it was written with.",
+                "Read it through a backend with the key it was encrypted with.",
             )
         return header.cipher(self._key)
 
 
 class _SegmentDecryptor:
-    """Turns stored bytes after the header, as they come, into content."""
+    """Decrypts the stored bytes after the header, in chunks of any size."""
 
     def __init__(self, cipher: ObjectCipher, key: str, size: int, *, first: int = 0) -> None:
         self._cipher = cipher
@@ -102,24 +102,24 @@ class _SegmentDecryptor:
         self._buffer = bytearray()
 
     def update(self, data: bytes | memoryview, *, end: bool = False) -> bytes:
-        """The content of the segments that are complete now; with ``end`` the rest is one too."""
+        """Return the content of the segments that are complete now. With ``end`` the rest is the last one."""
         self._buffer += data
-        whole = len(self._buffer) - len(self._buffer) % ENCRYPTED_SEGMENT_BYTES
-        stop = len(self._buffer) if end else whole
+        complete = len(self._buffer) - len(self._buffer) % ENCRYPTED_SEGMENT_BYTES
+        stop = len(self._buffer) if end else complete
         with memoryview(self._buffer) as view:
-            found = b"".join(
+            content = b"".join(
                 self._decrypt(view[at : min(at + ENCRYPTED_SEGMENT_BYTES, stop)])
                 for at in range(0, stop, ENCRYPTED_SEGMENT_BYTES)
             )
         del self._buffer[:stop]
-        return found
+        return content
 
     def _decrypt(self, segment: memoryview) -> bytes:
         try:
             content = self._cipher.decrypt(self._number, segment, last=self._number == self._last)
         except DecryptionError as error:
             raise Damaged(
-                self._key, f"“{self._key}” is damaged: segment {self._number:,} is not as it was written."
+                self._key, f"“{self._key}” is damaged: segment {self._number:,} is not what was written."
             ) from error
         self._number += 1
         return content
@@ -133,7 +133,7 @@ class EncryptedReading(WrappedReading):
         self._key = key
 
     def chunks(self) -> Iterator[bytes]:
-        """See ``Reading``. Nothing is handed out before it is proven to be what was written."""
+        """See ``Reading``. Returns only bytes that are verified."""
         head = bytearray()
         decryptor: _SegmentDecryptor | None = None
         for chunk in self._inner.chunks():
@@ -178,19 +178,19 @@ class EncryptedWriting(WrappedWriting):
                 Kind.UNSUPPORTED, "An encrypted object has at most 256 TiB.", operation="write"
             )
         self._buffer += chunk
-        # The last segment is only known to be the last once no more comes, so one full segment stays behind.
-        whole = max(0, len(self._buffer) - 1) // SEGMENT_BYTES * SEGMENT_BYTES
-        if whole:
+        # Whether a segment is the last is only known at the commit, so one full segment stays in the buffer.
+        complete = max(0, len(self._buffer) - 1) // SEGMENT_BYTES * SEGMENT_BYTES
+        if complete:
             with memoryview(self._buffer) as view:
                 encrypted = [
                     self._encrypt(view[at : at + SEGMENT_BYTES], last=False)
-                    for at in range(0, whole, SEGMENT_BYTES)
+                    for at in range(0, complete, SEGMENT_BYTES)
                 ]
-            del self._buffer[:whole]
+            del self._buffer[:complete]
             self._inner.write(self._header_once() + b"".join(encrypted))
 
     def commit(self) -> Written:
-        """See ``Writing``. The receipt speaks of the content."""
+        """See ``Writing``. The receipt is that of the content."""
         self._inner.write(self._header_once() + self._encrypt(bytes(self._buffer), last=True))
         self._buffer.clear()
         return content_receipt(self._inner.commit(), self._size, self._md5.hexdigest(), TOKEN_PREFIX)
@@ -223,7 +223,7 @@ class _EncryptedBase(Wrapper):
 
 
 class _Copies(_EncryptedBase):
-    """Between places with one key a copy of the stored bytes is a copy of the object."""
+    """``CopiesWithin`` between wrappers with the same key: copies the stored bytes."""
 
     def can_copy_from(self, source: Driver) -> bool:
         """See ``CopiesWithin``."""
@@ -238,12 +238,14 @@ class _Copies(_EncryptedBase):
         """See ``CopiesWithin``. The receipt has no MD5; its proof is of the stored bytes."""
         assert isinstance(self.inner, CopiesWithin)
         inner = unwrap_transparent(source.inner) if isinstance(source, _EncryptedBase) else source
-        done = self.inner.copy_from(inner, key, to, if_version=unmark_token(if_version, TOKEN_PREFIX))
-        return replace(done, size=content_size(done.size), md5="", etag=mark_token(done.etag, TOKEN_PREFIX))
+        written = self.inner.copy_from(inner, key, to, if_version=unmark_token(if_version, TOKEN_PREFIX))
+        return replace(
+            written, size=content_size(written.size), md5="", etag=mark_token(written.etag, TOKEN_PREFIX)
+        )
 
 
 class _DeletesUnchanged(_EncryptedBase):
-    """The version of the stored bytes is that of the content."""
+    """``DeletesUnchanged``: the version is that of the stored bytes."""
 
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``."""
@@ -252,10 +254,10 @@ class _DeletesUnchanged(_EncryptedBase):
 
 
 class _ReadsRanges(_EncryptedBase):
-    """A part of the content is in a few segments, which are found by counting."""
+    """``ReadsRanges``: decrypts the segments that contain the range."""
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
-        """See ``ReadsRanges``. Asks for the object's size and its header first."""
+        """See ``ReadsRanges``. Requests the object's size and header first."""
         assert isinstance(self.inner, ReadsRanges)
         check_range(start, length)
         info = self.inner.stat(key)
@@ -268,21 +270,21 @@ class _ReadsRanges(_EncryptedBase):
         if beyond:
             if not length:
                 return b""
-            # Whether the content ends here, or was cut off, only its last segment can say.
+            # Only the last segment shows whether the content ends here or was cut off.
             start, end = max(0, size - 1), size
         head = self.inner.read_range(key, 0, HEADER_BYTES, if_version=version)
         cipher = self._key.cipher_for(head, info.size, key)
         first, last = start // SEGMENT_BYTES, segment_count(end) - 1
-        at = HEADER_BYTES + first * ENCRYPTED_SEGMENT_BYTES
+        offset = HEADER_BYTES + first * ENCRYPTED_SEGMENT_BYTES
         encrypted = self.inner.read_range(
-            key, at, (last - first + 1) * ENCRYPTED_SEGMENT_BYTES, if_version=version
+            key, offset, (last - first + 1) * ENCRYPTED_SEGMENT_BYTES, if_version=version
         )
-        found = _SegmentDecryptor(cipher, key, size, first=first).update(encrypted, end=True)
-        return b"" if beyond else found[start - first * SEGMENT_BYTES : end - first * SEGMENT_BYTES]
+        content = _SegmentDecryptor(cipher, key, size, first=first).update(encrypted, end=True)
+        return b"" if beyond else content[start - first * SEGMENT_BYTES : end - first * SEGMENT_BYTES]
 
 
 class Encrypted(_EncryptedBase):
-    """Encrypts on the way in, decrypts and proves on the way out. Thread-safe."""
+    """Encrypts writes; decrypts and verifies reads. Thread-safe."""
 
     authenticates = True
     forwards = CONTAINER_POWERS | {DeletesMany, HasTiers, HoldsTags, KeepsFolders}
@@ -291,22 +293,22 @@ class Encrypted(_EncryptedBase):
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
-            ReadsInParallel: "Every part would ask for the size and the header again.",
-            KeepsVersions: "Older states would be shown as the provider holds them, encrypted.",
+            ReadsInParallel: "Every part would request the size and the header again.",
+            KeepsVersions: "Older versions would be returned encrypted.",
             SignsUploads: "An upload straight from a browser would not be encrypted.",
-            Links: "An address would lead to the encrypted bytes.",
-            SetsVisibility: "Everybody could then read the encrypted bytes, which are of no use to them.",
+            Links: "A URL would return encrypted bytes.",
+            SetsVisibility: "Public access would return encrypted bytes.",
         }
     )
 
     @classmethod
     def from_options(cls, inner: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Around a driver, with the key among its secrets."""
+        """Build the wrapper, with the key from the secrets."""
         return cls(inner, encryption_key(secrets[ENCRYPTION_KEY]))
 
     def read(self, key: str, *, if_version: str | None = None) -> EncryptedReading:
-        """See ``Driver``. An object that was not encrypted with this key raises kind ``DAMAGED`` when it is
-        read; so does one that is not as it was written."""
+        """See ``Driver``. An object that is damaged or was not encrypted with this key raises kind
+        ``DAMAGED`` when it is read."""
         return EncryptedReading(
             self.inner.read(key, if_version=unmark_token(if_version, TOKEN_PREFIX)), self._key
         )
@@ -319,7 +321,7 @@ class Encrypted(_EncryptedBase):
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> EncryptedWriting:
-        """See ``Driver``. Attributes are stored as they are."""
+        """See ``Driver``. Attributes are stored unencrypted."""
         stored = None if size is None else stored_size(size)
         writing = self.inner.write(key, size=stored, attributes=attributes, create_only=create_only)
         return EncryptedWriting(writing, self._key)
@@ -346,11 +348,11 @@ class Encrypted(_EncryptedBase):
         return content_info(info, content_size(info.size), TOKEN_PREFIX)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. Sizes are those of the content, worked out from the stored ones."""
+        """See ``Driver``. Sizes are those of the content, computed from the stored sizes."""
         for entry in self.inner.list(prefix, start_after=start_after):
             yield content_entry(entry, content_size(entry.size), TOKEN_PREFIX)
 
 
 def _not_ours_error(key: str, reason: str, remedy: str) -> StorageError:
-    # Trying again would bring the same bytes.
+    # Not retryable, because a retry would return the same bytes.
     return StorageError(Kind.DAMAGED, reason, operation="read", subject=key, remedy=remedy, retryable=False)

@@ -1,4 +1,4 @@
-"""What an encrypted object looks like where it is stored. Sizes in bytes.
+"""The stored format of encrypted objects. Sizes in bytes.
 
 ::
 
@@ -6,7 +6,7 @@
     segment 0: up to 65,536 of content + 16 of tag
     segment 1 ...
 
-All segments but the last are full. The last is empty only where the content is. So the size of the content
+All segments but the last are full. The last is empty only if the content is. So the size of the content
 follows from the stored size, and any segment can be found without reading those before it.
 """
 
@@ -34,18 +34,18 @@ MAX_CONTENT_BYTES = MAX_SEGMENTS * SEGMENT_BYTES
 
 
 def segment_count(size: int) -> int:
-    """Into how many segments so much content is cut."""
+    """Return the number of segments of a content of this size."""
     return max(1, -(-size // SEGMENT_BYTES))
 
 
 def stored_size(size: int) -> int:
-    """How much is stored of a content of this size."""
+    """Return the stored size of a content of this size."""
     return HEADER_BYTES + size + TAG_BYTES * segment_count(size)
 
 
 def content_size(stored: int) -> int:
-    """The inverse of :func:`stored_size`. Of a size that no encrypted object has, what would be left; such
-    an object does not open."""
+    """The inverse of :func:`stored_size`. For a size that no encrypted object has it returns an
+    approximation; such an object fails to decrypt."""
     body = max(0, stored - HEADER_BYTES)
     return max(0, body - TAG_BYTES * -(-body // ENCRYPTED_SEGMENT_BYTES))
 
@@ -57,7 +57,7 @@ def is_valid_stored_size(stored: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the segments."""
+    """Precedes the segments."""
 
     fingerprint: bytes
     salt: bytes
@@ -65,12 +65,12 @@ class Header:
 
     @classmethod
     def new(cls, fingerprint: bytes) -> Self:
-        """For a new object: never the same twice."""
+        """Return a random header for a new object."""
         return cls(fingerprint, secrets.token_bytes(SALT_BYTES), secrets.token_bytes(NONCE_PREFIX_BYTES))
 
     @classmethod
     def parse(cls, data: bytes) -> Self | None:
-        """None where the bytes are no header."""
+        """Return None if this is not a header."""
         if len(data) != HEADER_BYTES or not data.startswith(MAGIC):
             return None
         at = len(MAGIC)
@@ -78,9 +78,9 @@ class Header:
         return cls(data[at:salt_at], data[salt_at:prefix_at], data[prefix_at:])
 
     def encode(self) -> bytes:
-        """The stored form."""
+        """Encode for storage."""
         return MAGIC + self.fingerprint + self.salt + self.prefix
 
     def cipher(self, key: bytes) -> ObjectCipher:
-        """For the segments of this object."""
+        """Return the cipher for the segments of this object."""
         return ObjectCipher(key, self.salt, self.prefix, self.encode())

@@ -1,7 +1,7 @@
-"""How a WebDAV server is told who asks: Basic (RFC 7617) or Digest (RFC 7616, MD5 and SHA-256 with ``auth``).
+"""Authentication with Basic (RFC 7617) or Digest (RFC 7616, MD5 and SHA-256 with ``auth``).
 
-Basic sends the password with every request. Over TLS it is sent from the first one. Without TLS the server is
-asked first what it takes, without a word of who asks, and Digest is chosen where it is offered.
+Basic sends the password with every request. Over TLS it is sent from the first request on. Without TLS, a
+first request without credentials finds out what the server offers, and Digest is preferred.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from urllib.parse import quote
 from dashboard.storage.types import Secret
 
 _MAX_CHALLENGE_LENGTH = 8192
-"""Characters of a challenge that are looked at."""
+"""Characters of a challenge that are parsed."""
 _WORD = re.compile(r"([\w!#$%&'*+.^`|~-]+)(?:\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,\"]+))?")
 _ALGORITHMS = ("SHA-256", "MD5")
-"""Those we know, the better one first."""
+"""Supported algorithms, the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way to sign in that a server offers, with its parameters; names in small letters."""
+    """An authentication scheme that a server offers, with its parameters. Names are lowercase."""
 
     scheme: str
     values: Mapping[str, str]
 
 
 def challenges(header: str) -> list[Challenge]:
-    """What a ``WWW-Authenticate`` offers (RFC 9110, 11.6.1); several headers joined by commas are one."""
+    """Parse ``WWW-Authenticate`` headers, joined by commas (RFC 9110, 11.6.1)."""
     found: list[tuple[str, dict[str, str]]] = []
     for name, value in _WORD.findall(header[:_MAX_CHALLENGE_LENGTH]):
         if not value:
@@ -46,7 +46,7 @@ def challenges(header: str) -> list[Challenge]:
 
 
 class Authenticator:
-    """The ``Authorization`` of every request of one user. Thread-safe."""
+    """Creates the ``Authorization`` header of each request of one user. Thread-safe."""
 
     def __init__(self, username: str, password: Secret, *, tls: bool) -> None:
         self._username = username
@@ -55,17 +55,17 @@ class Authenticator:
         self._digest: _Digest | None = None
         self._negotiated = tls
 
-    def negotiate(self, ask: Callable[[], str | None]) -> None:
-        """Before the first request without TLS: ``ask`` sends one without credentials and returns what was
-        offered, None where it was not refused."""
+    def negotiate(self, fetch_challenges: Callable[[], str | None]) -> None:
+        """Choose a scheme before the first request without TLS. ``fetch_challenges`` sends a request without
+        credentials and returns the offered challenges, or None if it was not refused."""
         with self._lock:
             if not self._negotiated:
-                offered = ask()
+                offered = fetch_challenges()
                 self._digest = self._strongest_challenge(offered) if offered is not None else None
                 self._negotiated = True
 
     def headers(self, method: str, target: str) -> dict[str, str]:
-        """For one request; ``target`` as it is sent."""
+        """Return the headers for a request; ``target`` is the request target as it is sent."""
         with self._lock:
             digest = self._digest
         if digest is not None:
@@ -75,15 +75,15 @@ class Authenticator:
 
     @property
     def uses_nonce(self) -> bool:
-        """Whether what is sent is only good for a time."""
+        """Whether the credentials may expire because they use a nonce."""
         with self._lock:
             return self._digest is not None
 
     def handle_unauthorized(
         self, sent: Mapping[str, str], offered: str
     ) -> Literal["again", "wrong", "unknown"]:
-        """What a 401 to these headers means: try again in the way that was offered, wrong name or password,
-        or that the server takes none of our ways."""
+        """Handle a 401 response to a request with the headers ``sent``: ``again`` to retry with the offered
+        scheme, ``wrong`` for a wrong user name or password, ``unknown`` if no offered scheme is supported."""
         ways = challenges(offered)
         best = self._strongest_challenge(offered)
         used = sent.get("authorization", "")
@@ -92,7 +92,7 @@ class Authenticator:
         with self._lock:
             current = self._digest
             if current is not None and f'nonce="{current.nonce}"' not in used:
-                # Somebody else has learnt the new one meanwhile.
+                # Another thread has already received a new nonce.
                 return "again"
             basic = any(way.scheme == "basic" for way in ways)
             if used.startswith("Basic") and basic:
@@ -108,7 +108,7 @@ class Authenticator:
 
 
 class _Digest:
-    """One nonce of a server, and how often it was used."""
+    """A nonce of the server and its use count."""
 
     def __init__(self, values: Mapping[str, str], algorithm: str) -> None:
         self.algorithm = algorithm
@@ -121,9 +121,9 @@ class _Digest:
 
     @classmethod
     def of(cls, way: Challenge) -> _Digest | None:
-        """From a challenge that we can answer."""
+        """Build from a challenge; None if it is not supported."""
         algorithm = way.values.get("algorithm", "MD5").upper()
-        qop = [each.strip().lower() for each in way.values.get("qop", "").split(",")]
+        qop = [option.strip().lower() for option in way.values.get("qop", "").split(",")]
         whole = way.scheme == "digest" and {"realm", "nonce"} <= way.values.keys()
         printable = all(value.isprintable() for value in way.values.values())
         if not whole or not printable or algorithm not in _ALGORITHMS or "auth" not in qop:
@@ -131,7 +131,7 @@ class _Digest:
         return cls(way.values, algorithm)
 
     def authorization(self, username: str, password: Secret, method: str, target: str) -> str:
-        """RFC 7616, section 3.4."""
+        """Return the header value (RFC 7616, section 3.4)."""
         with self._lock:
             self._count += 1
             count = f"{self._count:08x}"

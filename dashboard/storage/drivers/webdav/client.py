@@ -1,4 +1,4 @@
-"""Requests to a WebDAV server: signed in from the first one, no redirects, bounded time.
+"""Requests to a WebDAV server: authenticated, without redirects, in bounded time.
 
 https://www.rfc-editor.org/rfc/rfc4918
 """
@@ -36,13 +36,13 @@ MAX_ATTEMPTS = 4
 REDIRECTS = (301, 302, 307, 308)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([345]\d\d)")
 INDEX_PAGES = ("index.html", "index.htm", "index.xhtml", "index.php", "index.cgi", "index.pl")
-"""What servers show in place of a folder; Apache's mod_dir then answers a PROPFIND of it with 405."""
+"""Index pages that servers return for a folder. Apache's mod_dir then refuses its PROPFIND with 405."""
 _MAX_AUTH_ATTEMPTS = 3
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PROPFIND", "PUT", "DELETE", "MKCOL"})
 
 
 class WebDavClient:
-    """The requests of one place. Thread-safe; connects on first use."""
+    """The requests to one folder on a server. Thread-safe. Connects on first use."""
 
     def __init__(self, config: WebDavConfig) -> None:
         self.config = config
@@ -53,7 +53,7 @@ class WebDavClient:
         self._bare_destinations = False
 
     def context(self, operation: str, key: str = "") -> ErrorContext:
-        """For an error's sentence."""
+        """Return the context for error messages."""
         return ErrorContext(operation, key, self.config.display_name, self.config.host)
 
     def send(
@@ -68,8 +68,8 @@ class WebDavClient:
         attempts: int = MAX_ATTEMPTS,
         idle: float = IDLE_SECONDS,
     ) -> Response:
-        """One request, its answer read whole. Statuses below 300 and those in ``accept`` are returned,
-        all others raise. Repeatable ones are tried again when the connection broke or the server is busy."""
+        """Send a request and return the complete response. Statuses of 300 and above raise unless they are in
+        ``accept``. Idempotent requests are retried if the connection fails or the server is busy."""
         if method not in _IDEMPOTENT:
             attempts = 1
 
@@ -93,11 +93,12 @@ class WebDavClient:
         overwrite: bool,
         idle: float = IDLE_SECONDS,
     ) -> Literal["new", "replaced", "taken"]:
-        """Move or copy between two paths: to where nothing was, over something, or not at all because
-        something is there and is not to be overwritten.
+        """Move or copy ``source`` to ``to``. Returns ``new``, ``replaced``, or ``taken`` if something exists
+        there and ``overwrite`` is false; then nothing happens.
 
-        The destination is a whole address at first, as all servers know it. One behind a proxy that ends
-        TLS takes that for another server and answers 502; it is given the path alone (RFC 4918, 8.3).
+        The destination is first sent as a full URL, which all servers understand. A server behind a proxy
+        that terminates TLS takes that for another server and responds with 502; it gets the path (RFC 4918,
+        8.3).
         """
         for bare in (True,) if self._bare_destinations else (False, True):
             destination = to if bare else self.config.server + to
@@ -121,7 +122,8 @@ class WebDavClient:
         accept: tuple[int, ...] = (),
         idle: float = IDLE_SECONDS,
     ) -> StreamingResponse:
-        """One request, once; the caller reads the answer to its end or closes it. Raises as ``send`` does."""
+        """Send a request once. The caller reads the response to its end or closes it. Raises like
+        ``send``."""
         self._negotiate_auth(context)
         for _ in range(_MAX_AUTH_ATTEMPTS):
             signed = self._auth.headers(method, path)
@@ -150,9 +152,10 @@ class WebDavClient:
         attempts: int = MAX_ATTEMPTS,
         idle: float = IDLE_SECONDS,
     ) -> Iterator[Resource]:
-        """PROPFIND: the resource itself and, with depth 1, what is in it. Parsed as it arrives.
+        """Send PROPFIND and yield the resource itself and, with depth 1, its members. Parses the response as
+        it arrives.
 
-        Raises before the first resource when the request fails, ``NotFound`` for example.
+        Raises before the first resource if the request fails, ``NotFound`` for example.
         """
 
         def once() -> StreamingResponse:
@@ -162,7 +165,7 @@ class WebDavClient:
         if response.status == 405:
             response.close()
             raise self._listing_error(path, context)
-        # What was not asked for may be a few bytes that inflate to gigabytes.
+        # We do not accept encodings, and a few compressed bytes may expand to gigabytes.
         encoded = response.headers.get("content-encoding", "identity") not in ("", "identity")
         if response.status != 207 or encoded:
             response.close()
@@ -185,7 +188,7 @@ class WebDavClient:
         return self.open("PROPFIND", path, context, headers=headers, body=QUERY, accept=accept, idle=idle)
 
     def _listing_error(self, path: str, context: ErrorContext) -> StorageError:
-        """The error for a PROPFIND that is not allowed: no WebDAV there, or a page in place of the folder."""
+        """Return the error for a refused PROPFIND: no WebDAV, or an index page in place of the folder."""
         for page in INDEX_PAGES if path.endswith("/") else ():
             with suppress(StorageError):
                 response = self._send_propfind(path + page, context, "0", IDLE_SECONDS, accept=())
@@ -197,7 +200,8 @@ class WebDavClient:
     def stat(
         self, key: str, context: ErrorContext, *, attempts: int = MAX_ATTEMPTS, idle: float = IDLE_SECONDS
     ) -> Resource:
-        """What is at a key or at a folder's key. Raises ``NotFound`` or ``ContainerMissing``."""
+        """Return the resource at a key or folder. Raises ``NotFound``, or ``ContainerMissing`` for the
+        root."""
         asked = (*self.config.root, *key.split("/")) if key else self.config.root
         found = None
         told = self.propfind(self.config.path(key), context, depth="0", attempts=attempts, idle=idle)
@@ -214,22 +218,22 @@ class WebDavClient:
     def start_upload(
         self, path: str, context: ErrorContext, headers: Mapping[str, str], size: int | None
     ) -> Upload:
-        """Begin a PUT whose body is handed over piece by piece, on a connection of its own."""
+        """Start a PUT whose body is sent in chunks, on a connection of its own."""
         self._negotiate_auth(context)
         if self._auth.uses_nonce:
-            # What is streamed cannot be sent again because a nonce has become old.
+            # A streamed body cannot be sent again if the nonce has expired.
             self.stat("", context)
         signed = self._auth.headers("PUT", path)
         return Upload(self._server, path, context, {**signed, **headers}, size)
 
     def response_chunks(self, response: StreamingResponse, context: ErrorContext) -> Iterator[bytes]:
-        """The body of an open GET in pieces."""
+        """Yield the chunks of an open response."""
         with ERRORS.translate_transport_errors(context):
             yield from response.pieces()
 
     def read_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
-        """Some bytes of an object; with an ETag, of that version only. A server that ignores ranges and
-        sends everything is cut off after the part. Raises ``NotFound`` and ``Changed``."""
+        """Read ``length`` bytes of an object from ``start``; with an ETag, of that version only. If the
+        server ignores ranges, stops reading after the range. Raises ``NotFound`` and ``Changed``."""
         context = self.context("read", key)
         headers = range_header(start, length) | ({"if-match": f'"{etag}"'} if etag is not None else {})
 
@@ -248,11 +252,11 @@ class WebDavClient:
         return retry(once, MAX_ATTEMPTS)
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         self._server.close()
 
     def tls_context(self) -> ssl.SSLContext:
-        """The settings its connections are made with. No network call."""
+        """Return the TLS settings of the connections. No network call."""
         return self._server.tls_context()
 
     def _negotiate_auth(self, context: ErrorContext) -> None:
@@ -270,7 +274,7 @@ class WebDavClient:
 
 
 def _retry_while_busy(send: Callable[[], Response]) -> Response:
-    """Its answer, also from a server that is busy or has it locked for a moment: nothing was done then."""
+    """Retry while the server is busy or the resource is locked, because then nothing was done."""
     for attempt in range(1, MAX_ATTEMPTS):
         try:
             return send()
@@ -282,7 +286,7 @@ def _retry_while_busy(send: Callable[[], Response]) -> Response:
 
 
 def _raise_partial_failure(answer: Response, context: ErrorContext) -> Response:
-    """A multi-status answer to anything but a PROPFIND says that part of it failed."""
+    """Raise on a multi-status response to anything but PROPFIND, which reports that a part failed."""
     if answer.status == 207:
         found = _STATUS.search(answer.body)
         raise status_error(int(found.group(1)) if found else 500, context)
@@ -290,7 +294,7 @@ def _raise_partial_failure(answer: Response, context: ErrorContext) -> Response:
 
 
 def _same_resource(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether two paths may name one resource; servers that fold names answer with the name they keep."""
+    """Whether two paths may name the same resource. Servers that ignore case respond with the stored name."""
     return _normalized(one) == _normalized(other)
 
 
@@ -299,7 +303,7 @@ def _normalized(path: tuple[str, ...]) -> str:
 
 
 def _is_folder_redirect(response: StreamingResponse, path: str) -> bool:
-    """Whether this is the redirect with which servers answer for a folder without a slash at its end."""
+    """Whether this is the redirect that servers send for a folder without a trailing slash."""
     location = response.headers.get("location", "")
     return (
         response.status in REDIRECTS

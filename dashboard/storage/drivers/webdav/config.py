@@ -1,4 +1,4 @@
-"""Where a WebDAV driver works and as whom; which keys it can hold; what it calls unfinished writes."""
+"""Configuration of the WebDAV driver, valid keys, and the names of unfinished writes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TEMPORARY = re.compile(r"\.?stowage-tmp-(?P<key>[0-9a-f]{24})-(?P<began>[0-9a-f
 
 @dataclass(frozen=True, slots=True)
 class WebDavConfig:
-    """A folder on a WebDAV server, with credentials. Prints no secret."""
+    """A folder on a WebDAV server, with credentials. Its repr contains no secret."""
 
     server: str
     """``scheme://host[:port]``"""
     root: tuple[str, ...]
-    """The folder's path, decoded, without the empty parts."""
+    """The decoded path of the folder, without empty parts."""
     username: str
     password: Secret
     tls_verify: bool = True
@@ -34,7 +34,7 @@ class WebDavConfig:
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """Read checked options."""
+        """Build from checked options."""
         parts = urlsplit(options["endpoint"])
         path = [unquote(part) for part in parts.path.split("/")] + options.get("prefix", "").split("/")
         return cls(
@@ -48,7 +48,7 @@ class WebDavConfig:
 
     @property
     def tls(self) -> bool:
-        """Whether the server speaks TLS."""
+        """Whether the connection uses TLS."""
         return self.server.startswith("https:")
 
     @property
@@ -59,38 +59,38 @@ class WebDavConfig:
 
     @property
     def host(self) -> str:
-        """Host as people write it, for sentences and the ``Host`` header."""
+        """Host and port as in the address, for messages and the ``Host`` header."""
         return urlsplit(self.server).netloc
 
     @property
     def display_name(self) -> str:
-        """The folder as people write it."""
+        """The folder for messages, without the scheme."""
         return f"{self.host}/{'/'.join(self.root)}"
 
     @property
     def is_nextcloud(self) -> bool:
-        """Whether the address is one of Nextcloud's or ownCloud's, which store a PUT whole or not at
-        all and keep versions and shares of a file that is replaced, but not of one that is moved over."""
+        """Whether the address belongs to Nextcloud or ownCloud. They store a PUT atomically, and keep
+        versions and shares of a file that is replaced by a PUT but not by a MOVE."""
         return any(pair == ("remote.php", "dav") for pair in zip(self.root, self.root[1:], strict=False)) or (
             "remote.php" in self.root and "webdav" in self.root
         )
 
     def path(self, key: str) -> str:
-        """The request path of a key, or of a folder's key, which ends in a slash or is empty.
+        """Return the request path of a key, or of a folder, which ends in a slash or is empty.
 
         Everything but letters, digits and ``-._~`` is percent-encoded (RFC 3986, section 2.3).
         """
         return self.path_above(len(self.root)) + quote(key_bytes(key), safe="/~")
 
     def path_above(self, depth: int) -> str:
-        """The request path of the folder, or of one above it: its first so many parts."""
+        """Return the request path of the first ``depth`` parts of the root folder."""
         return "".join(f"/{quote(part, safe='~')}" for part in self.root[:depth]) + "/"
 
 
 def check_key(key: str) -> None:
-    """Raise ``InvalidKey`` for what cannot be the path of a file on such a server."""
+    """Raise ``InvalidKey`` for a key that cannot be the path of a file on a WebDAV server."""
     if any(ord(c) < 32 or ord(c) == 127 for c in key):
-        raise InvalidKey(key, "The key holds control characters, which WebDAV servers lose or refuse.")
+        raise InvalidKey(key, "The key contains control characters, which WebDAV servers lose or refuse.")
     split_key(key, "WebDAV", _reserved_reason)
 
 
@@ -99,26 +99,27 @@ def _reserved_reason(name: bytes) -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether this is what an unfinished write is called."""
+    """Whether this is the name of an unfinished write."""
     return _TEMPORARY.match(name) is not None
 
 
 def new_temporary(key: str) -> str:
-    """The key for the bytes of an unfinished write: beside the key, so that a move is a renaming. It begins
-    without a dot: some servers never list such names, and what was left behind would not be found."""
+    """Return a temporary key next to ``key``, so that a MOVE is a rename. It does not start with a dot,
+    because some servers never list such names and a sweep would not find leftovers."""
     folder, slash, _ = key.rpartition("/")
     began = f"{int(time.time() * 1000):x}"
     return f"{folder}{slash}stowage-tmp-{_digest(key)}-{began}-{secrets.token_hex(6)}"
 
 
 def is_temporary_for(name: str, keys: frozenset[str], since: float) -> bool:
-    """Whether this temporary name is of a write to one of the keys (by digest), begun since then."""
+    """Whether this temporary name belongs to a write to one of the keys (by digest) that started at or after
+    ``since``."""
     found = _TEMPORARY.match(name)
     return found is not None and found["key"] in keys and int(found["began"], 16) >= int(since * 1000)
 
 
 def key_digests(keys: list[str]) -> frozenset[str]:
-    """How temporary names name these keys."""
+    """Return the digests that identify these keys in temporary names."""
     return frozenset(_digest(key) for key in keys)
 
 

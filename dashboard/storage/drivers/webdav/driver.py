@@ -1,8 +1,8 @@
 """WebDAV: file servers on HTTP, Nextcloud and ownCloud among them (RFC 4918).
 
-What such a server cannot hold: object attributes are dropped on write, and the content type is what the
-server makes of the name; keys that are not exactly a path raise ``InvalidKey``. Folders are made as they
-are needed and stay when they are empty. The version of an object is its ETag, or its time and size.
+What such a server cannot store: object attributes are discarded on write, and the server derives the content
+type from the name. Keys that are not exactly a path raise ``InvalidKey``. Folders are created as needed and
+stay when they become empty. The version of an object is its ETag, or its modification time and size.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Writt
 
 _CLOCK_SLACK_SECONDS = 2.0
 _COPY_SECONDS = 900.0
-"""The server copies in silence."""
+"""The server sends nothing while it copies."""
 
 
 class WebDavDriver:
-    """A folder on a WebDAV server. Safe to use from many threads."""
+    """A folder on a WebDAV server. Thread-safe."""
 
     name = "webdav"
     ordered = True
@@ -50,7 +50,7 @@ class WebDavDriver:
         self._client = WebDavClient(config)
         self._writer = Writer(self._client)
         self._lists_etags: bool | None = None
-        """Whether PROPFIND tells them; where not, those of a GET are nobody's version."""
+        """Whether PROPFIND returns ETags. If not, the ETag of a GET is not a version."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
@@ -67,7 +67,7 @@ class WebDavDriver:
         check_key(key)
 
     def read(self, key: str, *, if_version: str | None = None) -> WebDavReading:
-        """See ``Driver``. The server is asked to refuse any other version, and its answer is checked."""
+        """See ``Driver``. Makes the request conditional and checks the response as well."""
         check_key(key)
         context = self._client.context("read", key)
         strong = if_version is not None and not if_version.startswith(("W/", "@"))
@@ -77,12 +77,12 @@ class WebDavDriver:
             try:
                 response = self._client.open("GET", path, context, headers=headers, accept=REDIRECTS)
             except Changed:
-                # lighttpd lists ETags of files and knows none of them when it is asked for one.
+                # lighttpd lists ETags but never matches them in conditional requests.
                 if not _same_version(self._stat(key, "read").version, if_version):
                     raise
                 response = self._client.open("GET", path, context, accept=REDIRECTS)
         except StorageError as error:
-            # Servers answer in many ways to a GET of a folder.
+            # Servers respond to a GET of a folder in different ways.
             if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED) or not self._is_folder(key):
                 raise
             raise NotFound(key) from error
@@ -96,8 +96,8 @@ class WebDavDriver:
         )
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
-        """See ``ReadsRanges``. The object is looked at first, because a GET of a folder brings a page; one
-        without a strong ETag is looked at again afterwards when ``if_version`` is given."""
+        """See ``ReadsRanges``. Checks the object first, because a GET of a folder returns a page. If it has
+        no strong ETag and ``if_version`` is given, checks it again afterwards."""
         check_key(key)
         check_range(start, length)
         info = self._stat(key, "read")
@@ -130,7 +130,7 @@ class WebDavDriver:
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> WebDavWriting:
-        """See ``Driver``. With ``size``, another number of bytes raises ``Damaged``."""
+        """See ``Driver``. With ``size``, a commit after another number of bytes raises ``Damaged``."""
         check_key(key)
         return WebDavWriting(self._writer, key, size, attributes, create_only)
 
@@ -142,12 +142,12 @@ class WebDavDriver:
         return self._writer.put(key, data, attributes, create_only=create_only)
 
     def stat(self, key: str) -> ObjectInfo:
-        """See ``Driver``. A folder is no object."""
+        """See ``Driver``. A folder is not an object."""
         check_key(key)
         return self._stat(key, "stat")
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. In order; not a snapshot. A server sends each folder as a whole."""
+        """See ``Driver``. In order. Not a snapshot: each folder is one request."""
         return walk(self._client, prefix, start_after)
 
     def list_readable(
@@ -162,7 +162,7 @@ class WebDavDriver:
         return walk(self._client, prefix, start_after, skip=SkipUnreadable(unreadable, enters))
 
     def delete(self, key: str) -> None:
-        """See ``Driver``. A folder of that name is left alone: deleting it would delete all in it."""
+        """See ``Driver``. Never deletes a folder of that name, because that would delete its content."""
         check_key(key)
         context = self._client.context("delete", key)
         try:
@@ -173,7 +173,7 @@ class WebDavDriver:
         self._client.send("DELETE", self._config.path(key), context, accept=(404,))
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """See ``Driver``: deletes the temporary names of these keys."""
+        """See ``Driver``. Deletes the temporary files of these keys."""
         folders: dict[str, list[str]] = {}
         for key in keys:
             folder, slash, _ = key.rpartition("/")
@@ -206,7 +206,7 @@ class WebDavDriver:
         return (here.server, here.username, here.password) == (there.server, there.username, there.password)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:
-        """See ``CopiesWithin``: COPY to a temporary name, then MOVE. Proves nothing."""
+        """See ``CopiesWithin``. Sends COPY to a temporary name, then MOVE. The copy is not proven."""
         if not isinstance(source, WebDavDriver) or not self.can_copy_from(source):
             raise Unsupported("copy", "The two backends do not share a server and a user.")
         check_key(to)
@@ -245,14 +245,15 @@ class WebDavDriver:
         return map(key_text, collect_names(key_bytes(each.path[-1]) for each in found if each.folder))
 
     def remove_folder(self, folder: str) -> None:
-        """See ``KeepsFolders``. It is moved aside and looked into before it is deleted."""
+        """See ``KeepsFolders``. Moves the folder to a temporary name and checks that it is empty before
+        deleting it."""
         check_key(folder)
         self._writer.remove_folder(folder)
 
     # CreatesBuckets
 
     def bucket_exists(self) -> bool:
-        """See ``CreatesBuckets``. Raises kind ``conflict`` when it is a file."""
+        """See ``CreatesBuckets``. Raises kind ``conflict`` if it is a file."""
         context = self._client.context("list")
         try:
             found = self._client.stat("", context)
@@ -269,7 +270,7 @@ class WebDavDriver:
         return True
 
     def create_bucket(self) -> None:
-        """See ``CreatesBuckets``: makes the folder and those above it."""
+        """See ``CreatesBuckets``. Creates the folder and its parents."""
         self._create_root(len(self._config.root))
 
     def _create_root(self, depth: int) -> None:
@@ -287,7 +288,7 @@ class WebDavDriver:
         return (*self._config.address, self._config.tls)
 
     def authenticate(self) -> None:
-        """See ``Connects``. A missing folder is no fault of the password."""
+        """See ``Connects``. Ignores a missing folder, which is not an authentication error."""
         context = self._client.context("authenticate")
         try:
             self._client.stat("", context, attempts=1, idle=15.0)
@@ -300,7 +301,7 @@ class WebDavDriver:
         """See ``SecuresConnections``."""
         return self._client.tls_context()
 
-    # How
+    # Internals
 
     def _info_of_response(
         self, key: str, response: StreamingResponse, context: ErrorContext, if_version: str | None
@@ -313,7 +314,7 @@ class WebDavDriver:
         length, modified = headers.get("content-length", ""), http_date(headers.get("last-modified", ""))
         etag = headers.get("etag", "")
         if not etag or not length.isdecimal() or self._lists_etags is None:
-            # The page a server makes of a folder has neither; and some list an ETag that they do not send.
+            # The page of a folder has neither, and some servers list an ETag that they do not send.
             found = self._stat_file(key, "read")
             told = (int(length) if length.isdecimal() else found.size, modified or found.modified)
             if told != (found.size, found.modified):
@@ -340,10 +341,11 @@ class WebDavDriver:
         return info
 
     def _require_as_stored(self, key: str, length: str) -> None:
-        """Some servers call the bytes of “a.gz” encoded, others encode what nobody asked them to."""
+        """Raise unless the length is that of the stored bytes. Some servers mark “a.gz” as encoded, and
+        others compress unasked."""
         size = self._stat(key, "read").size
         if length != str(size):
-            raise Damaged(key, f"“{key}” has {size:,} bytes, but arrives as something else that is packed.")
+            raise Damaged(key, f"“{key}” has {size:,} bytes, but the server sent it compressed.")
 
     def _stat(self, key: str, operation: str) -> ObjectInfo:
         return _info(key, self._stat_file(key, operation))
@@ -369,7 +371,7 @@ class WebDavDriver:
 
 
 def _same_version(version: str | None, other: str | None) -> bool:
-    """Whether two versions are one. A mark of weakness is no difference: Apache takes it away with time."""
+    """Whether two versions are the same, weak or not: Apache turns weak ETags into strong ones over time."""
     return (version or "").removeprefix("W/") == (other or "").removeprefix("W/")
 
 
@@ -382,7 +384,7 @@ def _info(key: str, resource: Resource) -> ObjectInfo:
         modified=resource.modified,
         etag=etag,
         version=etag or _version_from_stat(resource),
-        # nginx lists no types.
+        # nginx reports no content types.
         attributes=Attributes(content_type=kind or guess_content_type(key)),
     )
 

@@ -1,7 +1,6 @@
-"""Walking the folders of a WebDAV server in UTF-8 byte order.
+"""Listing of a WebDAV server in UTF-8 byte order.
 
-One folder at a time is asked for and read to its end before anything of it is yielded, so no
-connection waits for the caller.
+Reads each folder to its end before it yields the first entry, so that no connection waits for the caller.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ def walk(
     unchecked: bool = False,
     skip: SkipUnreadable | None = None,
 ) -> Iterator[Entry]:
-    """Entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. ``unchecked``: also below a
-    folder whose name no key can have."""
+    """Yield entries in order, as ``Driver.list`` promises. Raises ``ContainerMissing``. With ``unchecked``,
+    also lists a folder whose name no key can have."""
     base, slash, _ = prefix.rpartition("/")
     if not unchecked and (not _can_contain_keys(base) or (slash and not base)):
         require_root(client, "list")
@@ -56,7 +55,7 @@ def walk(
 
 
 def _rows(client: WebDavClient, path: bytes, requested: ListingRange) -> Iterator[ListingRow]:
-    """What of one folder may be listed. A folder that vanished has nothing."""
+    """Yield the rows of one folder; none if it no longer exists."""
     folder = key_text(path)
     for resource in list_folder(client, folder, "list"):
         name = resource.path[-1]
@@ -76,9 +75,9 @@ def _rows(client: WebDavClient, path: bytes, requested: ListingRange) -> Iterato
 
 
 def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[Resource]:
-    """What is directly in a folder (empty, or ending in a slash). Nothing when there is no such folder;
-    ``ContainerMissing`` if the root is gone. The folder itself has to be among what the server tells,
-    or nobody knows what it told of."""
+    """Yield the members of a folder (empty, or with a trailing slash); none if it does not exist. Raises
+    ``ContainerMissing`` if the root does not exist. The response must include the folder itself, as evidence
+    that it describes this folder."""
     context = client.context(operation, folder)
     own = (*client.config.root, *folder.split("/")[:-1])
     itself = False
@@ -101,7 +100,7 @@ def list_folder(client: WebDavClient, folder: str, operation: str) -> Iterator[R
     except NotFound:
         require_root(client, operation)
     except StorageError as error:
-        # Apache and lighttpd refuse a file's name with a slash after it in words of their own.
+        # Apache and lighttpd refuse a file name followed by a slash with other statuses.
         odd = error.kind in (Kind.INVALID_KEY, Kind.DENIED)
         if not odd or not folder or not _is_file(client, folder[:-1], operation):
             raise
@@ -119,7 +118,7 @@ def _is_name(name: str) -> bool:
 
 
 def require_size(resource: Resource, context: ErrorContext) -> int:
-    """How large a file is. Raises where the server does not say it: nobody could tell whether all came."""
+    """Return the size of a file. Raises if the server omits it, because a read could then not be checked."""
     if resource.size < 0:
         raise ERRORS.from_row(MISSING_SIZE, context)
     return resource.size
@@ -135,12 +134,13 @@ def _can_contain_keys(folder: str) -> bool:
 
 
 def require_root(client: WebDavClient, operation: str) -> None:
-    """Raise ``ContainerMissing`` unless the folder the driver works in is there."""
+    """Raise ``ContainerMissing`` unless the root folder exists."""
     client.stat("", client.context(operation))
 
 
 def strip_etag(etag: str) -> str | None:
-    """An ETag without quotes; a weak one keeps its mark, since it may not be used in conditions."""
+    """Return an ETag without quotes, or None. A weak one keeps its prefix, because it must not be used in
+    conditions."""
     if etag.startswith("W/"):
         return f"W/{etag[2:].strip(chr(34))}"
     return etag.strip('"') or None

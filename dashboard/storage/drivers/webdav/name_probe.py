@@ -1,8 +1,8 @@
-"""Keys that servers are known to bend: looked at before anything is written under them.
+"""Probing of names that servers are known to change, before anything is written under them.
 
-The new name travels twice in a write, in the path of the PUT and in the ``Destination`` of the MOVE,
-and some servers decode one of them differently: wsgidav cuts a destination at ``?`` and ``;``,
-Nextcloud composes decomposed letters. Each unusual letter is tried once, on temporary names.
+A write sends the new name twice, in the path of the PUT and in the ``Destination`` of the MOVE, and some
+servers decode one of them differently: wsgidav cuts a destination at ``?`` and ``;``, Nextcloud composes
+decomposed characters. Each unusual character is probed once, on temporary names.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ORDINARY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 _COMMON = "!#$%&'()+,;=@[]^`{}?"
 _BOTH_FORMS = "\u00e9e\u0301"
 _LEADING_DOT = "./"
-"""Stands for a name that begins with a dot."""
+"""Represents names that start with a dot."""
 _BEYOND = "\U0001f600"
 _NOT_ABOUT_THE_NAME = frozenset(
     {
@@ -46,7 +46,7 @@ _NOT_ABOUT_THE_NAME = frozenset(
 
 
 class NameSupport(Enum):
-    """How a name gets onto a server exactly."""
+    """How a name can be stored exactly."""
 
     MOVE = "move"
     PUT = "put"
@@ -63,7 +63,7 @@ _ERRORS_BY_SUPPORT = {
 
 
 class NameProbe:
-    """What a server makes of unusual letters, learnt as they come. Thread-safe."""
+    """Probes a server's support for unusual characters when they first occur. Thread-safe."""
 
     def __init__(self, client: WebDavClient) -> None:
         self._client = client
@@ -71,8 +71,8 @@ class NameProbe:
         self._results: dict[str, NameSupport] = {}
 
     def can_move_to(self, key: str) -> bool:
-        """Whether a MOVE can lead to this key; if not, a PUT must. Raises ``InvalidKey`` when the
-        server stores such a name under another one."""
+        """Whether a MOVE can create this key; if not, a PUT must. Raises ``InvalidKey`` if the server would
+        store it under another name or hide it."""
         odd = _unusual_parts(key)
         if not odd:
             return True
@@ -87,7 +87,7 @@ class NameProbe:
         return NameSupport.PUT not in ways
 
     def _probe_common(self) -> None:
-        """One trial settles them all on most servers."""
+        """Probe all common characters at once, which is enough for most servers."""
         self._results[_COMMON] = NameSupport.NONE
         with suppress(StorageError):
             self._results[_COMMON] = self._probe(_COMMON)
@@ -100,7 +100,7 @@ class NameProbe:
         return self._results[odd]
 
     def _probe(self, odd: str) -> NameSupport:
-        """In a folder of its own, which is thrown away: what is odd may break the listing."""
+        """Probe in a temporary folder, because an unusual name may break its listing."""
         context, path = self._client.context("write"), self._client.config.path
         folder = new_temporary("a") + "/"
         self._client.send("MKCOL", path(folder), context)
@@ -112,7 +112,7 @@ class NameProbe:
             self._delete(folder)
 
     def _probe_name(self, folder: str, odd: str) -> NameSupport:
-        # Neither in the middle only nor at an end only: " x", "x.", "x?x".
+        # Keep spaces and dots at the position where servers change them: " x", "x.", "x?x".
         head, tail = "", f"x{odd}x" if odd[0] not in " ." else f"x{odd}"
         if odd == _LEADING_DOT:
             head, tail = ".", ""
@@ -128,11 +128,11 @@ class NameProbe:
             arrived = self._is_accepted(move) and moved in self._names_or_empty(folder)
             return NameSupport.MOVE if arrived else NameSupport.PUT
         finally:
-            # By name: what is not listed would stay.
+            # Delete by name, because unlisted names would remain.
             self._delete(folder + put, folder + moved)
 
     def _probe_page(self, folder: str, page: str) -> NameSupport:
-        """Whether a folder can still be listed with this in it."""
+        """Check whether a folder that contains this page can still be listed."""
         context = self._client.context("write")
         try:
             self._client.send("PUT", self._client.config.path(folder + page), context)
@@ -149,7 +149,7 @@ class NameProbe:
                 self._client.send("DELETE", path(name), context, accept=(404,))
 
     def _names_or_empty(self, folder: str) -> list[str]:
-        """What is in a folder; nothing where a name in it makes the listing unreadable."""
+        """Return the names in a folder; empty if a name makes the listing unreadable."""
         try:
             return self._names_in(folder)
         except StorageError as error:
@@ -158,7 +158,7 @@ class NameProbe:
             return []
 
     def _is_accepted(self, request: Callable[[], object]) -> bool:
-        """Whether the server took the request; trouble that is not about the name raises."""
+        """Whether the server accepted the request. Raises errors that are not about the name."""
         try:
             request()
         except StorageError as error:
@@ -172,7 +172,8 @@ class NameProbe:
 
 
 def _unusual_parts(key: str) -> list[str]:
-    """What is unusual in a key: letters, kinds of letters, and ends of names."""
+    """Return what is unusual in a key: characters, kinds of characters, and first or last characters of
+    names."""
     odd = sorted({c for c in key if c.isascii()} - _ORDINARY)
     if not key.isascii():
         odd.append(_BOTH_FORMS)

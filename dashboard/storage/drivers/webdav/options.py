@@ -1,4 +1,4 @@
-"""What the WebDAV driver can be told, checked without a network call."""
+"""The options of the WebDAV driver, checked without a network call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEBDAV_OPTIONS = (
         required=True,
         placeholder="https://dav.example.com/files/",
         guards_secret=True,
-        hint="The whole address, path included, as you would give it to a file manager.",
+        hint="The complete address with its path, as you would enter it in a file manager.",
     ),
     Option("username", "User name", required=True),
     Option("password", "Password", OptionType.SECRET, required=True, form=SecretForm.PASSWORD),
@@ -38,14 +38,14 @@ def check_webdav(values: Mapping[str, str], preset: Preset, forbidden_roots: Seq
     checked["endpoint"] = _address(values["endpoint"])
     if ":" in values["username"]:
         # RFC 7617, section 2: the colon ends the name.
-        raise InvalidInput("username", "A user name for WebDAV holds no “:”.")
+        raise InvalidInput("username", "A user name for WebDAV cannot contain “:”.")
     checked["prefix"] = folder(values["prefix"])
     checked["ca_certificate"] = certificates(values["ca_certificate"])
     return checked
 
 
 def _address(text: str) -> str:
-    """Server and path without a slash at the end, every part of the path percent-encoded once."""
+    """Return server and path without a trailing slash, every part of the path percent-encoded once."""
     field = "endpoint"
     try:
         parts = urlsplit(text)
@@ -59,8 +59,8 @@ def _address(text: str) -> str:
     try:
         segments = [unquote(part, errors="strict") for part in parts.path.split("/") if part]
     except UnicodeDecodeError:
-        raise InvalidInput(field, "The address holds percent signs that spell no text.") from None
+        raise InvalidInput(field, "The percent-encoding in the address is not valid text.") from None
     for segment in segments:
         if segment in (".", "..") or "/" in segment or any(ord(c) < 32 or ord(c) == 127 for c in segment):
-            raise InvalidInput(field, "The address holds “.”, “..” or control characters in its path.")
+            raise InvalidInput(field, "The path of the address contains “.”, “..” or control characters.")
     return "/".join([server, *(quote(segment, safe="~") for segment in segments)])

@@ -1,4 +1,4 @@
-"""Bytes on their way to a WebDAV server, handed over piece by piece, and from one."""
+"""Streaming uploads to a WebDAV server and reads from it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response
 from dashboard.storage.types import ObjectInfo
 
 _SERVER_READ_BYTES = 64 * 1024
-"""Bytes that a server reads from its disk in one go. While it sends more a file can be rewritten in place."""
+"""Bytes that a server reads from its disk at once. A larger file may be rewritten in place while it is
+sent."""
 
 
 class Upload:
-    """A PUT on its way. Nothing else may use its connection; leaving it unfinished breaks it off."""
+    """An open PUT, on a connection of its own. Not thread-safe."""
 
     def __init__(
         self,
@@ -36,21 +37,21 @@ class Upload:
             self._body = server.begin("PUT", path, headers={**headers, **length}, idle=IDLE_SECONDS)
 
     def send(self, chunk: bytes) -> None:
-        """The next bytes; not empty."""
+        """Send the next bytes, which must not be empty."""
         with self._translate_send_errors():
             if self._chunked:
                 chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
             self._body.send(chunk)
 
     def finish(self) -> Response:
-        """After the last byte: the server's answer. Raises the translated error."""
+        """End the body and return the server's response. Raises ``StorageError`` if it reports a failure."""
         with self._translate_send_errors():
             if self._chunked:
                 self._body.send(b"0\r\n\r\n")
         return self._read_response()
 
     def abort(self) -> None:
-        """Leave it unfinished, and give the server a moment to notice before its leftover is deleted."""
+        """Abort the upload, and give the server a moment to notice before its leftover is deleted."""
         self._body.break_off()
 
     def _read_response(self) -> Response:
@@ -69,7 +70,7 @@ class Upload:
             yield
         except TransportError as error:
             if error.code == "reset":
-                # A server that refuses an upload may say why and hang up before it has seen all of it.
+                # A server that refuses an upload may respond and close the connection before its end.
                 self._raise_server_error()
             raise ERRORS.transport_error(error.code, self._context) from error
 
@@ -82,7 +83,7 @@ class Upload:
 
 
 class WebDavReading(CheckedReading):
-    """A read of one version of one object, which is looked at again at its end."""
+    """An open read of one version of an object. Checks at its end that the object has not changed."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the rest of the program knows about WebDAV."""
+"""The driver type of WebDAV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _summary(options: Options) -> str:
 
 def _location(options: Options) -> Location:
     endpoint = options.get("endpoint", "")
-    # Two users of one address may each see files of their own.
+    # Users of the same address may see different files.
     server = f"{options.get('username', '')}@{server_of(endpoint)}"
     folder = unquote(urlsplit(endpoint).path).strip("/")
     return Location(server, f"{folder}/{options.get('prefix', '')}".lstrip("/"))
@@ -30,8 +30,8 @@ PRESETS = (
         driver="webdav",
         help="WebDAV address: in Nextcloud under Files, Files settings (bottom left), WebDAV; it looks like "
         "https://cloud.example.com/remote.php/dav/files/ada.\n"
-        "Password: make an app password for Stowage under Personal settings, Security, Devices & sessions. "
-        "Your own password works only without two-factor sign-in.\n"
+        "Password: create an app password for Stowage under Personal settings, Security, Devices & sessions. "
+        "Your own password works only without two-factor authentication.\n"
         "ownCloud works the same way.",
         help_url="https://docs.nextcloud.com/server/latest/user_manual/en/files/access_webdav.html",
         labels={"password": "App password"},
@@ -42,7 +42,7 @@ PRESETS = (
         label="WebDAV",
         driver="webdav",
         help="Any WebDAV server: Apache, nginx, a NAS, a provider's “network drive”.\n"
-        "The address is the one a file manager would connect to, with its whole path.",
+        "Enter the same address as in a file manager, with its complete path.",
     ),
 )
 

@@ -1,8 +1,8 @@
-"""Writes that are seen whole or not at all: PUT under a temporary name, then MOVE.
+"""Atomic writes: PUT to a temporary name, then MOVE.
 
-How whole a MOVE over an existing file is, the server decides: file systems rename, but RFC 4918
-(section 9.9.4) lets a server delete first. A MOVE is first tried without overwriting, because over a
-folder it would delete everything in it.
+Whether a MOVE over an existing file is atomic depends on the server: file systems rename, but RFC 4918
+(section 9.9.4) lets a server delete first. A MOVE is first tried without overwriting, because over a folder
+it would delete everything in it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from dashboard.storage.types import Attributes, Written
 _MAX_REMEMBERED_FOLDERS = 20_000
 _MAX_MKCOL_ATTEMPTS = 3
 _MAX_CLOCK_SKEW_SECONDS = 3600.0
-"""Seconds a new file may be older than the one it replaces before the clocks are not believed."""
+"""Seconds by which a new file may appear older than the one it replaces. Beyond that the clocks are wrong."""
 
 
 class Writer:
-    """What the writes of one place share: the folders known to be there, what names do. Thread-safe."""
+    """What the writes of one client share: known folders and probed names. Thread-safe."""
 
     def __init__(self, client: WebDavClient) -> None:
         self.client = client
@@ -55,7 +55,7 @@ class Writer:
         self._folders: set[str] = set()
 
     def put(self, key: str, data: bytes, attributes: Attributes | None, *, create_only: bool) -> Written:
-        """A whole object. Tried once more when a folder that was there has vanished."""
+        """Write a complete object. Retries once if a known folder no longer exists."""
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         context = self.client.context("write", key)
         known = self.make_folders(key, context)
@@ -94,12 +94,12 @@ class Writer:
         return answer
 
     def writes_in_place(self, key: str, create_only: bool) -> bool:
-        """Whether small content goes to its key without a detour: where the server stores a PUT whole
-        or not at all, and where no MOVE can lead to such a name. Raises ``InvalidKey``."""
+        """Whether small content is PUT to its key without a temporary name: if the server stores a PUT
+        atomically, or if no MOVE can create such a name. Raises ``InvalidKey``."""
         return not self.name_probe.can_move_to(key) or (self.client.config.is_nextcloud and not create_only)
 
     def headers(self, attributes: Attributes | None) -> dict[str, str]:
-        """What goes with the bytes. https://github.com/nextcloud/server/pull/15313 for ``X-Hash``."""
+        """Return the headers of a PUT. ``X-Hash``: https://github.com/nextcloud/server/pull/15313."""
         kind = (attributes.content_type if attributes else None) or "application/octet-stream"
         headers = {"content-type": kind} if kind.isascii() and kind.isprintable() else {}
         if self.client.config.is_nextcloud:
@@ -107,8 +107,8 @@ class Writer:
         return headers
 
     def raise_unless_folder_missing(self, error: StorageError, key: str, context: ErrorContext) -> None:
-        """After a failed write: raise it, or ``ContainerMissing`` in its stead; return when a folder is
-        missing, which is then no longer remembered."""
+        """Raise the error of a failed write, or ``ContainerMissing`` if the root is missing. Returns if only
+        a folder is missing, after forgetting it."""
         missing = error.kind in (Kind.CONFLICT, Kind.NOT_FOUND)
         if (
             isinstance(error, Exists | ContainerMissing)
@@ -130,8 +130,8 @@ class Writer:
         create_only: bool,
         resend_at: Callable[[float], object] | None = None,
     ) -> None:
-        """Give the finished bytes their name. ``resend_at`` uploads them again with a given time, which nginx
-        keeps."""
+        """Rename a finished temporary file to its key. ``resend_at`` uploads it again with a given
+        modification time, which nginx stores."""
         for _ in range(3):
             if self._move(temporary, key, context, overwrite=False):
                 return
@@ -148,12 +148,12 @@ class Writer:
                 resend_at(when)
             if self._move(temporary, key, context, overwrite=True):
                 return
-        # The server says there is something, and there is nothing: it looks elsewhere.
+        # The MOVE reports an existing file that stat does not find: the server maps the name elsewhere.
         raise ERRORS.from_row(STORED_UNDER_OTHER_NAME, context)
 
     def _distinct_mtime(self, old: Resource, temporary: str, context: ErrorContext) -> float | None:
-        """The time a file needs so that it can be told from the one it replaces; None where it can be.
-        Without ETags, two of one size and second cannot."""
+        """Return the modification time a file needs to differ from the one it replaces; None if it differs.
+        Without ETags, two files of the same size and second do not."""
         if old.etag or old.modified is None:
             return None
         new = self.client.stat(temporary, context)
@@ -169,12 +169,12 @@ class Writer:
         try:
             done = self.client.transfer("MOVE", path(source), path(to), context, overwrite=overwrite)
         except StorageError as error:
-            # Apache answers with a redirect, nginx with 409, where a folder has the name.
+            # If a folder has the name, Apache responds with a redirect and nginx with 409.
             if error.retryable or source.endswith("/") or not self._is_folder(to, context):
                 raise
             return False
         if done == "replaced" and not overwrite and not source.endswith("/") and self._is_folder(to, context):
-            # lighttpd moves it into the folder of that name.
+            # lighttpd moves the file into the folder of that name.
             self._move_back(to, source, context)
             return False
         return done != "taken"
@@ -201,8 +201,9 @@ class Writer:
             raise Exists(key)
 
     def _clear_empty_folder(self, key: str, context: ErrorContext) -> None:
-        """Make way for a file where a folder is, if nothing is in it. It is moved aside before it is
-        deleted, so that nothing written into it meanwhile is deleted with it."""
+        """Remove an empty folder that has the name of a file. Moves it to a temporary name before deleting
+        it, so that nothing written into it meanwhile is deleted. Raises kind ``conflict`` if it is not
+        empty."""
         if self._is_not_empty(key):
             raise ERRORS.from_row(FOLDER_EXISTS, context)
         backup = new_temporary(key)
@@ -218,7 +219,7 @@ class Writer:
         return next(walk(self.client, f"{folder}/", "", unchecked=True), None) is not None
 
     def delete_temporary(self, temporary: str) -> None:
-        """Remove an unfinished write, as far as the server lets us."""
+        """Delete a temporary file. Ignores errors: a later sweep finds it."""
         context = self.client.context("delete", temporary)
         with suppress(StorageError):
             self.client.send(
@@ -226,7 +227,7 @@ class Writer:
             )
 
     def make_folders(self, key: str, context: ErrorContext) -> bool:
-        """See to it that the folders of a key are there; whether that was only remembered."""
+        """Create the folders of a key. Returns whether they were only remembered to exist."""
         folder = key.rpartition("/")[0]
         with self._lock:
             if not folder or folder in self._folders:
@@ -235,7 +236,7 @@ class Writer:
         return False
 
     def make_folder(self, folder: str) -> None:
-        """Make a folder and those above it. Raises kind ``conflict`` where a file has the name."""
+        """Create a folder and its parents. Raises kind ``conflict`` if a file has the name."""
         context = self.client.context("write", folder)
         self._forget_folders(folder)
         self._create_folder(folder, context)
@@ -244,7 +245,7 @@ class Writer:
             raise ERRORS.from_row(FILE_EXISTS, context)
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder and those below it as far as nothing is in them."""
+        """Remove a folder and its subfolders, except those that contain files."""
         context = self.client.context("delete", folder)
         try:
             if not self.client.stat(folder, context).folder:
@@ -260,7 +261,7 @@ class Writer:
                 self.remove_folder(f"{folder}/{key_text(name)}")
 
     def _create_folder(self, folder: str, context: ErrorContext) -> None:
-        # 405: it is there already, as a folder or as a file.
+        # 405: it already exists, as a folder or as a file.
         if self._mkcol(folder, context, accept=(404, 405, 409)) in (404, 409):
             above = folder.rpartition("/")[0]
             if not above:
@@ -273,8 +274,8 @@ class Writer:
             self._folders.add(folder)
 
     def _mkcol(self, folder: str, context: ErrorContext, *, accept: tuple[int, ...]) -> int:
-        """MKCOL; its status. Apache answers 403 to one of two that make the same folder at once, which is no
-        refusal: the folder is there."""
+        """Send MKCOL and return its status. Apache responds with 403 to one of two concurrent requests for
+        the same folder, although the folder exists."""
         path = self.client.config.path(f"{folder}/")
         for _ in range(_MAX_MKCOL_ATTEMPTS):
             answer = self.client.send("MKCOL", path, context, accept=(403, *accept))
@@ -288,11 +289,13 @@ class Writer:
     def _forget_folders(self, key: str) -> None:
         top = key.partition("/")[0]
         with self._lock:
-            self._folders = {each for each in self._folders if each != top and not each.startswith(f"{top}/")}
+            self._folders = {
+                folder for folder in self._folders if folder != top and not folder.startswith(f"{top}/")
+            }
 
 
 class WebDavWriting:
-    """An open write. Up to 8 MiB are kept and sent in one request, more are streamed."""
+    """An open write. Content of up to 8 MiB is buffered and sent in one request; more is streamed."""
 
     def __init__(
         self, writer: Writer, key: str, size: int | None, attributes: Attributes | None, create_only: bool
@@ -322,8 +325,8 @@ class WebDavWriting:
             return
         if self._upload is None:
             self._upload = self._start_upload()
-            for kept in self._buffered:
-                self._upload.send(kept)
+            for buffered in self._buffered:
+                self._upload.send(buffered)
             self._buffered = []
         self._upload.send(chunk)
 
@@ -357,9 +360,9 @@ class WebDavWriting:
     def _start_upload(self) -> Upload:
         writer, key = self._writer, self._key
         if not writer.name_probe.can_move_to(key):
-            reason = f"{self._context.host} cannot be given a large object named “{key}” as a whole."
+            reason = f"{self._context.host} cannot store a large object named “{key}” atomically."
             raise InvalidKey(key, reason)
-        # The folder may have gone since it was made; a stream cannot be sent twice to find out.
+        # A remembered folder may no longer exist, and a streamed body cannot be sent twice.
         writer.make_folders(key, self._context)
         self._temporary = new_temporary(key)
         path = writer.client.config.path(self._temporary)
@@ -385,6 +388,6 @@ class WebDavWriting:
 
 
 def make_receipt(key: str, size: int, md5: str, answer: Response) -> Written:
-    """What is known of a write. Only Nextcloud says what it received."""
+    """Return what is known of a write. Only Nextcloud reports a checksum of what it received."""
     stored = answer.headers.get("x-hash-md5", "").strip().lower() or None
     return Written(key, size, md5, None, expected_checksum=md5, stored_checksum=stored)

@@ -1,7 +1,7 @@
-"""Multi-status answers (RFC 4918, section 13), read as they arrive.
+"""Incremental parsing of multi-status responses (RFC 4918, section 13).
 
-Straight on expat: document types are refused as soon as they begin, so no entity is ever declared, let
-alone expanded, and nothing is built of a document but the few properties asked for.
+Uses expat directly: document types are refused as soon as they start, so that no entity is ever declared or
+expanded, and only the few requested properties are kept in memory.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ QUERY = (
 
 _MAX_TEXT_BYTES = 64 * 1024
 _MAX_RESPONSE_BYTES = 1024 * 1024
-"""Bytes within which the next resource of an answer has to be complete."""
+"""Bytes of a response within which the next resource must be complete."""
 _MAX_DEPTH = 64
 _MAX_NAMES = 4096
-"""Different names of elements, attributes and prefixes in one document: the parser keeps each."""
+"""Distinct names of elements, attributes and prefixes in a document, because the parser keeps each."""
 _STATUS = re.compile(r"HTTP/[0-9.]{1,3} ([1-5][0-9][0-9])\b")
 _SIZE = re.compile(r"[0-9]{1,18}")
 _FIELDS = ("DAV: getcontentlength", "DAV: getlastmodified", "DAV: getetag", "DAV: getcontenttype")
@@ -44,30 +44,30 @@ _ROLES = {
     ("type", "DAV: collection"): "collection",
     **{("prop", field): "field" for field in _FIELDS},
 }
-"""What an element is, by where it stands; all others are passed over."""
+"""The role of an element, by the role of its parent. All others are ignored."""
 _UNKNOWN_SIZE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One file or folder: the decoded parts of its path, and its properties."""
+    """A file or folder: the decoded parts of its path, and its properties."""
 
     path: tuple[str, ...]
     folder: bool
     size: int = 0
-    """Negative where the server does not say it."""
+    """Negative if the server omits it."""
     modified: float | None = None
     etag: str = ""
-    """As sent: quotes and weakness mark included."""
+    """As sent, with quotes and the prefix of a weak ETag."""
     content_type: str = ""
     host: str = ""
-    """Of its address, in small letters; empty where the address is a path."""
+    """The lowercase host of its address; empty if the address is a path."""
     status: int = 200
-    """What the server says in place of the properties: the resource could not be looked at."""
+    """200, or the error that the server reports in place of the properties."""
 
 
 def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
-    """Every resource of a multi-status document. Raises ``MalformedResponse``."""
+    """Yield every resource of a multi-status document. Raises ``MalformedResponse``."""
     reader = _Reader()
     for piece in pieces:
         reader.feed(piece)
@@ -77,7 +77,7 @@ def resources(pieces: Iterable[bytes]) -> Iterator[Resource]:
 
 
 class _Reader:
-    """Builds resources of the elements that stand where they belong, and nothing of any other."""
+    """Builds resources from the elements in ``_ROLES`` and ignores all others."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -111,9 +111,9 @@ class _Reader:
         self._unfinished_bytes += len(piece)
         self._parse(piece, last=False)
         if self._unfinished_bytes > _MAX_RESPONSE_BYTES + len(piece):
-            raise MalformedResponse("a part without end")
+            raise MalformedResponse("an endless resource")
         if len(self._names) + len(self._prefixes) > _MAX_NAMES:
-            raise MalformedResponse("names without end")
+            raise MalformedResponse("too many names")
 
     def end(self) -> None:
         self._parse(b"", last=True)
@@ -137,7 +137,7 @@ class _Reader:
             raise MalformedResponse(f"the document is a {name}")
         self._open.append(role)
         if len(self._open) > _MAX_DEPTH:
-            raise MalformedResponse("elements in elements without end")
+            raise MalformedResponse("elements nested too deeply")
         self._text, self._length = [], 0
         if role == "response":
             self._start_response()
@@ -175,7 +175,7 @@ class _Reader:
         if self._status == 200:
             self._found = {**(self._found or {}), **self._properties}
         elif self._status != 404:
-            # Of a property that is not there nothing can be said; of one that is refused, something.
+            # A missing property is normal, but a refused one is an error.
             self._refusal = self._refusal or self._status
 
     def _end_response(self) -> None:
@@ -198,7 +198,7 @@ def _reject_declaration(*arguments: object) -> None:
 def _status(text: str) -> int:
     found = _STATUS.match(text)
     if found is None:
-        raise MalformedResponse("a status that is none")
+        raise MalformedResponse("an invalid status")
     return int(found[1])
 
 
@@ -220,17 +220,17 @@ def _host(href: str) -> str:
     try:
         return (urlsplit(href).hostname or "") if "//" in href[:9] else ""
     except ValueError as error:
-        raise MalformedResponse("an address that is none") from error
+        raise MalformedResponse("an invalid address") from error
 
 
 def decoded_path(href: str) -> tuple[str, ...]:
-    """The parts of an address' path, decoded; whole addresses and bare paths are both in use."""
+    """Return the decoded parts of an address' path. Servers send full URLs or paths."""
     path = href if href.startswith("/") and not href.startswith("//") else urlsplit(href).path
     return tuple(key_text(unquote_to_bytes(part)) for part in path.split("/") if part)
 
 
 def http_date(text: str) -> float | None:
-    """Seconds since the epoch, None for what is no date."""
+    """Parse an HTTP date into seconds since the epoch; None if it is not a date."""
     try:
         return parsedate_to_datetime(text).timestamp()
     except ValueError:

@@ -174,7 +174,7 @@ def test_nothing_is_left_behind_by_writes_of_any_kind(dav: Driver, webdav_server
         (500, "MOVE", Kind.UNREACHABLE, "failed inside"),
         (502, "MOVE", Kind.UNREACHABLE, "proxy"),
         (503, "PUT", Kind.THROTTLED, "overloaded"),
-        (507, "PUT", Kind.FULL, "no room"),
+        (507, "PUT", Kind.FULL, "no space"),
     ],
 )
 def test_each_refusal_has_its_sentence(

@@ -58,7 +58,7 @@ def test_a_key_that_is_the_name_of_a_folder_is_stored_or_refused(
 def test_what_a_listing_hides_is_not_written(server: OddDAV, dav: Driver) -> None:
     server.oddities.hides_dots = True
     for key in (".hidden", "a/.folder/x"):
-        with pytest.raises(InvalidKey, match="begin with a dot"):
+        with pytest.raises(InvalidKey, match="start with a dot"):
             dav.put(key, b"x")
     dav.put("a/b?c", b"x")
     dav.put("a/plain", b"x")
@@ -197,7 +197,7 @@ def test_a_wrong_password_is_told_from_an_unknown_way_to_sign_in(
     assert len(server.signed) < 5
     server.oddities.offers = ("Negotiate", "NTLM")
     other = webdav_at(server.endpoint)
-    with pytest.raises(StorageError, match="by user name and password alone") as caught:
+    with pytest.raises(StorageError, match="does not support signing in") as caught:
         keys_of(other)
     assert caught.value.kind is Kind.BAD_CREDENTIALS
     for driver in (wrong, other):

@@ -1,4 +1,4 @@
-"""What to do with one object: a pure decision from what both listings say."""
+"""What to do with one object, decided from its two listing entries alone."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def decide(entry: Entry, found: Entry | None, spec: Spec, check_key: Callable[[s
 
 
 def fingerprint(found: Entry) -> str:
-    """What the plan knows of the object it met at the destination, for :func:`matches_fingerprint`."""
+    """Describe the object that the plan found at the destination, for :func:`matches_fingerprint`."""
     return f"{found.size} {found.modified or ''} {found.etag or ''}"
 
 
 def matches_fingerprint(fingerprint: str, found: ObjectInfo) -> bool:
-    """Whether an object is the one that the plan met, as far as a listing tells. ``ANYTHING`` is met by
-    every object, and nothing (the plan met none) by no object."""
+    """Whether this is the object that the plan found, as far as a listing shows. Every object matches
+    ``ANYTHING``; none matches the empty string, which means that the plan found nothing."""
     if fingerprint == ANYTHING or not fingerprint:
         return fingerprint == ANYTHING
     size, modified, etag = fingerprint.split(" ", 2)
@@ -55,7 +55,7 @@ def matches_fingerprint(fingerprint: str, found: ObjectInfo) -> bool:
 
 
 def _same_time(listed: float, reported: float) -> bool:
-    """Whether a listing and a look mean the same time: one may count whole seconds, or whole minutes."""
+    """Whether a listed and a reported time agree: either may be in whole seconds, a listing in minutes."""
     if listed % 60 == 0 and 0 <= reported - listed < 60:
         return True
     return abs(listed - reported) < (1.0 if listed.is_integer() or reported.is_integer() else 0.001)
@@ -66,7 +66,7 @@ def _decide_existing(entry: Entry, found: Entry, spec: Spec) -> tuple[Action, Re
         case OnConflict.SKIP_SAME:
             return _unless_identical(entry, found, spec, Action.REPLACE)
         case OnConflict.KEEP_BOTH:
-            # Two objects that may be the same are compared first: nobody wants the same photo twice.
+            # Objects that may be the same are compared first: nobody wants the same photo twice.
             return _keep_both(entry, found)
         case OnConflict.NEWER:
             return _if_newer(entry, found)

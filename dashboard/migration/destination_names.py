@@ -1,8 +1,8 @@
-"""Names at the destination: free ones beside an object that stays (``photo (from old disk).jpg``, then
-``... 2``), and those that the destination would take for one: the first keeps it, the later are refused.
+"""Names at the destination: alternatives for "keep both" (``photo (from old disk).jpg``, then ``... 2``), and
+collisions of names that the destination treats as the same: the first keeps the name, later ones are refused.
 
-The ledger holds each name under its folded form, so that millions are told apart in memory that does not
-grow. Folders count as well: where “Photos/” is “photos/”, an object would lie in the folder that was there
+The ledger stores each name under its folded form, so that memory use does not grow with the number of names.
+Folders count as well: where “Photos/” is “photos/”, an object would be stored in the folder that was created
 first and be listed under its name.
 """
 
@@ -14,13 +14,13 @@ from dashboard.migration.ledger import Ledger
 from dashboard.storage.inspection.name_rules import NameRules
 
 MAX_ALTERNATIVES = 100
-"""Names to try before giving up."""
+"""Alternatives to try before giving up."""
 _MAX_REMEMBERED_FOLDERS = 20_000
-"""Folders that are not looked up again."""
+"""Reserved folders that are kept in memory."""
 
 
 def alternative_names(key: str, source_name: str) -> Iterator[str]:
-    """Names for a second copy of ``key``, best first. The folder and the extension stay."""
+    """Yield names for a second copy of ``key``, best first. The folder and the extension stay."""
     folder, slash, name = key.rpartition("/")
     stem, dot, extension = name.rpartition(".")
     if not stem:
@@ -32,7 +32,7 @@ def alternative_names(key: str, source_name: str) -> Iterator[str]:
 
 
 class CollisionCheck:
-    """Tells names apart by the destination's rules. Used by one thread, in the order in which names come."""
+    """Finds names that collide under the destination's name rules. Used by one thread."""
 
     def __init__(self, rules: NameRules, ledger: Ledger) -> None:
         self._rules = rules
@@ -40,10 +40,10 @@ class CollisionCheck:
         self._folders: set[str] = set()
 
     def reserve(self, keys: Sequence[str]) -> set[str]:
-        """Give these names their places; returns those of the keys that would meet an earlier name."""
+        """Reserve these names in their order; return the keys that collide with an earlier name."""
         waiting = [list(self._new_prefixes(key)) for key in keys]
         taken: set[str] = set()
-        # A level at a time: nothing below a refused folder takes a place away.
+        # One level at a time: a name below a refused folder must not be reserved.
         while units := {unit: self._rules.normalize(unit) for unit in (row.pop(0) for row in waiting if row)}:
             held = self._ledger.reserve_names([(folded, unit) for unit, folded in units.items()])
             met = {unit for unit, folded in units.items() if held[folded] != unit}
@@ -60,7 +60,7 @@ class CollisionCheck:
 
 
 def _path_prefixes(key: str) -> Iterator[str]:
-    """A key's folders, each ending in a slash, and the key."""
+    """Yield a key's folders, each ending in a slash, then the key."""
     at = key.find("/")
     while at >= 0:
         yield key[: at + 1]

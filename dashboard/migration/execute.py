@@ -1,7 +1,7 @@
-"""Execution: one thread schedules, a pool moves, results settle in batches with exact counters.
+"""Execution: one thread schedules, a pool copies, results are recorded in batches with exact counters.
 
-Nothing moves before its row is in flight in the ledger. An object that must be tried again waits in a
-heap, not in a sleeping worker. What may be in flight is bounded by the memory that copying may hold.
+No object is copied before its row is in flight in the ledger. An object that will be retried waits in a heap,
+not in a sleeping worker. The memory that copying may use limits what is in flight.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from dashboard.storage.copying import MEMORY_BYTES
 from dashboard.storage.driver import SMALL
 
 MAX_CLAIMED = 256
-"""Rows claimed at once at most. A run that has moved little yet claims little: what is in flight when it is
-killed has to be swept by the next run before that moves anything."""
+"""Rows claimed at once. A run that has copied little so far claims few: if it is killed, the next run has to
+sweep everything in flight before it copies anything."""
 SETTLE_BATCH = 500
-"""Results recorded at once at most ..."""
+"""Results recorded in one transaction."""
 SETTLE_SECONDS = 0.25
-"""... and the seconds they wait at most."""
+"""How long a result waits for its batch."""
 MAX_WAITING_RETRIES = 2000
-"""Objects that may wait for another attempt before no more are claimed."""
+"""Objects that may wait for a retry before no more are claimed."""
 STREAM_BYTES = 32 * 1024 * 1024
-"""Bytes that a large object holds while it moves, by estimate."""
+"""Estimated memory of one large object while it is copied."""
 CHANGED_ATTEMPTS = 3
 MAX_FAILED_KEYS = 10_000
 TAIL_OBJECTS = 20
@@ -83,7 +83,7 @@ class Execution:
         self._results = 0
         self._settled: list[Settled] = []
         self._settle_due = 0.0
-        # Objects that failed alike in an unbroken row: failed if others succeed, pending if the run ends.
+        # Consecutive failures of one kind: failed if another object succeeds, pending if the run ends.
         self._unconfirmed_failures: list[Settled] = []
         self._claim_due = 0.0
         self._drained = False
@@ -99,13 +99,13 @@ class Execution:
         )
 
     def in_flight(self) -> Iterator[InFlight]:
-        """What is being moved right now."""
+        """Yield the objects that are being copied now."""
         for task in list(self._in_flight.values()):
             if task.started:
                 yield InFlight(task.row.key, task.row.size, min(task.done, task.row.size))
 
     def step(self, timeout: float, *, listing_final: bool) -> None:
-        """One round: take results, settle, claim, hand out. Raises ``RunAborted`` or ``FencedOut``.
+        """Run one round: handle results, record, claim, dispatch. Raises ``RunAborted`` or ``FencedOut``.
 
         ``listing_final``: no more rows will be recorded (known before this call).
         """
@@ -130,14 +130,14 @@ class Execution:
     # ---- stopping
 
     def stop(self, deadline: float) -> int:
-        """Let small objects finish, drop the rest, hand rows back; returns the stragglers that still hang
-        in a call at ``deadline`` (monotonic seconds)."""
+        """Let small objects finish, abort the others and return their rows to pending; return how many
+        threads still hang in a call at ``deadline`` (monotonic seconds)."""
         self._pool.request_stop()
         while self._in_flight and time.monotonic() < deadline:
             for task, result in self._pool.results(0.05):
                 self._release(task)
                 if isinstance(result, Failed):
-                    # Whether it would have succeeded at the next attempt is for the next run to find out.
+                    # The next run retries it.
                     self._return_row(task, interrupted=True)
                 else:
                     self._handle_result(task, result)
@@ -153,7 +153,7 @@ class Execution:
         return stragglers
 
     def _return_row(self, task: Task, *, interrupted: bool = False) -> None:
-        # A failed attempt may have reached the destination all the same: its answer was lost, not it.
+        # A failed attempt may still have written the object: only the response was lost.
         tried = task.row.interrupted or task.attempts > task.row.attempts
         self._add(self._settle(task, _pending_again(task.row), interrupted=interrupted or tried))
 
@@ -194,7 +194,7 @@ class Execution:
             self._record_failure(task, result)
 
     def _pause(self, task: Task, result: Failed) -> float:
-        # In an outage somebody has to find out soon that it is over.
+        # In an outage, retry soon, to notice when it is over.
         return delay(task.attempts, self._random, None if self._is_outage() else result.kind)
 
     def _may_retry(self, result: Failed, tries: int) -> bool:
@@ -206,8 +206,8 @@ class Execution:
         return self._failures.outage and not self._is_tail()
 
     def _is_tail(self) -> bool:
-        """Whether only a few are left of many that went well: it is then they, not the line, that fail,
-        and a run must not wait for them forever."""
+        """Whether only a few objects remain and others succeeded: then these objects fail, not the network,
+        and the run must not wait for them forever."""
         return (
             self._drained
             and self._failures.any_success
@@ -218,7 +218,7 @@ class Execution:
         reason = CHANGED if result.kind is Kind.CHANGED else result.reason
         base = result.bad_copy or Done(ObjectState.FAILED, task.row.size)
         done = replace(base, state=ObjectState.FAILED, reason=reason)
-        # An answer may have been lost and not the write: who tries again must know.
+        # The write may have succeeded although its response was lost: a retry must know.
         settled = self._settle(task, done, interrupted=bool(task.attempted_keys))
         if result.kind not in ABORT_KINDS:
             self._add(settled)
@@ -230,7 +230,7 @@ class Execution:
             self._abort_reason = self._abort_reason or result.reason
 
     def _confirm_failures(self) -> None:
-        """The failures held back are real: something else succeeded, or nothing is left to try."""
+        """Record the unconfirmed failures: another object succeeded, or nothing remains to be tried."""
         for result in self._unconfirmed_failures:
             self._add(result)
         self._unconfirmed_failures.clear()
@@ -286,11 +286,11 @@ class Execution:
             self._enqueue(Task(row, row.attempts))
         self._drained = not rows and listing_final
         if not rows:
-            # Nothing now: planning is slower than copying, or everything is claimed.
+            # Planning is slower than copying, or everything is claimed.
             self._claim_due = now + 0.1
 
     def _dispatch(self) -> None:
-        # Unhindered, each worker finds its next object waiting; held back, the limit is exact.
+        # Without throttling, each worker has its next object waiting; with it, the limit is exact.
         most = self._workers * 2 if self._concurrency.is_unlimited else self._concurrency.limit
         if self._is_outage():
             most = 1
@@ -304,7 +304,7 @@ class Execution:
             self._pool.put(task)
 
     def _next(self) -> Task | None:
-        # What does not fit now would only hold a worker in the queue for memory.
+        # An object that does not fit now would only block a worker.
         for queue in (self._large, self._small):
             if queue and (
                 not self._in_flight or self._in_flight_bytes + _weight(queue[0].row) <= MEMORY_BYTES
@@ -318,5 +318,5 @@ def _pending_again(row: Claimed) -> Done:
 
 
 def _weight(row: Claimed) -> int:
-    """Bytes of memory an object takes while it moves, roughly."""
+    """Estimate the bytes of memory that copying the object takes."""
     return STREAM_BYTES if row.size > SMALL else 3 * row.size

@@ -1,6 +1,6 @@
-"""The closing phases: everything copied is looked for once more, and only then is a source deleted.
+"""The final phase: check every copy once more, and only then delete sources.
 
-Both may stop at any moment and be done again.
+It can stop at any moment and be repeated.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from dashboard.storage.types import ObjectInfo
 
 PAGE = 500
 PAUSE_SECONDS = 0.002
-"""Seconds between two ledger transactions."""
+"""Between two ledger transactions."""
 LISTING_WAITS = (0.0, 2.0, 8.0)
-"""Seconds before each further listing, where one does not show what was written a moment ago."""
+"""Seconds before each further listing, because some servers list new objects only after a while."""
 _LISTED = (ObjectState.COPIED, ObjectState.VERIFIED, ObjectState.SKIPPED)
 """States of rows that have an object at the destination."""
 
@@ -54,21 +54,21 @@ Work = Callable[[Finished], FinalCheck | None]
 
 
 UNSETTLED_MARK = "~"
-"""How the recorded version of a source begins that may have been written to while it was read."""
+"""Prefix of a recorded version if the source may have been written to while it was read."""
 
 
 def version_of(info: ObjectInfo) -> str:
-    """A text that changes when the object does; never empty."""
+    """Return a text that changes when the object does; never empty."""
     return info.version or info.etag or f"{info.size}@{info.modified}"
 
 
 def recorded_version(info: ObjectInfo) -> str:
-    """The version of a source that was read, for the deletion that may come later."""
+    """Return the version of the source that was read, for a later deletion."""
     return version_of(info) if info.settled else UNSETTLED_MARK + version_of(info)
 
 
 def retry(call: Callable[[], None], stop: threading.Event, random: Random) -> None:
-    """Do something that can be repeated, again after retryable errors; raises the last of them."""
+    """Make an idempotent call, again after each retryable error; raise the last of them."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             call()
@@ -100,7 +100,7 @@ class FinalPhase:
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        """Do all of it. Raises ``StorageError`` or ``RunAborted`` when it cannot be completed."""
+        """Run the whole phase. Raises ``StorageError`` or ``RunAborted`` if it cannot be completed."""
         self._stop = stop
         retry(partial(self._mark_listed, stop, self._spec.prefix), stop, self._random)
         self._check_unlisted(stop)
@@ -112,8 +112,8 @@ class FinalPhase:
             self._check_each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
 
     def _check_unlisted(self, stop: threading.Event) -> None:
-        """What the listing did not show is asked for; what is there must be listed too before long, under
-        exactly its name: servers answer to names that they have turned into others."""
+        """Stat the objects that the listing did not show. Those that exist must soon be listed too, under
+        exactly their names, because some servers accept a name that they store in another form."""
         for wait in (*LISTING_WAITS, None):
             for state in _LISTED:
                 self._check_each(self._pages(state, stop, unseen=True), self._check_object, stop)
@@ -129,7 +129,7 @@ class FinalPhase:
             self._check_each(self._pages(state, stop, unseen=True), _refuse_unlisted, stop)
 
     def _common_prefix_of_unlisted(self, stop: threading.Event) -> str | None:
-        """How the keys begin that the listing did not show so far; None where it showed all of them."""
+        """Return the common prefix of the keys not listed so far; None if all of them were."""
         common: str | None = None
         for state in _LISTED:
             for page in self._pages(state, stop, unseen=True):
@@ -140,7 +140,7 @@ class FinalPhase:
         return common
 
     def _mark_listed(self, stop: threading.Event, prefix: str) -> None:
-        # What is in a folder that may not be read counts as not listed.
+        # The contents of an unreadable folder count as not listed.
         listing = list_readable(self._destination, prefix, unreadable=lambda folder, error: None)
         while not stop.is_set() and (batch := list(islice(listing, PAGE))):
             self._ledger.mark_listed(batch)
@@ -158,7 +158,7 @@ class FinalPhase:
             yield page
 
     def _check_each(self, pages: Iterable[list[Finished]], work: Work, stop: threading.Event) -> None:
-        """Do the work for every row, several at a time, and record the verdicts page by page."""
+        """Do the work for every row, several in parallel, and record the results page by page."""
         pool: WorkerPool[Finished, FinalCheck | StorageError | None] | None = None
         try:
             for page in pages:
@@ -214,8 +214,7 @@ class FinalPhase:
         return attempt
 
     def _check_object(self, row: Finished) -> FinalCheck | None:
-        """Ask for one object that the listing did not show as it should. None: nothing speaks against it
-        but the listing."""
+        """Check one object that the listing did not show as it should. None: only the listing is wrong."""
         try:
             info = stat_or_none(self._destination, row.target)
         except StorageError as error:
@@ -239,7 +238,7 @@ class FinalPhase:
             certain = isinstance(self._source, DeletesUnchanged) and version == row.source_version
             if not certain and (reason := self._reason_to_keep(row)):
                 return FinalCheck(row, ObjectState.VERIFIED, reason)
-            # One that is gone: by a run that was killed before it could say so, or by somebody else.
+            # A missing source was deleted by another program, or by a run killed before it recorded that.
             if isinstance(self._source, DeletesUnchanged):
                 self._source.delete_unchanged(row.key, version)
             else:
@@ -253,8 +252,8 @@ class FinalPhase:
         return FinalCheck(row, ObjectState.VERIFIED, deleted=True)
 
     def _reason_to_keep(self, row: Finished) -> Reason | None:
-        """Of a source whose versions tell size and time only, or that was just being written when it was
-        read: both sides are read once more. None where nothing speaks against deleting it."""
+        """Return why the source must stay, or None if it may be deleted. Reads both sides once more, because
+        its version is only size and time, or because it was being written to while it was copied."""
         info = stat_or_none(self._source, row.key)
         if info is None:
             return None
@@ -266,7 +265,7 @@ class FinalPhase:
 
 
 def _failed_check(row: Finished, error: StorageError) -> FinalCheck:
-    """One object that may not be looked at is a failure of its own; what concerns all of them is raised."""
+    """Return the failure of one object; raise an error that concerns all of them."""
     if _concerns_all(error):
         raise error
     return FinalCheck(row, ObjectState.FAILED, reason_for(error, row.key, row.target))

@@ -1,8 +1,8 @@
 """The ledger: the durable row-per-object record of a migration, as the engine sees it.
 
 An implementation belongs to one migration and one run. Every method that changes something is one
-transaction which first checks the fence and raises ``FencedOut`` when another run has taken over;
-states and counters change together or not at all. Safe to use from several threads.
+transaction, which first checks the fence and raises ``FencedOut`` if another run has taken over;
+states and counters change atomically. Thread-safe.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dashboard.storage.driver import SMALL
 from dashboard.storage.types import Entry
 
 MULTIPART_BYTES = SMALL // 2
-"""Bytes from which an object may have been uploaded in parts. Less than a part, because wrappers store some
-objects larger than they are."""
+"""Objects of at least this size may have been uploaded in parts. Less than a part, because some wrappers
+store more bytes than the object has."""
 
 _COUNTED_AS = {
     ObjectState.COPIED: ("copied",),
@@ -36,8 +36,8 @@ _PLANNED = {
 
 
 ANYTHING = "*"
-"""``Planned.found`` of a row that acts on whatever is at the destination: of a plan from before that was
-noted, or tried again by somebody who has seen how it stands."""
+"""``Planned.found`` of a row that may act on any object at the destination: it is older than that column, or
+a person who knows the present state has retried it."""
 
 
 class FencedOut(StowageError):
@@ -51,7 +51,7 @@ class FencedOut(StowageError):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why an object failed, was skipped or was kept. ``sentence`` names no key, so that equals group."""
+    """Why an object failed, was skipped or was kept. ``sentence`` names no key, so that equal ones group."""
 
     kind: str
     sentence: str
@@ -61,7 +61,7 @@ class Reason:
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What the plan decided for one source object. ``reason`` is set for skipped and failed ones. ``found``:
-    what it met at the destination, see ``decide.fingerprint``; empty where there was nothing."""
+    the object at the destination, see ``decide.fingerprint``; empty if there was none."""
 
     key: str
     size: int
@@ -73,7 +73,7 @@ class Planned:
 
     @property
     def state(self) -> ObjectState:
-        """The state its row begins in."""
+        """The first state of its row."""
         if self.action is Action.SKIP:
             return ObjectState.SKIPPED
         return ObjectState.FAILED if self.action in (Action.FAIL, Action.FOLDER) else ObjectState.PENDING
@@ -81,10 +81,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row taken into work. ``interrupted``: an earlier run may have written it already.
+    """A row in flight. ``interrupted``: an earlier run may have written it already.
 
-    ``written``: it was copied once and found wanting. ``started_at``: when the run that may have written it
-    took it, in seconds since the epoch.
+    ``written``: an earlier copy of it failed verification. ``started_at``: when the run that may have written
+    it claimed it, in seconds since the epoch.
     """
 
     id: int
@@ -102,7 +102,7 @@ class Claimed:
 
     @property
     def maybe_written(self) -> bool:
-        """Whether an earlier run wrote it, or may have."""
+        """Whether an earlier run wrote it or may have written it."""
         return self.interrupted or self.written
 
     @property
@@ -113,8 +113,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of an object. ``size`` is what was really moved, in bytes; ``reason`` is set for skipped and
-    failed ones. ``PENDING`` hands it back, and nothing else of it is recorded."""
+    """The result for an object. ``size`` is the number of bytes copied; ``reason`` is set for skipped and
+    failed ones. ``PENDING`` returns it to the queue and records nothing else."""
 
     state: ObjectState
     size: int
@@ -129,7 +129,7 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The result of one claimed row. ``at``: when, in seconds since the epoch. ``interrupted``: an attempt
-    that did not come to its end may have written bytes."""
+    that did not complete may have written bytes."""
 
     row: Claimed
     done: Done
@@ -140,7 +140,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A copied, verified or skipped row as the closing phases need it."""
+    """A copied, verified or skipped row, with what the final phase needs."""
 
     id: int
     key: str
@@ -152,7 +152,7 @@ class Finished:
     destination_etag: str
     source_version: str
     listed: bool = True
-    """Whether the final listing has its key, whatever it says of size and etag."""
+    """Whether the final listing has its key, with any size and etag."""
 
     @property
     def target(self) -> str:
@@ -162,7 +162,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class FinalCheck:
-    """What a closing phase found: the new state, or with ``reason`` alone a note on a kept source object."""
+    """A result of the final phase: the new state, or with ``reason`` alone a note on a kept source object."""
 
     row: Finished
     state: ObjectState
@@ -183,7 +183,7 @@ class Unswept:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What is happening this moment. Rates per second; ``eta`` (low, high) in seconds."""
+    """Live progress. Rates per second; ``eta`` (low, high) in seconds."""
 
     phase: str = ""
     in_flight: tuple[InFlight, ...] = ()
@@ -199,47 +199,48 @@ class Ledger(ListingIndex, Protocol):
 
     def begin(self) -> Counters:
         """Take the migration over: raise the fence, return rows in flight to pending and mark them
-        interrupted. Idempotent. Raises ``FencedOut`` if a later run has begun."""
+        interrupted. Raises ``FencedOut`` if a later run has taken over. Idempotent."""
         ...
 
     def token(self) -> str:
-        """A random text that only this migration knows, the same in all of its runs. After ``begin``."""
+        """Return a random text that only this migration knows, the same in all of its runs. Call ``begin``
+        before."""
         ...
 
     def unswept(self, limit: int) -> Sequence[Unswept]:
-        """Interrupted rows whose leftovers still have to be removed."""
+        """Return interrupted rows whose leftovers still have to be removed."""
         ...
 
     def swept(self, ids: Sequence[int]) -> None:
-        """Their leftovers are gone."""
+        """Record that the leftovers of these rows were removed."""
         ...
 
     def record(self, rows: Sequence[Planned], *, recheck: bool = False) -> int:
-        """Add planned objects; returns how many rows were new. A key recorded before keeps its row; if that
-        row was never tried its decision is brought up to date.
+        """Add planned objects; return how many rows were new. A key recorded before keeps its row; if that
+        row was never tried, its decision is updated.
 
-        ``recheck``, while nothing is in flight: rows that were skipped, or refused by the plan, are decided
-        anew where either side is no longer as it was recorded, nothing is added, and ``found`` stays."""
+        ``recheck``, while nothing is in flight: adds nothing. If either side of a row that was skipped, or
+        refused by the plan, has changed, its decision is replaced; its ``found`` stays."""
         ...
 
     def forget_folders(self) -> None:
-        """The source is about to be listed anew: drop the rows of folders that could not be read."""
+        """Delete the rows of folders that could not be read, before the source is listed again."""
         ...
 
     def markers(self) -> Sequence[str]:
-        """The keys of markers that may lie at the destination, see ``OverlapSearch``."""
+        """Return the keys of markers that may still exist, see ``OverlapSearch``."""
         ...
 
     def save_markers(self, keys: Sequence[str]) -> None:
-        """Remember these keys instead; before they are written, so that a killed run's are removed."""
+        """Save these keys in their place; before they are written, so that a killed run's are removed."""
         ...
 
     def listing_done(self) -> None:
-        """Every source object is recorded: the totals are final."""
+        """Record that every source object has its row: the totals are final."""
         ...
 
     def claim(self, limit: int, now: float) -> Sequence[Claimed]:
-        """Take the oldest pending rows into work: their state is in flight when this returns."""
+        """Claim the oldest pending rows: their state is in flight when this returns."""
         ...
 
     def settle(self, results: Sequence[Settled]) -> None:
@@ -247,46 +248,46 @@ class Ledger(ListingIndex, Protocol):
         ...
 
     def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
-        """Those of the keys that this migration writes, or wrote, by an upload in parts."""
+        """Return those of the keys that this migration writes, or wrote, by an upload in parts."""
         ...
 
     def counters(self) -> Counters:
-        """The exact totals now."""
+        """Return the exact totals."""
         ...
 
     def publish(self, live: Live) -> None:
-        """Show what is happening; replaces what was shown before."""
+        """Replace the live progress that people see."""
         ...
 
     def clear_names(self) -> None:
-        """Forget the names that ``reserve_names`` keeps."""
+        """Delete the names that ``reserve_names`` stored."""
         ...
 
     def reserve_names(self, names: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-        """Keep each name, given after its folded form, unless one is kept under that form already; returns
-        what is kept under each of the forms. Of equal forms the first counts."""
+        """Store each (folded form, name) unless a name is stored under that form already; return the name
+        stored under each of the forms. Of equal forms the first wins."""
         ...
 
     def mark_listed(self, entries: Sequence[Entry]) -> None:
-        """The final listing shows these at the destination: mark the rows with exactly these keys there as
-        listed, and as seen where the size, and the etag where both are known, agree. A skipped row is seen
-        when it is listed: what lies there is not its own."""
+        """Mark the rows with exactly these keys at the destination as listed, and as seen if the size agrees
+        and, where both are known, the etag. A listed row that was skipped is always seen, because that object
+        is not its copy."""
         ...
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
     ) -> Sequence[Finished]:
-        """Rows in this state (copied, verified or skipped) by id, from ``after`` exclusive, whose source was
-        not deleted; with ``unseen`` only those that ``mark_listed`` of this run did not mark as seen."""
+        """Return rows in this state (copied, verified or skipped) whose source was not deleted, by id, from
+        ``after`` exclusive; with ``unseen`` only those that this run has not marked as seen."""
         ...
 
     def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
-        """Record what a closing phase found. Each row must still be in the state it was read in."""
+        """Record results of the final phase. Each row must still be in the state it was read in."""
         ...
 
 
 def planned_delta(planned: Planned) -> dict[str, int]:
-    """How one recorded row changes the counters."""
+    """Return how one recorded row changes the counters."""
     names = ["found", *_COUNTED_AS.get(planned.state, ())]
     if planned.action in _PLANNED:
         names.append(_PLANNED[planned.action])
@@ -294,7 +295,7 @@ def planned_delta(planned: Planned) -> dict[str, int]:
 
 
 def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size: int) -> dict[str, int]:
-    """How a row that goes from one state to another changes the counters, its size perhaps with it."""
+    """Return how a change of a row's state, and perhaps its size, changes the counters."""
     delta = _delta(_COUNTED_AS.get(before, ()), -1, -old_size)
     add_up(delta, _delta(_COUNTED_AS.get(after, ()), 1, new_size))
     if new_size != old_size:
@@ -303,7 +304,7 @@ def state_delta(before: ObjectState, after: ObjectState, old_size: int, new_size
 
 
 def replanned_delta(before: Action, state: ObjectState, size: int, planned: Planned) -> dict[str, int]:
-    """How a row whose decision is made anew changes the counters."""
+    """Return how a new decision for a row changes the counters."""
     old = _delta(["found", *_COUNTED_AS.get(state, ())], -1, -size)
     if before in _PLANNED:
         add_up(old, _delta([_PLANNED[before]], -1, -size))
@@ -312,12 +313,12 @@ def replanned_delta(before: Action, state: ObjectState, size: int, planned: Plan
 
 
 def deleted_delta(size: int) -> dict[str, int]:
-    """How one deleted source object changes the counters."""
+    """Return how one deleted source object changes the counters."""
     return {"deleted": 1, "deleted_bytes": size}
 
 
 def add_up(total: dict[str, int], delta: Mapping[str, int]) -> None:
-    """Add one change of counters to another, in place."""
+    """Add one change of the counters to another, in place."""
     for name, value in delta.items():
         total[name] = total.get(name, 0) + value
 

@@ -1,8 +1,8 @@
-"""What runs leave at the destination: unfinished writes and markers of those that were killed, unfinished
-uploads and temporary files of failed writes.
+"""Leftovers at the destination: unfinished writes and markers of killed runs, and unfinished uploads and
+temporary files of failed writes.
 
-Some are known to nobody: where the answer to the beginning of an upload was lost, the server has one whose id
-never arrived. So the destination is asked, once, what is unfinished there.
+The ledger does not know all of them: if the response to creating an upload is lost, its id never arrives.
+So a run lists the destination's unfinished uploads once, at its end.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from dashboard.storage.errors import ContainerMissing, StorageError
 from dashboard.storage.inspection.powers import KeepsUnfinished, UnfinishedUpload
 
 MAX_SWEPT_ROWS = 500
-"""Interrupted rows swept at once at most ..."""
+"""Interrupted rows swept at once."""
 FIRST_SWEPT_ROWS = 16
-"""... and at first: what is swept is recorded, so that a run that ends soon leaves less to the next one."""
+"""The same for the first sweep. Each sweep is recorded, so a short run leaves less to the next one."""
 SWEEP_SECONDS = 0.5
-"""How long one sweep may take for the next to be larger."""
+"""The next sweep is larger if this one took less."""
 MAX_UPLOADS = 10_000
-"""Unfinished uploads that are looked at."""
+"""Unfinished uploads that are examined."""
 BATCH = 500
 
 OwnKeys = Callable[[Sequence[str]], Collection[str]]
-"""Those of some keys that we write in parts."""
+"""Returns those of the given keys that our migration writes in parts."""
 
 
 def clean_up(
@@ -47,9 +47,9 @@ def clean_up(
     stop: threading.Event | None = None,
     random: Random | None = None,
 ) -> None:
-    """Remove what interrupted writes left at the destination. ``ledger.begin`` was called before.
+    """Remove what interrupted writes left at the destination. Call ``ledger.begin`` before.
 
-    For a cancelled migration that had stragglers, call it once their process has ended.
+    For a cancelled migration with stragglers, call it after their process has ended. Idempotent.
     """
     stopping = stop or threading.Event()
     if markers := ledger.markers():
@@ -79,12 +79,12 @@ def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> No
     for row in rows:
         keys.append(row.key)
         if row.action is Action.KEEP_BOTH:
-            # Which of its names it was being written under is only known once it is written.
+            # The name it was being written under is only recorded once it is written.
             keys += alternative_names(row.key, source_name)
     try:
         destination.sweep(keys, since=min(row.started_at for row in rows) - CLOCK_SKEW_SECONDS)
     except StorageError as error:
-        # Some users may write but not list unfinished uploads; that is no reason to stop here.
+        # Some users may write but not list unfinished uploads: the run continues.
         if error.kind not in (Kind.DENIED, Kind.UNSUPPORTED):
             raise
 
@@ -92,9 +92,9 @@ def _sweep(destination: Driver, rows: Sequence[Unswept], source_name: str) -> No
 def remove_leftovers(
     destination: Driver, prefix: str, failed_keys: Sequence[str], own_keys: OwnKeys, *, since: float
 ) -> int:
-    """Remove what writes to keys of ours, begun at or after ``since`` (epoch seconds), left behind, while
-    none of ours is under way; returns how many. ``failed_keys``: keys whose writes failed at least once, for
-    destinations that cannot be asked for all that is unfinished."""
+    """Remove leftovers of our writes since ``since`` (epoch seconds) while none is in progress; return how
+    many. ``failed_keys``: keys whose writes failed at least once, for destinations that cannot list
+    unfinished uploads."""
     if isinstance(destination, KeepsUnfinished):
         found = islice(destination.unfinished(prefix), MAX_UPLOADS)
         recent = [each for each in found if each.begun >= since - CLOCK_SKEW_SECONDS]
@@ -105,7 +105,7 @@ def remove_leftovers(
 def abort_uploads(
     place: KeepsUnfinished, uploads: Iterable[UnfinishedUpload], own_keys: OwnKeys
 ) -> frozenset[UnfinishedUpload]:
-    """Abort those whose keys are ours to write; returns them."""
+    """Abort the uploads whose keys are ours; return them."""
     rest, aborted = iter(uploads), set[UnfinishedUpload]()
     while batch := list(islice(rest, BATCH)):
         written = own_keys([each.key for each in batch])

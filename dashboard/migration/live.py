@@ -1,4 +1,4 @@
-"""What is happening this moment: rates over the last seconds and an honest range for the time left."""
+"""Live progress: rates over the last seconds and a range for the remaining time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dashboard.migration.ledger import Live
 from dashboard.migration.types import Counters, InFlight
 
 WINDOW_SECONDS = 10.0
-"""Seconds the shown rates look back."""
+"""The period over which the rates are measured."""
 MAX_SHOWN = 12
-"""Objects in flight that are shown, the largest first."""
+"""How many objects in flight are shown, the largest first."""
 
 
 class Meter:
-    """Turns totals over time into rates and a range for the rest. One thread."""
+    """Computes rates and the remaining time from totals. Used by one thread."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int, int]] = deque()
@@ -25,7 +25,7 @@ class Meter:
     def measure(
         self, now: float, counters: Counters, in_flight: Iterable[InFlight], *, phase: str, at: float
     ) -> Live:
-        """``now`` in monotonic seconds, ``at`` in epoch seconds."""
+        """Return the progress now. ``now`` in monotonic seconds, ``at`` in epoch seconds."""
         moving = list(in_flight)
         done_bytes = counters.copied_bytes + sum(one.done for one in moving)
         sample = (now, done_bytes, counters.copied)
@@ -46,9 +46,9 @@ class Meter:
     def _eta(
         self, counters: Counters, sample: tuple[float, int, int], moving: int
     ) -> tuple[float, float] | None:
-        """The spread between what bytes and what objects say, by the last seconds and by the whole run.
+        """Estimate the remaining seconds from bytes and objects, over the last seconds and the whole run.
 
-        Many small objects are slow by bytes and large ones by count: the truth lies between the two.
+        Many small objects look slow by bytes, large ones by count: the true value lies between the two.
         """
         left_bytes = max(0, counters.found_bytes - counters.done_bytes - moving)
         left = max(0, counters.found - counters.done)
@@ -68,5 +68,5 @@ def _rates(start: tuple[float, int, int], end: tuple[float, int, int]) -> tuple[
     seconds = end[0] - start[0]
     if seconds <= 0:
         return 0.0, 0.0
-    # Bytes of an interrupted object are handed back; a rate is never negative.
+    # Bytes of an interrupted object are subtracted again; a rate is never negative.
     return max(0.0, (end[1] - start[1]) / seconds), max(0.0, (end[2] - start[2]) / seconds)

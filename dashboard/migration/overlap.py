@@ -1,17 +1,16 @@
-"""Whether what a migration writes would show up in what it reads, found out by looking.
+"""Whether the destination and the source of a migration overlap, found out by trying.
 
-Two addresses say nothing: a folder on this disk may be what an SFTP server shows, and one bucket has many
-endpoints. So a marker, a small object with a random name, is written to the destination, and for as long as
-both places are listed it is looked for in the source: under its own key the two are one place, under a longer
-one the destination lies inside the source. Nothing else is written until the whole source was listed.
+Addresses do not tell: a folder on this disk may be what an SFTP server serves, and one bucket has many
+endpoints. So a marker, a small object with a random name, is written to the destination, and the source's
+listing is searched for it: under its own key the two are the same place, under a longer one the destination
+lies inside the source. Nothing else is written until the source is completely listed.
 
-Where one place lies inside the other, objects of the inner one stand in the outer's listing under longer
-keys. A folder in which several do may also be an earlier copy, so a marker is written *there* and looked for
-in the inner place.
+If one lies inside the other, the outer listing has the inner objects under longer keys. A folder that has
+several of them may also be an earlier copy, so a marker is written *there* and searched for in the inner one.
 
-Some servers show others' writes only after minutes (``rclone serve``, network shares), but their own writes
-are on the disk at once. So a marker is also written to the source for a moment, where that can be written to,
-and looked for in the destination.
+Some servers show the writes of others only after minutes (``rclone serve``, network shares), but store their
+own at once. So if the source can be written to, a marker is also stored there for a moment and searched for
+in the destination.
 """
 
 from __future__ import annotations
@@ -36,34 +35,34 @@ from dashboard.storage.inspection.listing import (
 from dashboard.storage.types import Entry
 
 STALE_SECONDS = 3600.0
-"""Seconds after which a marker that another migration left behind is removed."""
+"""The age at which a marker of another migration is removed."""
 AT_SOURCE = "source:"
-"""How the keys of markers at the source begin where they are remembered."""
+"""The prefix with which the keys of markers at the source are saved."""
 CLOCK_SKEW_SECONDS = 60.0
-"""Seconds by which a server's clock may run behind ours when its leftovers are swept."""
+"""How far a server's clock may be behind ours when its leftovers are swept."""
 SAMPLES = 8
-"""Objects of the source that are looked for inside the destination."""
+"""Objects of the source that are searched for inside the destination."""
 MAX_FOLDERS_CHECKED = 50
-"""Folders of the destination that are looked at more closely. With several samples hardly any comes so far;
-with one, a folder that holds it could lose nothing."""
+"""Folders that are checked with a marker. With several samples hardly any folder qualifies; with only one,
+a folder that has it could lose nothing."""
 MAX_PATH_PARTS = 20
-"""Parts of a place's path that are tried as the way from the other place to it."""
+"""Parts of a path that are tried as the way from the other side to it."""
 
 
 class Overlap(StorageError):
-    """The two places are one, or one lies inside the other."""
+    """Source and destination are the same, or one lies inside the other."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(Kind.CONFLICT, reason, operation="migration", remedy=remedy)
 
 
 class OverlapSearch:
-    """Looks from the moment of ``begin`` until ``end`` says that there is no overlap. ``close`` removes what
-    was written, whatever happened.
+    """The search, from ``begin`` until ``end`` confirms that there is no overlap. Always call ``close``,
+    which removes the markers.
 
-    ``save`` remembers the keys of markers before they are written, for ``remove_markers`` of a later run.
-    ``paths``: what is known of where source and destination lie, such as ``srv/files``; a hint that finds an
-    overlap before anything is listed. ``enters`` says which folders of the source are read at all.
+    ``save`` stores the keys of markers before they are written, for ``remove_markers`` of a later run.
+    ``paths``: the known paths of source and destination on their servers, such as ``srv/files``; a hint to
+    find an overlap before anything is listed. ``enters`` decides which folders of the source are read.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class OverlapSearch:
         self._folders_checked = 0
 
     def begin(self) -> None:
-        """Write the markers, and look where they would most likely be seen. Raises ``Overlap``."""
+        """Write the markers and check the most likely places for them. Raises ``Overlap``."""
         key = self._prefix + self._marker_name
         self._write_marker(key)
-        # Before anything is listed, which servers might remember.
+        # Before anything is listed, because servers may cache listings.
         if _has(self._source, key):
             raise _same_place_error()
         for folder in self._candidate_folders(self._paths[1]):
@@ -118,7 +117,7 @@ class OverlapSearch:
         return list(islice(without_markers(readable), SAMPLES))
 
     def watch_source(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The source's listing without markers. Raises ``Overlap`` where the destination lies in it."""
+        """Yield the source's listing without markers. Raises ``Overlap`` if the destination lies in it."""
         sample = _longest_key(self._destination_samples)
         for entry in entries:
             if MARKER_PREFIX in entry.key and parse_marker(entry.key):
@@ -131,7 +130,7 @@ class OverlapSearch:
             yield entry
 
     def watch_destination(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        """The destination's listing without markers. Raises ``Overlap`` where the source lies in it."""
+        """Yield the destination's listing without markers. Raises ``Overlap`` if the source lies in it."""
         sample = _longest_key(self._source_samples)
         for entry in entries:
             if MARKER_PREFIX in entry.key and parse_marker(entry.key):
@@ -142,7 +141,7 @@ class OverlapSearch:
             yield entry
 
     def end(self) -> None:
-        """Both were listed whole. Raises a retryable error where the marker did not last."""
+        """Call when both are completely listed. Raises a retryable error if the marker was removed."""
         if not _has(self._destination, self._prefix + self._marker_name):
             raise StorageError(
                 Kind.CHANGED,
@@ -152,7 +151,7 @@ class OverlapSearch:
             )
 
     def close(self) -> None:
-        """Remove the markers. Idempotent. One that cannot be removed now goes with the next run."""
+        """Remove the markers. The next run removes those that cannot be removed now. Idempotent."""
         if self._markers:
             with suppress(StorageError):
                 for key in self._markers:
@@ -162,7 +161,7 @@ class OverlapSearch:
             self._markers.clear()
 
     def _candidate_folders(self, path: str) -> Iterator[str]:
-        """The ways to a place from places above it that would bring its objects into the listings."""
+        """Yield the folders, seen from above, in which this path would appear in a listing."""
         parts = [part for part in path.split("/") if part][-MAX_PATH_PARTS:]
         for depth in range(1, len(parts) + 1):
             folder = "/".join(parts[-depth:]) + "/"
@@ -170,7 +169,7 @@ class OverlapSearch:
                 yield folder
 
     def _check_folder(self, folder: str) -> None:
-        """Whether this folder of the destination is the source. Raises ``Overlap``."""
+        """Raise ``Overlap`` if this folder of the destination is the source."""
         if not self._may_overlap(self._destination, folder, self._source_samples):
             return
         key = self._prefix + self._marker_name
@@ -179,7 +178,7 @@ class OverlapSearch:
             raise _inside_destination_error(folder)
 
     def _check_source_folder(self, folder: str) -> None:
-        """Whether this folder of the source is the destination. Raises ``Overlap``."""
+        """Raise ``Overlap`` if this folder of the source is the destination."""
         if self._may_overlap(self._source, folder, self._destination_samples) and self._is_visible(
             folder + self._prefix, [self._prefix]
         ):
@@ -194,7 +193,7 @@ class OverlapSearch:
         return True
 
     def _is_visible(self, here: str, there: Sequence[str]) -> bool:
-        """Whether what is written to the source for a moment shows up in the destination."""
+        """Whether a marker that is stored in the source for a moment appears in the destination."""
         if isinstance(self._source, RefusesWrites):
             return False
         key = here + self._source_marker_name
@@ -205,7 +204,7 @@ class OverlapSearch:
         except ContainerMissing:
             raise
         except StorageError as error:
-            # Nobody needs to be allowed to write to a source.
+            # A migration does not require write access to its source.
             self._remove_from_source(key, written=error.retryable)
             return False
         try:
@@ -241,7 +240,7 @@ class OverlapSearch:
             ) from error
 
     def _remove_stale_markers(self, entries: Iterable[Entry]) -> None:
-        """Remove markers of an earlier run, or so old that nobody needs them."""
+        """Remove markers of an earlier run of this migration, and old ones of others."""
         for entry in entries:
             parsed = parse_marker(entry.key)
             if parsed is None or entry.key in self._markers:
@@ -252,7 +251,7 @@ class OverlapSearch:
 
 
 def remove_markers(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:
-    """Remove what a search that was killed left behind, at the source as far as that can be done."""
+    """Remove the markers of a killed search; errors at the source are ignored."""
     for key in keys:
         if not key.startswith(AT_SOURCE):
             _remove(destination, key)
@@ -273,7 +272,7 @@ def _longest_key(entries: Sequence[Entry]) -> Entry:
 
 
 def _has(driver: Driver, key: str, size: int | None = None) -> bool:
-    """Whether there is an object under this key, of this size where one is given."""
+    """Whether an object exists under this key, with this size if one is given."""
     try:
         found = stat_or_none(driver, key)
     except StorageError as error:
@@ -281,7 +280,7 @@ def _has(driver: Driver, key: str, size: int | None = None) -> bool:
             return False
         if error.kind is not Kind.DENIED:
             raise
-        # Who may not list everything is not told of a single object either whether it is there.
+        # S3 denies a stat of a missing object to clients that may not list.
         return any(entry.key == key for entry in driver.list(key))
     return found is not None and size in (None, found.size)
 

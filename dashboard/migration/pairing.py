@@ -1,8 +1,7 @@
 """Pairing two listings: each object of a source with the destination's of the same key.
 
-Two sorted listings are merged in memory that does not grow. Both are watched: a backend that claims order and
-does not keep it (SeaweedFS sorts by folder) is caught at the first step backwards, and everything is paired
-anew through an index.
+Two sorted listings are merged in constant memory. If a backend claims order and does not keep it (SeaweedFS
+sorts by folder), the first key out of order is noticed, and everything is paired again through an index.
 """
 
 from __future__ import annotations
@@ -16,31 +15,31 @@ from dashboard.storage.types import Entry
 
 BATCH = 1000
 PAUSE_SECONDS = 0.002
-"""Seconds between two transactions that fill the index: others want to write too."""
+"""Between two transactions that fill the index, so that other writers get their turn."""
 
 T = TypeVar("T")
 Pair = tuple[Entry, Entry | None]
 Listing = Callable[[], Iterable[Entry]]
-"""Begins a listing anew each time it is called."""
+"""Starts a new listing with each call."""
 
 
 class OutOfOrder(Exception):
-    """A listing went backwards."""
+    """A listing is not in order."""
 
 
 class ListingIndex(Protocol):
-    """Where a listing rests while its keys are looked up. A ``Ledger`` is one."""
+    """Stores a listing to find entries by key. A ``Ledger`` is one."""
 
     def clear_listing(self) -> None:
-        """Forget the kept listing."""
+        """Delete the stored listing."""
         ...
 
     def save_listing(self, entries: Sequence[Entry]) -> None:
-        """Keep entries for lookups. A repeated key replaces the earlier one."""
+        """Store entries. A repeated key replaces the earlier one."""
         ...
 
     def find_in_listing(self, keys: Sequence[str]) -> Mapping[str, Entry]:
-        """Those of the kept entries that have one of these keys."""
+        """Return the stored entries that have one of these keys."""
         ...
 
 
@@ -70,8 +69,8 @@ def with_pairs(
 def pair_sorted(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterator[Pair]:
     """Pair each source entry with the destination's of the same key. Raises ``OutOfOrder``.
 
-    Keys are compared as text, which is the order of their UTF-8 bytes. A key listed twice in a row is
-    taken once.
+    Keys are compared as text, which is the order of their UTF-8 bytes. A key listed twice in a row counts
+    once.
     """
     others = _ascending(destination)
     other = next(others, None)
@@ -79,7 +78,7 @@ def pair_sorted(source: Iterable[Entry], destination: Iterable[Entry]) -> Iterat
         while other is not None and other.key < entry.key:
             other = next(others, None)
         yield entry, other if other is not None and other.key == entry.key else None
-    # A destination that steps back further on may hold, there, what was just called missing.
+    # If the rest of the destination is out of order, it may have keys that were just taken as missing.
     for _ in others:
         pass
 
@@ -103,7 +102,7 @@ def _pair_by_index(
     on_batch: Callable[[Sequence[Entry]], None],
     pause: float,
 ) -> Iterator[Pair]:
-    """The same pairs as ``pair_sorted``, whatever the order."""
+    """Yield the same pairs as ``pair_sorted``, for listings in any order."""
     index.clear_listing()
     listing = iter(destination())
     while batch := list(islice(listing, BATCH)):

@@ -1,11 +1,10 @@
 """Planning: both listings side by side, one decision per source object, recorded in batches.
 
-Decisions made on pairs of a listing that proves to be unordered are brought up to date by the second pass.
-Nothing is copied before all of it is done: only then is it certain that the two places do not overlap.
+If a listing turns out to be unordered, the second pass corrects the decisions of the first. Nothing is copied
+before planning is complete: only then is it certain that source and destination do not overlap.
 
-Planning can stop at any moment and is then simply done again from the start: recording is idempotent. A
-remembered position is not used on purpose. On a listing that turns out to be unordered further on,
-``start_after`` would step over objects without anyone noticing.
+Planning can stop at any moment and then starts again from the beginning: recording is idempotent. It never
+resumes at a position, because ``start_after`` would silently skip objects of an unordered listing.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.types import Entry
 
 EXACT = NameRules()
-"""Those of a place that keeps every name."""
+"""The rules of a destination that keeps every name."""
 FLUSH_SECONDS = 0.5
-"""Seconds after which a batch is recorded although it is not full, so that it is seen what was found."""
+"""A batch is recorded after this time even if it is not full, so that people see progress."""
 
 
 class _Stopped(Exception):
@@ -50,12 +49,12 @@ def plan(
     pause: float = PAUSE_SECONDS,
     recheck: bool = False,
 ) -> bool:
-    """Record every source object of the migration; False when ``stop`` asked to end before that.
+    """Record every source object of the migration; return False if ``stop`` ended it early.
 
-    ``search`` has begun and sees both listings pass. ``rules`` are the destination's: what it would not keep,
-    or not keep apart, is planned to fail. Raises ``Overlap``, and ``StorageError`` from either listing.
-    Calling it again completes or repeats the work. With ``recheck`` it only decides anew what was skipped and
-    has changed on either side since.
+    ``search`` has begun and watches both listings. ``rules`` are the destination's name rules: names that it
+    would not keep, or would treat as the same, are planned to fail. With ``recheck``, only replaces decisions
+    to skip or refuse objects that have changed since on either side. Raises ``Overlap``, and ``StorageError``
+    from either listing. Idempotent.
     """
     if not recheck:
         ledger.forget_folders()
@@ -123,7 +122,7 @@ class _Planner:
         self._folders: list[Planned] = []
 
     def source_entries(self) -> Iterator[Entry]:
-        """The source's listing without what the globs leave out. Order violations stay visible in it."""
+        """Yield the source's listing without excluded keys, in the order in which it was listed."""
         listing = list_readable(
             self._source, self._spec.prefix, unreadable=self._note_folder, enters=self._filter.enters
         )
@@ -132,13 +131,13 @@ class _Planner:
                 yield entry
 
     def destination_entries(self) -> Iterator[Entry]:
-        """The destination's listing. What is in a folder that may not be read is taken for missing: it is
-        then written only where nothing is."""
+        """Yield the destination's listing. Objects in an unreadable folder count as missing, so they are only
+        created there, never replaced."""
         listing = list_readable(self._destination, self._spec.prefix, unreadable=_ignore_unreadable)
         return self._stoppable(self._in_destination(listing))
 
     def reserve_names(self, batch: Sequence[Entry]) -> None:
-        """What the destination holds has the first right to its names."""
+        """Reserve the names of existing objects first."""
         if self._collisions:
             self._collisions.reserve([entry.key for entry in batch])
 
@@ -159,7 +158,7 @@ class _Planner:
             self._folders.clear()
 
     def _note_folder(self, folder: str, error: StorageError) -> None:
-        """One that could not be read is recorded with the objects, so that nobody takes it for empty."""
+        """Record a folder that could not be read with the objects, so that it is not taken for empty."""
         self._folders.append(
             Planned(folder, 0, Action.FOLDER, reason=unreadable_folder_reason(error, folder))
         )
@@ -169,7 +168,7 @@ class _Planner:
         self._rules.check(key)
 
     def _refuse_collisions(self, batch: list[Planned]) -> list[Planned]:
-        """The same rows, failed where the destination would take their names for others'."""
+        """Return the rows; those whose names collide at the destination have failed."""
         if not self._collisions:
             return batch
         candidates = [row.key for row in batch if row.action is not Action.FAIL]
@@ -182,7 +181,7 @@ class _Planner:
     def _decide(self, entry: Entry, found: Entry | None) -> Planned:
         planned = decide(entry, found, self._spec, self._check_key)
         if self._recheck and planned.action is Action.FAIL and planned.found:
-            # It may be the same, which was found out once already and only a look can tell.
+            # It may be the same object, which only comparing again can tell.
             return replace(planned, action=Action.COPY, reason=None)
         return planned
 
@@ -194,4 +193,4 @@ class _Planner:
 
 
 def _ignore_unreadable(folder: str, error: StorageError) -> None:
-    """Nothing: each object in it is met by itself."""
+    """Do nothing: each object in it is handled when it is copied."""

@@ -1,4 +1,4 @@
-"""Worker threads that move one object at a time. They know no ledger: what they find is handed back."""
+"""Worker threads that copy one object at a time. They do not use the ledger; they return their results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Not done because the run is stopping; nothing of it is visible at the destination."""
+    """Not done, because the run is stopping; nothing of it is visible at the destination."""
 
 
 Result = Done | Failed | Stopped
@@ -57,24 +57,24 @@ class Task:
 
     @property
     def large(self) -> bool:
-        """Whether it moves in pieces."""
+        """Whether it is copied in parts."""
         return self.row.size > SMALL
 
     def begin(self) -> None:
-        """A worker has taken it: from now on it is shown as moving, and counts its bytes from nothing."""
+        """Called when a worker starts with it: from now on it is shown as in flight, at 0 bytes."""
         self.done = 0
         self.started = True
 
     def progress(self, done: int) -> None:
-        """Bytes handed over so far."""
+        """Record the bytes copied so far."""
         self.done = done
 
 
 class WorkerPool(Generic[T, R]):
-    """``workers`` daemon threads that do ``work(item, stop)`` for the items handed to them.
+    """``workers`` daemon threads that call ``work(item, stop)`` for each item.
 
-    What ``work`` raises comes back as ``Failed`` with an internal fault; items not begun when the pool is
-    halted come back as ``Stopped``.
+    If ``work`` raises, the result is ``Failed`` with an internal error; for items that were not started when
+    the pool was stopped it is ``Stopped``.
     """
 
     def __init__(self, work: Callable[[T, Callable[[], bool]], R], workers: int) -> None:
@@ -94,7 +94,7 @@ class WorkerPool(Generic[T, R]):
         self._items.put((item,))
 
     def results(self, timeout: float) -> list[tuple[T, R | Stopped | Failed]]:
-        """What was finished since the last call; waits up to ``timeout`` seconds for the first."""
+        """Return the results since the last call; wait up to ``timeout`` seconds for the first."""
         found: list[tuple[T, R | Stopped | Failed]] = []
         try:
             found.append(self._results.get(timeout=timeout) if timeout > 0 else self._results.get_nowait())
@@ -104,11 +104,11 @@ class WorkerPool(Generic[T, R]):
             return found
 
     def request_stop(self) -> None:
-        """Begin nothing more; large objects under way are dropped between two pieces."""
+        """Start no more items, and abort large objects between two parts."""
         self._stop.set()
 
     def close(self, deadline: float) -> int:
-        """End the threads; returns how many still hang in a call at ``deadline`` (monotonic seconds)."""
+        """End the threads; return how many still hang in a call at ``deadline`` (monotonic seconds)."""
         self._stop.set()
         for _ in self._threads:
             self._items.put(None)
@@ -122,8 +122,8 @@ class WorkerPool(Generic[T, R]):
             self._results.put((item, Stopped() if self._stop.is_set() else self._run_safely(item)))
 
     def _run_safely(self, item: T) -> R | Failed:
-        # The job boundary: native code, cryptography's for one, panics with a BaseException, which must fail
-        # one object and not take a worker away. Its text may hold credentials, so only its type is logged.
+        # The job boundary: native code (that of cryptography, for example) panics with a BaseException, which
+        # must fail one object and not end a worker. Its text may hold credentials: only its type is logged.
         try:
             return self._work(item, self._stop.is_set)
         except BaseException as error:  # noqa: BLE001
@@ -133,7 +133,7 @@ class WorkerPool(Generic[T, R]):
 
 class PhaseThread:
     """Runs ``phase(stop)``, which may block in the network, in a daemon thread, so that the caller can still
-    listen. What it raises is raised by :meth:`has_ended`."""
+    poll for requests. :meth:`has_ended` raises what the phase raised."""
 
     def __init__(self, phase: Callable[[threading.Event], None], name: str) -> None:
         self._phase = phase
@@ -143,7 +143,7 @@ class PhaseThread:
         self._thread.start()
 
     def has_ended(self) -> bool:
-        """Whether the phase has ended; raises what it raised."""
+        """Whether the phase has ended. Raises what it raised."""
         if self._thread.is_alive():
             return False
         if self._error is not None:
@@ -151,7 +151,7 @@ class PhaseThread:
         return True
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, at most so long."""
+        """Wait for its end, at most ``seconds``."""
         self._thread.join(seconds)
 
     def request_stop(self) -> None:
@@ -165,7 +165,7 @@ class PhaseThread:
         return int(self._thread.is_alive())
 
     def _run(self) -> None:
-        # Nothing is swallowed: whoever waits for the phase gets it from ``has_ended``.
+        # Not swallowed: ``has_ended`` raises it.
         try:
             self._phase(self._stop)
         except BaseException as error:  # noqa: BLE001

@@ -1,9 +1,9 @@
-"""Whether an object at the destination was written by this migration, also when its answer was lost.
+"""Whether this migration wrote an object at the destination, even if the response to the write was lost.
 
-A source may only be deleted for a copy that is ours. Where the backend keeps metadata, a move puts a mark
-into every object it writes: a text that only this migration knows, other for every key. Elsewhere the
-circumstances have to do: that a write was sent after the key was seen to be free, or that the object is not
-older than the row that was interrupted.
+A source is deleted only if the copy is ours. Where the backend keeps metadata, a move stores a mark with
+every object it writes: a text that only this migration can compute, different for each key. Elsewhere there
+is only circumstantial evidence: a write was sent after the key was seen to be free, or the object is not
+older than the interrupted row.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dashboard.storage.types import EMPTY, Entry, ObjectInfo
 MARK = "stowage-move"
 """The name in an object's metadata."""
 _CLOCK_TICK_SECONDS = 0.05
-"""Seconds by which a file's time may lag behind the clock it was taken from."""
+"""How far a file's time may lag behind the clock it was taken from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What one migration knows its own objects by. ``token``: random, the same in all of its runs."""
+    """How one migration recognizes its own objects. ``token``: random, the same in all of its runs."""
 
     source: Driver
     destination: Driver
@@ -39,16 +39,16 @@ class Provenance:
         return self.spec.delete_source and isinstance(self.destination, KeepsMetadata)
 
     def metadata_for(self, key: str) -> Mapping[str, str]:
-        """What goes beside an object written under this key."""
+        """The metadata to store with an object that is written under this key."""
         return {MARK: self._mark(key)} if self._marks_objects else EMPTY
 
     def must_check_before_write(self, entry: Entry) -> bool:
-        """Whether only a look before the write can tell later on that what is there came after it."""
+        """Whether only a check before the write can prove later that an object at its key is newer."""
         return self.spec.delete_source and not self._copy_is_marked(entry)
 
     def certainly_wrote(self, found: ObjectInfo, entry: Entry, *, sent: bool) -> bool:
-        """Whether this migration wrote what was found, so that it may replace it. ``sent``: a write to that
-        key went out before, in this run, and nobody knows what became of it."""
+        """Whether this migration certainly wrote the object, so that it may replace it. ``sent``: this run
+        has sent a write to that key before, with unknown result."""
         if self._marks_objects and hmac.compare_digest(
             found.attributes.metadata.get(MARK, "").encode(), self._mark(found.key).encode()
         ):
@@ -56,14 +56,15 @@ class Provenance:
         return sent and not self._copy_is_marked(entry)
 
     def wrote(self, found: ObjectInfo, task: Task, entry: Entry, *, sent: bool) -> bool:
-        """The same where it has the content that would have been written: an earlier run may have."""
+        """Like :meth:`certainly_wrote`, for an object with the expected content: an earlier run may also have
+        written it."""
         if self.certainly_wrote(found, entry, sent=sent):
             return True
         may_be = task.row.maybe_written and not self._copy_is_marked(entry)
         return may_be and _is_younger(found, task.row.started_at)
 
     def _copy_is_marked(self, entry: Entry) -> bool:
-        """Whether an object that was copied from this one has a mark; the server copies without."""
+        """Whether a copy of this object has a mark; copies made by the server have none."""
         return self._marks_objects and not copies_on_server(self.source, self.destination, entry)
 
     def _mark(self, key: str) -> str:
@@ -72,7 +73,7 @@ class Provenance:
 
 
 def _is_younger(found: ObjectInfo, started: float | None) -> bool:
-    """Whether an object was written after this moment of our clock. Some clocks count whole seconds."""
+    """Whether an object was written after this time by our clock. Some clocks count whole seconds."""
     if found.modified is None or started is None:
         return False
     return found.modified >= started - (1.0 if found.modified.is_integer() else _CLOCK_TICK_SECONDS)

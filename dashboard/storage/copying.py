@@ -210,14 +210,14 @@ def _check(stop: Stop) -> None:
         raise Interrupted
 
 
-def _pump(reading: Reading, take: Callable[[bytes], None], stop: Stop) -> None:
+def _pump(reading: Reading, consume: Callable[[bytes], None], stop: Stop) -> None:
     left = reading.info.size
     for chunk in reading.chunks():
         _check(stop)
         left -= len(chunk)
         if left < 0:
             raise Damaged(reading.info.key, f"More of “{reading.info.key}” came than it has bytes.")
-        take(chunk)
+        consume(chunk)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _MIB = 1024 * 1024
 _USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))
 
 
-_MOST_ASKED = 1000
+_MAX_SIZE_REQUESTS = 1000
 """Parts whose sizes are requested one by one if they are not equal."""
 
 
@@ -114,7 +114,7 @@ def _composites(reading: Reading) -> list[CompositeEtag]:
 def _all_parts(reading: Reading) -> tuple[int, ...]:
     """Return the sizes of all parts; empty if one of them is not known, or there are too many to request."""
     count = _count(reading)
-    if not isinstance(reading, TellsParts) or count > _MOST_ASKED:
+    if not isinstance(reading, TellsParts) or count > _MAX_SIZE_REQUESTS:
         return ()
     sizes: list[int] = []
     for number in range(1, count + 1):

@@ -210,7 +210,9 @@ def test_a_file_too_large_for_the_disk_is_no_full_disk(scenario: Scenario) -> No
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
     (group,) = scenario.ledgers.failures()
     assert (group.kind, group.objects) == ("too_large", 2)
-    assert group.reason == "The object could not be written: the file system takes no file this large."
+    assert (
+        group.reason == "The object could not be written: the file system does not accept files this large."
+    )
     assert set(contents(scenario.here)) - set(contents(scenario.there)) == {"huge 1", "huge 2"}
 
 

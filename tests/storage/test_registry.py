@@ -251,7 +251,7 @@ def test_a_root_that_the_system_will_not_show_is_a_sentence(monkeypatch: pytest.
 
     # As Python 3.11 does for /proc/1/root, unless one may look through it.
     monkeypatch.setattr("dashboard.storage.drivers.local.options.os.path.realpath", realpath)
-    with pytest.raises(InvalidInput, match="cannot be looked at: Permission denied"):
+    with pytest.raises(InvalidInput, match="cannot be read: Permission denied"):
         check_options("local", {"root": "/proc/1/root"})
 
 

@@ -1,5 +1,5 @@
-"""Which folders of this machine a backend may be: decided when one is saved, and again whenever it is opened,
-because a folder that was missing or harmless may have been replaced by a link in between."""
+"""Which folders of this machine a backend may use. Checked when a backend is saved, and whenever it is
+opened, because a folder that was missing or harmless may have been replaced by a link since."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dashboard.errors import InvalidInput, Kind
 from dashboard.storage.errors import StorageError
 
 Identity = tuple[int, int]
-"""Device and inode: the same file or folder whatever it is called."""
+"""Device and inode: the same file or folder under any name."""
 
 _CHOOSE = "Choose a folder made for these files."
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPolicy:
-    """Immutable; the default allows everything, as a program that uses the library may do.
+    """Immutable. The default allows everything, for programs that use the library.
 
     ``own``: files and folders of the console (databases, key, caches). ``system``: folders of programs and of
-    the system. A backend may be neither one of all these, nor inside, nor above one. ``allowed``: where not
-    empty, the only folders, with all below them, that a backend may be.
+    the system. A backend may be neither one of these, nor inside, nor above one. ``allowed``: if not empty,
+    the only folders, with everything below them, that a backend may use.
     """
 
     own: tuple[str, ...] = ()
@@ -31,22 +31,22 @@ class FolderPolicy:
     allowed: tuple[str, ...] = ()
 
     def check(self, field: str, path: str) -> None:
-        """Raise ``InvalidInput`` for a path that no backend may be. A missing one is judged by its name."""
+        """Raise ``InvalidInput`` for a path that no backend may use. A missing folder is judged by its
+        path."""
         if refused := self._refusal(os.path.realpath(path), path):
             raise InvalidInput(field, refused[0], remedy=refused[1])
 
     def check_open(self, real: str, shown: str, operation: str) -> None:
-        """As :meth:`check`, for an open folder that really is at ``real``, whatever path led to it. Raises
-        kind ``denied``."""
+        """Like :meth:`check`, for an open folder whose real path is ``real``. Raises kind ``denied``."""
         if refused := self._refusal(real, shown):
             raise _denied(*refused, operation, shown)
 
     def own_folders(self) -> frozenset[Identity]:
-        """The folders that the console's own files are in."""
+        """Return the folders that contain the console's own files."""
         return _identities({os.path.dirname(path) for path in self.own})
 
     def refuse_console_file(self, found: os.stat_result, key: str, operation: str) -> None:
-        """Raise kind ``denied`` for a file of the console's own under another name."""
+        """Raise kind ``denied`` for one of the console's own files under another name."""
         if found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
             files = {f"{path}{end}" for path in self.own for end in ("", "-wal", "-shm", "-journal")}
             if (found.st_dev, found.st_ino) in _identities(files):
@@ -69,7 +69,7 @@ class FolderPolicy:
 
 
 UNRESTRICTED = FolderPolicy()
-"""Of a program that uses the library."""
+"""For programs that use the library."""
 
 
 @runtime_checkable
@@ -77,12 +77,12 @@ class UsesLocalFolders(Protocol):
     """A driver that reads and writes folders of this machine."""
 
     def restrict_to(self, policy: FolderPolicy) -> None:
-        """Refuse, from now on, what the policy refuses. Called before the first use."""
+        """From now on, refuse what the policy refuses. Called before the first use."""
         ...
 
 
 def console_file_error(key: str, operation: str) -> StorageError:
-    """The refusal to touch the console's own files."""
+    """The error for access to the console's own files."""
     return _denied(f"“{key}” is one of Stowage's own files.", "Leave it where it is.", operation, key)
 
 
@@ -91,7 +91,7 @@ def _denied(reason: str, remedy: str, operation: str, subject: str) -> StorageEr
 
 
 def real_path_of(folder: int, path: str) -> str:
-    """Where an open folder really is; ``path`` is what led to it."""
+    """Return the real path of an open folder; ``path`` is the one it was opened with."""
     try:
         return os.readlink(f"/proc/self/fd/{folder}")
     except OSError:

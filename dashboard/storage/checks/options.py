@@ -1,4 +1,4 @@
-"""Checks that several drivers make of what a person typed. They raise ``InvalidInput`` naming the option."""
+"""Checks of options that several drivers have. They raise ``InvalidInput`` naming the option."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.storage.options import Option, OptionType
 from dashboard.storage.types import Secret
 
 KEY_BYTES = 32
-"""Of a key that seals objects: AES-256."""
+"""Length of a key that encrypts objects: AES-256."""
 
 TLS_OPTIONS = (
     Option(
@@ -34,11 +34,11 @@ TLS_OPTIONS = (
         hint="PEM, for servers whose certificate no public authority signed. Never a private key.",
     ),
 )
-"""Which certificates a driver that speaks TLS trusts."""
+"""Which certificates a driver that uses TLS trusts."""
 
 
 def folder_option(noun: str) -> Option:
-    """The part of a bucket, container or store that is used, see :func:`folder`."""
+    """The option for the folder of a bucket, container or store that is used, see :func:`folder`."""
     return Option(
         "prefix",
         f"Folder inside the {noun}",
@@ -50,7 +50,7 @@ def folder_option(noun: str) -> Option:
 
 
 def server_url(text: str, allowed_path: str = "") -> str:
-    """``scheme://host[:port]`` plus, if it was typed, the allowed path; nothing else."""
+    """Return ``scheme://host[:port]`` and, if it was typed, the allowed path; nothing else is accepted."""
     field = "endpoint"
     try:
         parts = urlsplit(text)
@@ -88,7 +88,8 @@ def server_url(text: str, allowed_path: str = "") -> str:
 
 
 def folder(text: str) -> str:
-    """With exactly one slash at its end and none at its beginning; empty for the whole place."""
+    """Return the folder with exactly one slash at its end and none at its beginning; empty for the whole
+    container."""
     field = "prefix"
     inner = text.strip("/")
     if not inner:
@@ -103,7 +104,7 @@ def folder(text: str) -> str:
 
 
 def certificates(pem: str) -> str:
-    """One or more PEM certificates and no private key, with plain line ends."""
+    """Return one or more PEM certificates, without a private key, with normalized line ends."""
     field = "ca_certificate"
     if not pem:
         return ""
@@ -124,7 +125,7 @@ def certificates(pem: str) -> str:
 
 
 def encryption_key_bytes(field: str, secret: Secret) -> bytes:
-    """The bytes of a key that objects are encrypted with, from base64 in either alphabet."""
+    """Return the bytes of an encryption key from base64 in either alphabet."""
     text = secret.reveal().translate(str.maketrans("-_", "+/"))
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

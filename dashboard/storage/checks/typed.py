@@ -1,4 +1,4 @@
-"""What a person typed, checked by the types of the options, before the driver's own check."""
+"""Checks what a person typed against the types of the options, before the driver's own check."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def check_typed(
     options: Mapping[str, str],
     secrets: Mapping[str, Secret],
 ) -> dict[str, str]:
-    """A value of its type for every option that is no secret: as typed, by default, or as the preset decides.
-    Raises ``InvalidInput`` naming the option, or the secret."""
+    """Return a value of its type for every option that is not a secret: as typed, the default, or what the
+    preset sets. Raises ``InvalidInput`` naming the option or the secret."""
     by_name = {option.name: option for option in known}
     _refuse_unknown(options, secrets, by_name, preset)
     values: dict[str, str] = {}
@@ -55,7 +55,7 @@ def _refuse_unknown(
 
 
 def _parse_value(option: Option, text: str) -> str:
-    """One value, trimmed and of its type."""
+    """Trim one value and check its type."""
     value = text.strip() or option.default
     if not value:
         if option.required:
@@ -84,7 +84,7 @@ def _boolean(option: Option, value: str) -> str:
 
 
 def _preset_value(option: Option, given: str, values: Mapping[str, str]) -> str:
-    """What the preset says for a hidden option, its placeholders filled from the visible ones."""
+    """Return the preset's value for a hidden option, with its placeholders filled from the visible ones."""
     pattern = option.default
     names = [name for _, name, _, _ in string.Formatter().parse(pattern) if name]
     # Stored options hold the endpoint of *before* an edit; anything else was typed and must not be ignored.

@@ -1,4 +1,4 @@
-"""What every backend can be told, whatever its driver: which wrappers stand around it.
+"""Options that every backend has, whatever its driver: its wrappers.
 
 One table, added to the options of each driver. Blank and ``false`` mean: no such wrapper.
 """
@@ -253,7 +253,7 @@ WRAPPERS = (
 
 
 def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> dict[str, str]:
-    """The options with those of the wrappers normalised. Raises ``InvalidInput`` for what cannot be used."""
+    """Return the options with those of the wrappers normalized. Raises ``InvalidInput``."""
     checked = dict(options)
     checked[COMPRESS] = _endings(options.get(COMPRESS, ""))
     checked[CACHE_SIZE] = _number(options.get(CACHE_SIZE, ""), CACHE_SIZE, 1, 100 * 1024 * 1024)
@@ -275,7 +275,7 @@ def check_wrappers(options: Mapping[str, str], secrets: Mapping[str, Secret]) ->
 
 
 def refuse_without_console(options: Mapping[str, str], secrets: Mapping[str, Secret]) -> None:
-    """Raise ``InvalidInput`` for what only a console can do, which knows other backends and has a folder."""
+    """Raise ``InvalidInput`` for options that need a console, which knows other backends and has a folder."""
     if has_fallback(options):
         raise InvalidInput(
             FALLBACK,

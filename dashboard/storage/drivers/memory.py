@@ -1,4 +1,5 @@
-"""Objects in the memory of this process, for tests and demos: gone when it ends, unseen by any other.
+"""Objects in the memory of this process, for tests and demos: lost when it ends, invisible to other
+processes.
 
 Keeps every promise of the protocol: any key that is text, all attributes, atomic writes.
 """
@@ -30,7 +31,7 @@ class _Object:
 
 
 class MemoryDriver:
-    """A place in memory. Safe to use from many threads."""
+    """A container in memory. Safe to use from many threads."""
 
     name = "memory"
     ordered = True
@@ -42,13 +43,13 @@ class MemoryDriver:
 
     @classmethod
     def from_options(cls, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Self:
-        """A new, empty place; there is nothing to be told."""
+        """Return a new, empty container; there are no options."""
         return cls()
 
     # Driver
 
     def check_key(self, key: str) -> None:
-        """See ``Driver``. Any text that is not empty."""
+        """See ``Driver``. Accepts any text that is not empty."""
         if not key_bytes(key):
             raise InvalidKey(key, "The key is empty.")
 
@@ -97,7 +98,7 @@ class MemoryDriver:
         return self._find(key, "stat").info
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """See ``Driver``. The keys are those of the moment it begins."""
+        """See ``Driver``. Lists the keys that exist when it begins."""
         wanted, after = key_bytes(prefix), key_bytes(start_after)
         with self._lock:
             keys = sorted(key for key in self._objects if key.startswith(wanted) and key > after)
@@ -136,7 +137,7 @@ class MemoryDriver:
     # CopiesWithin
 
     def can_copy_from(self, source: Driver) -> bool:
-        """See ``CopiesWithin``: any place in this process."""
+        """See ``CopiesWithin``: any container in this process."""
         return isinstance(source, MemoryDriver)
 
     def copy_from(self, source: Driver, key: str, to: str, *, if_version: str | None = None) -> Written:

@@ -1,8 +1,8 @@
-"""What a place does with names, learnt by looking: which it takes for one, and which it changes or hides.
+"""What a container does with names: which it treats as the same, and which it changes or hides.
 
-Servers say nothing of it. Some fold capital and small letters, or the two spellings of an accented letter;
-some turn control characters into others, cut off dots and spaces, or leave dotfiles out of their listings. A
-few test objects with such names and one listing of them tell.
+Servers do not report this. Some fold upper and lower case, or the two spellings of an accented letter; some
+replace control characters, cut off dots and spaces, or hide dotfiles from their listings. A few test objects
+with such names, and one listing of them, show it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dashboard.storage.errors import ContainerMissing, InvalidKey, StorageError
 from dashboard.storage.inspection.listing import MARKER_CONTENT, new_marker_name
 
 LISTING_LAG_SECONDS = 1.0
-"""Seconds after which a listing that lacks something is asked for once more."""
+"""After this time a listing that is incomplete is requested once more."""
 
 _CASES = "case", "CASE"
 _NFC, _NFD = "\u00e9", "e\u0301"
@@ -29,8 +29,8 @@ _NFC, _NFD = "\u00e9", "e\u0301"
 
 @dataclass(frozen=True, slots=True)
 class _UnusualName:
-    """A sort of names that not every server keeps. ``example`` is tried; ``has`` is asked of each part of a
-    key between slashes."""
+    """A kind of name that not every server keeps. ``example`` is tried; ``has`` tests each part of a key
+    between slashes."""
 
     sort: str
     what: str
@@ -72,11 +72,12 @@ class NameRules:
 
     @property
     def folds(self) -> bool:
-        """Whether different names can be one."""
+        """Whether different names can be the same."""
         return self.ignores_case or self.ignores_normalization
 
     def normalize(self, name: str) -> str:
-        """A text that is the same for all names that are one; for folders as well as for whole keys."""
+        """Return a text that is equal for all names that are the same; for folders as well as for complete
+        keys."""
         if self.ignores_normalization and not name.isascii():
             name = unicodedata.normalize("NFC", name)
         if self.ignores_case:
@@ -84,7 +85,8 @@ class NameRules:
         return name
 
     def refusal(self, key: str) -> str:
-        """Why the place does not keep this key, as a sentence; empty where nothing speaks against it."""
+        """Return a sentence that says why the container does not keep this key; empty if it does, as far as
+        is known."""
         for sort in self.altered:
             odd = _UNUSUAL_NAMES.get(sort)
             if odd is not None and any(map(odd.has, key.split("/"))):
@@ -97,21 +99,21 @@ class NameRules:
             raise InvalidKey(key, reason)
 
     def findings(self) -> tuple[str, ...]:
-        """What there is to say of the place, as sentences; none where it keeps every name."""
-        told = []
+        """Return sentences about the container; none if it keeps every name."""
+        sentences = []
         if self.ignores_case:
-            told.append("Names that differ only in capital and small letters are one here.")
+            sentences.append("Names that differ only in case are the same here.")
         if self.ignores_normalization:
-            told.append("Both spellings of an accented letter are one here.")
+            sentences.append("Both spellings of an accented letter are the same here.")
         altered = [_UNUSUAL_NAMES[sort].what for sort in self.altered if sort in _UNUSUAL_NAMES]
         if altered:
-            told.append(f"Names are changed or hidden that have {', or '.join(altered)}.")
+            sentences.append(f"Names are changed or hidden if they have {', or '.join(altered)}.")
         if _HIDDEN.sort in self.altered:
-            told.append("Those with a dot at the beginning are not listed, so they are not copied from here.")
-        return tuple(told)
+            sentences.append("Names with a leading dot are not listed, so they are not copied from here.")
+        return tuple(sentences)
 
     def to_json(self) -> str:
-        """As it is stored."""
+        """Return the rules in the form in which they are stored."""
         return json.dumps([self.ignores_case, self.ignores_normalization, list(self.altered)])
 
     @classmethod
@@ -122,16 +124,16 @@ class NameRules:
 
 
 def probe_name_rules(driver: Driver) -> NameRules:
-    """Try the place with test objects, which are removed again.
+    """Find out the rules of a container with test objects, which are removed again.
 
-    Names that it refuses aloud need no rule. Raises ``StorageError`` where nothing can be written, listed or
-    deleted.
+    Names that it refuses with an error need no rule. Raises ``StorageError`` if nothing can be written,
+    listed or deleted.
     """
     return _NameProbe(driver).rules()
 
 
 class _NameProbe:
-    """One run of ``learn``, in a folder of its own, whose name is a marker's."""
+    """One run of ``probe_name_rules``, in a folder of its own, whose name is a marker's."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -185,7 +187,7 @@ class _NameProbe:
             self._kept.add(name)
 
     def _answers(self, name: str) -> bool:
-        """Whether there is an object with a name that was not written."""
+        """Whether an object exists under a name that was not written."""
         try:
             _retry_once(lambda: self._driver.stat(self._folder + name))
         except ContainerMissing:
@@ -215,8 +217,8 @@ class _NameProbe:
                 return
 
     def _one(self, first: str, second: str) -> bool:
-        """Whether two names are one: the place answered to the second when only the first was there, or does
-        not list both."""
+        """Whether two names are the same: the second existed when only the first was written, or the
+        container does not list both."""
         if first not in self._kept:
             return False
         return second in self._taken or (second in self._kept and not {first, second} <= self._listed)
@@ -231,7 +233,7 @@ class _NameProbe:
 
 
 def _retry_once(call: Callable[[], object]) -> None:
-    """Again after an error that may pass."""
+    """Call again after a retryable error."""
     try:
         call()
     except StorageError as error:
@@ -245,7 +247,7 @@ def _is(text: str, form: Literal["NFC", "NFD"]) -> bool:
 
 
 def _fold_case(char: str) -> str:
-    """As servers fold case: one sign for one sign."""
+    """Fold case as servers do: one character for one character."""
     large = char.upper()
     small = (large if len(large) == 1 else char).lower()
     return small if len(small) == 1 else char

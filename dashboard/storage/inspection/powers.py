@@ -1,4 +1,5 @@
-"""Looking at how a bucket itself is set up, and mending what will bite later."""
+"""Optional powers of a driver: checking and changing a bucket's own settings, and finding unfinished
+uploads."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the place that a person should know.
+    """Something that a person should know about a container.
 
     ``name`` identifies it for :meth:`ChecksSettings.fix`. ``remedy``: what fixing does, or what to do by hand
-    where ``fixable`` is false. ``good`` findings say what was looked at and is in order.
+    if it is not ``fixable``. ``good`` findings say what was checked and is in order.
     """
 
     name: str
@@ -21,28 +22,28 @@ class Finding:
     fixable: bool = False
     good: bool = False
     button: str = "Fix it"
-    """What fixing is called where people press a button for it."""
+    """The label of the button that fixes it."""
 
 
 @runtime_checkable
 class ChecksSettings(Protocol):
-    """Can see how its bucket is set up, and may be able to change it."""
+    """Can read how its bucket is set up, and may be able to change it."""
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """What there is to say; ``origin`` (scheme, host and port) is the site that browsers upload from.
-        What the credentials may not see is a finding as well. Raises when nothing can be asked at all."""
+        """Return the findings; ``origin`` (scheme, host and port) is the site that browsers upload from.
+        Settings that the credentials may not read are findings too. Raises if nothing can be read at all."""
         ...
 
     def fix(self, name: str, origin: str) -> None:
-        """Mend a fixable finding; all other settings stay as they are. Idempotent. Raises ``DENIED`` when
-        the credentials may not, and ``InvalidInput`` for a finding it does not know."""
+        """Fix a finding; all other settings stay as they are. Raises ``DENIED`` if the credentials may not,
+        and ``InvalidInput`` for an unknown finding. Idempotent."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
-    """An upload in parts that was begun and neither completed nor aborted. ``begun``: seconds since the
-    epoch, by the server's clock."""
+    """A multipart upload that was neither completed nor aborted. ``begun``: seconds since the epoch, by the
+    server's clock."""
 
     key: str
     id: str
@@ -51,12 +52,13 @@ class UnfinishedUpload:
 
 @runtime_checkable
 class KeepsUnfinished(Protocol):
-    """Keeps the parts of an upload, unseen and paid for, until somebody completes or aborts it."""
+    """Keeps the parts of an upload, hidden and billed, until the upload is completed or aborted."""
 
     def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
-        """Those whose keys begin so, everybody's, streamed. Some of them may be under way."""
+        """Yield the unfinished uploads under a prefix, no matter who started them. Some may be in
+        progress."""
         ...
 
     def abort(self, upload: UnfinishedUpload) -> None:
-        """Throw its parts away. Idempotent. Whoever is still uploading gets an error."""
+        """Discard the parts of an upload. A client that is still uploading gets an error. Idempotent."""
         ...

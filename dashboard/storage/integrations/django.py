@@ -1,7 +1,7 @@
-"""A backend of Stowage among Django's ``STORAGES``.
+"""A backend of Stowage in Django's ``STORAGES``.
 
-https://docs.djangoproject.com/en/5.2/howto/custom-file-storage/. It holds no path of a file system and
-cannot be serialised into migrations, where its options, secrets among them, would stand in clear: name it in
+https://docs.djangoproject.com/en/5.2/howto/custom-file-storage/. It has no file system paths. It cannot be
+serialized into migrations, which would contain its options, including secrets, in plain text: configure it in
 ``STORAGES`` and use the alias.
 """
 
@@ -40,9 +40,8 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
 
     One of: ``driver`` with its own options; ``config``, the path of a TOML file as ``Storage.from_toml``
     reads it; ``storage``, a ``Storage`` or the dotted path of one. ``backend`` is its name there, by default
-    the default one. ``overwrite``: a name that is taken is replaced, as static files want it.
-    ``signed_seconds``: addresses are signed and good for so long. ``cache_control`` is stored with every
-    file.
+    the default one. ``overwrite``: an existing file is replaced, as static files need it. ``signed_seconds``:
+    URLs are signed and expire after this time. ``cache_control`` is stored with every file.
     """
 
     def __init__(
@@ -157,7 +156,7 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
             writing.commit()
 
     def delete(self, name: str) -> None:
-        """Remove a file; a missing one is success."""
+        """Delete a file. Succeeds if it does not exist."""
         if not name:
             raise ValueError("The name must be given to delete().")
         with _as_django_errors():
@@ -172,7 +171,8 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
             return self._overwrite or not self.backend.exists(name)
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """A name that is free. While the backend is away and others stand in, one that nobody can have."""
+        """Return a free name. While the backend is unavailable and others stand in, one that nobody can
+        have."""
         try:
             return str(super().get_available_name(name, max_length))
         except (StorageError, FileNotFoundError) as error:
@@ -181,13 +181,13 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
             return add_unique_suffix(_plain(name), longest=max_length)
 
     def get_alternative_name(self, file_root: str, file_ext: str) -> str:
-        """Another name for a file whose own is taken or too long."""
+        """Return another name for a file whose own is taken or too long."""
         if self._overwrite:
             return file_root + file_ext
         return str(super().get_alternative_name(file_root, file_ext))
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file, or such a directory; the place itself, ``""``, always is."""
+        """Whether the file or the directory exists; the container itself, ``""``, always does."""
         plain = _directory(name)
         if not plain:
             return True
@@ -198,24 +198,24 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
         return Folders(self.backend.driver).has(name)
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
-        """The names of the directories and of the files directly in a directory."""
+        """Return the names of the directories and of the files directly in a directory."""
         path = _directory(path)
         with _as_django_errors():
             directories = [posixpath.basename(each) for each in self.backend.directories(path)]
             return directories, [posixpath.basename(entry.key) for entry in self.backend.files(path)]
 
     def size(self, name: str) -> int:
-        """Bytes. Raises ``FileNotFoundError``."""
+        """Return the size in bytes. Raises ``FileNotFoundError``."""
         return self._stat(name).size
 
     def url(self, name: str) -> str:
-        """The lasting address, or a signed one where ``signed_seconds`` is set."""
+        """Return the permanent URL, or a signed one if ``signed_seconds`` is set."""
         if self._signed:
             return self.backend.temporary_url(_plain(name), seconds=self._signed)
         return self.backend.url(_plain(name))
 
     def get_modified_time(self, name: str) -> datetime:
-        """When the file was written: with its time zone if ``USE_TZ``, else in local time."""
+        """Return when the file was written: with its time zone if ``USE_TZ``, else in local time."""
         modified = self._stat(name).modified
         if modified is None:
             raise NotImplementedError("This backend does not tell when a file was written.")
@@ -227,8 +227,8 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
 
 
 class StoredFile(File):  # type: ignore[misc]
-    """A file as Django hands it out. What is written is stored when it is closed, whole; an exception inside
-    ``with`` drops it. A closed one can be opened again."""
+    """A file as Django uses it. Closing it stores what was written, atomically; an exception inside ``with``
+    discards it. A closed file can be opened again."""
 
     def __init__(self, storage: StowageStorage, name: str, mode: str) -> None:
         super().__init__(storage.opened(name, mode), name)
@@ -260,7 +260,7 @@ class StoredFile(File):  # type: ignore[misc]
 
 @contextmanager
 def _as_django_errors() -> Iterator[None]:
-    """What Django and its users expect of a storage, the cause chained."""
+    """Translate errors into those that Django and its users expect of a storage, with the cause chained."""
     try:
         yield
     except (NotFound, ContainerMissing) as error:

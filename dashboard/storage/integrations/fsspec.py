@@ -1,8 +1,8 @@
-"""``stowage://backend/key`` for everything that speaks fsspec: pandas, pyarrow, dask, zarr.
+"""``stowage://backend/key`` for everything that uses fsspec: pandas, pyarrow, dask, zarr.
 
 https://filesystem-spec.readthedocs.io/en/latest/developer.html. A path begins with the name of a backend.
-Differences from its buffered files are meant: an exception inside ``with`` drops what was written instead of
-keeping half of it, and so does a file that is merely forgotten.
+Deliberately different from fsspec's buffered files: an exception inside ``with`` discards what was written
+instead of keeping half of it, and so does a file that is never closed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NUMBERS = {
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """What programs expect of a file system: ``FileNotFoundError`` and the like, the cause chained."""
+    """Translate errors into those of a file system, such as ``FileNotFoundError``, with the cause chained."""
     try:
         yield
     except StowageError as error:
@@ -53,9 +53,9 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     """The backends of a :class:`Storage`. Thread-safe.
 
     ``storage`` is one, or ``config`` the path of a TOML file as ``Storage.from_toml`` reads it (without
-    variables of the environment). Only a file system made with ``config`` can be pickled, for other
-    processes; no secret travels then. With ``asynchronous`` it is used from an event loop, as zarr does.
-    A directory stays when its last file is removed, where a place keeps directories at all.
+    environment variables). Only a file system created with ``config`` can be pickled for other processes,
+    without secrets. With ``asynchronous`` it is used from an event loop, as zarr does. A directory stays when
+    its last file is removed, if the container keeps directories at all.
     """
 
     protocol: ClassVar[str] = "stowage"
@@ -152,14 +152,14 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         """Make a directory. Where a place has directories only while files are in them, nothing has to be
         done: writing below it works. Raises ``FileExistsError``."""
         if self.exists(path):
-            raise FileExistsError(errno.EEXIST, "It is there already.", path)
+            raise FileExistsError(errno.EEXIST, "It already exists.", path)
         self.makedirs(path)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """As ``mkdir``; with ``exist_ok`` one that is there is fine."""
+        """Like ``mkdir``; with ``exist_ok`` the directory may exist."""
         name, key = self._split(path)
         if not exist_ok and self.exists(path):
-            raise FileExistsError(errno.EEXIST, "It is there already.", path)
+            raise FileExistsError(errno.EEXIST, "It already exists.", path)
         if key:
             with _as_os_errors():
                 try:
@@ -168,7 +168,7 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
                     return
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty directory. Raises ``OSError`` when something is in it."""
+        """Remove an empty directory. Raises ``OSError`` if it is not empty."""
         name, key = self._split(path)
         with _as_os_errors():
             backend = self._storage.backend(name)
@@ -227,7 +227,7 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             raise NotImplementedError("Objects are written whole; nothing can be appended.")
         # The commit refuses to replace as well: somebody may be faster.
         if "x" in mode and self.exists(path):
-            raise FileExistsError(errno.EEXIST, "It is there already.", path)
+            raise FileExistsError(errno.EEXIST, "It already exists.", path)
         with _as_os_errors():
             return StowageFile(self, path, mode, **options)
 

@@ -1,4 +1,4 @@
-"""The facade application code works with: a named backend with everything a driver leaves out."""
+"""A named backend, as application code uses it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dashboard.storage.library.operations import Operations
 
 
 class Backend(Operations):
-    """One backend by name. Thread-safe; see ``Operations`` for what it does.
+    """One backend by name. Thread-safe; see ``Operations`` for its methods.
 
-    ``fakes``: in a program's tests the drivers that take its place, the last one of them; see
-    ``Storage.fake``. The list belongs to whoever made the backend.
+    ``fakes``: drivers that replace it in a program's tests, the last one of them; see ``Storage.fake``. The
+    list belongs to the creator of the backend.
     """
 
     def __init__(self, name: str, driver: Driver, *, fakes: Sequence[Operations] = ()) -> None:
@@ -31,12 +31,12 @@ class Backend(Operations):
         return fakes[-1].driver if fakes else None
 
     def close(self) -> None:
-        """Free its connections. Idempotent; a ``Storage`` does it for its own."""
+        """Free its connections. A ``Storage`` closes its own backends. Idempotent."""
         self._driver.close()
 
 
 class LazyBackend(Backend):
-    """Its driver, and the vendor's SDK with it, is loaded when it is first used."""
+    """A backend whose driver, and the vendor's SDK with it, is loaded when it is first used."""
 
     def __init__(self, name: str, make: Callable[[], Driver], *, fakes: Sequence[Operations] = ()) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class LazyBackend(Backend):
 
     @property
     def driver(self) -> Driver:
-        """The driver, made on the first call."""
+        """The driver, built by the first call."""
         if fake := self._fake():
             return fake
         with self._lock:
@@ -63,8 +63,8 @@ class LazyBackend(Backend):
 
 
 class LiveBackend(Backend):
-    """Its driver is asked for before every call, because its settings may change. Closes nothing: the
-    driver belongs to whoever is asked."""
+    """A backend whose driver is looked up before every call, because its settings may change. Closes nothing,
+    because the driver belongs to ``resolve``."""
 
     def __init__(
         self, name: str, resolve: Callable[[str], Driver], *, fakes: Sequence[Operations] = ()
@@ -75,8 +75,8 @@ class LiveBackend(Backend):
 
     @property
     def driver(self) -> Driver:
-        """The driver of the moment."""
+        """The current driver."""
         return self._fake() or self._resolve(self.name)
 
     def close(self) -> None:
-        """There is nothing of its own to free."""
+        """Does nothing: it owns no connections."""

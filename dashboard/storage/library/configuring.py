@@ -1,8 +1,8 @@
-"""From what a program writes down to a driver: one call, one mapping, one file.
+"""Backends from a program's configuration: one call, one mapping, one file.
 
-Secrets become :class:`Secret` the moment they are seen. In a mapping or file a secret may be named and
-not written: ``{"file": "/run/secrets/key"}`` or ``{"env": "MEDIA_KEY"}``. The tables of drivers and
-presets are loaded when the first backend is described, so that importing the library stays quick.
+Secrets become :class:`Secret` immediately. A mapping or file may refer to a secret instead of containing it:
+``{"file": "/run/secrets/key"}`` or ``{"env": "MEDIA_KEY"}``. The tables of drivers and presets are loaded
+with the first backend, so that importing the library stays fast.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from dashboard.storage.options import Preset
 
 Value = str | bool | int | os.PathLike[str] | Secret
-"""What an option may be given as. Numbers and booleans are what they are in text."""
+"""The accepted types of an option. Numbers and booleans become text."""
 
 _NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
-_LARGEST = 64 * 1024
+_MAX_FILE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class BackendConfig:
-    """A backend as somebody wrote it down: a preset or a driver without one, its options, its secrets. Prints
-    no secret."""
+    """A configured backend: a preset, or a driver without presets; its options; its secrets. Prints no
+    secret."""
 
     driver: DriverType
     preset: Preset | None
@@ -45,21 +45,21 @@ class BackendConfig:
         return self.preset.name if self.preset is not None else self.driver.name
 
     def check(self) -> None:
-        """Raise ``InvalidInput`` naming the option that cannot be used, or would be of no effect without a
+        """Raise ``InvalidInput`` naming an option that cannot be used, or would have no effect without a
         console. Loads no driver."""
         from dashboard.storage.checks.wrappers import refuse_without_console
 
         refuse_without_console(self._checked(), self.secrets)
 
     def build(self) -> Driver:
-        """Make the driver. No network call. Raises as :meth:`check`."""
+        """Build the driver. No network call. Raises what :meth:`check` raises."""
         from dashboard.storage.registry import build
 
         self.check()
         return build(self.driver.name, self._checked(), self.secrets)
 
     def _checked(self) -> Mapping[str, str]:
-        """All options of the driver."""
+        """Return all options of the driver."""
         from dashboard.storage.registry import check_options
 
         if self.preset is not None:
@@ -71,7 +71,7 @@ class BackendConfig:
 
 
 def describe(kind: str, options: Mapping[str, object]) -> BackendConfig:
-    """Sort options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
+    """Separate options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
     from dashboard.storage.registry import DRIVERS, PRESETS
 
     preset = PRESETS.get(kind)
@@ -106,11 +106,11 @@ def _text(name: str, value: object) -> str:
 def parse_mapping(
     tree: Mapping[str, object], environ: Mapping[str, str]
 ) -> tuple[str, Mapping[str, BackendConfig]]:
-    """The default backend's name and every backend of a mapping. Raises ``InvalidInput``.
+    """Return the default backend's name and every backend of a mapping. Raises ``InvalidInput``.
 
     The form: ``{"default": "media", "backends": {"media": {"driver": "local", "root": "/srv/media"}}}``;
-    ``driver`` names a driver or a preset. Without ``default`` the first backend is it. ``environ`` is where
-    ``{"env": NAME}`` is looked up.
+    ``driver`` names a driver or a preset. ``default`` is the first backend if it is missing. ``{"env":
+    NAME}`` is looked up in ``environ``.
     """
     backends = tree.get("backends")
     if not isinstance(backends, Mapping) or not backends:
@@ -118,7 +118,7 @@ def parse_mapping(
     for name in tree:
         if name not in ("default", "backends"):
             raise InvalidInput(str(name), f"“{name}” means nothing here.", remedy="Known: default, backends.")
-    found = {str(name): _described(str(name), table, environ) for name, table in backends.items()}
+    found = {str(name): _parse_backend(str(name), table, environ) for name, table in backends.items()}
     default = tree.get("default", next(iter(found)))
     if not isinstance(default, str) or default not in found:
         raise InvalidInput(
@@ -130,7 +130,7 @@ def parse_mapping(
 
 
 def toml(path: str | Path) -> Mapping[str, object]:
-    """The tree of a TOML file. Raises ``InvalidInput`` where it cannot be read or is no TOML."""
+    """Parse a TOML file. Raises ``InvalidInput`` if it cannot be read or is not TOML."""
     import tomllib
 
     try:
@@ -141,7 +141,7 @@ def toml(path: str | Path) -> Mapping[str, object]:
         raise InvalidInput("path", f"“{path}” is not a TOML file.", remedy="See https://toml.io.") from error
 
 
-def _described(name: str, table: object, environ: Mapping[str, str]) -> BackendConfig:
+def _parse_backend(name: str, table: object, environ: Mapping[str, str]) -> BackendConfig:
     if not isinstance(table, Mapping) or not isinstance(table.get("driver"), str):
         raise InvalidInput(
             f"backends.{name}",
@@ -170,10 +170,10 @@ def _resolve_reference(name: str, value: object, environ: Mapping[str, str]) -> 
 
 
 def read_text_file(name: str, path: str) -> str:
-    """The text of a file that an option names, without the line break at its end. Raises ``InvalidInput``
-    for the option."""
+    """Return the text of a file that an option names, without the line break at its end. Raises
+    ``InvalidInput`` for the option."""
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read(_LARGEST).rstrip("\r\n")
+            return file.read(_MAX_FILE_BYTES).rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise InvalidInput(name, f"“{path}” cannot be read as text.", remedy="Check the path.") from error

@@ -1,7 +1,7 @@
-"""A backend out of the environment variables that other programs already use.
+"""A backend from the environment variables that other programs already use.
 
-What a secret belongs to is never guessed: key, secret and endpoint come from variables of one family, so no
-key is sent to another's server.
+Which server a secret belongs to is never guessed: key, secret and endpoint come from variables of one family,
+so that no key is sent to the wrong server.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from dashboard.storage.library.environment_variables import (
     SECRETS,
     SELECTORS,
     VARIABLES,
-    Kind,
+    BackendKind,
     Variable,
 )
 from dashboard.storage.registry import PRESETS
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What the environment describes. ``used``: option to variable; ``ignored``: understood variables that
-    are set and were not needed."""
+class EnvironmentBackend:
+    """The backend that the environment describes. ``used``: option to variable; ``ignored``: known variables
+    that are set and were not needed."""
 
     described: BackendConfig
     used: Mapping[str, str]
     ignored: tuple[str, ...]
 
 
-def parse_environment(environ: Mapping[str, str]) -> Found:
-    """The backend the variables describe. Raises ``InvalidInput`` naming the variable that is missing,
-    contradicts another or makes no sense. Values are not checked further here. Where a variable names a file
-    with a key, that file is read."""
+def parse_environment(environ: Mapping[str, str]) -> EnvironmentBackend:
+    """Return the backend that the variables describe. Raises ``InvalidInput`` naming a variable that is
+    missing, invalid or contradicts another. Values are not checked further here. If a variable names a key
+    file, that file is read."""
     given = {variable: environ[variable.name].strip() for variable in VARIABLES if environ.get(variable.name)}
-    kind = _selected(environ, given)
+    kind = _select_kind(environ, given)
     chosen = _chosen(kind, given)
     values = {option: given[variable] for option, variable in chosen.items()}
     with naming_variables({option: variable.name for option, variable in chosen.items()}):
@@ -49,14 +49,14 @@ def parse_environment(environ: Mapping[str, str]) -> Found:
     used = {
         option.removesuffix("_file"): variable.name
         for option, variable in chosen.items()
-        if _matters(option, values, options)
+        if _has_effect(option, values, options)
     }
     ignored = tuple(variable.name for variable in given if variable.name not in used.values())
-    return Found(describe(preset, options), MappingProxyType(used), ignored)
+    return EnvironmentBackend(describe(preset, options), MappingProxyType(used), ignored)
 
 
-def _matters(option: str, values: Mapping[str, str], options: Mapping[str, str]) -> bool:
-    """Whether what was set had any effect."""
+def _has_effect(option: str, values: Mapping[str, str], options: Mapping[str, str]) -> bool:
+    """Whether a variable that is set had any effect."""
     match option:
         case "secure":
             return "://" not in values.get("endpoint", "://")
@@ -69,7 +69,7 @@ def _matters(option: str, values: Mapping[str, str], options: Mapping[str, str])
 
 @contextmanager
 def naming_variables(used: Mapping[str, str]) -> Iterator[None]:
-    """An option that cannot be used is called by the variable it came from."""
+    """Errors about an option name the variable that it came from."""
     try:
         yield
     except InvalidInput as error:
@@ -79,15 +79,15 @@ def naming_variables(used: Mapping[str, str]) -> Iterator[None]:
         raise InvalidInput(variable, f"{variable}: {error.reason}", remedy=error.remedy) from error
 
 
-def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> Kind:
-    """The kind that was named, or the only one that is described."""
+def _select_kind(environ: Mapping[str, str], given: Mapping[Variable, str]) -> BackendKind:
+    """Return the kind that was named, or the only one that is described."""
     for selector in SELECTORS:
         if named := environ.get(selector, "").strip().lower():
             for kind in KINDS:
                 if named == kind.name or named in kind.words:
                     return kind
             if named in PRESETS:
-                return Kind(named, named)
+                return BackendKind(named, named)
             known = ", ".join(dict.fromkeys((*(kind.name for kind in KINDS), *PRESETS)))
             raise InvalidInput(
                 selector,
@@ -116,8 +116,8 @@ def _selected(environ: Mapping[str, str], given: Mapping[Variable, str]) -> Kind
     )
 
 
-def _is_described(kind: Kind, given: Mapping[Variable, str]) -> bool:
-    """Whether variables of its own family alone say that there is such a backend."""
+def _is_described(kind: BackendKind, given: Mapping[Variable, str]) -> bool:
+    """Whether the variables of its own family alone describe such a backend."""
     chosen = _of_family(kind.family, given)
     if not kind.signs_in:
         return all(option in chosen for option in kind.required)
@@ -129,8 +129,9 @@ def _secret(chosen: Mapping[str, Variable]) -> Variable | None:
     return next((chosen[option] for option in SECRETS if option in chosen), None)
 
 
-def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
-    """The variable of each option. Raises ``InvalidInput`` naming one that is missing or contradicts."""
+def _chosen(kind: BackendKind, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    """Return the variable of each option. Raises ``InvalidInput`` naming one that is missing or contradicts
+    another."""
     order = kind.families
     if not kind.signs_in:
         chosen = _of_family(kind.family, given)
@@ -160,9 +161,9 @@ def _chosen(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
     return chosen
 
 
-def _of_machine(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable]:
-    """The variables of a bucket that come without any key, or half of one, where the cloud's own programs
-    would use the credentials of the machine. Empty where it is not that."""
+def _of_machine(kind: BackendKind, given: Mapping[Variable, str]) -> dict[str, Variable]:
+    """Return the variables of a bucket without a complete key, for which the cloud's own programs would use
+    this machine's credentials. Empty otherwise."""
     own = _of_family(kind.keyless, given)
     of_a_key = ("endpoint", "access_key_id", *SECRETS)
     if "bucket" not in own or any(v.family in kind.families and v.option in of_a_key for v in given):
@@ -173,8 +174,8 @@ def _of_machine(kind: Kind, given: Mapping[Variable, str]) -> dict[str, Variable
 def _check_foreign_server(
     given: Mapping[Variable, str], order: tuple[str, ...], with_secret: list[str]
 ) -> None:
-    """A server that was named without a key of its own was meant for the key of another family, perhaps. One
-    that has its own is another backend, described beside this one."""
+    """Refuse a server without a key of its own, which may have been meant for the key of another family. A
+    server that has its own key is another backend."""
     for variable in given:
         if variable.option == "endpoint" and variable.family in order and variable.family not in with_secret:
             raise InvalidInput(
@@ -186,7 +187,7 @@ def _check_foreign_server(
 
 
 def _check_required(
-    kind: Kind, chosen: Mapping[str, Variable], family: str, given: Mapping[Variable, str]
+    kind: BackendKind, chosen: Mapping[str, Variable], family: str, given: Mapping[Variable, str]
 ) -> None:
     for option in kind.required:
         if option in chosen or (option == "account" and _account(given[chosen["credential"]])):
@@ -196,7 +197,7 @@ def _check_required(
 
 
 def _account(connection_string: str) -> str:
-    """The account that a connection string of Azure names."""
+    """Return the account in an Azure connection string."""
     parts = (part.partition("=") for part in connection_string.split(";"))
     return next((value for name, _, value in parts if name.strip() == "AccountName"), "")
 
@@ -209,8 +210,8 @@ def _of_family(family: str, given: Mapping[Variable, str]) -> dict[str, Variable
     return chosen
 
 
-def _as_preset(kind: Kind, found: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """In the words of the preset: what other programs write in their own way is written in ours."""
+def _as_preset(kind: BackendKind, found: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the preset and its options, with other programs' notations converted to ours."""
     options = {name: value for name, value in found.items() if name not in ("secure", "address")}
     for name in [name for name in options if name.endswith("_file")]:
         options[name.removesuffix("_file")] = read_text_file(name, options.pop(name))
@@ -245,7 +246,7 @@ def _spell_path_style(preset: str, options: dict[str, str]) -> None:
 
 
 def _domain(address: str) -> str:
-    """The host of a media address that is a bare https:// one; any other is no CDN domain."""
+    """Return the host of a media URL that is a bare https:// one; any other is not a CDN domain."""
     try:
         parts = urlsplit(address)
     except ValueError:

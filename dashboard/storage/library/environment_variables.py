@@ -1,4 +1,4 @@
-"""The environment variables that other programs use, and which of our options each fills.
+"""The environment variables that other programs use, and the option that each one sets.
 
 One table; docs/library.md shows it.
 """
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SELECTORS = ("STORAGE_BACKEND", "STORAGE_TYPE", "MEDIA_STORAGE_BACKEND")
-"""Which kind of backend; the first that is set decides."""
+"""Variables that select the kind of backend; the first that is set decides."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of backend, as other programs tell them apart.
+class BackendKind:
+    """A kind of backend, as other programs distinguish them.
 
-    ``words``: what a selector may say for it beside its name; capitals do not matter. ``family``: the
+    ``words``: what a selector may contain for it besides its name; case does not matter. ``family``: the
     variables that describe it without a selector. ``families``: where its key is looked for, best first.
-    ``required``: what else must be set. It becomes a backend of ``preset``, or of ``elsewhere`` where an
-    endpoint is set. ``address``: the option that the address of the media fills, if any.
+    ``required``: what else must be set. It becomes a backend of ``preset``, or of ``elsewhere`` if an
+    endpoint is set. ``address``: the option that the media URL sets, if any.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Kind:
     any_server: bool = False
     """Whether it may be the server of another family, so that an endpoint without its key is a mistake."""
     keyless: str = ""
-    """The family whose bucket, without any key, is signed in to with the credentials of this machine."""
+    """The family whose bucket, without any key, is accessed with this machine's credentials."""
     signs_in: bool = True
     address: str = "cdn_domain"
 
 
 _S3_AT_ENDPOINT = ("access_key_id", "bucket", "endpoint")
-KINDS: tuple[Kind, ...] = (
-    Kind(
+KINDS: tuple[BackendKind, ...] = (
+    BackendKind(
         "local",
         "local",
         "MEDIA",
@@ -49,8 +49,8 @@ KINDS: tuple[Kind, ...] = (
         signs_in=False,
         address="public_url",
     ),
-    Kind("aws", "aws", "AWS", ("AWS", "S3"), ("aws_s3", "amazon"), elsewhere="s3", keyless="AWS"),
-    Kind(
+    BackendKind("aws", "aws", "AWS", ("AWS", "S3"), ("aws_s3", "amazon"), elsewhere="s3", keyless="AWS"),
+    BackendKind(
         "s3",
         "aws",
         "S3",
@@ -60,7 +60,7 @@ KINDS: tuple[Kind, ...] = (
         any_server=True,
         keyless="AWS",
     ),
-    Kind(
+    BackendKind(
         "s3_compatible",
         "s3",
         "S3_COMPATIBLE",
@@ -69,8 +69,8 @@ KINDS: tuple[Kind, ...] = (
         _S3_AT_ENDPOINT,
         any_server=True,
     ),
-    Kind("minio", "minio", "MINIO", ("MINIO", "S3_COMPATIBLE", "S3", "AWS"), required=_S3_AT_ENDPOINT),
-    Kind(
+    BackendKind("minio", "minio", "MINIO", ("MINIO", "S3_COMPATIBLE", "S3", "AWS"), required=_S3_AT_ENDPOINT),
+    BackendKind(
         "azure",
         "azure",
         "AZURE",
@@ -78,7 +78,7 @@ KINDS: tuple[Kind, ...] = (
         ("azure_blob", "storages.backends.azure_storage.azurestorage"),
         ("account", "container"),
     ),
-    Kind(
+    BackendKind(
         "gcs",
         "gcs",
         "GCS",
@@ -86,7 +86,7 @@ KINDS: tuple[Kind, ...] = (
         ("gs", "google", "google_cloud", "storages.backends.gcloud.googlecloudstorage"),
         ("bucket",),
     ),
-    Kind(
+    BackendKind(
         "sftp",
         "sftp",
         "SFTP",
@@ -106,15 +106,16 @@ SECRETS = (
     "private_key",
     "private_key_file",
 )
-"""The options of which one must be set, best first. What ends in ``_file`` is the path of a file with it."""
+"""The options of which one must be set, best first. Those ending in ``_file`` are paths of files with the
+secret."""
 
 SAME_FAMILY = (*SECRETS, "access_key_id", "session_token", "passphrase", "endpoint", "path_style", "secure")
-"""What must come from one family; the rest may come from others."""
+"""Options that must come from one family; the others may come from different ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One understood name: its family, and the option it fills."""
+    """A known variable: its family, and the option that it sets."""
 
     name: str
     family: str
@@ -208,11 +209,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     *_family("MEDIA", root="MEDIA_ROOT", address="MEDIA_URL"),
 )
-"""Every understood variable. Within a family and option the first that is set counts."""
+"""Every known variable. Within a family and option the first that is set counts."""
 
 
 def table() -> Iterator[tuple[str, str, str]]:
-    """Rows for people: family, option, names in the order they count."""
+    """Yield rows for people: family, option, names in order of precedence."""
     for family in dict.fromkeys(variable.family for variable in VARIABLES):
         options = dict.fromkeys(v.option for v in VARIABLES if v.family == family)
         for option in options:

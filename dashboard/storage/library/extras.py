@@ -1,4 +1,4 @@
-"""The facade's part for what only some places can do; all else raises ``Unsupported`` with a reason."""
+"""Operations that only some containers support; for others they raise ``Unsupported`` with a reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dashboard.storage.types import Written
 
 
 class Extras(ABC):
-    """Mixed into what has a ``driver``. Thread-safe as the driver is."""
+    """Mixed into classes that have a ``driver``. Thread-safe as the driver is."""
 
     @property
     @abstractmethod
@@ -32,14 +32,15 @@ class Extras(ABC):
     def upload_url(
         self, key: str, *, seconds: int = 3600, content_type: str = "", size: int | None = None
     ) -> SignedUpload:
-        """A request by which somebody without credentials writes this one object, see ``SignsUploads``."""
+        """Return a request with which anyone can write this one object, see ``SignsUploads``."""
         driver = self.driver
         if not isinstance(driver, SignsUploads):
             raise unsupported_error(driver, "upload url", "upload url")
         return driver.upload_url(key, seconds=seconds, content_type=content_type, size=size)
 
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
-        """Delete them all, many at once where the place can; the keys still there, and why. Idempotent."""
+        """Delete these objects, many at once if the container supports it; returns the keys that still exist,
+        each with its error. Idempotent."""
         driver = self.driver
         if isinstance(driver, DeletesMany):
             return driver.delete_many(keys)
@@ -54,19 +55,19 @@ class Extras(ABC):
         return failed
 
     def versions(self, prefix: str = "") -> Iterator[Version]:
-        """Every version of every object under a prefix, streamed, the newest of each key first."""
+        """Yield every version of every object under a prefix, the newest of each key first."""
         return self._require_versions("versions").versions(prefix)
 
     def read_version(self, key: str, version: str) -> Reading:
-        """An open read of an older state, to be used as a context manager. Raises ``NotFound``."""
+        """Open an older version; use as a context manager. Raises ``NotFound``."""
         return self._require_versions("read version").read_version(key, version)
 
     def restore_version(self, key: str, version: str) -> Written:
-        """Make an older state the current one; the current one is kept as a version."""
+        """Make an older version the current one; the current one is kept as a version."""
         return self._require_versions("restore").restore_version(key, version)
 
     def tags(self, key: str) -> Mapping[str, str]:
-        """The object's tags. Raises ``NotFound``."""
+        """Return the object's tags. Raises ``NotFound``."""
         return self._require_tags("tags").tags(key)
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
@@ -74,7 +75,7 @@ class Extras(ABC):
         self._require_tags("set tags").set_tags(key, tags)
 
     def tier(self, key: str) -> str:
-        """How the provider keeps the object, in its own word. Raises ``NotFound``."""
+        """Return the object's tier, in the provider's own word. Raises ``NotFound``."""
         return self._require_tiers("tier").tier(key)
 
     def set_tier(self, key: str, tier: str) -> None:
@@ -82,11 +83,11 @@ class Extras(ABC):
         self._require_tiers("set tier").set_tier(key, tier)
 
     def findings(self, origin: str) -> tuple[Finding, ...]:
-        """What should be known of how the place is set up, see ``ChecksSettings``."""
+        """Return what should be known about the container's settings, see ``ChecksSettings``."""
         return self._require_settings("look at settings").findings(origin)
 
     def fix(self, name: str, origin: str) -> None:
-        """Mend one of the findings. Idempotent."""
+        """Fix one of the findings. Idempotent."""
         self._require_settings("change settings").fix(name, origin)
 
     def _require_versions(self, operation: str) -> KeepsVersions:

@@ -11,9 +11,9 @@ from dashboard.storage.types import EMPTY
 
 
 class FakeBackend(Backend):
-    """Keeps every promise of a real one, in memory. The assertions raise ``AssertionError``.
+    """A backend in memory that keeps every promise of a real one. The assertions raise ``AssertionError``.
 
-    It takes the real one's place until :meth:`restore`, which leaving a ``with`` block calls.
+    It replaces the real backend until :meth:`restore`, which leaving a ``with`` block calls.
     """
 
     def __init__(self, name: str, restored: Callable[[FakeBackend], None] = lambda _: None) -> None:
@@ -23,7 +23,7 @@ class FakeBackend(Backend):
         self._restored = restored
 
     def restore(self) -> None:
-        """Give the place back to the real backend, or to the fake before this one. Idempotent."""
+        """Put the real backend back, or the fake before this one. Idempotent."""
         self._restored(self)
 
     def __enter__(self) -> Self:
@@ -35,7 +35,7 @@ class FakeBackend(Backend):
         self.restore()
 
     def assert_exists(self, *keys: str, content: bytes | str | None = None) -> None:
-        """That these objects are there and, with ``content``, hold exactly that."""
+        """Assert that these objects exist and, with ``content``, contain exactly that."""
         for key in keys:
             assert self.exists(key), f"“{self.name}” has no object “{key}”, only {self._keys()}."
             if content is not None:
@@ -43,12 +43,12 @@ class FakeBackend(Backend):
                 assert self.get(key) == wanted, f"“{key}” on “{self.name}” holds something else."
 
     def assert_missing(self, *keys: str) -> None:
-        """That these objects are not there."""
+        """Assert that these objects do not exist."""
         for key in keys:
             assert not self.exists(key), f"“{self.name}” has an object “{key}”."
 
     def assert_count(self, count: int, prefix: str = "") -> None:
-        """That there are so many objects, of those whose key begins with ``prefix``."""
+        """Assert the number of objects whose key begins with ``prefix``."""
         found = sum(1 for _ in self.list(prefix))
         assert found == count, f"“{self.name}” has {found} objects, not {count}: {self._keys(prefix)}."
 

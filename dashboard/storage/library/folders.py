@@ -1,4 +1,4 @@
-"""Directories as people know them, on places that have them and on places that only have keys."""
+"""Directories, in containers that have them and in containers that only have keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Folders:
         self._driver = driver
 
     def files(self, directory: str, *, recursive: bool) -> Iterator[Entry]:
-        """See ``Operations.files``. A directory's own empty object is none of its files."""
+        """See ``Operations.files``. A directory's own empty object is not one of its files."""
         prefix = _prefix(directory)
         for entry in self._driver.list(prefix):
             rest = entry.key.removeprefix(prefix)
@@ -40,7 +40,7 @@ class Folders:
                     yield found
 
     def has(self, directory: str) -> bool:
-        """Whether there is such a directory: something lies below it, or it is kept without."""
+        """Whether the directory exists: it contains an object, or the driver keeps empty folders."""
         path = _named(directory)
         if next(self._driver.list(f"{path}/"), None) is not None:
             return True

@@ -1,4 +1,4 @@
-"""Backends by name, for application code; knows nothing of where their settings are kept."""
+"""Backends by name, for application code. Does not know where their settings are stored."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Storage(Operations):
 
     @classmethod
     def from_mapping(cls, tree: Mapping[str, object], *, environ: Mapping[str, str] = EMPTY) -> Self:
-        """From ``{"default": ..., "backends": {name: {"driver": ..., option: value}}}``. ``environ`` is
-        where ``{"env": NAME}`` is looked up. Every backend is checked at once. Raises ``InvalidInput``."""
+        """Create from ``{"default": ..., "backends": {name: {"driver": ..., option: value}}}``. ``{"env":
+        NAME}`` is looked up in ``environ``. Every backend is checked immediately. Raises ``InvalidInput``."""
         default, backends = parse_mapping(tree, environ)
         storage = cls(default=default)
         for name, described in backends.items():
@@ -70,14 +70,14 @@ class Storage(Operations):
 
     @classmethod
     def from_toml(cls, path: str | Path, *, environ: Mapping[str, str] = EMPTY) -> Self:
-        """From a TOML file of the same form. Raises ``InvalidInput``."""
+        """Create from a TOML file of the same form. Raises ``InvalidInput``."""
         return cls.from_mapping(toml(path), environ=environ)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], *, name: str = "media") -> Self:
-        """One backend, called ``name``, from the variables other programs use, such as ``AWS_*`` or
-        ``MEDIA_ROOT``; docs/library.md lists them. Hand in the process's own. Raises ``InvalidInput`` naming
-        the variable."""
+        """Create one backend, called ``name``, from the variables that other programs use, such as ``AWS_*``
+        or ``MEDIA_ROOT``; docs/library.md lists them. Pass the process's own environment. Raises
+        ``InvalidInput`` naming the variable."""
         from dashboard.storage.library.environment import naming_variables, parse_environment
 
         found = parse_environment(environ)
@@ -88,9 +88,9 @@ class Storage(Operations):
         return storage
 
     def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
-        """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options
-        are its own, secrets among them. Raises ``InvalidInput`` naming the option, and changes nothing
-        then. Loads no driver and makes no network call; the first use does."""
+        """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options are
+        its own, including secrets. Raises ``InvalidInput`` naming the option, and then changes nothing. Loads
+        no driver and makes no network call; the first use does."""
         described = describe(driver, options)
         described.check()
         with self._lock:
@@ -104,7 +104,7 @@ class Storage(Operations):
         return made
 
     def backend(self, name: str = "") -> Backend:
-        """The backend of this name, or the default one; the same object every time."""
+        """Return the backend of this name, or the default one; the same object every time."""
         with self._lock:
             name = name or self._default_name()
             if fakes := self._fakes_of(name):
@@ -115,12 +115,12 @@ class Storage(Operations):
             return found
 
     def names(self) -> tuple[str, ...]:
-        """The backends that were configured, and those ``resolve`` is said to know."""
+        """Return the configured backends, and those that ``resolve`` knows."""
         with self._lock:
             return tuple(dict.fromkeys((*self._described, *self._names())))
 
     disk = backend
-    """The same call under the name other frameworks know it by."""
+    """The same call under the name that other frameworks use."""
 
     @property
     def driver(self) -> Driver:
@@ -128,9 +128,9 @@ class Storage(Operations):
         return self.backend().driver
 
     def fake(self, name: str = "") -> FakeBackend:
-        """Put an empty backend in memory, with assertions for tests, in the place of the one of this name: at
-        once, and until its ``restore()``, the end of a ``with`` block around it, or :meth:`close`. The real
-        one is neither built nor touched, not even by a ``Backend`` that was asked for before."""
+        """Replace the backend of this name with an empty one in memory that has assertions for tests, until
+        its ``restore()``, the end of a ``with`` block around it, or :meth:`close`. The real one is neither
+        built nor used, not even by a ``Backend`` that was requested before."""
         with self._lock:
             name = name or self._default_name()
             fake = FakeBackend(name, self._remove_fake)
@@ -144,11 +144,11 @@ class Storage(Operations):
             fakes[:] = [each for each in fakes if each is not fake]
 
     def _fakes_of(self, name: str) -> list[FakeBackend]:
-        """The same list every time: backends that were handed out look into it."""
+        """Return the same list every time, because backends that were handed out use it."""
         return self._fakes.setdefault(name, [])
 
     def forget(self, name: str) -> None:
-        """Close the backend and build it anew when it is next asked for: its settings changed."""
+        """Close the backend, and build it again when it is next requested, because its settings changed."""
         with self._lock:
             found = self._backends.pop(name, None)
         if found is not None:
@@ -167,9 +167,9 @@ class Storage(Operations):
             on_close()
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        """What tells these backends from others, for programs that name their results after what they were
-        made from (https://docs.dask.org/en/stable/custom-collections.html#implementing-deterministic-hashing).
-        The same in every process where all backends were configured with the same options. No secret."""
+        """Return what distinguishes these backends, for programs that name their results after their input
+        (https://docs.dask.org/en/stable/custom-collections.html#implementing-deterministic-hashing). The same
+        in every process in which all backends were configured with the same options. No secret."""
         with self._lock:
             described = dict(self._described)
         if self._resolve is not _unknown or any(each.driver.in_process for each in described.values()):

@@ -1,4 +1,4 @@
-"""An object as a file: one that a program reads from wherever it likes, or writes bit by bit."""
+"""An object as a file: seekable for reading, or written in any number of calls."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from dashboard.storage.library.operations import Operations
 from dashboard.storage.types import ObjectInfo
 
 BLOCK = 1024 * 1024
-"""Bytes asked for at once, at least."""
+"""Minimum number of bytes per request."""
 
 
 def open_file(backend: Operations, key: str) -> BinaryIO:
-    """A seekable binary file. Reads go on in the version that was opened: ``Changed`` when it was replaced.
-    Where a driver reads only whole objects, it is brought here first. Raises ``NotFound``."""
+    """Return a seekable binary file. All reads are from the version that was opened; raises ``Changed`` if it
+    was replaced. If a driver reads only complete objects, the object is downloaded first. Raises
+    ``NotFound``."""
     if isinstance(backend.driver, ReadsRanges):
         info = backend.stat(key)
-        return cast(BinaryIO, io.BufferedReader(_Parts(backend, info), BLOCK))
+        return cast(BinaryIO, io.BufferedReader(_RangeReader(backend, info), BLOCK))
     whole: IO[bytes] = tempfile.SpooledTemporaryFile(SMALL)  # noqa: SIM115 - the caller closes it
     try:
         with backend.read_stream(key) as reading:
@@ -33,8 +34,8 @@ def open_file(backend: Operations, key: str) -> BinaryIO:
     return cast(BinaryIO, whole)
 
 
-class _Parts(io.RawIOBase):
-    """Reads by parts of one version. Used by one thread."""
+class _RangeReader(io.RawIOBase):
+    """Reads ranges of one version. Used by one thread."""
 
     def __init__(self, backend: Operations, info: ObjectInfo) -> None:
         self._backend = backend
@@ -67,8 +68,8 @@ class _Parts(io.RawIOBase):
 
 
 class ObjectWriter(io.IOBase):
-    """An object being written like a file. It is stored by :meth:`close`, whole or not at all; an exception
-    inside ``with``, and merely forgetting it, drops what was written. Text is stored as UTF-8. Used by one
+    """An object being written like a file. :meth:`close` stores it atomically. An exception inside ``with``
+    discards what was written, and so does a writer that is never closed. Text is stored as UTF-8. Used by one
     thread."""
 
     def __init__(self, writing: Writing, *, text: bool) -> None:
@@ -80,7 +81,7 @@ class ObjectWriter(io.IOBase):
         return True
 
     def write(self, data: str | bytes | bytearray | memoryview) -> int:
-        """Hand over the next bytes, or characters of a text file. Raises ``TypeError`` for the other kind."""
+        """Write the next bytes, or characters of a text file. Raises ``TypeError`` for the other type."""
         self._check_open()
         if isinstance(data, str) is not self._text:
             raise TypeError(
@@ -102,7 +103,7 @@ class ObjectWriter(io.IOBase):
             self.abandon()
 
     def abandon(self) -> None:
-        """Drop what is not stored yet. Idempotent."""
+        """Discard what is not stored yet. Idempotent."""
         if not self.closed:
             super().close()
             self._writing.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Everything application code does with one place, on top of what a driver can."""
+"""Everything that application code does with one container."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from dashboard.storage.copying import Copied
 
 Content = bytes | str | IO[bytes]
-"""What can be stored: bytes, text (as UTF-8), or an open binary file, read from where it stands."""
+"""What can be stored: bytes, text (as UTF-8), or an open binary file, read from its current position."""
 
 
-LARGEST_GET = 1024**3
-"""Bytes of the largest object that ``get`` holds in memory."""
-_READ_AGAIN = 4
+MAX_GET_BYTES = 1024**3
+"""The size of the largest object that ``get`` returns."""
+_READ_ATTEMPTS = 4
 
 
 class Operations(Extras):
-    """Thread-safe. Every method raises ``StorageError``; a number or text that makes no sense raises
-    ``InvalidInput``, and a backend that cannot be built the ``StowageError`` that says why."""
+    """Thread-safe. Every method raises ``StorageError``; ``InvalidInput`` for invalid arguments; and the
+    ``StowageError`` of a backend that cannot be built."""
 
     # Objects
 
     def put(
         self, key: str, content: Content, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """Store an object, atomically. Replaces what is there unless ``create_only``, which raises
-        ``Exists``. Without ``attributes`` the content type is what the key's ending says. A file is
-        streamed, never read whole, and not closed."""
+        """Store an object. Atomic. Replaces an existing object unless ``create_only``, which raises
+        ``Exists``. Without ``attributes`` the content type is guessed from the key. A file is streamed, never
+        read into memory, and not closed."""
         held = attributes if attributes is not None else Attributes(content_type=guess_content_type(key))
         if isinstance(content, str):
             content = content.encode()
@@ -64,9 +64,10 @@ class Operations(Extras):
         return self.driver.put(key, bytes(content), attributes=held, create_only=create_only)
 
     def get(self, key: str) -> bytes:
-        """The whole content, in memory; use :meth:`read_stream` for large objects. Raises ``NotFound``, and
-        ``Unsupported`` above ``LARGEST_GET``. One that is replaced meanwhile is read again, a few times."""
-        for _ in range(_READ_AGAIN):
+        """Return the complete content, in memory; use :meth:`read_stream` for large objects. Raises
+        ``NotFound``, and ``Unsupported`` above ``MAX_GET_BYTES``. An object that is replaced meanwhile is
+        read again, a few times."""
+        for _ in range(_READ_ATTEMPTS):
             try:
                 return self._whole(key)
             except Changed:
@@ -75,7 +76,7 @@ class Operations(Extras):
 
     def _whole(self, key: str) -> bytes:
         with self.driver.read(key) as reading:
-            if reading.info.size > LARGEST_GET:
+            if reading.info.size > MAX_GET_BYTES:
                 # Of a compressed object little is stored, and whoever wrote it said how much comes of it.
                 raise Unsupported(
                     "get", f"“{key}” has {reading.info.size:,} bytes, too many to hold: read it as a stream."
@@ -83,12 +84,13 @@ class Operations(Extras):
             return b"".join(reading.chunks())
 
     def read_stream(self, key: str, *, if_version: str | None = None) -> Reading:
-        """An open read, to be used as a context manager. Raises ``NotFound`` and ``Changed``."""
+        """Open a read; use as a context manager. Raises ``NotFound`` and ``Changed``."""
         return self.driver.read(key, if_version=if_version)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
-        """``length`` bytes from ``start``, in memory; fewer where the object ends, none past its end. Raises
-        ``NotFound``, ``Changed``, and ``Unsupported`` where the driver reads only whole objects."""
+        """Return ``length`` bytes from ``start``, in memory; fewer if the object ends before, none past its
+        end. Raises ``NotFound``, ``Changed``, and ``Unsupported`` if the driver reads only complete
+        objects."""
         driver = self.driver
         if not isinstance(driver, ReadsRanges):
             raise unsupported_error(driver, "range", "read range")
@@ -102,46 +104,45 @@ class Operations(Extras):
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> Writing:
-        """An open write, to be used as a context manager; without ``commit()`` nothing is stored."""
+        """Open a write; use as a context manager. Nothing is stored without ``commit()``."""
         return self.driver.write(key, size=size, attributes=attributes, create_only=create_only)
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object. Raises ``ContainerMissing`` where not even the bucket is there."""
+        """Whether the object exists. Raises ``ContainerMissing`` if the bucket or folder does not."""
         return stat_or_none(self.driver, key) is not None
 
     def stat(self, key: str) -> ObjectInfo:
-        """Size, time, attributes and version. Raises ``NotFound``."""
+        """Return size, time, attributes and version. Raises ``NotFound``."""
         return self.driver.stat(key)
 
     metadata = stat
-    """The same call under the name other frameworks know it by."""
+    """The same call under the name that other frameworks use."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        """Every object whose key starts with ``prefix``, streamed."""
+        """Yield every object whose key starts with ``prefix``."""
         return self.driver.list(prefix)
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is success."""
+        """Delete an object. Succeeds if it does not exist."""
         self.driver.delete(key)
 
     def copy(self, key: str, to: str) -> Written | None:
-        """Copy within this backend, on the server where it can. Replaces ``to``. Raises ``NotFound``.
-        None when both keys are the same and nothing was to be done."""
+        """Copy within this backend, on the server if possible. Replaces ``to``. Raises ``NotFound``. Returns
+        None, and does nothing, if both keys are the same."""
         if key == to:
             self.driver.stat(key)
             return None
         return self.copy_to(key, self, to)
 
     def copy_to(self, key: str, target: Operations, to: str = "") -> Written:
-        """Copy to another backend, under the same key or ``to``: on the server where both ends allow it,
-        else as a stream, compared with a checksum as it flows. Replaces. Raises ``NotFound``, ``Changed``
-        and ``Damaged``."""
+        """Copy to another backend, under the same key or ``to``: on the server if both ends allow it, else as
+        a stream whose checksum is compared. Replaces. Raises ``NotFound``, ``Changed`` and ``Damaged``."""
         return self._copied(key, target, to or key).written
 
     def move(self, key: str, to: str) -> None:
-        """Copy, then delete. Not atomic: after a crash between the two, both keys are there. So they are
-        when ``Changed`` is raised, because the object was written to after it was copied, which only a
-        backend can tell whose versions change with every write (see ``DeletesUnchanged``)."""
+        """Copy, then delete. Not atomic: after a crash between the two, both keys exist. They also exist if
+        ``Changed`` is raised because the object was written to after it was copied; only backends whose
+        versions change with every write notice that (see ``DeletesUnchanged``)."""
         if key == to:
             self.driver.stat(key)
             return
@@ -168,48 +169,48 @@ class Operations(Extras):
     # Folders
 
     def files(self, directory: str = "", *, recursive: bool = False) -> Iterator[Entry]:
-        """The objects directly in a directory, or with ``recursive`` all below it, streamed. The whole
-        listing below is read either way. None where there is no such directory."""
+        """Yield the objects directly in a directory, or with ``recursive`` all below it. Either way
+        everything below is listed. Yields nothing if there is no such directory."""
         return Folders(self.driver).files(directory, recursive=recursive)
 
     def directories(self, directory: str = "", *, recursive: bool = False) -> Iterator[str]:
-        """The paths of the directories directly in a directory, or of all below it, each once. Where a
-        driver keeps no folders they come out of the whole listing below."""
+        """Yield the paths of the directories directly in a directory, or of all below it, each once. If the
+        driver keeps no folders, they are derived from a complete listing."""
         return Folders(self.driver).directories(directory, recursive=recursive)
 
     def make_directory(self, directory: str) -> None:
-        """Make a directory that is there without an object in it. Idempotent. An object store holds it as
-        an empty object whose key ends in a slash. Raises ``Unsupported`` where there is neither."""
+        """Create a directory that exists without an object in it. An object store keeps it as an empty object
+        whose key ends in a slash. Raises ``Unsupported`` if neither is possible. Idempotent."""
         Folders(self.driver).make(directory)
 
     def delete_directory(self, directory: str) -> int:
-        """Remove a directory and every object below it; returns how many objects. Not atomic: what was
-        not reached when it fails is still there. A missing one is success. Never the whole place."""
+        """Delete a directory and every object below it; returns how many objects. Not atomic: if it fails,
+        the remaining objects still exist. Succeeds if it does not exist. Never the whole container."""
         return Folders(self.driver).delete(directory)
 
     # Addresses
 
     def url(self, key: str) -> str:
-        """The object's lasting address. Raises ``Unsupported`` where there is none."""
+        """Return the object's permanent URL. Raises ``Unsupported`` if it has none."""
         driver = self.driver
         if not isinstance(driver, Links):
             raise unsupported_error(driver, "url", "url")
         return driver.url(key)
 
     def temporary_url(self, key: str, *, seconds: int = 3600) -> str:
-        """An address that expires. Raises ``Unsupported`` where the driver cannot make one."""
+        """Return a URL that expires. Raises ``Unsupported`` if the driver cannot create one."""
         driver = self.driver
         if not isinstance(driver, Links):
             raise unsupported_error(driver, "url", "temporary url")
         return driver.temporary_url(key, seconds=seconds)
 
     def visibility(self, key: str) -> Visibility:
-        """Whether everybody may read the object by its address, as far as the object itself decides.
-        Raises ``NotFound``, and ``Unsupported`` where single objects have no permissions of their own."""
+        """Return whether everybody may read the object at its URL, as far as the object itself decides.
+        Raises ``NotFound``, and ``Unsupported`` if single objects have no permissions of their own."""
         return self._require_visibility("visibility").visibility(key)
 
     def set_visibility(self, key: str, visibility: Visibility) -> None:
-        """Open an object to everybody, or close it. Raises as :meth:`visibility`."""
+        """Make an object public or private. Raises what :meth:`visibility` raises."""
         self._require_visibility("set visibility").set_visibility(key, Visibility(visibility))
 
     def _require_visibility(self, operation: str) -> SetsVisibility:

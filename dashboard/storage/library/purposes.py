@@ -1,7 +1,7 @@
-"""Three ways files are kept for a web site: media everybody sees, static files, and private ones.
+"""Three kinds of files of a web site: media for everybody, static files, and private ones.
 
-Each is a view of a backend; the bytes are where the backend keeps them. Headers are kept where the driver
-keeps attributes; a local disk does not, there the web server sets them.
+Each is a view of a backend, which stores the bytes. Headers are stored if the driver keeps attributes; for a
+local disk, set them in the web server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RUNS_IN_BROWSERS = frozenset(
         "application/javascript",
     }
 )
-"""Types that a browser would run in the name of the site they come from."""
+"""Types that a browser would run with the rights of the site they come from."""
 
 
 class _Purpose:
@@ -39,8 +39,8 @@ class _Purpose:
         self.names = names
 
     def save(self, name: str, content: Content, *, content_type: str | None = None) -> str:
-        """Store a file that a person calls ``name``, atomically; returns its key. Without ``content_type``
-        the name's ending says it. Raises as ``put``; ``InvalidInput`` for a name that cannot be one."""
+        """Store a file that a person calls ``name``; returns its key. Atomic. Without ``content_type`` it is
+        guessed from the name. Raises what ``put`` raises, and ``InvalidInput`` for an invalid name."""
         kind = content_type or guess_content_type(name)
         key = self.names.key_for(name)
         attributes = Attributes(
@@ -60,7 +60,7 @@ class _Purpose:
         return key
 
     def delete(self, key: str) -> None:
-        """Remove a file; a missing one is success."""
+        """Delete a file. Succeeds if it does not exist."""
         self.backend.delete(key)
 
     def _disposition(self, kind: str | None) -> str | None:
@@ -70,9 +70,8 @@ class _Purpose:
 class PublicMedia(_Purpose):
     """What people upload for everybody to see: unique names in folders of the day, cached for a year.
 
-    ``base_url`` is where the backend is seen from outside, such as a CDN; without it the backend's own
-    addresses are given out. HTML, SVG, XML and JavaScript are marked to be downloaded and not shown, because
-    shown they could act for whoever looks at them.
+    ``base_url`` is the public URL of the backend, such as a CDN; without it the backend's own URLs are used.
+    HTML, SVG, XML and JavaScript are marked as downloads, because a browser that shows them runs their code.
     """
 
     _cache_control = f"public, max-age={YEAR}, immutable"
@@ -82,7 +81,8 @@ class PublicMedia(_Purpose):
         self._base_url = base_url
 
     def url(self, key: str) -> str:
-        """The lasting address. Raises ``Unsupported`` where there is neither a base URL nor one."""
+        """Return the permanent URL. Raises ``Unsupported`` if there is neither a base URL nor one of the
+        backend."""
         return _address(self.backend, self._base_url, key)
 
     def _disposition(self, kind: str | None) -> str | None:
@@ -94,8 +94,8 @@ class PublicMedia(_Purpose):
 
 
 class StaticFiles(_Purpose):
-    """What belongs to a program: the same name replaces, cached for a year. Let names change with their
-    content, or browsers show the old one for as long."""
+    """Files of a program: the same name replaces, cached for a year. Change the names whenever the content
+    changes, or browsers show the old one that long."""
 
     _cache_control = f"public, max-age={YEAR}"
 
@@ -104,14 +104,15 @@ class StaticFiles(_Purpose):
         self._base_url = base_url
 
     def url(self, key: str) -> str:
-        """The lasting address. Raises ``Unsupported`` where there is neither a base URL nor one."""
+        """Return the permanent URL. Raises ``Unsupported`` if there is neither a base URL nor one of the
+        backend."""
         return _address(self.backend, self._base_url, key)
 
 
 class PrivateFiles(_Purpose):
-    """What only some may read: unique names, nothing cached, and no address but signed ones that expire.
+    """Files that only some may read: unique names, nothing cached, and only signed URLs that expire.
 
-    Whether the place itself is closed to strangers is the place's own setting.
+    Whether the container itself is private is a setting of the container.
     """
 
     _cache_control = "private, no-store"
@@ -124,7 +125,7 @@ class PrivateFiles(_Purpose):
         raise Unsupported("url", "Private files have no lasting address; ask for a temporary one.")
 
     def temporary_url(self, key: str, *, seconds: int = 300) -> str:
-        """An address that expires. Raises ``Unsupported`` where the driver cannot make one."""
+        """Return a URL that expires. Raises ``Unsupported`` if the driver cannot create one."""
         return self.backend.temporary_url(key, seconds=seconds)
 
 

@@ -84,7 +84,7 @@ def test_a_connection_test_learns_anew_and_an_edit_forgets(
     services: Services, probes: ProbeCounter, tmp_path: Path
 ) -> None:
     steps = {step.name: step for step in services.probes.run(ADMIN, "there")}
-    assert "capital and small letters" in steps["names"].message
+    assert "differ only in case" in steps["names"].message
     assert known(services, "there") == FOLDED
     probes.rules = NameRules(altered=("control",))
     list(services.probes.run(ADMIN, "there"))

@@ -203,7 +203,7 @@ def test_a_probe_tells_what_a_place_does_with_names_and_does_not_fail_for_it() -
         step.name: step for step in probe(Changing(str.lower, hidden=nothing), on_name_rules=told.append)
     }
     assert steps["names"].state == "passed"
-    assert "capital and small letters are one" in steps["names"].message
+    assert "differ only in case are the same" in steps["names"].message
     assert told == [NameRules(ignores_case=True)]
     exact = {step.name: step for step in probe(MemoryDriver())}
     assert exact["names"].message == "Every name is kept as it is."

@@ -10,7 +10,7 @@ from dashboard.errors import InvalidInput
 from dashboard.storage import Storage
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
-from dashboard.storage.library.environment import Found, parse_environment
+from dashboard.storage.library.environment import EnvironmentBackend, parse_environment
 from dashboard.storage.library.environment_variables import SELECTORS, VARIABLES
 
 AWS = {
@@ -34,7 +34,7 @@ COMPATIBLE = {
 }
 
 
-def found(**environ: str) -> Found:
+def found(**environ: str) -> EnvironmentBackend:
     return parse_environment(environ)
 
 

@@ -1,4 +1,4 @@
-"""Deleting: many objects with few requests, and one under a condition that the server compares."""
+"""Deleting many objects with few requests, and one object under a condition that the server checks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def delete_in_batches(
 
 
 def delete_one_by_one(keys: Iterable[str], delete_one: Callable[[str], None]) -> dict[str, StorageError]:
-    """The keys that are still there after each was deleted by itself; missing ones are success."""
+    """Delete each key by itself and return those that still exist, with the error; missing ones count as
+    deleted."""
     failed = {}
     for key in keys:
         try:
@@ -67,7 +68,7 @@ def _with_retries(
     delete_batch: Callable[[list[str]], Mapping[str, StorageError]],
     delete_one: Callable[[str], None],
 ) -> dict[str, StorageError]:
-    """Those that a busy server put off are sent again, a few times."""
+    """Send the keys that a busy server deferred again, a few times."""
     failed: dict[str, StorageError] = {}
     left = keys
     for attempt in range(1, _ATTEMPTS + 1):
@@ -91,13 +92,14 @@ def _with_retries(
 
 
 def _is_fatal(error: StorageError) -> bool:
-    """Whether it concerns every key."""
+    """Whether the error concerns every key."""
     return error.kind in _FATAL_KINDS or isinstance(error, ContainerMissing)
 
 
 def delete_unchanged(delete: Callable[[], None], check_exists: Callable[[], object]) -> None:
-    """``delete`` an object under the condition that it is still of some version; a missing one is success.
-    Servers say of a missing one that the condition does not hold, so ``check_exists`` tells the two apart."""
+    """Call ``delete``, which deletes an object only in a certain version; a missing one counts as deleted.
+    For a missing object servers say that the condition is not met, so ``check_exists`` tells the two
+    apart."""
     with suppress(NotFound):
         try:
             delete()

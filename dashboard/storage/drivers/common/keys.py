@@ -9,12 +9,13 @@ from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Entry
 
 MAX_NAME_BYTES = 255
-"""Bytes of a name on nearly every file system."""
+"""The limit for a name on nearly every file system."""
 
 
 def split_key(key: str, place: str, reserved: Callable[[bytes], str]) -> list[bytes]:
-    """The folders and the file name of a key, for places where a key is a path. Raises ``InvalidKey`` where
-    such a ``place`` cannot hold it exactly; ``reserved`` says why a name is not to be had, or nothing."""
+    """Return the folders and the file name of a key, for places where a key is a path. Raises ``InvalidKey``
+    if such a ``place`` cannot store it exactly; ``reserved`` returns why a name is not available, or
+    nothing."""
     raw = key_bytes(key)
     if not raw:
         raise InvalidKey(key, "The key is empty.")
@@ -38,8 +39,8 @@ def _problem(name: bytes) -> str:
 
 
 def entries_under(prefix: str, entries: Iterable[Entry], start_after: str = "") -> Iterator[Entry]:
-    """The entries of a bucket by the keys they have for a driver that uses the part of it under ``prefix``:
-    those after ``start_after``, and nothing that is not below it."""
+    """Yield the entries of a bucket with the keys they have for a driver that uses only ``prefix``: those
+    below it, and after ``start_after``."""
     if not prefix and not start_after:
         yield from entries
         return

@@ -1,8 +1,8 @@
-"""Large writes in pieces: one is filled while the one before, or two, are on their way.
+"""Large writes in parts: one is filled while earlier ones are being sent.
 
-What every service that takes an object in parts, blocks or pieces shares: bounded memory, how many are on
-their way at once, their order, dropping what is not finished. A driver says how an upload begins, how a
-part is sent and how the pieces become the object.
+For every service that accepts an object in parts (S3, Google) or blocks (Azure): bounded memory, a limit of
+parts in flight, their order, and aborting what is not finished. A driver implements how an upload is created,
+how a part is sent and how the parts become the object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dashboard.storage.errors import Damaged, Unsupported
 from dashboard.storage.types import Attributes, Written
 
 DEFAULT_PART_BYTES = 2 * SMALL
-"""Bytes of a part when nobody knows how much will come: 10,000 of them are 160 GB."""
+"""Bytes of a part if the size is not known: 10,000 of them are 160 GB."""
 _THREADS = 12
 _MIB = 1024 * 1024
 
@@ -32,7 +32,8 @@ U = TypeVar("U")
 
 
 def part_size(size: int | None, max_parts: int) -> int:
-    """Bytes per part, whole MiB and at least ``SMALL``, so that ``most`` pieces hold ``size`` bytes."""
+    """Return the bytes per part, a multiple of 1 MiB and at least ``SMALL``, so that ``max_parts`` parts hold
+    ``size`` bytes."""
     if size is None:
         return DEFAULT_PART_BYTES
     needed = -(-size // max_parts)
@@ -40,7 +41,7 @@ def part_size(size: int | None, max_parts: int) -> int:
 
 
 def composite_checksum(digests: Iterable[bytes]) -> str:
-    """The MD5 of the pieces' MD5s and their number, in the form S3 has made usual."""
+    """Return the MD5 of the parts' MD5s and their number, in the form that S3 introduced."""
     listed = list(digests)
     return f"{hashlib.md5(b''.join(listed), usedforsecurity=False).hexdigest()}-{len(listed)}"
 
@@ -55,7 +56,7 @@ class Put(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """What a write is to make; ``size`` in bytes where it is known. ``put`` makes what fits into a part."""
+    """What a write creates; ``size`` in bytes if it is known. ``put`` stores what fits into one part."""
 
     key: str
     size: int | None
@@ -65,7 +66,7 @@ class WriteRequest:
 
 
 class UploadThreads:
-    """Threads that all writes to one place share. Thread-safe; started when first needed."""
+    """Threads that all writes to one container share. Thread-safe; started when first needed."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -73,7 +74,7 @@ class UploadThreads:
         self._threads: ThreadPoolExecutor | None = None
 
     def submit(self, call: Callable[[], U]) -> Future[U]:
-        """Run in another thread."""
+        """Run a call in another thread."""
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=self._name)
@@ -81,7 +82,7 @@ class UploadThreads:
             return self._threads.submit(copy_context().run, call)
 
     def close(self) -> None:
-        """Let the threads go. Idempotent."""
+        """End the threads. Idempotent."""
         with self._lock:
             if self._threads is not None:
                 self._threads.shutdown(wait=False, cancel_futures=True)
@@ -89,8 +90,8 @@ class UploadThreads:
 
 
 class _Buffers:
-    """Buffers used again and again: freed blocks of this size stay with the thread that freed them, and
-    thirty threads would hoard several hundred MiB."""
+    """Reusable buffers. Freed blocks of this size stay with the thread that freed them, so thirty threads
+    would keep several hundred MiB."""
 
     _MAX_FREE = 12
 
@@ -99,14 +100,14 @@ class _Buffers:
         self._free: list[bytearray] = []
 
     def acquire(self, size: int) -> bytearray:
-        """A buffer of that size, its content arbitrary."""
+        """Return a buffer of this size with arbitrary content."""
         with self._lock:
             if size == SMALL and self._free:
                 return self._free.pop()
         return bytearray(size)
 
     def release(self, buffer: bytearray) -> None:
-        """Back, when nobody reads it any more."""
+        """Take a buffer back once nobody reads it any more."""
         with self._lock:
             if len(buffer) == SMALL and len(self._free) < self._MAX_FREE:
                 self._free.append(buffer)
@@ -116,17 +117,18 @@ _buffers = _Buffers()
 
 
 class MultipartWriting(ABC, Generic[T]):
-    """An open write, see ``Writing``; what fits into one part is put in one request. Used by one thread.
+    """An open write, see ``Writing``; content that fits into one part is put in one request. Used by one
+    thread.
 
-    ``T`` is what the driver wants to know of each part that arrived. The MD5 of the whole is computed as the
-    bytes flow.
+    ``T`` is what the driver needs to know about each part that was sent. The MD5 of the content is computed
+    during the write.
     """
 
     max_in_flight: ClassVar[int] = 2
-    """Pieces on their way at a time; with the one being filled, one more is in memory. With more than one
-    they may arrive in any order."""
+    """Parts being sent at a time; one more, the one being filled, is in memory. With more than one they may
+    arrive in any order."""
     max_parts: ClassVar[int | None] = None
-    """Pieces that an object can have."""
+    """Parts that an object can have."""
     completes_with_last: ClassVar[bool] = False
     """Whether :meth:`_complete_upload` sends the last part, which is never empty."""
 
@@ -147,11 +149,11 @@ class MultipartWriting(ABC, Generic[T]):
 
     @abstractmethod
     def _create_upload(self) -> None:
-        """Before the first part: start an upload."""
+        """Start an upload; called before the first part."""
 
     @abstractmethod
     def _send_part(self, number: int, data: memoryview) -> T:
-        """Bring a part, counted from 1, to the server. Called in another thread."""
+        """Send a part, counted from 1. Called in another thread."""
 
     @abstractmethod
     def _complete_upload(self, last: memoryview) -> None:
@@ -160,14 +162,14 @@ class MultipartWriting(ABC, Generic[T]):
 
     @abstractmethod
     def _receipt(self) -> Written:
-        """What is known of the object that was made. Raises ``Damaged``, see :meth:`_check_size`."""
+        """Return what is known about the new object. Raises ``Damaged``, see :meth:`_check_size`."""
 
     @abstractmethod
     def _abort_upload(self) -> None:
-        """Throw the upload away; it may be in any state. Never raises."""
+        """Discard the upload, which may be in any state. Never raises."""
 
     def _update_checksum(self, chunk: bytes) -> None:
-        """More than the MD5 that is to be computed of the content."""
+        """Compute checksums of the content other than its MD5."""
 
     def write(self, chunk: bytes) -> None:
         """See ``Writing.write``."""
@@ -238,7 +240,7 @@ class MultipartWriting(ABC, Generic[T]):
         _buffers.release(buffer)
 
     def _check_size(self, stored: int) -> None:
-        """Raise ``Damaged`` when the server holds another number of bytes than it was sent."""
+        """Raise ``Damaged`` if the server stores a different number of bytes than were sent."""
         if stored != self._size:
             raise Damaged(
                 self._key,
@@ -251,7 +253,7 @@ class MultipartWriting(ABC, Generic[T]):
 
 
 class ProvenByParts(MultipartWriting[T]):
-    """One whose receipt is proven by what is known of the pieces, see ``ProvesByParts``."""
+    """A write whose receipt can be proven by its parts, see ``ProvesByParts``."""
 
     def without_md5(self) -> None:
         """See ``ProvesByParts``."""

@@ -1,4 +1,4 @@
-"""What drivers of files and folders say when something could not be done: a disk's, FTP's and SFTP's."""
+"""Errors of drivers where keys are paths: a disk's, FTP's and SFTP's."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ QUOTA = Row(
     "Free some space on the server, or raise the quota, then try again.",
 )
 DISK_FULL = Row(Kind.FULL, "the server's disk is full", "Free some space on the server, then try again.")
-TOO_LARGE = Row(Kind.TOO_LARGE, "the server takes no file this large", "Keep large files on another server.")
+TOO_LARGE = Row(
+    Kind.TOO_LARGE, "the server does not accept files this large", "Keep large files on another server."
+)
 NOT_ALLOWED = Row(
     Kind.DENIED,
     "this user may not do that on the server",
     "Give this user access to the folder and everything in it.",
 )
-UNSUPPORTED = Row(Kind.UNSUPPORTED, "the server does not know how", "Ask whoever runs the server.")
+UNSUPPORTED = Row(Kind.UNSUPPORTED, "the server does not support this", "Ask the server's administrator.")
 UNEXPLAINED = Row(
     Kind.DENIED,
     "the server refused without saying why",
-    "Look into the server's log; it may be busy, or out of space.",
+    "Check the server's log; the server may be busy or out of space.",
     retryable=True,
 )
 
 
 def operation_error(operation: str, subject: str, row: Row) -> StorageError:
-    """The error for an operation on ``subject``, whose kind, end of the sentence and remedy are ``why``."""
+    """Return the error for an operation on ``subject``; ``row`` has its kind, the end of its sentence and the
+    remedy."""
     return StorageError(
         row.kind,
         f"“{subject}” could not be {_VERBS.get(operation, operation)}: {row.reason}.",
@@ -50,7 +53,8 @@ def operation_error(operation: str, subject: str, row: Row) -> StorageError:
 
 
 def path_conflict_error(place: str, key: str, path: str) -> StorageError:
-    """A ``place`` where keys are paths cannot hold both an object ``a`` and an object ``a/b``."""
+    """The error for a ``place`` that cannot store both an object ``a`` and an object ``a/b``, because keys
+    are paths."""
     return StorageError(
         Kind.CONFLICT,
         f"“{key}” needs a folder “{path}”, but something else of that name is there."
@@ -63,7 +67,7 @@ def path_conflict_error(place: str, key: str, path: str) -> StorageError:
 
 
 def removed_meanwhile_error(what: str, key: str) -> StorageError:
-    """What was there of an unfinished write is not there any more; ``what`` says what that is."""
+    """The error for an unfinished write of which something was removed; ``what`` says what."""
     return StorageError(
         Kind.CONFLICT,
         f"The {what} of “{key}” was removed by someone else.",
@@ -75,7 +79,7 @@ def removed_meanwhile_error(what: str, key: str) -> StorageError:
 
 
 def not_a_folder_error(root: str, what: str = "is a file or lies below one") -> StorageError:
-    """The root folder of such a place cannot be one."""
+    """The error for a root that cannot be a folder."""
     return StorageError(
         Kind.CONFLICT,
         f"“{root}” {what}.",

@@ -1,4 +1,4 @@
-"""Open reads whose content is compared with what was announced of it."""
+"""Open reads whose length is checked against what was announced."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ class CheckedReading:
         self.close()
 
     def _raw_chunks(self) -> Iterator[bytes]:
-        """What comes, as it comes."""
+        """The content as it arrives."""
         return self._body
 
     def _check_unchanged(self) -> None:
-        """Once no more comes: raise ``Changed`` where the object is no longer the one that was opened."""
+        """Raise ``Changed`` if the object is no longer the one that was opened; called after the last
+        chunk."""

@@ -1,8 +1,8 @@
 """Listing a tree of folders in UTF-8 byte order, in memory that does not grow with it.
 
-One folder at a time is read whole and closed before anything is yielded. A folder ``a`` sorts as
-``a/``, after ``a-b`` and before ``a0``, as its keys do. Folders of more than ``RUN_LENGTH`` names are sorted
-in runs that go to a temporary file and are merged from there.
+One folder at a time is read completely and closed before anything is yielded. A folder ``a`` sorts as ``a/``,
+after ``a-b`` and before ``a0``, as its keys do. Folders of more than ``RUN_LENGTH`` names are sorted in runs
+that go to a temporary file and are merged from there.
 """
 
 from __future__ import annotations
@@ -28,50 +28,50 @@ T = TypeVar("T")
 RUN_LENGTH = 8192
 """Names of one folder that are sorted in memory at once."""
 MAX_RUNS = 1024
-"""Runs that lie in the temporary file at once: 8 million names."""
+"""Runs in the temporary file at once: 8 million names."""
 MAX_FILE_BYTES = 1 << 30
-"""Of the temporary file."""
+"""Limit of the temporary file."""
 MAX_PATH_BYTES = 4096
-"""Bytes of a path beyond which no file system goes: a server that does has folders without end."""
+"""No file system has longer paths: a server that does has endless folders."""
 MAX_NAME_BYTES = 1024
-"""Bytes of a name beyond which no file system goes, nor a bucket that is served like one."""
+"""No file system, and no bucket that is served like one, has longer names."""
 MAX_LISTED = 10_000_000
 """Names that a folder may have."""
 MAX_COLLECTED_BYTES = 32 << 20
-"""Bytes that a list of names may take."""
+"""Memory that a list of names may use."""
 
 _ATTEMPTS = 3
 _RETRYABLE_KINDS = frozenset({Kind.UNREACHABLE, Kind.THROTTLED, Kind.DAMAGED})
 _BLOCK = 32 * 1024
 _MIN_BLOCK = 4096
 _MAX_BLOCK_BYTES = 2 << 20
-"""Bytes of the temporary file that are in memory at once, while blocks can be made smaller."""
+"""Bytes of the temporary file in memory at once, as long as blocks can be made smaller."""
 _SLASH = b"/"[0]
 
 ListingRow = tuple[bytes, int, int, bytes]
 """Name (a folder's ends in a slash), size in bytes, modified in ns or ``UNKNOWN``, ETag or nothing."""
 UNKNOWN = -(1 << 62)
-"""The time of a file whose server does not tell it."""
+"""The time of a file whose server does not report it."""
 
 SortRows = Callable[[Iterable[ListingRow]], Iterator[ListingRow]]
-"""Reads all rows at once and gives them back in order."""
+"""Reads all rows at once and returns them in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingRange:
-    """Which part of a tree is asked for."""
+    """The part of a tree that is requested."""
 
     prefix: bytes
     start_after: bytes
 
     @property
     def base(self) -> bytes:
-        """The deepest folder that holds all of it: empty, or ending in a slash."""
+        """The deepest folder that contains all of it: empty, or ending in a slash."""
         base, cut, _ = self.prefix.rpartition(b"/")
         return base + cut
 
     def overlaps(self, full: bytes) -> bool:
-        """Whether something requested may lie below this folder; ``full`` ends in a slash."""
+        """Whether something requested may be below this folder; ``full`` ends in a slash."""
         below = full.startswith(self.prefix) or self.prefix.startswith(full)
         return below and (full > self.start_after or self.start_after.startswith(full))
 
@@ -86,16 +86,18 @@ class ListingRange:
 
 @dataclass(frozen=True, slots=True)
 class SkipUnreadable:
-    """What becomes of folders that cannot be read, see ``ListsReadable``. ``kinds``: failures that concern
-    one folder and not the place; those of them that may pass are raised, except of kind ``damaged``, which
-    stands for a disk's."""
+    """What happens to folders that cannot be read, see ``ListsReadable``.
+
+    ``kinds``: errors that concern one folder and not the container. Retryable ones are raised anyway, except
+    of kind ``damaged``, which stands for a disk's.
+    """
 
     unreadable: Callable[[str, StorageError], None]
     enters: Callable[[str], bool]
     kinds: frozenset[Kind] = frozenset({Kind.DENIED})
 
     def read(self, path: bytes, read: Callable[[], Iterator[ListingRow]]) -> Iterator[ListingRow]:
-        """A folder's rows; none where it is not entered or cannot be read."""
+        """Return a folder's rows; none if it is not entered or cannot be read."""
         folder = key_text(path)
         if not self.enters(folder):
             return iter(())
@@ -155,8 +157,7 @@ def walk_folders(
 
 
 def retry_listing(read: Callable[[], T]) -> T:
-    """What it returns; it is called again a few times where an answer was not all there. Of a folder: an
-    answer that ends early or makes no sense is no listing, and the next one may be."""
+    """Call ``read``, and call it again a few times if the response was incomplete or malformed."""
     for attempt in range(1, _ATTEMPTS):
         try:
             return read()
@@ -168,7 +169,7 @@ def retry_listing(read: Callable[[], T]) -> T:
 
 
 def limit_entries(names: Iterable[T]) -> Iterator[T]:
-    """What a server says of one folder, unless it never ends; also where most of it is of no interest."""
+    """Yield what a server lists in one folder; raises if there are more names than ``MAX_LISTED``."""
     for number, name in enumerate(names):
         if number >= MAX_LISTED:
             raise _too_many_error()
@@ -176,7 +177,7 @@ def limit_entries(names: Iterable[T]) -> Iterator[T]:
 
 
 def collect_names(names: Iterable[bytes]) -> list[bytes]:
-    """All names of a folder, of which there may be no more than fit in memory."""
+    """Return all names of a folder; raises if they do not fit into ``MAX_COLLECTED_BYTES``."""
     gathered: list[bytes] = []
     size = 0
     for name in names:
@@ -188,7 +189,7 @@ def collect_names(names: Iterable[bytes]) -> list[bytes]:
 
 
 def check_name_length(name: bytes) -> None:
-    """Raise for a name in a listing that is longer than any: thousands of them are held in memory."""
+    """Raise for a name in a listing that is too long, because thousands of them are held in memory."""
     if len(name) > MAX_NAME_BYTES:
         shown = key_text(name[:60])
         raise StorageError(
@@ -196,7 +197,7 @@ def check_name_length(name: bytes) -> None:
             f"“{shown}…” is listed with a name that is longer than on any file system.",
             operation="list",
             subject=shown,
-            remedy="Ask whoever runs the server what is there.",
+            remedy="Ask the server's administrator what is there.",
         )
 
 
@@ -233,8 +234,8 @@ def _duplicate_error(name: bytes) -> StorageError:
 
 
 class _ExternalSort:
-    """Sorts rows; what does not fit goes to one temporary file, shared by the folders of a walk and
-    used like a stack: the deepest folder's part is cut off when it is done."""
+    """Sorts rows. What does not fit in memory goes to one temporary file, which the folders of a walk share
+    like a stack: the deepest folder's part is cut off when it is done."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -265,7 +266,7 @@ class _ExternalSort:
         return iter(run)
 
     def stored(self, rows: Iterator[ListingRow]) -> Iterator[ListingRow]:
-        """The rest of a folder, out of memory until those below it are done."""
+        """Move the remaining rows of a folder out of memory until those below it are done."""
         start = self._end
         parts = []
         while run := list(islice(rows, RUN_LENGTH)):

@@ -1,8 +1,8 @@
-"""Disks on which two names are one: “A” and “a” on those of Windows, macOS and many shares, and often two
-spellings of “é”.
+"""Disks on which two names are the same: “A” and “a” on those of Windows, macOS and many shares, and often
+two spellings of “é”.
 
-A key is exact. What such a disk holds as “Photo.jpg” is no object “photo.jpg”, and nothing replaces it under
-that name.
+A key is exact. A file that such a disk stores as “Photo.jpg” is not the object “photo.jpg”, and nothing
+replaces it under that name.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.paths import key_text
 
 _MAX_FOLDERS = 16
-"""Folders whose names are remembered, on disks that need it."""
+"""Folders whose names are cached, on disks that need it."""
 _MAX_NAMES = 50_000
 _SETTLED_SECONDS = 3.0
-"""Seconds after which a folder's modification time tells of every change: FAT counts in steps of two."""
+"""After this time a folder's modification time shows every change: FAT counts in steps of two seconds."""
 
 
 @dataclass(slots=True)
 class _FileSystem:
-    """What was found out about a file system; None: nothing yet."""
+    """What is known about a file system; None: not known yet."""
 
     ignores_case: bool | None = None
     ignores_normalization: bool | None = None
 
 
 class NameCollisions:
-    """Tells names apart that a disk takes for one. Thread-safe; costs next to nothing on disks that do not.
+    """Distinguishes names that a disk treats as the same. Thread-safe; costs next to nothing on other disks.
 
-    A disk is judged once, by the first names that are looked at. Linux can also have single folders that
-    ignore case (``chattr +F``) on a disk that does not; those are not noticed.
+    A disk is checked once, with the first names that are used. Linux can also have single folders that ignore
+    case (``chattr +F``) on a disk that does not; those are not noticed.
     """
 
     def __init__(self) -> None:
@@ -49,34 +49,34 @@ class NameCollisions:
         self._rename_lock = threading.Lock()
 
     def require_exact(self, folder: int, name: bytes) -> None:
-        """Raise ``FileNotFoundError`` where a folder would answer to a name that it does not hold. Says
-        nothing of names that it would not answer to either. Raises ``OSError``."""
+        """Raise ``FileNotFoundError`` if a folder would open another file under this name. Does not check
+        that the name exists. Raises ``OSError``."""
         if not self._holds(folder, name):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
     def refuse_collision(self, folder: int, name: bytes, key: str) -> None:
-        """Raise kind ``conflict`` where a folder would answer to a name that it does not hold; ``key`` was
-        to be written. Raises ``OSError``."""
+        """Raise kind ``conflict`` if a folder has another file that it would open under this name; ``key``
+        was to be written. Raises ``OSError``."""
         if not self._holds(folder, name) and (other := self._existing_name(folder, name)):
             raise StorageError(
                 Kind.CONFLICT,
-                f"“{key}” cannot be written: “{other}” is there, and this disk takes “{key_text(name)}” for "
+                f"“{key}” cannot be written: “{other}” exists, and this disk treats “{key_text(name)}” as "
                 "the same name.",
                 operation="write",
                 subject=key,
-                remedy="Rename one of the two, or use a disk that tells capital and small letters and all "
-                "spellings apart.",
+                remedy="Rename one of the two, or use a disk that distinguishes upper and lower case "
+                "and all spellings.",
             )
 
     def exclusive_rename(self, folder: int, name: bytes) -> AbstractContextManager[object]:
-        """Around looking whether a name is free and moving a file there: one at a time on a disk that may
-        take it for another's."""
+        """A lock around checking that a name is free and renaming a file to it, on a disk that may treat it
+        as the same as another name."""
         disk = self._disk(folder)
         sure = disk.ignores_case is False and (disk.ignores_normalization is False or name.isascii())
         return nullcontext() if sure else self._rename_lock
 
     def detect(self, folder: int, name: bytes) -> None:
-        """Judge the disk by a file that is there. Never raises ``OSError``."""
+        """Check the disk with an existing file. Never raises ``OSError``."""
         with suppress(OSError):
             self._holds(folder, name)
 
@@ -96,7 +96,7 @@ class NameCollisions:
         return True
 
     def _same_file(self, folder: int, name: bytes, alias: bytes) -> bool | None:
-        """Whether two names lead to one file because of the disk. None where these do not tell."""
+        """Whether two names open the same file because of the disk, or None if these names do not show it."""
         if alias == name:
             return None
         try:
@@ -127,7 +127,7 @@ class NameCollisions:
         return names
 
     def _existing_name(self, folder: int, name: bytes) -> str:
-        """What is found under a name; empty where nothing is."""
+        """Return the name of the file that is opened under a name; empty if there is none."""
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -137,7 +137,7 @@ class NameCollisions:
 
 
 def _other_normalization(name: bytes) -> bytes:
-    """Another Unicode spelling that reads the same; the name itself where there is none."""
+    """Return another Unicode spelling that reads the same, or the name itself if there is none."""
     try:
         text = name.decode()
     except UnicodeDecodeError:

@@ -1,10 +1,10 @@
 """A folder on a disk, with the promises of the driver protocol.
 
-Names that differ only in case or spelling are two keys, also on a disk that takes them for one: there the
-second raises kind ``conflict``. What a disk cannot hold: object attributes are dropped on write and the
-content type is guessed from the name on the way out; keys that are not exactly a path raise ``InvalidKey``.
-Symbolic links and special files are no objects: they are neither listed, read, replaced nor deleted. The
-version of an object is its inode, both its times (of change and of modification) and its size.
+Names that differ only in case or spelling are two keys. A disk that treats them as the same raises kind
+``conflict`` for the second. Object attributes are dropped on write, and the content type is guessed from the
+name. Keys that are not exactly a path raise ``InvalidKey``. Symbolic links and special files are not objects:
+they are neither listed, read, replaced nor deleted. The version of an object is its inode, both its times (of
+change and of modification) and its size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _describe(key: str, info: os.stat_result) -> ObjectInfo:
 
 
 class LocalReading(CheckedReading):
-    """One open read. Tells when the file was changed, replaced or deleted before its end."""
+    """One open read. Notices if the file was changed, replaced or deleted before its end."""
 
     def __init__(self, key: str, fd: int, info: os.stat_result) -> None:
         self._fd = fd
@@ -72,7 +72,7 @@ class LocalReading(CheckedReading):
             raise Changed(self.info.key)
 
     def read_range(self, start: int, length: int) -> bytes:
-        """Some of the content; see ``ReadsRanges``."""
+        """Return a part of the content; see ``ReadsRanges``."""
         end = min(start + length, self.info.size)
         found = bytearray()
         try:
@@ -89,7 +89,7 @@ class LocalReading(CheckedReading):
         return check_length(self.info.key, bytes(found), max(0, end - start))
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
+        """Close the file. Idempotent."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -115,15 +115,16 @@ class LocalDriver:
         return cls(root, options.get("public_url", ""), mounted=options.get("mounted") == "true")
 
     def restrict_to(self, policy: FolderPolicy) -> None:
-        """See ``UsesLocalFolders``. Looked at whenever the root is opened."""
+        """See ``UsesLocalFolders``. Checked whenever the root is opened."""
         self._tree.policy = policy
 
     def check_key(self, key: str) -> None:
-        """No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255 bytes."""
+        """See ``Driver``. No empty part between slashes, no ``.`` or ``..``, no NUL, no part above 255
+        bytes."""
         split_key(key)
 
     def read(self, key: str, *, if_version: str | None = None) -> LocalReading:
-        """Open a file. A missing root raises ``ContainerMissing``."""
+        """Open a file. Raises ``ContainerMissing`` if the root does not exist."""
         *folders, name = split_key(key)
         try:
             parent = self._tree.open_folder(folders, "read")
@@ -172,7 +173,7 @@ class LocalDriver:
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """As ``write``."""
+        """Like ``write``."""
         if create_only and (written := put_new(self._tree, key, data)):
             return written
         with self.write(key, size=len(data), create_only=create_only) as writing:
@@ -180,7 +181,7 @@ class LocalDriver:
             return writing.commit()
 
     def stat(self, key: str) -> ObjectInfo:
-        """From the file's inode; nothing is read."""
+        """Read the file's inode, not its content."""
         *folders, name = split_key(key)
         try:
             parent = self._tree.open_folder(folders, "stat")
@@ -198,7 +199,8 @@ class LocalDriver:
         return _describe(key, info)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        """In UTF-8 byte order. Not a snapshot: what comes or goes meanwhile may or may not be listed."""
+        """List in UTF-8 byte order. Not a snapshot: files created or deleted meanwhile may or may not be
+        listed."""
         return walk(self._tree, key_bytes(prefix), key_bytes(start_after))
 
     def list_readable(
@@ -214,8 +216,8 @@ class LocalDriver:
         return walk(self._tree, key_bytes(prefix), key_bytes(start_after), skip)
 
     def delete(self, key: str) -> None:
-        """Also removes the folders this leaves empty, but never the root. After a power cut a deleted
-        file may be there again."""
+        """Delete a file and the folders that become empty, but never the root. After a power cut the file may
+        exist again."""
         *folders, name = split_key(key)
         try:
             parent = self._tree.open_folder(folders, "delete")
@@ -237,7 +239,7 @@ class LocalDriver:
         delete_unchanged(self._tree, key, version)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        """Looks in the root's ``.stowage-tmp`` and in that of each key's folder."""
+        """See ``Driver``. Searches the root's ``.stowage-tmp`` and that of each key's folder."""
         return sweep(self._tree, keys, since)
 
     # KeepsFolders
@@ -251,7 +253,7 @@ class LocalDriver:
             raise translate(error, "write", folder) from error
 
     def folders(self, folder: str) -> Iterator[str]:
-        """See ``KeepsFolders``. Symbolic links are no folders."""
+        """See ``KeepsFolders``. Symbolic links are not folders."""
         path = split_key(folder) if folder else []
         try:
             names = self._tree.inner_folders(path)
@@ -262,7 +264,7 @@ class LocalDriver:
         return map(key_text, names)
 
     def remove_folder(self, folder: str) -> None:
-        """See ``KeepsFolders``. Also removes the folders above that this leaves empty, as ``delete`` does."""
+        """See ``KeepsFolders``. Also removes parent folders that become empty, as ``delete`` does."""
         path = split_key(folder)
         for name in self.folders(folder):
             self.remove_folder(f"{folder}/{name}")
@@ -271,7 +273,7 @@ class LocalDriver:
     # Links
 
     def url(self, key: str) -> str:
-        """See ``Links``. Raises ``Unsupported`` where no public address is set."""
+        """See ``Links``. Raises ``Unsupported`` if no public address is set."""
         self.check_key(key)
         if not self._public_url:
             raise Unsupported("url", "No public address is set for this folder, so its files have none.")
@@ -285,8 +287,8 @@ class LocalDriver:
     # CreatesBuckets
 
     def bucket_exists(self) -> bool:
-        """Whether the root folder is there. Raises kind ``conflict`` when it is a file, ``unreachable`` when
-        a share is to be mounted there and none is."""
+        """Whether the root folder exists. Raises kind ``conflict`` if it is a file, ``unreachable`` if a
+        share should be mounted there and is not."""
         try:
             found = os.stat(self._tree.root)
         except FileNotFoundError:
@@ -301,7 +303,7 @@ class LocalDriver:
         return True
 
     def create_bucket(self) -> None:
-        """Make the root folder and those above it."""
+        """Create the root folder and its parents."""
         if self.bucket_exists():
             return
         self._tree.check_above("create bucket")
@@ -318,5 +320,5 @@ class LocalDriver:
             raise translate(error, "create bucket", self._tree.display_name) from error
 
     def close(self) -> None:
-        """Removes ``.stowage-tmp`` if nothing is in it."""
+        """Remove ``.stowage-tmp`` if it is empty."""
         remove_empty_temporary_folder(self._tree)

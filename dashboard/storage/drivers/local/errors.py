@@ -1,4 +1,4 @@
-"""From ``OSError`` to words."""
+"""Storage errors for ``OSError``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _ROWS: dict[int, Row] = {
         Kind.FULL, "the disk quota is used up", "Free some space or raise the quota, then try again."
     ),
     errno.EFBIG: Row(
-        Kind.TOO_LARGE, "the file system takes no file this large", "Keep large files on another file system."
+        Kind.TOO_LARGE,
+        "the file system does not accept files this large",
+        "Keep large files on another file system.",
     ),
     errno.EROFS: Row(
         Kind.DENIED, "the disk is mounted read-only", "Mount it writable, or use it only as a source."
@@ -49,7 +51,7 @@ _NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 
 
 def translate(error: OSError, operation: str, subject: str) -> StorageError:
-    """The storage error for a failed system call. The caller chains ``error`` as its cause."""
+    """Return the storage error for a failed system call. The caller chains ``error`` as its cause."""
     code = error.errno or 0
     if code in _NAME:
         return InvalidKey(subject, f"The file system of this folder does not accept the name “{subject}”.")

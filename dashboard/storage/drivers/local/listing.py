@@ -1,4 +1,4 @@
-"""Listing a folder on a disk: two descriptors are open however deep the tree is."""
+"""Listing a folder on a disk, with two open descriptors however deep the tree is."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors(
 
 
 FOLDER_ERRORS = frozenset({Kind.DENIED, Kind.DAMAGED})
-"""What keeps one folder of a disk from being read, and not the others."""
+"""Errors that keep one folder of a disk from being read, and not the others."""
 
 
 def walk(
     tree: Tree, prefix: bytes, start_after: bytes, skip: SkipUnreadable | None = None
 ) -> Iterator[Entry]:
-    """Entries of regular files, as ``Driver.list`` promises. Symbolic links, devices and unfinished
-    writes are not objects and are left out; a folder that may not be read raises without ``skip``."""
+    """Yield the entries of regular files, as ``Driver.list`` promises. Symbolic links, devices and unfinished
+    writes are not objects and are skipped. Without ``skip`` a folder that may not be read raises."""
     requested = ListingRange(prefix, start_after)
     folders = requested.base.split(b"/")[:-1]
     if any(name in (b"", b".", b"..", TEMPORARY) for name in folders) or b"\0" in prefix:
@@ -57,7 +57,8 @@ def _display_path(tree: Tree, folders: list[bytes]) -> str:
 
 
 def _rows(tree: Tree, path: bytes, requested: ListingRange, ordered: SortRows) -> Iterator[ListingRow]:
-    """One folder's rows in order. ``path`` is empty or ends in a slash. A folder that vanished has none."""
+    """Return one folder's rows in order. ``path`` is empty or ends in a slash. A folder that vanished has
+    none."""
     folders = path.split(b"/")[:-1]
     fd = _open(tree, folders)
     if fd < 0:

@@ -1,4 +1,4 @@
-"""What the local driver can be told, and which folders it may be pointed at."""
+"""Options of the local driver, and which folders it may use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NOT_FOR_FILES = ("/dev", "/proc", "/sys")
 
 
 def check_local(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:
-    """Normalise local options. Raises ``InvalidInput``. ``forbidden_roots`` are files and folders of the
+    """Normalize local options. Raises ``InvalidInput``. ``forbidden_roots`` are files and folders of the
     console itself: a root may be neither one of them, nor inside, nor above one."""
     return {
         **values,
@@ -53,7 +53,7 @@ def check_local(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequ
 
 
 def _public_url(text: str) -> str:
-    """An http(s) address or an absolute path on the same site, with a slash at its end; or empty."""
+    """Return an http(s) URL or an absolute path on the same site, with a slash at its end; or empty."""
     if not text:
         return ""
     field = "public_url"
@@ -92,7 +92,7 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
         real = os.path.realpath(root)
     except OSError as error:
         # Python 3.11 lets go of what /proc refuses to tell.
-        raise InvalidInput(field, f"“{root}” cannot be looked at: {error.strerror}.") from None
+        raise InvalidInput(field, f"“{root}” cannot be read: {error.strerror}.") from None
     if real == "/":
         raise InvalidInput(
             field,
@@ -117,7 +117,7 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
 
 
 def _refuse_a_file(field: str, root: str) -> None:
-    """A folder that is missing may be made later; a file in its place never works."""
+    """Refuse a file. A missing folder may be created later; a file in its place never works."""
     try:
         mode = os.stat(root).st_mode
     except OSError:

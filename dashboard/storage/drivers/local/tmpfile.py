@@ -1,7 +1,7 @@
-"""New small files that have no name before they are whole (``O_TMPFILE``, Linux open(2)).
+"""New small files that have no name before they are complete (``O_TMPFILE``, Linux open(2)).
 
-Fewer calls than a temporary name, and a killed program leaves nothing behind. It only works for a key
-that is free: nothing replaces a name that is there.
+This needs fewer calls than a temporary name, and a killed program leaves nothing behind. It only works for a
+key that is free, because nothing replaces an existing name.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ATTEMPTS = 50
 
 
 def put_new(tree: Tree, key: str, data: bytes) -> Written | None:
-    """Store ``data`` under a free key: atomic, durable, ``Exists`` when it is taken. None where this disk
-    or system has no nameless files; nothing was written then."""
+    """Store ``data`` under a free key. Atomic and durable; raises ``Exists`` if the key is taken. Returns
+    None, and writes nothing, if this disk or system does not support it."""
     if not tree.supports_tmpfile:
         return None
     folders = split_key(key)
@@ -47,7 +47,7 @@ def put_new(tree: Tree, key: str, data: bytes) -> Written | None:
 
 
 def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str) -> int | None:
-    """The size of the new file; again when its folder was removed in that moment."""
+    """Return the size of the new file; retries if its folder was removed at the same moment."""
     for _ in range(_ATTEMPTS):
         parent = tree.make_folder(folders, key)
         try:
@@ -72,7 +72,7 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
             os.close(parent)
     raise StorageError(
         Kind.CONFLICT,
-        f"The folder of “{key}” is removed by someone else again and again.",
+        f"The folder of “{key}” is repeatedly removed by another program.",
         operation="write",
         subject=key,
         remedy="Try again.",

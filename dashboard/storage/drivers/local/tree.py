@@ -1,9 +1,9 @@
-"""Walking from the root folder to a file without ever leaving the root.
+"""Opening files below the root folder without ever leaving it.
 
-Every step is ``openat`` with ``O_NOFOLLOW`` from the folder before, so neither ``..`` nor a symbolic
-link, not even one put there between two calls, leads outside. The root's own path may hold links:
-it is the administrator's choice. File descriptors are not kept between calls: a folder that was
-moved away, or a share that was unmounted, must not be written into.
+Every step is ``openat`` with ``O_NOFOLLOW`` from the parent folder, so neither ``..`` nor a symbolic link
+leads outside, not even one created between two calls. The root's own path may contain links: it is the
+administrator's choice. File descriptors are not kept between calls, because nothing must be written to a
+folder that was moved away or a share that was unmounted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ TEMPORARY = b".stowage-tmp"
 """The folder of unfinished writes: in the root, and in folders on another file system than the root."""
 
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""What a walk answers where a folder is missing or is a file or link: nothing of ours is there."""
+"""What opening a path raises if a folder is missing or is a file or link: the object does not exist."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REMEMBERED = 20_000
 
 
 def split_key(key: str) -> list[bytes]:
-    """The folders and the file name of a key. Raises ``InvalidKey`` where a disk cannot hold it exactly."""
+    """Return the folders and the file name of a key. Raises ``InvalidKey`` if a disk cannot store it
+    exactly."""
     return keys.split_key(key, "A disk", _reserved)
 
 
@@ -62,8 +63,8 @@ class Tree:
         self._removals = 0
 
     def open_root(self, operation: str) -> int:
-        """A descriptor of the root. Raises ``ContainerMissing``, and kind ``unreachable`` where a share is to
-        be mounted and none is."""
+        """Return a descriptor of the root. Raises ``ContainerMissing``, and kind ``unreachable`` if a share
+        should be mounted and is not."""
         try:
             fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -86,7 +87,7 @@ class Tree:
         return fd
 
     def _check_policy(self, fd: int, found: os.stat_result, operation: str) -> None:
-        """Every time, because another folder may be there by now; quickly where it is the one of before."""
+        """Check every time, because another folder may be there by now; quick if it is the same one."""
         if self.policy.own or self.policy.allowed:
             real = real_path_of(fd, self.display_name)
             if real != self._allowed_path:
@@ -95,7 +96,7 @@ class Tree:
             self._refuse_own_folder(found, self.display_name, operation)
 
     def _refuse_own_folder(self, found: os.stat_result, shown: str, operation: str) -> None:
-        """A folder of the console's own that was moved to below the root since."""
+        """Refuse a folder of the console's own that was moved below the root since."""
         looked, own = self._console_folders
         now = time.monotonic()
         if now - looked > 1.0:
@@ -105,8 +106,8 @@ class Tree:
             raise console_file_error(shown, operation)
 
     def check_mounted(self, found: os.stat_result, operation: str) -> None:
-        """Raise where only a mounted share will do and this folder is of the system's own disk: what is
-        written there would lie below the share, unseen, when it is mounted again."""
+        """Raise if the root must be a mounted share but is a folder on the system's disk: files written there
+        would be hidden below the share when it is mounted again."""
         if self._mounted and found.st_dev == os.stat("/").st_dev:
             raise StorageError(
                 Kind.UNREACHABLE,
@@ -117,14 +118,15 @@ class Tree:
             )
 
     def check_above(self, operation: str) -> None:
-        """As :meth:`check_mounted`, of the nearest folder that is there while the root is not."""
+        """Like :meth:`check_mounted`, for the nearest existing folder while the root does not exist."""
         above = os.path.dirname(self.root.rstrip(b"/"))
         while above.strip(b"/") and not os.path.isdir(above):
             above = os.path.dirname(above)
         self.check_mounted(os.stat(above or b"/"), operation)
 
     def open_folder(self, folders: list[bytes], operation: str) -> int:
-        """A descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` where there is none."""
+        """Return a descriptor of a folder below the root. Raises ``OSError`` from ``ABSENT`` if it does not
+        exist."""
         fd = self.open_root(operation)
         for name in folders:
             try:
@@ -146,8 +148,8 @@ class Tree:
         return inner
 
     def inner_folders(self, folders: list[bytes]) -> list[bytes]:
-        """The names of the folders in a folder, without links and without our own temporary one. Raises
-        ``OSError`` from ``ABSENT`` where there is none."""
+        """Return the names of the folders in a folder, without links and our own temporary one. Raises
+        ``OSError`` from ``ABSENT`` if it does not exist."""
         fd = self.open_folder(folders, "list")
         try:
             with os.scandir(fd) as found:
@@ -157,8 +159,8 @@ class Tree:
         return [name for name in names if name != TEMPORARY]
 
     def make_folder(self, folders: list[bytes], key: str) -> int:
-        """As :meth:`open_folder`, creating what is missing, and durably: after a power cut every folder
-        on the way is still there. ``key`` is what the folder is needed for."""
+        """Like :meth:`open_folder`, but create missing folders durably: after a power cut they still exist.
+        ``key`` is the object that needs the folder."""
         path = b"/".join(folders)
         with self._lock:
             removals, durable = self._removals, path in self._durable
@@ -212,8 +214,8 @@ class Tree:
         return self._open_inner(name, fd, "write"), created
 
     def remove_empty_folders(self, folders: list[bytes]) -> None:
-        """Remove the deepest of these folders, then its parent and so on, as long as they are empty.
-        Never the root. A write that loses its folder to this makes it again."""
+        """Remove the deepest of these folders, then its parent and so on, as long as they are empty. Never
+        the root. A write that loses its folder to this creates it again."""
         for depth in range(len(folders), 0, -1):
             try:
                 fd = self.open_folder(folders[: depth - 1], "delete")
@@ -232,7 +234,7 @@ class Tree:
 
 
 def sync_folder(fd: int) -> None:
-    """Bring a folder's names to disk. Some network file systems cannot and need not."""
+    """Sync a folder's names to disk. Some network file systems cannot and need not."""
     try:
         os.fsync(fd)
     except OSError as error:

@@ -34,8 +34,8 @@ PRESETS = (
         "/etc/fstab. Mount it first and give the folder it is mounted at, or one below. While it is not "
         "mounted, Stowage leaves the empty folder alone.\n"
         "The user that runs Stowage must be able to read and write it: mount SMB with that user's uid.\n"
-        "Shares of Windows and macOS take “A” and “a” for one name: of two such files the second is reported "
-        "as failed and never written over the first.\n"
+        "Shares of Windows and macOS treat “A” and “a” as the same name: of two such files the second is "
+        "reported as failed and never replaces the first.\n"
         "Where the server can be reached by SFTP or WebDAV, that works without mounting anything.",
         defaults={"mounted": "true"},
         labels={"root": "Folder it is mounted at"},

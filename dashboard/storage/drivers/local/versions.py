@@ -1,4 +1,4 @@
-"""What tells one state of a file from the next, and deleting a file only in the state that was read."""
+"""Versions of files, and deleting a file only in the version that was read."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key
 from dashboard.storage.errors import Changed
 
 _SETTLE_SECONDS = 2.0
-"""Seconds one write to a file may take."""
+"""Seconds that one write to a file may take."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def version_of(info: os.stat_result) -> str:
-    """Changes with every write, also in place with the time set back afterwards: a program can choose the
-    time of modification, but not the time of status change. That one also moves when a file is renamed,
-    gets another name or other permissions. Kernels before Linux 6.13 count it in ticks of up to 10 ms, and
-    two writes within one tick look the same there."""
+    """Return a token that changes with every write, even one in place that resets the time afterwards: a
+    program can set the time of modification, but not the time of status change. That one also changes when a
+    file is renamed, linked or gets other permissions. Kernels before Linux 6.13 count it in ticks of up to 10
+    ms, and two writes within one tick have the same token."""
     return f"{info.st_ino:x}-{info.st_ctime_ns:x}-{info.st_mtime_ns:x}-{info.st_size:x}"
 
 
 def is_settled(info: os.stat_result) -> bool:
-    """Whether the last change is old enough to be over: the time of change is set when a write *begins*, and
-    whoever reads while it goes on sees a mixture under the version that stays."""
+    """Whether the last change is old enough to be complete. The time of change is set when a write *begins*,
+    so a read during the write returns a mixture under a version that stays."""
     return time.time() - info.st_ctime > _SETTLE_SECONDS
 
 
 def delete_unchanged(tree: Tree, key: str, version: str) -> None:
-    """See ``DeletesUnchanged``. Where the system grants a lease on the file (Linux, own files, local file
-    systems), nobody has it open for writing, or begins to, until it is gone. What is left without a lease,
-    and for a file renamed over this one, are the microseconds between two system calls."""
+    """See ``DeletesUnchanged``. If the system grants a lease on the file (Linux, own files, local file
+    systems), no program has it open for writing, or opens it, until it is deleted. Without a lease, and for a
+    file renamed over this one, a gap of microseconds between two system calls remains."""
     *folders, name = split_key(key)
     try:
         parent = tree.open_folder(folders, "delete")
@@ -59,8 +59,9 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
 
 
 def _is_written_to(file: int) -> bool:
-    """Whether some program is known to have the file open for writing. If not, and the system grants it,
-    whoever wants to open it for writing waits until ``file`` is closed. See Linux fcntl(2), F_SETLEASE."""
+    """Whether a program is known to have the file open for writing. If not, and the system grants it,
+    programs that want to open it for writing wait until ``file`` is closed. See Linux fcntl(2),
+    F_SETLEASE."""
     try:
         # The signal that somebody waits would otherwise be SIGIO, which ends this process.
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)

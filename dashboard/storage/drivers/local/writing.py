@@ -1,8 +1,8 @@
-"""Writes that are seen whole or not at all: temporary file, fsync, rename, fsync of the folder.
+"""Atomic writes: temporary file, fsync, rename, fsync of the folder.
 
-Temporary files live in ``.stowage-tmp`` in the root, or, where a folder is another file system (a
-mount, a btrfs subvolume), in a ``.stowage-tmp`` of that folder. Their names hold a hash of the key and
-the time the write began, so that leftovers of a killed program are found again by key.
+Temporary files are in ``.stowage-tmp`` in the root, or, if a folder is on another file system (a mount, a
+btrfs subvolume), in a ``.stowage-tmp`` of that folder. Their names contain a hash of the key and the time the
+write began, so that leftovers of a killed program can be found by key.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LocalWriting:
             raise translate(error, "write", key) from error
 
     def write(self, chunk: bytes) -> None:
-        """Append. Raises ``StorageError`` of kind ``full`` and others."""
+        """Append to the file. Raises ``StorageError`` of kind ``full`` and others."""
         try:
             view = memoryview(chunk)
             while view:
@@ -78,8 +78,8 @@ class LocalWriting:
         self._size += len(chunk)
 
     def commit(self) -> Written:
-        """Sync, move into place, sync the folder. ``stored_checksum`` says that the file system holds
-        as many bytes as were handed over; a byte-for-byte proof is a read-back."""
+        """Sync the file, rename it into place, sync the folder. ``stored_checksum`` says that the file system
+        stored as many bytes as were written; only a read-back proves every byte."""
         key, digest = self._key, self._md5.hexdigest()
         if self._expected is not None and self._size != self._expected:
             raise Damaged(
@@ -99,7 +99,7 @@ class LocalWriting:
         return Written(key=key, size=self._size, md5=digest, expected_checksum=digest, stored_checksum=stored)
 
     def _publish(self) -> None:
-        """Give the temporary file its name; again when a folder was removed in that moment."""
+        """Give the temporary file its name; retries if a folder was removed at the same moment."""
         for attempt in range(_ATTEMPTS):
             try:
                 parent = self._tree.make_folder(self._segments[:-1], self._key)
@@ -117,7 +117,7 @@ class LocalWriting:
                     raise removed_meanwhile_error("unfinished file", self._key) from error
 
     def _refuse_non_regular(self, parent: int) -> None:
-        """A link, folder or device is not ours to replace; ``rename`` itself would replace a link."""
+        """Refuse to replace a link, folder or device; ``rename`` itself would replace a link."""
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(self._segments[-1], dir_fd=parent, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
@@ -154,7 +154,7 @@ class LocalWriting:
             raise
 
     def _copy_across_filesystems(self, parent: int) -> None:
-        """The target folder is on another file system: carry the bytes into a temporary file there."""
+        """Copy the bytes into a temporary file on the file system of the target folder."""
         folder, file = _create(parent, self._name)
         try:
             os.lseek(self._file, 0, os.SEEK_SET)
@@ -172,7 +172,7 @@ class LocalWriting:
         self._folder, self._file, self._closed = folder, file, False
 
     def _discard(self) -> None:
-        """Remove the temporary name, if it is still there, and free the descriptors. Idempotent."""
+        """Remove the temporary name, if it still exists, and close the descriptors. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -191,7 +191,8 @@ class LocalWriting:
 
 
 def _create(parent: int, name: bytes) -> tuple[int, int]:
-    """A new file in the parent's folder of unfinished writes: descriptors of that folder and of the file."""
+    """Create a file in the parent's folder of unfinished writes; returns descriptors of that folder and of
+    the file."""
     for attempt in range(_ATTEMPTS):
         try:
             folder = _open_temporary(parent)
@@ -236,7 +237,8 @@ def remove_empty_temporary_folder(tree: Tree) -> None:
 
 
 def sweep(tree: Tree, keys: Iterable[str], since: float) -> int:
-    """Remove the temporary files of writes to these keys begun at or after ``since``; how many."""
+    """Remove the temporary files of writes to these keys that began at or after ``since``; returns how
+    many."""
     digests_by_folder: dict[bytes, set[bytes]] = {b"": set()}
     for key in keys:
         with contextlib.suppress(InvalidKey):
@@ -250,7 +252,7 @@ def sweep(tree: Tree, keys: Iterable[str], since: float) -> int:
 
 
 def _sweep_folder(tree: Tree, path: bytes, digests: set[bytes], since: int) -> int:
-    """Those in one folder's ``.stowage-tmp``, which it removes when nothing is left in it."""
+    """Sweep one folder's ``.stowage-tmp``, and remove it if it becomes empty."""
     removed = 0
     try:
         parent = tree.open_folder(path.split(b"/") if path else [], "sweep")
@@ -274,7 +276,7 @@ def _sweep_folder(tree: Tree, path: bytes, digests: set[bytes], since: int) -> i
 
 
 def _start_time(rest: bytes) -> int:
-    """Milliseconds since the epoch from a temporary name, or -1 for a name that is not one of ours."""
+    """Return the milliseconds since the epoch in a temporary name, or -1 for a name that is not ours."""
     try:
         return int(rest.partition(b".")[0], 16)
     except ValueError:

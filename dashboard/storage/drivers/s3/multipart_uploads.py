@@ -14,7 +14,7 @@ from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.errors import NotFound, StorageError
 from dashboard.storage.inspection.findings import (
     LEFTOVERS,
-    MOST_LEFTOVERS,
+    MAX_LEFTOVERS,
     is_leftover,
     leftovers_finding,
     unavailable_finding,
@@ -49,7 +49,7 @@ class S3MultipartUploadsMixin:
     def incomplete_uploads_finding(self) -> Finding | None:
         """Return a finding about incomplete uploads, or None if the server cannot list them."""
         try:
-            found = list(islice(self.unfinished(), MOST_LEFTOVERS))
+            found = list(islice(self.unfinished(), MAX_LEFTOVERS))
         except StorageError as error:
             if error.kind is Kind.DENIED:
                 return unavailable_finding(LEFTOVERS, "Whether unfinished uploads lie in it", error)
@@ -62,5 +62,5 @@ class S3MultipartUploadsMixin:
         now = time.time()
         old = (each for each in self.unfinished() if is_leftover(each.begun, now))
         # Read before the first abort, because a listing may skip entries while others are deleted.
-        for upload in list(islice(old, MOST_LEFTOVERS)):
+        for upload in list(islice(old, MAX_LEFTOVERS)):
             self.abort(upload)

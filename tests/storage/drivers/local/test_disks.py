@@ -90,7 +90,7 @@ def test_the_second_of_two_names_that_are_one_is_refused(ignores_case: LocalDriv
     ignores_case.put("Photo.JPG", b"the first", create_only=way % 2 == 1)
     error = refused(lambda: ways_to_write(ignores_case)[way]("photo.jpg", b"the second"))
 
-    assert "“photo.jpg” cannot be written: “Photo.JPG” is there" in error.reason
+    assert "“photo.jpg” cannot be written: “Photo.JPG” exists" in error.reason
     assert get(ignores_case, "Photo.JPG") == b"the first"
     assert keys_of(ignores_case) == ["Photo.JPG"]
     ignores_case.close()
@@ -114,7 +114,7 @@ def test_a_folder_of_another_case_takes_nothing_in(ignores_case: LocalDriver, wa
     ignores_case.put("Folder/a", b"x")
     error = refused(lambda: ways_to_write(ignores_case)[way]("folder/b", b"y"))
 
-    assert "“Folder” is there" in error.reason
+    assert "“Folder” exists" in error.reason
     refused(lambda: ignores_case.make_folder("FOLDER/new"))
     ignores_case.remove_folder("folder")
     assert keys_of(ignores_case) == ["Folder/a"]

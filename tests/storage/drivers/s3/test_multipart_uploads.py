@@ -34,7 +34,7 @@ def test_old_uploads_are_found_and_aborted(seaweedfs: SeaweedFS, monkeypatch: py
     driver = s3_on(seaweedfs, bucket, "mine/")
     assert isinstance(driver, ChecksSettings)
     finding = told(driver)
-    assert finding == Finding(LEFTOVERS, "No unfinished uploads lie in it.", good=True)
+    assert finding == Finding(LEFTOVERS, "It contains no unfinished uploads.", good=True)
     begin(seaweedfs, bucket, "mine/a", "mine/b ü", "elsewhere")
     young = told(driver)
     assert young is not None

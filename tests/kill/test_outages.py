@@ -34,8 +34,8 @@ from dashboard.storage.net.http1 import ConnectionPool
 from dashboard.storage.wrappers.fallback import long_writes
 
 long_writes.LONG_SECONDS = 0.05
-ask = ConnectionPool.ask
-ConnectionPool.ask = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
+ask = ConnectionPool.request
+ConnectionPool.request = lambda self, *args, idle, **more: ask(self, *args, idle=min(idle, 1.0), **more)
 circuit.SLOW_SECONDS, circuit.PROBE_SECONDS = 0.5, 0.2
 """
 
@@ -240,12 +240,12 @@ class Chaos:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = ConnectionPool.ask
+    ask = ConnectionPool.request
 
     def asked(self, *args, idle, **more):  # type: ignore[no-untyped-def]
         return ask(self, *args, idle=min(idle, 1.0), **more)
 
-    monkeypatch.setattr(ConnectionPool, "ask", asked)
+    monkeypatch.setattr(ConnectionPool, "request", asked)
     monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.5)
     monkeypatch.setattr(circuit, "PROBE_SECONDS", 0.2)
 

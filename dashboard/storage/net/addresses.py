@@ -28,7 +28,7 @@ METADATA = frozenset(
         "168.63.129.16",  # Azure WireServer
     )
 )
-_PROVIDERS_OWN = (
+_PROVIDER_NETWORKS = (
     # Name servers, clocks and identities beside the metadata, for the machines of one provider.
     IPv6Network("fd00:ec2::/32"),  # AWS
     IPv6Network("fd20:ce::/32"),  # GCP
@@ -92,14 +92,14 @@ def address_refusal(address: str) -> str:
     # ::1 lies in the IPv4-compatible range without being one.
     candidates = (parsed,) if parsed.is_loopback else (parsed, *hidden)
     for candidate in candidates:
-        if what := _what_it_is(candidate):
+        if what := _forbidden_kind(candidate):
             return f"{address} is {what}"
     return ""
 
 
-def _what_it_is(address: IPv4Address | IPv6Address) -> str:
+def _forbidden_kind(address: IPv4Address | IPv6Address) -> str:
     """What makes an address one that nothing may connect to; empty for one of a server."""
-    if address in METADATA or any(address in network for network in _PROVIDERS_OWN):
+    if address in METADATA or any(address in network for network in _PROVIDER_NETWORKS):
         return "a cloud metadata address. Stowage never connects to those."
     if address.is_link_local:
         return "a link-local address. Stowage never connects to those."

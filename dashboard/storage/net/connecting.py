@@ -16,7 +16,7 @@ from dashboard.storage.net.addresses import address_refusal, host_refusal
 from dashboard.storage.net.transport_errors import TRANSPORT_ERRORS, classify_error
 
 CONNECT_SECONDS = 5.0
-_LOOK_SECONDS = 2.0
+_PROBE_SECONDS = 2.0
 
 
 class ConnectError(StorageError):
@@ -36,7 +36,7 @@ class ConnectError(StorageError):
         self.code = code
 
 
-def _forbidden(reason: str, host: str, remedy: str) -> StorageError:
+def _forbidden_address_error(reason: str, host: str, remedy: str) -> StorageError:
     return StorageError(Kind.DENIED, reason, operation="resolve", subject=host, remedy=remedy)
 
 
@@ -44,7 +44,7 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     """The numeric addresses of a host, each allowed by the address policy. May block as long as the
     system's resolver does. Raises :class:`ConnectError`, and ``StorageError`` for a forbidden address."""
     if refusal := host_refusal(host):
-        raise _forbidden(refusal, host, "Write the address of the storage server.")
+        raise _forbidden_address_error(refusal, host, "Write the address of the storage server.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
@@ -53,7 +53,7 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     for address in addresses:
         if refusal := address_refusal(address):
             reason = f"“{host}” leads to a forbidden address: {refusal}"
-            raise _forbidden(reason, host, "Check the endpoint; if it is right, check the DNS.")
+            raise _forbidden_address_error(reason, host, "Check the endpoint; if it is right, check the DNS.")
     return addresses
 
 
@@ -107,7 +107,7 @@ def speaks_tls(host: str, port: int) -> bool:
     context = make_tls_context(tls_verify=False, authority="")
     try:
         with connect(host, port, resolve(host, port)) as raw:
-            raw.settimeout(_LOOK_SECONDS)
+            raw.settimeout(_PROBE_SECONDS)
             with context.wrap_socket(raw, server_hostname=host):
                 return True
     except (OSError, StorageError, ValueError):

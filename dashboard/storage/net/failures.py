@@ -1,7 +1,7 @@
-"""From a failed request to the error that says so, for every driver on HTTP.
+"""Translation of failed requests into errors, for every HTTP driver.
 
-A driver keeps a table of what the codes and statuses of its server mean. What all of them share is here: what
-a bare status means, the error for a request without an answer, and how a sentence is filled in.
+A driver has a table of what the codes and statuses of its server mean. This module has what they share:
+the meaning of a bare status, the error for a request without a response, and how messages are filled in.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from dashboard.storage.net.transport_errors import CUT_SHORT, TRANSPORT_ERRORS, 
 
 @dataclass(frozen=True, slots=True)
 class RequestFailure:
-    """A failed request in neutral words, whichever client made it."""
+    """A failed request, independent of the client that made it."""
 
     status: int = 0
-    """0 when no answer came; then ``transport_code`` says why."""
+    """0 without a response; then ``transport_code`` is the cause."""
     code: str = ""
-    """The server's own, or a driver's for what the server tells in its sentence only."""
+    """The server's error code, or a driver's own for what the server says only in its message."""
     transport_code: str = ""
-    """A name in ``TRANSPORT_ERRORS``."""
+    """A key of ``TRANSPORT_ERRORS``."""
     host: str = ""
-    """Where it was not the context's."""
+    """If it differs from the context's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorContext:
-    """What was being done to what, for the sentences. Drivers add what theirs name."""
+    """The operation that failed and its object, for error messages. Drivers add fields of their own."""
 
     operation: str
     key: str
@@ -56,7 +56,7 @@ class ErrorContext:
 
     @property
     def subject(self) -> str:
-        """The key, or the container where there is none."""
+        """The key, or the container if there is no key."""
         return self.key or self.container
 
 
@@ -65,7 +65,7 @@ S = TypeVar("S", bound=ErrorContext)
 
 
 Rule = Row | Callable[[F, S], Row | StorageError | None]
-"""What to make of a failure, or how to find out; None where another rule should say."""
+"""The error for a failure, or a function that finds it; None leaves the failure to the next rule."""
 
 REFUSED = Row(Kind.UNSUPPORTED, "{host} refused the request with status {status}{code}.")
 FAILED = Row(Kind.UNREACHABLE, "{host} failed inside (status {status}).", "Try again in a moment.")
@@ -73,33 +73,31 @@ BAD_KEY = Row(Kind.INVALID_KEY, "{host} cannot hold the key “{key}”.")
 DAMAGED = Row(Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again.")
 SLOW_DOWN = Row(Kind.THROTTLED, "{host} asks to slow down.", "Use fewer workers, or try later.")
 
-_NONE = RequestFailure()
-_ABOUT_A_KEY = (Kind.INVALID_KEY, Kind.DAMAGED)
+_NO_FAILURE = RequestFailure()
+_KEY_KINDS = (Kind.INVALID_KEY, Kind.DAMAGED)
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
 
 def exists_error(failure: RequestFailure, context: ErrorContext) -> StorageError:
-    """Something is there that a create-only write was not to replace."""
+    """A create-only write found an existing object."""
     return Exists(context.key)
 
 
 def precondition_error(failure: RequestFailure, context: ErrorContext) -> StorageError:
-    """A condition that was sent along does not hold."""
-    return (
-        Exists(context.key)
-        if context.operation == "write"
-        else Changed(context.key, operation=context.operation)
-    )
+    """A precondition of the request failed."""
+    if context.operation == "write":
+        return Exists(context.key)
+    return Changed(context.key, operation=context.operation)
 
 
-def _past_end(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
+def _range_error(failure: RequestFailure, context: ErrorContext) -> StorageError | None:
     return RangeNotSatisfiable(context.key) if context.key else None
 
 
 _BY_STATUS: Mapping[str | int, Rule[RequestFailure, ErrorContext]] = {
     408: FAILED,
     412: precondition_error,
-    416: _past_end,
+    416: _range_error,
     "5xx": FAILED,
 }
 
@@ -108,26 +106,27 @@ _BY_STATUS: Mapping[str | int, Rule[RequestFailure, ErrorContext]] = {
 class ErrorTable(Generic[F, S]):
     """The errors of one driver. Thread-safe.
 
-    A failure's rule is looked up by its code, then by its status, then by the hundred of its status, such as
-    ``5xx``: first in ``rules``, then among those that hold everywhere.
+    The rule for a failure is looked up by its code, then its status, then its status class such as ``5xx``:
+    first in ``rules``, then in the rules common to all drivers.
     """
 
     speaks: str
-    """What the server speaks, in its sentences."""
+    """The name of the protocol, for messages."""
     container_missing: Row
-    """Nothing at all is there; of kind ``NOT_FOUND``."""
+    """The error for a missing container; of kind ``NOT_FOUND``."""
     rules: Mapping[str | int, Rule[F, S]]
     aliases: Mapping[str | int, str | int] = field(default_factory=dict)
-    """Codes and statuses that mean what another one does."""
+    """Codes and statuses with the same meaning as another one."""
     verbs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """For each operation the words for it and for the permission it takes."""
+    """For each operation, its verb in messages and the permission it needs."""
     redirect: str = "Enter the address it leads to."
-    """What to do about an answer that leads elsewhere."""
+    """The remedy for a redirect."""
     coded_statuses: Container[int] = frozenset(range(400, 500)) - {429}
-    """Statuses that this server explains with a code; without one, while signing in, another server spoke."""
+    """Statuses that this server always sends with a code. Without one, while authenticating, the response
+    comes from another server."""
 
     def translate(self, failure: F, context: S) -> StorageError:
-        """The error to raise for a failed request."""
+        """Return the error to raise for a failed request."""
         if failure.host:
             context = replace(context, host=failure.host)
         if failure.transport_code:
@@ -137,7 +136,7 @@ class ErrorTable(Generic[F, S]):
         names = (failure.code, failure.status, f"{failure.status // 100}xx")
         for rules in (self.rules, _BY_STATUS):
             for name in names:
-                if found := self._ruled(rules.get(self.aliases.get(name, name)), failure, context):
+                if found := self._apply_rule(rules.get(self.aliases.get(name, name)), failure, context):
                     return found
         if failure.status in (404, 410):
             return self.missing_error(context)
@@ -146,7 +145,7 @@ class ErrorTable(Generic[F, S]):
         return self.from_row(REFUSED, context, failure)
 
     def missing_error(self, context: S) -> StorageError:
-        """The object is not there, or the container, where the context has no object."""
+        """The error for a missing object, or for a missing container if the context has no key."""
         if context.key:
             return NotFound(context.key, operation=context.operation)
         return self.from_row(self.container_missing, context)
@@ -156,20 +155,20 @@ class ErrorTable(Generic[F, S]):
         row = CUT_SHORT if code == "cut" and not context.key else TRANSPORT_ERRORS[code]
         return self.from_row(row, context)
 
-    def from_row(self, row: Row, context: S, failure: RequestFailure = _NONE) -> StorageError:
-        """The error that a row stands for. In its braces may stand every field of the context, ``subject``,
+    def from_row(self, row: Row, context: S, failure: RequestFailure = _NO_FAILURE) -> StorageError:
+        """Build the error of a row. Its placeholders may be any field of the context, ``subject``,
         ``status``, ``code`` (in brackets), and the operation's ``verb`` and ``permission``."""
         verb, permission = self.verbs.get(context.operation, ("use", ""))
-        words: dict[str, Any] = {each.name: getattr(context, each.name) for each in fields(context)}
-        words |= {
+        values: dict[str, Any] = {item.name: getattr(context, item.name) for item in fields(context)}
+        values |= {
             "subject": context.subject,
             "status": failure.status,
             "verb": verb,
             "permission": permission,
         }
-        words |= {"speaks": self.speaks, "redirect": self.redirect, "seconds": f"{CONNECT_SECONDS:.0f}"}
-        words["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
-        reason, remedy = row.reason.format_map(words), row.remedy.format_map(words)
+        values |= {"speaks": self.speaks, "redirect": self.redirect, "seconds": f"{CONNECT_SECONDS:.0f}"}
+        values["code"] = f" ({failure.code})" if _CODE.fullmatch(failure.code) else ""
+        reason, remedy = row.reason.format_map(values), row.remedy.format_map(values)
         if row.kind is Kind.NOT_FOUND:
             return ContainerMissing(context.container, reason, operation=context.operation, remedy=remedy)
         if row.kind is Kind.DAMAGED:
@@ -186,7 +185,7 @@ class ErrorTable(Generic[F, S]):
     def incomplete_listing_error(
         self, context: S, error: MalformedResponse, first: bool = False
     ) -> StorageError:
-        """The error for a page of a listing that makes no sense; ``first`` where no other came before it."""
+        """The error for an invalid page of a listing; ``first`` is whether it is the first page."""
         if first and isinstance(error, WrongProtocol):
             return self.transport_error("unreadable", context)
         return StorageError(
@@ -199,7 +198,7 @@ class ErrorTable(Generic[F, S]):
 
     @contextmanager
     def translate_transport_errors(self, context: S) -> Iterator[None]:
-        """Around requests: what goes wrong on the way raises its error."""
+        """Translate errors of requests inside this context."""
         try:
             yield
         except TransportError as error:
@@ -207,15 +206,15 @@ class ErrorTable(Generic[F, S]):
 
     @contextmanager
     def translate_parse_errors(self, context: S) -> Iterator[None]:
-        """Around looking into an answer: one that is not of the expected form raises its error."""
+        """Translate errors of parsing a response inside this context."""
         try:
             yield
         except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
             raise self.transport_error("unreadable", context) from error
 
-    def _ruled(self, rule: Rule[F, S] | None, failure: F, context: S) -> StorageError | None:
+    def _apply_rule(self, rule: Rule[F, S] | None, failure: F, context: S) -> StorageError | None:
         found = rule(failure, context) if rule is not None and not isinstance(rule, Row) else rule
         if isinstance(found, Row):
-            about_nothing = found.kind in _ABOUT_A_KEY and not context.key
-            return None if about_nothing else self.from_row(found, context, failure)
+            has_no_key = found.kind in _KEY_KINDS and not context.key
+            return None if has_no_key else self.from_row(found, context, failure)
         return found

@@ -1,4 +1,4 @@
-"""Requests to one HTTP server: no redirects, bounded time, only where the address policy allows."""
+"""A client for one HTTP server: no redirects, bounded time, only addresses that the policy allows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dashboard.storage.net.parsing import MAX_DOCUMENT_BYTES, join_chunks
 from dashboard.storage.net.transport_errors import classify_error
 
 IDLE_SECONDS = 90.0
-_FAREWELL_SECONDS = 2.0
-_FAREWELL_PIECES = 16
-_LONGEST_EXPLANATION = 64 * 1024
+_CLOSE_SECONDS = 2.0
+_CLOSE_READS = 16
+_MAX_ERROR_BODY_BYTES = 64 * 1024
 _WITH_BODIES = frozenset({"POST", "PUT", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, read whole. Header names are in small letters."""
+    """A response with its complete body. Header names are lowercase."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,14 +33,14 @@ class Response:
 
     @property
     def etag(self) -> str | None:
-        """The ETag without its quotes, None when there is none."""
+        """The ETag without quotes, or None."""
         return self.headers.get("etag", "").strip('"') or None
 
 
 class HttpClient:
     """One server and the connections to it. Thread-safe; connects on first use.
 
-    Statuses are the caller's business: a redirect, too, is returned and never followed.
+    Every status is returned to the caller; a redirect is never followed.
     """
 
     def __init__(self, origin: str, *, tls_verify: bool = True, authority: str = "") -> None:
@@ -48,11 +48,11 @@ class HttpClient:
         self.tls = parts.scheme == "https"
         self.address = (parts.hostname or "", parts.port or (443 if self.tls else 80))
         self.host = _host(*self.address, tls=self.tls)
-        """As people write it, and as requests name it."""
-        self._always = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity"}
-        self._trust = (tls_verify, authority)
+        """As in URLs and the ``Host`` header."""
+        self._default_headers = {"host": self.host, "user-agent": "stowage", "accept-encoding": "identity"}
+        self._tls_options = (tls_verify, authority)
         self._lock = threading.Lock()
-        self._exchange: ConnectionPool | None = None
+        self._pool: ConnectionPool | None = None
 
     def open(
         self,
@@ -63,17 +63,17 @@ class HttpClient:
         body: Body | None = None,
         idle: float = IDLE_SECONDS,
     ) -> StreamingResponse:
-        """One request, once. ``target`` is the encoded path and query. The caller reads the answer to its end
-        or closes it. A body that can be gone through only once needs its ``content-length`` in ``headers``,
-        whose names are in small letters. Raises :class:`TransportError`, and ``StorageError`` for a forbidden
-        address."""
-        sent = {**self._always, **headers}
+        """Send a request, without retries. ``target`` is the encoded path and query. The caller reads the
+        response to its end or closes it. A body that can be iterated only once needs its ``content-length``
+        in ``headers``, whose names are lowercase. Raises :class:`TransportError`, and ``StorageError`` for a
+        forbidden address."""
+        sent = {**self._default_headers, **headers}
         if (body is not None or method in _WITH_BODIES) and "content-length" not in sent:
             length = len(body) if isinstance(body, bytes) else sum(len(part) for part in body or ())
             sent["content-length"] = str(length)
-        return self._connections().ask(method, target, sent, body or b"", idle=idle)
+        return self._open_pool().request(method, target, sent, body or b"", idle=idle)
 
-    def ask(
+    def request(
         self,
         method: str,
         target: str,
@@ -82,35 +82,35 @@ class HttpClient:
         body: Body | None = None,
         idle: float = IDLE_SECONDS,
     ) -> Response:
-        """As :meth:`open`, its answer read whole."""
+        """Like :meth:`open`, but read the complete response."""
         return read_whole(self.open(method, target, headers=headers, body=body, idle=idle))
 
-    def begin(
+    def start_request(
         self, method: str, target: str, *, headers: Mapping[str, str], idle: float = IDLE_SECONDS
     ) -> StreamingRequest:
-        """A request whose body is handed over piece by piece; ``headers`` say how long it is or that it comes
-        in chunks, which the caller makes. Raises as :meth:`open` does."""
-        connections = self._connections()
-        line = connections.begin(method, target, {**self._always, **headers}, idle=idle)
-        return StreamingRequest(line.sock, lambda: connections.answer(line, method))
+        """Send the head of a request whose body follows in parts. ``headers`` contain its length, or say that
+        it is chunked; then the caller encodes the chunks. Raises what :meth:`open` raises."""
+        pool = self._open_pool()
+        connection = pool.start_request(method, target, {**self._default_headers, **headers}, idle=idle)
+        return StreamingRequest(connection.sock, lambda: pool.read_response(connection, method))
 
     def tls_context(self) -> ssl.SSLContext:
-        """The settings its connections are made with. No network call."""
-        tls_verify, authority = self._trust
+        """The TLS settings of its connections. Makes no network call."""
+        tls_verify, authority = self._tls_options
         return make_tls_context(tls_verify=tls_verify, authority=authority)
 
     def close(self) -> None:
-        """Free the connections. Idempotent."""
+        """Close the connections. Idempotent."""
         with self._lock:
-            if self._exchange is not None:
-                self._exchange.close()
+            if self._pool is not None:
+                self._pool.close()
 
-    def _connections(self) -> ConnectionPool:
-        if self._exchange is None:
+    def _open_pool(self) -> ConnectionPool:
+        if self._pool is None:
             with self._lock:
-                if self._exchange is None:
-                    self._exchange = ConnectionPool(*self.address, self.tls_context() if self.tls else None)
-        return self._exchange
+                if self._pool is None:
+                    self._pool = ConnectionPool(*self.address, self.tls_context() if self.tls else None)
+        return self._pool
 
 
 def _host(name: str, port: int, *, tls: bool) -> str:
@@ -119,15 +119,15 @@ def _host(name: str, port: int, *, tls: bool) -> str:
 
 
 class StreamingRequest:
-    """A request whose head has gone out, on a connection of its own. Used by one thread."""
+    """A request whose body is being sent, on its own connection. Used by one thread."""
 
-    def __init__(self, sock: socket.socket, answer: Callable[[], StreamingResponse]) -> None:
+    def __init__(self, sock: socket.socket, receive: Callable[[], StreamingResponse]) -> None:
         self._sock = sock
-        self._answer = answer
+        self._receive = receive
 
     def send(self, data: bytes) -> None:
-        """More of the body. Raises :class:`TransportError`; where the server stopped listening its code is
-        ``reset``, and there may be an answer that says why."""
+        """Send more of the body. Raises :class:`TransportError`; if the server stopped reading, its code is
+        ``reset``, and :meth:`response` may return the reason."""
         try:
             self._sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
@@ -136,10 +136,10 @@ class StreamingRequest:
             self._sock.close()
             raise TransportError(classify_error(error)) from error
 
-    def answer(self) -> StreamingResponse:
-        """The answer, once the body is complete. Raises :class:`TransportError`."""
+    def response(self) -> StreamingResponse:
+        """Return the response, after the complete body. Raises :class:`TransportError`."""
         try:
-            return self._answer()
+            return self._receive()
         except OSError as error:
             self._sock.close()
             raise TransportError(classify_error(error)) from error
@@ -147,12 +147,12 @@ class StreamingRequest:
             self._sock.close()
             raise
 
-    def break_off(self) -> None:
-        """Leave it unfinished, and give the server a moment to notice. Idempotent."""
+    def abort(self) -> None:
+        """Abandon the request, and give the server a moment to notice. Idempotent."""
         with suppress(OSError):
-            self._sock.settimeout(_FAREWELL_SECONDS)
+            self._sock.settimeout(_CLOSE_SECONDS)
             self._sock.shutdown(socket.SHUT_WR)
-            for _ in range(_FAREWELL_PIECES):
+            for _ in range(_CLOSE_READS):
                 if not self._sock.recv(64 * 1024):
                     break
         self._sock.close()
@@ -161,32 +161,32 @@ class StreamingRequest:
 def read_whole(response: StreamingResponse, *, encoded: bool = False) -> Response:
     """Read a response to its end and release its connection. Raises :class:`TransportError` if it is larger
     than a document can be, or has a content encoding without ``encoded``, which is for content of objects."""
-    # Without a body it tells of the object, as with HEAD.
-    plain = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
+    # Without a body, as with HEAD, the header describes the object.
+    is_identity = encoded or response.headers.get("content-encoding", "identity").lower() == "identity"
 
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         size = 0
-        for piece in response.pieces():
-            size += len(piece)
-            if not plain:
+        for chunk in response.chunks():
+            size += len(chunk)
+            if not is_identity:
                 raise TransportError("unreadable")
             if size > MAX_DOCUMENT_BYTES:
                 raise TransportError("endless")
-            yield piece
+            yield chunk
 
     try:
-        return Response(response.status, response.headers, join_chunks(pieces()))
+        return Response(response.status, response.headers, join_chunks(chunks()))
     finally:
         response.close()
 
 
 def read_error_body(response: StreamingResponse) -> Response:
-    """A refusal, with the beginning of what it says about itself: of one that never ends the status is
-    enough. Frees the connection."""
+    """Read the first 64 KiB of an error response and release its connection. The body is empty if the
+    connection fails: the status is enough."""
     body = b""
     try:
-        while len(body) < _LONGEST_EXPLANATION and (piece := response.read()):
-            body += piece
+        while len(body) < _MAX_ERROR_BODY_BYTES and (chunk := response.read()):
+            body += chunk
     except TransportError:
         body = b""
     finally:
@@ -195,21 +195,24 @@ def read_error_body(response: StreamingResponse) -> Response:
 
 
 class ResponseBody:
-    """The body of an open answer. Closing it frees the connection, read to its end or not."""
+    """The body of a streaming response. Closing it releases the connection, even if part of it is unread."""
 
-    def __init__(self, response: StreamingResponse, failed: Callable[[TransportError], StorageError]) -> None:
+    def __init__(
+        self, response: StreamingResponse, to_error: Callable[[TransportError], StorageError]
+    ) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
-        self._failed = failed
+        self._to_error = to_error
 
-    def pieces(self) -> Iterator[bytes]:
-        """What arrives, in pieces of at most 256 KiB. Consumed once; raises what ``failed`` makes of it."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body in chunks of at most 256 KiB. Can be iterated once. Raises what ``to_error`` returns
+        if the connection fails."""
         try:
-            yield from self._response.pieces()
+            yield from self._response.chunks()
         except TransportError as error:
-            raise self._failed(error) from error
+            raise self._to_error(error) from error
 
     def close(self) -> None:
-        """Idempotent; a connection that was read to its end serves again."""
+        """Idempotent. The connection is reused if the body was read to its end."""
         self._response.close()

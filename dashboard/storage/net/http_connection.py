@@ -1,4 +1,4 @@
-"""A connection on which answers arrive: what has come and is not read yet, and how long is waited."""
+"""One HTTP connection with its receive buffer and its low-speed limit."""
 
 from __future__ import annotations
 
@@ -10,56 +10,57 @@ from contextlib import suppress
 from dashboard.storage.net.timeouts import LowSpeedLimit, TooSlow
 from dashboard.storage.net.transport_errors import TransportError
 
-_HEAD_PIECE = 16 * 1024
-"""Bytes asked of a connection at a time; a small object comes along with its head."""
+_RECEIVE_BYTES = 16 * 1024
+"""Bytes to receive at a time: a small object arrives together with its head."""
 
 
 class Connection:
-    """A connection and what has come over it unread. Used by one thread at a time."""
+    """A connection and the bytes received but not read yet. Used by one thread at a time."""
 
-    __slots__ = ("age", "buffer", "low_speed", "poll", "sock")
+    __slots__ = ("buffer", "generation", "low_speed", "poll", "sock")
 
-    def __init__(self, sock: socket.socket, age: int) -> None:
+    def __init__(self, sock: socket.socket, generation: int) -> None:
         self.sock = sock
-        self.age = age
+        self.generation = generation
         self.buffer = b""
         self.low_speed = LowSpeedLimit()
         self.poll = select.poll()
         self.poll.register(sock, select.POLLIN)
 
-    def is_quiet(self) -> bool:
-        """Whether nothing came since the last answer, not even an end: else the next one could not be told
-        from what is left of it."""
+    def is_clean(self) -> bool:
+        """Whether nothing arrived after the last response, not even its end: otherwise leftover bytes could
+        be taken for the next response."""
         unread = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
         return not self.buffer and not unread and not self.poll.poll(0)
 
     def receive(self, most: int) -> bytes:
-        """What is there, at least one byte; empty at the end."""
+        """Return up to ``most`` bytes, at least one; empty at the end."""
         if self.buffer:
-            taken, self.buffer = self.buffer[:most], self.buffer[most:]
-            return taken
-        return self._received(most)
+            data, self.buffer = self.buffer[:most], self.buffer[most:]
+            return data
+        return self._receive(most)
 
-    def _received(self, most: int) -> bytes:
+    def _receive(self, most: int) -> bytes:
         try:
             return self.low_speed.receive(self.sock.recv, most)
         except TooSlow as error:
             raise TransportError("slow") from error
 
-    def until(self, mark: bytes, longest: int, ended: str) -> bytes:
-        """Everything before a mark, which is passed over; ``ended`` is the code where none comes."""
-        found = self.buffer.find(mark)
-        while found < 0:
-            if len(self.buffer) > longest:
+    def read_until(self, delimiter: bytes, max_bytes: int, end_code: str) -> bytes:
+        """Return everything before ``delimiter`` and skip it. Raises :class:`TransportError`, with
+        ``end_code`` if the connection ends first."""
+        position = self.buffer.find(delimiter)
+        while position < 0:
+            if len(self.buffer) > max_bytes:
                 raise TransportError("unreadable")
-            more = self._received(_HEAD_PIECE)
+            more = self._receive(_RECEIVE_BYTES)
             if not more:
-                raise TransportError(ended)
-            start = max(0, len(self.buffer) - len(mark))
+                raise TransportError(end_code)
+            start = max(0, len(self.buffer) - len(delimiter))
             self.buffer += more
-            found = self.buffer.find(mark, start)
-        taken, self.buffer = self.buffer[:found], self.buffer[found + len(mark) :]
-        return taken
+            position = self.buffer.find(delimiter, start)
+        data, self.buffer = self.buffer[:position], self.buffer[position + len(delimiter) :]
+        return data
 
     def close(self) -> None:
         """Idempotent."""

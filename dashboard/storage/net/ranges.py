@@ -1,8 +1,8 @@
-"""Parts of objects: what may be asked for, and what an HTTP answer to it really holds (RFC 9110, 14).
+"""Ranges of objects: which may be requested, and what a response really contains (RFC 9110, section 14).
 
-A server may send the part (206), may ignore the question and send everything (200), or may say that the
-object ends before the part begins (416). Only the first is trusted, and only when it says what it holds.
-Some call a part 200 and give its ``Content-Range`` all the same (``rclone serve s3``).
+A server may send the range (206), ignore the header and send the complete object (200), or respond that the
+object ends before the range begins (416). A 206 is trusted only if its ``Content-Range`` matches the request.
+Some servers send a range with status 200 and a ``Content-Range`` (``rclone serve s3``).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dashboard.storage.errors import Changed, Damaged, StorageError
 from dashboard.storage.net.parsing import join_chunks
 from dashboard.storage.types import ObjectInfo
 
-_LARGEST = 2**62
+_MAX_OFFSET = 2**62
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)\Z")
 
 
 class RangeNotSatisfiable(StorageError):
-    """A server says that the object ends before the part begins. Drivers turn it into no bytes; where it
-    escapes, the object was longer a moment ago."""
+    """The object ends before the range begins (status 416). Drivers return no bytes for it; if it escapes,
+    the object was longer a moment ago."""
 
     def __init__(self, key: str) -> None:
         super().__init__(
@@ -30,9 +30,9 @@ class RangeNotSatisfiable(StorageError):
 
 
 def check_range(start: int, length: int) -> None:
-    """Raise ``InvalidInput`` for a part that begins or extends before the object, or beyond any."""
+    """Raise ``InvalidInput`` if a range has a negative start or length, or one beyond any object."""
     for field, value in (("start", start), ("length", length)):
-        if not 0 <= value <= _LARGEST:
+        if not 0 <= value <= _MAX_OFFSET:
             raise InvalidInput(field, f"A part of an object cannot have the {field} {value}.")
 
 
@@ -49,7 +49,7 @@ def read_part(
     if_version: str | None,
 ) -> bytes:
     """See ``ReadsRanges.read_range``, for a driver whose ``part`` raises :class:`RangeNotSatisfiable`.
-    ``span`` is the start and the length. Returns no bytes only once ``stat`` has confirmed that."""
+    ``span`` is the start and the length. Returns no bytes only if ``stat`` confirms that there are none."""
     start, length = span
     check_range(start, length)
     beyond = False
@@ -67,61 +67,63 @@ def read_part(
 
 
 def range_from_response(
-    status: int, headers: Mapping[str, str], pieces: Iterator[bytes], *, key: str, start: int, length: int
+    status: int, headers: Mapping[str, str], chunks: Iterator[bytes], *, key: str, start: int, length: int
 ) -> bytes:
-    """The asked-for bytes out of an answer 200 or 206 whose header names are in small letters.
+    """Return the requested bytes from a response 200 or 206 whose header names are lowercase.
 
-    A part is read to its end, so the connection may serve again. Of an answer with everything, what stands
-    before ``start`` is passed over and reading ends after ``length`` bytes; the caller drops the connection.
-    Raises ``Damaged`` for another part than was asked for, and for a body that is not as long as it says.
+    Reads a 206 to its end, so that the connection can be reused. Reads a 200 only up to the end of the range;
+    the caller closes the connection. Raises ``Damaged`` for another range than the requested one, and for a
+    body of another length than announced.
     """
-    told = headers.get("content-range", "")
-    if status == 206 or (told and not _everything(told)):
-        promised = _told(told, key, start, length)
-        return check_length(key, join_chunks(_no_more_than(promised, pieces)), promised)
+    content_range = headers.get("content-range", "")
+    if status == 206 or (content_range and not _is_complete(content_range)):
+        promised = _promised_length(content_range, key, start, length)
+        return check_length(key, join_chunks(_bounded(promised, chunks)), promised)
     total = headers.get("content-length", "")
     if not total.isdecimal():
-        # Without a length nobody can tell a whole answer from one that was cut short.
+        # Without a length, a complete response and a truncated one look alike.
         raise Damaged(key, f"The server did not say how long “{key}” is.")
-    return check_length(key, slice_chunks(pieces, start, length), max(0, min(int(total) - start, length)))
+    return check_length(key, slice_chunks(chunks, start, length), max(0, min(int(total) - start, length)))
 
 
-def _no_more_than(promised: int, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        promised -= len(piece)
+def _bounded(promised: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+        promised -= len(chunk)
         if promised < 0:
             return
 
 
-def slice_chunks(pieces: Iterator[bytes], start: int, length: int) -> bytes:
-    """``length`` bytes from ``start``, fewer only where the pieces end; none is taken that is not needed."""
+def slice_chunks(chunks: Iterator[bytes], start: int, length: int) -> bytes:
+    """Return ``length`` bytes from ``start``, fewer only if the chunks end. Consumes no chunk it does not
+    need."""
     if not length:
         return b""
     found = bytearray()
-    for piece in pieces:
-        found += memoryview(piece)[start : start + length - len(found)]
-        start = max(0, start - len(piece))
+    for chunk in chunks:
+        found += memoryview(chunk)[start : start + length - len(found)]
+        start = max(0, start - len(chunk))
         if len(found) == length:
             break
     return bytes(found)
 
 
 def check_length(key: str, data: bytes, expected: int) -> bytes:
-    """The data, unless it is not ``expected`` bytes long: then ``Damaged``."""
+    """Return the data. Raises ``Damaged`` if it is not ``expected`` bytes long."""
     if len(data) != expected:
         raise Damaged(key, f"Of “{key}” {expected:,} bytes were promised, but {len(data):,} arrived.")
     return data
 
 
-def _everything(content_range: str) -> bool:
-    """Whether this is the range of an object from its first byte to its last."""
+def _is_complete(content_range: str) -> bool:
+    """Whether this range is the complete object."""
     found = _CONTENT_RANGE.match(content_range)
     return found is not None and int(found[1]) == 0 and found[3] == str(int(found[2]) + 1)
 
 
-def _told(content_range: str, key: str, start: int, length: int) -> int:
-    """How many bytes a 206 promises: all of the part, or up to the end of the object."""
+def _promised_length(content_range: str, key: str, start: int, length: int) -> int:
+    """The number of bytes that a 206 promises: the requested range, or up to the end of the object. Raises
+    ``Damaged`` for any other range."""
     found = _CONTENT_RANGE.match(content_range)
     if found is not None:
         first, last, total = int(found[1]), int(found[2]), found[3]

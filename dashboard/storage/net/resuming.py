@@ -1,7 +1,7 @@
-"""Large objects whose reading goes on where the line broke, from then on in several parts at once.
+"""Reads of large objects that resume where the connection failed, from then on in parallel parts.
 
-Of 50 GB of which 49 have arrived only what is missing is asked for, and each part is tried again by itself.
-While nothing breaks there is one stream, which takes least work at both ends.
+If 49 of 50 GB have arrived, only the last one is requested again, and each part is retried by itself. Until
+something fails there is a single stream, which is the least work at both ends.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from dashboard.storage.driver import Driver, Reading, ReadsInParallel, ReadsRang
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.types import ObjectInfo
 
-PIECE = 4 * 1024 * 1024
+PART_BYTES = 4 * 1024 * 1024
 PARALLEL_READS = 2
-"""Parts at once that the object stores of this project are asked for: more only take more memory where many
-objects move at the same time."""
-_ATTEMPTS = 4
-_PAUSE = 0.5
+"""Parts read in parallel from an object store: more only take more memory while many objects are copied."""
+_MAX_ATTEMPTS = 4
+_RETRY_SECONDS = 0.5
 
 
 def resumable(driver: Driver, reading: Reading) -> Reading:
-    """The open read, made to go on after a broken line where the driver is made for that."""
+    """Return the open read, able to resume after a failed connection if the driver supports it."""
     if isinstance(driver, ReadsInParallel) and isinstance(driver, ReadsRanges) and reading.info.version:
         return ResumingReading(driver, reading)
     return reading
@@ -38,8 +37,8 @@ def resumable(driver: Driver, reading: Reading) -> Reading:
 class ResumingReading:
     """An open read of one version of an object, see ``Reading``. Used by one thread.
 
-    Parts are asked for under the version of ``info``, so ``Changed`` is raised when the object was replaced
-    meanwhile. Holds ``parallel_reads`` parts and the one handed out in memory, once the line broke.
+    Parts are requested with the version of ``info``, so ``Changed`` is raised if the object was replaced in
+    between. Once the connection has failed, keeps ``parallel_reads`` parts and the current one in memory.
     """
 
     def __init__(self, driver: Driver, reading: Reading) -> None:
@@ -48,9 +47,9 @@ class ResumingReading:
         self.info: ObjectInfo = reading.info
         self._reading = reading
         self._ranges: ReadsRanges = driver
-        self._at_once = driver.parallel_reads()
+        self._parallel = driver.parallel_reads()
         self._threads: ThreadPoolExecutor | None = None
-        self._flying: deque[Future[bytes]] = deque()
+        self._in_flight: deque[Future[bytes]] = deque()
         self._closed = threading.Event()
 
     def chunks(self) -> Iterator[bytes]:
@@ -61,22 +60,22 @@ class ResumingReading:
                 arrived += len(chunk)
                 yield chunk
         except StorageError as error:
-            # What is all here and wrong stays wrong.
+            # Complete content that fails its check would fail it again.
             if not error.retryable or error.kind is Kind.CHANGED or arrived >= self.info.size:
                 raise
             self._reading.__exit__(None, None, None)
-            yield from self._rest(arrived)
+            yield from self._remaining_parts(arrived)
 
-    def _rest(self, arrived: int) -> Iterator[bytes]:
-        self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="part")
-        starts = iter(range(arrived, self.info.size, PIECE))
-        for start in islice(starts, self._at_once):
-            self._flying.append(self._threads.submit(copy_context().run, self._part, start))
-        while self._flying:
-            piece = self._flying.popleft().result()
+    def _remaining_parts(self, arrived: int) -> Iterator[bytes]:
+        self._threads = ThreadPoolExecutor(self._parallel, thread_name_prefix="part")
+        starts = iter(range(arrived, self.info.size, PART_BYTES))
+        for start in islice(starts, self._parallel):
+            self._in_flight.append(self._threads.submit(copy_context().run, self._part, start))
+        while self._in_flight:
+            part = self._in_flight.popleft().result()
             for start in islice(starts, 1):
-                self._flying.append(self._threads.submit(copy_context().run, self._part, start))
-            yield piece
+                self._in_flight.append(self._threads.submit(copy_context().run, self._part, start))
+            yield part
 
     def part_size(self, number: int) -> int | None:
         """See ``TellsParts``."""
@@ -94,23 +93,23 @@ class ResumingReading:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed.set()
-        for flight in self._flying:
-            flight.cancel()
-        self._flying.clear()
+        for part in self._in_flight:
+            part.cancel()
+        self._in_flight.clear()
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
         self._reading.__exit__(kind, error, trace)
 
     def _part(self, start: int) -> bytes:
-        key, length = self.info.key, min(PIECE, self.info.size - start)
-        for attempt in range(1, _ATTEMPTS + 1):
+        key, length = self.info.key, min(PART_BYTES, self.info.size - start)
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
-                piece = self._ranges.read_range(key, start, length, if_version=self.info.version)
-                if len(piece) != length:
-                    raise Damaged(key, f"Of “{key}” {length:,} bytes were due, but {len(piece):,} arrived.")
-                return piece
+                part = self._ranges.read_range(key, start, length, if_version=self.info.version)
+                if len(part) != length:
+                    raise Damaged(key, f"Of “{key}” {length:,} bytes were due, but {len(part):,} arrived.")
+                return part
             except StorageError as error:
-                hopeless = not error.retryable or error.kind is Kind.CHANGED
-                if hopeless or attempt == _ATTEMPTS or self._closed.wait(_PAUSE * attempt):
+                not_retryable = not error.retryable or error.kind is Kind.CHANGED
+                if not_retryable or attempt == _MAX_ATTEMPTS or self._closed.wait(_RETRY_SECONDS * attempt):
                     raise
         raise AssertionError("unreachable")

@@ -1,4 +1,4 @@
-"""How long is waited: for a call that may not end by itself, and for an answer that comes too slowly."""
+"""Timeouts: for a call that may never return, and for a response that arrives too slowly."""
 
 from __future__ import annotations
 
@@ -16,55 +16,57 @@ LOW_SPEED_SECONDS = 1800.0
 """Total seconds to wait for one response that arrives slower than ``_MIN_BYTES_PER_SECOND``. While they copy
 an object or join its parts, HTTP servers send a space now and then."""
 _MIN_BYTES_PER_SECOND = 1024
-"""Bytes a second."""
 
 
 class TooSlow(TimeoutError):
-    """Each piece came in time, and all of them together would never have."""
+    """Every read returned in time, but the response arrives too slowly to end."""
 
 
 class LowSpeedLimit:
-    """With one connection. Used by one thread at a time."""
+    """The low-speed limit of one connection. Used by one thread at a time."""
 
-    __slots__ = ("_arrived", "_waited")
+    __slots__ = ("_received_bytes", "_waited_seconds")
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """A new answer is waited for from now on."""
-        self._waited = 0.0
-        self._arrived = 0
+        """Start over, for a new response."""
+        self._waited_seconds = 0.0
+        self._received_bytes = 0
 
-    def receive(self, receive: Callable[[int], bytes], most: int) -> bytes:
-        """What ``receive`` returns. Raises :class:`TooSlow`, and what that raises."""
-        # Only what is spent here counts: whoever works on the answer may take all the time there is.
-        began = time.monotonic()
-        piece = receive(most)
-        self._waited += time.monotonic() - began
-        self._arrived += len(piece)
-        if self._waited > LOW_SPEED_SECONDS and self._arrived < self._waited * _MIN_BYTES_PER_SECOND:
+    def receive(self, receive: Callable[[int], bytes], max_bytes: int) -> bytes:
+        """Return what ``receive`` returns. Raises :class:`TooSlow`, and what ``receive`` raises."""
+        # Only time spent here counts: the consumer of the response may be slow.
+        started = time.monotonic()
+        data = receive(max_bytes)
+        self._waited_seconds += time.monotonic() - started
+        self._received_bytes += len(data)
+        if (
+            self._waited_seconds > LOW_SPEED_SECONDS
+            and self._received_bytes < self._waited_seconds * _MIN_BYTES_PER_SECOND
+        ):
             raise TooSlow
-        return piece
+        return data
 
 
 class Cancelled(Exception):
-    """The caller does not want to know any more."""
+    """The caller stopped waiting."""
 
 
-def call_with_timeout(act: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
-    """Call ``act`` in a thread and return its result. Raises what ``act`` raises, ``StorageError`` after
+def call_with_timeout(call: Callable[[], T], seconds: float, stop: Callable[[], bool]) -> T:
+    """Call ``call`` in a thread and return its result. Raises what ``call`` raises, ``StorageError`` after
     ``seconds``, or :class:`Cancelled` once ``stop`` returns True; the thread is abandoned then."""
     results: list[T] = []
     errors: list[BaseException] = []
 
-    def call() -> None:
+    def run() -> None:
         try:
-            results.append(act())
+            results.append(call())
         except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
             errors.append(error)
 
-    thread = threading.Thread(target=call, name="probe", daemon=True)
+    thread = threading.Thread(target=run, name="probe", daemon=True)
     thread.start()
     deadline = time.monotonic() + seconds
     while thread.is_alive():

@@ -68,7 +68,7 @@ _AUTHORITY = (
 )
 
 
-def _final(reason: str, remedy: str) -> Row:
+def _permanent(reason: str, remedy: str) -> Row:
     """It will be the same the next time."""
     return Row(Kind.UNREACHABLE, reason, remedy, retryable=False)
 
@@ -89,7 +89,7 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
         "The name servers did not say where {host} is.",
         "Check this machine's network and name servers, then try again.",
     ),
-    "no_name": _final("{host} is not a host name.", "Correct it."),
+    "no_name": _permanent("{host} is not a host name.", "Correct it."),
     "unroutable": Row(
         Kind.UNREACHABLE,
         "There is no network route from this machine to {host}.",
@@ -113,31 +113,33 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
     "cut": Row(Kind.DAMAGED, "“{key}” ended before all of it had arrived."),
     "reset": Row(Kind.UNREACHABLE, "{host} dropped the connection.", "Try again in a moment."),
     "other": Row(Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
-    "two_lengths": _final(
+    "two_lengths": _permanent(
         "{host} said in two ways how long its answer is, and only one can be true.",
         "Have whoever runs the server, or a proxy before it, send only one length.",
     ),
-    "endless": _final(
+    "endless": _permanent(
         "{host} sent far more than an answer can hold.",
         "Check that the endpoint is the {speaks} address; if it is, ask whoever runs the server.",
     ),
-    "expired": _final("The certificate of {host} has expired.", _CLOCK),
-    "not_yet_valid": _final("The certificate of {host} is not valid yet.", _CLOCK),
-    "revoked": _final("The certificate of {host} was revoked.", "Ask whoever runs the server."),
-    "unverified": _final("The certificate of {host} could not be verified.", _AUTHORITY),
-    "hostname": _final(
+    "expired": _permanent("The certificate of {host} has expired.", _CLOCK),
+    "not_yet_valid": _permanent("The certificate of {host} is not valid yet.", _CLOCK),
+    "revoked": _permanent("The certificate of {host} was revoked.", "Ask whoever runs the server."),
+    "unverified": _permanent("The certificate of {host} could not be verified.", _AUTHORITY),
+    "hostname": _permanent(
         "{host} shows a certificate that was made for another host name.",
         "Use the name the certificate was made for.",
     ),
-    "self_signed": _final("{host} shows a self-signed certificate, which nobody vouches for.", _AUTHORITY),
-    "unknown_issuer": _final(
+    "self_signed": _permanent(
+        "{host} shows a self-signed certificate, which nobody vouches for.", _AUTHORITY
+    ),
+    "unknown_issuer": _permanent(
         "The certificate of {host} comes from an authority this machine does not know.", _AUTHORITY
     ),
-    "tls": _final(
+    "tls": _permanent(
         "{host} and this machine found no common kind of TLS.",
         "The server's TLS may be too old: it must speak TLS 1.2 or newer.",
     ),
-    "not_tls": _final(
+    "not_tls": _permanent(
         "{host} speaks plain HTTP there, not TLS.",
         "Use the TLS port, or write the endpoint with http:// if the network between is trusted.",
     ),
@@ -151,12 +153,12 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
         "{host} took the connection but never answered the TLS handshake.",
         "Check the port; if the server speaks plain HTTP, write the endpoint with http://.",
     ),
-    "plain": _final(
+    "plain": _permanent(
         "{host} speaks TLS there, and the endpoint says http://.",
         "Write the endpoint with https://.",
     ),
-    "redirect": _final("{host} answered with a redirect, which Stowage does not follow.", "{redirect}"),
-    "unreadable": _final(
+    "redirect": _permanent("{host} answered with a redirect, which Stowage does not follow.", "{redirect}"),
+    "unreadable": _permanent(
         "{host} answered with something that is not {speaks}.",
         "Check that the endpoint is the {speaks} address and not a web page.",
     ),

@@ -88,12 +88,12 @@ def outage(services: Services, fault_proxy: FaultProxy, seaweedfs: SeaweedFS, tm
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers get 0.3 seconds to answer."""
-    ask = ConnectionPool.ask
+    ask = ConnectionPool.request
 
     def asked(self, *args, idle, **more):  # type: ignore[no-untyped-def]
         return ask(self, *args, idle=0.3, **more)
 
-    monkeypatch.setattr(ConnectionPool, "ask", asked)
+    monkeypatch.setattr(ConnectionPool, "request", asked)
 
 
 @pytest.mark.usefixtures("impatient")

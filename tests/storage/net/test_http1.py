@@ -74,25 +74,25 @@ def _request(line: socket.socket) -> bytes | None:
 
 @pytest.fixture
 def served() -> Iterator[Callable[..., tuple[ConnectionPool, ScriptedServer]]]:
-    """Start a server with these scripts and an exchange with it."""
+    """Start a server with these scripts and a pool of connections to it."""
     open_ones: list[tuple[ConnectionPool, ScriptedServer]] = []
 
     def start(*connections: Script) -> tuple[ConnectionPool, ScriptedServer]:
         server = ScriptedServer(*connections)
-        exchange = ConnectionPool("127.0.0.1", server.port, None)
-        open_ones.append((exchange, server))
-        return exchange, server
+        pool = ConnectionPool("127.0.0.1", server.port, None)
+        open_ones.append((pool, server))
+        return pool, server
 
     yield start
-    for exchange, server in open_ones:
-        exchange.close()
+    for pool, server in open_ones:
+        pool.close()
         server.close()
 
 
-def whole(exchange: ConnectionPool, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
+def whole(pool: ConnectionPool, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
     headers = {"host": "example", "content-length": str(len(body))} if body else {"host": "example"}
-    answer = exchange.ask(method, "/", headers, body, idle=5)
-    return answer.status, b"".join(answer.pieces())
+    answer = pool.request(method, "/", headers, body, idle=5)
+    return answer.status, b"".join(answer.chunks())
 
 
 def code(call: Callable[[], object]) -> str:
@@ -116,9 +116,9 @@ BODIES = {
 def test_a_body_is_read_whole_and_its_connection_serves_again(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
-    exchange, server = served([answer, answer, GO_ON])
-    assert whole(exchange) == whole(exchange) == (200, b"hello")
-    assert whole(exchange) == (200, b"ok")
+    pool, server = served([answer, answer, GO_ON])
+    assert whole(pool) == whole(pool) == (200, b"hello")
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 1
 
 
@@ -132,9 +132,9 @@ def test_an_answer_that_comes_byte_by_byte_is_the_same(
         for each in answer:
             line.sendall(bytes([each]))
 
-    exchange, _ = served([dribble, GO_ON])
-    assert whole(exchange) == (200, b"hello")
-    assert whole(exchange) == (200, b"ok")
+    pool, _ = served([dribble, GO_ON])
+    assert whole(pool) == (200, b"hello")
+    assert whole(pool) == (200, b"ok")
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_an_answer_that_comes_byte_by_byte_is_the_same(
 def test_a_connection_that_may_hold_more_is_not_used_again(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
-    exchange, server = served([answer], [GO_ON])
-    assert whole(exchange) == (200, b"hello")
-    assert whole(exchange) == (200, b"ok")
+    pool, server = served([answer], [GO_ON])
+    assert whole(pool) == (200, b"hello")
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
 
@@ -160,10 +160,10 @@ def test_a_connection_that_may_hold_more_is_not_used_again(
 def test_answers_without_a_body(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]], status: int
 ) -> None:
-    exchange, server = served([b"HTTP/1.1 %d x\r\nContent-Length: 7\r\nETag: e\r\n\r\n" % status, GO_ON])
-    answer = exchange.ask("HEAD" if status == 200 else "GET", "/", {"host": "h"}, idle=5)
+    pool, server = served([b"HTTP/1.1 %d x\r\nContent-Length: 7\r\nETag: e\r\n\r\n" % status, GO_ON])
+    answer = pool.request("HEAD" if status == 200 else "GET", "/", {"host": "h"}, idle=5)
     assert (answer.status, answer.headers["etag"], answer.read()) == (status, "e", b"")
-    assert whole(exchange) == (200, b"ok")
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 1
 
 
@@ -190,9 +190,9 @@ REFUSED = {
 def test_what_can_be_read_in_two_ways_is_refused(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]], answer: bytes
 ) -> None:
-    exchange, server = served([answer], [GO_ON])
-    assert code(lambda: whole(exchange)) == "unreadable"
-    assert whole(exchange) == (200, b"ok")
+    pool, server = served([answer], [GO_ON])
+    assert code(lambda: whole(pool)) == "unreadable"
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
 
@@ -200,9 +200,9 @@ def test_an_answer_with_two_lengths_is_refused_and_says_so(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
-    exchange, _ = served([head + b"5\r\nhello\r\n0\r\n\r\n"], [GO_ON])
-    assert code(lambda: whole(exchange)) == "two_lengths"
-    assert whole(exchange) == (200, b"ok")
+    pool, _ = served([head + b"5\r\nhello\r\n0\r\n\r\n"], [GO_ON])
+    assert code(lambda: whole(pool)) == "two_lengths"
+    assert whole(pool) == (200, b"ok")
 
 
 CUT = {
@@ -223,9 +223,9 @@ def test_an_answer_that_breaks_off_is_never_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http1, "speaks_tls", lambda host, port: False)
-    exchange, _ = served([answer], [GO_ON])
-    assert code(lambda: whole(exchange)) == expected
-    assert whole(exchange) == (200, b"ok")
+    pool, _ = served([answer], [GO_ON])
+    assert code(lambda: whole(pool)) == expected
+    assert whole(pool) == (200, b"ok")
 
 
 def test_a_connection_the_server_has_closed_is_replaced(
@@ -237,10 +237,10 @@ def test_a_connection_the_server_has_closed_is_replaced(
         line.shutdown(socket.SHUT_RDWR)
         closed.set()
 
-    exchange, server = served([GO_ON, close], [GO_ON])
-    assert whole(exchange) == (200, b"ok")
+    pool, server = served([GO_ON, close], [GO_ON])
+    assert whole(pool) == (200, b"ok")
     assert closed.wait(10)
-    assert whole(exchange) == (200, b"ok")
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
 
@@ -254,25 +254,25 @@ def test_an_answer_to_a_body_that_was_not_read_is_heard(
         while line.recv(1 << 20):
             pass
 
-    exchange, _ = served([refuse])
-    assert whole(exchange, "PUT", bytes(5_000_000)) == (403, b"Nope")
+    pool, _ = served([refuse])
+    assert whole(pool, "PUT", bytes(5_000_000)) == (403, b"Nope")
 
 
 def test_a_body_arrives_as_it_was_sent(served: Callable[..., tuple[ConnectionPool, ScriptedServer]]) -> None:
-    exchange, server = served([GO_ON, GO_ON])
+    pool, server = served([GO_ON, GO_ON])
     large = bytes(range(256)) * 20_000
-    assert whole(exchange, "PUT", large)[0] == 200
+    assert whole(pool, "PUT", large)[0] == 200
     pieces = [memoryview(large)[:1_500_000], large[1_500_000:]]
     headers = {"host": "h", "content-length": str(len(large))}
-    assert b"".join(exchange.ask("PUT", "/", headers, pieces, idle=5).pieces()) == b"ok"
+    assert b"".join(pool.request("PUT", "/", headers, pieces, idle=5).chunks()) == b"ok"
     assert [each.partition(b"\r\n\r\n")[2] == large for each in server.heard[0]] == [True, True]
 
 
 def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[ConnectionPool, ScriptedServer]]) -> None:
     over = threading.Event()
-    exchange, _ = served([lambda line: over.wait(10) and None])
+    pool, _ = served([lambda line: over.wait(10) and None])
     try:
-        assert code(lambda: exchange.ask("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
+        assert code(lambda: pool.request("GET", "/", {"host": "h"}, idle=0.2)) == "timeout"
     finally:
         over.set()
 
@@ -280,21 +280,21 @@ def test_a_silent_server_is_a_timeout(served: Callable[..., tuple[ConnectionPool
 def test_what_is_given_up_does_not_serve_again(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
-    exchange, server = served([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 5000], [GO_ON])
-    answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
+    pool, server = served([b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + b"x" * 5000], [GO_ON])
+    answer = pool.request("GET", "/", {"host": "h"}, idle=5)
     assert answer.read(10) == b"x" * 10
     answer.close()
-    assert whole(exchange) == (200, b"ok")
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\rb", "a\0b"])
 def test_no_header_makes_another_one(value: str) -> None:
-    exchange = ConnectionPool("127.0.0.1", 9, None)
+    pool = ConnectionPool("127.0.0.1", 9, None)
     with pytest.raises(ValueError, match="line break"):
-        exchange.ask("GET", "/", {"host": "h", "x-amz-meta-a": value}, idle=1)
+        pool.request("GET", "/", {"host": "h", "x-amz-meta-a": value}, idle=1)
     with pytest.raises(ValueError, match="line break"):
-        exchange.ask("GET", "/ HTTP/1.1\r\nx-evil: 1", {"host": "h"}, idle=1)
+        pool.request("GET", "/ HTTP/1.1\r\nx-evil: 1", {"host": "h"}, idle=1)
 
 
 def test_nobody_there_and_no_such_name_are_told_apart() -> None:
@@ -313,11 +313,11 @@ def test_a_forbidden_address_is_not_connected_to() -> None:
 def test_connections_in_use_while_it_is_closed_are_not_kept(
     served: Callable[..., tuple[ConnectionPool, ScriptedServer]],
 ) -> None:
-    exchange, server = served([GO_ON], [GO_ON])
-    answer = exchange.ask("GET", "/", {"host": "h"}, idle=5)
-    exchange.close()
-    assert b"".join(answer.pieces()) == b"ok"
-    assert whole(exchange) == (200, b"ok")
+    pool, server = served([GO_ON], [GO_ON])
+    answer = pool.request("GET", "/", {"host": "h"}, idle=5)
+    pool.close()
+    assert b"".join(answer.chunks()) == b"ok"
+    assert whole(pool) == (200, b"ok")
     assert len(server.heard) == 2
 
 
@@ -340,14 +340,14 @@ def test_many_threads_never_get_each_others_answers(
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     serving = threading.Thread(target=httpd.serve_forever)
     serving.start()
-    exchange = ConnectionPool("127.0.0.1", httpd.server_port, None)
+    pool = ConnectionPool("127.0.0.1", httpd.server_port, None)
     wrong: list[str] = []
 
     def ask(thread: int) -> None:
         for number in range(50):
             path = f"/{thread}-{number}"
-            answer = exchange.ask("GET", path, {"host": "h"}, idle=5)
-            if b"".join(answer.pieces()) != path.encode():
+            answer = pool.request("GET", path, {"host": "h"}, idle=5)
+            if b"".join(answer.chunks()) != path.encode():
                 wrong.append(path)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
@@ -355,7 +355,7 @@ def test_many_threads_never_get_each_others_answers(
         thread.start()
     for thread in threads:
         thread.join()
-    exchange.close()
+    pool.close()
     httpd.shutdown()
     serving.join()
     httpd.server_close()

@@ -128,7 +128,7 @@ def test_rows_that_no_server_can_mean(key: object, size: object, etag: object) -
 def taken(*pages: tuple[list[str], str]) -> None:
     seen = PaginationGuard()
     for keys, token in pages:
-        seen.take(keys, token)
+        seen.check_page(keys, token)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_listings_as_servers_really_make_them(pages: list[tuple[list[str], str]]
 
 def test_one_key_may_be_on_several_pages_where_something_else_tells_its_rows_apart() -> None:
     seen = PaginationGuard()
-    seen.take(["a", "a"], "1", first="a 3")
-    seen.take(["a"], "", first="a 1")
+    seen.check_page(["a", "a"], "1", first="a 3")
+    seen.check_page(["a"], "", first="a 1")
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_listings_that_lead_nowhere(pages: list[tuple[list[str], str]]) -> None:
 
 
 def test_a_circle_is_noticed_behind_more_tokens_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "_MOST_KNOWN", 50)
+    monkeypatch.setattr(parsing, "_MAX_TOKENS", 50)
     seen, asked = PaginationGuard(), 0
 
     def until_refused() -> None:
         nonlocal asked
         for asked in range(10_000):
-            seen.take([f"{asked:08}"], str(asked if asked < 300 else 300 + asked % 70))
+            seen.check_page([f"{asked:08}"], str(asked if asked < 300 else 300 + asked % 70))
 
     with pytest.raises(MalformedResponse, match="circle"):
         until_refused()

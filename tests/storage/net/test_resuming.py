@@ -12,7 +12,7 @@ from dashboard.storage.copying import Interrupted, copy_object
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.errors import Changed, StorageError
-from dashboard.storage.net.resuming import PIECE, resumable
+from dashboard.storage.net.resuming import PART_BYTES, resumable
 from dashboard.storage.types import Attributes, Entry, Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.seaweedfs import SeaweedFS
@@ -70,7 +70,7 @@ def test_while_nothing_breaks_there_is_one_stream(through: S3Driver, fault_proxy
     assert told[-1] == SIZE
 
 
-@pytest.mark.parametrize("after", [1, PIECE // 2, SIZE - 1000])
+@pytest.mark.parametrize("after", [1, PART_BYTES // 2, SIZE - 1000])
 def test_only_what_is_missing_is_asked_for_again(
     through: S3Driver, fault_proxy: FaultProxy, after: int
 ) -> None:
@@ -81,14 +81,14 @@ def test_only_what_is_missing_is_asked_for_again(
     assert place.stat("copy").attributes.content_type == "video/mp4"
     assert fault.hits == 1
     assert told == sorted(told)
-    assert 2 <= asked(fault_proxy) <= 2 + -(-SIZE // PIECE)
+    assert 2 <= asked(fault_proxy) <= 2 + -(-SIZE // PART_BYTES)
 
 
 def test_a_line_that_breaks_again_and_again_only_takes_longer(
     through: S3Driver, fault_proxy: FaultProxy
 ) -> None:
     entry = listed(through)
-    fault = fault_proxy.reset(key="/large", method="GET", times=3, after=PIECE // 2)
+    fault = fault_proxy.reset(key="/large", method="GET", times=3, after=PART_BYTES // 2)
     place, _ = copied(through, entry)
     assert content_of(place) == CONTENT
     assert fault.hits == 3
@@ -96,14 +96,14 @@ def test_a_line_that_breaks_again_and_again_only_takes_longer(
 
 def test_a_body_that_ends_early_is_gone_on_with(through: S3Driver, fault_proxy: FaultProxy) -> None:
     entry = listed(through)
-    fault_proxy.truncate(PIECE, key="/large", times=1)
+    fault_proxy.truncate(PART_BYTES, key="/large", times=1)
     place, _ = copied(through, entry)
     assert content_of(place) == CONTENT
 
 
 def test_a_part_that_never_comes_is_an_error(through: S3Driver, fault_proxy: FaultProxy) -> None:
     entry = listed(through)
-    fault_proxy.reset(key="/large", method="GET", times=1, after=PIECE)
+    fault_proxy.reset(key="/large", method="GET", times=1, after=PART_BYTES)
     fault_proxy.answer(403, "AccessDenied", key="/large", method="GET", times=None)
     with pytest.raises(StorageError) as caught:
         copied(through, entry)
@@ -112,7 +112,7 @@ def test_a_part_that_never_comes_is_an_error(through: S3Driver, fault_proxy: Fau
 
 def test_an_object_that_is_replaced_meanwhile_is_changed(through: S3Driver, fault_proxy: FaultProxy) -> None:
     entry = listed(through)
-    fault_proxy.reset(key="/large", method="GET", times=1, after=PIECE)
+    fault_proxy.reset(key="/large", method="GET", times=1, after=PART_BYTES)
     fault_proxy.then(lambda: None, key="/large", method="GET", times=1)
     with through.read("large", if_version=entry.etag) as reading:
         chunks = resumable(through, reading).chunks()

@@ -46,7 +46,7 @@ class GcsReading(CheckedReading):
     """An open read of one generation. Compares the content with Google's ``crc32c`` at the end."""
 
     def __init__(self, info: ObjectInfo, crc32c: str | None, body: ResponseBody | None) -> None:
-        chunks = body.pieces() if body is not None else iter(())
+        chunks = body.chunks() if body is not None else iter(())
         super().__init__(info, chunks, body.close if body is not None else None)
         self._crc32c = crc32c
 

@@ -111,7 +111,7 @@ class Objects:
                 if body.status == 416:
                     raise RangeNotSatisfiable(key)
                 return range_from_response(
-                    body.status, body.headers, body.pieces(), key=key, start=start, length=length
+                    body.status, body.headers, body.chunks(), key=key, start=start, length=length
                 )
 
         return retry(once, ATTEMPTS)

@@ -143,7 +143,9 @@ class ServiceAccountTokens:
         body = urlencode({"grant_type": _GRANT, "assertion": assertion}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
-            response = self._server.ask("POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS)
+            response = self._server.request(
+                "POST", self._path, headers=headers, body=body, idle=_IDLE_SECONDS
+            )
         except TransportError as error:
             raise AuthError(RequestFailure(transport_code=error.code, host=self._server.host)) from error
         document = _parse_json(response.body)

@@ -72,7 +72,7 @@ def entries(
                 coming = _prefetch(ahead, client, context, _next_query(query, guess))
             found = fetch_page(client, context, query, _parse_page, body)
             with translate_listing_errors(context):
-                pages.take([entry.key for entry in found.entries], found.token)
+                pages.check_page([entry.key for entry in found.entries], found.token)
             # rclone ignores a leading slash of the prefix, and lists everything.
             yield from (entry for entry in found.entries if entry.key.startswith(prefix))
             if not found.token:
@@ -91,7 +91,7 @@ def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> 
     while True:
         found, key, upload = fetch_page(client, context, query, _parse_uploads)
         with translate_listing_errors(context):
-            pages.take(
+            pages.check_page(
                 [each.key for each in found],
                 f"{key}\0{upload}" if key else "",
                 first="\0".join((found[0].key, found[0].upload_id)) if found else "",

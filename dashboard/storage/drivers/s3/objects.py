@@ -50,7 +50,7 @@ class S3Reading(CheckedReading):
     """A read of one version of one object."""
 
     def __init__(self, info: ObjectInfo, body: ResponseBody, part_size: Callable[[int], int | None]) -> None:
-        super().__init__(info, body.pieces(), body.close)
+        super().__init__(info, body.chunks(), body.close)
         self.part_size = part_size
         """See ``TellsParts``."""
 
@@ -87,7 +87,7 @@ class Objects:
                 if if_version is not None and strip_quotes(received.get("etag")) != if_version:
                     raise Changed(key)
                 return range_from_response(
-                    response.status, received, body.pieces(), key=key, start=start, length=length
+                    response.status, received, body.chunks(), key=key, start=start, length=length
                 )
 
         with self.diagnose_errors(key, context):

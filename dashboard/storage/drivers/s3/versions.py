@@ -48,7 +48,7 @@ class S3VersionsMixin:
                 self._client, context, query, lambda body: _parse_page(body, own)
             )
             with translate_listing_errors(context):
-                pages.take(
+                pages.check_page(
                     [each.key for each in states],
                     f"{key}\0{version}" if key else "",
                     first="\0".join((states[0].key, states[0].id)) if states else "",

@@ -99,7 +99,7 @@ class VercelBlobDriver:
         if not info.size:
             return CheckedReading(info, iter(()))
         body = self._open_version(info, path)
-        return CheckedReading(info, body.pieces(), body.close)
+        return CheckedReading(info, body.chunks(), body.close)
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """See ``ReadsRanges``. Each call also fetches the blob's information."""
@@ -111,7 +111,7 @@ class VercelBlobDriver:
             return b""
         with closing(self._open_version(info, path, (start, length))) as body:
             return range_from_response(
-                body.status, body.headers, body.pieces(), key=key, start=start, length=length
+                body.status, body.headers, body.chunks(), key=key, start=start, length=length
             )
 
     def write(

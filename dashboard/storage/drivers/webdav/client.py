@@ -177,7 +177,7 @@ class WebDavClient:
             )
         try:
             with ERRORS.translate_transport_errors(context), ERRORS.translate_parse_errors(context):
-                yield from resources(response.pieces())
+                yield from resources(response.chunks())
         finally:
             response.close()
 
@@ -229,7 +229,7 @@ class WebDavClient:
     def response_chunks(self, response: StreamingResponse, context: ErrorContext) -> Iterator[bytes]:
         """Yield the chunks of an open response."""
         with ERRORS.translate_transport_errors(context):
-            yield from response.pieces()
+            yield from response.chunks()
 
     def read_range(self, key: str, start: int, length: int, etag: str | None) -> bytes:
         """Read ``length`` bytes of an object from ``start``; with an ETag, of that version only. If the

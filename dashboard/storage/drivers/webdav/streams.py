@@ -34,7 +34,7 @@ class Upload:
         self._chunked = size is None
         length = {"transfer-encoding": "chunked"} if size is None else {"content-length": str(size)}
         with self._translate_send_errors():
-            self._body = server.begin("PUT", path, headers={**headers, **length}, idle=IDLE_SECONDS)
+            self._body = server.start_request("PUT", path, headers={**headers, **length}, idle=IDLE_SECONDS)
 
     def send(self, chunk: bytes) -> None:
         """Send the next bytes, which must not be empty."""
@@ -52,11 +52,11 @@ class Upload:
 
     def abort(self) -> None:
         """Abort the upload, and give the server a moment to notice before its leftover is deleted."""
-        self._body.break_off()
+        self._body.abort()
 
     def _read_response(self) -> Response:
         try:
-            response = self._body.answer()
+            response = self._body.response()
             answer = read_error_body(response) if response.status >= 300 else read_whole(response)
         except TransportError as error:
             raise ERRORS.transport_error(error.code, self._context) from error

@@ -248,7 +248,7 @@ def test_a_container_that_gives_nothing_is_named_and_asked_again(
 def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
     """What STS says to whatever it is asked."""
     answer = Response(status, {"content-type": "text/xml"}, body.encode())
-    monkeypatch.setattr(HttpClient, "ask", lambda *args, **more: answer)
+    monkeypatch.setattr(HttpClient, "request", lambda *args, **more: answer)
 
 
 REFUSALS = [

@@ -24,9 +24,9 @@ def test_objects_go_both_ways_over_kept_tls_connections(
 ) -> None:
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    connected, opened = ConnectionPool._connected, list[int]()
+    connected, opened = ConnectionPool._connect, list[int]()
     monkeypatch.setattr(
-        ConnectionPool, "_connected", lambda self, age: opened.append(age) or connected(self, age)
+        ConnectionPool, "_connect", lambda self, age: opened.append(age) or connected(self, age)
     )
     contents = {f"{size}-{n}": content_of(size, n) for size in (0, 1, 70_000) for n in range(10)}
     contents["large"] = content_of(20_000_000)

@@ -245,7 +245,9 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
     }
     body = request.body.encode() if isinstance(request.body, str) else request.body
     try:
-        answer = server.ask(request.method, parts.path or "/", headers=headers, body=body, idle=IDLE_SECONDS)
+        answer = server.request(
+            request.method, parts.path or "/", headers=headers, body=body, idle=IDLE_SECONDS
+        )
     except TransportError as error:
         raise STS.transport_error(error.code, ErrorContext("sign in", "", "", server.host)) from error
     finally:

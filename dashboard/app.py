@@ -23,8 +23,8 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def open_services(settings: Settings) -> Services:
-    """The services of an instance: its folder, databases and key are made where they are missing. Serves
-    nothing and makes no network call. Idempotent; safe from several processes at once.
+    """The services of an instance. Creates its folder, databases and key if they are missing. Serves nothing
+    and makes no network call. Idempotent; safe from several processes at once.
 
     Raises ``StowageError`` for a folder or a database that cannot be used.
     """
@@ -35,10 +35,10 @@ def open_services(settings: Settings) -> Services:
 def open_storage(instance: str | Path | None = None) -> Storage:
     """The backends of a Stowage instance, for a program of your own on the same machine.
 
-    ``instance`` is its folder, by default the one ``stowage`` itself would take. Names are those of the
-    console, the default is its active backend, and what is edited there holds from the next call on. Whoever
-    may read the key file may do this; it is not audited. Raises ``StowageError``: ``NOT_FOUND`` where there
-    is no instance (none is made), ``SEALED`` without its key. Close it when done.
+    ``instance`` is its folder, by default the one that ``stowage`` itself would use. Names are those of the
+    console, the default is its active backend, and an edit there takes effect with the next call. Anyone who
+    can read the key file can do this; it is not audited. Raises ``StowageError``: ``NOT_FOUND`` if there is
+    no instance (it creates none), ``SEALED`` without its key. Close it when done.
     """
     overrides: Overrides = {"instance": Path(instance)} if instance is not None else {}
     settings = Settings.from_env(**overrides)

@@ -1,5 +1,5 @@
-"""The two processes that ``stowage run`` watches, web server and runner: how they are started, what they do,
-and what the web server tells its parent."""
+"""The two processes that ``stowage run`` supervises, web server and runner: how they are started, what they
+do, and what the web server reports to its parent."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ GREETING = "stowage web: say "
 FAILED = "stowage web: failed "
 """How the web server's lines for its parent begin; all others are log lines."""
 EXIT_SECONDS = 8.0
-"""Seconds after which a runner whose parent died ends itself the hard way."""
+"""Seconds after which a runner whose parent died exits without cleaning up."""
 
 
 def command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
-    """The command that starts a child with the same settings. ``_parser`` parses it."""
+    """Return the command that starts a child with the same settings. ``_parser`` parses it."""
     return (
         *(sys.executable, "-m", "dashboard", name, *more),
         *("--instance", str(settings.instance), "--key-file", str(settings.key_file)),
@@ -48,7 +48,7 @@ def command(name: str, settings: Settings, *more: str) -> tuple[str, ...]:
 def run_web(arguments: Sequence[str]) -> None:
     """The web server's process: ``python -m dashboard web``. Ends on SIGTERM, or with its parent.
 
-    With ``--greet`` it tells its parent what a person is to read, or why it cannot start.
+    With ``--greet`` it reports the lines for a person to its parent, or why it cannot start.
     """
     parser = _parser("web", "Serve pages on sockets that the parent has bound.")
     parser.add_argument("--sockets", required=True)
@@ -90,9 +90,9 @@ def run_web(arguments: Sequence[str]) -> None:
 
 
 def run_runner(arguments: Sequence[str]) -> NoReturn:
-    """The runner's process: ``python -m dashboard runner``. Ends when told to by SIGTERM.
+    """The runner's process: ``python -m dashboard runner``. Ends on SIGTERM.
 
-    With ``--supervised`` it also ends when standard input does, because then its parent has died.
+    With ``--supervised`` it also ends when standard input is closed, because then its parent has died.
     """
     parser = _parser("runner", "Run jobs until stopped.")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)

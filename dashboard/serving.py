@@ -1,6 +1,6 @@
-"""``stowage run``: binds the port and supervises web server and runner.
+"""``stowage run``: binds the port, and supervises the web server and the runner.
 
-It loads neither the web framework nor the database, so that it costs no more than its children to start.
+It loads neither the web framework nor the database, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dashboard.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_OPEN_FILES = 4096
-"""Open files that web server and runner may have, where the system allows as many."""
+"""Open files for the web server and the runner, as far as the system allows."""
 
 
 class _StartReport:
-    """What the web server has told of its first start."""
+    """What the web server reports about its first start."""
 
     def __init__(self) -> None:
         self.decided = threading.Event()
@@ -35,7 +35,7 @@ class _StartReport:
         self.failure: StowageError | None = None
 
     def read_line(self, line: str) -> None:
-        """One line of its output."""
+        """Process one line of its output."""
         if line == READY:
             self.decided.set()
         elif line.startswith(GREETING):
@@ -49,12 +49,12 @@ class _StartReport:
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Everything ``stowage run`` does; returns after SIGTERM or SIGINT. To be called on the main thread.
+    """Do everything ``stowage run`` does; return after SIGTERM or SIGINT. Call it on the main thread.
 
-    ``announce`` is called with each line a person is to read (the address, the setup code). Raises
-    ``StowageError`` with a sentence, such as for a port that is in use.
-    A child that dies is started again. The listening sockets belong to this process: meanwhile the port is
-    kept, and newcomers wait.
+    ``announce`` is called with each line for a person (the address, the setup code). Raises
+    ``StowageError``, for example if the port is in use.
+    A child that dies is started again. The listening sockets belong to this process, so new connections
+    wait meanwhile.
     """
     logs.configure(settings.log_level)
     sockets = _listen(settings)
@@ -64,7 +64,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     bound = ("--sockets", ",".join(map(str, numbers)))
     web = Supervisor(
         report.read_line,
-        # Greeting makes a new setup code: only until one was told.
+        # Greeting creates a new setup code, so only the first start greets.
         command=lambda: command("web", settings, *bound, *(() if report.decided.is_set() else ("--greet",))),
         cwd=PACKAGE.parent,
         name="web server",
@@ -83,7 +83,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     except SystemExit:
         pass
     finally:
-        # Both at once: who stops this process will not wait for one after the other.
+        # Both at once, so that stopping takes as long as the slower one.
         other = threading.Thread(target=runner.stop)
         other.start()
         web.stop()
@@ -93,7 +93,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
-    """Sockets that listen on every address that the host's name has here."""
+    """Return sockets that listen on every address of the host's name."""
     port, sockets = settings.port, list[socket.socket]()
     try:
         found = socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -1,4 +1,4 @@
-"""Choosing where new files go, after a look at what is missing there."""
+"""Choosing the active backend, after a comparison that shows which objects it lacks."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from dashboard.storage.inspection.listing import without_markers
 from dashboard.storage.types import Entry
 
 FRESH_SECONDS = 60.0
-"""Seconds for which a finished comparison is shown without looking again: applications write all the time."""
+"""Seconds for which a finished comparison is shown: applications write all the time."""
 PUBLISH_SECONDS = 1.0
 
 
 class _Stopped(Exception):
-    """The comparison was asked to stop."""
+    """``stop`` ended the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many of the active backend's objects the target holds. ``differing``: there, in another size.
+    """How many of the active backend's objects the target has. ``differing``: it has them in another size.
 
-    ``at``: when it finished, seconds since the epoch; None while ``running`` for the first time and after
-    a failure, which ``message`` explains.
+    ``at``: when it finished, in seconds since the epoch; None during the first run and after a failure, which
+    ``message`` explains.
     """
 
     target: str
@@ -59,12 +59,12 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether everything the active backend holds is on the target."""
+        """Whether the target has everything that the active backend has."""
         return self.at is not None and not (self.missing or self.differing)
 
     @property
     def sentence(self) -> str:
-        """What a person is told before switching."""
+        """What the page says before a person switches."""
         if self.at is None:
             return self.message or f"Compared so far: {self.total:,} objects."
         if not self.total:
@@ -111,7 +111,7 @@ class Activation:
         self._backends = backends
 
     def compare(self, actor: Actor, name: str) -> Comparison:
-        """What is known, after starting a comparison in the background if that is stale or missing."""
+        """Return the last comparison. Starts one in the background if it is stale or missing."""
         actor.require(Permission.TEST)
         with self._database.write() as session:
             target, active = _target_and_active(session, name)
@@ -131,7 +131,8 @@ class Activation:
             return _comparison(row, target.name, active.name)
 
     def comparison(self, name: str) -> Comparison | None:
-        """What is known of a target, if anything still true is. Raises ``NOT_FOUND``."""
+        """The last comparison of a target, or None if there is none with this active backend. Raises
+        ``NOT_FOUND``."""
         with self._database.read() as session:
             target, active = _target_and_active(session, name)
             row = session.get(ComparisonRow, target.id)
@@ -140,8 +141,8 @@ class Activation:
             return _comparison(row, target.name, active.name)
 
     def activate(self, actor: Actor, name: str) -> None:
-        """Make this the backend new files go to. Idempotent. Raises ``NOT_FOUND``, and ``CONFLICT`` for
-        a read-only one."""
+        """Make this the active backend. Idempotent. Raises ``NOT_FOUND``, and ``CONFLICT`` for a read-only
+        backend."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             target = get_row(session, name)
@@ -170,7 +171,7 @@ class Activation:
     # ---- the job
 
     def run(self, job: Job, stop: Callable[[], bool]) -> bool:
-        """Compare, in memory that does not grow; False when told to stop before the end."""
+        """Compare in bounded memory. Return False if ``stop`` ended it early."""
         with self._database.read() as session:
             row = session.get(ComparisonRow, job.subject_id)
             target = session.get(Backend, job.subject_id)
@@ -190,14 +191,14 @@ class Activation:
         return True
 
     def failed(self, job: Job, error: StowageError) -> None:
-        """The comparison could not be made: say why."""
+        """Record why the comparison failed."""
         message = f"The two could not be compared: {error.reason}"
         self._set(job.subject_id, running=False, at=None, message=message)
 
     def _compare(
         self, target_id: int, here: Driver, there: Driver, stop: Callable[[], bool]
     ) -> _Counts | None:
-        # Real ledgers have positive numbers; this one only lends its index of a listing.
+        # Real ledgers have positive numbers. Only the index of this one is used.
         number = -target_id
         ledger = SqlLedger(self._database.work, number)
         ledger.begin()

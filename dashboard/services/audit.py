@@ -22,7 +22,7 @@ MAX_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One deed. ``at`` in seconds since the epoch; ``outcome`` is "done" or "refused"."""
+    """One action. ``at`` in seconds since the epoch; ``outcome`` is "done" or "refused"."""
 
     id: int
     at: float
@@ -84,7 +84,7 @@ class AuditLog:
 
 
 def redact_options(options: Iterable[Option], values: Mapping[str, object]) -> dict[str, str]:
-    """``values`` as the audit log may hold them: options that are secret or unknown are hidden."""
+    """Return ``values`` for the audit log, with ``***`` for options that are secret or unknown."""
     plain = {option.name for option in options if not option.secret}
     return {name: _text(value) if name in plain else HIDDEN for name, value in values.items()}
 
@@ -94,7 +94,7 @@ def _text(value: object) -> str:
 
 
 def shorten(text: str, most: int = MAX_TEXT) -> str:
-    """Short, and without the lone surrogates that neither a database nor a page takes as text."""
+    """Return at most ``most`` characters, without the lone surrogates that databases and pages reject."""
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

@@ -1,4 +1,4 @@
-"""The two databases: how transactions begin and end, and what SQLite's refusals mean."""
+"""The two databases: how transactions begin and end, and what SQLite's errors mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_database(settings: Settings) -> Database:
 
 
 def prepare_instance(settings: Settings) -> None:
-    """Make the instance folder and the database files readable by their owner only. Idempotent."""
+    """Create the instance folder and the database files, readable by their owner only. Idempotent."""
     try:
         settings.instance.mkdir(mode=0o700, parents=True, exist_ok=True)
         _restrict_permissions(settings.instance)
@@ -44,10 +44,10 @@ def prepare_instance(settings: Settings) -> None:
 
 
 def _restrict_permissions(folder: Path) -> None:
-    """What a checkout or an unpacked archive brings along is open to everybody on the machine."""
+    """Close the folder to other users: a checkout or an unpacked archive may have left it open."""
     mode = folder.stat().st_mode
     if mode & 0o077:
-        # A folder that belongs to somebody else, who lets this user in, stays as it is.
+        # A folder of another user, who gives this one access, stays as it is.
         with suppress(PermissionError):
             folder.chmod(mode & 0o700)
 
@@ -110,13 +110,13 @@ class Database:
 
 
 def clamp_integer(number: int) -> int:
-    """The number, or the nearest that SQLite can hold. For what people and servers send."""
+    """Return the number, or the nearest one that SQLite can store. For numbers from people and servers."""
     return max(-MAX_INTEGER, min(number, MAX_INTEGER))
 
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Turn SQLite's refusals into errors a person can act on."""
+    """Translate SQLite's errors into ones that a person can act on."""
     try:
         yield
     except IntegrityError:
@@ -126,7 +126,7 @@ def _translate_errors() -> Iterator[None]:
 
 
 def translate_error(error: DatabaseError | sqlite3.DatabaseError) -> StowageError:
-    """SQLite's refusal as an error a person can act on."""
+    """Return SQLite's error as one that a person can act on."""
     text = str(error.orig if isinstance(error, DatabaseError) else error).lower()
     if "locked" in text or "busy" in text:
         return StowageError(
@@ -152,7 +152,7 @@ def translate_error(error: DatabaseError | sqlite3.DatabaseError) -> StowageErro
         )
     return StowageError(
         Kind.INTERNAL,
-        "The database did not do what it was asked.",
+        "The database reported an error.",
         operation="database",
         remedy="The log has the details.",
     )

@@ -1,9 +1,9 @@
-"""The engines of both databases, described once: Flask-SQLAlchemy makes those of a console from it, and
-commands and the runner, which load no web framework, make their own.
+"""The engines of both databases, described once. Flask-SQLAlchemy creates those of a console; commands and
+the runner load no web framework and create their own.
 
-Facts this rests on (measured): Python's legacy transaction mode loses concurrent read-modify-writes,
-and a deferred BEGIN that later writes fails at once under contention. So the driver's own mode is off,
-and every writing transaction takes the write lock when it begins.
+Measured: Python's legacy transaction mode loses concurrent read-modify-writes, and a deferred BEGIN that
+later writes fails at once under contention. So the legacy mode is off, and every writing transaction takes
+the write lock when it begins.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ def open_engines(settings: Settings) -> tuple[Engine, Engine]:
 
 
 def prepare(engine: Engine) -> None:
-    """Let its connections have the pragmas, and its transactions begin as said. Idempotent."""
+    """Set the pragmas of its connections, and how its transactions begin. Idempotent."""
     if not event.contains(engine, "connect", _on_connect):
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
 
 
 def writer(engine: Engine) -> Engine:
-    """The same engine, whose transactions take the write lock when they begin."""
+    """Return the engine with transactions that take the write lock when they begin."""
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
 
 @contextmanager
 def transaction_with_retry(engine: Engine) -> Iterator[Connection]:
-    """A transaction that waits for its turn for ``BUSY_SECONDS``. Nothing of it has happened when it raises
-    ``OperationalError`` on entering."""
+    """A transaction that waits up to ``BUSY_SECONDS`` for the lock. Raises ``OperationalError`` on entering
+    if it does not get it; then nothing was changed."""
     deadline = time.monotonic() + BUSY_SECONDS
     with ExitStack() as stack:
         while True:

@@ -14,14 +14,14 @@ from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
 
 INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
-"""What is done for every backend, and after how many seconds again."""
+"""The jobs that are repeated for every backend, and after how many seconds."""
 
 
 def enqueue(session: Session, kind: JobKind, subject_id: int) -> int:
-    """Put a job in the queue, in the caller's transaction; its id.
+    """Queue a job in the caller's transaction and return its id.
 
-    Idempotent: while the same job is still queued, that one's id is given. A running one does not count,
-    because it may already have passed what the caller just changed.
+    Idempotent: if the same job is already queued, its id is returned. A running job does not count, because
+    it may already be past what the caller just changed.
     """
     queued = session.scalar(
         select(JobRow.id).where(
@@ -37,7 +37,7 @@ def enqueue(session: Session, kind: JobKind, subject_id: int) -> int:
 
 
 def dequeue(session: Session, kind: JobKind, subject_id: int) -> None:
-    """Take back what is queued and not yet claimed, in the caller's transaction. Idempotent."""
+    """Remove a job that is queued and not yet claimed, in the caller's transaction. Idempotent."""
     session.execute(
         delete(JobRow).where(
             JobRow.kind == kind, JobRow.subject_id == subject_id, JobRow.state == JobState.QUEUED
@@ -46,7 +46,7 @@ def dequeue(session: Session, kind: JobKind, subject_id: int) -> None:
 
 
 def is_running(session: Session, kind: JobKind, subject_id: int) -> bool:
-    """Whether a runner with a live lease is doing this job now."""
+    """Whether a runner with a valid lease is running this job."""
     return bool(
         session.scalar(
             select(
@@ -62,7 +62,7 @@ def is_running(session: Session, kind: JobKind, subject_id: int) -> bool:
 
 
 def is_current_claim(session: Session, job: Job) -> bool:
-    """Whether this claim is still the current one; asked inside a transaction that writes for the job."""
+    """Whether this claim is still the current one. Call it in the transaction that writes for the job."""
     return bool(
         session.scalar(
             select(
@@ -84,7 +84,7 @@ class Jobs:
         """See ``JobStore``. One UPDATE decides, so two runners never get the same job."""
         now = time.time()
         with self._database.read() as session:
-            # Most polls find nothing: they need not take the write lock.
+            # Most polls find nothing, so they do without the write lock.
             if session.scalar(_due(kinds, now)) is None:
                 return None
         with self._database.write() as session:
@@ -114,7 +114,7 @@ class Jobs:
         return Job(job.id, job.kind, job.subject_id, job.fence, job.attempts, until)
 
     def finish(self, job: Job, error: str = "") -> bool:
-        """See ``JobStore``. Older finished jobs of the same subject are forgotten."""
+        """See ``JobStore``. Deletes older finished jobs of the same subject."""
         state = JobState.FAILED if error else JobState.DONE
         with self._database.write() as session:
             if not _update_claimed(session, job, state=state, message=error, finished_at=time.time()):

@@ -1,8 +1,9 @@
-"""The console's keys: made once, rotated online, restored from a recovery key, missed out loud.
+"""The console's keys: created once, rotated online, restored from a recovery key. A missing key is reported,
+never replaced.
 
 Two rules keep a secret from being lost. The key file is only written while the database's write lock is
-held, and a secret is only sealed inside a writing transaction, with the key file looked at anew. So
-nobody can seal with a key that a rotation is about to drop.
+held. A secret is only sealed inside a writing transaction, after reading the key file again. So no process
+can seal with a key that a rotation is about to remove.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class RecoveryKey:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A finished rotation: how many values this run sealed again, and the new key."""
+    """A finished rotation: how many values this run resealed, and the new key."""
 
     rows: int
     key_id: str
@@ -86,9 +87,9 @@ class Keys:
         self._fallback_secret = secrets.token_bytes(32)
 
     def prepare(self) -> KeyState:
-        """Make the key on the very first run, and only then; say how things stand. Idempotent.
+        """Create the key on the very first run, and only then; return the state. Idempotent.
 
-        The first run also seals a value of its own, so that from then on a lost key is noticed.
+        The first run also seals a value of its own, so that a lost key is noticed from then on.
         """
         with self._database.write() as session:
             if not any(True for _ in sealed_rows(session)):
@@ -113,19 +114,19 @@ class Keys:
         return state
 
     def require_unsealed(self) -> None:
-        """Raise ``SEALED`` unless secrets can be opened. Asked before any network call."""
+        """Raise ``SEALED`` unless secrets can be opened. Called before any network call."""
         state = self.state()
         if state.sealed:
             raise _sealed(state)
 
     def bind_recipients(self) -> None:
-        """Seal secrets that an earlier version stored for those they are sent to now, if that was not done
-        and the key is there. Idempotent."""
+        """Bind the secrets of an earlier version to their present recipients, if the key is available.
+        Idempotent."""
         with self._database.write() as session:
             self._bind_recipients(session)
 
     def seal(self, session: Session, secret: Secret, binding: Binding) -> str:
-        """Seal a value for a place, inside the writing transaction that stores it."""
+        """Seal a value, inside the writing transaction that stores it. Raises ``SEALED`` without the key."""
         state = self._check(session)
         ring = self._file.read() if not state.sealed else None
         if ring is None:
@@ -135,7 +136,7 @@ class Keys:
     def open(self, token: str, binding: Binding) -> Secret:
         """Open a stored value. Raises ``SEALED`` without the key, ``DAMAGED`` if it was moved or altered.
 
-        A rotation may have replaced ``token`` since it was read: on ``SEALED``, read it once more.
+        A rotation may have replaced ``token`` since it was read: on ``SEALED``, read the row again and retry.
         """
         ring = self._file.read()
         try:
@@ -161,7 +162,7 @@ class Keys:
         return RecoveryKey(ring.current.id, vault_keys.to_recovery(ring.current))
 
     def session_secret(self) -> bytes:
-        """32 bytes that sign what browsers hold. While sealed, other ones until the next start."""
+        """32 bytes that sign cookies and form tokens. A sealed console uses temporary ones."""
         for _ in range(2):
             with self._database.read() as session:
                 row = session.get(Setting, SESSION_SECRET)
@@ -175,10 +176,10 @@ class Keys:
         return self._fallback_secret
 
     def rotate(self, actor: Actor) -> Rotation:
-        """Seal everything again with a new key, while the console runs.
+        """Reseal everything with a new key, while the console runs.
 
-        Killed at any point, nothing is lost: run it again and it goes on with the key it had made. The
-        older key leaves the file only when nothing is sealed with it any more.
+        Nothing is lost if it is killed: run it again, and it continues with the key it had created. The older
+        key leaves the file only when no value is sealed with it any more.
         """
         actor.require(Permission.KEYS)
         self.bind_recipients()
@@ -264,7 +265,7 @@ class Keys:
             ring = self._read_or_none()
             if state.sealed or ring is None:
                 raise _sealed(state)
-            # Older keys are there when an earlier rotation was cut short: go on with its new key.
+            # Older keys exist if an earlier rotation was interrupted: continue with its new key.
             if not ring.older:
                 fresh = Key.new()
                 self._audit.record(
@@ -296,7 +297,7 @@ class Keys:
             ring = self._file.read()
             if ring is None:
                 raise _sealed(self._check(session))
-            # Whatever was sealed meanwhile was sealed with the new key: see the top of this file.
+            # Values sealed in between were sealed with the new key: see the top of this file.
             needed = ids_in_use(session)
             self._audit.record(session, actor, "keys.rotate", ring.current.id, rows=rows)
             self._file.replace(Keyring(ring.current, tuple(k for k in ring.older if k.id in needed)))

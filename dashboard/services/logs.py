@@ -1,4 +1,4 @@
-"""Plain log lines on standard error, with everything that looks like a credential blotted out."""
+"""Plain log lines on standard error, with everything that looks like a credential redacted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact(text: str) -> str:
-    """``text`` with signatures, authorization headers, passwords and sealed values blotted out."""
+    """Return ``text`` without signatures, authorization headers, passwords and sealed values."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
@@ -39,14 +39,14 @@ def redact(text: str) -> str:
 
 class RedactingFormatter(logging.Formatter):
     """Redacts the finished line, so that tracebacks and chained vendor messages are covered too. A record is
-    one line, whatever the names in it hold; only tracebacks follow on lines of their own."""
+    one line even if names in it contain line breaks; only tracebacks follow on lines of their own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One record as text without credentials."""
         return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line itself, without what follows of a traceback."""
+        """The line itself, without a traceback."""
         return printable(super().formatMessage(record))
 
 
@@ -61,8 +61,8 @@ def configure(level: str, *, name: str = "stowage") -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    # The vendors' own debug lines hold signed requests; ours say what matters.
+    # Debug lines of SDKs contain signed requests.
     for chatty in ("botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    # "Task queue depth is 1" at every burst of page polls is no news.
+    # It would log "Task queue depth is 1" at every burst of page polls.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

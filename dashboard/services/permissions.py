@@ -1,4 +1,4 @@
-"""Who may do what: the one permission table, and the actor that every mutating call takes first."""
+"""The permission table, and the actor that every mutating call takes as its first argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dashboard.errors import Kind, StowageError
 
 
 class Role(StrEnum):
-    """What a person is."""
+    """The role of a person."""
 
     ADMIN = "admin"
     OPERATOR = "operator"
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class Permission(StrEnum):
-    """What an action needs."""
+    """What an action requires of its actor."""
 
     VIEW = "view"
     MIGRATE = "migrate"
@@ -60,7 +60,7 @@ ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Someone acting: who, with which role, through which door ("web", "cli", "setup", "runner")."""
+    """Who acts, with which role, and through which channel: "web", "cli", "setup" or "runner"."""
 
     name: str
     role: Role

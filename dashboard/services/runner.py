@@ -1,4 +1,4 @@
-"""The runner: the one process of an instance that does jobs, and waiting for what it does."""
+"""The runner: the one process of an instance that runs jobs, and commands that wait for a job."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LOCK_FILE = "runner.lock"
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to become the runner."""
 POLL_SECONDS = 0.25
-"""Seconds between two looks at what a command waits for."""
+"""Seconds between two checks of what a command waits for."""
 
 
 class Runner:
-    """One process at a time is the runner of an instance: it holds the lock and does all jobs."""
+    """One process at a time is the runner of an instance: it holds the lock and runs all jobs."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class Runner:
         return RunnerLock(self._lock_path).held()
 
     def run_forever(self, stop: threading.Event, ended: Callable[[Job], None] = lambda job: None) -> int:
-        """Become the runner, as soon as nobody else is, and do jobs until ``stop``; the exit code.
+        """Become the runner as soon as no other process is; run jobs until ``stop``; return the exit code.
 
-        ``ended`` is told of each job that ended, on that job's thread, before another one is begun.
-        ``RESTART_CODE`` asks for a fresh process. Threads may still be blocked: end the process.
+        ``ended`` is called with each finished job, on that job's thread, before the next one starts.
+        ``RESTART_CODE`` requests a new process. Threads may still be blocked: exit the process.
         """
         lock = RunnerLock(self._lock_path)
         while not lock.acquire():
@@ -78,11 +78,11 @@ class Runner:
     def run_until(
         self, finished: Callable[[], bool], *, last: Callable[[Job], bool] = lambda job: False
     ) -> None:
-        """Wait until ``finished``, which is asked about four times a second, on this thread; what it raises
-        (``KeyboardInterrupt`` too) ends the waiting.
+        """Wait until ``finished`` returns true. It is called about four times a second on this thread; an
+        exception in it (``KeyboardInterrupt`` too) ends the wait.
 
-        While nobody else is the runner, this process is; another one keeps doing jobs and is only watched.
-        After a job that is the ``last`` no other is begun here.
+        If no other process is the runner, this one is meanwhile; otherwise it only watches. After a job for
+        which ``last`` is true, this process starts no other.
         """
         stop, ended = threading.Event(), threading.Event()
         thread: threading.Thread | None = None
@@ -94,7 +94,7 @@ class Runner:
 
         try:
             while not finished():
-                # Not while another one is: it would only wait for the lock, and its owner may want to end.
+                # Not while another process is: this one would only wait for the lock.
                 if (thread is None or not thread.is_alive()) and not self.is_alive():
                     stop.clear()
                     thread = threading.Thread(
@@ -113,8 +113,8 @@ class Runner:
     def run_job_until_final(self, migration_id: int, on_progress: Callable[[Progress], None]) -> Progress:
         """Wait until a migration is final, paused, or ready and waiting for approval; see :meth:`run_until`.
 
-        ``on_progress`` is called with each look at it; when that raises, the migration goes on as soon as a
-        runner is there. Raises ``SEALED``, and ``NOT_FOUND``.
+        ``on_progress`` is called at each check. If it raises, the migration continues as soon as there is a
+        runner. Raises ``SEALED`` and ``NOT_FOUND``.
         """
         self._keys.require_unsealed()
         progress = self._migrations.progress(migration_id)
@@ -125,14 +125,14 @@ class Runner:
             on_progress(progress)
             return progress.state.final or progress.state in (State.READY, State.PAUSED)
 
-        # What is queued behind it would only keep the person who waits; the next runner does it.
+        # Jobs queued behind it would only delay the person who waits; the next runner runs them.
         self.run_until(
             finished, last=lambda job: job.kind is JobKind.MIGRATION and job.subject_id == migration_id
         )
         return progress
 
     def _run_loop(self, stop: threading.Event, ended: Callable[[Job], None]) -> int:
-        # Whoever held a lease is dead: this process has the lock.
+        # Owners of older leases are dead: this process has the lock.
         self._jobs.expire_all()
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._loop = RunnerLoop(
@@ -171,4 +171,4 @@ class Runner:
 
 
 def _ignore(job: Job, error: StowageError) -> None:
-    """The loop has logged it; the backend's card shows what the last health check found."""
+    """Do nothing: the loop has logged it, and the backend's card shows the last health check."""

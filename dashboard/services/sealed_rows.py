@@ -1,4 +1,4 @@
-"""The rows that hold sealed values: where each value stands, to whom it may be sent, sealing it anew."""
+"""The rows that hold sealed values: what each value is bound to, to whom it may be sent, and resealing it."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from dashboard.vault.tokens import Binding
 SealedRow = BackendSecret | Setting
 
 BOUND = "secrets_bound"
-"""The setting that says: every secret of a backend is bound to its recipient, and no other is opened."""
+"""The setting that exists once all secrets are bound to their recipients. Others are not opened then."""
 
 
 def binding_of_secret(backend_id: int, name: str, sent_to: str) -> Binding:
-    """Where a backend's secret stands. The row's key is both parts, so neither can be exchanged, and
-    ``sent_to`` is the row's own note of the recipient, which cannot be exchanged either."""
+    """What a backend's secret is bound to: its row, whose key has both parts, and the recipient that the row
+    names. None of them can be exchanged for another."""
     return Binding("backend_secrets", "sealed", f"{backend_id}/{name}", sent_to)
 
 
 def binding_of_setting(key: str) -> Binding:
-    """Where a setting stands; it is sent to nobody."""
+    """What a setting is bound to. It has no recipient."""
     return Binding("settings", "sealed", key)
 
 
 def to_text(sent_to: Mapping[str, str]) -> str:
-    """A recipient as the row and the seal hold it."""
+    """A recipient as the row and the binding hold it."""
     return json.dumps(dict(sent_to), sort_keys=True)
 
 
 def from_text(text: str) -> dict[str, str]:
-    """The same as a mapping. The text is only believed once the value opened with it."""
+    """The reverse of :func:`to_text`. Trust the result only after the value was opened with this text."""
     found = json.loads(text) if text else {}
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
@@ -52,14 +52,14 @@ def sealed_rows(session: Session) -> Iterator[SealedRow]:
 
 
 def binding_of(row: SealedRow) -> Binding:
-    """Where a row's value stands."""
+    """What a row's value is bound to."""
     if isinstance(row, BackendSecret):
         return binding_of_secret(row.backend_id, row.name, row.sent_to)
     return binding_of_setting(row.key)
 
 
 def reference(row: SealedRow) -> tuple[int, str] | str:
-    """What finds a row again in another transaction."""
+    """A reference by which :func:`load` gets the row in another transaction."""
     return (row.backend_id, row.name) if isinstance(row, BackendSecret) else row.key
 
 
@@ -71,12 +71,12 @@ def load(session: Session, found: tuple[int, str] | str) -> SealedRow | None:
 
 
 def ids_in_use(session: Session) -> frozenset[str]:
-    """Ids of the keys that open something. Text that was never sealed counts for none."""
+    """Ids of the keys that stored values were sealed with."""
     return frozenset(key_id(row.sealed or "") for row in sealed_rows(session)) - {""}
 
 
 def key_id(token: str) -> str:
-    """Which key sealed it; empty for what was never sealed."""
+    """The id of the key that sealed a value; empty if the text is not a sealed value."""
     try:
         return tokens.key_id_of(token)
     except UnsealError:
@@ -84,7 +84,7 @@ def key_id(token: str) -> str:
 
 
 def reseal(ring: Keyring, row: SealedRow) -> str:
-    """A row's value sealed with the current key, for the same place. Raises ``UnsealError``."""
+    """Return a row's value sealed with the current key, bound as before. Raises ``UnsealError``."""
     return tokens.seal(ring.current, _unseal(ring, row.sealed or "", binding_of(row)), binding_of(row))
 
 
@@ -101,14 +101,14 @@ def can_open_any(session: Session, key: Key) -> bool:
 
 
 def is_bound(session: Session) -> bool:
-    """Whether secrets are bound to recipients here already."""
+    """Whether the secrets of this instance are bound to their recipients."""
     return session.get(Setting, BOUND) is not None
 
 
 def bind_to_recipients(session: Session, ring: Keyring) -> None:
-    """Seal the secrets of earlier versions again, each for the recipient it has now. Happens once.
+    """Reseal the secrets of earlier versions, each bound to its present recipient. Happens once.
 
-    What does not open stays as it is, and is asked for again where it is needed.
+    A secret that does not open stays as it is; the console asks for it again when it is needed.
     """
     for row in session.scalars(select(BackendSecret).where(BackendSecret.sent_to == "")):
         backend = session.get_one(Backend, row.backend_id)

@@ -1,4 +1,4 @@
-"""Everything the console and the command line may ask for, put together in one place."""
+"""Everything that the console and the command line use, composed in one place."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Services:
 
 
 def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
-    """Put all services together over an open database whose tables are there; on the very first run this
-    makes the key. A missing or foreign key is no error here: see ``keys.state``."""
+    """Compose all services over an open, upgraded database. The very first run creates the key. A missing or
+    wrong key raises nothing here: see ``keys.state``."""
     audit = AuditLog(database)
     keys = Keys(database, KeyFile(settings.key_file), audit)
     keys.prepare()

@@ -1,4 +1,4 @@
-"""Text for people: sizes and durations in words, and text from outside made safe to print on one line."""
+"""Text for people: sizes and durations in words, and outside text made safe to print on one line."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def between(low: float, high: float, *, to: str, dash: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` as a terminal or a log may safely have it: whatever does not print is escaped, line breaks
-    too, so that a key cannot pass for a line of ours."""
+    """Return ``text`` safe for a terminal or a log. Unprintable characters and line breaks are escaped, so a
+    key cannot pass for a line of ours."""
     safe = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return safe.encode("utf-8", "backslashreplace").decode()
 
 
 def without_controls(text: str) -> str:
-    """``text`` as a file of lines may have it: control characters and line breaks are escaped, everything
+    """Return ``text`` safe for a file of lines: control characters and line breaks are escaped. Everything
     else, such as joined emoji, stays."""
     safe = _CONTROLS.sub(lambda match: _escaped(match[0]), text)
     return safe.encode("utf-8", "backslashreplace").decode()

@@ -25,7 +25,7 @@ from dashboard.services.engines import writer
 STEPS = Path(__file__).resolve().parents[1] / "models" / "schema"
 """A folder of steps for each database: ``main`` and ``work``."""
 COPY_INFIX = ".before-"
-"""Between the name of a database and the version that upgraded it: the copy of what it was until then."""
+"""In the name of the copy of a database before an upgrade: after it comes the version that upgraded it."""
 EMPTY = "0000"
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ _one_at_a_time = threading.Lock()
 
 
 def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
-    """Make the tables, or upgrade what an earlier version left, in one transaction that holds the write lock.
+    """Create the tables, or upgrade them from an earlier version, in one transaction with the write lock.
 
-    Idempotent; safe from several processes at once and with ``kill -9`` at any moment. Before a step is taken
-    the database is copied to a file beside it. Raises ``StowageError``: ``CONFLICT`` for a database of a
-    newer version, which is left alone, and ``DENIED`` where the copy cannot be made.
+    Idempotent; safe from several processes at once and with ``kill -9`` at any moment. Before an upgrade the
+    database is copied to a file next to it. Raises ``StowageError``: ``CONFLICT`` for a database of a newer
+    version, which it does not change, and ``DENIED`` if the copy cannot be made.
     """
     newest = max(path.name[:4] for path in (STEPS / steps).glob("[0-9]*.py"))
     with engine.connect() as connection:
@@ -60,7 +60,7 @@ def bring_up_to_date(engine: Engine, steps: str, metadata: MetaData) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The last step that was taken."""
+    """The last step that was run, or None if Alembic has never run here."""
     try:
         revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     except OperationalError as error:
@@ -71,7 +71,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _legacy_revision(connection: Connection) -> str:
-    """The same of versions that counted their steps themselves."""
+    """The last step of versions that counted their steps themselves, before Alembic."""
     return f"{connection.exec_driver_sql('PRAGMA user_version').scalar_one():04}"
 
 
@@ -82,16 +82,16 @@ def _stamp(connection: Connection, revision: str) -> None:
     )
     connection.exec_driver_sql("DELETE FROM alembic_version")
     connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (revision,))
-    # Versions that know nothing of Alembic refuse a database by this number.
+    # Versions from before Alembic refuse a newer database by this number.
     connection.exec_driver_sql(f"PRAGMA user_version = {int(revision)}")
 
 
 @contextmanager
 def _write_transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction that holds the write lock, and in which tables can be made anew."""
+    """One transaction that holds the write lock, and in which tables can be recreated."""
     with writer(engine).connect() as connection:
-        # Dropping a table deletes the rows that refer to it, unless foreign keys are off. That can only be
-        # said outside a transaction, and no other user of the pool is to get this connection.
+        # Dropping a table deletes the rows that refer to it, unless foreign keys are off. They can only be
+        # switched off outside a transaction, and no other user of the pool may get this connection.
         connection.detach()
         connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
         with connection.begin():
@@ -109,7 +109,7 @@ def _run_steps(connection: Connection, folder: Path, found: str) -> None:
         for step in reversed(list(steps.iterate_revisions("head", found))):
             step.module.upgrade()
     for table, number in numbers.items():
-        # A table that was made anew has forgotten the numbers of rows that are gone: they must not come back.
+        # A recreated table does not know the numbers of deleted rows, which must not be reused.
         connection.exec_driver_sql(
             "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (number, table)
         )
@@ -128,15 +128,14 @@ def _dangling(connection: Connection) -> int:
 
 
 def _last_numbers(connection: Connection) -> dict[str, int]:
-    """The largest number ever given to a row, of tables that never give one twice."""
+    """The largest row number so far, of each table that never reuses one."""
     if not connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").all():
         return {}
     return {row.name: row.seq for row in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence")}
 
 
 def _keep_copy(database: Path) -> Path:
-    """Copy what is committed, in place of an earlier copy; the caller holds the write lock. A copy is there
-    whole or not at all."""
+    """Copy what is committed, replacing an earlier copy. Atomic. The caller holds the write lock."""
     earlier = list(database.parent.glob(f"{database.name}{COPY_INFIX}*"))
     copy = database.with_name(f"{database.name}{COPY_INFIX}{__version__}")
     partial = copy.with_name(copy.name + ".partial")

@@ -42,8 +42,8 @@ __all__ = ["BackendInfo", "Backends", "Badge", "Draft", "Status"]
 
 
 class Backends(BackendQueries):
-    """Thread-safe. ``machine``: what of this machine a backend may use.
-    ``caches``: the folder for copies of what is read; without it none are kept."""
+    """Thread-safe. ``machine``: what a backend may use of this machine.
+    ``caches``: the folder for cached objects; without it nothing is cached."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Backends(BackendQueries):
             return info(self.insert(session, actor, resolved))
 
     def insert(self, session: Session, actor: Actor, resolved: Resolved, *, active: bool = False) -> Backend:
-        """Save a checked draft in the caller's writing transaction, and have it looked at soon."""
+        """Save a checked draft in the caller's writing transaction, and schedule its first check."""
         _refuse_taken(session, resolved.name)
         now = time.time()
         row = Backend(
@@ -87,7 +87,7 @@ class Backends(BackendQueries):
             status=BackendStatus(),
         )
         session.add(row)
-        # The id comes from here, and the secrets are bound to it.
+        # This creates the id, which the secrets are bound to.
         session.flush()
         self._saved.store(session, row, resolved)
         _schedule_check(session, row.id)
@@ -107,14 +107,14 @@ class Backends(BackendQueries):
 
     def edit(self, actor: Actor, draft: Draft) -> BackendInfo:
         """Save changes to ``draft.existing``. Raises ``InvalidInput`` naming the field, and ``CONFLICT``
-        when somebody else edited it meanwhile or an unfinished migration needs it where it is."""
+        if somebody else edited it meanwhile or an unfinished migration uses it."""
         actor.require(Permission.CONFIGURE)
         self._keys.require_unsealed()
         check_name(draft.name)
         resolved = self.resolve(draft)
         stored = resolved.stored
         if stored is None:
-            raise InvalidInput("existing", "It was not said which backend to change.")
+            raise InvalidInput("existing", "The backend to change is missing.")
         relocated = location_changes(stored, resolved.preset, resolved.options)
         with self._database.write() as session:
             row = get_row(session, stored.name)
@@ -141,7 +141,7 @@ class Backends(BackendQueries):
                 row.secrets.remove(secret)
             self._saved.store(session, row, resolved)
             if relocated:
-                # What was seen and counted elsewhere says nothing of the new place.
+                # Earlier checks and counts say nothing about the new location.
                 reset(row.status)
             _schedule_check(session, row.id, count=bool(relocated))
             edited = info(row)
@@ -150,8 +150,8 @@ class Backends(BackendQueries):
         return edited
 
     def remove(self, actor: Actor, name: str) -> None:
-        """Forget a backend and its secrets; its objects stay where they are. Raises ``CONFLICT`` for the
-        active one and for one that an unfinished migration uses."""
+        """Delete a backend and its secrets, but none of its objects. Raises ``CONFLICT`` for the active
+        backend and for one that an unfinished migration uses."""
         actor.require(Permission.CONFIGURE)
         with self._database.write() as session:
             row = get_row(session, name)
@@ -172,7 +172,7 @@ class Backends(BackendQueries):
         self._caches.forget(backend_id)
 
     def fallback_order(self, actor: Actor, names: Sequence[str]) -> None:
-        """Where a read looks next, in this order; backends not named are not asked."""
+        """Set which backends a read tries next, in this order; it does not try the others."""
         actor.require(Permission.CONFIGURE)
         if len(set(names)) != len(names):
             raise InvalidInput("names", "A backend is named twice in the fallback order.")
@@ -190,7 +190,7 @@ class Backends(BackendQueries):
             self._audit.record(session, actor, "backend.fallback_order", ", ".join(names))
 
     def refresh(self, actor: Actor, name: str | None = None) -> None:
-        """Have one backend, or all of them, checked and counted in the background."""
+        """Schedule a check and a count of one backend, or of all, in the background."""
         actor.require(Permission.TEST)
         self._keys.require_unsealed()
         with self._database.write() as session:
@@ -204,9 +204,9 @@ class Backends(BackendQueries):
         """The backend's driver, kept open for the next caller; do not close it.
 
         With a ``label`` of your own you keep the same driver through edits until :meth:`release`, and it
-        speaks to the backend itself: no cache, and no other backend behind it. What waits there for other
-        backends is shown only to those who put it there and send it home.
-        Raises ``NOT_FOUND``, and ``SEALED`` when secrets cannot be opened. No network call.
+        uses only the backend itself: no cache, no stand-ins. Writes that wait there for other backends are
+        visible only to stand-ins and to write back.
+        Raises ``NOT_FOUND``, and ``SEALED`` if secrets cannot be opened. No network call.
         """
         self._keys.require_unsealed()
         stored = self._saved.read(name)
@@ -225,8 +225,8 @@ class Backends(BackendQueries):
         return self._drivers.get(stored.id, stored.version, label, build)
 
     def driver_with_waiting(self, name: str, *, label: str) -> Driver:
-        """The backend's driver for looking at all it has: what waits to be sent home to it is there too.
-        The rest as :meth:`driver` with a label."""
+        """Like :meth:`driver` with a label, but it also shows the objects waiting to be written back to this
+        backend."""
         home = self.driver(name, label=label)
         return with_waiting_writes(self._database, self._saved.read(name), home, self._stand_in_driver)
 
@@ -277,7 +277,7 @@ def _refuse_taken(session: Session, name: str) -> None:
         raise InvalidInput("name", f"There is already a backend “{name}”.", remedy="Choose another name.")
 
 
-def _refuse_in_use(session: Session, row: Backend, deed: str) -> None:
+def _refuse_in_use(session: Session, row: Backend, action: str) -> None:
     final = [state.value for state in State if state.final]
     migration = session.scalar(
         select(Migration.id)
@@ -288,7 +288,7 @@ def _refuse_in_use(session: Session, row: Backend, deed: str) -> None:
     if migration is not None:
         raise StowageError(
             Kind.CONFLICT,
-            f"“{row.name}” cannot be {deed}: migration {migration} uses it and is not finished.",
+            f"“{row.name}” cannot be {action}: migration {migration} uses it and is not finished.",
             operation="change backend",
             subject=row.name,
             remedy="Wait for the migration to finish, or cancel it.",
@@ -296,7 +296,7 @@ def _refuse_in_use(session: Session, row: Backend, deed: str) -> None:
 
 
 def _prefixed(detail: Mapping[str, str], secrets: frozenset[str]) -> dict[str, str]:
-    """Option names as audit fields: apart from the audit log's own, and secrets only as names."""
+    """Return options as audit fields with a prefix of their own, and secrets only as names."""
     fields = {f"option.{name}": value for name, value in detail.items()}
     if secrets:
         fields["secrets"] = ", ".join(sorted(secrets))

@@ -1,4 +1,4 @@
-"""Looking at how the place behind a backend is set up, and mending what was found."""
+"""Checks the settings of a backend's bucket, and fixes what was found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?|https?://\[[0-9a
 
 
 class BucketSettings:
-    """Thread-safe. Every call asks the provider anew; nothing is kept."""
+    """Thread-safe. Every call queries the provider; nothing is cached."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
         self._database = database
@@ -26,20 +26,20 @@ class BucketSettings:
         self._backends = backends
 
     def is_supported(self, name: str) -> bool:
-        """Whether this kind of storage has settings to look at. No network call."""
+        """Whether this kind of storage has settings to check. No network call."""
         try:
             return isinstance(self._backends.driver(name, label="settings"), ChecksSettings)
         except StowageError:
             return False
 
     def findings(self, actor: Actor, name: str, origin: str) -> tuple[Finding, ...]:
-        """What there is to say of a backend's place; ``origin`` is the site that browsers upload from. Raises
-        ``InvalidInput`` for one that is none, and ``Unsupported``."""
+        """Findings about a backend's bucket. ``origin`` is the site that browsers upload from. Raises
+        ``InvalidInput`` if it is not an origin, and ``Unsupported``."""
         actor.require(Permission.TEST)
         return self._backend(name).findings(parse_origin(origin))
 
     def fix(self, actor: Actor, name: str, finding: str, origin: str) -> None:
-        """Mend one finding. Idempotent; audited when it is done."""
+        """Fix one finding. Idempotent; audited when done."""
         actor.require(Permission.CONFIGURE)
         site = parse_origin(origin)
         self._backend(name).fix(finding, site)

@@ -18,7 +18,7 @@ from dashboard.storage.inspection.listing import list_readable, without_markers
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 2.0
-"""Seconds for one answer above which a backend is degraded."""
+"""Seconds for one response above which a backend is degraded."""
 PROGRESS_SECONDS = 1.0
 
 
@@ -31,8 +31,8 @@ class Checks:
         self._keys = keys
 
     def check_backend(self, backend_id: int) -> bool:
-        """One cheap look: is it there, does it list, how fast; whether it answered. Records what it finds,
-        raises nothing that the backend itself caused. A sealed console makes no network call and records
+        """Check cheaply whether a backend exists, lists and how fast; return whether it did. Records the
+        result and raises no error of the backend. A sealed console makes no network call and records
         nothing."""
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
@@ -65,10 +65,10 @@ class Checks:
         return True
 
     def count_backend(self, backend_id: int, stop: Callable[[], bool]) -> bool:
-        """Count objects and bytes by listing everything once, in memory that does not grow.
+        """Count objects and bytes by listing everything once, in bounded memory.
 
-        Progress is recorded every second. Returns whether it came to the end; when told to ``stop``, or
-        when listing fails, the last finished count stays. Raises what the listing raised.
+        Records progress every second. Returns whether it finished. If ``stop`` ended it or the listing
+        failed, the last finished count stays. Raises what the listing raised.
         """
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
@@ -87,7 +87,7 @@ class Checks:
             for entry in without_markers(list_readable(driver, unreadable=note)):
                 objects += 1
                 size += entry.size
-                # Looking at the clock costs more than counting.
+                # Reading the clock costs more than counting.
                 if objects % 256 == 0 and (now := time.monotonic()) >= due:
                     if stop():
                         return False
@@ -109,7 +109,7 @@ class Checks:
 
 
 def _list_first(driver: Driver) -> None:
-    """One request: the beginning of the listing. Raises ``StorageError``."""
+    """Send one request, the start of a listing. Raises ``StorageError``."""
     try:
         for _ in islice(list_readable(driver, unreadable=lambda folder, error: None), 1):
             return

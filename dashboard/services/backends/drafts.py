@@ -1,4 +1,4 @@
-"""From what a person typed to what a driver can be built from, and what must be typed again."""
+"""Checks drafts: turns a filled form into what a driver can be built from, and says what to type again."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def resolve(
 ) -> Resolved:
     """Check a draft and complete it with the secrets it leaves blank. No network call.
 
-    Raises ``InvalidInput`` naming the field: also for a secret that stands for another place than the
-    one it was entered for, because whoever can edit a backend must not learn its secret that way.
+    Raises ``InvalidInput`` naming the field, also for a saved secret that would be sent to another recipient
+    than the one it was entered for: a person who can edit a backend must not learn its secrets that way.
     """
     preset = find_preset(draft.preset)
     if stored is not None and stored.driver != preset.driver:
@@ -72,14 +72,14 @@ def resolve(
 
 
 def with_defaults(driver: str, options: Mapping[str, str]) -> dict[str, str]:
-    """Stored options, with defaults for those that a newer version brought."""
+    """Return stored options, with defaults for those that a newer version added."""
     kind = registry.DRIVERS.get(driver)
     known = kind.options if kind is not None else ()
     return {option.name: option.default for option in known if not option.secret} | dict(options)
 
 
 def location_changes(stored: Stored, preset: Preset, options: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the changed options that decide which objects this backend means."""
+    """Names of the changed options that decide which objects belong to this backend."""
     place = frozenset(option.name for option in registry.all_options(preset) if option.place)
     return _changed(stored, options, place | _guarding(stored, preset))
 
@@ -92,7 +92,7 @@ def changes(stored: Stored, options: Mapping[str, str]) -> tuple[str, ...]:
 def _refuse_changed_encryption_key(
     stored: Stored, known: Sequence[Option], typed: Mapping[str, Secret], open_secrets: SecretOpener
 ) -> None:
-    """Objects are not encrypted again when a key is replaced: nobody could read them any more."""
+    """Refuse a new encryption key: objects are not encrypted again, and nobody could read them any more."""
     sealing = [option for option in known if option.encrypts_objects and option.name in typed]
     for option in sealing:
         if option.name not in stored.tokens:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dashboard.storage.driver import Driver
 
 GRACE = 300.0
-"""Seconds a replaced driver stays usable for whoever still reads through it."""
+"""Seconds for which a replaced driver stays usable for reads that are in flight."""
 
 
 class DriverCache:
@@ -21,8 +21,8 @@ class DriverCache:
         self._retired: list[tuple[float, Driver]] = []
 
     def get(self, backend_id: int, version: int, label: str, build: Callable[[], Driver]) -> Driver:
-        """The driver of this version, built if need be. ``label`` keeps users apart: a running
-        migration goes on with the driver it began with while pages get that of an edited backend."""
+        """The driver of this version, built if needed. ``label`` separates users: a running migration keeps
+        the driver it started with, while pages get that of the edited backend."""
         with self._lock:
             self._close_retired()
             found = self._open.get((backend_id, label))

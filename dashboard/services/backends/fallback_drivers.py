@@ -1,5 +1,5 @@
-"""What stands behind a backend's driver: who stands in while it is away, what waits to be written back, and
-whether it answers at all."""
+"""Drivers that fall back: wraps the driver of a saved backend with its stand-ins, its waiting writes and its
+circuit breaker."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def wrap_driver(
     label: str,
     driver_of: DriverOf,
 ) -> Driver:
-    """What the user of a label gets: the place itself, without what waits there for others, or with others
-    behind it. Applications wait for a silent one only once, whether it is home or stands in."""
+    """Return the driver for the user of a label: the backend alone, without the writes that wait there for
+    other backends, or with its stand-ins. Applications wait only once for a backend that does not respond."""
     if label == STAND_IN:
         return BehindCircuitBreaker(driver, breakers.get(stored, driver))
     if label.startswith(WRITE_BACK):
@@ -49,7 +49,7 @@ def wrap_driver(
     if label or not has_fallback(stored.options):
         return HidingWaiting(driver)
     home = BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
-    # Only who reads and writes like an application needs others behind a backend.
+    # Only an application that reads and writes needs stand-ins.
     from dashboard.storage.wrappers.fallback.driver import Fallback
 
     others = FallbackOrder(database, stored.id, driver_of, (stored.driver, stored.options))
@@ -57,7 +57,8 @@ def wrap_driver(
 
 
 def with_waiting_writes(database: Database, stored: Stored, home: Driver, driver_of: DriverOf) -> Driver:
-    """Home, and what waits to be sent there. While nothing does, that is home itself."""
+    """Return a driver that also shows the objects waiting to be written back; ``home`` itself if there are
+    none."""
     with database.read() as session:
         if not count_waiting(session, stored.id):
             return home
@@ -68,7 +69,7 @@ def with_waiting_writes(database: Database, stored: Stored, home: Driver, driver
 
 
 class CircuitBreakers:
-    """One breaker for each backend, shared by all its drivers in this process. Thread-safe."""
+    """One circuit breaker for each backend, shared by all its drivers in this process. Thread-safe."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,7 +77,7 @@ class CircuitBreakers:
         self._breakers: dict[int, tuple[int, CircuitBreaker]] = {}
 
     def get(self, stored: Stored, driver: Driver) -> CircuitBreaker:
-        """The breaker of a backend; a new one once it was edited. ``driver`` is what its probe asks."""
+        """The breaker of a backend; a new one after an edit. Its probe uses ``driver``."""
         with self._lock:
             version, breaker = self._breakers.get(stored.id, (-1, None))
             if breaker is None or version != stored.version:
@@ -87,8 +88,8 @@ class CircuitBreakers:
             return breaker
 
     def _report(self, backend_id: int, error: StorageError | None) -> None:
-        """Show it, and have the runner look for itself: it sends home what waits once all is well."""
-        # What was to be read or written goes on either way.
+        """Record the error and queue a check by the runner, which writes back once the backend is healthy."""
+        # A failure here must not stop the read or write that found the error.
         with suppress(StowageError, SQLAlchemyError):
             if error is not None:
                 message = f"A program got no answer, so others stand in: {error.reason}"

@@ -1,4 +1,4 @@
-"""A backend out of the environment variables that other programs use, as a draft."""
+"""Drafts of backends from the environment variables that other programs use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dashboard.storage.library.environment import parse_environment
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What the variables describe. ``used``: option or secret to variable; ``ignored``: understood
-    variables that were not needed. Holds secrets, prints none."""
+    """The backend that the variables describe. ``used``: option or secret to variable; ``ignored``: known
+    variables that were not needed. Contains secrets and prints none."""
 
     draft: Draft
     used: Mapping[str, str]

@@ -20,13 +20,13 @@ SYSTEM = (
     *("/usr/local/bin", "/usr/local/lib", "/usr/local/sbin"),
     *("/run/secrets", "/var/spool/cron"),
 )
-"""What decides which programs run, when, and who signs in."""
+"""Folders that decide which programs run, when, and who can sign in."""
 _AT_HOME = ("~root/.ssh", "~/.ssh", "~/.gnupg", "~/.aws", "~/.config/systemd", "~/.local/bin")
 
 
 def folder_policy(settings: Settings) -> FolderPolicy:
-    """Nothing of the console's own, of its program and environment, of the system; and only the folders in
-    ``STOWAGE_LOCAL_ROOTS`` where that is set. The instance folder's ``files`` may always be one."""
+    """Refuses the folders of the console, of its program and of the system; allows only those in
+    ``STOWAGE_LOCAL_ROOTS`` if that is set. The instance folder's ``files`` is always allowed."""
     own = (settings.database, settings.work_database, settings.key_file, settings.instance / "cache")
     allowed = (*settings.local_roots, settings.instance / "files") if settings.local_roots else ()
     return FolderPolicy(
@@ -47,10 +47,10 @@ def _program() -> tuple[str, ...]:
 
 
 class CacheFolders:
-    """``instance/cache/<id>-<version>``, one folder for each configuration: an edited backend begins with an
-    empty cache, so that no copy from another place or of another key is found.
+    """``instance/cache/<id>-<version>``, one folder for each configuration: an edited backend starts with an
+    empty cache, so it never serves entries of another bucket or encryption key.
 
-    Thread-safe. Nothing in these folders is ever needed; they may be removed at any time.
+    Thread-safe. These folders may be removed at any time.
     """
 
     def __init__(self, root: Path | None) -> None:
@@ -64,7 +64,7 @@ class CacheFolders:
         return {CACHE_FOLDER: str(folder), CACHE_READS: "true" if reads else "false"}
 
     def forget(self, backend_id: int) -> None:
-        """Remove every copy of a backend's objects. A folder that cannot be removed is left."""
+        """Remove all cached objects of a backend, as far as its folders can be removed."""
         if self._root is not None:
             for folder in self._root.glob(f"{backend_id}-*"):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What backends do with names, learnt once for each and kept until its options change."""
+"""The name rules of backends: probed once for each, and stored until its options change."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class NameRulesStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known(self, backend_id: int) -> NameRules | None:
-        """What was learnt of the backend as it is configured now; None where nothing was."""
+    def get(self, backend_id: int) -> NameRules | None:
+        """The stored rules of the backend as it is configured now, or None."""
         with self._database.read() as session:
             backend, row = session.get(Backend, backend_id), session.get(BackendNames, backend_id)
             if backend is None or row is None or row.version != backend.version:
                 return None
             return NameRules.from_json(row.rules)
 
-    def keep(self, backend_id: int, version: int, rules: NameRules) -> None:
-        """Remember what was learnt with a driver of this version; nothing where the backend is gone."""
+    def save(self, backend_id: int, version: int, rules: NameRules) -> None:
+        """Store what a driver of this version found. Does nothing if the backend was removed."""
         values = {"version": version, "rules": rules.to_json(), "learnt_at": time.time()}
         with self._database.write() as session:
             if session.get(Backend, backend_id) is None:
@@ -42,12 +42,12 @@ class NameRulesStore:
                 .on_conflict_do_update(index_elements=["backend_id"], set_=values)
             )
 
-    def of(
+    def get_or_probe(
         self, backend_id: int | None, version: int, driver: Driver, *, may_write: bool = True
     ) -> NameRules:
-        """What is known, or else what a look shows. Raises retryable errors of the look; where it may not
-        be made, the backend passes for one that keeps every name."""
-        known = self.known(backend_id) if backend_id is not None else None
+        """The stored rules, or those that a probe finds. Raises retryable errors of the probe. If
+        ``may_write`` forbids a probe, the backend counts as one that keeps every name."""
+        known = self.get(backend_id) if backend_id is not None else None
         if known is not None or not may_write or backend_id is None:
             return known or NameRules()
         try:
@@ -57,5 +57,5 @@ class NameRulesStore:
                 raise
             log.warning("What backend %d does with names could not be learnt: %s", backend_id, error)
             return NameRules()
-        self.keep(backend_id, version, rules)
+        self.save(backend_id, version, rules)
         return rules

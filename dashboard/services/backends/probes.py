@@ -1,6 +1,6 @@
-"""Connection tests: started from a page and watched step by step, or run through by the command line.
+"""Connection tests: started and polled by a page, or run by a command.
 
-Runs live in this process's memory only: a draft's secret is never stored before it is saved.
+They exist in this process's memory only: a draft's secret is never stored before it is saved.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MAX_SECONDS = 45.0
 """Seconds a whole probe may take."""
 KEEP_SECONDS = 600.0
-"""Seconds a run can be asked for."""
+"""Seconds for which a run is kept."""
 MAX_KEPT = 200
 MAX_PARALLEL_PROBES = 6
 
@@ -63,7 +63,7 @@ class _ProbeTarget:
 
 
 class Probes:
-    """Thread-safe. Runs belong to whoever started them and expire after ten minutes."""
+    """Thread-safe. A run belongs to the actor who started it and expires after ten minutes."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: Backends, status: StatusBoard) -> None:
         self._database = database
@@ -76,8 +76,8 @@ class Probes:
         self._closing = threading.Event()
 
     def start(self, actor: Actor, target: Draft | str) -> str:
-        """Begin a probe in the background; its id for :meth:`get`. Raises as building the driver does,
-        and ``THROTTLED`` when too many are under way."""
+        """Start a probe in the background and return its id for :meth:`get`. Raises what building the driver
+        raises, and ``THROTTLED`` if too many are running."""
         resolved = self._resolve_target(actor, target)
         probe_id = secrets.token_urlsafe(12)
         running = _RunningProbe(actor.name, time.monotonic(), ProbeRun.of(resolved.driver))
@@ -86,12 +86,12 @@ class Probes:
         except StowageError:
             resolved.close()
             raise
-        # A daemon, so that leaving the console never waits for a black hole.
+        # A daemon, so that stopping the console never waits for a server that does not respond.
         threading.Thread(target=self._work, args=(resolved, running), name="probe-run", daemon=True).start()
         return probe_id
 
     def get(self, actor: Actor, probe_id: str) -> ProbeRun:
-        """How far a probe of this actor is. Raises ``NOT_FOUND``."""
+        """The present state of a probe of this actor. Raises ``NOT_FOUND``."""
         with self._lock:
             self._expire()
             running = self._runs.get(probe_id)
@@ -105,11 +105,11 @@ class Probes:
         )
 
     def run(self, actor: Actor, target: Draft | str) -> Iterator[Step]:
-        """Probe now, yielding each step when it begins and when it ends."""
+        """Probe now, yielding each step when it starts and when it ends."""
         return self._steps(self._resolve_target(actor, target))
 
     def create_bucket(self, actor: Actor, target: Draft | str) -> None:
-        """Make the bucket or folder of a backend. Idempotent when it is there and ours already."""
+        """Create the bucket or folder of a backend. Succeeds if it exists and is ours."""
         actor.require(Permission.CONFIGURE)
         resolved = self._resolve_target(actor, target, audited=False)
         try:
@@ -128,14 +128,14 @@ class Probes:
             self._audit.record(session, actor, "backend.create_bucket", resolved.name)
 
     def close(self) -> None:
-        """Let every probe under way end at its next step. Idempotent."""
+        """End every running probe at its next step. Idempotent."""
         self._closing.set()
 
     def _resolve_target(self, actor: Actor, target: Draft | str, *, audited: bool = True) -> _ProbeTarget:
         saved = isinstance(target, str)
         actor.require(Permission.TEST if saved else Permission.CONFIGURE)
         if isinstance(target, str):
-            # Looked at before the driver is built, as what is learnt must not outlive an edit.
+            # Read before the driver is built: name rules must not outlive an edit.
             info = self._backends.get(target)
             resolved = _ProbeTarget(
                 self._backends.driver(target, label="probe"), target, info.id, info.version
@@ -206,7 +206,7 @@ class Probes:
 
     def _save_name_rules(self, resolved: _ProbeTarget, rules: NameRules) -> None:
         if resolved.backend_id is not None:
-            self._names.keep(resolved.backend_id, resolved.version, rules)
+            self._names.save(resolved.backend_id, resolved.version, rules)
 
     def _stop_check(self, deadline: float) -> Callable[[], bool]:
         return lambda: self._closing.is_set() or time.monotonic() > deadline
@@ -217,7 +217,7 @@ class Probes:
         if run.passed and all(states[name] == "passed" for name in proof):
             self._status.record_test(backend_id, Badge.HEALTHY)
         elif first is not None:
-            # What still lists can at least be copied from.
+            # A backend that still lists can at least be copied from.
             badge = Badge.DEGRADED if states.get("list") == "passed" else Badge.DOWN
             self._status.record_test(backend_id, badge, first.message, first.remedy)
 

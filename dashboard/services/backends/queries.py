@@ -1,4 +1,4 @@
-"""What pages, the API and commands ask about backends. There may be thousands: only a few are read whole."""
+"""Queries of pages, the API and commands about backends. There may be thousands: few are read completely."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dashboard.storage.registry import label_of
 from dashboard.storage.types import EMPTY
 
 MAX_FALLBACK = 50
-"""Backends in the order of fallback: a read that finds nothing asks them all."""
+"""Backends in the fallback order: a read that finds nothing tries all of them."""
 MAX_WORST = 20
 
 _ORDER = (Backend.active.desc(), Backend.fallback_position.nulls_last(), Backend.name)
@@ -54,14 +54,14 @@ class BackendQueries:
             return session.scalar(select(func.count(Backend.id))) or 0
 
     def choices(self) -> tuple[BackendChoice, ...]:
-        """All of them in the order of :meth:`list`, as little of each as a list to choose from needs."""
+        """All of them in the order of :meth:`list`, with only the columns that a selection needs."""
         columns = (Backend.name, Backend.active, BackendStatus.objects)
         query = select(*columns).outerjoin(BackendStatus, BackendStatus.backend_id == Backend.id)
         with self._database.read() as session:
             return tuple(BackendChoice(*row) for row in session.execute(query.order_by(*_ORDER)))
 
     def summary(self) -> Summary:
-        """What a page says of all backends together."""
+        """Figures about all backends together."""
         counting = BackendStatus.counting_at > time.time() - COUNT_IS_STALE
         unsettled = or_(counting, BackendStatus.badge == Badge.UNKNOWN.value)
         newest = select(func.max(Backend.id)).where(Backend.active.is_(False))

@@ -1,7 +1,7 @@
-"""What was last seen of each backend: reachable or not, how much it holds, and the first steps taken.
+"""The last known state of each backend: whether it is reachable, how much it stores, and the first steps.
 
-Small rows, written often, with one UPDATE each. A row that is gone (its backend was removed meanwhile)
-is not an error.
+Small rows, written often, with one UPDATE each. A row that was deleted with its backend meanwhile is not an
+error.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class StatusBoard:
 
 
 def reset(row: BackendStatus) -> None:
-    """Back to knowing nothing: the backend now means another place."""
+    """Clear everything known about a backend that now has another location."""
     row.badge = Badge.UNKNOWN.value
     row.message = row.remedy = ""
     row.latency_ms = row.checked_at = row.tested_at = None

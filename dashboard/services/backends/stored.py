@@ -20,7 +20,7 @@ from dashboard.storage.types import Secret
 
 HINT_LENGTH = 4
 MIN_HINTED_LENGTH = 16
-"""Shorter secrets get no hint: four characters would be too much of them."""
+"""Shorter secrets get no hint: four characters would reveal too much of them."""
 
 
 class StoredBackends:
@@ -31,9 +31,9 @@ class StoredBackends:
         self._keys = keys
 
     def sendable_secrets(self, stored: Stored) -> Mapping[str, Secret]:
-        """The secrets for a driver, each only if its options send it where it was entered for.
+        """The secrets for a driver, if its options send each only to the recipient it was entered for.
 
-        Raises ``SEALED``, and ``DAMAGED`` for one that would be sent elsewhere.
+        Raises ``SEALED``, and ``DAMAGED`` if one would be sent elsewhere.
         """
         driver, options = stored.driver, stored.options
         names = frozenset(name for name in stored.tokens if not is_unused(driver, options, name))
@@ -46,13 +46,13 @@ class StoredBackends:
         return secrets
 
     def open(self, stored: Stored, names: frozenset[str]) -> Mapping[str, Secret]:
-        """Some secrets of a backend. Raises ``SEALED``, and ``CONFLICT`` when it was edited meanwhile."""
+        """The named secrets of a backend. Raises ``SEALED``, and ``CONFLICT`` if it was edited meanwhile."""
         try:
             return self._open_all(stored, names)
         except StowageError as error:
             if error.kind is not Kind.SEALED:
                 raise
-        # A rotation sealed them again between our read and now; the row says it with the new key.
+        # A rotation may have resealed them since the row was read: read it again.
         again = self.read(stored.name)
         if again.version != stored.version:
             raise edit_conflict_error(stored.name)
@@ -69,7 +69,7 @@ class StoredBackends:
         """A saved backend with its secrets, still sealed. Raises ``NOT_FOUND``."""
         stored = self._load(name)
         if not all(stored.sent_to.values()):
-            # Stored by an earlier version, and the key was away when this one started.
+            # Stored by an earlier version, and the key was missing when this one started.
             self._keys.bind_recipients()
             stored = self._load(name)
         return stored
@@ -89,14 +89,14 @@ class StoredBackends:
             )
 
     def store(self, session: Session, row: Backend, resolved: Resolved) -> None:
-        """Seal what was typed, in the caller's writing transaction. The row has its id."""
+        """Seal the secrets that were typed, in the caller's writing transaction. The row must have its id."""
         present = {secret.name: secret for secret in row.secrets}
         made = {o.name for o in registry.options_of(resolved.preset) if o.form is SecretForm.KEY}
         for name in resolved.typed:
             secret = resolved.secrets[name]
             sent_to = to_text(recipient(row.driver, resolved.options, name))
             sealed = self._keys.seal(session, secret, binding_of_secret(row.id, name, sent_to))
-            # Of a password that a person chose, or a pasted file, the end is no hint to show.
+            # Show no characters of a password that a person chose or of a pasted file.
             hint = _hint(secret) if name in made else ""
             if name in present:
                 present[name].sealed, present[name].hint, present[name].sent_to = sealed, hint, sent_to
@@ -105,7 +105,7 @@ class StoredBackends:
 
 
 def edit_conflict_error(name: str) -> StowageError:
-    """Why a change that began with an older state of a backend is refused."""
+    """The error for a change that was based on an older state of a backend."""
     return StowageError(
         Kind.CONFLICT,
         f"Somebody else changed “{name}” meanwhile.",

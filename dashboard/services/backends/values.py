@@ -1,4 +1,4 @@
-"""What goes in and out of the backends service."""
+"""Parameters and results of the backends service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.storage.types import Secret
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
-    """A backend as shown. ``secrets`` maps the name of each secret that is set to its last characters
+    """A backend for pages. ``secrets`` maps the name of each secret that is set to its last characters
     (empty for short secrets); the secrets themselves never leave the service."""
 
     id: int
@@ -31,7 +31,7 @@ class BackendInfo:
 
 @dataclass(frozen=True, slots=True)
 class BackendChoice:
-    """A backend in a list to choose from. ``objects`` is None until it was counted."""
+    """A backend in a selection. ``objects`` is None until it was counted."""
 
     name: str
     active: bool
@@ -40,10 +40,9 @@ class BackendChoice:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All backends together. ``active`` and ``newest`` (the one added last that is not active) are names,
-    empty where there is none. ``busy``: whether one is being counted or was not looked at yet.
-    ``failing``: how many do not work well; ``worst``: the first of those, the ones that are down before
-    the others."""
+    """All backends together. ``active`` and ``newest`` (the last added one that is not active) are names, or
+    empty. ``busy``: whether one is being counted or was not checked yet. ``failing``: how many are down or
+    degraded; ``worst``: the first of those, with the ones that are down first."""
 
     count: int
     active: str
@@ -56,11 +55,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a person typed of a backend, not yet checked.
+    """A backend as typed in a form, not yet checked.
 
-    ``options`` holds every option they may set, not only the changed ones. ``existing`` names the saved
-    backend being edited: secrets that are blank or absent are taken from it, except those named in
-    ``cleared``, which are forgotten. ``version``: the one the form showed, to notice another's edit.
+    ``options`` holds every option of the form, not only the changed ones. ``existing`` names the saved
+    backend being edited: blank or absent secrets keep their saved value, except those in ``cleared``, which
+    are removed. ``version``: the one that the form showed, to notice an edit by someone else.
     """
 
     name: str
@@ -74,8 +73,8 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A saved backend, read in one go. ``tokens``: its secrets, still sealed; ``sent_to``: to whom each may
-    be sent, as the seal has it."""
+    """A saved backend, read in one transaction. ``tokens``: its secrets, still sealed; ``sent_to``: the
+    recipient that each is bound to."""
 
     id: int
     name: str
@@ -89,7 +88,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A checked draft. ``secrets``: all that the driver gets; ``typed``: which of them are new."""
+    """A checked draft. ``secrets``: all that the driver gets; ``typed``: the names of the new ones."""
 
     name: str
     preset: Preset

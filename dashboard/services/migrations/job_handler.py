@@ -103,7 +103,9 @@ class MigrationHandler:
         destination = self._driver(row.destination_id, row.destination, label)
         monitor = _RunMonitor(self._database, self._audit, context, row.elapsed)
         paths = (self._path(row.source_id), self._path(row.destination_id))
-        rules = partial(self._names.of, row.destination_id, version, destination, may_write=not spec.dry_run)
+        rules = partial(
+            self._names.get_or_probe, row.destination_id, version, destination, may_write=not spec.dry_run
+        )
         job = MigrationJob(row.id, spec, monitor.approved, row.source, paths, rules)
         result = run(job, source, destination, ledger, monitor.control, on_state=monitor.on_state)
         if result.state is State.CANCELLED and not result.stragglers:

@@ -59,21 +59,21 @@ class Accounts:
         self._passwords = passwords or Passwords()
 
     def session_secret(self) -> bytes:
-        """What signs cookies and form tokens; the same in every process unless the console is sealed."""
+        """The secret that signs cookies and form tokens; the same in every process, unless sealed."""
         return self._keys.session_secret()
 
     def sign_in(self, username: str, password: Secret | str, address: str) -> str:
-        """Begin a session and return its token, which is stored nowhere.
+        """Start a session and return its token, which is stored nowhere.
 
-        Raises ``FORBIDDEN`` with one sentence for an unknown, disabled or mistaken person, and
-        ``THROTTLED`` after too many failures, or when too many people are signing in at this moment.
+        Raises ``FORBIDDEN``, with the same sentence for an unknown name, a disabled account and a wrong
+        password, and ``THROTTLED`` after too many failures or while too many people are signing in.
         """
         username = username.strip().lower()
         secret = to_secret(password)
         with self._database.read() as session:
             known = _signed_in_from(session, username, address)
             throttle.refuse_blocked(session, username, address, known=known)
-        # Who is sent away here has not tried anything yet, so nothing is counted before.
+        # Attempts that are refused by a full queue are not counted.
         with self._passwords.slot(address):
             with self._database.write() as session:
                 throttle.count_attempt(session, username, address, known=known)
@@ -133,7 +133,7 @@ class Accounts:
             return tuple(_info(user) for user in session.scalars(select(User).order_by(User.username)))
 
     def add(self, actor: Actor, username: str, password: Secret | str, role: Role) -> UserInfo:
-        """Make an account. Raises ``InvalidInput`` for a name that is taken or a weak password."""
+        """Create an account. Raises ``InvalidInput`` for a name that is taken or a weak password."""
         actor.require(Permission.USERS)
         username = username.strip().lower()
         stored = self.checked_hash(username, to_secret(password))
@@ -183,7 +183,7 @@ class Accounts:
             return token
 
     def set_role(self, actor: Actor, username: str, role: Role) -> None:
-        """Change what somebody may do, at once. The last administrator stays one."""
+        """Change somebody's role; it takes effect at once. The last administrator stays one."""
         actor.require(Permission.USERS)
         with self._database.write() as session:
             user = _get(session, username)
@@ -193,7 +193,7 @@ class Accounts:
             user.role = role.value
 
     def set_disabled(self, actor: Actor, username: str, disabled: bool) -> None:
-        """Shut somebody out, ending their sessions, or let them in again. Not the last administrator."""
+        """Disable an account and end its sessions, or enable it. The last administrator stays enabled."""
         actor.require(Permission.USERS)
         with self._database.write() as session:
             user = _get(session, username)
@@ -231,7 +231,7 @@ class Accounts:
         )
 
     def _record_refusal(self, session: Session, user: User | None, address: str) -> None:
-        # An unknown name is not written down: it may be a password typed into the wrong field.
+        # An unknown name is not recorded: it may be a password typed into the wrong field.
         name = user.username if user else "(unknown)"
         self._audit.record(
             session, Actor(name, Role.VIEWER, "web", address), "sign_in", name, outcome="refused"
@@ -250,7 +250,7 @@ class Accounts:
                 if row is not None:
                     row.last_seen = now
         except StowageError as error:
-            # A full disk must not keep an administrator from looking at the console.
+            # A full disk must not keep an administrator out of the console.
             log.warning("The time of a visit was not noted: %s", error.reason)
 
 
@@ -268,7 +268,7 @@ def has_accounts(session: Session) -> bool:
 
 
 def _find(session: Session, username: str) -> User | None:
-    # Nobody has another kind of name, and some kinds no database takes as text.
+    # No account has another kind of name, and SQLite rejects some as text.
     if not USERNAME.fullmatch(username):
         return None
     return session.scalar(select(User).where(User.username == username))

@@ -40,8 +40,8 @@ MAX_PER_ADDRESS = 4
 
 
 class HashingQueue:
-    """Lets a few hash at once and a few more wait, and sends everybody else away. Thread-safe; whoever has a
-    turn may take it again on the same thread."""
+    """Bounds how many hash at once and how many wait; refuses all others. Thread-safe; a thread that has a
+    slot may acquire it again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -51,8 +51,8 @@ class HashingQueue:
 
     @contextmanager
     def slot(self, address: str | None = None) -> Iterator[None]:
-        """Wait for a turn and hold it. ``address``: where a stranger's attempt comes from; None for people
-        who are signed in and for the command line, who are never outnumbered by strangers. Raises
+        """Wait for a slot and hold it. ``address``: where an anonymous attempt comes from; None for people
+        who are signed in and for the command line, for whom some of the queue is reserved. Raises
         ``THROTTLED``."""
         if getattr(self._mine, "held", False):
             yield
@@ -100,16 +100,16 @@ class Passwords:
 
     @cached_property
     def _dummy_hash(self) -> str:
-        # Made when somebody first signs in: most commands never ask for a password.
+        # Computed at the first sign-in: most commands never need it.
         return self._hasher.hash("no one has this password")
 
     def hash(self, password: Secret) -> str:
-        """A new salted hash. Raises ``THROTTLED`` when too many are waiting for one."""
+        """Return a new salted hash. Raises ``THROTTLED`` if too many are waiting for one."""
         with self.slot():
             return self._hasher.hash(_bytes(password))
 
     def verify(self, stored: str | None, password: Secret) -> bool:
-        """Whether it is the password. Takes as long when there is no such person (``None``)."""
+        """Whether the password is right. Takes as long if there is no such account (``None``)."""
         try:
             with self.slot():
                 matches = self._hasher.verify(stored or self._dummy_hash, _bytes(password))
@@ -123,7 +123,7 @@ class Passwords:
 
 
 def to_secret(password: Secret | str) -> Secret:
-    """The password in a type that does not print."""
+    """Return the password in a type that does not print it."""
     return password if isinstance(password, Secret) else Secret(password)
 
 

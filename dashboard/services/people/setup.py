@@ -1,4 +1,4 @@
-"""The first run: from an empty database to a console with an administrator and a place for files."""
+"""The first run: from an empty database to a console with an administrator and a backend for files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 
 
 class Setup:
-    """Thread-safe. Whatever happens, one setup succeeds and every later one is refused."""
+    """Thread-safe. Exactly one setup succeeds; every later one is refused."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Setup:
         self._complete = threading.Event()
 
     def needed(self) -> bool:
-        """Whether nobody has an account yet. Asked before every request."""
+        """Whether there is no account yet. Called before every request."""
         if self._complete.is_set():
             return False
         with self._database.read() as session:
@@ -65,7 +65,7 @@ class Setup:
         return False
 
     def issue_code(self) -> str:
-        """A new one-time code, about 60 bits, of which only the hash is stored. Older codes stop working."""
+        """Return a new one-time code of about 60 bits and store its hash. Older codes stop working."""
         code = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(3))
         with self._database.write() as session:
             _refuse_repeated(session)
@@ -81,9 +81,9 @@ class Setup:
     def complete(
         self, code: str | None, username: str, password: Secret | str, *, actor: Actor | None = None
     ) -> RecoveryKey:
-        """Make the first administrator and the local backend, and return the recovery key.
+        """Create the first administrator and the local backend, and return the recovery key.
 
-        ``code`` may only be None for an ``actor`` on this machine's command line. All or nothing.
+        ``code`` may only be None for an ``actor`` on this machine's command line. Atomic.
         Raises ``InvalidInput`` naming the field, and ``CONFLICT`` when the console is set up already.
         """
         if code is None and (actor is None or actor.via != "cli"):

@@ -1,10 +1,9 @@
-"""Slowing down whoever guesses passwords.
+"""Throttling of password guesses.
 
-Failures are counted for a username from one address, so that a stranger elsewhere locks nobody out; for an
-address whatever the names, so that one machine cannot try everybody; and, with a limit that is reached late
-and soon over, for a username from everywhere. That last one does not hold for addresses from which its owner
-is signed in. An attempt is counted before the password is looked at, so that a hundred at once count as a
-hundred.
+Failures are counted by username and address, so that an attacker elsewhere locks nobody out; by address, so
+that one machine cannot try all names; and by username, with a higher limit and a shorter wait. The last
+count does not apply to addresses from which its owner is signed in. An attempt is counted before its password
+is checked, so that a hundred at once count as a hundred.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "own": Limit(free_attempts=5, longest_wait=900.0),
     }
 )
-"""By scope; ``own`` is the current password, asked of somebody who is signed in."""
+"""By scope; ``own`` is the current password of somebody who is signed in and changes it."""
 
 
 def refuse_blocked(session: Session, username: str, address: str, *, known: bool = False) -> None:
-    """Raise ``THROTTLED`` while one must wait, without counting anything."""
+    """Raise ``THROTTLED`` while this person or address must wait. Counts nothing."""
     now = time.time()
     _refuse(now, [session.get(SignInAttempts, name) for name in _names(username, address, known=known)])
 
@@ -56,7 +55,7 @@ def refuse_blocked(session: Session, username: str, address: str, *, known: bool
 def count_attempt(
     session: Session, username: str, address: str, *, known: bool = False, now: float | None = None
 ) -> None:
-    """Take note of a sign-in, in a writing transaction. Raises ``THROTTLED`` while one must wait.
+    """Count a sign-in attempt, in a writing transaction. Raises ``THROTTLED`` while one must wait.
 
     ``known``: the person is signed in from this address.
     """
@@ -66,14 +65,15 @@ def count_attempt(
 
 
 def count_own_password(session: Session, username: str, address: str) -> None:
-    """The same for the current password of somebody who is signed in."""
+    """Like :func:`count_attempt`, for the current password of somebody who is signed in."""
     _count(session, [("own", _pair(username, address))], time.time())
 
 
 def reset_failures(session: Session, username: str, address: str) -> None:
-    """The attempt was right: forget the failures of this name from this address, and this one elsewhere.
+    """After a successful sign-in, reset the failures of this name from this address, and uncount this attempt
+    in the other scopes.
 
-    The address keeps its other failures: someone with an account of their own may guess for others.
+    The address keeps its other failures: someone with an account may guess the passwords of others.
     """
     for scope, name in _names(username, address):
         row = session.get(SignInAttempts, (scope, name))
@@ -85,7 +85,7 @@ def reset_failures(session: Session, username: str, address: str) -> None:
 
 
 def forget_user(session: Session, username: str) -> None:
-    """An administrator set a new password: let its owner in at once, from anywhere."""
+    """Delete all failures of a name, after an administrator has set a new password."""
     mine = SignInAttempts.name.startswith(_digest(username)[:32])
     of_pairs = SignInAttempts.scope.in_(("pair", "own")) & mine
     of_name = (SignInAttempts.scope == "user") & (SignInAttempts.name == _digest(username))
@@ -93,7 +93,7 @@ def forget_user(session: Session, username: str) -> None:
 
 
 def network_of(address: str) -> str:
-    """The address, or for IPv6 the /64 that one customer has."""
+    """Return the address, or for IPv6 the /64 network that one customer has."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -142,7 +142,7 @@ def _names(username: str, address: str, *, known: bool = False) -> list[tuple[st
 
 
 def _pair(username: str, address: str) -> str:
-    """Begins with the name's part, by which all rows of a name are found."""
+    """The name's hash comes first, so that all rows of a name can be found by a prefix."""
     return _digest(username)[:32] + _digest(network_of(address))[:32]
 
 

@@ -49,7 +49,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 
 def known(services: Services, name: str) -> NameRules | None:
-    return NameRulesStore(services.database).known(services.backends.get(name).id)
+    return NameRulesStore(services.database).get(services.backends.get(name).id)
 
 
 def test_a_migration_learns_once_and_tells_names_apart(

@@ -226,7 +226,7 @@ def test_who_is_sent_away_from_a_full_queue_has_not_failed(
         raise TooMany("Too many people are signing in.", operation="sign in", remedy="", retry_after=2)
 
     with monkeypatch.context() as patched:
-        patched.setattr(accounts._passwords, "turn", full)
+        patched.setattr(accounts._passwords, "slot", full)
         for _ in range(9):
             assert refusal(accounts, "ada", PASSWORD).kind is Kind.THROTTLED
     accounts.sign_in("ada", PASSWORD, HOME)

@@ -12,4 +12,4 @@ from tests.servers.gcs.server import GoogleStorage
 
 def test_there_and_back_again_with_checksums(tmp_path: Path, google: GoogleStorage) -> None:
     round_trip(tmp_path, gcs_on(google, google.new_bucket(), google.writer), Verify.CHECKSUM)
-    assert google.unfinished() == 0
+    assert google.incomplete_uploads() == 0

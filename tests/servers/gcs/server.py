@@ -29,11 +29,11 @@ from tests.servers.gcs.buckets import BucketRequests
 from tests.servers.gcs.rules import (
     GRANT,
     GoogleError,
-    checked_claims,
-    checked_link,
     error_body,
-    picked,
-    resource_of,
+    is_signed_request,
+    make_resource,
+    select_fields,
+    verify_assertion,
 )
 from tests.servers.gcs.uploads import UploadRequests, UploadSession
 
@@ -56,20 +56,20 @@ class GoogleStorage:
         self.lock = threading.RLock()
         self.buckets: dict[str, dict[bytes, BucketObject]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
-        """Each bucket's description."""
+        """The resource of each bucket."""
         self.grants: dict[tuple[str, bytes], dict[str, str]] = {}
-        """Who may do what with an object besides those who may anyway."""
+        """The access control lists of objects: role by entity."""
         self.older: dict[str, dict[tuple[bytes, str], BucketObject]] = {}
-        """What buckets that keep versions have kept."""
+        """Older generations, in buckets with versioning."""
         self.sessions: dict[str, UploadSession] = {}
         self.tokens: dict[str, str] = {}
         self.generations = count(int(time.time() * 1_000_000))
-        self.takes: list[int] = []
-        """How many bytes of the next pieces are kept; all, where nothing is said."""
-        self.busy = 0
-        """How many calls of the next batches are put off."""
+        self.accepted_bytes: list[int] = []
+        """How many bytes of each of the next chunks are accepted; all of them if empty."""
+        self.throttled_calls = 0
+        """How many of the next calls in batches are rejected with 429."""
         self.rewrite_step = 4 << 20
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"google": self}))
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.accounts: dict[str, rsa.RSAPublicKey] = {}
@@ -84,8 +84,8 @@ class GoogleStorage:
         self._server.server_close()
 
     def new_key(self, name: str) -> str:
-        """The JSON file of a service account's only key, as the console hands it out."""
-        # Short, because reading a key of the usual length takes a tenth of a second.
+        """Create a service account. Returns its key as the JSON file that the console offers."""
+        # Short, because parsing a key of the usual length takes a tenth of a second.
         private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
         email = f"{name}@{PROJECT}.iam.gserviceaccount.com"
         self.accounts[email] = private.public_key()
@@ -94,7 +94,7 @@ class GoogleStorage:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        found = {
+        key_file = {
             "type": "service_account",
             "project_id": PROJECT,
             "private_key_id": secrets.token_hex(20),
@@ -104,47 +104,47 @@ class GoogleStorage:
             "token_uri": f"{self.endpoint}/token",
             "universe_domain": "googleapis.com",
         }
-        return json.dumps(found, indent=2) + "\n"
+        return json.dumps(key_file, indent=2) + "\n"
 
     def new_bucket(self, *, versioned: bool = False, **access: Any) -> str:
-        """An empty bucket under a fresh name; ``access`` is its ``iamConfiguration``."""
+        """Create a bucket with a new name; ``access`` is its ``iamConfiguration``."""
         name = f"bucket-{next(_numbers)}"
-        self.make(name, {"iamConfiguration": access})
+        self.add_bucket(name, {"iamConfiguration": access})
         if versioned:
             self.older[name] = {}
         return name
 
-    def make(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
-        """An empty bucket of this name."""
+    def add_bucket(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Create a bucket."""
         self.buckets[name] = {}
         self.settings[name] = {"kind": "storage#bucket", **given, "name": name, "metageneration": "1"}
         return self.settings[name]
 
-    def keep(self, bucket: str, name: bytes) -> None:
-        """The present state of an object becomes an older one, where the bucket keeps those."""
+    def archive(self, bucket: str, name: bytes) -> None:
+        """Remove the current generation; with versioning it becomes an older one."""
         stored = self.buckets[bucket].pop(name, None)
         if stored is not None and bucket in self.older:
             resource = {**stored.resource, "timeDeleted": stored.resource["updated"]}
             self.older[bucket][name, resource["generation"]] = BucketObject(resource, stored.data)
 
     def store(self, bucket: str, given: dict[str, Any], data: bytes, *, composite: bool = False) -> Any:
-        """Make an object, whatever was there."""
+        """Write an object, replacing the current one."""
         generation = str(next(self.generations))
-        resource = resource_of(bucket, given, data, generation, composite=composite)
+        resource = make_resource(bucket, given, data, generation, composite=composite)
         name = resource["name"].encode()
-        self.keep(bucket, name)
+        self.archive(bucket, name)
         self.grants.pop((bucket, name), None)
         self.buckets[bucket][name] = BucketObject(resource, data)
         return resource
 
-    def flip(self, bucket: str, name: str) -> None:
-        """Damage what is stored, so that it does not match its checksums any more."""
+    def corrupt(self, bucket: str, name: str) -> None:
+        """Damage the content of an object so that it no longer matches its checksums."""
         stored = self.buckets[bucket][name.encode()]
         data = bytes([stored.data[0] ^ 1]) + stored.data[1:]
         self.buckets[bucket][name.encode()] = BucketObject(stored.resource, data)
 
-    def unfinished(self) -> int:
-        """Resumable uploads neither finished nor dropped."""
+    def incomplete_uploads(self) -> int:
+        """Count the resumable uploads that are neither finished nor aborted."""
         return sum(session.done is None for session in self.sessions.values())
 
 
@@ -154,7 +154,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client may break off."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
@@ -163,18 +163,18 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
     google: GoogleStorage
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the test's output readable."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
-        self.google.asked.append((self.command, self.path))
+        self.google.requests.append((self.command, self.path))
         self.query = dict(parse_qsl(query, keep_blank_values=True))
         try:
             with self.google.lock:
                 self._route([unquote(part, errors="strict") for part in path.split("/")[1:]])
-        except GoogleError as refusal:
-            self._send(refusal.status, error_body(refusal), {})
+        except GoogleError as failure:
+            self._send(failure.status, error_body(failure), {})
         self.wfile.flush()
 
     do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve
@@ -184,33 +184,33 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         if path == ["token"] and command == "POST":
             return self._token()
         if path[:1] not in (["storage"], ["download"], ["upload"], ["batch"]):
-            return self._by_link(path)
+            return self._signed_request(path)
         self.email = self.google.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "), "")
         if not self.email:
             raise GoogleError(401, "authError", "Invalid Credentials")
         if path == ["batch", "storage", "v1"] and command == "POST":
             return self._batch()
-        self._check_right(path)
+        self._check_permission(path)
         match path:
             case ["storage", "v1", "b"] if command == "POST":
-                self._make_bucket()
+                self._create_bucket()
             case ["storage", "v1", "b", bucket]:
-                self._bucket(bucket)
+                self._get_bucket(bucket)
                 self._settings(bucket)
             case ["storage", "v1", "b", bucket, "o", name, "acl", *entity]:
-                self._found(bucket, name)
-                self._grants(bucket, name.encode(), *entity)
+                self._get_object(bucket, name)
+                self._acl(bucket, name.encode(), *entity)
             case ["storage", "v1", "b", bucket, "o"] if command == "GET":
                 self._list(bucket)
             case ["storage", "v1", "b", bucket, "o", name, "rewriteTo", "b", other, "o", to]:
                 self._rewrite(bucket, name, other, to)
             case ["storage", "v1", "b", bucket, "o", name] if command == "GET":
-                self._json(self._found(bucket, name).resource)
+                self._json(self._get_object(bucket, name).resource)
             case ["download", "storage", "v1", "b", bucket, "o", name] if self.query.get("alt") == "media":
-                self._media(self._found(bucket, name))
+                self._media(self._get_object(bucket, name))
             case ["storage", "v1", "b", bucket, "o", name] if command == "DELETE":
-                self._found(bucket, name)
-                self.google.keep(bucket, name.encode())
+                self._get_object(bucket, name)
+                self.google.archive(bucket, name.encode())
                 self._send(204, b"", {})
             case ["upload", "storage", "v1", "b", bucket, "o"]:
                 self._upload(bucket)
@@ -223,57 +223,57 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         try:
             if form.get("grant_type") != GRANT:
                 raise GoogleError(400, "unsupported_grant_type", "Invalid grant_type")
-            email = checked_claims(form.get("assertion", ""), self.google.accounts)
-        except GoogleError as refusal:
-            body = {"error": refusal.reason, "error_description": refusal.message}
-            return self._send(refusal.status, json.dumps(body).encode(), _JSON)
+            email = verify_assertion(form.get("assertion", ""), self.google.accounts)
+        except GoogleError as failure:
+            body = {"error": failure.reason, "error_description": failure.message}
+            return self._send(failure.status, json.dumps(body).encode(), _JSON)
         token = "ya29." + secrets.token_urlsafe(24)
         self.google.tokens[token] = email
         return self._json({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 
-    def _bucket(self, name: str) -> dict[bytes, BucketObject]:
+    def _get_bucket(self, name: str) -> dict[bytes, BucketObject]:
         try:
             return self.google.buckets[name]
         except KeyError:
             raise GoogleError(404, "notFound", "The specified bucket does not exist.") from None
 
-    def _found(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> BucketObject:
-        found = self._bucket(bucket).get(name.encode())
-        wanted = self.query.get("generation", self.query.get("sourceGeneration"))
-        found = self.google.older.get(bucket, {}).get((name.encode(), wanted or ""), found)
-        if found is None or (wanted is not None and found.resource["generation"] != wanted):
+    def _get_object(self, bucket: str, name: str, condition: str = "ifGenerationMatch") -> BucketObject:
+        stored = self._get_bucket(bucket).get(name.encode())
+        requested = self.query.get("generation", self.query.get("sourceGeneration"))
+        stored = self.google.older.get(bucket, {}).get((name.encode(), requested or ""), stored)
+        if stored is None or (requested is not None and stored.resource["generation"] != requested):
             raise GoogleError(404, "notFound", f"No such object: {bucket}/{name}")
-        if self.query.get(condition, found.resource["generation"]) != found.resource["generation"]:
+        if self.query.get(condition, stored.resource["generation"]) != stored.resource["generation"]:
             raise GoogleError.precondition()
-        return found
+        return stored
 
-    def _make_bucket(self) -> None:
+    def _create_bucket(self) -> None:
         given = json.loads(self.body)
         if self.query.get("project") != PROJECT:
             raise GoogleError(400, "invalid", "Unknown project id: " + self.query.get("project", ""))
         if given["name"] in self.google.buckets:
             message = "Your previous request to create the named bucket succeeded and you already own it."
             raise GoogleError(409, "conflict", message)
-        self._json(self.google.make(given["name"], given))
+        self._json(self.google.add_bucket(given["name"], given))
 
     def _list(self, bucket: str) -> None:
         prefix, start = self.query.get("prefix", "").encode(), self.query.get("startOffset", "").encode()
         after = bytes.fromhex(self.query.get("pageToken", ""))
-        names = sorted(self._bucket(bucket))
+        names = sorted(self._get_bucket(bucket))
         names = [n for n in names if n.startswith(prefix) and n >= start and (not after or n > after)]
         most = min(int(self.query.get("maxResults", "1000")), 1000)
         page: dict[str, Any] = {"kind": "storage#objects"}
         if self.query.get("versions") == "true":
             older = self.google.older.get(bucket, {})
             kept = [*older.values(), *self.google.buckets[bucket].values()]
-            states = [each.resource for each in kept if each.resource["name"].encode().startswith(prefix)]
-            states.sort(key=lambda each: (each["name"].encode(), int(each["generation"])))
+            states = [entry.resource for entry in kept if entry.resource["name"].encode().startswith(prefix)]
+            states.sort(key=lambda entry: (entry["name"].encode(), int(entry["generation"])))
             page["items"] = states
         elif names:
             page["items"] = [self.google.buckets[bucket][name].resource for name in names[:most]]
         if len(names) > most:
             page["nextPageToken"] = names[most - 1].hex()
-        self._json(picked(page, self.query.get("fields", "")))
+        self._json(select_fields(page, self.query.get("fields", "")))
 
     def _media(self, stored: BucketObject) -> None:
         resource, data = stored.resource, stored.data
@@ -288,20 +288,20 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
             "Accept-Encoding", ""
         ):
             data = gzip.decompress(data)
-        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if span is None:
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if byte_range is None:
             return self._send(200, data, headers)
-        first, last = int(span[1]), min(int(span[2]), len(data) - 1)
+        first, last = int(byte_range[1]), min(int(byte_range[2]), len(data) - 1)
         if first > last:
             raise GoogleError(416, "requestedRangeNotSatisfiable", "Request range not satisfiable")
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         return self._send(206, data[first : last + 1], headers)
 
     def _rewrite(self, bucket: str, name: str, other: str, to: str) -> None:
-        source = self._found(bucket, name, "ifSourceGenerationMatch")
-        there = self._bucket(other).get(to.encode())
-        wanted = self.query.get("ifGenerationMatch")
-        if wanted is not None and (there is None or there.resource["generation"] != wanted):
+        source = self._get_object(bucket, name, "ifSourceGenerationMatch")
+        target = self._get_bucket(other).get(to.encode())
+        requested = self.query.get("ifGenerationMatch")
+        if requested is not None and (target is None or target.resource["generation"] != requested):
             raise GoogleError.precondition()
         size = len(source.data)
         so_far = int(self.query.get("rewriteToken", "at 0").removeprefix("at ")) + self.google.rewrite_step
@@ -310,35 +310,36 @@ class _Handler(BucketRequests, UploadRequests, BaseHTTPRequestHandler):
         if so_far < size:
             return self._json(progress | {"done": False, "rewriteToken": f"at {so_far}"})
         given = json.loads(self.body) if self.body else source.resource
-        made = self.google.store(
+        resource = self.google.store(
             other, {**given, "name": to}, source.data, composite="md5Hash" not in source.resource
         )
-        return self._json(progress | {"done": True, "resource": made})
+        return self._json(progress | {"done": True, "resource": resource})
 
-    def _by_link(self, path: list[str]) -> None:
+    def _signed_request(self, path: list[str]) -> None:
         bucket, name = path[0], "/".join(path[1:])
-        everybodys = "allUsers" in self.google.grants.get((bucket, name.encode()), {})
-        asked = self.command, self.path, self.headers, self.query
-        if (self.command != "GET" or not everybodys) and not checked_link(*asked, self.google.accounts):
+        is_public = "allUsers" in self.google.grants.get((bucket, name.encode()), {})
+        signed = self.command, self.path, self.headers, self.query
+        if (self.command != "GET" or not is_public) and not is_signed_request(*signed, self.google.accounts):
             return self._send(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {})
         if self.command == "PUT":
-            least, _, most = self.headers.get("x-goog-content-length-range", "0,999999999").partition(",")
-            if not int(least) <= len(self.body) <= int(most):
+            allowed = self.headers.get("x-goog-content-length-range", "0,999999999")
+            minimum, maximum = map(int, allowed.split(","))
+            if not minimum <= len(self.body) <= maximum:
                 return self._send(400, b"<Error><Code>EntityTooLarge</Code></Error>", {})
             given = {"name": name, "contentType": self.headers.get("Content-Type", "")}
             self.google.store(bucket, given, self.body)
             return self._send(200, b"", {})
-        found = self.google.buckets.get(bucket, {}).get(name.encode())
-        if found is None:
+        stored = self.google.buckets.get(bucket, {}).get(name.encode())
+        if stored is None:
             return self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", {})
-        return self._media(found)
+        return self._media(stored)
 
-    def _json(self, found: Any) -> None:
-        self._send(200, json.dumps(found).encode(), _JSON)
+    def _json(self, document: Any) -> None:
+        self._send(200, json.dumps(document).encode(), _JSON)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        if self.inner is not None:
-            self.inner.append((status, body))
+        if self.batch_responses is not None:
+            self.batch_responses.append((status, body))
             return
         self.send_response_only(status)
         for name, value in headers.items():

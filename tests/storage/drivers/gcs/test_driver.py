@@ -264,10 +264,10 @@ def test_a_large_object_is_proven_by_googles_own_checksum(objects: Driver, unhas
 
 
 def test_what_a_server_took_only_in_part_is_sent_on(objects: Driver, google: GoogleStorage) -> None:
-    google.takes[:] = [1 << 20, 0, 256 << 10, 3 << 20]
+    google.accepted_bytes[:] = [1 << 20, 0, 256 << 10, 3 << 20]
     assert written_large(objects).proven
     assert get(objects, "big") == LARGE
-    assert google.takes == []
+    assert google.accepted_bytes == []
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -310,8 +310,8 @@ def test_an_interrupted_upload_is_dropped(objects: Driver, google: GoogleStorage
     google.sessions.clear()
     with objects.write("big", size=len(LARGE)) as writing:
         writing.write(LARGE)
-        assert google.unfinished() == 1
-    assert google.unfinished() == 0
+        assert google.incomplete_uploads() == 1
+    assert google.incomplete_uploads() == 0
     assert keys_of(objects) == []
 
 
@@ -322,7 +322,7 @@ def test_create_only_holds_for_uploads_in_pieces(objects: Driver, google: Google
         with pytest.raises(Exists):
             writing.commit()
     assert get(objects, "big") == b"first"
-    assert google.unfinished() == 0
+    assert google.incomplete_uploads() == 0
 
 
 def test_the_storage_class_is_given_to_every_object(
@@ -378,14 +378,15 @@ def test_composite_objects_are_read_and_copied_by_their_crc32c(
 
 def test_a_large_copy_takes_several_steps(objects: GcsDriver, google: GoogleStorage) -> None:
     stream(objects, "big", LARGE)
-    google.asked.clear()
+    google.requests.clear()
     assert objects.copy_from(objects, "big", "copy").proven
-    assert sum("rewriteTo" in target for _, target in google.asked) == -(-len(LARGE) // google.rewrite_step)
+    steps = sum("rewriteTo" in target for _, target in google.requests)
+    assert steps == -(-len(LARGE) // google.rewrite_step)
 
 
 def test_rot_is_noticed(objects: Driver, google: GoogleStorage, bucket: str) -> None:
     objects.put("a", DATA)
-    google.flip(bucket, "a")
+    google.corrupt(bucket, "a")
     with pytest.raises(Damaged):
         get(objects, "a")
 

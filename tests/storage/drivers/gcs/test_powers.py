@@ -255,9 +255,9 @@ def test_more_than_a_hundred_go_in_several_requests(place: GcsDriver, google: Go
     keys = [*odd, *(f"k{number:03}" for number in range(120))]
     for key in [*keys, "kept"]:
         place.put(key, b"x")
-    google.asked.clear()
+    google.requests.clear()
     assert place.delete_many(iter([*keys, "never/there", odd[0]])) == {}
-    assert google.asked == [("POST", "/batch/storage/v1")] * 2
+    assert google.requests == [("POST", "/batch/storage/v1")] * 2
     assert keys_of(place) == ["kept"]
     assert place.delete_many([]) == {}
 
@@ -284,11 +284,11 @@ def test_no_bucket_is_not_many_failures(google: GoogleStorage) -> None:
 def test_calls_that_a_busy_server_put_off_are_made_again(place: GcsDriver, google: GoogleStorage) -> None:
     for key in ("a", "b", "c"):
         place.put(key, b"x")
-    google.busy = 2
-    google.asked.clear()
+    google.throttled_calls = 2
+    google.requests.clear()
     assert place.delete_many(["a", "b", "c"]) == {}
     assert keys_of(place) == []
-    assert google.asked.count(("POST", "/batch/storage/v1")) == 2
+    assert google.requests.count(("POST", "/batch/storage/v1")) == 2
 
 
 def test_a_server_without_batches_deletes_one_by_one(watched: GcsDriver, proxy: FaultProxy) -> None:

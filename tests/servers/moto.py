@@ -1,4 +1,4 @@
-"""moto's S3: keeps odd keys that SeaweedFS normalises, but checks neither digests nor signatures."""
+"""moto's S3: keeps unusual keys that SeaweedFS normalizes, but checks neither digests nor signatures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class MotoS3(TemporaryServer):
         return [program("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
 
     def client(self) -> Any:
-        """A boto3 client; any key pair is let in."""
+        """A boto3 client; any key pair is accepted."""
         return client(self.endpoint)
 
     def new_bucket(self, stem: str = "bucket") -> str:
-        """Make an empty bucket under a fresh name."""
+        """Create an empty bucket with a new name."""
         name = bucket_name(stem)
         self.client().create_bucket(Bucket=name)
         return name

@@ -1,4 +1,4 @@
-"""What every server started here shares: free ports, a program beside this Python, a sure end."""
+"""What all test servers share: free ports, installed programs, and processes that end reliably."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def program(name: str) -> str:
 
 
 def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Poll a condition; raise TimeoutError naming it when it does not come true in time."""
+    """Poll a condition. Raises ``TimeoutError``, naming it, if it is not true within ``seconds``."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} was not so within {seconds:.0f} s")
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""The little S3 client the fixtures themselves use, and the credentials they hand out."""
+"""The S3 client and the credentials of the test fixtures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A key pair and what it may do, in SeaweedFS's words: Admin, Read, Write, List, Tagging,
-    each optionally narrowed to ``Action:bucket``."""
+    """A key pair and its permissions in SeaweedFS's terms: Admin, Read, Write, List, Tagging,
+    each optionally limited to one bucket as ``Action:bucket``."""
 
     name: str
     access_key: str
@@ -31,7 +31,7 @@ READER = KeyPair(
 
 
 def client(endpoint: str, identity: KeyPair = ADMIN, region: str = "us-east-1") -> Any:
-    """A boto3 client that neither retries nor waits long."""
+    """A boto3 client without retries and with short timeouts."""
     return boto3.client(
         "s3",
         endpoint_url=endpoint,
@@ -50,5 +50,5 @@ def client(endpoint: str, identity: KeyPair = ADMIN, region: str = "us-east-1") 
 
 
 def bucket_name(stem: str = "bucket") -> str:
-    """A bucket name not used before by any test process."""
+    """A bucket name that no other test process uses."""
     return f"{stem}-{os.getpid()}-{next(_numbers)}"

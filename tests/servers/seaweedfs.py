@@ -22,7 +22,7 @@ class SeaweedFS:
     """SeaweedFS with its S3 gateway on free ports of 127.0.0.1.
 
     ``admin`` may do everything, ``reader`` may only read and list. ``log`` is the server's own log.
-    Without ``folder`` everything lies in a temporary folder that goes with the server.
+    Without ``folder`` its data is in a temporary folder, which is deleted with the server.
     """
 
     admin = ADMIN
@@ -61,7 +61,7 @@ class SeaweedFS:
         names = (*names, "filer.port", "filer.port.grpc")
         command = [
             program("weed"),
-            # Else it leaves its logs in the machine's temporary folder for good.
+            # Otherwise it leaves its logs in the machine's temporary folder.
             f"-logdir={self.folder}",
             "server",
             f"-dir={data}",
@@ -84,7 +84,7 @@ class SeaweedFS:
         wait_until(self._stores, seconds=60, what="SeaweedFS ready")
 
     def stop(self) -> None:
-        """Kill the server and throw a temporary folder away. Idempotent."""
+        """Kill the server and delete its temporary folder. Idempotent."""
         if self._process:
             self._process.stop()
             self._process = None
@@ -93,7 +93,7 @@ class SeaweedFS:
 
     @property
     def pid(self) -> int:
-        """The server's process, to be stopped and continued."""
+        """The id of the server's process."""
         assert self._process is not None
         return self._process.pid
 
@@ -102,13 +102,13 @@ class SeaweedFS:
         return client(self.endpoint, identity)
 
     def new_bucket(self, stem: str = "bucket") -> str:
-        """Make an empty bucket under a fresh name."""
+        """Create an empty bucket with a new name."""
         name = bucket_name(stem)
         self.client().create_bucket(Bucket=name)
         return name
 
     def add_identity(self, name: str, *actions: str) -> KeyPair:
-        """A new key pair that may do exactly these actions, known to the server on return."""
+        """Add a key pair that may do exactly these actions. The server knows it on return."""
         added = KeyPair(name, f"STOWAGE{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30), actions)
         self._identities.append(added)
         self._write_identities()

@@ -62,11 +62,11 @@ class S3BucketSettingsMixin(S3MultipartUploadsMixin):
             rules = self._get_document("CORS", "cors", "CORSConfiguration")
         except StorageError as error:
             return [unavailable_cors(error)]
-        return [cors_finding(origin, _refused(rules, origin))]
+        return [cors_finding(origin, _blocked_headers(rules, origin))]
 
     def _allow_uploads_from(self, origin: str) -> None:
         rules = self._get_document("CORS", "cors", "CORSConfiguration")
-        if _refused(rules, origin) == ():
+        if _blocked_headers(rules, origin) == ():
             return
         rule = ElementTree.SubElement(rules, "CORSRule")
         for tag, texts in (
@@ -125,8 +125,8 @@ class S3BucketSettingsMixin(S3MultipartUploadsMixin):
     def _get_document(self, what: str, query: str, empty: str) -> ElementTree.Element:
         context = self._client.context(f"look at {what}")
         try:
-            answer = self._client.send("GET", context, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
-            return parse_document(answer.body, context)
+            response = self._client.send("GET", context, query={query: ""}, attempts=1, idle=SETTINGS_SECONDS)
+            return parse_document(response.body, context)
         except NotConfigured:
             return ElementTree.Element(empty)
 
@@ -138,7 +138,7 @@ class S3BucketSettingsMixin(S3MultipartUploadsMixin):
         )
 
 
-def _refused(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
+def _blocked_headers(rules: ElementTree.Element, origin: str) -> tuple[str, ...] | None:
     read = [
         CorsRule(
             _child_texts(rule, "AllowedOrigin"),

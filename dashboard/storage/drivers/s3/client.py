@@ -156,8 +156,10 @@ class S3Client:
 
 
 def _read_failure(response: StreamingResponse) -> RequestFailure:
-    answer = read_error_body(response)
-    return parse_failure(answer.status, answer.body, answer.headers.get("x-amz-bucket-region", ""))
+    error_response = read_error_body(response)
+    return parse_failure(
+        error_response.status, error_response.body, error_response.headers.get("x-amz-bucket-region", "")
+    )
 
 
 def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:

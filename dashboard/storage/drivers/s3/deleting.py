@@ -45,14 +45,14 @@ class S3BatchDeleteMixin:
         body = ElementTree.tostring(root, encoding="utf-8")
         headers = {"content-type": "application/xml", **content_md5_header(body)}
         context = self._client.context("delete")
-        answer = self._client.send("POST", context, query={"delete": ""}, headers=headers, body=body)
-        said = parse_document(answer.body, context)
-        if said.tag != "DeleteResult":
+        response = self._client.send("POST", context, query={"delete": ""}, headers=headers, body=body)
+        result = parse_document(response.body, context)
+        if result.tag != "DeleteResult":
             raise malformed_error(context)
         failed = {}
-        for each in said.iterfind("Error"):
-            key = (each.findtext("Key") or "").removeprefix(self._config.prefix)
-            code = each.findtext("Code") or ""
+        for error in result.iterfind("Error"):
+            key = (error.findtext("Key") or "").removeprefix(self._config.prefix)
+            code = error.findtext("Code") or ""
             if code != "NoSuchKey":
                 failed[key] = translate(
                     RequestFailure(_STATUS.get(code, 400), code), self._client.context("delete", key)

@@ -252,9 +252,9 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         try:
             context = self._client.context("authenticate")
             query = {"list-type": "2", "max-keys": "1"}
-            answer = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
+            response = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
             # A web server at this address may respond to anything with status 200.
-            if parse_document(answer.body, context).tag != "ListBucketResult":
+            if parse_document(response.body, context).tag != "ListBucketResult":
                 raise malformed_error(context)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
@@ -319,7 +319,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         self._refuse_with_sse_c("upload url")
         self.check_key(key)
         if not is_path_safe(self._config.prefix + key):
-            raise Unsupported("upload url", f"A browser would bend the key “{key}” on its way.")
+            raise Unsupported("upload url", f"A browser would change the key “{key}”.")
         good_for = self._client.link_seconds(seconds)
         headers = self._config.write_headers()
         if content_type:
@@ -350,7 +350,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         if self._config.customer_key:
             raise Unsupported(
                 operation,
-                "Objects here open only with your own key (SSE-C), which no browser has or may have.",
+                "Objects here can be read only with your own key (SSE-C), which browsers must not have.",
             )
 
     def _before_upload(self, key: str) -> None:

@@ -42,17 +42,17 @@ _VERBS = {
     "copy": ("copy within", "s3:GetObject and s3:PutObject"),
     "list": ("list", "s3:ListBucket"),
     "delete": ("delete from", "s3:DeleteObject"),
-    "sweep": ("tidy up unfinished uploads in", "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"),
+    "sweep": ("abort incomplete uploads in", "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload"),
     "create bucket": ("create", "s3:CreateBucket"),
-    "visibility": ("look at permissions in", "s3:GetObjectAcl"),
+    "visibility": ("read permissions in", "s3:GetObjectAcl"),
     "set visibility": ("change permissions in", "s3:PutObjectAcl"),
     "versions": ("list versions in", "s3:ListBucketVersions and s3:GetBucketVersioning"),
     "restore": ("restore versions in", "s3:GetObjectVersion and s3:PutObject"),
     "tags": ("tag objects in", "s3:GetObjectTagging and s3:PutObjectTagging"),
     "tier": ("copy within", "s3:GetObject and s3:PutObject"),
-    "look at CORS": ("look at the CORS rules of", "s3:GetBucketCORS"),
+    "look at CORS": ("read the CORS rules of", "s3:GetBucketCORS"),
     "change CORS": ("change the CORS rules of", "s3:PutBucketCORS"),
-    "look at lifecycle": ("look at the lifecycle rules of", "s3:GetLifecycleConfiguration"),
+    "look at lifecycle": ("read the lifecycle rules of", "s3:GetLifecycleConfiguration"),
     "change lifecycle": ("change the lifecycle rules of", "s3:PutLifecycleConfiguration"),
     "authenticate": ("sign in to", "s3:ListBucket"),
 }
@@ -142,14 +142,14 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "BucketAlreadyExists": Row(
             Kind.CONFLICT,
-            "A bucket “{container}” exists already and belongs to somebody else.",
+            "A bucket “{container}” already exists and belongs to another account.",
             "Choose another name.",
         ),
-        "BucketAlreadyOwnedByYou": Row(Kind.CONFLICT, "The bucket “{container}” is yours already."),
+        "BucketAlreadyOwnedByYou": Row(Kind.CONFLICT, "The bucket “{container}” is already yours."),
         "InvalidBucketName": Row(
             Kind.UNSUPPORTED,
             "{host} does not accept “{container}” as a bucket name.",
-            "Use 3 to 63 small letters, digits and hyphens.",
+            "Use 3 to 63 lowercase letters, digits and hyphens.",
         ),
         "InvalidObjectState": Row(
             Kind.DENIED,
@@ -158,13 +158,13 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "AccessControlListNotSupported": Row(
             Kind.UNSUPPORTED,
-            "The bucket “{container}” has its access control lists switched off.",
+            "The bucket “{container}” has its access control lists disabled.",
             "Open it with a bucket policy, or allow ACLs under Object Ownership.",
         ),
-        "InvalidTag": Row(Kind.UNSUPPORTED, "{host} cannot hold these tags.", "Use fewer and simpler tags."),
+        "InvalidTag": Row(Kind.UNSUPPORTED, "{host} cannot store these tags.", "Use fewer and simpler tags."),
         "NotImplemented": Row(Kind.UNSUPPORTED, "{host} cannot do this."),
         "MethodNotAllowed": Row(Kind.UNSUPPORTED, "{host} does not allow this."),
-        "ConditionalRequestConflict": Row(Kind.CHANGED, "Somebody else was writing “{key}”.", "Try again."),
+        "ConditionalRequestConflict": Row(Kind.CHANGED, "Another client was writing “{key}”.", "Try again."),
         "BadDigest": DAMAGED,
         "NoSuchBucket": _NO_BUCKET,
         "NoSuchCORSConfiguration": _not_configured,
@@ -234,20 +234,20 @@ def _sse_error(failure: RequestFailure, context: ErrorContext) -> StorageError |
             return None
         return OtherKey(
             context.key,
-            f"“{context.key}” is encrypted with a customer's own key (SSE-C), and this backend has none.",
+            f"“{context.key}” is encrypted with a customer key (SSE-C), and this backend has none.",
             operation=context.operation,
-            remedy="Set up a backend with SSE-C and the key it was stored with; nobody can read it without.",
+            remedy="Set up a backend with SSE-C and the key it was stored with. No other key can decrypt it.",
         )
     if failure.sse_error == "tls":
         error = Unsupported(
-            context.operation, f"{context.host} takes a key of your own (SSE-C) only over TLS."
+            context.operation, f"{context.host} accepts a key of your own (SSE-C) only over TLS."
         )
         error.remedy = "Use an endpoint that begins with https://."
         return error
     if context.operation in _READS:
         return None
-    error = Unsupported(context.operation, f"{context.host} does not take a key of your own (SSE-C).")
-    error.remedy = "Ask the provider whether SSE-C can be used, or choose another server-side encryption."
+    error = Unsupported(context.operation, f"{context.host} does not accept a key of your own (SSE-C).")
+    error.remedy = "Ask the provider whether it supports SSE-C, or choose another server-side encryption."
     return error
 
 

@@ -64,12 +64,12 @@ def entries(
     if start_after:
         query["start-after"] = start_after
     pages = PaginationGuard()
-    with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as ahead:
+    with ThreadPoolExecutor(1, thread_name_prefix="s3-list") as executor:
         body = _result_or_none(lambda: client.send("GET", context, query=query).body)
         while True:
             guess = _peek_token(body or b"")
             if guess:
-                coming = _prefetch(ahead, client, context, _next_query(query, guess))
+                next_page = _prefetch(executor, client, context, _next_query(query, guess))
             found = fetch_page(client, context, query, _parse_page, body)
             with translate_listing_errors(context):
                 pages.check_page([entry.key for entry in found.entries], found.token)
@@ -79,8 +79,8 @@ def entries(
                 return
             query = _next_query(query, found.token)
             if found.token != guess:
-                coming = _prefetch(ahead, client, context, query)
-            body = _result_or_none(coming.result)
+                next_page = _prefetch(executor, client, context, query)
+            body = _result_or_none(next_page.result)
 
 
 def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> Iterator[MultipartUpload]:
@@ -151,19 +151,19 @@ def _next_query(query: dict[str, str], token: str) -> dict[str, str]:
 
 
 def _prefetch(
-    ahead: Executor, client: S3Client, context: ErrorContext, query: dict[str, str]
+    executor: Executor, client: S3Client, context: ErrorContext, query: dict[str, str]
 ) -> Future[bytes]:
     """Start to fetch a page in another thread."""
-    begun = threading.Event()
+    started = threading.Event()
 
     def fetch() -> bytes:
-        begun.set()
+        started.set()
         return client.send("GET", context, query=query).body
 
-    coming = ahead.submit(fetch)
+    next_page = executor.submit(fetch)
     # Otherwise the caller's parsing would hold the interpreter lock and delay the request by milliseconds.
-    begun.wait()
-    return coming
+    started.wait()
+    return next_page
 
 
 def _result_or_none(page: Callable[[], bytes]) -> bytes | None:
@@ -204,10 +204,10 @@ def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
 
 def is_truncated(root: ElementTree.Element) -> bool:
     """Whether more pages follow. Raises ``MalformedResponse`` unless the page says ``true`` or ``false``."""
-    said = (root.findtext("IsTruncated") or "").strip()
-    if said not in ("true", "false"):
+    text = (root.findtext("IsTruncated") or "").strip()
+    if text not in ("true", "false"):
         raise MalformedResponse("a page does not say whether more follows")
-    return said == "true"
+    return text == "true"
 
 
 def require_marker(more: bool, marker: str) -> None:

@@ -32,10 +32,10 @@ class S3MultipartUploadsMixin:
         """See ``KeepsUnfinished``."""
         own = self._config.prefix
         context = self._client.context("sweep")
-        for each in s3_listing.incomplete_uploads(self._client, context, own + prefix):
+        for upload in s3_listing.incomplete_uploads(self._client, context, own + prefix):
             # Some servers ignore the prefix; uploads outside it are not ours to abort.
-            if each.key.startswith(own + prefix):
-                yield UnfinishedUpload(each.key.removeprefix(own), each.upload_id, each.initiated)
+            if upload.key.startswith(own + prefix):
+                yield UnfinishedUpload(upload.key.removeprefix(own), upload.upload_id, upload.initiated)
 
     def abort(self, upload: UnfinishedUpload) -> None:
         """See ``KeepsUnfinished``.
@@ -55,12 +55,12 @@ class S3MultipartUploadsMixin:
                 return unavailable_finding(LEFTOVERS, "Whether unfinished uploads lie in it", error)
             # Servers without this listing respond with any error, which must not hide the other findings.
             return None
-        return leftovers_finding([each.begun for each in found], time.time())
+        return leftovers_finding([upload.begun for upload in found], time.time())
 
     def abort_old_uploads(self) -> None:
         """Abort old uploads, including those of other programs."""
         now = time.time()
-        old = (each for each in self.unfinished() if is_leftover(each.begun, now))
+        old = (upload for upload in self.unfinished() if is_leftover(upload.begun, now))
         # Read before the first abort, because a listing may skip entries while others are deleted.
         for upload in list(islice(old, MAX_LEFTOVERS)):
             self.abort(upload)

@@ -128,10 +128,10 @@ class Objects:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
         self.require_encryption(to)
         with self.verify_stored_name(to):
-            answer = self._client.send(
+            response = self._client.send(
                 "PUT", context, key=self._config.prefix + to, headers=headers, idle=COPY_SECONDS
             )
-            _check_copy(answer, context)
+            _check_copy(response, context)
 
     def _read(
         self, key: str, if_version: str | None, context: ErrorContext, query: Mapping[str, str] = EMPTY
@@ -155,7 +155,7 @@ class Objects:
         full_key, headers = self._config.prefix + key, self._config.sse_c_headers()
         with self.diagnose_errors(key, context):
             try:
-                answer = self._client.send("HEAD", context, key=full_key, headers=headers)
+                response = self._client.send("HEAD", context, key=full_key, headers=headers)
             except StorageError as error:
                 # A response to HEAD has no body that says why; the response to a GET of one byte has.
                 if error.kind in _UNEXPLAINED or (explain and error.kind is Kind.NOT_FOUND):
@@ -165,7 +165,7 @@ class Objects:
                         ATTEMPTS,
                     )
                 raise
-        return self._parse_head(key, answer.headers, context)
+        return self._parse_head(key, response.headers, context)
 
     def _parse_head(self, key: str, headers: Mapping[str, str], context: ErrorContext) -> Head:
         etag = strip_quotes(headers.get("etag"))
@@ -201,13 +201,13 @@ class Objects:
         full_key, headers = self._config.prefix + info.key, self._config.sse_c_headers()
         try:
             query = {**query, "partNumber": str(number)}
-            answer = self._client.send("HEAD", context, key=full_key, query=query, headers=headers)
+            response = self._client.send("HEAD", context, key=full_key, query=query, headers=headers)
         except StorageError as error:
             if error.retryable:
                 raise
             return None
-        head = self._parse_head(info.key, answer.headers, context)
-        parts = answer.headers.get("x-amz-mp-parts-count", "")
+        head = self._parse_head(info.key, response.headers, context)
+        parts = response.headers.get("x-amz-mp-parts-count", "")
         if head.etag_is_opaque or head.info.etag != info.etag or not (info.etag or "").endswith(f"-{parts}"):
             return None
         return head.info.size
@@ -306,10 +306,10 @@ class Objects:
         return etag if etag and self._config.etags_are_md5 and _MD5.match(etag) else None
 
 
-def _check_copy(answer: Response, context: ErrorContext) -> None:
+def _check_copy(response: Response, context: ErrorContext) -> None:
     """Raise the error of a copy that failed after the server had sent status 200."""
-    if parse_document(answer.body, context).tag == "Error":
-        raise translate(parse_failure(500, answer.body), context)
+    if parse_document(response.body, context).tag == "Error":
+        raise translate(parse_failure(500, response.body), context)
 
 
 def _response_body(response: StreamingResponse, context: ErrorContext) -> ResponseBody:

@@ -47,7 +47,7 @@ S3_OPTIONS = (
         required=True,
         default="us-east-1",
         guards_secret=True,
-        hint="Signatures are made for it; servers without regions usually take “us-east-1”.",
+        hint="Signatures are made for it; servers without regions usually accept “us-east-1”.",
     ),
     Option("bucket", "Bucket", required=True, placeholder="my-bucket", place=True),
     *SIGN_IN_OPTIONS,
@@ -96,7 +96,7 @@ S3_OPTIONS = (
         encrypts_objects=True,
         hint="32 bytes in base64, sent with every request and kept by no provider. Keep a copy outside "
         "Stowage: without this key everything stored with it is lost. It cannot be shown or replaced "
-        "later, and does not open what was stored without it, so begin with an empty place.",
+        "later, and cannot read what was stored without it, so start with an empty bucket or folder.",
     ),
 )
 
@@ -124,7 +124,9 @@ def check_s3(values: Mapping[str, str], preset: Preset, forbidden_roots: Sequenc
     checked["prefix"] = folder(values["prefix"])
     checked["ca_certificate"] = certificates(values["ca_certificate"])
     if values["storage_class"] and not _STORAGE_CLASS.match(values["storage_class"]):
-        raise InvalidInput("storage_class", "Storage classes are written in capitals, such as “STANDARD_IA”.")
+        raise InvalidInput(
+            "storage_class", "Storage classes are written in uppercase letters, such as “STANDARD_IA”."
+        )
     if values["sse_kms_key_id"]:
         _check_kms_key(values["sse_kms_key_id"], values[SSE])
     if uses_customer_key(values):
@@ -149,8 +151,8 @@ def check_s3_secrets(values: Mapping[str, str], secrets: Mapping[str, Secret]) -
     else:
         raise InvalidInput(
             SSE_CUSTOMER_KEY,
-            "To encrypt with a key of your own that key is needed.",
-            remedy="Make a new one beside the field or with: stowage backend new-key. Keep a copy of it.",
+            "To encrypt with your own key, that key is needed.",
+            remedy="Create one next to the field or with: stowage backend new-key. Keep a copy of it.",
         )
 
 
@@ -189,7 +191,7 @@ def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
     if "/" in bucket or "://" in bucket:
         raise InvalidInput(
             field,
-            "A bucket name holds no “/”.",
+            "A bucket name cannot contain “/”.",
             remedy="Folders go into “Folder inside the bucket” under Advanced.",
         )
     if len(bucket) < 3:
@@ -197,7 +199,9 @@ def _check_bucket(bucket: str, *, virtual_host: bool) -> None:
     rule = _DNS_BUCKET if virtual_host else _LOOSE_BUCKET
     if not rule.match(bucket) or ".." in bucket:
         letters = (
-            "small letters, digits, dots and hyphens" if virtual_host else "letters, digits, “.”, “-” and “_”"
+            "lowercase letters, digits, dots and hyphens"
+            if virtual_host
+            else "letters, digits, “.”, “-” and “_”"
         )
         raise InvalidInput(
             field,

@@ -73,7 +73,7 @@ class CustomerKey:
         if without is None:
             return OtherKey(
                 context.key,
-                f"“{context.key}” was stored without this backend's own key (SSE-C) and is not opened by it.",
+                f"“{context.key}” was stored without this backend's own key (SSE-C), which cannot read it.",
                 operation=context.operation,
                 remedy="Read it through a backend without SSE-C, and migrate from there to here.",
             )
@@ -84,7 +84,7 @@ class CustomerKey:
             context.key,
             f"“{context.key}” is encrypted with another key than this backend's own (SSE-C).",
             operation=context.operation,
-            remedy="Only the key it was stored with opens it: set up a backend with that one.",
+            remedy="Set up a backend with the key it was stored with; no other key can decrypt it.",
         )
 
     def _head_error(

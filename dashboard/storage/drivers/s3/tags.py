@@ -43,10 +43,10 @@ class S3TagsMixin:
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html"""
         context = self._client.context("tags", key)
         try:
-            answer = self._client.send("GET", context, key=self._config.prefix + key, query={"tagging": ""})
+            response = self._client.send("GET", context, key=self._config.prefix + key, query={"tagging": ""})
         except NotConfigured:
             return {}
-        root = parse_document(answer.body, context)
+        root = parse_document(response.body, context)
         return {each.findtext("Key") or "": each.findtext("Value") or "" for each in root.iter("Tag")}
 
     def set_tags(self, key: str, tags: Mapping[str, str]) -> None:
@@ -73,15 +73,15 @@ class S3TagsMixin:
         """See ``HasTiers``."""
         context = self._client.context("stat", key)
         headers = self._config.sse_c_headers()
-        answer = self._client.send("HEAD", context, key=self._config.prefix + key, headers=headers)
+        response = self._client.send("HEAD", context, key=self._config.prefix + key, headers=headers)
         # The server omits the header for the standard class.
-        return answer.headers.get("x-amz-storage-class") or "STANDARD"
+        return response.headers.get("x-amz-storage-class") or "STANDARD"
 
     def set_tier(self, key: str, tier: str) -> None:
         """See ``HasTiers``: copies the object onto itself. ``Unsupported`` above 5 GiB; use a lifecycle
         rule for such objects."""
         if tier not in TIERS:
-            raise Unsupported("tier", f"“{tier}” is no storage class of S3.")
+            raise Unsupported("tier", f"“{tier}” is not a storage class of S3.")
         if self.tier(key) == tier:
             return
         head = self._objects.head(key)
@@ -102,7 +102,7 @@ class S3TagsMixin:
 
 def _check(tags: Mapping[str, str]) -> None:
     if len(tags) > _MAX_TAGS:
-        raise InvalidInput("tags", f"An object on S3 holds at most {_MAX_TAGS} tags.")
+        raise InvalidInput("tags", f"An object on S3 can have at most {_MAX_TAGS} tags.")
     for name, value in tags.items():
         if not name or len(name) > _MAX_NAME or len(value) > _MAX_VALUE:
             raise InvalidInput(
@@ -110,15 +110,15 @@ def _check(tags: Mapping[str, str]) -> None:
                 f"The name of a tag has 1 to {_MAX_NAME} characters, its value at most {_MAX_VALUE}.",
             )
         if not (name + value).isprintable():
-            raise InvalidInput("tags", f"The tag “{name}” holds characters that cannot be shown.")
+            raise InvalidInput("tags", f"The tag “{name}” contains characters that cannot be displayed.")
 
 
 def visibility(client: S3Client, key: str, full_key: str) -> Visibility:
     """Return the visibility by the object's grants. Raises ``NotFound``.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html"""
     context = client.context("visibility", key)
-    answer = client.send("GET", context, key=full_key, query={"acl": ""})
-    grants = parse_document(answer.body, context).iter("Grant")
+    response = client.send("GET", context, key=full_key, query={"acl": ""})
+    grants = parse_document(response.body, context).iter("Grant")
     public = any(
         grant.findtext("Grantee/URI") == _ALL_USERS
         and grant.findtext("Permission") in ("READ", "FULL_CONTROL")
@@ -127,7 +127,7 @@ def visibility(client: S3Client, key: str, full_key: str) -> Visibility:
     return Visibility.PUBLIC if public else Visibility.PRIVATE
 
 
-def set_visibility(client: S3Client, key: str, full_key: str, wanted: Visibility) -> None:
+def set_visibility(client: S3Client, key: str, full_key: str, visibility: Visibility) -> None:
     """Replace the object's grants. Raises ``NotFound``."""
     context = client.context("set visibility", key)
-    client.send("PUT", context, key=full_key, query={"acl": ""}, headers={"x-amz-acl": _CANNED[wanted]})
+    client.send("PUT", context, key=full_key, query={"acl": ""}, headers={"x-amz-acl": _CANNED[visibility]})

@@ -38,7 +38,7 @@ PRESETS = (
         defaults={"endpoint": "https://s3.{region}.amazonaws.com", "path_style": "false"},
         hidden=_CERTIFIED,
         hints={
-            "region": "Where the bucket was made, such as “eu-central-1”.",
+            "region": "Where the bucket was created, such as “eu-central-1”.",
             "sse": "Buckets refuse SSE-C until it is allowed: Properties, Default encryption.",
         },
         placeholders={"access_key_id": "AKIA…", "cdn_domain": "d111111abcdef8.cloudfront.net"},
@@ -135,14 +135,14 @@ PRESETS = (
         hidden=_PUBLIC | _NO_KMS | {"storage_class"},
         choices=_SSE_C_ONLY,
         labels={"access_key_id": "Access Key", "secret_access_key": "Secret Key"},
-        hints={"region": "Where the bucket was made, such as “eu-central-1”."},
+        hints={"region": "Where the bucket was created, such as “eu-central-1”."},
     ),
     Preset(
         name="supabase",
         label="Supabase Storage",
         driver="s3",
         help="Everything is in the project's dashboard under Storage, S3: the project reference is the first "
-        "part of the endpoint, the region stands beside it.\n"
+        "part of the endpoint, the region is next to it.\n"
         "Keys: in the same place, S3 access keys, New access key. They bypass row level security.",
         help_url="https://supabase.com/docs/guides/storage/s3/authentication",
         defaults={"endpoint": "https://{project}.storage.supabase.co/storage/v1/s3", "region": ""},
@@ -156,7 +156,7 @@ PRESETS = (
                 required=True,
                 placeholder="abcdefghijklmnopqrst",
                 guards_secret=True,
-                hint="20 small letters; the first part of the project's address.",
+                hint="20 lowercase letters; the first part of the project's address.",
             ),
         ),
     ),
@@ -164,7 +164,7 @@ PRESETS = (
         name="hetzner",
         label="Hetzner Object Storage",
         driver="s3",
-        help="Location: Hetzner Console, your project, Object Storage; it stands beside the bucket.\n"
+        help="Location: Hetzner Console, your project, Object Storage; it is next to the bucket.\n"
         "Keys: in the same project, Security, S3 credentials, Generate credentials. The secret key is shown "
         "once, and the pair works for every bucket of the project.",
         help_url="https://docs.hetzner.com/storage/object-storage/getting-started/generating-s3-keys",
@@ -179,7 +179,7 @@ PRESETS = (
         label="Scaleway Object Storage",
         driver="s3",
         help="Region: Scaleway console, Object Storage, your bucket, Bucket settings.\n"
-        "Keys: Scaleway console, IAM, API keys, Generate API key. Answer that it will be used for Object "
+        "Keys: Scaleway console, IAM, API keys, Generate API key. Say that it will be used for Object "
         "Storage and choose the bucket's project as the preferred one. The secret key is shown once.",
         help_url="https://www.scaleway.com/en/docs/iam/api-cli/using-api-key-object-storage/",
         defaults={"endpoint": "https://s3.{region}.scw.cloud", "region": ""},
@@ -197,7 +197,7 @@ PRESETS = (
         name="gcs_interop",
         label="Google Cloud Storage (interoperability)",
         driver="s3",
-        help="For who has an HMAC key and no service account key; otherwise choose “Google Cloud Storage”, "
+        help="If you have an HMAC key but no service account key; otherwise choose “Google Cloud Storage”, "
         "which compares Google's own checksums and keeps files that are stored compressed as they are.\n"
         "Key: Google Cloud console, Cloud Storage, Settings, Interoperability, Create a key for a service "
         "account. The secret is shown once.\n"

@@ -50,8 +50,8 @@ class MultipartClient:
     def create(self, context: ErrorContext, full_key: str, attributes: Attributes | None) -> str:
         """Create an upload and return its id."""
         headers = {**to_headers(attributes), **self._client.config.write_headers()}
-        answer = self._client.send("POST", context, key=full_key, query={"uploads": ""}, headers=headers)
-        upload_id: str | None = parse_document(answer.body, context).findtext("UploadId")
+        response = self._client.send("POST", context, key=full_key, query={"uploads": ""}, headers=headers)
+        upload_id: str | None = parse_document(response.body, context).findtext("UploadId")
         if not upload_id:
             raise ERRORS.transport_error("unreadable", context)
         return upload_id
@@ -68,7 +68,7 @@ class MultipartClient:
         headers = {"content-type": "application/xml", **self._client.config.sse_c_headers()}
         if if_absent:
             headers["if-none-match"] = "*"
-        answer = self._client.send(
+        response = self._client.send(
             "POST",
             context,
             key=full_key,
@@ -76,10 +76,10 @@ class MultipartClient:
             headers=headers,
             body=ElementTree.tostring(root),
         )
-        document = parse_document(answer.body, context)
+        document = parse_document(response.body, context)
         if document.tag == "Error":
             # The server may fail after it has sent status 200.
-            raise translate(parse_failure(500, answer.body), context)
+            raise translate(parse_failure(500, response.body), context)
         return strip_quotes(document.findtext("ETag"))
 
     def abort(self, context: ErrorContext, full_key: str, upload_id: str) -> None:
@@ -95,7 +95,7 @@ class MultipartClient:
         """Upload a part. Raises ``Unsupported`` if the server does not encrypt it with the customer's key."""
         config = self._client.config
         md5 = hashlib.md5(data, usedforsecurity=False)
-        answer = self._client.send(
+        response = self._client.send(
             "PUT",
             context,
             key=full_key,
@@ -104,15 +104,15 @@ class MultipartClient:
             body=[data],
             length=len(data),
         )
-        if config.customer_key and SSE_C_HEADER not in answer.headers:
+        if config.customer_key and SSE_C_HEADER not in response.headers:
             raise Unsupported(
-                "write", f"{self._client.server.host} stores objects without the key of your own (SSE-C)."
+                "write", f"{self._client.server.host} stores objects without using your own key (SSE-C)."
             )
-        etag = answer.etag or md5.hexdigest()
-        encrypted = answer.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+        etag = response.etag or md5.hexdigest()
+        encrypted = response.headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
         if etag != md5.hexdigest() and len(etag) == 32 and not encrypted and config.etags_are_md5:
             raise Damaged(
-                context.key, f"Part {number} of “{context.key}” was damaged on its way.", operation="write"
+                context.key, f"Part {number} of “{context.key}” was damaged in transit.", operation="write"
             )
         return Part(number, etag, md5.digest())
 

@@ -100,7 +100,7 @@ def test_keys_are_renewed_before_they_end_and_by_one_thread(container: Container
     assert found == {"ASIA2"}
     assert mine.keys().session_token.reveal() == "token-of-the-container-2"
     assert mine.keys().expires == pytest.approx(time.time() + 3600, abs=60)
-    # A second backend of this machine asks nobody.
+    # A second backend of this machine sends no request.
     assert boto.shared_keys(MachineCredentials()).keys() is mine.keys()
     assert boto.shared_keys(MachineCredentials("another")) is not mine
     assert container.given == 2
@@ -215,14 +215,14 @@ def garbage(tmp_path: Path) -> None:
         (lambda tmp_path: config(tmp_path, "[profile media]\n"), "No AWS credentials", "instance's role"),
         (sso, "(SSO) has ended", "aws sso login --profile media"),
         (program, "from the program that its profile names", "aws sts get-caller-identity --profile media"),
-        (second_factor, "second factor", "mfa_serial"),
+        (second_factor, "MFA code", "mfa_serial"),
         (half, "other half is missing", "both"),
         (circle, "cannot be understood", "get-caller-identity"),
         (garbage, "cannot be understood", "get-caller-identity"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_what_keeps_the_machine_from_its_keys_is_said(
+def test_why_the_machine_has_no_keys_is_reported(
     prepare: Callable[[Path], None], reason: str, remedy: str, tmp_path: Path
 ) -> None:
     prepare(tmp_path)
@@ -252,8 +252,8 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None
 
 
 REFUSALS = [
-    ("AccessDenied", "", Kind.DENIED, "ask for no external ID"),
-    ("AccessDenied", "shared-word", Kind.DENIED, "ask for this external ID"),
+    ("AccessDenied", "", Kind.DENIED, "require no external ID"),
+    ("AccessDenied", "shared-word", Kind.DENIED, "require this external ID"),
     ("InvalidClientTokenId", "", Kind.BAD_CREDENTIALS, "access key ID"),
     ("SignatureDoesNotMatch", "", Kind.BAD_CREDENTIALS, "secret"),
     ("ExpiredToken", "", Kind.BAD_CREDENTIALS, "Renew"),
@@ -262,7 +262,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "external_id", "kind", "remedy"), REFUSALS)
-def test_a_refusal_by_sts_is_said(
+def test_a_refusal_by_sts_is_explained(
     code: str, external_id: str, kind: Kind, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = code.replace("<", "&lt;").replace(">", "&gt;")
@@ -287,7 +287,7 @@ def test_an_answer_of_sts_that_would_forge_a_header_gives_no_keys(monkeypatch: p
         "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
     answer_with(monkeypatch, 200, body)
-    with pytest.raises(StorageError, match="cannot be understood"):
+    with pytest.raises(StorageError, match="malformed"):
         boto.shared_keys(AssumedRole(Sts("us-east-1", "http://127.0.0.1"), TYPED, ROLE)).keys()
 
 

@@ -180,7 +180,9 @@ def test_a_read_of_another_version_is_refused(make: Make, bucket: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["x//y", "/lead", "/", "//", "a/./b", "a/../b", ".."])
-def test_keys_the_server_would_bend_are_refused_and_leave_nothing(make: Make, bucket: str, key: str) -> None:
+def test_keys_the_server_would_change_are_refused_and_leave_nothing(
+    make: Make, bucket: str, key: str
+) -> None:
     driver = make(bucket=bucket)
     driver.put("x/y", b"mine")
     driver.put("b", b"mine")

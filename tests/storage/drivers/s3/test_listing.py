@@ -1,4 +1,4 @@
-"""S3 listings ask for the next page before this one is read; what the pages say decides all the same."""
+"""S3 listings fetch the next page before this one is parsed, and still follow the pages' own markers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ CONTEXT = ErrorContext("list", "", "bucket", "127.0.0.1", "us-east-1")
 
 
 class ScriptedPages:
-    """Stands for the signed client: no server at hand writes its tokens in these ways."""
+    """A client with scripted pages, because no test server writes its tokens in these ways."""
 
     def __init__(self, pages: Mapping[str, str]) -> None:
         self._pages = pages
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
         token = query.get("continuation-token", "")
-        self.asked.append(token)
+        self.requests.append(token)
         assert ("start-after" in query) == (not token)
         return Response(200, {}, self._pages[token].encode())
 
@@ -52,7 +52,7 @@ def test_pages_follow_each_other() -> None:
     )
 
     assert listed(pages) == ["a", "b", "c"]
-    assert pages.asked == ["", "t+/=1", "2"]
+    assert pages.requests == ["", "t+/=1", "2"]
 
 
 @pytest.mark.parametrize("odd", ["a&b", "<a>", "é", "two words"])
@@ -60,7 +60,7 @@ def test_a_token_only_a_parser_can_read_is_sent_as_it_is(odd: str) -> None:
     pages = ScriptedPages({"": page("a", token(odd)), odd: page("b", truncated=False)})
 
     assert listed(pages) == ["a", "b"]
-    assert pages.asked == ["", odd]
+    assert pages.requests == ["", odd]
 
 
 def test_a_token_in_a_comment_leads_nowhere() -> None:
@@ -70,14 +70,14 @@ def test_a_token_in_a_comment_leads_nowhere() -> None:
     )
 
     assert listed(pages) == ["a", "b"]
-    assert pages.asked == ["", "lure", "1"]
+    assert pages.requests == ["", "lure", "1"]
 
 
 def test_the_last_page_may_name_a_token() -> None:
     pages = ScriptedPages({"": page("a", token("1"), truncated=False)})
 
     assert listed(pages) == ["a"]
-    assert pages.asked == [""]
+    assert pages.requests == [""]
 
 
 def test_a_page_that_leads_to_itself_is_an_error() -> None:
@@ -88,14 +88,14 @@ def test_a_page_that_leads_to_itself_is_an_error() -> None:
 
 
 class Answers:
-    """Stands for the signed client: says the same to whoever asks, but for the first page."""
+    """A client that gives the same response to every request but the first."""
 
     def __init__(self, first: str, then: str) -> None:
         self._first, self._then = first, then
-        self.asked = 0
+        self.requests = 0
 
     def send(self, method: str, context: ErrorContext, *, query: Mapping[str, str]) -> Response:
-        self.asked += 1
+        self.requests += 1
         return Response(200, {}, (self._then if query.keys() & MARKS else self._first).encode())
 
 
@@ -153,7 +153,7 @@ def test_a_listing_is_all_there_is_only_where_the_server_says_so(
     )
     with pytest.raises(StorageError, match="did not list everything"):
         everything(kind, client)
-    assert client.asked in ((2, 3) if then == "the same marker" else (5, 6))
+    assert client.requests in ((2, 3) if then == "the same marker" else (5, 6))
 
     done = f"<{root}><IsTruncated>false</IsTruncated></{root}>"
     assert len(everything(kind, Answers(f"<{root}>{MORE}{row}{marker}</{root}>", done))) == 1
@@ -177,4 +177,4 @@ def test_a_page_that_broke_off_once_is_asked_for_again(broken: str, monkeypatch:
 
     pages = Flaky({"": page("a", token("1")), "1": page("b", truncated=False)})
     assert listed(pages) == ["a", "b"]
-    assert pages.asked == (["", "", "1"] if broken == "half the first answer" else ["", "1", "1"])
+    assert pages.requests == (["", "", "1"] if broken == "half the first answer" else ["", "1", "1"])

@@ -104,7 +104,7 @@ def test_a_signed_download_can_neither_write_nor_delete(weed: S3Driver) -> None:
     assert content(weed, "private") == b"old"
 
 
-def test_a_key_that_browsers_bend_is_not_signed(weed: S3Driver) -> None:
+def test_a_key_that_browsers_change_is_not_signed(weed: S3Driver) -> None:
     with pytest.raises(Unsupported):
         weed.upload_url("a//b", seconds=60)
     with pytest.raises(InvalidKey):
@@ -138,14 +138,14 @@ def test_more_than_a_thousand_go_in_several_requests(large: S3Driver) -> None:
     assert list(large.list()) == []
 
 
-def test_a_key_that_cannot_be_is_told_and_the_others_go(moto: S3Driver) -> None:
+def test_an_invalid_key_is_reported_and_the_others_go(moto: S3Driver) -> None:
     moto.put("there", b"")
     failed = moto.delete_many(["there", "x" * 2000])
     assert {key: error.kind for key, error in failed.items()} == {"x" * 2000: Kind.INVALID_KEY}
     assert list(moto.list()) == []
 
 
-def test_what_may_not_be_deleted_is_told_by_key(seaweedfs: SeaweedFS, shared_bucket: str) -> None:
+def test_what_may_not_be_deleted_is_reported_by_key(seaweedfs: SeaweedFS, shared_bucket: str) -> None:
     admin = opened(s3_on(seaweedfs, shared_bucket, "protected/"))
     admin.put("a", b"x")
     reader = seaweedfs.add_identity("powers-reader", f"Read:{shared_bucket}", f"List:{shared_bucket}")
@@ -345,7 +345,7 @@ def test_only_a_rule_that_lets_this_site_upload_is_enough(
     assert ("cors" in names(driver, good=True)) is enough
 
 
-def test_a_rule_that_deletes_objects_is_told(moto_s3: MotoS3, bucket: str) -> None:
+def test_a_rule_that_deletes_objects_is_a_finding(moto_s3: MotoS3, bucket: str) -> None:
     rules = [
         {"ID": "1", "Filter": {"Prefix": "tmp/"}, "Status": "Enabled", "Expiration": {"Days": 3}},
         {"ID": "2", "Filter": {"Prefix": "off/"}, "Status": "Disabled", "Expiration": {"Days": 3}},
@@ -354,11 +354,13 @@ def test_a_rule_that_deletes_objects_is_told(moto_s3: MotoS3, bucket: str) -> No
         Bucket=bucket,
         LifecycleConfiguration={"Rules": rules},  # type: ignore[typeddict-item]
     )
-    told = [each for each in opened(s3_on(moto_s3, bucket, "")).findings(HERE) if each.name == "expiry"]
-    assert [each.sentence for each in told] == [
+    expirations = [
+        each for each in opened(s3_on(moto_s3, bucket, "")).findings(HERE) if each.name == "expiry"
+    ]
+    assert [each.sentence for each in expirations] == [
         "Objects under “tmp/” are deleted by the bucket itself 3 days after they were written."
     ]
-    assert not told[0].fixable
+    assert not expirations[0].fixable
     elsewhere = opened(s3_on(moto_s3, bucket, "photos/"))
     assert "expiry" not in {each.name for each in elsewhere.findings(HERE)}
 

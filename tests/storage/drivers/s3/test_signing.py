@@ -1,4 +1,4 @@
-"""Our signatures are botocore's, byte for byte, and end in nobody's log."""
+"""Our signatures equal botocore's, byte for byte, and do not appear in logs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""SSE-C: objects that the server encrypts with a key of the customer's own.
+"""SSE-C: objects that the server encrypts with a customer-provided key.
 
-SeaweedFS does it, moto stores in clear and says nothing: the two sorts of servers there are.
+SeaweedFS supports it; moto silently stores objects unencrypted.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def test_a_body_damaged_on_its_way_is_refused(make: Make, monkeypatch: pytest.Mo
         make().put("a", b"hello")
 
 
-def test_create_only_does_not_overwrite_what_another_key_sealed(make: Make) -> None:
+def test_create_only_does_not_overwrite_what_another_key_encrypted(make: Make) -> None:
     make(OTHER).put("a", b"theirs")
     mine = make()
     with pytest.raises((Exists, OtherKey)):
@@ -167,7 +167,7 @@ def test_a_copy_with_the_wrong_key_says_so(make: Make) -> None:
         target.copy_from(wrong, "a", "b", if_version=entry.etag)
 
 
-def test_a_read_that_breaks_goes_on_with_the_key(make: Make, fault_proxy: FaultProxy) -> None:
+def test_an_interrupted_read_resumes_with_the_key(make: Make, fault_proxy: FaultProxy) -> None:
     mine = make(endpoint=fault_proxy.endpoint)
     entry = fill(mine, "large", LARGE)
     fault = fault_proxy.reset(key="/large", method="GET", times=2, after=5 * MIB)
@@ -216,7 +216,7 @@ def test_nothing_is_signed_or_opened_for_browsers(make: Make) -> None:
         lambda: mine.set_visibility("a", Visibility.PUBLIC),
     )
     for call in calls:
-        with pytest.raises(Unsupported, match="no browser has or may have"):
+        with pytest.raises(Unsupported, match="browsers must not have"):
             call()
     mine.set_visibility("a", Visibility.PRIVATE)
     assert "cors" not in {each.name for each in mine.findings("https://console.example.org")}
@@ -235,7 +235,7 @@ def test_a_server_that_ignores_the_key_gets_nothing(moto_s3: MotoS3) -> None:
         lambda: mine.copy_from(plain, "kept", "copy"),
     )
     for call in calls:
-        with pytest.raises(Unsupported, match="without the key"):
+        with pytest.raises(Unsupported, match="without using your own key"):
             call()
     assert [entry.key for entry in plain.list()] == ["kept"]
     assert content(plain, "kept") == b"old"
@@ -250,11 +250,11 @@ def test_the_trial_leaves_nothing_behind_and_is_made_once(make: Make, fault_prox
     assert mine.sweep(["k0"], since=0) == 0
 
 
-def test_what_lies_there_in_clear_is_told_from_what_another_key_sealed(
+def test_what_is_unencrypted_is_not_taken_for_what_another_key_encrypted(
     make: Make, fault_proxy: FaultProxy
 ) -> None:
     make(None).put("plain", b"x")
-    # SeaweedFS opens it all the same; AWS refuses a key for what was stored without.
+    # SeaweedFS reads it anyway; AWS refuses a key for an object that was stored without one.
     fault_proxy.answer(400, "InvalidRequest", key="/plain", method="GET", times=1)
     fault_proxy.answer(400, "", key="/plain", method="HEAD", times=1)
     with pytest.raises(OtherKey, match="was stored without"):
@@ -286,7 +286,7 @@ def test_a_refusal_that_is_not_the_keys_fault_stays_what_it_is(make: Make, fault
             "secure connection.",
             "only over TLS",
         ),
-        ("Server-Side Encryption with Customer keys is not for this bucket", "does not take a key"),
+        ("Server-Side Encryption with Customer keys is not for this bucket", "does not accept a key"),
     ],
 )
 def test_a_server_that_refuses_the_key_is_understood(
@@ -320,7 +320,7 @@ def test_the_connection_test_passes_with_the_right_key_and_notices_another(make:
 
 def test_the_connection_test_fails_where_the_key_is_ignored(moto_s3: MotoS3) -> None:
     result = run(opened(moto_s3, moto_s3.new_bucket(), KEY))
-    assert "without the key" in step_of(result, "write").message
+    assert "without using your own key" in step_of(result, "write").message
     assert not result.passed
 
 
@@ -399,10 +399,10 @@ def test_the_key_shows_nowhere(
     shown.append(caplog.text)
     with pytest.raises(ClientError):
         seaweedfs.client().get_object(Bucket=shared_bucket, Key="nowhere/b")
-    said = "\n".join(shown)
-    assert key.reveal() not in said
-    assert key.reveal().rstrip("=") not in said
-    assert str(base64.b64decode(key.reveal())) not in said
+    output = "\n".join(shown)
+    assert key.reveal() not in output
+    assert key.reveal().rstrip("=") not in output
+    assert str(base64.b64decode(key.reveal())) not in output
     mine.close()
     other.close()
 

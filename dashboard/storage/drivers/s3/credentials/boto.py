@@ -140,8 +140,8 @@ def get_caller_identity(keys: AccessKey, sts: Sts) -> CallerIdentity:
             aws_secret_access_key=secret,
             aws_session_token=token or None,
         )
-        said = client.get_caller_identity()
-        account, arn = str(said["Account"]), str(said["Arn"])
+        identity = client.get_caller_identity()
+        account, arn = str(identity["Account"]), str(identity["Arn"])
         if not account.isdigit() or not _ARN.fullmatch(arn):
             raise ValueError("no identity")
     return CallerIdentity(account, arn)
@@ -156,14 +156,14 @@ def _find_credentials(sign_in: MachineCredentials | AssumedRole) -> Credentials:
         return found
     source = sign_in.source
     if isinstance(source, MachineCredentials):
-        of_source = shared_keys(source).credentials()
+        source_credentials = shared_keys(source).credentials()
     else:
-        of_source = Credentials(*_revealed(source))
+        source_credentials = Credentials(*_revealed(source))
     named = {"RoleSessionName": sign_in.session_name or _SESSION_NAME}
     if sign_in.external_id:
         named["ExternalId"] = sign_in.external_id
     fetcher = AssumeRoleCredentialFetcher(
-        partial(_client, sign_in.sts), of_source, sign_in.role, extra_args=named
+        partial(_client, sign_in.sts), source_credentials, sign_in.role, extra_args=named
     )
     return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
 
@@ -245,15 +245,15 @@ def _send(request: Any, *, tls_verify: bool, authority: str, **_: object) -> AWS
     }
     body = request.body.encode() if isinstance(request.body, str) else request.body
     try:
-        answer = server.request(
+        response = server.request(
             request.method, parts.path or "/", headers=headers, body=body, idle=IDLE_SECONDS
         )
     except TransportError as error:
         raise STS.transport_error(error.code, ErrorContext("sign in", "", "", server.host)) from error
     finally:
         server.close()
-    of_answer: Any = answer.headers
-    return AWSResponse(request.url, answer.status, of_answer, _Body(answer.body))
+    response_headers: Any = response.headers
+    return AWSResponse(request.url, response.status, response_headers, _Body(response.body))
 
 
 @contextmanager

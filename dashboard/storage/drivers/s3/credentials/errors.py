@@ -19,7 +19,7 @@ _CHAIN = {
     # By the class name of an exception of botocore, or of one that it lets through.
     "ProfileNotFound": (
         "This machine's AWS configuration has no profile {profile}.",
-        "Make it with “aws configure”, as the user that runs Stowage, or name another.",
+        "Create it with “aws configure”, as the user that runs Stowage, or enter another.",
     ),
     "SSOError": (
         "This machine's sign-in to AWS (SSO) has ended.",
@@ -35,7 +35,7 @@ _CHAIN = {
     ),
     "InvalidConfigError": ("This machine's AWS configuration cannot be understood.", _TRY_CLI),
     "EOFError": (
-        "This machine's profile asks for the code of a second factor (MFA), which nobody is there to type.",
+        "This machine's profile requires an MFA code, which Stowage cannot enter.",
         "Use a profile without “mfa_serial”.",
     ),
 }
@@ -54,13 +54,13 @@ _SSO_ENDED = frozenset({"UnauthorizedException", "ForbiddenException"})
 def _refused(failure: RequestFailure, context: ErrorContext) -> Row:
     if context.operation != ASSUME:
         return Row(
-            Kind.DENIED, "{host} does not say whose credentials these are.", "Nothing else needs that."
+            Kind.DENIED, "{host} does not tell whose credentials these are.", "Nothing else needs that."
         )
-    asked = "this external ID" if context.key else "no external ID"
+    required = "this external ID" if context.key else "no external ID"
     return Row(
         Kind.DENIED,
         "{host} does not let these credentials assume the role {container}.",
-        f"Its trust policy must name whose they are and ask for {asked}, and they need sts:AssumeRole.",
+        f"Its trust policy must name their user or role and require {required}. They need sts:AssumeRole.",
     )
 
 
@@ -69,7 +69,7 @@ STS = ErrorTable[RequestFailure, ErrorContext](
     # https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
     speaks="STS",
     container_missing=Row(
-        Kind.NOT_FOUND, "{host} knows no roles: it has no STS.", "Sign in with an access key."
+        Kind.NOT_FOUND, "{host} does not support roles: it has no STS.", "Sign in with an access key."
     ),
     rules={
         "AccessDenied": _refused,
@@ -86,12 +86,12 @@ STS = ErrorTable[RequestFailure, ErrorContext](
         ),
         "RegionDisabledException": Row(
             Kind.BAD_CREDENTIALS,
-            "STS is switched off in this region.",
-            "Switch it on in the IAM console under Account settings.",
+            "STS is disabled in this region.",
+            "Enable it in the IAM console under Account settings.",
         ),
         "ValidationError": Row(
             Kind.BAD_CREDENTIALS,
-            "{host} does not take the role, its external ID or the session's name.",
+            "{host} does not accept the role, its external ID or the session's name.",
             "Copy them again.",
         ),
         "Throttling": SLOW_DOWN,
@@ -124,7 +124,7 @@ def no_credentials_error(sign_in: MachineCredentials) -> StorageError:
     environment = "" if sign_in.profile else "the environment (AWS_ACCESS_KEY_ID and others), "
     return _error(
         "No AWS credentials were found on this machine.",
-        f"Looked at: {environment}{profile} in ~/.aws of the user that runs Stowage, a web identity, the "
+        f"Checked: {environment}{profile} in ~/.aws of the user that runs Stowage, a web identity, the "
         f"container's role and the instance's role. {_ACCESS_KEY}",
     )
 
@@ -133,11 +133,11 @@ def chain_error(kinds: Sequence[str], provider: str, sign_in: SignIn) -> Storage
     """Return the error for an exception of botocore's provider chain. ``kinds``: the names of its classes,
     most specific first. ``provider``: the one that failed."""
     if _UNREACHABLE & set(kinds):
-        reason = "The service that gives this machine its AWS credentials does not answer."
+        reason = "The service that provides this machine's AWS credentials does not respond."
         return StorageError(Kind.UNREACHABLE, reason, operation="sign in", remedy="Try again in a moment.")
     machine = sign_in.source if isinstance(sign_in, AssumedRole) else sign_in
     if not isinstance(machine, MachineCredentials):
-        return _error("What STS answered cannot be understood.", "Check the endpoint and the role.")
+        return _error("The response of STS is malformed.", "Check the endpoint and the role.")
     place = _PROVIDERS.get(provider, "what its AWS configuration names")
     unknown = (f"This machine gets no AWS credentials from {place}.", f"{_TRY_CLI} {_ACCESS_KEY}")
     reason, remedy = next((_CHAIN[kind] for kind in kinds if kind in _CHAIN), unknown)

@@ -61,13 +61,13 @@ SIGN_IN_OPTIONS = (
         placeholder="arn:aws:iam::123456789012:role/stowage",
         hint="ARN of the role to assume.",
     ),
-    Option("external_id", "External ID", advanced=True, hint="Where the role's trust policy asks for one."),
+    Option("external_id", "External ID", advanced=True, hint="If the role's trust policy requires one."),
     Option(
         "session_name",
         "Session name",
         advanced=True,
         placeholder="stowage",
-        hint="How the provider's logs call who assumed the role.",
+        hint="The session's name in the provider's logs.",
     ),
 )
 
@@ -124,7 +124,7 @@ def check_sign_in(values: Mapping[str, str]) -> None:
             remedy="Empty one of them.",
         )
     if values["access_key_id"] and not _KEY_ID.fullmatch(values["access_key_id"]):
-        raise InvalidInput("access_key_id", "The access key ID holds spaces or letters that no key has.")
+        raise InvalidInput("access_key_id", "The access key ID contains spaces or other invalid characters.")
     for name, (form, sentence) in _FORMS.items():
         if values[name] and not form.fullmatch(values[name]):
             raise InvalidInput(name, sentence)

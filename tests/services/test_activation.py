@@ -12,8 +12,8 @@ from dashboard.services.activation import Comparison
 from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.storage.types import Secret
-from tests.servers.liars.dialects import S3Dialect
-from tests.servers.liars.http import HttpLiar, ScriptedResponse
+from tests.servers.hostile.dialects import S3Dialect
+from tests.servers.hostile.http import HostileHttpServer, ScriptedResponse
 from tests.servers.processes import wait_until
 from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
@@ -115,7 +115,7 @@ def test_what_breaks_off_while_it_is_listed_was_not_compared(
     listed = {f"{number:03}": 1 for number in range(50)}
     first = dialect.page(list(listed), "more follows")
     fill(tmp_path / "new", listed)
-    with HttpLiar(
+    with HostileHttpServer(
         lambda request: first if not dialect.token(request) else ScriptedResponse(body=b"<html/>")
     ) as liar:
         add_s3(services, "liar", liar.endpoint, "bucket", KeyPair("liar", "KEY", "secret"))

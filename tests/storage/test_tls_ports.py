@@ -13,8 +13,8 @@ import trustme
 from dashboard.storage.driver import Connects, Driver
 from dashboard.storage.errors import StorageError
 from tests.servers.drivers import webdav_at
-from tests.servers.liars.dialects import AzureDialect, GcsDialect, S3Dialect, VercelDialect
-from tests.servers.liars.http import Liar
+from tests.servers.hostile.dialects import AzureDialect, GcsDialect, S3Dialect, VercelDialect
+from tests.servers.hostile.http import HostileServer
 
 EXPLAINS = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 5\r\n\r\nHTTPS"
 RECORD = b"\x16"
@@ -47,7 +47,7 @@ def encrypted(answer: bytes | None) -> Callable[[socket.socket], None]:
 @pytest.mark.parametrize("answer", [None, b"", b"\x15\x03\x01\0\x02\x02\x46", EXPLAINS])
 @pytest.mark.parametrize("name", DRIVERS)
 def test_a_port_that_speaks_tls_is_told_as_such(name: str, answer: bytes | None) -> None:
-    with Liar(encrypted(answer)) as server:
+    with HostileServer(encrypted(answer)) as server:
         driver = DRIVERS[name](f"http://127.0.0.1:{server.port}")
         assert isinstance(driver, Connects)
         with pytest.raises(StorageError) as caught:

@@ -14,18 +14,26 @@ from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.sftp.protocol import ReplyType, RequestType, Status, string
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.liars.dialects import CONTENT, HTTP_DATE, KEY
-from tests.servers.liars.ftp import FOLDER, FtpScript
-from tests.servers.liars.http import WIRE, HttpLiar, Liar, Request, Said, ScriptedResponse, endless
-from tests.servers.liars.sftp import (
+from tests.servers.hostile.dialects import CONTENT, HTTP_DATE, KEY
+from tests.servers.hostile.ftp import FOLDER, FtpScript
+from tests.servers.hostile.http import (
+    WIRE,
+    HostileHttpServer,
+    HostileServer,
+    Request,
+    Said,
+    ScriptedResponse,
+    endless,
+)
+from tests.servers.hostile.sftp import (
     FOLDER as FOLDER_MODE,
 )
-from tests.servers.liars.sftp import (
+from tests.servers.hostile.sftp import (
     ROOT,
-    LiedToDriver,
+    HostileSftpChannel,
     Packets,
     Respond,
-    SftpLiar,
+    ScriptedSftpDriver,
     attrs,
     names,
     packet,
@@ -192,7 +200,7 @@ class WebDAVSubject:
         def respond(request: Request) -> Said:
             return said(request) if self._about(request) == about else self._honest(request)
 
-        with _small(), HttpLiar(respond) as liar:
+        with _small(), HostileHttpServer(respond) as liar:
             options = {"endpoint": f"{liar.endpoint}/dav", "username": "u"}
             secrets = {"password": Secret("p")}
             yield build("webdav", check_options("webdav", options, secrets), secrets)
@@ -288,7 +296,7 @@ class FtpSubject:
 
     @contextmanager
     def _serving(self, script: FtpScript) -> Iterator[Driver]:
-        with _small(), Liar(script) as liar:
+        with _small(), HostileServer(script) as liar:
             options = {"host": "127.0.0.1", "port": str(liar.port), "user": "u", "tls": "none"}
             yield build("ftp", check_options("ftp", options), {"password": Secret("p")})
 
@@ -397,7 +405,7 @@ class SftpSubject:
     def _serving(self, script: Mapping[RequestType, Respond], greeting: bytes | None) -> Iterator[Driver]:
         honest: Mapping[RequestType, Respond] = {RequestType.LSTAT: _told, RequestType.FSTAT: _told}
         with _small():
-            yield LiedToDriver(lambda: SftpLiar({**honest, **script}, greeting=greeting))
+            yield ScriptedSftpDriver(lambda: HostileSftpChannel({**honest, **script}, greeting=greeting))
 
 
 FILE_SUBJECTS = (WebDAVSubject(), FtpSubject(), SftpSubject())

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 
 from dashboard.storage.driver import Driver
-from tests.servers.liars.dialects import AzureDialect, Dialect, GcsDialect, S3Dialect, VercelDialect
-from tests.servers.liars.http import WIRE, HttpLiar, Request, Said, ScriptedResponse
+from tests.servers.hostile.dialects import AzureDialect, Dialect, GcsDialect, S3Dialect, VercelDialect
+from tests.servers.hostile.http import WIRE, HostileHttpServer, Request, Said, ScriptedResponse
 
 Respond = Callable[[Request], Said]
 
@@ -177,7 +177,7 @@ class HttpSubject:
         def respond(request: Request) -> Said:
             return said(request) if dialect.about(request) == about else dialect.answer(request)
 
-        with HttpLiar(respond) as liar:
+        with HostileHttpServer(respond) as liar:
             yield dialect.driver(liar.endpoint)
 
 

@@ -24,7 +24,7 @@ from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
 from tests.migration.memory_ledger import MemoryLedger
-from tests.servers.liars.dialects import CONTENT, KEY
+from tests.servers.hostile.dialects import CONTENT, KEY
 from tests.storage.hostile.files import FILE_LIES, FILE_SUBJECTS
 from tests.storage.hostile.http import HTTP_SUBJECTS, LISTINGS, MIGRATIONS, WIRE_LIES
 

@@ -279,14 +279,14 @@ def test_no_token_of_stored_bytes_passes_for_one_of_the_content(tmp_path: Path) 
 
 
 def test_a_receipt_that_does_not_fit_stays_unproven() -> None:
-    class Liar(MemoryDriver):
+    class HostileServer(MemoryDriver):
         def put(self, *args, **more):  # type: ignore[no-untyped-def]
             written = super().put(*args, **more)
             return written.__class__(
                 written.key, written.size, written.md5, written.etag, written.md5, "0" * 32
             )
 
-    driver = Encrypted(Liar(), KEY)
+    driver = Encrypted(HostileServer(), KEY)
     written = driver.put("a", b"hello")
     assert not written.proven
     assert written.stored_checksum == "0" * 32

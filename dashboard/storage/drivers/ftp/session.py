@@ -166,8 +166,8 @@ class FtpSession:
                 if not self._facts:
                     return self._stat_without_facts(path)
                 for line in self._connection.sendcmd(f"MLST {self._encode_path(path)}").split("\n")[1:-1]:
-                    if said := parse_facts(line.removeprefix(" ").encode("latin-1")):
-                        return said[1]
+                    if entry := parse_facts(line.removeprefix(" ").encode("latin-1")):
+                        return entry[1]
                 raise self._unreadable_listing_error("look at")
             except ftplib.error_perm as error:
                 if reply_code(error) in _NOT_FOUND and not is_denied(error, path):
@@ -247,9 +247,9 @@ class FtpSession:
             for line in limit_entries(lines_of(conn)):
                 if not line.endswith(b"\n"):
                     raise self.connection_lost(EOFError())
-                said = read(line.rstrip(b"\r\n"))
-                if said is not None:
-                    yield self._key(said[0]), said[1]
+                entry = read(line.rstrip(b"\r\n"))
+                if entry is not None:
+                    yield self._key(entry[0]), entry[1]
                 elif not line.isspace() and not line.startswith(b"total "):
                     raise self._unreadable_listing_error("list")
         except BaseException:

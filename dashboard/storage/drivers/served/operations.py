@@ -232,5 +232,5 @@ def invalid_listing_error(folder: bytes, name: bytes) -> StorageError:
         f"The server lists “{key_text(name[:60])}” in “{display_name}”, which is a path and not a name.",
         operation="list",
         subject=display_name,
-        remedy="Ask whoever runs the server; what is behind that name cannot be reached.",
+        remedy="Ask the server's administrator; the content behind that name cannot be read.",
     )

@@ -202,11 +202,11 @@ class WebDavClient:
     ) -> Resource:
         """Return the resource at a key or folder. Raises ``NotFound``, or ``ContainerMissing`` for the
         root."""
-        asked = (*self.config.root, *key.split("/")) if key else self.config.root
+        path = (*self.config.root, *key.split("/")) if key else self.config.root
         found = None
-        told = self.propfind(self.config.path(key), context, depth="0", attempts=attempts, idle=idle)
-        for number, resource in enumerate(told):
-            if number or not _same_resource(resource.path, tuple(part for part in asked if part)):
+        members = self.propfind(self.config.path(key), context, depth="0", attempts=attempts, idle=idle)
+        for number, resource in enumerate(members):
+            if number or not _same_resource(resource.path, tuple(part for part in path if part)):
                 raise ERRORS.from_row(FOREIGN_PATHS, context)
             found = resource
         if found is None:

@@ -316,8 +316,8 @@ class WebDavDriver:
         if not etag or not length.isdecimal() or self._lists_etags is None:
             # The page of a folder has neither, and some servers list an ETag that they do not send.
             found = self._stat_file(key, "read")
-            told = (int(length) if length.isdecimal() else found.size, modified or found.modified)
-            if told != (found.size, found.modified):
+            reported = (int(length) if length.isdecimal() else found.size, modified or found.modified)
+            if reported != (found.size, found.modified):
                 raise Changed(key)
             length, modified = str(found.size), found.modified
             etag = etag or found.etag
@@ -360,8 +360,8 @@ class WebDavDriver:
 
     def _has_changed(self, info: ObjectInfo) -> bool:
         after = _info(info.key, self._stat_file(info.key, "read"))
-        told, before = (after.size, after.modified), (info.size, info.modified)
-        return told != before and not _same_version(after.version, info.version)
+        current, before = (after.size, after.modified), (info.size, info.modified)
+        return current != before and not _same_version(after.version, info.version)
 
     def _is_folder(self, key: str) -> bool:
         try:

@@ -29,8 +29,8 @@ from dashboard.storage.types import Attributes, Secret
 from tests.servers.azurite import ACCOUNT, Azurite
 from tests.servers.drivers import azure_on
 from tests.servers.faults import FaultProxy
-from tests.servers.liars.dialects import CONTENT, AzureDialect
-from tests.servers.liars.http import HttpLiar
+from tests.servers.hostile.dialects import CONTENT, AzureDialect
+from tests.servers.hostile.http import HostileHttpServer
 from tests.servers.processes import free_ports
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
@@ -433,7 +433,7 @@ def test_the_server_is_the_same_however_its_name_is_spelt(host: str, monkeypatch
 
     monkeypatch.setattr("dashboard.storage.net.http1.resolve", lambda name, port: [])
     monkeypatch.setattr("dashboard.storage.net.http1.connect", connected)
-    with HttpLiar(dialect.answer) as liar:
+    with HostileHttpServer(dialect.answer) as liar:
         driver = dialect.driver(f"http://{host}:{liar.port}")
         assert [entry.key for entry in driver.list()] == ["a"]
         assert driver.stat("a").size == len(CONTENT)

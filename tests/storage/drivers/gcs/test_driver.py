@@ -33,7 +33,7 @@ from dashboard.storage.types import Attributes, Secret, Written
 from tests.servers.drivers import gcs_on
 from tests.servers.faults import FaultProxy
 from tests.servers.gcs.server import GoogleStorage
-from tests.servers.liars.http import HttpLiar, Request, Said, ScriptedResponse
+from tests.servers.hostile.http import HostileHttpServer, Request, Said, ScriptedResponse
 from tests.servers.processes import free_ports
 from tests.storage.objects import content_of, get, keys_of, stream
 from tests.storage.probing import failed_step, run, states, step_of
@@ -557,7 +557,7 @@ def test_a_signed_upload_takes_only_what_was_announced(objects: GcsDriver) -> No
     assert get(objects, "a.txt") == b"abc"
 
 
-def metadata_server(said: Said) -> HttpLiar:
+def metadata_server(said: Said) -> HostileHttpServer:
     """What tells a machine in Google's cloud who it is."""
     google = {"Metadata-Flavor": "Google", "Content-Type": "application/json"}
 
@@ -568,7 +568,7 @@ def metadata_server(said: Said) -> HttpLiar:
         about = {"email": "machine@example.com", "scopes": ["x"], "aliases": ["default"]}
         return ScriptedResponse(headers=google, body=json.dumps(about).encode())
 
-    return HttpLiar(respond)
+    return HostileHttpServer(respond)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def names(number: int, *found: tuple[bytes, bytes], count: int | None = None) ->
     return packet(ReplyType.NAME, number, struct.pack(">I", len(found) if count is None else count) + body)
 
 
-class SftpLiar:
+class HostileSftpChannel:
     """A :class:`Channel`. Honest of an empty folder and a file of ten bytes, except where the script says."""
 
     def __init__(self, script: Mapping[RequestType, Respond], *, greeting: bytes | None = None) -> None:
@@ -98,10 +98,10 @@ class SftpLiar:
                 return status(number, Status.OK)
 
 
-class LiedToDriver(SftpDriver):
+class ScriptedSftpDriver(SftpDriver):
     """A driver that talks to such a server."""
 
-    def __init__(self, channel: Callable[[], SftpLiar]) -> None:
+    def __init__(self, channel: Callable[[], HostileSftpChannel]) -> None:
         self._channel = channel
         options = check_options("sftp", {"host": "liar", "user": "u", "host_key": "SHA256:" + "A" * 43})
         made = SftpDriver.from_options(options, {"password": Secret("p")})

@@ -17,15 +17,15 @@ from dashboard.storage.drivers.ftp import connection as ftp_connection
 from dashboard.storage.errors import ContainerMissing, Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.liars.ftp import DONE, FOLDER, FtpScript
-from tests.servers.liars.http import Liar
+from tests.servers.hostile.ftp import DONE, FOLDER, FtpScript
+from tests.servers.hostile.http import HostileServer
 from tests.storage.objects import get
 
 
 @contextmanager
 def telling(script: FtpScript, **options: str) -> Iterator[Driver]:
     """A driver of such a server."""
-    with Liar(script) as server:
+    with HostileServer(script) as server:
         chosen = {"host": "127.0.0.1", "port": str(server.port), "user": "u", "tls": "none", **options}
         driver = build("ftp", check_options("ftp", chosen), {"password": Secret("p")})
         try:

@@ -22,7 +22,7 @@ from dashboard.storage.drivers.s3.driver import S3Driver
 from dashboard.storage.drivers.vercel_blob.driver import VercelBlobDriver
 from dashboard.storage.types import Secret
 from tests.servers.azurite import ACCOUNT
-from tests.servers.liars.http import Request, ScriptedResponse
+from tests.servers.hostile.http import Request, ScriptedResponse
 from tests.servers.vercel_blob import SUFFIX
 
 KEY, CONTENT = "a", b"What the object holds."

@@ -15,7 +15,7 @@ from dashboard.storage.drivers.common import walking
 from dashboard.storage.drivers.webdav import xml as webdav_xml
 from dashboard.storage.errors import StorageError
 from tests.servers.drivers import webdav_at
-from tests.servers.liars.http import HttpLiar, Said, ScriptedResponse
+from tests.servers.hostile.http import HostileHttpServer, Said, ScriptedResponse
 from tests.storage.objects import get
 
 XML = {"Content-Type": "application/xml"}
@@ -27,7 +27,7 @@ Respond = Callable[[str, str], Said]
 @contextmanager
 def answering(respond: Respond) -> Iterator[Driver]:
     """A driver of the folder ``/dav`` on a server that answers method and path as it is told."""
-    with HttpLiar(lambda request: respond(request.method, request.path)) as server:
+    with HostileHttpServer(lambda request: respond(request.method, request.path)) as server:
         driver = webdav_at(f"{server.endpoint}/dav")
         try:
             yield driver

@@ -22,13 +22,13 @@ from dashboard.storage.drivers.sftp.protocol import ReplyType, RequestType, Stat
 from dashboard.storage.errors import Damaged, StorageError
 from dashboard.storage.registry import build, check_options
 from dashboard.storage.types import Secret
-from tests.servers.liars.http import Liar
-from tests.servers.liars.sftp import (
+from tests.servers.hostile.http import HostileServer
+from tests.servers.hostile.sftp import (
     FOLDER,
-    LiedToDriver,
+    HostileSftpChannel,
     Packets,
     Respond,
-    SftpLiar,
+    ScriptedSftpDriver,
     attrs,
     names,
     packet,
@@ -46,15 +46,15 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def told(
     script: Mapping[RequestType, Respond], *, greeting: bytes | None = None
-) -> tuple[Driver, list[SftpLiar]]:
+) -> tuple[Driver, list[HostileSftpChannel]]:
     """A driver, and the connections it has made."""
-    lines: list[SftpLiar] = []
+    lines: list[HostileSftpChannel] = []
 
-    def connect() -> SftpLiar:
-        lines.append(SftpLiar(script, greeting=greeting))
+    def connect() -> HostileSftpChannel:
+        lines.append(HostileSftpChannel(script, greeting=greeting))
         return lines[-1]
 
-    return LiedToDriver(connect), lines
+    return ScriptedSftpDriver(connect), lines
 
 
 def listing(*parts: Respond) -> Mapping[RequestType, Respond]:
@@ -251,7 +251,7 @@ def lines_without_end() -> Iterator[bytes]:
 
 
 def packet_without_end() -> Iterator[bytes]:
-    yield b"SSH-2.0-Liar\r\n"
+    yield b"SSH-2.0-HostileServer\r\n"
     yield struct.pack(">IB", (1 << 30) + 4, 4)
     yield from repeat(bytes(65536), 2000)
 
@@ -266,7 +266,7 @@ def test_what_comes_before_the_handshake_is_bounded(said: Callable[[], Iterator[
             line.sendall(piece)
             sent += len(piece)
 
-    with Liar(serve) as liar:
+    with HostileServer(serve) as liar:
         options = {"host": "127.0.0.1", "port": str(liar.port), "user": "u", "host_key": "SHA256:" + "A" * 43}
         driver = build("sftp", check_options("sftp", options), {"password": Secret("p")})
         error = fails(lambda: driver.stat("a"))
@@ -310,7 +310,7 @@ def test_data_for_which_there_was_no_leave_ends_the_connection(monkeypatch: pyte
         transport.join(30)
         transport.close()
 
-    with Liar(serve) as liar:
+    with HostileServer(serve) as liar:
         options = {"host": "127.0.0.1", "port": str(liar.port), "user": "u"}
         options["host_key"] = fingerprint(key.asbytes())
         driver = build("sftp", check_options("sftp", options), {"password": Secret("p")})

@@ -1,8 +1,9 @@
-"""A server that lies: it answers a client's requests with whatever a script makes of them.
+"""Hostile servers, which respond to requests as a script says.
 
-``Liar`` is the listening socket, for any protocol. ``HttpLiar`` speaks HTTP: a function gets each request
-and gives the answer back, honest or not. ``WIRE`` are the lies about an HTTP answer as such, whatever it is
-about. What has no end stops after ``ENDLESS`` bytes: who believes it fails a test and not the machine.
+``HostileServer`` is the listening socket, for any protocol. ``HostileHttpServer`` speaks HTTP: a function
+returns the response to each request, honest or not. ``WIRE`` are the ways to break an HTTP response that do
+not depend on its content. Endless responses stop after ``ENDLESS`` bytes, so that a client without bounds
+fails the test and not the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ENDLESS = 160 * 1024 * 1024
 _BLOCK = 256 * 1024
 
 
-class Liar:
+class HostileServer:
     """Serves each connection in a thread of its own, for as long as a ``with`` block lasts."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
@@ -110,7 +111,7 @@ Said = ScriptedResponse | Iterable[bytes]
 """An answer, after which the connection serves again, or raw bytes, after which it is closed."""
 
 
-class HttpLiar(Liar):
+class HostileHttpServer(HostileServer):
     """Gives each request to ``respond`` and sends what that returns."""
 
     def __init__(self, respond: Callable[[Request], Said]) -> None:

@@ -1,4 +1,4 @@
-"""What must be true after any number of kills: contents, books, and nothing left behind."""
+"""What must be true after any number of kills: contents, the ledger, and no leftovers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def all_rows(services: Services, number: int) -> list[LedgerRow]:
 
 
 class SettledRows:
-    """Remembers what was settled at each kill, to show afterwards that none of it was done again."""
+    """Records which objects were settled at each kill, to check that none is copied again."""
 
     def __init__(self, services: Services, number: int) -> None:
         self._services = services
@@ -29,14 +29,14 @@ class SettledRows:
         self._seen: dict[int, tuple[int, float | None, str]] = {}
 
     def remember(self) -> int:
-        """Note every object that is settled now; how many."""
+        """Record every object that is settled now; return how many."""
         for row in all_rows(self._services, self._number):
             if row.state in SETTLED:
                 self._seen.setdefault(row.id, (row.attempts, row.finished_at, row.destination_checksum))
         return len(self._seen)
 
     def check(self) -> None:
-        """None of them was tried, timed or written again."""
+        """Assert that none of them was attempted, timed or written again."""
         now = {
             row.id: (row.attempts, row.finished_at, row.destination_checksum)
             for row in all_rows(self._services, self._number)
@@ -46,7 +46,7 @@ class SettledRows:
 
 
 def digests_of_folder(root: Path) -> dict[str, str]:
-    """Every file there is, temporary ones included."""
+    """Return the digests of all files, including temporary ones."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
@@ -55,7 +55,7 @@ def digests_of_folder(root: Path) -> dict[str, str]:
 
 
 def digests_of_bucket(server: SeaweedFS, bucket: str) -> dict[str, str]:
-    """Every object there is."""
+    """Return the digests of all objects."""
     s3 = server.client()
     found: dict[str, str] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -66,13 +66,13 @@ def digests_of_bucket(server: SeaweedFS, bucket: str) -> dict[str, str]:
 
 
 def unfinished_uploads(server: SeaweedFS, bucket: str) -> list[str]:
-    """Keys of multipart uploads that were neither completed nor aborted."""
-    answer = server.client().list_multipart_uploads(Bucket=bucket)
-    return [upload["Key"] for upload in answer.get("Uploads", ())]
+    """Return the keys of multipart uploads that were neither completed nor aborted."""
+    response = server.client().list_multipart_uploads(Bucket=bucket)
+    return [upload["Key"] for upload in response.get("Uploads", ())]
 
 
 def assert_ledger(services: Services, number: int, expected: dict[str, int]) -> None:
-    """Counters, rows and the objects that were put there say the same; ``expected``: key to size."""
+    """Counters, rows and the expected objects agree. ``expected``: key to size."""
     progress = services.migrations.progress(number)
     assert progress.state is State.FINISHED, f"{progress.state}: {progress.message}"
     assert progress.outcome is Outcome.CLEAN, services.migrations.failures(number)

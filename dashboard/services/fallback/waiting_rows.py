@@ -59,9 +59,9 @@ def attempts_text(attempts: Iterable[WriteAttempt]) -> str:
     """Encode attempts, one a line: MD5, size, time, and ``late`` if it may complete later. Keeps the
     newest."""
     newest: dict[tuple[str, int, bool], WriteAttempt] = {}
-    for each in sorted(attempts, key=lambda each: each.at):
-        newest.pop((each.md5, each.size, each.late), None)
-        newest[each.md5, each.size, each.late] = each
+    for attempt in sorted(attempts, key=lambda attempt: attempt.at):
+        newest.pop((attempt.md5, attempt.size, attempt.late), None)
+        newest[attempt.md5, attempt.size, attempt.late] = attempt
     kept = list(newest.values())[-MAX_ATTEMPTS:]
     return "\n".join(f"{each.md5} {each.size} {each.at:.3f}{' late' if each.late else ''}" for each in kept)
 
@@ -74,7 +74,9 @@ def attempts_from(text: str) -> tuple[WriteAttempt, ...]:
 
 def has_pending_write(row: WaitingObject) -> bool:
     """Whether an older write of its key may still complete at home."""
-    return row.state in ("sending", "settling") or any(each.late for each in attempts_from(row.attempts))
+    return row.state in ("sending", "settling") or any(
+        attempt.late for attempt in attempts_from(row.attempts)
+    )
 
 
 def is_held(session: Session, home_id: int, key: bytes) -> bool:

@@ -227,7 +227,7 @@ class WriteBack:
         row = WaitingObject
         while True:
             with self._database.write() as session:
-                found = list(
+                rows = list(
                     session.scalars(
                         select(row)
                         .where(row.home_id == work.home, row.id > work.after)
@@ -237,11 +237,13 @@ class WriteBack:
                         .limit(BATCH)
                     )
                 )
-                if not found:
+                if not rows:
                     return []
-                work.after = found[-1].id
+                work.after = rows[-1].id
                 batch = [
-                    _Row(each.id, each.state, waiting_of(each)) for each in found if _claim_row(session, each)
+                    _Row(claimed.id, claimed.state, waiting_of(claimed))
+                    for claimed in rows
+                    if _claim_row(session, claimed)
                 ]
             if batch:
                 return batch
@@ -250,9 +252,9 @@ class WriteBack:
         """Record the result of each row, in one transaction."""
         now = time.time()
         with self._database.write() as session:
-            for each, result in zip(batch, results, strict=True):
-                row = session.get(WaitingObject, each.number)
-                if row is None or row.state != each.state or result.state == each.state:
+            for claimed, result in zip(batch, results, strict=True):
+                row = session.get(WaitingObject, claimed.number)
+                if row is None or row.state != claimed.state or result.state == claimed.state:
                     continue
                 if (
                     isinstance(result.error, StorageError)
@@ -260,7 +262,7 @@ class WriteBack:
                     and may_complete_late(result.error)
                 ):
                     _note_attempt(session, row, late=True)
-                elif each.state == "sending" and result.state in ("sent", "settling"):
+                elif claimed.state == "sending" and result.state in ("sent", "settling"):
                     # A newer write may have started before, and must not mistake this content for newer.
                     _note_attempt(session, row, late=False)
                 row.state, row.message, row.changed_at = result.state, result.message, now

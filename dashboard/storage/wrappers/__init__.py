@@ -1,1 +1,1 @@
-"""Drivers around drivers. One file each; none knows another, nor any driver. See ``storage.wrapping``."""
+"""Drivers around drivers, each independent of the others and of all drivers. See ``storage.wrapping``."""

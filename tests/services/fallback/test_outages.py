@@ -1,4 +1,4 @@
-"""What an outage leaves behind: writes that arrive late, writers that were killed, and who comes first."""
+"""After an outage: writes that complete late, writers that were killed, and which write wins."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_home_that_hung_does_not_bring_back_older_content(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_arrives_after_everything_went_home_is_sent_over_again(
+def test_a_late_write_after_everything_was_written_back_is_overwritten(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hole = outage.proxy.black_hole(method="PUT", times=1)
@@ -182,7 +182,7 @@ def disk(services: Services, tmp_path: Path) -> Disk:
     return Disk(services, tmp_path)
 
 
-def test_nothing_is_sent_home_while_any_writer_replaces_it(disk: Disk) -> None:
+def test_nothing_is_written_back_while_any_writer_replaces_it(disk: Disk) -> None:
     disk.away(("a", b"waits"))
     first, second = disk.store.hold("a"), disk.store.hold("a")
     disk.store.release(second)  # refused at home
@@ -209,7 +209,7 @@ sys.stdin.read()
 """
 
 
-def test_what_a_killed_writer_held_is_sent_at_once(disk: Disk, tmp_path: Path) -> None:
+def test_what_a_killed_writer_held_is_written_back_at_once(disk: Disk, tmp_path: Path) -> None:
     disk.away(("a", b"waits"))
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "instance"), str(disk.id)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -224,7 +224,7 @@ def test_what_a_killed_writer_held_is_sent_at_once(disk: Disk, tmp_path: Path) -
         assert session.scalars(select(WaitingHold)).all() == []
 
 
-def test_of_a_writer_that_cannot_be_asked_after_a_hold_runs_out(disk: Disk) -> None:
+def test_the_hold_of_a_writer_that_cannot_be_checked_expires(disk: Disk) -> None:
     disk.away(("a", b"waits"))
     assert disk.store.hold("a")
     with disk.services.database.write() as session:
@@ -256,7 +256,7 @@ def test_the_same_content_written_by_another_program_later_is_newer(disk: Disk) 
     assert disk.services.write_back.summary()[0].overtaken == 1
 
 
-def test_a_write_while_an_older_content_is_sent_home_waits_its_turn(disk: Disk) -> None:
+def test_a_write_while_older_content_is_written_back_waits(disk: Disk) -> None:
     disk.away(("a", b"older"))
     with disk.services.database.write() as session:
         session.execute(update(WaitingObject).values(state="sending"))
@@ -271,7 +271,7 @@ def test_a_write_while_an_older_content_is_sent_home_waits_its_turn(disk: Disk) 
     assert (disk.root / "a").read_bytes() == b"newer"
 
 
-def test_what_was_sent_home_while_a_newer_write_was_begun_is_not_newer(disk: Disk) -> None:
+def test_content_written_back_while_a_newer_write_started_is_not_newer(disk: Disk) -> None:
     disk.away(("a", b"older"))
     with disk.services.database.write() as session:
         long_ago = {"changed_at": time.time() - 60, "since": time.time() - 60, "attempts": ""}
@@ -299,7 +299,7 @@ ATTRIBUTES = Attributes(
 
 
 @pytest.mark.parametrize("how", ["put", "stream"])
-def test_attributes_wait_and_go_home_too(outage: Outage, how: str) -> None:
+def test_attributes_are_written_back_too(outage: Outage, how: str) -> None:
     outage.proxy.answer(403, "InvalidAccessKeyId", times=None)
     if how == "put":
         outage.driver.put("page.html", b"<script>", attributes=ATTRIBUTES)
@@ -322,7 +322,7 @@ def test_attributes_wait_and_go_home_too(outage: Outage, how: str) -> None:
     assert outage.driver.stat("page.html").attributes == ATTRIBUTES
 
 
-def test_many_come_home_side_by_side(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_are_written_back_in_parallel(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     disk.away(*((f"{number}", b"%d" % number) for number in range(40)))
     pairs = threading.Barrier(2, timeout=20)
     put = LocalDriver.put
@@ -394,9 +394,7 @@ def test_what_waits_for_a_backend_is_part_of_it(disk: Disk, tmp_path: Path) -> N
         assert "migrate the other 1 first?" in compared.sentence
 
 
-def test_a_migration_takes_what_waits_and_leaves_it_where_it_is_on_its_way(
-    disk: Disk, tmp_path: Path
-) -> None:
+def test_a_migration_copies_waiting_writes_and_does_not_delete_them(disk: Disk, tmp_path: Path) -> None:
     services = disk.services
     (disk.root / "old").write_bytes(b"at home")
     disk.away(("new", b"waits"))
@@ -539,7 +537,7 @@ def test_folders_of_what_waits_are_shown(disk: Disk) -> None:
     assert sorted(backend.directories()) == ["ab", "c"]
 
 
-def test_what_is_on_its_way_home_is_not_said_to_exist_already(disk: Disk, tmp_path: Path) -> None:
+def test_a_pending_write_is_not_reported_as_an_existing_file(disk: Disk, tmp_path: Path) -> None:
     configure()
     disk.away(("a", b"waits"))
     with disk.services.database.write() as session:
@@ -571,7 +569,7 @@ with open_storage(sys.argv[1]) as storage:
 
 
 @pytest.mark.parametrize("how", ["put", "stream"])
-def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
+def test_a_write_of_a_killed_program_does_not_replace_a_newer_one(
     outage: Outage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     hole = outage.proxy.black_hole(method="PUT", times=1)
@@ -598,7 +596,7 @@ def test_what_a_killed_program_was_writing_does_not_come_over_a_newer_write(
     assert outage.at_home("a") == b"at home at once"
 
 
-def test_what_a_living_program_was_writing_leaves_no_note(
+def test_a_long_write_of_a_living_program_leaves_no_record(
     outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(long_writes, "LONG_SECONDS", 0.05)

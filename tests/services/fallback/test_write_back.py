@@ -1,4 +1,4 @@
-"""What was written while a backend was away comes home: all of it, once, and never over something newer."""
+"""Waiting writes are written back: all of them, once, and never over something newer."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def place(instance: Path, tmp_path: Path) -> Iterator[HomeOnDisk]:
         yield HomeOnDisk(services, tmp_path)
 
 
-def test_what_was_written_meanwhile_comes_home(place: HomeOnDisk) -> None:
+def test_waiting_writes_are_written_back(place: HomeOnDisk) -> None:
     place.driver.put("before", b"was here")
     place.leave()
     place.driver.put("a/b ü.txt", b"hello")
@@ -136,7 +136,7 @@ def test_something_newer_at_home_is_never_overwritten(place: HomeOnDisk) -> None
     assert kept.read_bytes() == b"waits"
 
 
-def test_what_cannot_be_told_to_be_older_stays(place: HomeOnDisk) -> None:
+def test_an_object_that_may_be_newer_stays(place: HomeOnDisk) -> None:
     (place.root / "a").write_bytes(b"at home, by another program")
     place.leave()
     place.driver.put("a", b"waits")
@@ -146,7 +146,7 @@ def test_what_cannot_be_told_to_be_older_stays(place: HomeOnDisk) -> None:
     assert place.summary()[0].overtaken == 1
 
 
-def test_clocks_are_compared_and_not_believed() -> None:
+def test_clocks_are_compared_and_not_trusted() -> None:
     class Ahead(MemoryDriver):
         def stat(self, key: str) -> ObjectInfo:
             info = super().stat(key)
@@ -174,7 +174,7 @@ def test_something_older_at_home_is_replaced(place: HomeOnDisk) -> None:
     assert place.summary() == ()
 
 
-def test_of_several_the_last_comes_home(place: HomeOnDisk) -> None:
+def test_only_the_newest_of_several_is_written_back(place: HomeOnDisk) -> None:
     place.leave()
     for content in (b"one", b"two", b"three"):
         place.driver.put("a", content)
@@ -201,7 +201,7 @@ def test_a_write_at_home_ends_the_waiting(place: HomeOnDisk) -> None:
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_what_is_lost_is_said(place: HomeOnDisk, harm: str) -> None:
+def test_a_lost_object_is_reported(place: HomeOnDisk, harm: str) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     [path] = place.waiting()
@@ -262,7 +262,7 @@ def test_neither_home_nor_stand_in_goes_while_something_waits(place: HomeOnDisk,
     backends.remove(ADMIN, "home")
 
 
-def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: HomeOnDisk) -> None:
+def test_kept_objects_are_dismissed_on_request(place: HomeOnDisk) -> None:
     place.leave()
     place.driver.put("a", b"waits")
     place.return_()
@@ -274,7 +274,7 @@ def test_kept_objects_that_were_looked_at_are_forgotten_on_request(place: HomeOn
     place.services.backends.remove(ADMIN, "home")
 
 
-def test_the_runner_sends_home_once_the_backend_is_back(
+def test_the_runner_writes_back_once_the_backend_is_available(
     instance: Path, tmp_path: Path, seaweedfs: SeaweedFS, fault_proxy: FaultProxy
 ) -> None:
     with composed(instance) as services:
@@ -334,7 +334,9 @@ with open_storage(sys.argv[1]) as storage:
 """
 
 
-def test_every_acknowledged_write_of_a_killed_program_comes_home(place: HomeOnDisk, instance: Path) -> None:
+def test_every_acknowledged_write_of_a_killed_program_is_written_back(
+    place: HomeOnDisk, instance: Path
+) -> None:
     place.leave()
     command = [sys.executable, "-c", WRITER, str(instance)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -356,7 +358,7 @@ def test_every_acknowledged_write_of_a_killed_program_comes_home(place: HomeOnDi
     assert len([path for path in place.root.rglob("*") if path.is_file()]) - len(acknowledged) in (0, 1)
 
 
-def test_nothing_encrypted_waits_in_clear_and_nothing_where_nothing_is_written(
+def test_nothing_encrypted_waits_unencrypted_and_nothing_where_nothing_is_written(
     place: HomeOnDisk, tmp_path: Path
 ) -> None:
     backends = place.services.backends

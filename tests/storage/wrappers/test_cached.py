@@ -1,4 +1,4 @@
-"""A cache saves reads and is never believed: not when the backend changed, not when a copy is damaged."""
+"""A cache saves reads and is never trusted: not if the backend changed, not if an entry is damaged."""
 
 from __future__ import annotations
 

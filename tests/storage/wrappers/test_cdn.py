@@ -1,4 +1,4 @@
-"""A network in front of a backend: its addresses, and word of what changed, to stand-ins of both services."""
+"""A CDN in front of a backend: its URLs, and purges at imitations of both services."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SECRET = "cdn-secret-not-for-use"
 
 @dataclass
 class PurgeService:
-    """The API of either service: checks the credentials as they would and keeps what it was told."""
+    """The API of either service: checks the credentials as they would and records what is purged."""
 
     endpoint: str = ""
     status: int = 200
@@ -155,7 +155,7 @@ def test_addresses_are_the_networks_and_signed_ones_the_backends() -> None:
 
 
 @NETWORKS
-def test_every_change_is_told(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
+def test_every_change_is_purged(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
     driver = delivered(network(service))
     driver.put("a b", b"x")
     stream(driver, "b", b"x")
@@ -167,12 +167,12 @@ def test_every_change_is_told(service: PurgeService, network) -> None:  # type: 
     with pytest.raises(StorageError):
         driver.put("a b", b"x", create_only=True)
     driver.close()
-    told = {each.removeprefix("https://cdn.example.com") for each in service.purged}
-    assert told == {"/f/a%20b", "/f/b", "/f/c%26%3Cd%3E"}
+    purged = {url.removeprefix("https://cdn.example.com") for url in service.purged}
+    assert purged == {"/f/a%20b", "/f/b", "/f/c%26%3Cd%3E"}
 
 
 @NETWORKS
-def test_many_changes_are_told_in_few_requests(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
+def test_many_changes_are_purged_in_few_requests(service: PurgeService, network) -> None:  # type: ignore[no-untyped-def]
     driver = delivered(network(service))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: driver.put(f"{n % 100}", b"x"), range(400)))
@@ -208,7 +208,7 @@ def test_a_purge_that_fails_is_said_and_fails_nothing(
     assert driver.put("a", b"x").proven
     driver.close()
     [record] = [each for each in caplog.records if each.levelno >= logging.WARNING]
-    assert "cdn.example.com was not told of 1 changed objects" in record.getMessage()
+    assert "1 changed objects were not purged at cdn.example.com" in record.getMessage()
     assert SECRET not in caplog.text
     kind = {403: Kind.BAD_CREDENTIALS, 404: Kind.NOT_FOUND, 429: Kind.THROTTLED}
     again = delivered(network(service))
@@ -233,14 +233,14 @@ def test_what_is_too_much_to_tell_is_said(
     service.hold.set()
     driver.close()
     assert len(service.purged) == 6
-    assert "was not told of 7 changed objects: too many at once" in caplog.text
+    assert "7 changed objects were not purged at cdn.example.com: too many at once" in caplog.text
 
 
-def test_an_answer_that_admits_failure_is_one(service: PurgeService) -> None:
+def test_a_response_that_reports_failure_is_a_failure(service: PurgeService) -> None:
     for answer in (b'{"success": false, "errors": []}', b"<html>", b"[]"):
         service.answer = answer
         driver = delivered(cloudflare(service))
-        with pytest.raises(StorageError, match="did not say"):
+        with pytest.raises(StorageError, match="did not confirm"):
             driver.purge(["a"])
         driver.close()
 
@@ -255,7 +255,7 @@ def test_the_connection_test_tells_the_network_too(service: PurgeService) -> Non
     assert step_of(run(wrong), "purge").state == "failed"
     wrong.close()
     nowhere = delivered(CloudFront("DIST1234", "AK", Secret(SECRET), endpoint="http://127.0.0.1:1"))
-    assert "does not answer" in step_of(run(nowhere), "purge").message
+    assert "does not respond" in step_of(run(nowhere), "purge").message
     nowhere.close()
     plain = step_of(run(delivered()), "purge")
     assert (plain.state, "No key" in plain.message) == ("skipped", True)
@@ -314,7 +314,7 @@ def test_options_are_checked(tmp_path: Path, field: str, changes: dict[str, str]
 
 
 @NETWORKS
-def test_what_could_not_be_told_is_told_again(
+def test_a_failed_purge_is_retried(
     service: PurgeService,
     network,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
@@ -330,7 +330,7 @@ def test_what_could_not_be_told_is_told_again(
     driver.put("b", b"x")
     driver.close()
     assert {each.rpartition("/")[2] for each in service.purged} == {"a", "b"}
-    assert "was not told" not in caplog.text
+    assert "not purged" not in caplog.text
 
 
 ENDING = """
@@ -345,6 +345,6 @@ BehindCdn(MemoryDriver(), "cdn.example.com", "", network).put("a", b"x")
 """
 
 
-def test_a_program_that_ends_without_closing_anything_has_told(service: PurgeService) -> None:
+def test_a_program_that_ends_without_closing_anything_still_purges(service: PurgeService) -> None:
     subprocess.run([sys.executable, "-c", ENDING, service.endpoint, SECRET], check=True, timeout=60)
     assert service.purged == ["https://cdn.example.com/a"]

@@ -1,4 +1,4 @@
-"""Compressed objects: sizes that are true, damage that is noticed, and files that any zstd program opens."""
+"""Compressed objects: true sizes, detected damage, and files that any zstd program decompresses."""
 
 from __future__ import annotations
 

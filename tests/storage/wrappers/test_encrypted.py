@@ -1,4 +1,4 @@
-"""Encrypted objects: sizes, parts, and everything that can happen to bytes while nobody looks."""
+"""Encrypted objects: sizes, ranges, and detection of every change to the stored bytes."""
 
 from __future__ import annotations
 

@@ -153,11 +153,11 @@ class _ReadsRanges(_CachedBase):
         if entry is None:
             return self.inner.read_range(key, start, length, if_version=if_version)
         with closing(entry.file):
-            found = entry.read_part(start, length)
-        if found is None:
+            data = entry.read_part(start, length)
+        if data is None:
             self.invalidate(key)
             return self.inner.read_range(key, start, length, if_version=if_version)
-        return found
+        return data
 
 
 class Cached(_CachedBase):

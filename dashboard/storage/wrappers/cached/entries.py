@@ -61,13 +61,13 @@ class CacheEntry:
         """Open an entry without verifying its content. Return None, with the file closed, if it is not an
         entry of this object."""
         try:
-            found = _parse_footer(file, key)
+            footer = _parse_footer(file, key)
         except (OSError, ValueError, KeyError, TypeError):
-            found = None
-        if found is None:
+            footer = None
+        if footer is None:
             file.close()
             return None
-        return cls(found[0], file, found[1])
+        return cls(footer[0], file, footer[1])
 
     def is_intact(self) -> bool:
         """Whether the complete content is undamaged."""
@@ -86,9 +86,9 @@ class CacheEntry:
             blocks = [self._read_block(number) for number in range(first, last + 1)]
         except OSError:
             return None
-        found = b"".join(block for block in blocks if block is not None)
+        data = b"".join(block for block in blocks if block is not None)
         intact = None not in blocks
-        return found[start - first * _BLOCK_BYTES : end - first * _BLOCK_BYTES] if intact else None
+        return data[start - first * _BLOCK_BYTES : end - first * _BLOCK_BYTES] if intact else None
 
     def _read_block(self, number: int) -> bytes | None:
         self.file.seek(number * _BLOCK_BYTES)

@@ -76,15 +76,15 @@ class PurgeQueue:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def add(self, address: str) -> None:
-        """Queue a URL whose object changed. Returns at once."""
+    def add(self, url: str) -> None:
+        """Queue a URL whose object changed. Returns immediately."""
         with self._changed:
             if self._closed:
                 return
             if len(self._waiting) >= MAX_QUEUED:
                 self._discarded += 1
                 return
-            self._waiting[address] = None
+            self._waiting[url] = None
             if self._thread is None:
                 _open.add(self)
                 self._thread = threading.Thread(target=self._run, name="cdn-purge", daemon=True)
@@ -114,8 +114,8 @@ class PurgeQueue:
                     self._changed.wait_for(lambda: self._closed, RETRY_SECONDS[failures - 1])
                 last = self._closed or failures == len(RETRY_SECONDS)
                 batch = list(self._waiting)[: self.api.batch_size]
-                for address in batch:
-                    del self._waiting[address]
+                for url in batch:
+                    del self._waiting[url]
                 discarded, self._discarded = self._discarded, 0
             if not batch:
                 return
@@ -124,7 +124,9 @@ class PurgeQueue:
     def _purge(self, batch: Sequence[str], discarded: int, *, last: bool) -> bool:
         """Purge a batch; return False if it has to be retried."""
         if discarded:
-            log.warning("%s was not told of %d changed objects: too many at once.", self._domain, discarded)
+            log.warning(
+                "%d changed objects were not purged at %s: too many at once.", discarded, self._domain
+            )
         try:
             self.api.purge(batch)
         except StorageError as error:
@@ -133,7 +135,9 @@ class PurgeQueue:
                     # Ahead of later changes, which may contain the same URLs.
                     self._waiting = dict.fromkeys(batch) | self._waiting
                 return False
-            log.warning("%s was not told of %d changed objects: %s", self._domain, len(batch), error.reason)
+            log.warning(
+                "%d changed objects were not purged at %s: %s", len(batch), self._domain, error.reason
+            )
         return True
 
 
@@ -167,9 +171,9 @@ class _DeletesMany(_CdnBase):
     def delete_many(self, keys: Iterable[str]) -> Mapping[str, StorageError]:
         """See ``DeletesMany``."""
         assert isinstance(self.inner, DeletesMany)
-        known = list(keys)
-        failed = self.inner.delete_many(known)
-        for key in known:
+        all_keys = list(keys)
+        failed = self.inner.delete_many(all_keys)
+        for key in all_keys:
             if key not in failed:
                 self._enqueue(key)
         return failed
@@ -219,11 +223,11 @@ class BehindCdn(_CdnBase):
     def purge(self, keys: Iterable[str]) -> None:
         """See ``Purges``."""
         if self._queue is None:
-            raise Unsupported("purge", "No key for purging is set, so addresses expire by their own time.")
-        addresses = [self._public_url(key) for key in keys]
+            raise Unsupported("purge", "No key for purging is set, so URLs expire at the CDN by themselves.")
+        urls = [self._public_url(key) for key in keys]
         batch_size = self._queue.api.batch_size
-        for start in range(0, len(addresses), batch_size):
-            self._queue.api.purge(addresses[start : start + batch_size])
+        for start in range(0, len(urls), batch_size):
+            self._queue.api.purge(urls[start : start + batch_size])
 
     # Driver
 

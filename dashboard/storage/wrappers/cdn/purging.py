@@ -31,12 +31,12 @@ class CdnApi(Protocol):
     batch_size: int
     """The most URLs that one request may contain."""
 
-    def purge(self, addresses: Sequence[str]) -> None:
+    def purge(self, urls: Sequence[str]) -> None:
         """Purge these URLs, at most ``batch_size``. Raises ``StorageError``."""
         ...
 
     def close(self) -> None:
-        """Free connections."""
+        """Close connections."""
         ...
 
 
@@ -51,24 +51,26 @@ class _ApiClient:
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Return the body of a 2xx response. Raises ``StorageError``."""
         try:
-            response = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
-            answer = read_whole(response) if 200 <= response.status < 300 else read_error_body(response)
+            opened = self._server.open("POST", path, headers=headers, body=body, idle=_IDLE)
+            response = read_whole(opened) if 200 <= opened.status < 300 else read_error_body(opened)
         except TransportError as error:
-            reason = f"{self._service} does not answer."
-            raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page.") from error
-        if 200 <= answer.status < 300:
-            return answer.body
-        if answer.status in (401, 403):
-            reason = f"{self._service} refuses the credentials for purging."
-            raise _purge_error(Kind.BAD_CREDENTIALS, reason, "Check the key or token and what it may do.")
-        if answer.status == 404:
-            reason = f"{self._service} knows no such distribution or zone."
+            reason = f"{self._service} does not respond."
+            raise _purge_error(Kind.UNREACHABLE, reason, "Check its status page.") from error
+        if 200 <= response.status < 300:
+            return response.body
+        if response.status in (401, 403):
+            reason = f"{self._service} rejects the credentials for purging."
+            raise _purge_error(Kind.BAD_CREDENTIALS, reason, "Check the key or token and its permissions.")
+        if response.status == 404:
+            reason = f"{self._service} has no such distribution or zone."
             raise _purge_error(Kind.NOT_FOUND, reason, "Check the distribution or zone ID.")
-        if answer.status == 429 or b"TooManyInvalidations" in answer.body:
-            reason = f"{self._service} is being told of too much at once."
-            raise _purge_error(Kind.THROTTLED, reason, "Addresses expire by their own time.")
-        reason = f"{self._service} answered with status {answer.status}."
-        raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page, and at the ID and key here.")
+        if response.status == 429 or b"TooManyInvalidations" in response.body:
+            reason = f"{self._service} is limiting the rate of purges."
+            raise _purge_error(
+                Kind.THROTTLED, reason, "URLs that are not purged expire at the CDN by themselves."
+            )
+        reason = f"{self._service} responded with status {response.status}."
+        raise _purge_error(Kind.UNREACHABLE, reason, "Check its status page, and the ID and key here.")
 
     def close(self) -> None:
         self._server.close()
@@ -85,14 +87,14 @@ class CloudFront:
         self._secret = secret
         self._client = _ApiClient(endpoint, "CloudFront")
 
-    def purge(self, addresses: Sequence[str]) -> None:
+    def purge(self, urls: Sequence[str]) -> None:
         """See ``CdnApi``."""
         # A random reference, because CloudFront ignores a repeated one.
-        paths = "".join(f"<Path>{escape(urlsplit(each).path)}</Path>" for each in addresses)
+        paths = "".join(f"<Path>{escape(urlsplit(url).path)}</Path>" for url in urls)
         body = (
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<InvalidationBatch xmlns="http://cloudfront.amazonaws.com/doc/2020-05-31/">'
-            f"<Paths><Quantity>{len(addresses)}</Quantity><Items>{paths}</Items></Paths>"
+            f"<Paths><Quantity>{len(urls)}</Quantity><Items>{paths}</Items></Paths>"
             f"<CallerReference>stowage-{secrets.token_hex(12)}</CallerReference></InvalidationBatch>"
         ).encode()
         self._client.post(self._path, self._signed(body), body)
@@ -125,20 +127,20 @@ class Cloudflare:
         self._token = token
         self._client = _ApiClient(endpoint, "Cloudflare")
 
-    def purge(self, addresses: Sequence[str]) -> None:
+    def purge(self, urls: Sequence[str]) -> None:
         """See ``CdnApi``."""
         headers = {
             "authorization": f"Bearer {self._token.reveal()}",
             "content-type": "application/json",
         }
-        body = json.dumps({"files": list(addresses)}).encode()
+        body = json.dumps({"files": list(urls)}).encode()
         try:
-            answer = parse_json_object(self._client.post(self._path, headers, body))
+            reply = parse_json_object(self._client.post(self._path, headers, body))
         except MalformedResponse:
-            answer = {}
-        if answer.get("success") is not True:
-            reason = "Cloudflare did not say that it forgot the addresses."
-            raise _purge_error(Kind.UNREACHABLE, reason, "Look at its status page, and at the zone ID here.")
+            reply = {}
+        if reply.get("success") is not True:
+            reason = "Cloudflare did not confirm the purge."
+            raise _purge_error(Kind.UNREACHABLE, reason, "Check its status page, and the zone ID here.")
 
     def close(self) -> None:
         """See ``CdnApi``."""

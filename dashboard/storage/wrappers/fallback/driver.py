@@ -79,11 +79,12 @@ class Fallback(FallbackBase):
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
         """See ``Driver``. Reads a given version only from home or from a waiting write."""
         self.check_key(key)
-        if (found := self._store.newest(key)) is not None:
-            if if_version is not None and if_version != token_of(found):
+        if (waiting := self._store.newest(key)) is not None:
+            if if_version is not None and if_version != token_of(waiting):
                 raise Changed(key)
             with suppress(NotFound):
-                return WaitingReading(self._stand_ins.driver(found.stand_in).read(found.stored_key), found)
+                driver = self._stand_ins.driver(waiting.stand_in)
+                return WaitingReading(driver.read(waiting.stored_key), waiting)
             # It was written back in between.
         return self.try_in_order(
             key, lambda driver: driver.read(key, if_version=if_version), elsewhere=if_version is None
@@ -92,9 +93,10 @@ class Fallback(FallbackBase):
     def stat(self, key: str) -> ObjectInfo:
         """See ``Driver``."""
         self.check_key(key)
-        if (found := self._store.newest(key)) is not None:
+        if (waiting := self._store.newest(key)) is not None:
             with suppress(NotFound):
-                return info_of(self._stand_ins.driver(found.stand_in).stat(found.stored_key), found)
+                driver = self._stand_ins.driver(waiting.stand_in)
+                return info_of(driver.stat(waiting.stored_key), waiting)
         return self.try_in_order(key, lambda driver: driver.stat(key))
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
@@ -163,13 +165,13 @@ class Fallback(FallbackBase):
             if not (is_unavailable(error) or isinstance(error, EarlierWritePending)):
                 raise
             cause = error
-        found = _md5(data), len(data)
-        self.recent.note(key, *found, cause)
+        md5_and_size = _md5(data), len(data)
+        self.recent.note(key, *md5_and_size, cause)
 
         def send(driver: Driver, stored_key: str) -> Written:
             return driver.put(stored_key, data, attributes=attributes)
 
-        return self.store_on_stand_in(key, send, found, attributes, cause, create_only=create_only)
+        return self.store_on_stand_in(key, send, md5_and_size, attributes, cause, create_only=create_only)
 
     def delete(self, key: str) -> None:
         """See ``Driver``. Raises while home is unavailable."""
@@ -186,7 +188,7 @@ class Fallback(FallbackBase):
         self,
         key: str,
         send: Callable[[Driver, str], Written],
-        found: tuple[str, int],
+        md5_and_size: tuple[str, int],
         attributes: Attributes | None,
         cause: StorageError,
         *,
@@ -196,7 +198,7 @@ class Fallback(FallbackBase):
         none does."""
         if self.alone:
             raise cause
-        md5, size = found
+        md5, size = md5_and_size
         content = WrittenContent(size, md5, attributes or Attributes(), self.recent.of(key), create_only)
         for stand_in, driver in self._stand_ins.in_order(writing=True):
             stored_key = _new_waiting_key(driver, key)
@@ -213,8 +215,8 @@ class Fallback(FallbackBase):
         raise cause
 
     def _refuse_existing(self, key: str) -> None:
-        if (found := self._store.newest(key)) is not None:
-            raise Exists(found.key)
+        if (waiting := self._store.newest(key)) is not None:
+            raise Exists(waiting.key)
 
 
 def _md5(data: bytes) -> str:

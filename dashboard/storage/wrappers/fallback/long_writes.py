@@ -80,9 +80,9 @@ class LongWrites:
 
 def _watch(long_writes: weakref.ref[LongWrites]) -> None:
     checks = 0
-    while (found := long_writes()) is not None:
+    while (watched := long_writes()) is not None:
         checks += 1
-        if not found.check(last=checks % CHECKS_BEFORE_IDLE == 0):
+        if not watched.check(last=checks % CHECKS_BEFORE_IDLE == 0):
             return
-        del found
+        del watched
         time.sleep(LONG_SECONDS / 2)

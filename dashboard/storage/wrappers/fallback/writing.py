@@ -38,7 +38,7 @@ class StoresOnStandIns(Protocol):
         self,
         key: str,
         send: Callable[[Driver, str], Written],
-        found: tuple[str, int],
+        md5_and_size: tuple[str, int],
         attributes: Attributes | None,
         cause: StorageError,
         *,

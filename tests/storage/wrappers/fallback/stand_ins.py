@@ -1,4 +1,4 @@
-"""A book and stand-ins in memory, and a backend that can go away."""
+"""A store and stand-ins in memory, and a backend that can become unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place that does not answer is waited for once, and looked after until it does."""
+"""An unresponsive backend is waited for once, and probed until it responds."""
 
 from __future__ import annotations
 

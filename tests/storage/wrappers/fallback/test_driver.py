@@ -38,7 +38,7 @@ def world() -> FallbackSetup:
 @pytest.mark.parametrize(
     "kind", [Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.FULL, Kind.BAD_CREDENTIALS]
 )
-def test_a_write_waits_elsewhere_while_home_is_away(world: FallbackSetup, kind: Kind) -> None:
+def test_a_write_waits_elsewhere_while_home_is_unavailable(world: FallbackSetup, kind: Kind) -> None:
     world.home.away, world.home.kind = True, kind
     written = world.driver.put("a/b ü.txt", b"hello", attributes=Attributes("text/x"))
     assert (written.key, written.size, written.md5) == ("a/b ü.txt", 5, md5(b"hello"))
@@ -70,7 +70,7 @@ def test_what_home_refuses_for_a_reason_is_refused(world: FallbackSetup, kind: K
 
 
 @pytest.mark.parametrize("moment", ["begin", "middle", "end"])
-def test_a_stream_is_saved_whenever_home_goes(world: FallbackSetup, moment: str) -> None:
+def test_a_stream_is_saved_whenever_home_fails(world: FallbackSetup, moment: str) -> None:
     data = content_of(3_000_000)
     breaking = _breaking(world.home, moment)
     world.driver = Fallback(breaking, world.store, OtherBackends(world.first))
@@ -136,7 +136,7 @@ def test_the_next_stands_in_when_the_first_cannot(world: FallbackSetup) -> None:
     }
 
 
-def test_nothing_is_acknowledged_that_is_not_noted(world: FallbackSetup) -> None:
+def test_nothing_is_acknowledged_that_is_not_recorded(world: FallbackSetup) -> None:
     world.home.away = True
     world.store.broken = True
     with pytest.raises(StorageError, match="database"):
@@ -250,7 +250,7 @@ def test_a_write_that_fails_leaves_what_waits_waiting(world: FallbackSetup) -> N
     assert list(world.store.states.values()) == ["waiting"]
 
 
-def test_nothing_is_written_at_home_while_an_older_content_is_sent_there(world: FallbackSetup) -> None:
+def test_nothing_is_written_at_home_while_older_content_is_written_back(world: FallbackSetup) -> None:
     world.home.away = True
     world.driver.put("a", b"waits")
     world.home.away = False

@@ -334,7 +334,7 @@ def _process(writer: ObjectWriteBack | None, row: _Row) -> WriteBackResult:
 
 
 def _log_deferred(name: str, error: StowageError) -> None:
-    log.warning("An object still waits to be written back to %s: %s", name, error.reason)
+    log.warning("An object has not been written back to %s yet: %s", name, error.reason)
 
 
 def _remove_stored(stand_in: Callable[[WaitingWrite], Driver], row: _Row) -> bool:

@@ -50,7 +50,7 @@ POWERS: Mapping[str, Power] = MappingProxyType(
             Power("range", "Reads parts of objects", ReadsRanges, "reads only whole objects."),
             Power(
                 "parallel",
-                "Goes on where a read broke",
+                "Resumes interrupted reads",
                 ReadsInParallel,
                 "reads an object from its beginning to its end.",
             ),
@@ -69,8 +69,8 @@ POWERS: Mapping[str, Power] = MappingProxyType(
             Power("versions", "Older versions", KeepsVersions, "keeps only the last state of an object."),
             Power("tags", "Tags", HoldsTags, "has no tags."),
             Power("tier", "Storage classes and tiers", HasTiers, "keeps every object in the same way."),
-            Power("settings", "Checks its place's settings", ChecksSettings, "has no settings to look at."),
-            Power("bucket", "Creates its place", CreatesBuckets, "is there as soon as it is used."),
+            Power("settings", "Checks its bucket's settings", ChecksSettings, "has no settings to check."),
+            Power("bucket", "Creates its container", CreatesBuckets, "exists as soon as it is used."),
             Power("address", "Has a network address", Connects, "needs no network."),
         )
     }

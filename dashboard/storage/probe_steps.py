@@ -94,7 +94,7 @@ class Probe:
         if isinstance(self.driver, CreatesBuckets):
             stages.append(StepSpec("bucket", f"Find the {self.noun}", self._bucket, CALL_SECONDS, fatal=True))
         if isinstance(self.driver, OpensWithKey):
-            stages.append(StepSpec("look", "Look at what is there", self._look, CALL_SECONDS, fatal=False))
+            stages.append(StepSpec("look", "Check an existing object", self._look, CALL_SECONDS, fatal=False))
         return (
             *stages,
             StepSpec("write", "Write a test object", self._write, CALL_SECONDS, fatal=False),
@@ -109,7 +109,7 @@ class Probe:
         """Steps for services in front of the container."""
         if not isinstance(self.driver, Purges):
             return ()
-        return (StepSpec("purge", "Tell the CDN", self._purge, CALL_SECONDS, fatal=False),)
+        return (StepSpec("purge", "Notify the CDN", self._purge, CALL_SECONDS, fatal=False),)
 
     def _resolve(self) -> str:
         assert isinstance(self.driver, Connects)
@@ -142,7 +142,7 @@ class Probe:
             # A key bound to one bucket may not even ask who it is; the next steps show what it may do.
             if error.kind is not Kind.DENIED:
                 raise
-            return f"The sign-in is right; it may not look beyond its {self.noun}."
+            return f"The credentials are valid; they only have access to the {self.noun}."
         return "Signed in."
 
     def _who(self) -> str:
@@ -151,7 +151,7 @@ class Probe:
             return self.driver.caller_identity()
         except StorageError as error:
             # Storage may be reached from where nobody can be asked this.
-            raise Skip(f"Nobody says who that is: {_lower_first(error.reason)}") from error
+            raise Skip(f"The identity is not available: {_lower_first(error.reason)}") from error
 
     def _bucket(self) -> str:
         assert isinstance(self.driver, CreatesBuckets)
@@ -160,7 +160,9 @@ class Probe:
         except StorageError as error:
             if error.kind is not Kind.DENIED:
                 raise
-            raise Skip("This sign-in may not ask; the next steps show what it may do.") from error
+            raise Skip(
+                "These credentials may not check that; the next steps show what they may do."
+            ) from error
         if not there:
             self.bucket_missing = True
             raise StorageError(
@@ -171,7 +173,7 @@ class Probe:
                 if self.can_create_bucket
                 else f"Check the {self.noun}'s name.",
             )
-        return "It is there."
+        return "It exists."
 
     def _missing_message(self) -> str:
         """Return the driver's own message, which names the container."""
@@ -186,7 +188,7 @@ class Probe:
         assert isinstance(self.driver, OpensWithKey)
         if found := self.driver.check_one_object():
             return found
-        raise Skip("There is nothing to look at.")
+        raise Skip("There is no object to check.")
 
     def _write(self) -> str:
         if isinstance(self.driver, RefusesWrites):
@@ -209,10 +211,10 @@ class Probe:
             if reading.read_all() != self._content:
                 raise StorageError(
                     Kind.DAMAGED,
-                    "What came back is not what was written.",
+                    "The bytes that were read are not the bytes that were written.",
                     operation="read",
                     subject=self._key,
-                    remedy="Something on the way changes files: a proxy, a cache or a bad disk.",
+                    remedy="Check for a proxy, a cache or a bad disk that changes files.",
                 )
         return "The same bytes came back."
 
@@ -223,7 +225,7 @@ class Probe:
         except StorageError as error:
             raise Skip("Nothing was written to read back.") from error
         if entry is None:
-            raise Skip("Nothing was written to read back, and nothing else is there.")
+            raise Skip("Nothing was written to read back, and there are no other objects.")
         with self.driver.read(entry.key) as reading:
             next(reading.chunks(), None)
         if isinstance(self.driver, RefusesWrites):
@@ -251,7 +253,7 @@ class Probe:
     def _delete(self) -> str:
         if not self._written:
             raise Skip("Nothing was written to delete.")
-        left = f" The test object “{self._key}” stayed behind."
+        left = f" The test object “{self._key}” was not deleted."
         try:
             self.driver.delete(self._key)
         except StorageError as error:
@@ -262,18 +264,18 @@ class Probe:
             self.driver.stat(self._key)
         except NotFound:
             self._maybe_there = False
-            return "Nothing is left behind."
+            return "The test object is gone."
         raise StorageError(
             Kind.CONFLICT,
-            "The server said the test object was deleted, but it is still there.",
+            "The server reported the test object as deleted, but it still exists.",
             operation="delete",
             subject=self._key,
-            remedy="Look for a retention rule or object lock on the bucket.",
+            remedy="Check the bucket for a retention rule or object lock.",
         )
 
     def _names(self) -> str:
         if not self._written or self._maybe_there:
-            raise Skip("Nothing can be written and deleted to try them with.")
+            raise Skip("They can only be tried where objects can be written and deleted.")
         try:
             rules = call_with_timeout(partial(probe_name_rules, self.driver), NAMES_SECONDS, lambda: False)
         except StorageError as error:
@@ -290,7 +292,7 @@ class Probe:
             self.driver.purge([self._key])
         except Unsupported as error:
             raise Skip(error.reason) from error
-        return "It forgets its copies when it is told."
+        return "It discards its copies when notified."
 
     def clean_up(self) -> None:
         """Remove the test object if it may exist. Idempotent, bounded, never raises."""

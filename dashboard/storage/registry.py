@@ -161,7 +161,7 @@ class MachinePolicy:
             raise InvalidInput(
                 "sign_in",
                 f"The credentials of this machine may not be shown to {shown_to[-1]}.",
-                remedy="Sign in in another way. Whoever runs Stowage can allow it with "
+                remedy="Choose another way to sign in. Stowage's administrator can allow this with "
                 f"STOWAGE_MACHINE_CREDENTIALS={shown_to[0]}",
             )
 

@@ -137,7 +137,7 @@ def test_bytes_that_come_back_changed_are_told(root: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("secrets.token_bytes", lambda size: b"x" * size)
     result = run(Bending(str(root)))
-    assert "not what was written" in step_of(result, "read").message
+    assert "not the bytes that were written" in step_of(result, "read").message
     assert states(result)["delete"] == "passed"
 
 

@@ -50,7 +50,7 @@ def test_the_page_finds_and_mends(admin: Browser, console: WebConsole, place: di
     assert len(re.findall("Fix it", after)) == 1
     plain = admin.post(f"/backend/{name}/settings/fix", origin=SITE, finding="unfinished-uploads")
     assert plain.status_code == 200
-    assert "Unfinished uploads are tidied away." in plain.text
+    assert "Unfinished uploads are removed automatically." in plain.text
     assert "Fix it" not in plain.text
     wrong = admin.htmx(f"/backend/{name}/settings", origin="nonsense")
     assert wrong.status_code == 200

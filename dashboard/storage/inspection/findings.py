@@ -78,11 +78,11 @@ def cors_finding(origin: str, refused: tuple[str, ...] | None, *, reach: str = "
 def unfinished_finding(*, dropped: bool, sentence: str = "") -> Finding:
     """Whether unfinished uploads are aborted; ``sentence`` replaces the usual one where it would be wrong."""
     if dropped:
-        return Finding(UNFINISHED, sentence or "Unfinished uploads are tidied away.", good=True)
+        return Finding(UNFINISHED, sentence or "Unfinished uploads are removed automatically.", good=True)
     return Finding(
         UNFINISHED,
-        sentence or "Uploads that broke off stay in the bucket, unseen and paid for: no rule drops them.",
-        f"Fixing adds a rule that drops them {DAYS} days after they began; the other rules stay.",
+        sentence or "Interrupted uploads stay in the bucket, hidden but billed: no rule aborts them.",
+        f"Fixing adds a rule that aborts them {DAYS} days after they began; other rules stay.",
         fixable=True,
     )
 
@@ -94,18 +94,18 @@ def leftovers_finding(begun: Sequence[float], now: float) -> Finding:
         return Finding(LEFTOVERS, "It contains no unfinished uploads.", good=True)
     count = f"{len(begun):,}" + (" or more" if len(begun) >= MAX_LEFTOVERS else "")
     first = datetime.fromtimestamp(min(begun), UTC).strftime("%Y-%m-%d")
-    sentence = f"Unfinished uploads in it: {count}, unseen and paid for; the oldest began on {first}."
+    sentence = f"Unfinished uploads in it: {count}, hidden but billed; the oldest began on {first}."
     old = sum(is_leftover(each, now) for each in begun)
     if not old:
         return Finding(
             LEFTOVERS,
             sentence,
-            f"They may be under way; after {DAYS} days they can be aborted here.",
+            f"They may be in progress; after {DAYS} days they can be aborted here.",
             good=True,
         )
     remedy = (
-        f"{old:,} of them began more than {DAYS} days ago and can be aborted, whoever began them. Younger "
-        "ones may be under way and stay."
+        f"{old:,} of them began more than {DAYS} days ago and can be aborted, no matter who began them. "
+        "Younger ones may be in progress and stay."
     )
     return Finding(LEFTOVERS, sentence, remedy, fixable=True, button="Abort them")
 
@@ -147,7 +147,7 @@ def unavailable_cors(error: StorageError) -> Finding:
 
 def unavailable_unfinished(error: StorageError) -> Finding:
     """See :func:`unavailable_finding`."""
-    return unavailable_finding(UNFINISHED, "Whether unfinished uploads are tidied away", error)
+    return unavailable_finding(UNFINISHED, "Whether unfinished uploads are removed", error)
 
 
 def unknown_finding_error(name: str) -> InvalidInput:

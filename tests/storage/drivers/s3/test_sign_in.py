@@ -191,5 +191,5 @@ def test_the_connection_test_says_who_signs_in_or_why_nobody_knows(monkeypatch: 
         raise StorageError(Kind.UNREACHABLE, "There is no host called sts.")
 
     monkeypatch.setattr(boto, "get_caller_identity", refuse)
-    with pytest.raises(Skip, match="Nobody says who that is: there is no host"):
+    with pytest.raises(Skip, match="The identity is not available: there is no host"):
         stage.act()

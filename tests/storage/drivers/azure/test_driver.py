@@ -1,4 +1,4 @@
-"""Azure beyond the contract: ways to sign in, block uploads, names, copies, and what goes wrong."""
+"""Azure beyond the contract: signing in, block uploads, keys, copies, errors."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_a_credential_is_refused_without_repeating_it(credential:
     assert credential not in str(caught.value.as_dict())
 
 
-def test_the_kinds_of_credentials_are_told_apart() -> None:
+def test_the_kinds_of_credentials_are_distinguished() -> None:
     assert parse_credential("test1", Secret(KEY)).account_key == Secret(KEY)
     assert parse_credential("test1", Secret("sv=1&sig=x%3D")).sas_token == Secret("sv=1&sig=x%3D")
     assert KEY not in repr(parse_credential("test1", Secret(KEY)))
@@ -194,7 +194,7 @@ def test_a_large_object_goes_in_blocks_and_keeps_its_md5(blobs: Driver) -> None:
     assert get(blobs, "big") == LARGE
 
 
-def test_a_service_that_tells_the_md5_of_blocks_proves_a_large_write(
+def test_a_service_that_returns_the_md5_of_blocks_proves_a_large_write(
     blobs: AzureDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = blobs._client
@@ -262,7 +262,7 @@ def test_metadata_of_any_name_comes_back(blobs: Driver) -> None:
         held = blobs.stat(key).attributes
         assert dict(held.metadata) == metadata
         assert (held.content_type, held.content_encoding) == ("text/plain", "gzip")
-    # What says it is compressed is not unpacked on the way.
+    # Content that claims to be compressed is not decompressed in transit.
     assert get(blobs, "a") == DATA
     assert get(blobs, "b") == LARGE
 
@@ -287,7 +287,7 @@ def test_names_azure_would_change_are_refused(blobs: Driver, key: str) -> None:
     assert caught.value.subject == key
 
 
-def test_an_object_replaced_while_it_is_read_is_noticed(blobs: Driver) -> None:
+def test_an_object_replaced_while_it_is_read_has_changed(blobs: Driver) -> None:
     stream(blobs, "big", LARGE)
     with blobs.read("big") as reading:
         pieces = reading.chunks()
@@ -314,7 +314,7 @@ def test_copies_need_the_same_account_and_its_key(azurite: Azurite, container: s
 def test_folders_of_a_hierarchical_account_are_no_objects(
     blobs: AzureDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Azurite has no such accounts; what Azure lists for a folder is put there by hand."""
+    """Azurite has no such accounts, so the entry that Azure lists for a folder is written by the test."""
     blobs.put("a", b"", attributes=Attributes(metadata={"hdi_isfolder": "true"}))
     blobs.put("a/b", DATA, attributes=Attributes(metadata={"other": "1"}))
     assert keys_of(blobs) == ["a", "a/b"]
@@ -322,7 +322,7 @@ def test_folders_of_a_hierarchical_account_are_no_objects(
     assert keys_of(blobs) == ["a/b"]
 
 
-# Trouble
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_each_refusal_has_its_kind(
     assert keys_of(broken) == []
 
 
-def test_a_caller_who_comes_again_limits_the_requests(broken: Driver, proxy: FaultProxy) -> None:
+def test_a_caller_that_retries_limits_the_requests(broken: Driver, proxy: FaultProxy) -> None:
     busy = proxy.answer(503, "ServerBusy", method="PUT", times=None)
     with limit_attempts(2):
         fails(lambda: broken.put("a", DATA))
@@ -358,14 +358,14 @@ def test_a_caller_who_comes_again_limits_the_requests(broken: Driver, proxy: Fau
     assert 3 <= busy.hits <= 5
 
 
-def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:
+def test_transient_errors_are_retried(broken: Driver, proxy: FaultProxy) -> None:
     proxy.answer(503, "ServerBusy", method="PUT")
     assert broken.put("a", DATA).proven
     proxy.answer(503, "ServerBusy", method="GET")
     assert get(broken, "a") == DATA
 
 
-def test_a_cut_answer_is_never_a_whole_object(broken: Driver, proxy: FaultProxy) -> None:
+def test_a_truncated_response_is_never_a_complete_object(broken: Driver, proxy: FaultProxy) -> None:
     broken.put("a", DATA)
     proxy.truncate(1000, key="/a", times=None)
     error = fails(get, broken, "a")
@@ -414,7 +414,7 @@ def test_a_blob_moves_to_another_tier(azurite: Azurite) -> None:
 @pytest.mark.parametrize(
     "tags", [{"": "x"}, {"a" * 129: "x"}, {"a": "x" * 257}, {str(n): "" for n in range(11)}, {"ü": "b"}]
 )
-def test_tags_that_azure_cannot_hold_are_refused(azurite: Azurite, tags: dict[str, str]) -> None:
+def test_tags_that_azure_cannot_store_are_refused(azurite: Azurite, tags: dict[str, str]) -> None:
     driver = azure_on(azurite, azurite.new_container(), azurite.key)
     assert isinstance(driver, AzureDriver)
     driver.put("a", b"x")
@@ -424,7 +424,9 @@ def test_tags_that_azure_cannot_hold_are_refused(azurite: Azurite, tags: dict[st
 
 
 @pytest.mark.parametrize("host", ["LOCALHOST", "bücher.invalid"])
-def test_the_server_is_the_same_however_its_name_is_spelt(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_is_the_same_in_every_spelling_of_its_name(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dialect, asked = AzureDialect(), []
 
     def connected(name: str, port: int, addresses: object) -> socket.socket:

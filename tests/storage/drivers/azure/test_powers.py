@@ -1,4 +1,4 @@
-"""What Azure can do beyond storing: settings of the account, many deletions."""
+"""Azure: settings of the account, batch deletion."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def container(azurite: Azurite) -> str:
 
 
 @pytest.fixture
-def place(azurite: Azurite, container: str) -> Iterator[AzureDriver]:
-    driver = opened(azure_on(azurite, container, azurite.key))
+def driver(azurite: Azurite, container: str) -> Iterator[AzureDriver]:
+    driver = azure_driver(azure_on(azurite, container, azurite.key))
     yield driver
     driver.close()
 
 
 @pytest.fixture
 def service(azurite: Azurite) -> Iterator[BlobServiceClient]:
-    """The vendor's own client of the account, whose rules are gone afterwards."""
+    """The SDK's client of the account, whose rules are removed afterwards."""
     credential = {"account_name": ACCOUNT, "account_key": azurite.key}
     with BlobServiceClient(azurite.endpoint, credential=credential) as client:
         client.set_service_properties(cors=[])
@@ -59,12 +59,12 @@ def proxy(azurite: Azurite) -> Iterator[FaultProxy]:
 @pytest.fixture
 def watched(azurite: Azurite, container: str, proxy: FaultProxy) -> Iterator[AzureDriver]:
     """A driver that talks through the fault proxy."""
-    driver = opened(azure_on(azurite, container, azurite.key, endpoint=f"{proxy.endpoint}/{ACCOUNT}"))
+    driver = azure_driver(azure_on(azurite, container, azurite.key, endpoint=f"{proxy.endpoint}/{ACCOUNT}"))
     yield driver
     driver.close()
 
 
-def opened(driver: Driver) -> AzureDriver:
+def azure_driver(driver: Driver) -> AzureDriver:
     assert isinstance(driver, AzureDriver)
     return driver
 
@@ -87,63 +87,61 @@ def account_token(azurite: Azurite, kinds: ResourceTypes, permission: str) -> st
 
 
 def test_a_browser_may_upload_once_it_is_fixed_and_not_before(
-    place: AzureDriver, service: BlobServiceClient
+    driver: AzureDriver, service: BlobServiceClient
 ) -> None:
-    upload = place.upload_url("folder/a.txt", seconds=60, content_type="text/plain")
+    upload = driver.upload_url("folder/a.txt", seconds=60, content_type="text/plain")
     asks = {
         "Origin": HERE,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": ",".join(upload.headers),
     }
     assert urllib3.request("OPTIONS", upload.url, headers=asks, retries=False).status == 403
-    cors, unfinished = place.findings(HERE)
+    cors, unfinished = driver.findings(HERE)
     assert cors.sentence == f"Browser uploads will fail: no CORS rule for {HERE}."
     assert f"all containers of the account “{ACCOUNT}”" in cors.remedy
     assert unfinished.good
     assert "Azure itself" in unfinished.sentence
     assert "lifecycle" in unfinished.remedy
     for _ in range(2):
-        place.fix("cors", HERE)
+        driver.fix("cors", HERE)
     assert rules(service) == [(HERE, "GET,HEAD,PUT")]
     allowed = urllib3.request("OPTIONS", upload.url, headers=asks, retries=False)
     assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (200, HERE)
-    assert all(each.good for each in place.findings(HERE))
-    assert not place.findings("https://other.example.org")[0].good
+    assert all(each.good for each in driver.findings(HERE))
+    assert not driver.findings("https://other.example.org")[0].good
 
 
-def test_fixing_keeps_what_is_there(place: AzureDriver, service: BlobServiceClient) -> None:
+def test_fixing_keeps_what_is_there(driver: AzureDriver, service: BlobServiceClient) -> None:
     theirs = CorsRule(["https://other.example.org"], ["GET", "PUT"], max_age_in_seconds=60)
     strict = CorsRule(["*"], ["PUT", "GET"], allowed_headers=["content-*", "x-theirs"])
     service.set_service_properties(cors=[theirs, strict], target_version="2023-11-03")
-    assert place.findings(HERE)[0].sentence == (
+    assert driver.findings(HERE)[0].sentence == (
         f"Browser uploads that send x-ms-blob-type will fail: the CORS rule for {HERE} does not allow that."
     )
-    place.fix("cors", HERE)
+    driver.fix("cors", HERE)
     assert rules(service) == [("https://other.example.org", "GET,PUT"), (HERE, "PUT"), ("*", "PUT,GET")]
     after = service.get_service_properties()
     assert after["cors"][0].max_age_in_seconds == 60
     assert after["cors"][2].allowed_headers == "content-*,x-theirs"
     assert after["target_version"] == "2023-11-03"
-    assert place.findings(HERE)[0].good
+    assert driver.findings(HERE)[0].good
 
 
-def test_a_sixth_rule_is_not_offered(place: AzureDriver, service: BlobServiceClient) -> None:
+def test_a_sixth_rule_is_not_offered(driver: AzureDriver, service: BlobServiceClient) -> None:
     service.set_service_properties(cors=[CorsRule([f"https://{n}.example.org"], ["GET"]) for n in range(5)])
-    cors = place.findings(HERE)[0]
+    cors = driver.findings(HERE)[0]
     assert not cors.fixable
     assert "allows no more" in cors.remedy
     with pytest.raises(StorageError) as caught:
-        place.fix("cors", HERE)
+        driver.fix("cors", HERE)
     assert caught.value.kind is Kind.CONFLICT
     assert len(rules(service)) == 5
 
 
-def test_a_token_for_a_container_is_told_that_it_cannot_see_the_account(
-    azurite: Azurite, container: str
-) -> None:
+def test_a_token_for_a_container_cannot_read_the_account(azurite: Azurite, container: str) -> None:
     inner = ResourceTypes(container=True, object=True)
     for token in (azurite.sas(container, "racwdl"), account_token(azurite, inner, "rwl")):
-        driver = opened(azure_on(azurite, container, token))
+        driver = azure_driver(azure_on(azurite, container, token))
         cors = driver.findings(HERE)[0]
         assert "could not be seen" in cors.sentence
         assert "whole account" in cors.sentence
@@ -159,18 +157,18 @@ def test_a_token_for_the_service_sees_it_and_changes_it_where_it_may(
     azurite: Azurite, container: str, service: BlobServiceClient
 ) -> None:
     everything = ResourceTypes(service=True, container=True, object=True)
-    looks = opened(azure_on(azurite, container, account_token(azurite, everything, "r")))
+    looks = azure_driver(azure_on(azurite, container, account_token(azurite, everything, "r")))
     assert looks.findings(HERE)[0].fixable
     with pytest.raises(StorageError) as caught:
         looks.fix("cors", HERE)
     assert caught.value.kind is Kind.DENIED
     assert "Write, on the service" in caught.value.remedy
-    writes = opened(azure_on(azurite, container, account_token(azurite, everything, "rw")))
+    writes = azure_driver(azure_on(azurite, container, account_token(azurite, everything, "rw")))
     writes.fix("cors", HERE)
     assert looks.findings(HERE)[0].good
 
 
-def test_a_look_that_nobody_answers_is_an_error_and_an_unknown_finding_is_not_fixed(
+def test_a_check_without_response_is_an_error_and_an_unknown_finding_is_not_fixed(
     watched: AzureDriver, proxy: FaultProxy
 ) -> None:
     proxy.reset(key="comp=properties", times=None)
@@ -182,7 +180,7 @@ def test_a_look_that_nobody_answers_is_an_error_and_an_unknown_finding_is_not_fi
             watched.fix(name, HERE)
 
 
-# Many at once
+# Batch deletion
 
 
 def batches(proxy: FaultProxy) -> int:
@@ -203,11 +201,11 @@ def test_more_than_256_go_in_several_requests(watched: AzureDriver, proxy: Fault
 
 
 def test_a_token_for_the_container_deletes_many_and_a_weaker_one_is_refused(
-    azurite: Azurite, container: str, place: AzureDriver
+    azurite: Azurite, container: str, driver: AzureDriver
 ) -> None:
     for key in ("a", "b"):
-        place.put(key, b"x")
-    reads = opened(azure_on(azurite, container, azurite.sas(container, "rl")))
+        driver.put(key, b"x")
+    reads = azure_driver(azure_on(azurite, container, azurite.sas(container, "rl")))
     failed = reads.delete_many(["a", "b", "dot."])
     assert {key: error.kind for key, error in failed.items()} == {
         "a": Kind.DENIED,
@@ -215,22 +213,22 @@ def test_a_token_for_the_container_deletes_many_and_a_weaker_one_is_refused(
         "dot.": Kind.INVALID_KEY,
     }
     assert "permission Delete" in failed["a"].remedy
-    assert keys_of(place) == ["a", "b"]
-    deletes = opened(azure_on(azurite, container, azurite.sas(container, "racwdl")))
+    assert keys_of(driver) == ["a", "b"]
+    deletes = azure_driver(azure_on(azurite, container, azurite.sas(container, "racwdl")))
     assert deletes.delete_many(["a", "b", "c"]) == {}
-    assert keys_of(place) == []
+    assert keys_of(driver) == []
 
 
-def test_what_cannot_be_deleted_is_told_by_key_and_the_others_go(
-    azurite: Azurite, container: str, place: AzureDriver
+def test_what_cannot_be_deleted_is_reported_by_key(
+    azurite: Azurite, container: str, driver: AzureDriver
 ) -> None:
     for key in ("a", "held", "b"):
-        place.put(key, b"x")
+        driver.put(key, b"x")
     lease = azurite.client(container).get_blob_client("held").acquire_lease(lease_duration=-1)
-    failed = place.delete_many(["a", "held", "b"])
+    failed = driver.delete_many(["a", "held", "b"])
     assert {key: error.kind for key, error in failed.items()} == {"held": Kind.CONFLICT}
     assert "“held”" in failed["held"].reason
-    assert keys_of(place) == ["held"]
+    assert keys_of(driver) == ["held"]
     lease.break_lease(0)
 
 
@@ -243,7 +241,7 @@ def test_a_server_without_batches_deletes_one_by_one(watched: AzureDriver, proxy
         assert keys_of(watched) == []
 
 
-def test_an_answer_that_is_no_batch_claims_nothing(watched: AzureDriver, proxy: FaultProxy) -> None:
+def test_a_response_that_is_not_a_batch_deletes_nothing(watched: AzureDriver, proxy: FaultProxy) -> None:
     watched.put("a", b"x")
     proxy.answer(202, "nonsense", key="comp=batch", times=None)
     failed = watched.delete_many(["a"])
@@ -253,10 +251,10 @@ def test_an_answer_that_is_no_batch_claims_nothing(watched: AzureDriver, proxy: 
 
 def test_no_container_is_not_many_failures(azurite: Azurite) -> None:
     with pytest.raises(ContainerMissing):
-        opened(azure_on(azurite, "no-such-container", azurite.key)).delete_many(["a", "b"])
+        azure_driver(azure_on(azurite, "no-such-container", azurite.key)).delete_many(["a", "b"])
 
 
-def test_azure_may_keep_versions_that_this_driver_does_not_show(place: AzureDriver) -> None:
+def test_azure_may_keep_versions_that_this_driver_does_not_show(driver: AzureDriver) -> None:
     with pytest.raises(Unsupported) as caught:
-        Backend("b", place).versions()
+        Backend("b", driver).versions()
     assert "portal" in caught.value.reason

@@ -1,4 +1,4 @@
-"""Google Cloud Storage beyond the contract: signing in, uploads in pieces, checksums, links, trouble."""
+"""Google Cloud Storage beyond the contract: signing in, uploads in parts, checksums, links, errors."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_an_option_is_refused(field: str, value: str) -> None:
     assert caught.value.subject == field
 
 
-def test_the_machines_identity_is_chosen_on_purpose_and_shown_to_google_alone() -> None:
+def test_the_machines_identity_is_opt_in_and_only_sent_to_google() -> None:
     ambient = {"bucket": "media", "sign_in": "ambient"}
     assert check_options("gcs", ambient)["sign_in"] == "ambient"
     check_options("gcs", ambient | {"endpoint": "https://storage-x.p.googleapis.com"})
@@ -193,7 +193,7 @@ def test_the_identity_of_the_machine_signs_in(
     lost.close()
 
 
-def test_a_token_that_was_withdrawn_is_replaced(objects: Driver, google: GoogleStorage) -> None:
+def test_a_revoked_token_is_replaced(objects: Driver, google: GoogleStorage) -> None:
     objects.put("a", DATA)
     google.tokens.clear()
     assert get(objects, "a") == DATA
@@ -263,7 +263,7 @@ def test_a_large_object_is_proven_by_googles_own_checksum(objects: Driver, unhas
     assert get(objects, "big") == LARGE
 
 
-def test_what_a_server_took_only_in_part_is_sent_on(objects: Driver, google: GoogleStorage) -> None:
+def test_what_a_server_accepted_only_in_part_is_completed(objects: Driver, google: GoogleStorage) -> None:
     google.accepted_bytes[:] = [1 << 20, 0, 256 << 10, 3 << 20]
     assert written_large(objects).proven
     assert get(objects, "big") == LARGE
@@ -271,14 +271,14 @@ def test_what_a_server_took_only_in_part_is_sent_on(objects: Driver, google: Goo
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_broken_piece_is_taken_up_where_it_broke(broken: Driver, proxy: FaultProxy, times: int) -> None:
+def test_an_interrupted_part_resumes_where_it_stopped(broken: Driver, proxy: FaultProxy, times: int) -> None:
     proxy.answer(503, "backendError", method="PUT")
     proxy.reset(method="PUT", times=times)
     assert written_large(broken).proven
     assert get(broken, "big") == LARGE
 
 
-def test_an_answer_that_was_lost_is_asked_for_again(broken: Driver, proxy: FaultProxy) -> None:
+def test_a_lost_response_is_recovered(broken: Driver, proxy: FaultProxy) -> None:
     last = proxy.reset(method="PUT", after=0, times=3)
     assert written_large(broken).proven
     assert last.hits == 3
@@ -289,16 +289,14 @@ def test_an_answer_that_was_lost_is_asked_for_again(broken: Driver, proxy: Fault
         broken.put("small", DATA, create_only=True)
 
 
-def test_damage_on_the_way_is_refused_before_anything_is_visible(broken: Driver, proxy: FaultProxy) -> None:
+def test_damage_in_transit_is_refused_before_anything_is_visible(broken: Driver, proxy: FaultProxy) -> None:
     proxy.flip(1000, method="PUT")
     error = fails(written_large, broken)
     assert error.kind is Kind.DAMAGED
     assert keys_of(broken) == []
 
 
-def test_an_upload_that_google_dropped_is_begun_anew_by_the_caller(
-    objects: Driver, google: GoogleStorage
-) -> None:
+def test_the_caller_retries_an_upload_that_google_discarded(objects: Driver, google: GoogleStorage) -> None:
     with objects.write("big", size=len(LARGE)) as writing:
         writing.write(LARGE[: SMALL + 1])
         google.sessions.clear()
@@ -306,7 +304,7 @@ def test_an_upload_that_google_dropped_is_begun_anew_by_the_caller(
     assert (error.kind, error.retryable) == (Kind.UNREACHABLE, True)
 
 
-def test_an_interrupted_upload_is_dropped(objects: Driver, google: GoogleStorage) -> None:
+def test_an_interrupted_upload_is_aborted(objects: Driver, google: GoogleStorage) -> None:
     google.sessions.clear()
     with objects.write("big", size=len(LARGE)) as writing:
         writing.write(LARGE)
@@ -315,7 +313,7 @@ def test_an_interrupted_upload_is_dropped(objects: Driver, google: GoogleStorage
     assert keys_of(objects) == []
 
 
-def test_create_only_holds_for_uploads_in_pieces(objects: Driver, google: GoogleStorage) -> None:
+def test_create_only_holds_for_resumable_uploads(objects: Driver, google: GoogleStorage) -> None:
     with objects.write("big", size=len(LARGE), create_only=True) as writing:
         writing.write(LARGE)
         objects.put("big", b"first")
@@ -350,11 +348,11 @@ def test_attributes_of_any_alphabet_come_back(objects: Driver) -> None:
         writing.commit()
     for key in ("a", "b"):
         assert objects.stat(key).attributes == wanted
-    # What is stored compressed is not unpacked on the way.
+    # Stored compressed content is not decompressed in transit.
     assert get(objects, "a") == packed
 
 
-def test_attributes_that_would_bend_a_request_are_dropped(objects: Driver) -> None:
+def test_attributes_that_would_alter_a_request_are_omitted(objects: Driver) -> None:
     hostile = Attributes(content_type="text/html\r\nx-evil: 1", cache_control="a\nb")
     objects.put("a", DATA, attributes=hostile)
     held = objects.stat("a").attributes
@@ -384,7 +382,7 @@ def test_a_large_copy_takes_several_steps(objects: GcsDriver, google: GoogleStor
     assert steps == -(-len(LARGE) // google.rewrite_step)
 
 
-def test_rot_is_noticed(objects: Driver, google: GoogleStorage, bucket: str) -> None:
+def test_damage_at_rest_is_detected(objects: Driver, google: GoogleStorage, bucket: str) -> None:
     objects.put("a", DATA)
     google.corrupt(bucket, "a")
     with pytest.raises(Damaged):
@@ -420,13 +418,13 @@ def test_a_signed_link_reads_one_object_and_does_nothing_else(objects: GcsDriver
 
 
 @pytest.mark.parametrize("key", ["new\nline", "cr\r", "..", ".", "x" * 1025, ".well-known/acme-challenge/x"])
-def test_names_google_cannot_hold_are_refused(objects: Driver, key: str) -> None:
+def test_keys_that_google_cannot_store_are_refused(objects: Driver, key: str) -> None:
     with pytest.raises(InvalidKey) as caught:
         objects.put(key, DATA)
     assert caught.value.subject == key
 
 
-# Trouble
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -452,7 +450,7 @@ def test_each_refusal_has_its_kind(broken: Driver, proxy: FaultProxy, status: in
     assert keys_of(broken) == []
 
 
-def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:
+def test_transient_errors_are_retried(broken: Driver, proxy: FaultProxy) -> None:
     proxy.answer(503, "x", method="POST", key="multipart")
     assert broken.put("a", DATA).proven
     proxy.answer(429, "x", method="GET")
@@ -465,13 +463,15 @@ def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("with_length", [True, False])
-def test_a_cut_answer_is_never_a_whole_object(broken: Driver, proxy: FaultProxy, with_length: bool) -> None:
+def test_a_truncated_response_is_never_a_complete_object(
+    broken: Driver, proxy: FaultProxy, with_length: bool
+) -> None:
     broken.put("a", DATA)
     proxy.truncate(1000, key="/download/", times=None, with_length=with_length)
     assert fails(get, broken, "a").retryable
 
 
-def test_what_is_no_json_is_not_believed(broken: Driver, proxy: FaultProxy) -> None:
+def test_a_response_that_is_not_json_is_refused(broken: Driver, proxy: FaultProxy) -> None:
     broken.put("a", DATA)
     proxy.truncate(10, key="/storage/v1/", with_length=False)
     error = fails(broken.stat, "a")
@@ -492,10 +492,10 @@ def test_a_name_that_leads_to_a_metadata_address_is_not_connected_to(
     driver.close()
 
 
-# Older states and storage classes
+# Older versions and storage classes
 
 
-def test_older_states_are_listed_read_and_restored(google: GoogleStorage) -> None:
+def test_older_versions_are_listed_read_and_restored(google: GoogleStorage) -> None:
     bucket = google.new_bucket(versioned=True)
     driver = gcs_on(google, bucket, google.writer, "p/")
     assert isinstance(driver, GcsDriver)
@@ -541,7 +541,7 @@ def test_an_object_moves_to_another_class_with_all_it_has(objects: GcsDriver) ->
     assert objects.stat("b").version == version
 
 
-def test_a_signed_upload_takes_only_what_was_announced(objects: GcsDriver) -> None:
+def test_a_signed_upload_accepts_only_what_was_signed(objects: GcsDriver) -> None:
     upload = objects.upload_url("a.txt", seconds=60, size=3)
     headers = dict(upload.headers)
     assert headers["content-type"] == "text/plain"
@@ -558,7 +558,7 @@ def test_a_signed_upload_takes_only_what_was_announced(objects: GcsDriver) -> No
 
 
 def metadata_server(said: Said) -> HostileHttpServer:
-    """What tells a machine in Google's cloud who it is."""
+    """The metadata server of a machine in Google's cloud."""
     google = {"Metadata-Flavor": "Google", "Content-Type": "application/json"}
 
     def respond(request: Request) -> Said:
@@ -583,7 +583,7 @@ def metadata_server(said: Said) -> HostileHttpServer:
     ],
     ids=["honest", "too long", "compressed", "a list", "empty", "broken"],
 )
-def test_the_identity_of_this_machine_is_asked_for_within_bounds(
+def test_responses_about_the_identity_of_this_machine_are_limited(
     said: ScriptedResponse, gets: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"):

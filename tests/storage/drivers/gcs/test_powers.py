@@ -1,4 +1,4 @@
-"""What Google Cloud Storage can do beyond storing: settings of the bucket, permissions, many deletions."""
+"""Google Cloud Storage: bucket settings, permissions, batch deletion."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def bucket(google: GoogleStorage) -> str:
 
 
 @pytest.fixture
-def place(google: GoogleStorage, bucket: str) -> Iterator[GcsDriver]:
-    driver = opened(gcs_on(google, bucket, google.writer))
+def driver(google: GoogleStorage, bucket: str) -> Iterator[GcsDriver]:
+    driver = gcs_driver(gcs_on(google, bucket, google.writer))
     yield driver
     driver.close()
 
@@ -51,12 +51,12 @@ def proxy(google: GoogleStorage) -> Iterator[FaultProxy]:
 def watched(google: GoogleStorage, bucket: str, proxy: FaultProxy) -> Iterator[GcsDriver]:
     """A driver that talks through the fault proxy."""
     key = google.writer.replace(google.endpoint, proxy.endpoint)
-    driver = opened(gcs_on(google, bucket, key, endpoint=proxy.endpoint))
+    driver = gcs_driver(gcs_on(google, bucket, key, endpoint=proxy.endpoint))
     yield driver
     driver.close()
 
 
-def opened(driver: Driver) -> GcsDriver:
+def gcs_driver(driver: Driver) -> GcsDriver:
     assert isinstance(driver, GcsDriver)
     return driver
 
@@ -69,30 +69,30 @@ def sentence(driver: GcsDriver, name: str) -> str:
     return next(each.sentence for each in driver.findings(HERE) if each.name == name)
 
 
-# Settings of the bucket
+# Bucket settings
 
 
 def test_a_new_bucket_has_two_faults_and_both_can_be_fixed(
-    place: GcsDriver, google: GoogleStorage, bucket: str
+    driver: GcsDriver, google: GoogleStorage, bucket: str
 ) -> None:
-    assert names(place, good=False) == {"cors", "unfinished-uploads"}
-    assert sentence(place, "cors") == f"Browser uploads will fail: no CORS rule for {HERE}."
-    assert "Google deletes those of this backend after a week" in sentence(place, "unfinished-uploads")
+    assert names(driver, good=False) == {"cors", "unfinished-uploads"}
+    assert sentence(driver, "cors") == f"Browser uploads will fail: no CORS rule for {HERE}."
+    assert "Google deletes those of this backend after a week" in sentence(driver, "unfinished-uploads")
     for name in ("cors", "unfinished-uploads"):
-        place.fix(name, HERE)
-        place.fix(name, HERE)
-    assert names(place, good=True) == {"cors", "unfinished-uploads"}
+        driver.fix(name, HERE)
+        driver.fix(name, HERE)
+    assert names(driver, good=True) == {"cors", "unfinished-uploads"}
     held = google.settings[bucket]
     assert held["cors"] == [OURS]
     assert held["lifecycle"] == {"rule": [ABORT]}
     assert held["metageneration"] == "3"
 
 
-def test_fixing_keeps_the_rules_that_are_there(place: GcsDriver, google: GoogleStorage, bucket: str) -> None:
+def test_fixing_keeps_the_rules_that_are_there(driver: GcsDriver, google: GoogleStorage, bucket: str) -> None:
     theirs = {"origin": ["https://other.example.org"], "method": ["PUT"], "responseHeader": ["*"]}
     kept = {"action": {"type": "Delete"}, "condition": {"age": 30, "matchesPrefix": ["logs/"]}}
     google.settings[bucket] |= {"cors": [theirs], "lifecycle": {"rule": [kept]}, "labels": {"by": "them"}}
-    inner = opened(gcs_on(google, bucket, google.writer, "photos/"))
+    inner = gcs_driver(gcs_on(google, bucket, google.writer, "photos/"))
     for name in ("cors", "unfinished-uploads"):
         inner.fix(name, HERE)
     held = google.settings[bucket]
@@ -101,22 +101,22 @@ def test_fixing_keeps_the_rules_that_are_there(place: GcsDriver, google: GoogleS
     assert held["lifecycle"]["rule"] == [kept, ours]
     assert held["labels"] == {"by": "them"}
     assert "unfinished-uploads" in names(inner, good=True)
-    assert "unfinished-uploads" in names(place, good=False)
+    assert "unfinished-uploads" in names(driver, good=False)
 
 
 def test_a_rule_before_ours_that_refuses_our_headers_is_named_and_overtaken(
-    place: GcsDriver, google: GoogleStorage, bucket: str
+    driver: GcsDriver, google: GoogleStorage, bucket: str
 ) -> None:
     first = {"origin": ["*"], "method": ["GET"], "responseHeader": ["X-Theirs"]}
     strict = {"origin": ["*"], "method": ["*"], "responseHeader": ["Content-Type"]}
     google.settings[bucket]["cors"] = [first, strict]
-    assert sentence(place, "cors") == (
+    assert sentence(driver, "cors") == (
         "Browser uploads that send x-goog-content-length-range will fail: the CORS rule for "
         f"{HERE} does not allow that."
     )
-    place.fix("cors", HERE)
+    driver.fix("cors", HERE)
     assert google.settings[bucket]["cors"] == [first, OURS | {"method": ["PUT"]}, strict]
-    assert "cors" in names(place, good=True)
+    assert "cors" in names(driver, good=True)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_rule_before_ours_that_refuses_our_headers_is_named_and_overtaken(
     ],
 )
 def test_only_a_rule_that_lets_this_site_upload_is_enough(
-    place: GcsDriver,
+    driver: GcsDriver,
     google: GoogleStorage,
     bucket: str,
     origin: str,
@@ -141,7 +141,7 @@ def test_only_a_rule_that_lets_this_site_upload_is_enough(
 ) -> None:
     rule = {"origin": [origin], "method": methods, "responseHeader": headers}
     google.settings[bucket]["cors"] = [rule]
-    assert ("cors" in names(place, good=True)) is enough
+    assert ("cors" in names(driver, good=True)) is enough
 
 
 @pytest.mark.parametrize(
@@ -169,19 +169,19 @@ def test_only_a_rule_that_lets_this_site_upload_is_enough(
         ("SetStorageClass", {"age": 3}, ""),
     ],
 )
-def test_a_rule_that_deletes_objects_is_told(
+def test_a_rule_that_deletes_objects_is_reported(
     google: GoogleStorage, bucket: str, action: str, condition: dict[str, Any], told: str
 ) -> None:
     rule = {"action": {"type": action}, "condition": condition}
     google.settings[bucket]["lifecycle"] = {"rule": [rule]}
     for prefix in ("", "photos/"):
-        found = opened(gcs_on(google, bucket, google.writer, prefix)).findings(HERE)
+        found = gcs_driver(gcs_on(google, bucket, google.writer, prefix)).findings(HERE)
         elsewhere = prefix and condition.get("matchesPrefix")
         sentences = [each.sentence for each in found if each.name == "expiry"]
         assert sentences == ([told] if told and not elsewhere else [])
 
 
-def test_somebody_elses_change_at_the_same_time_is_kept(
+def test_a_concurrent_change_is_kept(
     watched: GcsDriver, proxy: FaultProxy, google: GoogleStorage, bucket: str
 ) -> None:
     theirs = {"origin": ["https://other.example.org"], "method": ["GET"]}
@@ -204,7 +204,7 @@ def test_a_bucket_that_changes_all_the_time_is_left_alone(watched: GcsDriver, pr
     assert sum(method == "PATCH" for method, _ in proxy.seen) == 3
 
 
-def test_a_change_whose_answer_is_lost_is_made_once(
+def test_a_change_whose_response_is_lost_is_made_once(
     watched: GcsDriver, proxy: FaultProxy, google: GoogleStorage, bucket: str
 ) -> None:
     proxy.reset(method="PATCH", after=0)
@@ -212,8 +212,8 @@ def test_a_change_whose_answer_is_lost_is_made_once(
     assert google.settings[bucket]["cors"] == [OURS]
 
 
-def test_a_key_that_may_not_change_the_bucket_is_told_so(google: GoogleStorage, bucket: str) -> None:
-    reader = opened(gcs_on(google, bucket, google.reader))
+def test_a_key_that_may_not_change_the_bucket_is_reported(google: GoogleStorage, bucket: str) -> None:
+    reader = gcs_driver(gcs_on(google, bucket, google.reader))
     assert "cors" in names(reader, good=False)
     with pytest.raises(StorageError) as caught:
         reader.fix("cors", HERE)
@@ -221,7 +221,7 @@ def test_a_key_that_may_not_change_the_bucket_is_told_so(google: GoogleStorage, 
     assert "Storage Admin" in caught.value.remedy
 
 
-def test_a_look_that_is_refused_is_a_finding_and_one_without_answer_an_error(
+def test_a_denied_check_is_a_finding_and_one_without_response_an_error(
     watched: GcsDriver, proxy: FaultProxy
 ) -> None:
     proxy.answer(403, "forbidden", key="fields=metageneration")
@@ -239,33 +239,35 @@ def test_a_look_that_is_refused_is_a_finding_and_one_without_answer_an_error(
 
 
 def test_no_bucket_has_no_findings_and_no_unknown_one_is_fixed(
-    google: GoogleStorage, place: GcsDriver
+    google: GoogleStorage, driver: GcsDriver
 ) -> None:
     with pytest.raises(ContainerMissing):
-        opened(gcs_on(google, "no-such-bucket-here", google.writer)).findings(HERE)
+        gcs_driver(gcs_on(google, "no-such-bucket-here", google.writer)).findings(HERE)
     with pytest.raises(InvalidInput):
-        place.fix("weather", HERE)
+        driver.fix("weather", HERE)
 
 
-# Many at once
+# Batch deletion
 
 
-def test_more_than_a_hundred_go_in_several_requests(place: GcsDriver, google: GoogleStorage) -> None:
+def test_more_than_a_hundred_go_in_several_requests(driver: GcsDriver, google: GoogleStorage) -> None:
     odd = ["ü & <x>.txt", "a//b", "/lead", "trail/", "a%2Fb", "bell\x07", " spaces ", "#?"]
     keys = [*odd, *(f"k{number:03}" for number in range(120))]
     for key in [*keys, "kept"]:
-        place.put(key, b"x")
+        driver.put(key, b"x")
     google.requests.clear()
-    assert place.delete_many(iter([*keys, "never/there", odd[0]])) == {}
+    assert driver.delete_many(iter([*keys, "never/there", odd[0]])) == {}
     assert google.requests == [("POST", "/batch/storage/v1")] * 2
-    assert keys_of(place) == ["kept"]
-    assert place.delete_many([]) == {}
+    assert keys_of(driver) == ["kept"]
+    assert driver.delete_many([]) == {}
 
 
-def test_what_cannot_be_deleted_is_told_by_key(google: GoogleStorage, bucket: str, place: GcsDriver) -> None:
+def test_what_cannot_be_deleted_is_reported_by_key(
+    google: GoogleStorage, bucket: str, driver: GcsDriver
+) -> None:
     for key in ("a", "b"):
-        place.put(key, b"x")
-    reader = opened(gcs_on(google, bucket, google.reader))
+        driver.put(key, b"x")
+    reader = gcs_driver(gcs_on(google, bucket, google.reader))
     failed = reader.delete_many(["a", "x" * 2000, "b"])
     assert {key: error.kind for key, error in failed.items()} == {
         "x" * 2000: Kind.INVALID_KEY,
@@ -273,21 +275,21 @@ def test_what_cannot_be_deleted_is_told_by_key(google: GoogleStorage, bucket: st
         "b": Kind.DENIED,
     }
     assert "Storage Object User" in failed["a"].remedy
-    assert keys_of(place) == ["a", "b"]
+    assert keys_of(driver) == ["a", "b"]
 
 
 def test_no_bucket_is_not_many_failures(google: GoogleStorage) -> None:
     with pytest.raises(ContainerMissing):
-        opened(gcs_on(google, "no-such-bucket-here", google.writer)).delete_many(["a"])
+        gcs_driver(gcs_on(google, "no-such-bucket-here", google.writer)).delete_many(["a"])
 
 
-def test_calls_that_a_busy_server_put_off_are_made_again(place: GcsDriver, google: GoogleStorage) -> None:
+def test_calls_that_a_busy_server_rejected_are_retried(driver: GcsDriver, google: GoogleStorage) -> None:
     for key in ("a", "b", "c"):
-        place.put(key, b"x")
+        driver.put(key, b"x")
     google.throttled_calls = 2
     google.requests.clear()
-    assert place.delete_many(["a", "b", "c"]) == {}
-    assert keys_of(place) == []
+    assert driver.delete_many(["a", "b", "c"]) == {}
+    assert keys_of(driver) == []
     assert google.requests.count(("POST", "/batch/storage/v1")) == 2
 
 
@@ -299,7 +301,7 @@ def test_a_server_without_batches_deletes_one_by_one(watched: GcsDriver, proxy: 
     assert keys_of(watched) == []
 
 
-def test_an_answer_that_is_no_batch_claims_nothing(watched: GcsDriver, proxy: FaultProxy) -> None:
+def test_a_response_that_is_not_a_batch_deletes_nothing(watched: GcsDriver, proxy: FaultProxy) -> None:
     watched.put("a", b"x")
     proxy.answer(200, "nonsense", key="/batch/", times=None)
     failed = watched.delete_many(["a"])
@@ -307,40 +309,40 @@ def test_an_answer_that_is_no_batch_claims_nothing(watched: GcsDriver, proxy: Fa
     assert keys_of(watched) == ["a"]
 
 
-def test_a_withdrawn_token_is_replaced_within_a_batch(place: GcsDriver, google: GoogleStorage) -> None:
-    place.put("a", b"x")
+def test_a_revoked_token_is_replaced_within_a_batch(driver: GcsDriver, google: GoogleStorage) -> None:
+    driver.put("a", b"x")
     google.tokens.clear()
-    assert place.delete_many(["a"]) == {}
+    assert driver.delete_many(["a"]) == {}
 
 
 # Public or private
 
 
 def test_a_public_object_is_read_by_everybody_and_a_private_one_by_nobody(
-    place: GcsDriver, google: GoogleStorage, bucket: str
+    driver: GcsDriver, google: GoogleStorage, bucket: str
 ) -> None:
-    place.put("a b", b"content")
-    assert urllib3.request("GET", place.url("a b"), retries=False).status == 403
-    place.set_visibility("a b", Visibility.PUBLIC)
-    assert urllib3.request("GET", place.url("a b"), retries=False).data == b"content"
-    assert get(place, "a b") == b"content"
+    driver.put("a b", b"content")
+    assert urllib3.request("GET", driver.url("a b"), retries=False).status == 403
+    driver.set_visibility("a b", Visibility.PUBLIC)
+    assert urllib3.request("GET", driver.url("a b"), retries=False).data == b"content"
+    assert get(driver, "a b") == b"content"
     google.grants[bucket, b"a b"]["allAuthenticatedUsers"] = "READER"
     google.grants[bucket, b"a b"]["user-friend@example.org"] = "READER"
     for _ in range(2):
-        place.set_visibility("a b", Visibility.PRIVATE)
-    assert urllib3.request("GET", place.url("a b"), retries=False).status == 403
+        driver.set_visibility("a b", Visibility.PRIVATE)
+    assert urllib3.request("GET", driver.url("a b"), retries=False).status == 403
     left = set(google.grants[bucket, b"a b"])
     assert left == {"user-friend@example.org", f"user-{json.loads(google.writer)['client_email']}"}
 
 
 def test_a_bucket_with_uniform_access_has_no_permissions_of_objects(google: GoogleStorage) -> None:
     bucket = google.new_bucket(uniformBucketLevelAccess={"enabled": True})
-    place = opened(gcs_on(google, bucket, google.writer))
-    place.put("a", b"x")
+    driver = gcs_driver(gcs_on(google, bucket, google.writer))
+    driver.put("a", b"x")
     for call in (
-        lambda: place.visibility("a"),
-        lambda: place.set_visibility("a", Visibility.PUBLIC),
-        lambda: place.set_visibility("a", Visibility.PRIVATE),
+        lambda: driver.visibility("a"),
+        lambda: driver.set_visibility("a", Visibility.PUBLIC),
+        lambda: driver.set_visibility("a", Visibility.PRIVATE),
     ):
         with pytest.raises(Unsupported) as caught:
             call()
@@ -348,25 +350,25 @@ def test_a_bucket_with_uniform_access_has_no_permissions_of_objects(google: Goog
         assert "fine-grained" in caught.value.remedy
 
 
-def test_prevented_public_access_is_a_refusal(google: GoogleStorage) -> None:
+def test_prevented_public_access_is_denied(google: GoogleStorage) -> None:
     bucket = google.new_bucket(publicAccessPrevention="enforced")
-    place = opened(gcs_on(google, bucket, google.writer))
-    place.put("a", b"x")
+    driver = gcs_driver(gcs_on(google, bucket, google.writer))
+    driver.put("a", b"x")
     with pytest.raises(StorageError) as caught:
-        place.set_visibility("a", Visibility.PUBLIC)
+        driver.set_visibility("a", Visibility.PUBLIC)
     assert caught.value.kind is Kind.DENIED
     assert "prevention" in caught.value.reason
-    assert place.visibility("a") is Visibility.PRIVATE
+    assert driver.visibility("a") is Visibility.PRIVATE
 
 
-def test_a_key_that_may_not_see_permissions_is_told_so(
-    google: GoogleStorage, bucket: str, place: GcsDriver
+def test_a_key_that_may_not_read_permissions_is_reported(
+    google: GoogleStorage, bucket: str, driver: GcsDriver
 ) -> None:
-    place.put("a", b"x")
-    reader = opened(gcs_on(google, bucket, google.reader))
+    driver.put("a", b"x")
+    reader = gcs_driver(gcs_on(google, bucket, google.reader))
     with pytest.raises(StorageError) as caught:
         reader.visibility("a")
     assert caught.value.kind is Kind.DENIED
     assert "Storage Object Admin" in caught.value.remedy
     with pytest.raises(NotFound):
-        place.set_visibility("nothing", Visibility.PRIVATE)
+        driver.set_visibility("nothing", Visibility.PRIVATE)

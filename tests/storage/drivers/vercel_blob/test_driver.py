@@ -1,4 +1,4 @@
-"""Vercel Blob beyond the contract: tokens, what is delivered late, what it cannot hold, trouble."""
+"""Vercel Blob beyond the contract: tokens, outdated responses, keys it cannot store, errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN = f"vercel_blob_rw_AbC123_{SUFFIX}"
 
 
 def folder_of(token: str) -> str:
-    """The stand-in serves all its stores from one host, so each test has a folder of its own."""
+    """The fake server serves all its stores from one host, so each test has its own folder."""
     return f"for-{token.split('_')[3]}/"
 
 
@@ -100,7 +100,9 @@ def test_vercel_itself_needs_no_endpoint() -> None:
     driver.close()
 
 
-def test_what_vercel_cannot_do_says_so_and_why(vercel: VercelBlob, blobs: VercelBlobDriver) -> None:
+def test_what_vercel_cannot_do_is_unsupported_with_a_reason(
+    vercel: VercelBlob, blobs: VercelBlobDriver
+) -> None:
     missing = vercel_at(vercel.endpoint, TOKEN)
     assert isinstance(missing, VercelBlobDriver)
     assert not missing.bucket_exists()
@@ -142,9 +144,7 @@ def test_a_wrong_token_a_wrong_port_a_missing_store_and_the_other_access(
     assert not private.passed
 
 
-def test_a_public_blob_that_is_delivered_late_is_never_taken_for_the_new_one(
-    blobs: Driver, vercel: VercelBlob
-) -> None:
+def test_an_outdated_public_blob_is_never_mistaken_for_the_new_one(blobs: Driver, vercel: VercelBlob) -> None:
     blobs.put("a", DATA)
     blobs.put("a", DATA[::-1])
     vercel.late = True
@@ -162,7 +162,7 @@ def test_a_public_blob_that_is_delivered_late_is_never_taken_for_the_new_one(
     assert get(blobs, "a") == DATA[::-1]
 
 
-def test_the_age_in_caches_is_kept_where_it_was_asked_for(blobs: Driver, vercel: VercelBlob) -> None:
+def test_a_custom_cache_lifetime_is_kept(blobs: Driver, vercel: VercelBlob) -> None:
     for key, asked, kept in (
         ("a", None, None),
         ("b", "max-age=3600", "max-age=3600"),
@@ -178,7 +178,7 @@ def test_the_age_in_caches_is_kept_where_it_was_asked_for(blobs: Driver, vercel:
 @pytest.mark.parametrize(
     "key", ["a//b", "/a", "a/", "a/../b", ".", "back\\slash", "a\x7f", "line\nbreak", "a ", "x" * 951]
 )
-def test_names_a_store_would_not_find_again_are_refused(blobs: Driver, key: str) -> None:
+def test_keys_that_could_not_be_read_again_are_refused(blobs: Driver, key: str) -> None:
     with pytest.raises(InvalidKey) as caught:
         blobs.put(key, DATA)
     assert caught.value.subject == key
@@ -200,8 +200,8 @@ def test_create_only_holds_for_uploads_in_parts(blobs: Driver) -> None:
     assert get(blobs, "big") == b"first"
 
 
-def test_blobs_on_another_server_are_not_asked_for(blobs: VercelBlobDriver, vercel: VercelBlob) -> None:
-    """The API says where the bytes are; a token must not follow it anywhere."""
+def test_blobs_on_another_server_are_not_requested(blobs: VercelBlobDriver, vercel: VercelBlob) -> None:
+    """The API returns the URL of the content; the token must not go to another server."""
     blobs.put("a", DATA)
     there = vercel_at(vercel.endpoint.replace("127.0.0.1", "localhost"), vercel.new_store(), "x/")
     assert isinstance(there, VercelBlobDriver)
@@ -234,7 +234,7 @@ def test_each_refusal_has_its_kind(broken: Driver, proxy: FaultProxy, status: in
     assert keys_of(broken) == []
 
 
-def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:
+def test_transient_errors_are_retried(broken: Driver, proxy: FaultProxy) -> None:
     proxy.answer(503, "x", method="PUT")
     broken.put("a", DATA)
     proxy.answer(429, "x", method="POST", key="mpu")
@@ -246,7 +246,9 @@ def test_passing_trouble_is_retried(broken: Driver, proxy: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("with_length", [True, False])
-def test_a_cut_answer_is_never_a_whole_object(broken: Driver, proxy: FaultProxy, with_length: bool) -> None:
+def test_a_truncated_response_is_never_a_complete_object(
+    broken: Driver, proxy: FaultProxy, with_length: bool
+) -> None:
     broken.put("a", DATA)
     proxy.truncate(1000, key="/a?", times=None, with_length=with_length)
     with pytest.raises(StorageError) as caught:

@@ -122,10 +122,12 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
         """See ``Driver``. AWS and most others list by key; SeaweedFS lists folder by folder."""
-        own = self._config.prefix
-        after = own + start_after if start_after else ""
+        base = self._config.prefix
+        after = base + start_after if start_after else ""
         context = self._client.context("list")
-        yield from entries_under(own, listing.entries(self._client, context, own + prefix, start_after=after))
+        yield from entries_under(
+            base, listing.entries(self._client, context, base + prefix, start_after=after)
+        )
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

@@ -105,7 +105,7 @@ ERRORS = ErrorTable[RequestFailure, ErrorContext](
         "ExpiredToken": Row(
             Kind.BAD_CREDENTIALS,
             "The session token has expired.",
-            "Enter fresh temporary credentials, or a key that lasts.",
+            "Enter fresh temporary credentials, or a permanent key.",
         ),
         "InvalidToken": Row(
             Kind.BAD_CREDENTIALS,

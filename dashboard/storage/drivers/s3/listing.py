@@ -198,7 +198,7 @@ def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
     """Return the root of a page, and whether more pages follow. Raises ``MalformedResponse``."""
     root = parse_xml(body)
     if root.tag != tag:
-        raise WrongProtocol("the answer is no listing")
+        raise WrongProtocol("the response is not a listing")
     return root, is_truncated(root)
 
 
@@ -213,7 +213,7 @@ def is_truncated(root: ElementTree.Element) -> bool:
 def require_marker(more: bool, marker: str) -> None:
     """Raise ``MalformedResponse`` if more pages follow, but the marker of the next one is missing."""
     if more and not marker:
-        raise MalformedResponse("more follows, but the answer does not say from where")
+        raise MalformedResponse("more pages follow, but the marker of the next one is missing")
 
 
 def key_decoder(root: ElementTree.Element) -> Callable[[str], str]:

@@ -30,12 +30,12 @@ class S3MultipartUploadsMixin:
 
     def unfinished(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
         """See ``KeepsUnfinished``."""
-        own = self._config.prefix
+        base = self._config.prefix
         context = self._client.context("sweep")
-        for upload in s3_listing.incomplete_uploads(self._client, context, own + prefix):
+        for upload in s3_listing.incomplete_uploads(self._client, context, base + prefix):
             # Some servers ignore the prefix; uploads outside it are not ours to abort.
-            if upload.key.startswith(own + prefix):
-                yield UnfinishedUpload(upload.key.removeprefix(own), upload.upload_id, upload.initiated)
+            if upload.key.startswith(base + prefix):
+                yield UnfinishedUpload(upload.key.removeprefix(base), upload.upload_id, upload.initiated)
 
     def abort(self, upload: UnfinishedUpload) -> None:
         """See ``KeepsUnfinished``.
@@ -52,7 +52,7 @@ class S3MultipartUploadsMixin:
             found = list(islice(self.unfinished(), MAX_LEFTOVERS))
         except StorageError as error:
             if error.kind is Kind.DENIED:
-                return unavailable_finding(LEFTOVERS, "Whether unfinished uploads lie in it", error)
+                return unavailable_finding(LEFTOVERS, "Whether it contains unfinished uploads", error)
             # Servers without this listing respond with any error, which must not hide the other findings.
             return None
         return leftovers_finding([upload.begun for upload in found], time.time())

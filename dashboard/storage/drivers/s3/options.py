@@ -86,7 +86,7 @@ S3_OPTIONS = (
         "sse_kms_key_id",
         "KMS key",
         advanced=True,
-        hint="Key ID or ARN, for SSE-KMS; blank takes the account's default key.",
+        hint="Key ID or ARN, for SSE-KMS; leave it blank for the account's default key.",
     ),
     Option(
         SSE_CUSTOMER_KEY,

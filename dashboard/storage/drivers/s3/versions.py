@@ -40,21 +40,21 @@ class S3VersionsMixin:
     def versions(self, prefix: str = "") -> Iterator[Version]:
         """See ``KeepsVersions``.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
-        own, context = self._config.prefix, self._client.context("versions")
-        query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE_SIZE), "prefix": own + prefix}
+        base, context = self._config.prefix, self._client.context("versions")
+        query = {"versions": "", "encoding-type": "url", "max-keys": str(PAGE_SIZE), "prefix": base + prefix}
         pages = PaginationGuard()
         while True:
             states, key, version = fetch_page(
-                self._client, context, query, lambda body: _parse_page(body, own)
+                self._client, context, query, lambda body: _parse_page(body, base)
             )
             with translate_listing_errors(context):
                 pages.check_page(
-                    [each.key for each in states],
+                    [state.key for state in states],
                     f"{key}\0{version}" if key else "",
                     first="\0".join((states[0].key, states[0].id)) if states else "",
                 )
             # Some servers list all delete markers after the versions.
-            yield from sorted((each for each in states if each.key), key=_newest_first)
+            yield from sorted((state for state in states if state.key), key=_newest_first)
             if not key:
                 return
             query = {**query, "key-marker": key, "version-id-marker": version}
@@ -83,26 +83,30 @@ def _newest_first(version: Version) -> tuple[str, bool, float]:
     return version.key, not version.current, -(version.modified or 0.0)
 
 
-def _parse_page(body: bytes, own: str) -> tuple[list[Version], str, str]:
+def _parse_page(body: bytes, base: str) -> tuple[list[Version], str, str]:
     """Parse a page into versions and the markers of the next page, empty on the last one."""
     root = parse_xml(body)
     if root.tag != "ListVersionsResult":
-        raise WrongProtocol("the answer is no listing")
+        raise WrongProtocol("the response is not a listing")
     more, decode = is_truncated(root), key_decoder(root)
-    states = [_parse_version(each, own, decode) for each in root if each.tag in ("Version", "DeleteMarker")]
+    states = [
+        _parse_version(element, base, decode)
+        for element in root
+        if element.tag in ("Version", "DeleteMarker")
+    ]
     key = decode(root.findtext("NextKeyMarker") or "") if more else ""
     require_marker(more, key)
     return states, key, root.findtext("NextVersionIdMarker") or ""
 
 
-def _parse_version(each: ElementTree.Element, own: str, decode: Callable[[str], str]) -> Version:
-    fields = {child.tag: child.text or "" for child in each}
+def _parse_version(element: ElementTree.Element, base: str, decode: Callable[[str], str]) -> Version:
+    fields = {child.tag: child.text or "" for child in element}
     return Version(
-        key=decode(fields.get("Key", "")).removeprefix(own),
+        key=decode(fields.get("Key", "")).removeprefix(base),
         id=fields.get("VersionId", ""),
         size=parse_size(fields.get("Size") or 0),
         modified=parse_time(fields.get("LastModified")),
         etag=strip_quotes(fields.get("ETag")),
         current=fields.get("IsLatest") == "true",
-        deleted=each.tag == "DeleteMarker",
+        deleted=element.tag == "DeleteMarker",
     )

@@ -76,7 +76,7 @@ STS = ErrorTable[RequestFailure, ErrorContext](
         "ExpiredToken": Row(
             Kind.BAD_CREDENTIALS,
             "The credentials to sign in with have expired.",
-            "Renew them, or use an access key that lasts.",
+            "Renew them, or use a permanent access key.",
         ),
         "InvalidAccessKeyId": Row(
             Kind.BAD_CREDENTIALS, "{host} does not know this access key ID.", "Copy the access key ID again."

@@ -1,4 +1,4 @@
-"""Servers that nobody here wrote, each in a temporary folder and on a free port of 127.0.0.1.
+"""Third-party servers, each in a temporary folder and on a free port of 127.0.0.1.
 
 ``SERVERS`` names them: those of Debian's packages, which ``make interop`` unpacks into ``.venv/interop``, and
 what ``rclone serve`` offers. ``why_not`` says why one cannot be started on this machine.
@@ -28,12 +28,12 @@ SERVERS: Mapping[str, type[ForeignServer]] = {
 
 
 def why_not(name: str) -> str:
-    """Why this server cannot be started here; empty when it can."""
+    """Return why this server cannot be started on this machine; empty if it can."""
     return SERVERS[name].why_not()
 
 
 def start(name: str) -> ForeignServer:
-    """A server that answers; whoever starts it calls ``close``."""
+    """Start a server. The caller closes it."""
     server = SERVERS[name]()
     server.start()
     return server

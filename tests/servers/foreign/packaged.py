@@ -17,7 +17,14 @@ import paramiko
 
 from dashboard.storage.drivers.sftp.options import fingerprint
 from dashboard.storage.types import Secret
-from tests.servers.foreign.server import UNPRIVILEGED, USER, ForeignServer, reachable, stand_in, user_name
+from tests.servers.foreign.server import (
+    UNPRIVILEGED,
+    USER,
+    ForeignServer,
+    is_accessible_to_all,
+    unprivileged_user,
+    user_name,
+)
 
 UNPACKED = Path(sys.prefix).resolve() / "interop" / "root"
 
@@ -47,19 +54,19 @@ class Packaged(ForeignServer):
         """The package is missing, or whoever would run it cannot read it."""
         if missing := [each for each in cls.needs if part(each) is None]:
             return f"Debian's package {cls.package} is not here ({missing[0]}); `make interop` unpacks it"
-        if not stand_in():
+        if not unprivileged_user():
             return ""
         if shutil.which("setpriv") is None:
             return f"there is no setpriv to start it as {UNPRIVILEGED}, and root should not run it"
         return (
             ""
-            if reachable(UNPACKED)
+            if is_accessible_to_all(UNPACKED)
             else f"{UNPRIVILEGED} cannot reach {UNPACKED}, and root should not run it"
         )
 
     def unprivileged(self) -> str:
         """See ``ForeignServer``."""
-        return stand_in()
+        return unprivileged_user()
 
     def command(self) -> Sequence[str]:
         """With the libraries that were unpacked beside it."""

@@ -1,4 +1,4 @@
-"""What servers of other makes share when a test starts them: a folder, a port, an unprivileged user."""
+"""What tests with third-party servers share: a folder, a port, an unprivileged user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _numbers = count(1)
 
 
 class ForeignServer:
-    """One server. It shows the folder ``files``; each driver works in a folder of its own below that."""
+    """A server of the folder ``files``. Each driver works in a folder of its own below it."""
 
     driver_name: ClassVar[str]
     """The driver that speaks its protocol."""
@@ -38,16 +38,16 @@ class ForeignServer:
 
     @classmethod
     def why_not(cls) -> str:
-        """Why it cannot be started here; empty when it can."""
+        """Return why it cannot be started on this machine; empty if it can."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it and wait until it accepts connections."""
         try:
             self.files.mkdir()
             command = self.command()
             if runs_as := self.unprivileged():
-                give_away(self.folder, runs_as)
+                change_owner(self.folder, runs_as)
                 command = [*_as(runs_as), *command]
             self._process = ServerProcess(command, cwd=self.folder, log=self.folder / "server.log")
             wait_until(self._listens, seconds=30, what=f"{type(self).__name__} ready")
@@ -56,11 +56,11 @@ class ForeignServer:
             raise
 
     def command(self) -> Sequence[str]:
-        """Write the configuration; how the server is started in the foreground."""
+        """Write the configuration and return the command that starts the server in the foreground."""
         raise NotImplementedError
 
     def unprivileged(self) -> str:
-        """The user it runs as when root starts it; empty for whoever starts it."""
+        """Return the user to run as if root starts it; empty for the current user."""
         return ""
 
     def options(self, folder: str) -> Mapping[str, str]:
@@ -72,22 +72,22 @@ class ForeignServer:
         return {"password": Secret(PASSWORD)}
 
     def new_folder(self) -> str:
-        """Make an empty folder that the server may write; its name."""
+        """Create an empty folder that the server may write to, and return its name."""
         name = new_name()
         (self.files / name).mkdir()
         if runs_as := self.unprivileged():
-            give_away(self.files / name, runs_as)
+            change_owner(self.files / name, runs_as)
         return name
 
     def driver(self, folder: str | None = None, **more: str) -> Driver:
-        """A driver for a folder below ``files``; for a new one unless it is given."""
+        """Build a driver for a folder below ``files``, by default a new one."""
         name = self.driver_name
         options = {**self.options(self.new_folder() if folder is None else folder), **more}
         secrets = dict(self.secrets())
         return build(name, check_options(name, options, secrets), secrets)
 
     def close(self) -> None:
-        """Kill it and throw its folder away. Idempotent."""
+        """Kill the server and delete its folder. Idempotent."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -113,31 +113,31 @@ class ForeignServer:
 
 
 def new_name() -> str:
-    """A name that no other folder has here."""
+    """Return an unused folder name."""
     return f"place-{next(_numbers)}"
 
 
 def user_name() -> str:
-    """Who started these tests, as the machine calls them."""
+    """Return the name of the current user."""
     return pwd.getpwuid(os.getuid()).pw_name
 
 
 UNPRIVILEGED = "daemon"
-"""Whom servers run as that root starts. Not ``nobody``: where systemd is asked, that account is locked."""
+"""The user for servers started by root. Not ``nobody``, because systemd locks that account."""
 
 
-def stand_in() -> str:
-    """The user of servers that root starts; empty when these tests do not run as root."""
+def unprivileged_user() -> str:
+    """Return the user for servers if the tests run as root; otherwise empty."""
     return UNPRIVILEGED if os.getuid() == 0 else ""
 
 
-def reachable(path: Path) -> bool:
-    """Whether everybody can get at this path, as ``UNPRIVILEGED`` has to."""
+def is_accessible_to_all(path: Path) -> bool:
+    """Whether every user can access this path, as ``UNPRIVILEGED`` must."""
     return all(each.stat().st_mode & 0o001 for each in [path, *path.parents])
 
 
-def give_away(path: Path, user: str) -> None:
-    """Make a tree another user's."""
+def change_owner(path: Path, user: str) -> None:
+    """Change the owner of a tree."""
     owner = pwd.getpwnam(user)
     for each in [path, *path.rglob("*")]:
         os.chown(each, owner.pw_uid, owner.pw_gid)

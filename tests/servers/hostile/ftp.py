@@ -1,4 +1,4 @@
-"""An FTP server that answers each command as a script says."""
+"""An FTP server that replies to each command as a script says."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FOLDER = "250-Here\r\n type=dir; /\r\n250 End"
 
 
 Reply = str | Iterator[str] | Callable[[str], str | Iterator[str]]
-"""Lines, or what makes a reply of the argument of a command."""
+"""Lines, or a function from the argument of a command to lines."""
 
 
 class FtpScript:
-    """A server that says what a test wants. ``replies`` by command; ``data`` is what comes over the data
-    connection of MLSD, LIST and RETR, and ``after`` the reply when it is over."""
+    """A scripted server. ``replies`` are by command; ``data`` is sent over the data connections of MLSD, LIST
+    and RETR, and ``after`` is the reply at their end."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class FtpScript:
         }
 
     def __call__(self, control: socket.socket) -> None:
-        self._say(control, self._replies["greeting"])
+        self._reply(control, self._replies["greeting"])
         with control.makefile("rb") as lines, ExitStack() as stack:
             listener = None
             for line in lines:
@@ -56,9 +56,9 @@ class FtpScript:
                     assert listener is not None
                     control.sendall(f"{OPENING}\r\n".encode())
                     self._transfer(listener, receives=command == "STOR")
-                    self._say(control, self.after)
+                    self._reply(control, self.after)
                 else:
-                    self._say(control, self._replies.get(command, "200 Fine"), argument)
+                    self._reply(control, self._replies.get(command, "200 Fine"), argument)
 
     def _transfer(self, listener: socket.socket, *, receives: bool) -> None:
         connection = listener.accept()[0]
@@ -70,10 +70,10 @@ class FtpScript:
                 connection.sendall(piece)
                 self.sent += len(piece)
 
-    def _say(self, control: socket.socket, said: Reply, argument: str = "") -> None:
-        if callable(said):
-            said = said(argument)
-        for each in (said,) if isinstance(said, str) else said:
-            if each:
-                control.sendall(f"{each}\r\n".encode("latin-1"))
-                self.sent += len(each)
+    def _reply(self, control: socket.socket, reply: Reply, argument: str = "") -> None:
+        if callable(reply):
+            reply = reply(argument)
+        for line in (reply,) if isinstance(reply, str) else reply:
+            if line:
+                control.sendall(f"{line}\r\n".encode("latin-1"))
+                self.sent += len(line)

@@ -20,12 +20,12 @@ from typing import Self
 from urllib.parse import parse_qsl, unquote
 
 ENDLESS = 160 * 1024 * 1024
-"""Bytes after which something without end ends after all."""
+"""Bytes after which an endless response ends anyway."""
 _BLOCK = 256 * 1024
 
 
 class HostileServer:
-    """Serves each connection in a thread of its own, for as long as a ``with`` block lasts."""
+    """A listening socket that serves each connection in its own thread, inside a ``with`` block."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -79,7 +79,7 @@ class HostileServer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asked. Header names are in small letters; the path is decoded."""
+    """A request. Header names are lowercase; the path is decoded."""
 
     method: str
     path: str
@@ -90,16 +90,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
-    """An answer that could be sent as it is."""
+    """A well-formed response."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     length: int | None = None
-    """What Content-Length says where that is not the length of the body, as with HEAD."""
+    """The Content-Length if it differs from the length of the body, as with HEAD."""
 
     def head(self, *, without_length: bool = False) -> bytes:
-        """Status line and headers, up to and with the empty line."""
+        """Return status line and headers, including the empty line."""
         headers = {"Date": "Sat, 21 Nov 2026 09:30:05 GMT", **self.headers}
         if not without_length and self.status != 204:
             headers["Content-Length"] = str(len(self.body) if self.length is None else self.length)
@@ -108,47 +108,47 @@ class ScriptedResponse:
 
 
 Said = ScriptedResponse | Iterable[bytes]
-"""An answer, after which the connection serves again, or raw bytes, after which it is closed."""
+"""A response, after which the connection is reused, or raw bytes, after which it is closed."""
 
 
 class HostileHttpServer(HostileServer):
-    """Gives each request to ``respond`` and sends what that returns."""
+    """Sends what ``respond`` returns for each request."""
 
     def __init__(self, respond: Callable[[Request], Said]) -> None:
-        super().__init__(self._converse)
+        super().__init__(self._serve_requests)
         self._respond = respond
         self.host = f"127.0.0.1:{self.port}"
         self.endpoint = f"http://{self.host}"
 
-    def _converse(self, line: socket.socket) -> None:
+    def _serve_requests(self, line: socket.socket) -> None:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with line.makefile("rb") as heard:
-            while (request := _request(heard)) is not None:
-                said = self._respond(request)
-                if isinstance(said, ScriptedResponse):
-                    line.sendall(said.head() + (b"" if request.method == "HEAD" else said.body))
+        with line.makefile("rb") as stream:
+            while (request := _request(stream)) is not None:
+                response = self._respond(request)
+                if isinstance(response, ScriptedResponse):
+                    line.sendall(response.head() + (b"" if request.method == "HEAD" else response.body))
                     continue
-                for piece in said:
+                for piece in response:
                     line.sendall(piece)
                 return
 
 
-def _request(heard: Iterable[bytes] | socket.SocketIO) -> Request | None:
-    first = heard.readline(65536).split()  # type: ignore[union-attr]
+def _request(stream: Iterable[bytes] | socket.SocketIO) -> Request | None:
+    first = stream.readline(65536).split()  # type: ignore[union-attr]
     if len(first) != 3:
         return None
     headers: dict[str, str] = {}
-    while each := heard.readline(65536).strip():  # type: ignore[union-attr]
-        name, _, value = each.decode("latin-1").partition(":")
+    while line := stream.readline(65536).strip():  # type: ignore[union-attr]
+        name, _, value = line.decode("latin-1").partition(":")
         headers[name.lower()] = value.strip()
-    body: bytes = heard.read(int(headers.get("content-length", 0)))  # type: ignore[union-attr]
+    body: bytes = stream.read(int(headers.get("content-length", 0)))  # type: ignore[union-attr]
     path, _, query = first[1].decode("latin-1").partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True))
-    return Request(first[0].decode("latin-1"), unquote(path), asked, headers, body)
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    return Request(first[0].decode("latin-1"), unquote(path), parameters, headers, body)
 
 
 def endless(block: bytes) -> Iterator[bytes]:
-    """The block, over and over."""
+    """Repeat the block."""
     block *= max(1, _BLOCK // len(block))
     for _ in range(ENDLESS // len(block)):
         yield block
@@ -163,38 +163,38 @@ def _in_chunks(answer: ScriptedResponse) -> ScriptedResponse:
     return replace(answer, headers={**answer.headers, "Transfer-Encoding": "chunked"})
 
 
-def _made_bomb() -> bytes:
-    packing = zlib.compressobj(1, wbits=31)
+def _build_bomb() -> bytes:
+    compressor = zlib.compressobj(1, wbits=31)
     block = bytes(_BLOCK)
-    return b"".join([*(packing.compress(block) for _ in range(ENDLESS // _BLOCK)), packing.flush()])
+    return b"".join([*(compressor.compress(block) for _ in range(ENDLESS // _BLOCK)), compressor.flush()])
 
 
-_BOMB = _made_bomb()
+_BOMB = _build_bomb()
 
 
-# The lies. Each gets the honest answer.
+# Ways to break a response. Each gets the honest one.
 
 
 def body_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """The honest body, and after it more of it for ever, in chunks."""
+    """The honest body, repeated forever in chunks."""
     yield _in_chunks(answer).head(without_length=True)
     yield from _chunks(endless(answer.body or b" "))
 
 
 def both_lengths(answer: ScriptedResponse) -> Iterator[bytes]:
-    """Content-Length says what is true; the chunks that follow never end (RFC 9112, 6.3)."""
+    """A correct Content-Length, followed by endless chunks (RFC 9112, 6.3)."""
     yield _in_chunks(answer).head()
     yield from _chunks(endless(answer.body or b" "))
 
 
 def body_until_the_end_of_the_connection(answer: ScriptedResponse) -> Iterator[bytes]:
-    """No length at all, and the connection is closed half way."""
+    """No length, and the connection is closed halfway."""
     yield answer.head(without_length=True)
     yield answer.body[: len(answer.body) // 2]
 
 
 def body_that_breaks_off(answer: ScriptedResponse) -> Iterator[bytes]:
-    """Content-Length says what is true; half of it comes."""
+    """A correct Content-Length, but only half of the body."""
     yield answer.head()
     yield answer.body[: len(answer.body) // 2]
 
@@ -206,30 +206,30 @@ def huge_body(answer: ScriptedResponse) -> Iterator[bytes]:
 
 
 def tiny_chunks(answer: ScriptedResponse) -> Iterator[bytes]:
-    """Two bytes at a time, for ever."""
+    """Two bytes at a time, forever."""
     yield _in_chunks(answer).head(without_length=True)
     yield from endless(b"2\r\nab\r\n")
 
 
 def compressed_bomb(answer: ScriptedResponse) -> ScriptedResponse:
-    """Compressed though nobody asked: little on the line, much in memory."""
+    """Compressed unasked: few bytes on the network, many in memory."""
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=_BOMB)
 
 
 def headers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """A head that goes on for ever."""
+    """An endless head."""
     yield answer.head()[:-2]
     yield from endless(b"X-More: and more\r\n")
 
 
 def one_header_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """A single header that goes on for ever."""
+    """A single endless header."""
     yield answer.head()[:-2] + b"X-More: "
     yield from endless(b"and more ")
 
 
 def trailers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """The honest body in chunks, and then fields for ever (RFC 9112, 7.1.2)."""
+    """The honest body in chunks, then endless trailer fields (RFC 9112, 7.1.2)."""
     yield _in_chunks(answer).head(without_length=True)
     yield from _chunks([answer.body] if answer.body else [])
     yield b"0\r\n"
@@ -237,18 +237,18 @@ def trailers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
 
 
 def interim_answers_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """It is always about to answer (RFC 9110, 15.2)."""
+    """Endless interim responses (RFC 9110, 15.2)."""
     yield from endless(b"HTTP/1.1 103 Early Hints\r\nLink: </more>\r\n\r\n")
 
 
 def error_without_end(answer: ScriptedResponse) -> Iterator[bytes]:
-    """A refusal whose explanation never ends."""
+    """An error with an endless body."""
     yield b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
     yield from _chunks(endless(b"<p>No.</p>"))
 
 
 def drip(answer: ScriptedResponse) -> Iterator[bytes]:
-    """Never silent, never done: a byte now and then."""
+    """A byte now and then, never complete."""
     yield _in_chunks(answer).head(without_length=True)
     for _ in range(400):
         yield b"1\r\n \r\n"

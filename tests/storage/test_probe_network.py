@@ -156,7 +156,7 @@ def test_a_server_that_never_shakes_hands(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(connecting, "CONNECT_SECONDS", 0.5)
     with listener(lambda connection: [connection.recv(4096) for _ in range(2)]) as port:
         step = failed_step(run(Networked(root, ("127.0.0.1", port, True))), "connect")
-    assert "never answered the TLS handshake" in step.message
+    assert "did not answer the TLS handshake" in step.message
 
 
 def test_plain_http_on_the_tls_port(root: Path) -> None:
@@ -210,7 +210,7 @@ def test_each_bad_certificate_has_its_own_sentence(root: Path, authority: trustm
         ("self-signed", self_signed(), None),
         ("does not know", authority.issue_cert("localhost"), None),
         ("expired", authority.issue_cert("localhost", not_after=past), authority),
-        ("made for another host name", authority.issue_cert("elsewhere.example"), authority),
+        ("issued for another host name", authority.issue_cert("elsewhere.example"), authority),
     ]
     for says, certificate, trusted in cases:
         with listener(tls_server(certificate)) as port:

@@ -1,4 +1,4 @@
-"""Which network addresses a backend may live at.
+"""The address policy: which network addresses a backend may have.
 
 Private ranges are allowed: people keep MinIO and NAS boxes there. Link-local and cloud metadata
 addresses are always refused, in every disguise, because a console that can be pointed at them
@@ -29,7 +29,7 @@ METADATA = frozenset(
     )
 )
 _PROVIDER_NETWORKS = (
-    # Name servers, clocks and identities beside the metadata, for the machines of one provider.
+    # Name servers, clocks and identity services of one provider, next to the metadata service.
     IPv6Network("fd00:ec2::/32"),  # AWS
     IPv6Network("fd20:ce::/32"),  # GCP
 )
@@ -45,7 +45,7 @@ _EMBEDS_IPV4_LAST = (
     IPv6Network("::ffff:0:0:0/96"),
     IPv6Network("64:ff9b::/96"),
 )
-# Where in it the IPv4 address stands is known to its translator only (RFC 8215).
+# Only the local translator knows where the IPv4 address is in it (RFC 8215).
 _TRANSLATED_LOCALLY = IPv6Network("64:ff9b:1::/48")
 _PROTOCOLS = IPv4Network("192.0.0.0/24")
 """For protocols between machines of one network (RFC 6890): translators, relays, Oracle's metadata."""
@@ -55,7 +55,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\Z")
 
 
 def parse_ip(host: str) -> IPv4Address | IPv6Address | None:
-    """The address a host text stands for, or None when it is a name.
+    """Parse a host as an IP address; None if it is a name.
 
     Understands what the C library would: ``0xa9fea9fe``, ``2852039166``, ``0251.0376.43518``, and
     IPv6 with brackets or a zone.
@@ -72,7 +72,7 @@ def parse_ip(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _hidden_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
-    """Every IPv4 address this IPv6 address may lead to."""
+    """Every IPv4 address embedded in an IPv6 address."""
     found = [IPv4Address(int(address) & 0xFFFFFFFF)] if any(address in n for n in _EMBEDS_IPV4_LAST) else []
     if address.sixtofour is not None:
         found.append(address.sixtofour)
@@ -84,12 +84,12 @@ def _hidden_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
 
 
 def address_refusal(address: str) -> str:
-    """Why nothing may connect to this numeric address; empty when it may."""
+    """Why connecting to this numeric address is forbidden; empty if it is allowed."""
     parsed = parse_ip(address)
     if parsed is None:
         return f"“{address}” is not a network address."
     hidden = _hidden_ipv4(parsed) if isinstance(parsed, IPv6Address) else ()
-    # ::1 lies in the IPv4-compatible range without being one.
+    # ::1 is in the IPv4-compatible range, but embeds no address.
     candidates = (parsed,) if parsed.is_loopback else (parsed, *hidden)
     for candidate in candidates:
         if what := _forbidden_kind(candidate):
@@ -98,7 +98,7 @@ def address_refusal(address: str) -> str:
 
 
 def _forbidden_kind(address: IPv4Address | IPv6Address) -> str:
-    """What makes an address one that nothing may connect to; empty for one of a server."""
+    """What kind of forbidden address this is; empty if it can be a server's."""
     if address in METADATA or any(address in network for network in _PROVIDER_NETWORKS):
         return "a cloud metadata address. Stowage never connects to those."
     if address.is_link_local:
@@ -115,7 +115,7 @@ def _forbidden_kind(address: IPv4Address | IPv6Address) -> str:
 
 
 def host_refusal(host: str) -> str:
-    """Why this host, as typed, may not be used; empty when it may. Makes no network call."""
+    """Why this host, as typed, is forbidden; empty if it is allowed. Makes no network call."""
     if not host:
         return "The host name is missing."
     if not host.isascii():

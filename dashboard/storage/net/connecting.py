@@ -1,6 +1,6 @@
-"""Name, address, connection and certificate of a server: each looked at by itself, for the probe.
+"""Name resolution, connection and TLS handshake as separate steps.
 
-A driver's client reports all four as one failure; a person needs to know which.
+A client library reports all of them as one failure; a person needs to know which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROBE_SECONDS = 2.0
 
 
 class ConnectError(StorageError):
-    """There is no connection; ``code`` is the name of why, see ``TRANSPORT_ERRORS``."""
+    """A connection failed; ``code`` is a key of ``TRANSPORT_ERRORS``."""
 
     def __init__(self, code: str, operation: str, host: str, port: int = 0, seconds: float = 0) -> None:
         row, where = TRANSPORT_ERRORS[code], f"[{host}]" if ":" in host else host
@@ -41,7 +41,7 @@ def _forbidden_address_error(reason: str, host: str, remedy: str) -> StorageErro
 
 
 def resolve(host: str, port: int) -> tuple[str, ...]:
-    """The numeric addresses of a host, each allowed by the address policy. May block as long as the
+    """Return the numeric addresses of a host, each allowed by the address policy. May block as long as the
     system's resolver does. Raises :class:`ConnectError`, and ``StorageError`` for a forbidden address."""
     if refusal := host_refusal(host):
         raise _forbidden_address_error(refusal, host, "Write the address of the storage server.")
@@ -58,12 +58,12 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
 
 
 def connect(host: str, port: int, addresses: Sequence[str], *, seconds: float | None = None) -> socket.socket:
-    """A TCP connection to the first address that answers, within ``seconds`` (``CONNECT_SECONDS``) in all."""
+    """Connect to the first address that answers, within ``seconds`` (or ``CONNECT_SECONDS``) in total."""
     seconds = CONNECT_SECONDS if seconds is None else seconds
     deadline = time.monotonic() + seconds
     last: OSError = TimeoutError()
     for number, address in enumerate(addresses):
-        # The later addresses get their share: a dead IPv6 route must not use up all the time.
+        # Each address gets its share: a dead IPv6 route must not use up all the time.
         share = (deadline - time.monotonic()) / (len(addresses) - number)
         try:
             return socket.create_connection((address, port), timeout=max(share, 0.1))
@@ -74,7 +74,8 @@ def connect(host: str, port: int, addresses: Sequence[str], *, seconds: float | 
 
 
 def make_tls_context(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
-    """Public authorities plus the pasted one; no checks at all only when a person said so."""
+    """Make TLS settings that trust the public authorities and ``authority`` (PEM). They check nothing if
+    ``tls_verify`` is False."""
     context = ssl.create_default_context()
     if authority:
         context.load_verify_locations(cadata=authority)
@@ -85,7 +86,7 @@ def make_tls_context(*, tls_verify: bool, authority: str) -> ssl.SSLContext:
 
 
 def tls_handshake(raw: socket.socket, host: str, port: int, context: ssl.SSLContext) -> str:
-    """TLS over an open connection, which is closed at the end. Returns the version, such as ``TLSv1.3``."""
+    """Perform a TLS handshake, then close the connection. Returns the version, such as ``TLSv1.3``."""
     with raw:
         raw.settimeout(CONNECT_SECONDS)
         try:
@@ -96,14 +97,13 @@ def tls_handshake(raw: socket.socket, host: str, port: int, context: ssl.SSLCont
 
 
 def classify_handshake_error(error: OSError) -> str:
-    """As ``classify_error``, of an error that came while TLS began."""
+    """Like :func:`classify_error`, for an error during the TLS handshake."""
     name = classify_error(error)
     return {"timeout": "tls_timeout", "reset": "tls_closed"}.get(name, name)
 
 
 def speaks_tls(host: str, port: int) -> bool:
-    """Whether a server that did not understand us would have understood TLS. Sends nothing but a greeting,
-    checks no certificate, and never raises."""
+    """Whether a server accepts a TLS handshake. Checks no certificate, sends no request, and never raises."""
     context = make_tls_context(tls_verify=False, authority="")
     try:
         with connect(host, port, resolve(host, port)) as raw:

@@ -68,10 +68,10 @@ Rule = Row | Callable[[F, S], Row | StorageError | None]
 """The error for a failure, or a function that finds it; None leaves the failure to the next rule."""
 
 REFUSED = Row(Kind.UNSUPPORTED, "{host} refused the request with status {status}{code}.")
-FAILED = Row(Kind.UNREACHABLE, "{host} failed inside (status {status}).", "Try again in a moment.")
+FAILED = Row(Kind.UNREACHABLE, "{host} had an internal error (status {status}).", "Try again in a moment.")
 BAD_KEY = Row(Kind.INVALID_KEY, "{host} cannot hold the key “{key}”.")
 DAMAGED = Row(Kind.DAMAGED, "“{key}” was damaged on its way to {host}.", "Try again.")
-SLOW_DOWN = Row(Kind.THROTTLED, "{host} asks to slow down.", "Use fewer workers, or try later.")
+SLOW_DOWN = Row(Kind.THROTTLED, "{host} is throttling requests.", "Use fewer workers, or try later.")
 
 _NO_FAILURE = RequestFailure()
 _KEY_KINDS = (Kind.INVALID_KEY, Kind.DAMAGED)
@@ -193,7 +193,7 @@ class ErrorTable(Generic[F, S]):
             f"{context.host} did not list everything: {error}.",
             operation=context.operation,
             subject=context.container,
-            remedy="Try again; if it stays so, ask whoever runs the server.",
+            remedy="Try again; if it still fails, contact the server's administrator.",
         )
 
     @contextmanager

@@ -85,7 +85,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WrongProtocol("the answer is not JSON") from error
     if not isinstance(document, dict):
-        raise WrongProtocol("the answer is no JSON object")
+        raise WrongProtocol("the answer is not a JSON object")
     return document
 
 
@@ -93,17 +93,17 @@ def parse_size(value: object) -> int:
     """Parse a number of bytes, given as text or as a number. Raises ``MalformedResponse``."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if not _SIZE.fullmatch(text) or int(text) > _MAX_SIZE:
-        raise MalformedResponse("a size is no number of bytes")
+        raise MalformedResponse("a size is not a number of bytes")
     return int(text)
 
 
 def parse_entry(key: object, size: object, modified: float | None, etag: object) -> Entry:
     """Build a row of a listing. Raises ``MalformedResponse`` for an impossible key, size or ETag."""
     if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY_LENGTH:
-        raise MalformedResponse("a row has no name, or one without end")
+        raise MalformedResponse("a row has no name, or one that is too long")
     tag = etag if isinstance(etag, str) else ""
     if len(tag) > _MAX_ETAG_LENGTH:
-        raise MalformedResponse("an ETag does not end")
+        raise MalformedResponse("an ETag is too long")
     return Entry(key, parse_size(size), modified, tag or None)
 
 

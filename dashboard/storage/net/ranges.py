@@ -130,4 +130,4 @@ def _promised_length(content_range: str, key: str, start: int, length: int) -> i
         reaches_end = total == "*" or last == int(total) - 1
         if first == start <= last and (last == start + length - 1 or (last < start + length and reaches_end)):
             return last - start + 1
-    raise Damaged(key, f"The server sent another part of “{key}” than it was asked for.")
+    raise Damaged(key, f"The server sent another part of “{key}” than was requested.")

@@ -77,7 +77,7 @@ def call_with_timeout(call: Callable[[], T], seconds: float, stop: Callable[[], 
                 Kind.TIMEOUT,
                 f"There was no answer within {seconds:.0f} seconds.",
                 operation="probe",
-                remedy="Check that the server is well and that nothing on the way holds the connection up.",
+                remedy="Check that the server is running and that no firewall blocks the connection.",
             )
         thread.join(0.05)
     if errors:

@@ -1,4 +1,4 @@
-"""What goes wrong between a client and its server before there is an answer: names for it, and sentences."""
+"""Errors between a client and its server before there is a response: their codes and their messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.storage.errors import Row
 
 
 class TransportError(Exception):
-    """A request that came to nothing; ``code`` is a name in ``TRANSPORT_ERRORS``, or ``cut``."""
+    """A request without a usable response; ``code`` is a key of ``TRANSPORT_ERRORS``."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -38,7 +38,7 @@ _CERTIFICATES = {
 
 
 def classify_error(error: BaseException | None) -> str:
-    """The name of what a socket's error means, or ``other``."""
+    """Return the code of a socket's error, or ``other``."""
     if isinstance(error, ssl.SSLCertVerificationError):
         name = _CERTIFICATES.get(error.verify_code, "unverified")
     elif isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -62,14 +62,14 @@ def classify_error(error: BaseException | None) -> str:
     return name
 
 
-_CLOCK = "Check the clock of this machine, then have the server's certificate renewed."
+_CLOCK = "Check this machine's clock, then renew the server's certificate."
 _AUTHORITY = (
     "If the server is yours, paste its authority's certificate into “Certificate authority” under Advanced."
 )
 
 
 def _permanent(reason: str, remedy: str) -> Row:
-    """It will be the same the next time."""
+    """An error that a retry does not change."""
     return Row(Kind.UNREACHABLE, reason, remedy, retryable=False)
 
 
@@ -82,11 +82,11 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
     "dns": Row(
         Kind.UNREACHABLE,
         "There is no host called {host}.",
-        "Check the address, and the region if it is part of it, for typing errors.",
+        "Check the address for typing errors, and the region if it is part of it.",
     ),
     "name_servers": Row(
         Kind.UNREACHABLE,
-        "The name servers did not say where {host} is.",
+        "The name servers could not resolve {host}.",
         "Check this machine's network and name servers, then try again.",
     ),
     "no_name": _permanent("{host} is not a host name.", "Correct it."),
@@ -102,45 +102,45 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
     ),
     "timeout": Row(
         Kind.TIMEOUT,
-        "{host} took the request and then went silent.",
-        "Try again; if it stays so, ask whoever runs the server.",
+        "{host} accepted the request but did not respond.",
+        "Try again; if it still fails, contact the server's administrator.",
     ),
     "slow": Row(
         Kind.TIMEOUT,
-        "{host} answered so slowly that the answer would not have ended.",
-        "Try again; if it stays so, ask whoever runs the server.",
+        "{host} responded too slowly.",
+        "Try again; if it still fails, contact the server's administrator.",
     ),
     "cut": Row(Kind.DAMAGED, "“{key}” ended before all of it had arrived."),
     "reset": Row(Kind.UNREACHABLE, "{host} dropped the connection.", "Try again in a moment."),
     "other": Row(Kind.UNREACHABLE, "The request to {host} failed.", "Try again in a moment."),
     "two_lengths": _permanent(
-        "{host} said in two ways how long its answer is, and only one can be true.",
-        "Have whoever runs the server, or a proxy before it, send only one length.",
+        "{host} sent a response with two contradicting lengths.",
+        "Configure the server, or the proxy in front of it, to send only one length.",
     ),
     "endless": _permanent(
-        "{host} sent far more than an answer can hold.",
-        "Check that the endpoint is the {speaks} address; if it is, ask whoever runs the server.",
+        "{host} sent a response that is far too large.",
+        "Check that the endpoint is the {speaks} address; if it is, contact the server's administrator.",
     ),
     "expired": _permanent("The certificate of {host} has expired.", _CLOCK),
     "not_yet_valid": _permanent("The certificate of {host} is not valid yet.", _CLOCK),
-    "revoked": _permanent("The certificate of {host} was revoked.", "Ask whoever runs the server."),
+    "revoked": _permanent("The certificate of {host} was revoked.", "Contact the server's administrator."),
     "unverified": _permanent("The certificate of {host} could not be verified.", _AUTHORITY),
     "hostname": _permanent(
-        "{host} shows a certificate that was made for another host name.",
-        "Use the name the certificate was made for.",
+        "{host} presents a certificate that was issued for another host name.",
+        "Use the name the certificate was issued for.",
     ),
     "self_signed": _permanent(
-        "{host} shows a self-signed certificate, which nobody vouches for.", _AUTHORITY
+        "{host} presents a self-signed certificate, which no authority vouches for.", _AUTHORITY
     ),
     "unknown_issuer": _permanent(
         "The certificate of {host} comes from an authority this machine does not know.", _AUTHORITY
     ),
     "tls": _permanent(
-        "{host} and this machine found no common kind of TLS.",
+        "{host} and this machine have no TLS version or cipher in common.",
         "The server's TLS may be too old: it must speak TLS 1.2 or newer.",
     ),
     "not_tls": _permanent(
-        "{host} speaks plain HTTP there, not TLS.",
+        "{host} speaks plain HTTP on this port, not TLS.",
         "Use the TLS port, or write the endpoint with http:// if the network between is trusted.",
     ),
     "tls_closed": Row(
@@ -150,11 +150,11 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
     ),
     "tls_timeout": Row(
         Kind.TIMEOUT,
-        "{host} took the connection but never answered the TLS handshake.",
+        "{host} accepted the connection but did not answer the TLS handshake.",
         "Check the port; if the server speaks plain HTTP, write the endpoint with http://.",
     ),
     "plain": _permanent(
-        "{host} speaks TLS there, and the endpoint says http://.",
+        "{host} speaks TLS on this port, but the endpoint says http://.",
         "Write the endpoint with https://.",
     ),
     "redirect": _permanent("{host} answered with a redirect, which Stowage does not follow.", "{redirect}"),
@@ -164,4 +164,4 @@ TRANSPORT_ERRORS: Mapping[str, Row] = {
     ),
 }
 CUT_SHORT = Row(Kind.DAMAGED, "The answer ended too early.")
-"""A ``cut`` where no object was being read."""
+"""The error for ``cut`` if no object was being read."""

@@ -134,7 +134,7 @@ def test_a_server_that_only_asks_for_patience_is_an_outage(
         on_state=lambda *told: None,
     )
     assert result.state is State.FAILED
-    assert "slow down" in result.message
+    assert "throttling" in result.message
     assert ledgers.counters().failed == 0
     assert busy.hits < 100
     ledgers.close()

@@ -59,7 +59,7 @@ def context(operation: str = "read", key: str = "k") -> ErrorContext:
         (RequestFailure(409), context(), Kind.CONFLICT, "“k” is there."),
         (RequestFailure(409, "Odd"), context(key=""), Kind.UNSUPPORTED, "No: 409 (Odd)."),
         (RequestFailure(403), context(), Kind.DENIED, "You may not read from “place”."),
-        (RequestFailure(500), context(), Kind.UNREACHABLE, "host:1 failed inside (status 500)."),
+        (RequestFailure(500), context(), Kind.UNREACHABLE, "host:1 had an internal error (status 500)."),
         (RequestFailure(408), context(), Kind.UNSUPPORTED, "No: 408."),
         (
             RequestFailure(302),

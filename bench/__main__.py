@@ -60,7 +60,7 @@ def measure_on(server: SeaweedFS, options: argparse.Namespace) -> str:
     now = datetime.now().astimezone()
     print("making and uploading the sources ...", file=sys.stderr, flush=True)
     with Session(server, corpora) as session:
-        results = session.run(tools, routes, options.rounds, _tell)
+        results = session.run(tools, routes, options.rounds, _print)
     lines = report.summarise(results)
     text = report.markdown(lines, corpora, tools, f"{now:%Y-%m-%d %H:%M}")
     path = report.save(options.results, f"{now:%Y-%m-%d-%H%M%S}", text, lines, results)
@@ -68,7 +68,7 @@ def measure_on(server: SeaweedFS, options: argparse.Namespace) -> str:
     return text
 
 
-def _tell(result: Result) -> None:
+def _print(result: Result) -> None:
     run = result.measured
     print(
         f"round {result.round}  {result.corpus:5}  {result.route:11}  {result.tool:7}  {run.wall:6.2f} s  "

@@ -50,7 +50,7 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(SAMPLE):
-            self._look()
+            self._sample()
 
     def stop(self) -> None:
         """End after the current sample."""
@@ -62,7 +62,7 @@ class _Sampler(threading.Thread):
         """CPU seconds as last seen of every process of the tree."""
         return sum(self._cpu.values())
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         resident = 0
         try:
             tree = [self._root, *self._root.children(recursive=True)]

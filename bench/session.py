@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from bench.corpus import Corpus
+from bench.locations import Bucket, Folder, Location
 from bench.measure import Measured, measure, settle
-from bench.places import Bucket, Folder, Place
 from bench.tools import Tool
 from tests.servers.s3 import bucket_name
 from tests.servers.seaweedfs import SeaweedFS
@@ -66,7 +66,7 @@ class Session:
             self._server.client().delete_bucket(Bucket=name)
 
     def run(
-        self, tools: Sequence[Tool], routes: Sequence[str], rounds: int, told: Callable[[Result], None]
+        self, tools: Sequence[Tool], routes: Sequence[str], rounds: int, on_result: Callable[[Result], None]
     ) -> list[Result]:
         """Every tool in turn on every case, ``rounds`` times; the tool that begins changes by the round."""
         results = []
@@ -78,11 +78,11 @@ class Session:
                         result = self._once(tool, corpus, route, number + 1)
                         if result:
                             results.append(result)
-                            told(result)
+                            on_result(result)
         return results
 
     def _once(self, tool: Tool, corpus: Corpus, route: str, number: int) -> Result | None:
-        with self._ends(corpus, route) as (source, destination):
+        with self._endpoints(corpus, route) as (source, destination):
             if not tool.can(source, destination):
                 return None
             scratch = Path(tempfile.mkdtemp(dir=self._folder))
@@ -100,10 +100,10 @@ class Session:
             return Result(corpus.name, route, tool.name, number, measured)
 
     @contextmanager
-    def _ends(self, corpus: Corpus, route: str) -> Iterator[tuple[Place, Place]]:
+    def _endpoints(self, corpus: Corpus, route: str) -> Iterator[tuple[Location, Location]]:
         """Source and fresh destination of a case. The destination is gone afterwards."""
         server = self._server
-        source: Place = Folder(self._folder / corpus.name)
+        source: Location = Folder(self._folder / corpus.name)
         if route != "local-s3":
             source = Bucket(self._sources[corpus.name], server.endpoint, server.admin)
         if route == "s3-local":

@@ -158,7 +158,7 @@ def _apart(driver: str) -> Iterator[Site]:
         child.join()
 
 
-def _host(driver: str, line: Connection) -> None:
+def _host(driver: str, pipe: Connection) -> None:
     with _THREADS[driver]() as site:
-        line.send(site)
-        line.poll(None)
+        pipe.send(site)
+        pipe.poll(None)

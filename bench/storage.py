@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import storage_report
 from bench.sites import SERVERS, Site, site_of
 from bench.storage_report import Result
-from bench.storage_work import Failed, Load, Worker, clients_of
+from bench.storage_work import ClientError, Load, Worker, clients_of
 
 RESULTS = Path(__file__).parent / "results"
 MANY, SOME = 100_000, 5_000
@@ -46,7 +46,7 @@ def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
     try:
         print(measure(options))
-    except Failed as error:
+    except ClientError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return 0
@@ -60,16 +60,16 @@ def measure(options: argparse.Namespace) -> str:
     for driver in drivers:
         missing = _why_not(driver)
         if missing:
-            _tell(f"{driver} is left out: {missing}")
+            _print(f"{driver} is left out: {missing}")
             continue
         keys = options.keys if driver in LISTED else min(options.keys, SOME)
         load = Load(options.objects, options.large_mib << 20, keys)
-        _tell(f"starting {SERVERS[driver]} for {driver} ...")
+        _print(f"starting {SERVERS[driver]} for {driver} ...")
         with site_of(driver) as site:
             results += measure_on(site, load, options.rounds)
     text = storage_report.markdown(results, options, f"{now:%Y-%m-%d %H:%M}")
     path = storage_report.save(options.results, f"{now:%Y-%m-%d-%H%M%S}-storage", text, results)
-    _tell(f"kept in {path}")
+    _print(f"kept in {path}")
     return text
 
 
@@ -86,19 +86,21 @@ def measure_on(site: Site, load: Load, rounds: int) -> list[Result]:
                     if case == "put small":
                         workers[place].prepare(folder)
                     timed = workers[place].do(case, folder)
-                    results.append(_said(Result(site.driver, case, makers[place].name, number, timed)))
+                    results.append(
+                        _print_result(Result(site.driver, case, makers[place].name, number, timed))
+                    )
             if number == 0:
                 # What one wrote the next one reads, or the times of both mean nothing.
                 for place, worker in enumerate(workers):
                     worker.check(f"round-0-{(place + 1) % len(makers)}")
-        _tell(f"making {load.keys:,} keys to list ...")
+        _print(f"making {load.keys:,} keys to list ...")
         workers[-1].fill()
     for number in range(rounds):
         for place in _turns(len(makers), number):
             # A fresh process, so that memory which earlier work left behind hides nothing.
             with Worker(makers[place], site, load) as worker:
                 timed = worker.do("list", "keys")
-            results.append(_said(Result(site.driver, "list", makers[place].name, number, timed)))
+            results.append(_print_result(Result(site.driver, "list", makers[place].name, number, timed)))
     return results
 
 
@@ -115,9 +117,9 @@ def _why_not(driver: str) -> str:
     return why_not()
 
 
-def _said(result: Result) -> Result:
+def _print_result(result: Result) -> Result:
     run = result.timed
-    _tell(
+    _print(
         f"round {result.round + 1}  {result.driver:11}  {result.case:9}  {result.client:18}  "
         f"{run.wall:7.3f} s  {run.cpu:7.3f} s CPU"
         + (f"  {run.growth / 2**20:6.1f} MiB more" if result.case == "list" else "")
@@ -125,7 +127,7 @@ def _said(result: Result) -> Result:
     return result
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -70,8 +70,8 @@ class Timed:
     growth: int = 0
 
 
-class Failed(RuntimeError):
-    """A client could not do what it was told, or did something else."""
+class ClientError(RuntimeError):
+    """A client failed, or did something other than its case."""
 
 
 def clients_of(driver: str) -> tuple[Callable[[Site], Client], ...]:
@@ -83,40 +83,40 @@ class Worker:
     """A client in a fresh process that is signed in and warm. Use as a context manager."""
 
     def __init__(self, make: Callable[[Site], Client], site: Site, load: Load) -> None:
-        self._line, there = SPAWN.Pipe()
+        self._pipe, there = SPAWN.Pipe()
         self._child = SPAWN.Process(target=_serve, args=(there, make, site, load), daemon=True)
         self._child.start()
         there.close()
-        self._told()
+        self._receive()
 
     def do(self, case: str, folder: str) -> Timed:
-        """Time one case in a folder. Raises :class:`Failed`."""
-        self._line.send((case, folder))
-        return self._told()
+        """Time one case in a folder. Raises :class:`ClientError`."""
+        self._pipe.send((case, folder))
+        return self._receive()
 
     def prepare(self, folder: str) -> None:
         """Make a folder where folders have to be made."""
-        self._line.send(("prepare", folder))
-        self._told()
+        self._pipe.send(("prepare", folder))
+        self._receive()
 
     def check(self, folder: str) -> None:
-        """Read what another client has put into a folder; raises :class:`Failed` if it is anything else."""
-        self._line.send(("check", folder))
-        self._told()
+        """Read what another client put into a folder. Raises :class:`ClientError` if it differs."""
+        self._pipe.send(("check", folder))
+        self._receive()
 
     def fill(self) -> None:
         """Make the keys that are listed."""
-        self._line.send(("fill", "keys"))
-        self._told()
+        self._pipe.send(("fill", "keys"))
+        self._receive()
 
-    def _told(self) -> Timed:
+    def _receive(self) -> Timed:
         try:
-            answer = self._line.recv()
+            reply = self._pipe.recv()
         except EOFError:
-            raise Failed("a client's process ended by itself") from None
-        if isinstance(answer, str):
-            raise Failed(answer)
-        timed: Timed = answer
+            raise ClientError("a client's process ended by itself") from None
+        if isinstance(reply, str):
+            raise ClientError(reply)
+        timed: Timed = reply
         return timed
 
     def __enter__(self) -> Self:
@@ -125,14 +125,14 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._line.close()
+        self._pipe.close()
         self._child.join(30)
         if self._child.is_alive():
             self._child.kill()
             self._child.join()
 
 
-def _serve(line: Connection, make: Callable[[Site], Client], site: Site, load: Load) -> None:
+def _serve(pipe: Connection, make: Callable[[Site], Client], site: Site, load: Load) -> None:
     client = make(site)
     with ThreadPoolExecutor(THREADS) as pool:
         work = _Work(client, pool, load)
@@ -140,11 +140,11 @@ def _serve(line: Connection, make: Callable[[Site], Client], site: Site, load: L
             case, folder = "warm", f"warm-{client.name.strip('()')}"
             while True:
                 try:
-                    answer: Timed | str = work.do(case, folder)
+                    reply: Timed | str = work.do(case, folder)
                 except Exception:  # noqa: BLE001  # whatever it is, the session has to hear it
-                    answer = f"{client.name}, {case}:\n{traceback.format_exc()}"
-                line.send(answer)
-                case, folder = line.recv()
+                    reply = f"{client.name}, {case}:\n{traceback.format_exc()}"
+                pipe.send(reply)
+                case, folder = pipe.recv()
         except EOFError:
             client.close()
 
@@ -195,9 +195,9 @@ class _Work:
     def _check(self, folder: str) -> Timed:
         for key, data in self._named(folder):
             if self._client.get(key) != data:
-                raise Failed(f"{key} does not hold what was put there")
+                raise ClientError(f"{key} does not hold what was put there")
         if self._client.get_large(f"{folder}/large") != len(self._large):
-            raise Failed("the large object has another size")
+            raise ClientError("the large object has another size")
         return Timed(0, 0, 0, 0)
 
     def _fill(self, folder: str) -> Timed:
@@ -273,5 +273,7 @@ def _timed(work: Callable[[], tuple[int, int]]) -> Timed:
 
 def _expect(timed: Timed, objects: int, size: int) -> Timed:
     if (timed.objects, timed.size) != (objects, size):
-        raise Failed(f"{timed.objects:,} objects of {timed.size:,} bytes came, not {objects:,} of {size:,}")
+        raise ClientError(
+            f"{timed.objects:,} objects of {timed.size:,} bytes came, not {objects:,} of {size:,}"
+        )
     return timed

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench.locations import Bucket, Folder, Location, same_account
 from bench.measure import Measured
-from bench.places import Bucket, Folder, Place, same_account
 
 WORKERS = 32
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -41,11 +41,11 @@ class Tool(Protocol):
         """What the program says of itself."""
         ...
 
-    def can(self, source: Place, destination: Place) -> bool:
+    def can(self, source: Location, destination: Location) -> bool:
         """Whether it can make this copy at all."""
         ...
 
-    def prepare(self, source: Place, destination: Place, folder: Path) -> Run:
+    def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
         """Whatever has to be there before the clock starts. ``folder`` is fresh and empty."""
         ...
 
@@ -93,10 +93,10 @@ class Rclone:
     def version(self) -> str:
         return _output([installed("rclone"), "version"])
 
-    def can(self, source: Place, destination: Place) -> bool:
+    def can(self, source: Location, destination: Location) -> bool:
         return True
 
-    def prepare(self, source: Place, destination: Place, folder: Path) -> Run:
+    def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
         env = _environment(HOME=str(folder))
         if isinstance(source, Bucket):
             env |= self._remote("ONE", source)
@@ -124,7 +124,7 @@ class Rclone:
         return {f"RCLONE_CONFIG_{name}_{key}": value for key, value in settings.items()}
 
     @staticmethod
-    def _path(remote: str, place: Place) -> str:
+    def _path(remote: str, place: Location) -> str:
         return str(place.path) if isinstance(place, Folder) else f"{remote.lower()}:{place.name}"
 
 
@@ -141,12 +141,12 @@ class S5cmd:
     def version(self) -> str:
         return _output([self._program(), "version"])
 
-    def can(self, source: Place, destination: Place) -> bool:
+    def can(self, source: Location, destination: Location) -> bool:
         return same_account(source, destination) or not (
             isinstance(source, Bucket) and isinstance(destination, Bucket)
         )
 
-    def prepare(self, source: Place, destination: Place, folder: Path) -> Run:
+    def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
         bucket = next(place for place in (source, destination) if isinstance(place, Bucket))
         env = _environment(
             HOME=str(folder),
@@ -187,10 +187,10 @@ class Stowage:
     def version(self) -> str:
         return _output([*_stowage(), "--version"])
 
-    def can(self, source: Place, destination: Place) -> bool:
+    def can(self, source: Location, destination: Location) -> bool:
         return True
 
-    def prepare(self, source: Place, destination: Place, folder: Path) -> Run:
+    def prepare(self, source: Location, destination: Location, folder: Path) -> Run:
         env = self._environ | {"STOWAGE_INSTANCE": str(folder / "instance"), "HOME": str(folder)}
         self._call(env, "setup", "--username", "bench", "--password-stdin", typed="a long bench password\n")
         for name, place in (("source", source), ("destination", destination)):
@@ -215,7 +215,7 @@ class Stowage:
             wrong.append(f"{answer['state']}, {answer['outcome']}")
         return "; ".join(wrong)
 
-    def _add(self, env: Mapping[str, str], name: str, place: Place) -> None:
+    def _add(self, env: Mapping[str, str], name: str, place: Location) -> None:
         if isinstance(place, Folder):
             self._call(env, "backend", "add", name, "--preset", "local", "--option", f"root={place.path}")
             return

@@ -12,7 +12,7 @@ pytest.importorskip("psutil", reason="the bench extra is not installed")
 from bench.sites import SERVERS, site_of
 from bench.storage import arguments, main
 from bench.storage_report import Result, summarise
-from bench.storage_work import CASES, PEERS, Failed, Load, Timed, Worker, clients_of
+from bench.storage_work import CASES, PEERS, ClientError, Load, Timed, Worker, clients_of
 
 
 def test_drivers_are_measured_beside_their_peers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,9 +38,9 @@ def test_a_client_that_reads_something_else_ends_the_session() -> None:
         worker.check("folder")
         Path(site.options["root"], "folder", "object-000001").write_bytes(b"something else")
 
-        with pytest.raises(Failed, match="object-000001"):
+        with pytest.raises(ClientError, match="object-000001"):
             worker.check("folder")
-        with pytest.raises(Failed, match="get small"):
+        with pytest.raises(ClientError, match="get small"):
             worker.do("get small", "folder")
 
 

@@ -69,7 +69,7 @@ def test_a_provider_is_tested_saved_filled_and_read(
     form = FilledForm(admin, console, place, monkeypatch)
     for name in TROUBLES:
         if name != "read-only":
-            form.told(place.troubles[name])
+            form.probe_with(place.troubles[name])
 
     assert "Everything works" in form.tested()
     assert form.saved().status_code == 303
@@ -84,7 +84,7 @@ def test_a_provider_is_tested_saved_filled_and_read(
 
     # Last, for there has to be something to read.
     read_only = place.troubles["read-only"]
-    steps = form.told(read_only)
+    steps = form.probe_with(read_only)
     if steps:
         assert [step.state for step in steps.values()].count("failed") == 1
         assert "may read but not write: this backend can be copied from, not to" in steps["Read it back"].said
@@ -104,7 +104,7 @@ class FilledForm:
         """What the backend is called."""
         return self.place.preset.replace("_", "-")
 
-    def told(self, trouble: WrongInput | str) -> Mapping[str, ShownStep]:
+    def probe_with(self, trouble: WrongInput | str) -> Mapping[str, ShownStep]:
         """Test the connection with something wrong: the panel says at which step, why, and what to do; and
         makes what is missing where it offers to. Nothing where there is no such trouble."""
         if isinstance(trouble, str):

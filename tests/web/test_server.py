@@ -24,14 +24,14 @@ def serving(
     """The server on a free port, ended as a signal ends it."""
     loop, ending = server.wasyncore.loop, threading.Event()
 
-    def until_told(*, map: dict[int, Any], **options: Any) -> None:
+    def until_stopped(*, map: dict[int, Any], **options: Any) -> None:
         if "count" in options:
             return loop(map=map, **options)
         while not ending.is_set():
             loop(timeout=0.05, map=map, use_poll=True, count=1)
         raise SystemExit
 
-    monkeypatch.setattr(server.wasyncore, "loop", until_told)
+    monkeypatch.setattr(server.wasyncore, "loop", until_stopped)
     monkeypatch.setattr(server, "CLEANUP_SECONDS", 0)
     ready = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:

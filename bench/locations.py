@@ -39,10 +39,10 @@ class Bucket:
         return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", ())}
 
 
-Place = Folder | Bucket
+Location = Folder | Bucket
 
 
-def same_account(source: Place, destination: Place) -> bool:
+def same_account(source: Location, destination: Location) -> bool:
     """Whether both are buckets behind one endpoint and one key pair."""
     return (
         isinstance(source, Bucket)

@@ -47,7 +47,7 @@ TAIL_OBJECTS = 20
 
 
 class RunAborted(Exception):
-    """The run cannot go on; ``reason`` is for people."""
+    """The run cannot continue; ``reason`` is for people."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.sentence)

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from dashboard.errors import InvalidInput
 
 MAX_PATTERN_LENGTH = 1024
-"""Characters a pattern may have."""
+"""In characters."""
 MAX_PATTERNS = 100
-"""Patterns a migration may have."""
+"""For one migration."""
 
 _STAR, _DEEP, _FOLDERS, _INSIDE, _ANY, _SET, _LITERAL = range(7)
 _EVERYTHING = frozenset({(_DEEP,), (_FOLDERS, _INSIDE, _STAR), (_FOLDERS, _INSIDE, _DEEP)})
-"""Ends of patterns that whatever follows a slash matches."""
-# "**/" is two steps: _FOLDERS stands at the start of a segment and may be left there, _INSIDE is within
-# one of the folders it swallows and leads back to _FOLDERS at the next slash.
+"""Ends of patterns that match everything after a slash."""
+# "**/" is two steps: _FOLDERS is at the start of a segment and may be left there, _INSIDE is within one of
+# the folders it matches and leads back to _FOLDERS at the next slash.
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,9 @@ class OverlapSearch:
         if not _has(self._destination, self._prefix + self._marker_name):
             raise StorageError(
                 Kind.CHANGED,
-                "The object that shows whether source and destination overlap was removed meanwhile.",
+                "The object that shows whether source and destination overlap was deleted by others.",
                 operation="migration",
-                remedy="Resume when nothing else tidies the destination.",
+                remedy="Resume when no other program deletes objects there.",
             )
 
     def close(self) -> None:
@@ -305,4 +305,4 @@ def _inside_destination_error(folder: str) -> Overlap:
     )
 
 
-_APART = "Choose places that lie beside each other, or give a prefix that keeps them apart."
+_APART = "Choose places of which neither contains the other, or give a prefix that keeps them apart."

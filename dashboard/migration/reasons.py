@@ -1,4 +1,4 @@
-"""Why an object failed or was left alone, in sentences that name no key so that equals group together."""
+"""Why an object failed, was skipped or was kept, in sentences that name no key, so that equal ones group."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.ledger import Reason
 
-SAME = Reason("", "The same content is at the destination already.")
+SAME = Reason("", "The destination already has the same content.")
 SAME_SIZE = Reason(
-    "", "An object of the same size, and no older, is at the destination already. Contents were not compared."
+    "", "The destination already has an object of the same size, and no older. Contents were not compared."
 )
 NOT_NEWER = Reason("", "The destination's object is as new or newer.")
 ALREADY_EXISTS = Reason(
     Kind.CONFLICT.value,
-    "There is an object with this name at the destination already.",
+    "An object with this name already exists at the destination.",
     "Choose another way to treat existing objects, or remove the one at the destination.",
 )
 AGE_UNKNOWN = Reason(
@@ -25,11 +25,11 @@ AGE_UNKNOWN = Reason(
 IMPOSSIBLE_SIZE = Reason(
     Kind.DAMAGED.value,
     "The source lists it with a size that no object can have.",
-    "Look at it with the source's own tools.",
+    "Check it with the source's own tools.",
 )
 NO_FREE_NAME = Reason(
     Kind.CONFLICT.value,
-    "No free name was found beside the object at the destination.",
+    "No free name was found next to the object at the destination.",
     "Remove some of the earlier copies there.",
 )
 VANISHED = Reason(
@@ -49,9 +49,9 @@ MISSING = Reason(
 )
 NAME_COLLISION = Reason(
     Kind.INVALID_KEY.value,
-    "The destination takes this name and another one for the same: it does not tell capital and small "
-    "letters, or two spellings of a letter, apart.",
-    "Rename one of the two, or choose a destination that tells them apart, and retry.",
+    "The destination treats this name and another one as the same: it does not distinguish uppercase and "
+    "lowercase letters, or two spellings of a letter.",
+    "Rename one of the two, or choose a destination that distinguishes them, and retry.",
 )
 DISAPPEARED = Reason(
     Kind.DAMAGED.value,
@@ -60,13 +60,13 @@ DISAPPEARED = Reason(
 )
 UNLISTED = Reason(
     Kind.INVALID_KEY.value,
-    "The destination answers to this name, but does not list it: it keeps the object under another name, or "
+    "The destination accepts this name, but does not list it: it keeps the object under another name, or "
     "hides it.",
     "Rename it at the source, or choose a destination that keeps such names, and retry.",
 )
 DIFFERS = Reason(
     Kind.DAMAGED.value,
-    "It was copied, but what lies at the destination now is not what was written.",
+    "It was copied, but the object at the destination now is not the one that was written.",
     "Look for a program that writes there too, then retry.",
 )
 READ_BACK_DIFFERS = Reason(
@@ -81,8 +81,8 @@ UNEXPECTED = Reason(
 )
 DESTINATION_CHANGED = Reason(
     Kind.CONFLICT.value,
-    "The object at the destination is not the one that the plan was made for: it came or changed since.",
-    "Look at it there. Retry to replace it.",
+    "The object at the destination was created or changed after the plan was made.",
+    "Check it there. Retry to replace it.",
 )
 KEPT_CHANGED = Reason(
     Kind.CHANGED.value,
@@ -92,14 +92,14 @@ KEPT_CHANGED = Reason(
 KEPT_DIFFERS = Reason(
     Kind.CHANGED.value,
     "Copied and verified, but not deleted: read once more, source and destination are not the same.",
-    "Look at both, then migrate it again.",
+    "Check both, then migrate it again.",
 )
 
 _DIGITS = re.compile(r"\d[\d,.]*")
 
 
 def reason_for(error: StowageError, *keys: str) -> Reason:
-    """The failure a driver's error stands for. ``keys`` are taken out of the sentence."""
+    """Return the reason for a driver's error. ``keys`` are removed from the sentence."""
     reason = error.reason
     for key in filter(None, keys):
         for phrase, plain in (("an object “{}”", "such an object"), ("no object “{}”", "no such object")):
@@ -113,7 +113,7 @@ def reason_for(error: StowageError, *keys: str) -> Reason:
 
 
 def kept_reason(error: StowageError, key: str) -> Reason:
-    """Why a verified object stayed at the source."""
+    """Return why a verified object was kept at the source."""
     reason = reason_for(error, key)
     return Reason(
         reason.kind, f"Copied and verified, but not deleted at the source: {reason.sentence}", reason.remedy
@@ -121,7 +121,7 @@ def kept_reason(error: StowageError, key: str) -> Reason:
 
 
 def unreadable_folder_reason(error: StowageError, folder: str) -> Reason:
-    """Why nothing is known of what is in a folder of the source."""
+    """Return why the contents of a folder of the source are unknown."""
     reason = reason_for(error, error.subject, folder, folder.rstrip("/"))
     sentence = reason.sentence.replace("The object ", "It ", 1)
     remedy = f"{reason.remedy} Or leave it out with an exclude pattern such as “folder/**”.".strip()

@@ -1,7 +1,7 @@
-"""One entry point: run a migration until it is finished, waits for people, or cannot go on.
+"""The entry point: run a migration until it is finished, waits for a person, or cannot continue.
 
 The same call serves the supervised child process and the command line. It can be killed at any moment
-and called again: the ledger knows what is done, what was under way is swept and looked at anew.
+and called again: the ledger records what is done, and what was in flight is swept and copied again.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from dashboard.storage.net.retries import limit_attempts
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 1.2
-"""Seconds that calls under way get to end after a pause or cancel."""
+"""How long calls in progress may take to end after a pause or cancel."""
 POLL_SECONDS = 0.25
-"""Seconds between two looks at what people want."""
+"""Between two polls of the requested control."""
 PUBLISH_SECONDS = 0.5
-"""Seconds between two updates of the live status."""
+"""Between two updates of the live progress."""
 STALE_PLAN_SECONDS = 60.0
-"""Seconds after which what a plan skipped is looked at again, as it is after any interruption."""
+"""The age of a plan at which skipped objects are checked again, as they are after any interruption."""
 MAX_RECHECKS = 3
-"""How often at most, where sources never hold still."""
+"""How often at most, for sources that keep changing."""
 
 OnState = Callable[[State, Outcome | None, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationJob:
-    """What to run. ``approved`` is asked again and again: copying begins when it says yes.
+    """What to run. ``approved`` is polled: copying starts when it returns true.
 
-    ``source_name`` appears in the names that "keep both" gives. ``paths``: what is known of where source and
-    destination lie on their servers, a hint for ``OverlapSearch``. ``name_rules`` says, or finds out, what
-    the destination does with names; it is called in a thread of the run's.
+    ``source_name`` appears in the names that "keep both" gives. ``paths``: the known paths of source and
+    destination on their servers, a hint for ``OverlapSearch``. ``name_rules`` returns the destination's name
+    rules, perhaps after probing; it is called in a thread of the run.
     """
 
     id: int
@@ -68,8 +68,8 @@ class MigrationJob:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended. ``stragglers``: threads that still hang in a network call. Their rows are handed
-    back; the process should end and start anew before it runs another migration."""
+    """How a run ended. ``stragglers``: threads that still hang in a network call. Their rows are pending
+    again; the process should be restarted before it runs another migration."""
 
     state: State
     outcome: Outcome | None = None
@@ -91,10 +91,10 @@ def run(
 ) -> RunResult:
     """Run until a final state, READY (listed, waiting for approval), PAUSED or FAILED.
 
-    ``on_state`` is told every state, the last one included, before this returns. A run that fails as a
-    whole (credentials, missing bucket, full disk, nothing reachable) leaves its rows pending and can be
-    run again once mended. Raises ``FencedOut`` when another run took over: then nothing was told.
-    No more objects are moved at once than both ends take connections.
+    ``on_state`` is called with every state, including the last one, before this returns. A run that fails as
+    a whole (credentials, missing bucket, full disk, server unreachable) leaves its rows pending and can be
+    run again once the cause is removed. Raises ``FencedOut`` if another run took over: then ``on_state`` was
+    not called. Never copies more objects at once than either backend accepts connections.
     """
     ends = [end.max_connections() for end in (source, destination) if isinstance(end, LimitsConnections)]
     return _Run(
@@ -110,7 +110,7 @@ def run(
 
 
 class _Run:
-    """The thread that listens, schedules and shows, while others list, copy and look."""
+    """The thread that polls, schedules and publishes while others list, copy and verify."""
 
     def __init__(
         self,
@@ -171,14 +171,14 @@ class _Run:
     # ---- phases
 
     def _copy_phase(self) -> RunResult | None:
-        """List and copy; None when every row is settled (or, on a dry run, planned)."""
+        """List and copy; return None when every row is settled (or, on a dry run, planned)."""
         self._poll_control(force=True)
         self._report_state(State.RUNNING if self._copying else State.PLANNING)
         self._phase = PhaseThread(self._prepare, "plan")
         while True:
             if self._poll_control():
                 return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
-            # Asked before the step: rows recorded after it make the listing anything but final.
+            # Checked before the step, because rows recorded during it would be missed.
             planned = self._phase.has_ended()
             if self._copying and self._ready_to_copy.is_set():
                 self._report_state(State.RUNNING)
@@ -202,8 +202,8 @@ class _Run:
         return self._approved and not self._job.spec.dry_run
 
     def _prepare(self, stop: threading.Event) -> None:
-        """Sweep what an earlier run left, then list. Copying waits for the sweep, which would take a new
-        write for an old one, and for the listings, which show whether the two places overlap."""
+        """Sweep what an earlier run left, then list. Copying waits for the sweep, which cannot tell new
+        writes from old ones, and for the listings, which show whether source and destination overlap."""
         clean_up(
             self._destination,
             self._ledger,
@@ -219,10 +219,10 @@ class _Run:
             self._ready_to_copy.set()
 
     def _plan(self, stop: threading.Event) -> None:
-        """List both places unless an earlier run has, and look whether they overlap."""
+        """List source and destination unless an earlier run has, and check whether they overlap."""
         source, destination, spec = self._source, self._destination, self._job.spec
         if spec.dry_run:
-            # It writes nothing, so what it plans may still prove to be a copy into itself.
+            # Without writing a marker an overlap cannot be found.
             if not self._listing_final:
                 plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules())
             return
@@ -254,9 +254,8 @@ class _Run:
         return self._execution
 
     def _recheck_skipped(self) -> RunResult | None:
-        """What was skipped, or refused by the plan, is not touched again, so nobody would notice that it
-        changed since: where the
-        plan is old, both sides are listed once more, and what changed is done as if it were new."""
+        """If the plan is stale, list both sides again and copy skipped or refused objects that have changed,
+        which no later phase would notice."""
         for _ in range(MAX_RECHECKS):
             if not self._is_plan_stale():
                 return None
@@ -292,7 +291,7 @@ class _Run:
         plan(source, destination, spec, self._ledger, stop.is_set, rules=self._rules(), recheck=True)
 
     def _final_phase(self) -> RunResult | None:
-        """Look for every copy once more, delete sources if asked to; None when that is done."""
+        """Check every copy once more and delete sources if requested; return None when that is done."""
         if self._job.spec.dry_run:
             return None
         self._report_state(State.VERIFYING)
@@ -328,7 +327,7 @@ class _Run:
                     since=self._started_at,
                 )
         except StorageError as error:
-            # What stays is unseen, not in the way, and found again later.
+            # Leftovers are invisible and harmless, and a later sweep finds them.
             log.warning("Leftovers of migration %d could not be removed: %s", self._job.id, error)
 
     def _outcome(self, counters: Counters) -> Outcome:
@@ -338,7 +337,7 @@ class _Run:
         return Outcome.WITH_SKIPS if counters.skipped or kept else Outcome.CLEAN
 
     def _end_early(self, state: State, message: str = "", remedy: str = "") -> RunResult:
-        """End early: what is under way gets a moment, everything else goes back to pending."""
+        """End early: calls in progress get ``SHUTDOWN_SECONDS``, all other rows return to pending."""
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         for threads in (self._phase, self._pool):
             if threads:
@@ -346,7 +345,7 @@ class _Run:
         if state in (State.PAUSED, State.CANCELLED):
             self._ledger.publish(replace(self._measure("stopping"), stopping=True))
         hanging = self._execution.stop(deadline) if self._execution else 0
-        # Threads with nothing to do need a moment to end; they are no stragglers.
+        # Idle threads also need a moment to end; they are not stragglers.
         last = max(deadline, time.monotonic() + 0.2)
         if self._pool:
             hanging = max(hanging, self._pool.close(last))
@@ -356,7 +355,7 @@ class _Run:
         return RunResult(state, None, message, remedy, hanging)
 
     def _abort_threads(self) -> None:
-        """Stop the threads and leave the ledger alone."""
+        """Stop the threads without writing to the ledger."""
         deadline = time.monotonic() + SHUTDOWN_SECONDS
         if self._pool:
             self._pool.request_stop()
@@ -365,10 +364,10 @@ class _Run:
         if self._pool:
             self._pool.close(deadline)
 
-    # ---- listening and showing
+    # ---- polling and publishing
 
     def _poll_control(self, *, force: bool = False) -> bool:
-        """Whether people want it to stop."""
+        """Whether a pause or cancel is requested."""
         now = time.monotonic()
         if force or now - self._polled_at >= POLL_SECONDS:
             self._polled_at = now

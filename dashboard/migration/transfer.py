@@ -1,4 +1,4 @@
-"""Moving one object: copy or compare, prove it, and say in one value what came of it."""
+"""Copying or comparing one object, and proving the copy. The result is one value."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Stop = Callable[[], bool]
 
 
 class Transfer:
-    """Moves objects of one migration. Thread-safe."""
+    """Copies objects of one migration. Thread-safe."""
 
     def __init__(self, provenance: Provenance, source_name: str) -> None:
         self._provenance = provenance
         self._source_name = source_name
 
     def move(self, task: Task, stop: Stop) -> Result:
-        """Do what the row and the migration say. Returns failures of storage instead of raising them."""
+        """Do what the plan decided for the row. Returns storage errors as ``Failed``, never raises them."""
         task.begin()
         try:
             with limit_attempts(REQUEST_ATTEMPTS):
@@ -64,7 +64,7 @@ class Transfer:
             return self._failed(task, other)
         if found is None:
             return Failed(Kind.NOT_FOUND, VANISHED)
-        # It is there, or there again.
+        # It exists (again).
         return replace(self._failed(task, error), retryable=True)
 
     def _failed(self, task: Task, error: StorageError) -> Failed:
@@ -75,7 +75,7 @@ class Transfer:
 
 
 class _KeepExisting(Exception):
-    """What lies at the destination stays there."""
+    """The existing object at the destination stays."""
 
     def __init__(self, result: Result) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Move:
         self._row = task.row
         self._stop = stop
         self._entry = Entry(task.row.key, task.row.size, task.row.modified, task.row.etag)
-        # What is there after a write whose answer was lost may be what was written.
+        # An object under one of these keys may be our own write whose response was lost.
         self._sent = set(task.attempted_keys)
         self._source_info: ObjectInfo | None = None
         self._checksums = ("", "")
@@ -123,7 +123,7 @@ class _Move:
         return self._handle_existing(found)
 
     def _create(self) -> Result:
-        """Copy where the plan saw nothing, without ever overwriting what came meanwhile."""
+        """Copy an object that the plan did not find at the destination; never overwrite a newer one there."""
         try:
             return self._copy(self._row.key, create_only=True)
         except Exists as error:
@@ -137,15 +137,15 @@ class _Move:
             )
 
     def _handle_existing(self, found: ObjectInfo) -> Result:
-        """Another object is there: treat it as the person asked."""
+        """Another object exists: treat it as the person chose."""
         result = self._result_if_kept(found)
         if result is not None and self._spec.on_conflict is OnConflict.KEEP_BOTH:
             return self._keep_both()
         return result or self._copy(self._row.key, create_only=False)
 
     def _result_if_kept(self, found: ObjectInfo) -> Result | None:
-        """Why what is at the destination now must stay; None where it may be replaced: what is ours, and
-        what the person who chose the way of treating existing objects could see in the plan."""
+        """Return the result if the existing object must stay, or None if it may be replaced: because it is
+        ours, or because the person could see it in the plan and chose to replace it."""
         sent = found.key in self._sent
         if self._row.written or self._provenance.certainly_wrote(found, self._entry, sent=sent):
             return None
@@ -164,8 +164,8 @@ class _Move:
                 return self._not_newer(found)
 
     def _is_listed(self, key: str) -> bool:
-        """Whether what the plan did not see is listed under exactly this name, and is not another object, of
-        this migration even, that the destination takes for it."""
+        """Whether an object that the plan did not find is listed under exactly this name; otherwise it is
+        another one, perhaps of this migration, that the destination treats as the same."""
         if self._row.action is not Action.COPY:
             return True
         return any(entry.key == key for entry in self._destination.list(key))
@@ -192,7 +192,7 @@ class _Move:
         return Failed(Kind.CONFLICT, NO_FREE_NAME)
 
     def _write_as(self, name: str) -> Result | None:
-        """Write under a name of its own, unless something else has it."""
+        """Write under this name unless another object has it."""
         self._destination.check_key(name)
         there = stat_or_none(self._destination, name)
         if there is not None and self._has_same_content(there):
@@ -207,8 +207,8 @@ class _Move:
     # ---- the destination
 
     def _has_same_content(self, found: ObjectInfo) -> bool:
-        """Whether the destination has this content. Where it is our own work the source is described again
-        before it is compared: a later change of it must not pass for what was copied."""
+        """Whether the destination has this content. If the copy is ours, stat the source again before
+        comparing: a later change must not count as copied."""
         stop, row = self._stop, self._row
         sent = found.key in self._sent
         ours = self._provenance.wrote(found, self._task, self._entry, sent=sent)
@@ -228,8 +228,8 @@ class _Move:
         return same_content(self._source, self._destination, self._entry, found, stop=stop)
 
     def _already_copied(self, found: ObjectInfo) -> Done:
-        """The same content is there: by an earlier attempt of ours, or by somebody else, which is no copy
-        and never leads to the deletion of a source."""
+        """The same content exists: from our earlier attempt, or from another program. The latter counts as
+        skipped, so it never leads to the deletion of a source."""
         if self._source_info is None:
             return Done(ObjectState.SKIPPED, self._entry.size, SAME)
         state = ObjectState.COPIED if self._spec.verify is Verify.SIZE else ObjectState.VERIFIED
@@ -257,7 +257,7 @@ class _Move:
         except StorageError as error:
             if not create_only or error.kind is not Kind.UNSUPPORTED:
                 raise
-            # A file system without hard links cannot create-only; look, then write.
+            # A file system without hard links has no create-only writes: check, then write.
             copied = self._copy_object(to, create_only=False, check_free=True)
         return self._verify(copied, to)
 

@@ -1,4 +1,4 @@
-"""The values a migration is made of. All immutable; safe to share between threads and processes."""
+"""The values of a migration. All are immutable, so threads and processes can share them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class OnConflict(StrEnum):
-    """What to do with an object that exists already at the destination. Decided for the plan, and once more
-    at the moment of acting: what was edited meanwhile is not what the plan was about."""
+    """What to do with an object that already exists at the destination. Decided for the plan, and again right
+    before the write, because the object may have changed."""
 
     SKIP_SAME = "skip-same"
-    """Leave it when it is the same, replace it when it differs (the review page counts both). One that came
-    or changed after the plan was made is neither replaced nor skipped unless it is the same: it fails."""
+    """Skip it if it is the same, replace it if it differs (the review page counts both). An object that was
+    created or changed after the plan was made fails unless it is the same."""
     OVERWRITE = "overwrite"
-    """Replace whatever is there, also what came or changed after the plan was made. It is not looked at."""
+    """Replace any object, also one created or changed after the plan was made. Contents are not compared."""
     NEWER = "newer"
-    """Replace it only when the source was modified later, compared again right before the write."""
+    """Replace it only if the source was modified later; compared again right before the write."""
     KEEP_BOTH = "keep-both"
-    """Write ours beside it under a free name; the ledger records which."""
+    """Write the source's object next to it under a free name; the ledger records which."""
     FAIL = "fail"
 
 
@@ -32,7 +32,7 @@ class Verify(StrEnum):
 
 
 class State(StrEnum):
-    """Where a migration stands."""
+    """The state of a migration."""
 
     PLANNING = "planning"
     READY = "ready"
@@ -45,17 +45,17 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether it has ended."""
         return self in (State.FINISHED, State.CANCELLED, State.FAILED)
 
     @property
     def active(self) -> bool:
-        """Whether a runner has something to do."""
+        """Whether a runner has work to do for it."""
         return self in (State.PLANNING, State.RUNNING, State.VERIFYING)
 
 
 class Control(StrEnum):
-    """What people want of a migration at this moment."""
+    """What people have requested."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -68,13 +68,13 @@ class Outcome(StrEnum):
     CLEAN = "clean"
     """Every object was copied and proven."""
     WITH_SKIPS = "with_skips"
-    """Nothing failed, but at least one object was skipped, for whatever reason, or kept at the source."""
+    """Nothing failed, but at least one object was skipped, for any reason, or kept at the source."""
     WITH_ERRORS = "with_errors"
     """At least one object failed."""
 
 
 class ObjectState(StrEnum):
-    """Where one object of the ledger stands."""
+    """The state of one object in the ledger."""
 
     PENDING = "pending"
     IN_FLIGHT = "in_flight"
@@ -97,16 +97,16 @@ class Action(StrEnum):
     SKIP = "skip"
     FAIL = "fail"
     FOLDER = "folder"
-    """Not an object but a folder of the source that could not be read: nothing is known of what is in it."""
+    """Not an object but a folder of the source that could not be read: its contents are unknown."""
 
 
 MAX_OBJECT_BYTES = 2**60
-"""Bytes. A server that lists a larger object, or one smaller than nothing, is wrong about it."""
+"""A server that lists a larger object, or a negative size, is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a person asked for.
+    """What to migrate, and how.
 
     ``prefix`` is a plain string prefix of keys. ``include`` and ``exclude`` are globs on the whole key
     (``*`` stays within one path segment, ``**`` crosses them); an empty ``include`` means everything.
@@ -127,7 +127,7 @@ class Spec:
 class Counters:
     """Exact totals of a ledger, changed in the same transaction as the rows they count.
 
-    Every found object is in exactly one of pending+in-flight (the remainder), copied, skipped, failed.
+    Every found object is in exactly one of pending or in flight (the remainder), copied, skipped, failed.
     ``verified`` counts a subset of ``copied``. ``to_copy``/``to_replace``/``to_compare``/``to_keep_both``
     are what the plan decided and do not change afterwards. All ``*_bytes`` in bytes.
     """
@@ -167,7 +167,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """One object on its way: bytes handed over so far, of size."""
+    """One object that is being copied: ``done`` bytes so far, of ``size``."""
 
     key: str
     size: int
@@ -187,7 +187,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One object as recorded: the report's line. Times in seconds since the epoch."""
+    """One object as recorded: a line of the report. Times in seconds since the epoch."""
 
     id: int
     key: str
@@ -208,12 +208,12 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything the page, the API and the terminal show of one migration. All times are in seconds.
+    """Everything that the page, the API and the terminal show of one migration. All times are in seconds.
 
-    ``rate_bytes``/``rate_objects`` per second over the last moments, 0 when not running. ``eta`` is a
-    (low, high) range in seconds, or None when nothing honest can be said; while ``listing_final`` is
-    false it covers only what was found so far and is to be labelled "still listing".
-    ``stopping`` is true between a pause or cancel request and its taking effect.
+    ``rate_bytes``/``rate_objects`` per second over the last seconds, 0 if not running. ``eta`` is a
+    (low, high) range in seconds, or None if unknown; while ``listing_final`` is false it covers only the
+    objects found so far and is to be labelled "still listing". ``stopping`` is true between a request to
+    pause or cancel and the moment when it takes effect.
     """
 
     id: int
@@ -238,9 +238,9 @@ class Progress:
 
     @property
     def percent(self) -> float:
-        """0 to 100, by bytes where there are any, else by objects; 100 only when all is done."""
+        """0 to 100, by bytes if there are any, else by objects; 100 only when everything is done."""
         c = self.counters
-        # What is in flight was seen a moment before the counters, which may hold some of it already.
+        # The counters were read a moment after the objects in flight and may already include some of them.
         moving = min(sum(f.done for f in self.in_flight), max(0, c.found_bytes - c.done_bytes))
         if c.found_bytes:
             value = 100.0 * (c.done_bytes + moving) / c.found_bytes
@@ -251,7 +251,7 @@ class Progress:
         return value if c.done == c.found and c.listing_final else min(value, 99.9)
 
     def as_dict(self) -> dict[str, Any]:
-        """It as JSON: what ``--json`` prints and the API answers, described in docs/cli.md."""
+        """Return it as JSON: what ``--json`` prints and the API returns, described in docs/cli.md."""
         counters = self.counters
         done = {"done": counters.done, "done_bytes": counters.done_bytes}
         return asdict(self) | {

@@ -25,7 +25,7 @@ class KeyText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Text as it is; bytes where it is none."""
+        """Return text as it is, or bytes if it is not valid Unicode."""
         if value is None or value.isascii():
             return value
         try:
@@ -35,7 +35,7 @@ class KeyText(TypeDecorator[str]):
         return value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """The same key again."""
+        """Return the stored key."""
         return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
 
 
@@ -50,10 +50,10 @@ objects = Table(
     Column("etag", String),
     Column("state", String(16), nullable=False),
     Column("action", String(16), nullable=False),
-    # What the plan met at the destination under this key; "*": whatever is there.
+    # What the plan found at the destination under this key; "*": any object.
     Column("found", String, nullable=False, server_default=text("'*'")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # 1: was in flight when a run ended and its leftovers are not swept yet; 2: swept since then.
+    # 1: was in flight when a run ended and its leftovers are not swept yet; 2: they are swept.
     Column("interrupted", Integer, nullable=False, server_default=text("0")),
     Column("kind", String(24), nullable=False, server_default=text("''")),
     Column("reason", String, nullable=False, server_default=text("''")),
@@ -66,8 +66,8 @@ objects = Table(
     Column("destination_etag", String, nullable=False, server_default=text("''")),
     Column("started_at", Float),
     Column("finished_at", Float),
-    # The fence of the run whose final listing saw this object at the destination; below zero where it has
-    # the key and says something else of it.
+    # The fence of the run whose final listing has this object at the destination; negative if it has the
+    # key with another size or etag.
     Column("seen", Integer, nullable=False, server_default=text("0")),
     Column("deleted", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("migration_id", "key", name="uq_migration_objects_key"),
@@ -80,7 +80,7 @@ own_keys = Index(
     objects.c.destination_key,
     sqlite_where=text("destination_key != ''"),
 )
-"""Finds the few rows that lie at the destination under a key of their own."""
+"""For the few rows with a key of their own at the destination."""
 
 COUNTED = (
     "found",
@@ -101,7 +101,7 @@ counters = Table(
     metadata,
     Column("migration_id", Integer, primary_key=True, autoincrement=False),
     Column("fence", Integer, nullable=False, server_default=text("0")),
-    # What this migration recognises its own objects by; see migration/provenance.py.
+    # By which the migration recognizes its own objects; see migration/provenance.py.
     Column("token", String(32), nullable=False, server_default=text("''")),
     Column("listing_final", Boolean, nullable=False, server_default=text("0")),
     # A JSON list of keys at the destination.
@@ -132,7 +132,7 @@ live = Table(
     Column("status", String, nullable=False),
 )
 
-# Where the destination takes several names for one: which name has which place, while a migration is planned.
+# While a migration is planned: names reserved at a destination that treats several names as the same.
 names = Table(
     "migration_names",
     metadata,
@@ -142,7 +142,7 @@ names = Table(
     sqlite_with_rowid=False,
 )
 
-# Where a listing is not sorted, the destination's listing rests here while the source's is compared.
+# If a listing is not sorted: the destination's listing, while the source's is compared with it.
 listing = Table(
     "migration_listing",
     metadata,

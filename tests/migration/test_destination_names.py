@@ -66,7 +66,7 @@ def test_the_first_of_two_names_is_copied_and_the_later_refused(
     lost = {"a", E_COMPOSED, "dir/y"}
     assert by_state(rows, ObjectState.FAILED) == lost
     assert {entry.key for entry in source.list()} == lost
-    assert all("for the same" in rows[key].reason and rows[key].remedy for key in lost)
+    assert all("as the same" in rows[key].reason and rows[key].remedy for key in lost)
 
 
 def test_what_the_destination_holds_has_the_first_right(ledgers: Ledgers) -> None:

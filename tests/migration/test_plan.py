@@ -91,7 +91,7 @@ def test_what_was_not_compared_is_not_called_the_same() -> None:
     by_size = planned(Listed([Entry("a", 1, 5.0)]), Listed([Entry("a", 1, 5.0)]), Spec(verify=Verify.SIZE))
     assert "Contents were not compared." in by_size["a"].reason
     by_checksum = planned(Listed([Entry("a", 1, 5.0, MD5)]), Listed([Entry("a", 1, 5.0, MD5)]))
-    assert by_checksum["a"].reason == "The same content is at the destination already."
+    assert by_checksum["a"].reason == "The destination already has the same content."
 
 
 def test_a_key_the_destination_cannot_hold_fails_at_once_with_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""A migration as a job: the engine's world (drivers, ledger) tied to the rows people see."""
+"""The handler of migration jobs: connects the engine (drivers, ledger) to the rows that people see."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 RUNNER = Actor("runner", Role.OPERATOR, "runner")
 CONTROL_SECONDS = 0.2
-"""Seconds for which what people want is remembered."""
+"""How long the requested control is cached."""
 ELAPSED_SECONDS = 1.0
-"""Seconds between two notes of how long a migration has been running."""
+"""Between two updates of the elapsed time."""
 
 
 class MigrationHandler:
-    """The handler of migration jobs. Idempotent: a job that was cut short goes on where it was."""
+    """Runs migrations. Idempotent: an interrupted job resumes."""
 
     def __init__(self, database: Database, audit: AuditLog, backends: Backends, *, max_workers: int) -> None:
         self._database = database
@@ -49,7 +49,7 @@ class MigrationHandler:
         self._names = NameRulesStore(database)
 
     def run(self, context: JobContext) -> JobResult:
-        """Run it until it is final, paused, ready for approval, or the runner goes down."""
+        """Run it until it is final, paused or ready for approval, or until the runner stops."""
         with self._database.read() as session:
             row = session.get(Migration, context.job.subject_id)
         if row is None:
@@ -71,7 +71,7 @@ class MigrationHandler:
         return result
 
     def failed(self, job: Job, error: StowageError) -> None:
-        """The job ended with an error: so did the migration. It can be resumed."""
+        """Record that the migration failed with its job. It can be resumed."""
         with self._database.write() as session:
             row = session.get(Migration, job.subject_id)
             if row is None or not State(row.state).active or not is_current_claim(session, job):
@@ -89,7 +89,7 @@ class MigrationHandler:
         ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job))
         if not State(row.state).active:
             if State(row.state) is not State.FINISHED:
-                # Stopped while no runner was at work, or with threads that hung: clear up after them.
+                # It was stopped without a runner, or with hanging threads: remove their leftovers.
                 ledger.begin()
                 source = self._driver(row.source_id, row.source, label)
                 destination = self._driver(row.destination_id, row.destination, label)
@@ -97,7 +97,7 @@ class MigrationHandler:
             return JobResult(requeue=context.should_stop())
         spec = from_json(row.spec)
         spec = replace(spec, workers=min(spec.workers, self._max_workers))
-        # Before the driver is built: what it learns is not kept for what was edited meanwhile.
+        # Before the driver is built, so that its results are not saved for a backend that was edited since.
         version = self._version(row.destination_id)
         source = self._driver(row.source_id, row.source, label)
         destination = self._driver(row.destination_id, row.destination, label)
@@ -110,7 +110,7 @@ class MigrationHandler:
         result = run(job, source, destination, ledger, monitor.control, on_state=monitor.on_state)
         if result.state is State.CANCELLED and not result.stragglers:
             self._clean_up(context, row, ledger, source, destination)
-        # With threads still hanging, the job comes once more in a fresh process, to clear up.
+        # With threads still hanging, the job runs once more in a new process, to clean up.
         stragglers = result.stragglers > 0
         return JobResult(requeue=monitor.unfinished or stragglers, restart=stragglers)
 
@@ -142,13 +142,13 @@ class MigrationHandler:
                 f"The backend “{name}” was removed.",
                 operation="migration",
                 subject=name,
-                remedy="Add it again and start a new migration; what is there already will be skipped.",
+                remedy="Add it again and start a new migration; objects that already exist will be skipped.",
             )
         return self._backends.driver_with_waiting(current, label=label)
 
 
 class _RunMonitor:
-    """What people want, told to the engine; what the engine says, told to people. Thread-safe reads."""
+    """Passes requests of people to the engine, and states of the engine to the migration's row."""
 
     def __init__(self, database: Database, audit: AuditLog, context: JobContext, elapsed: float) -> None:
         self._database = database
@@ -161,21 +161,21 @@ class _RunMonitor:
         self._control = Control.RUN
         self._approved = False
         self.unfinished = False
-        """Whether the engine was stopped by other than a person's wish, so that the job has to go on."""
+        """Whether the engine stopped without a person's request, so that the job has to run again."""
 
     def control(self) -> Control:
-        """What people want now. A runner that goes down pauses; the row does not say so."""
+        """Return the requested control; ``PAUSE`` if the runner is stopping."""
         self._poll()
         return Control.PAUSE if self._context.should_stop() else self._control
 
     def approved(self) -> bool:
-        """Whether copying may begin."""
+        """Whether copying may start."""
         self._poll()
         return self._approved
 
     def on_state(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
-        """Record a state in one fenced transaction, with its audit row and what follows from it. Waits for
-        a database that is busy."""
+        """Record a state, its audit row and follow-up jobs in one fenced transaction. Retries while the
+        database is busy."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -193,7 +193,7 @@ class _RunMonitor:
             if row is None:
                 raise FencedOut
             row.elapsed = self._seconds()
-            # People may have changed their mind, or given their leave, while the engine came to rest.
+            # Resumed or approved while the engine was stopping.
             if (state is State.PAUSED and row.control != Control.PAUSE) or (
                 state is State.READY and row.approved_at is not None
             ):
@@ -209,7 +209,7 @@ class _RunMonitor:
 
     def _finish(self, session: Session, row: Migration, state: State) -> None:
         row.finished_at = time.time()
-        # A pause that came too late must not stop a retry before it has begun.
+        # A pause that came too late must not stop a later retry at its start.
         row.control = (Control.CANCEL if state is State.CANCELLED else Control.RUN).value
         action = {State.FINISHED: "finish", State.CANCELLED: "stop", State.FAILED: "fail"}[state]
         detail = {"outcome": row.outcome} if row.outcome else {"reason": row.message}
@@ -240,8 +240,8 @@ class _RunMonitor:
                 self._saved_at = now
                 self._save_elapsed()
         except StowageError as error:
-            # The last answer stands; a busy database is no reason to stop a migration.
-            log.warning("Migration %d could not look at its row: %s", self._id, error)
+            # The cached values stay valid: a busy database is no reason to stop a migration.
+            log.warning("Migration %d could not read its row: %s", self._id, error)
 
     def _save_elapsed(self) -> None:
         with self._database.write() as session:
@@ -269,5 +269,5 @@ def _ledger_error(migration_id: int, error: StowageError) -> StowageError:
 
 
 def _fence(job: Job) -> int:
-    """A number that grows with every claim of every job of a migration: ids grow, claims are counted."""
+    """Return a number that grows with every claim of every job of a migration."""
     return (job.id << 20) + job.fence

@@ -1,4 +1,4 @@
-"""What failed, grouped by reason and counted as it fails; folders of the source that could not be read."""
+"""Counts of failed objects by reason, and the rows of source folders that could not be read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def count_failures(connection: Connection, migration_id: int, failed: Sequence[t
 def subtract_failures(
     connection: Connection, migration_id: int, failures: Mapping[tuple[str, str], int]
 ) -> None:
-    """So many objects of each kind and reason do not count as failed any more."""
+    """Subtract a number of objects from the group of each kind and reason."""
     c = failure_groups.c
     for (kind, reason), count in failures.items():
         mine = (c.migration_id == migration_id) & (c.kind == kind) & (c.reason == reason)
@@ -53,7 +53,7 @@ def subtract_failures(
 
 def forget_folders(connection: Connection, migration_id: int) -> int:
     """Remove the rows of folders that could not be read, with their counters, in the caller's transaction;
-    how many there were. Listing the source anew finds them again."""
+    return how many. Listing the source again finds them again."""
     c = objects.c
     folders = (c.migration_id == migration_id) & (c.action == Action.FOLDER.value)
     found = connection.execute(
@@ -72,7 +72,7 @@ def forget_folders(connection: Connection, migration_id: int) -> int:
 
 
 def relist_if_incomplete(connection: Connection, migration_id: int) -> None:
-    """As :func:`forget_folders`; where there were any the next run lists the source anew."""
+    """Like :func:`forget_folders`, and if there were any, the next run lists the source again."""
     if forget_folders(connection, migration_id):
         connection.execute(
             update(counters).where(counters.c.migration_id == migration_id).values(listing_final=False)

@@ -1,6 +1,6 @@
-"""What pages, the API and commands ask of ledgers, and the changes people make to them.
+"""Queries of pages, the API and commands on ledgers, and the changes that people make to them.
 
-Everything a poll calls reads one row, or a handful, by primary key or index.
+Everything that is polled reads a few rows by primary key or index.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dashboard.services.migrations.ledger_failures import relist_if_incomplete, 
 CHUNK = 2000
 """Rows that one transaction of a long change touches."""
 PAUSE = 0.003
-"""Seconds between two of them, so that other writers get their turn."""
+"""Seconds between two chunks, so that other writers get their turn."""
 
 _COUNTER_NAMES = tuple(Counters.__dataclass_fields__)
 _ROW_COLUMNS = tuple(objects.c[name] for name in LedgerRow.__dataclass_fields__)
 
 
 def read_counters(engine: Engine, ids: Sequence[int]) -> Mapping[int, Counters]:
-    """The exact totals of migrations, in one query; those without a ledger are left out."""
+    """Return the exact totals of migrations, in one query; those without a ledger are left out."""
     query = select(counters.c.migration_id, *(counters.c[name] for name in _COUNTER_NAMES)).where(
         counters.c.migration_id.in_(ids)
     )
@@ -63,7 +63,7 @@ class LedgerQueries:
         self._engine = engine
 
     def counters(self, ids: Sequence[int]) -> Mapping[int, Counters]:
-        """The exact totals of migrations; those without a ledger are left out."""
+        """Return the exact totals of migrations; those without a ledger are left out."""
         return read_counters(self._engine, ids)
 
     def in_parts(self, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
@@ -71,7 +71,7 @@ class LedgerQueries:
         return keys_in_parts(self._engine, migration_id, keys)
 
     def live(self, migration_id: int) -> Live:
-        """What the run last said is happening; see ``Live.at`` for when that was."""
+        """Return the live progress that the run last published, at ``Live.at``."""
         with self._engine.connect() as connection:
             text = connection.scalar(select(live.c.status).where(live.c.migration_id == migration_id))
         if text is None:
@@ -82,7 +82,7 @@ class LedgerQueries:
         return Live(in_flight=in_flight, eta=tuple(eta) if eta else None, **status)
 
     def failures(self, migration_id: int, *, limit: int = 100) -> tuple[FailureGroup, ...]:
-        """Failed objects grouped by reason, the largest group first."""
+        """Return failed objects grouped by reason, the largest group first."""
         c = failure_groups.c
         query = (
             select(c.kind, c.reason, c.remedy, c.example, c.objects)
@@ -103,7 +103,7 @@ class LedgerQueries:
         after_id: int = 0,
         limit: int = 100,
     ) -> tuple[LedgerRow, ...]:
-        """A page of rows by id. Without a state, all of them."""
+        """Return a page of rows by id, in any state if none is given."""
         c = objects.c
         wanted: list[ColumnElement[bool]] = [c.migration_id == migration_id, c.id > after_id]
         if state is not None:
@@ -117,16 +117,16 @@ class LedgerQueries:
             return tuple(_ledger_row(row) for row in connection.execute(query))
 
     def pages(self, migration_id: int, *, size: int = CHUNK) -> Iterator[tuple[LedgerRow, ...]]:
-        """All rows, page by page; no transaction stays open between two pages."""
+        """Yield all rows, page by page; no transaction stays open between two pages."""
         after = 0
         while page := self.rows(migration_id, after_id=after, limit=size):
             yield page
             after = page[-1].id
 
     def retry_failed(self, migration_id: int) -> int:
-        """Hand all failed rows back to the next run; returns how many. In chunks, each with its counters,
-        so it can be interrupted and called again. Not while a run of this migration is at work. Where folders
-        could not be read, the next run lists the source anew."""
+        """Return all failed rows to pending; return how many. Works in chunks, each with its counters, so it
+        can be interrupted and called again. Do not call it while this migration runs. If folders could not
+        be read, the next run lists the source again."""
         with writer(self._engine).begin() as connection:
             relist_if_incomplete(connection, migration_id)
         return self._in_chunks(_retry_some, migration_id)
@@ -141,7 +141,7 @@ class LedgerQueries:
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
     def _in_chunks(self, change: Callable[..., int], *arguments: Any) -> int:
-        """Repeat a change, one transaction each time, until it finds nothing more to do."""
+        """Repeat a change, one transaction each time, until it changes nothing; return the total."""
         total = 0
         while True:
             with writer(self._engine).begin() as connection:

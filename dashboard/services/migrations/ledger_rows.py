@@ -1,4 +1,4 @@
-"""How ledger values become rows of ``work.db``: prepared statements and their parameters."""
+"""Prepared statements for the rows of ledgers in ``work.db``, and their parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
 
 _QUERY_BATCH = 1000
-"""Keys that one query asks for."""
+"""Keys in one query."""
 _REASON = ("kind", "reason", "remedy")
 _PLANNED = ("key", "size", "modified", "etag", "state", "action", "found", *_REASON)
 _SETTLED = (
@@ -82,7 +82,7 @@ def _reason_values(reason: Reason | None) -> dict[str, str]:
 
 
 def plan_values(row: Planned) -> dict[str, Any]:
-    """Parameters of a new or re-planned row."""
+    """Return the parameters of a new or re-planned row."""
     return {
         "key": row.key,
         "size": row.size,
@@ -96,8 +96,8 @@ def plan_values(row: Planned) -> dict[str, Any]:
 
 
 def may_change(old: Row[Any], row: Planned, *, recheck: bool) -> bool:
-    """Whether a decision is out of date and may be made anew: of a row that was never tried, or with
-    ``recheck`` of one that was skipped or that the plan already refused."""
+    """Whether a decision is out of date and may be replaced: if the row was never tried, or with ``recheck``
+    if it was skipped or refused by the plan."""
     untouched = old.state == ObjectState.PENDING.value and not old.attempts and not old.interrupted
     refused = old.state == ObjectState.FAILED.value and not old.attempts
     recheckable = recheck and (refused or old.state in (ObjectState.SKIPPED.value, ObjectState.PENDING.value))
@@ -136,7 +136,7 @@ def settle_values(result: Settled) -> dict[str, Any]:
 
 
 def own_keys_among(migration_id: int, keys: Sequence[str]) -> Select[tuple[str]]:
-    """Asks which of these keys at the destination are those of rows with a key of their own."""
+    """Return a query for those of these keys that rows have as their own key at the destination."""
     c = objects.c
     return select(c.destination_key).where(
         c.migration_id == migration_id, c.destination_key.in_(keys), _HAS_OWN_KEY
@@ -159,14 +159,14 @@ def return_values(result: Settled) -> dict[str, Any]:
     return {"b_id": result.row.id, "interrupted": int(result.interrupted)}
 
 
-def final_check_values(verdict: FinalCheck) -> dict[str, Any]:
+def final_check_values(check: FinalCheck) -> dict[str, Any]:
     """Parameters of ``RECORD_FINAL_CHECK``."""
     return {
-        "b_id": verdict.row.id,
-        "b_before": verdict.row.state.value,
-        "state": verdict.state.value,
-        "deleted": verdict.deleted,
-        **_reason_values(verdict.reason),
+        "b_id": check.row.id,
+        "b_before": check.row.state.value,
+        "state": check.state.value,
+        "deleted": check.deleted,
+        **_reason_values(check.reason),
     }
 
 

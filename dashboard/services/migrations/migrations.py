@@ -1,8 +1,8 @@
-"""Migrations as people handle them: created, approved, paused, resumed, cancelled, retried, watched.
+"""The service for migrations: create, approve, pause, resume, cancel, retry and watch them.
 
-Nothing here moves a byte. What people want goes into the row's ``control``; the runner reads it, and
-``work.py`` writes what became of it. Where no runner is at work, a wish is granted at
-once.
+It copies nothing itself. A request is stored in the row's ``control``, which the runner reads;
+``job_handler.py`` records the resulting state. If no runner is working on the migration, a request takes
+effect at once.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class Migrations:
         self._audit = audit
         self._ledgers = LedgerQueries(database.work)
 
-    # ---- wishes
+    # ---- requests
 
     def create(
         self, actor: Actor, source: str, destination: str, spec: Spec, *, approve: bool = False
     ) -> int:
-        """Begin to plan a migration; its id. With ``approve`` copying starts once all is listed,
-        otherwise it stops when everything is listed and waits. Raises ``InvalidInput`` naming the field."""
+        """Start planning a migration; return its id. With ``approve`` copying starts once everything is
+        listed, otherwise the migration then waits for approval. Raises ``InvalidInput`` naming the field."""
         actor.require(Permission.MIGRATE)
         check_spec(spec)
         now = time.time()
@@ -107,7 +107,7 @@ class Migrations:
             return row.id
 
     def approve(self, actor: Actor, migration_id: int) -> None:
-        """Let copying begin; while planning goes on, once that is done."""
+        """Approve copying, which starts when planning is complete."""
         with self._request(actor, migration_id) as (session, row, state):
             if row.approved_at is not None and not state.final:
                 return
@@ -120,7 +120,7 @@ class Migrations:
                 send_to_runner(session, row)
 
     def pause(self, actor: Actor, migration_id: int) -> None:
-        """Stop soon, keeping everything. Objects in flight finish or are dropped cleanly."""
+        """Pause soon. Objects in flight are completed or aborted cleanly."""
         with self._request(actor, migration_id) as (session, row, state):
             if state is State.PAUSED:
                 return
@@ -132,17 +132,17 @@ class Migrations:
             self._apply_if_idle(session, row, State.PAUSED)
 
     def resume(self, actor: Actor, migration_id: int) -> None:
-        """Go on where it stopped; also after it failed as a whole."""
+        """Resume where it stopped, also after it failed as a whole."""
         with self._request(actor, migration_id) as (session, row, state):
             if state.active and row.control == Control.RUN:
                 return
             if row.control == Control.CANCEL or not (state.active or state in (State.PAUSED, State.FAILED)):
-                raise not_possible_error(row, "cannot go on")
+                raise not_possible_error(row, "cannot be resumed")
             self._audit.record(session, actor, "migration.resume", str(row.id))
             send_to_runner(session, row)
 
     def cancel(self, actor: Actor, migration_id: int) -> None:
-        """Stop for good. What was copied stays; nothing half-written does."""
+        """Stop for good. Complete copies stay; unfinished writes are removed."""
         with self._request(actor, migration_id) as (session, row, state):
             if state is State.CANCELLED:
                 return
@@ -154,11 +154,11 @@ class Migrations:
             self._apply_if_idle(session, row, State.CANCELLED)
 
     def retry_failed(self, actor: Actor, migration_id: int) -> int:
-        """Try the failed objects once more; how many. Raises ``CONFLICT`` when there are none."""
+        """Retry the failed objects; return how many. Raises ``CONFLICT`` if there are none."""
         actor.require(Permission.MIGRATE)
         with self._database.read() as session:
             left = self._check_retry(session, get_row(session, migration_id))
-        # The ledger first: a crash in between leaves rows pending, and asking again goes on from there.
+        # The ledger first: a crash in between leaves rows pending, and a second request continues there.
         self._ledgers.retry_failed(migration_id)
         with self._request(actor, migration_id) as (session, row, _):
             self._check_retry(session, row, known=left)
@@ -169,14 +169,14 @@ class Migrations:
     # ---- watching
 
     def progress(self, migration_id: int) -> Progress:
-        """How it stands. Cheap enough for polling. Raises ``NOT_FOUND``."""
+        """Return its progress. Cheap enough for polling. Raises ``NOT_FOUND``."""
         with self._database.read() as session:
             row = get_row(session, migration_id)
             waiting = is_waiting_for_runner(session, row)
         return build_progress(row, self._counters(row.id), self._live(row), waiting)
 
     def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[Progress, ...]:
-        """The newest migrations, or those older than ``before_id``."""
+        """Return the newest migrations, or those older than ``before_id``."""
         query = select(Migration).order_by(Migration.id.desc()).limit(max(1, min(limit, MAX_MIGRATIONS)))
         if before_id is not None:
             query = query.where(Migration.id < clamp_integer(before_id))
@@ -189,7 +189,7 @@ class Migrations:
         )
 
     def failures(self, migration_id: int) -> tuple[FailureGroup, ...]:
-        """The failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""
+        """Return the failed objects grouped by reason, most frequent first. Raises ``NOT_FOUND``."""
         self._get_row(migration_id)
         return self._ledgers.failures(migration_id)
 
@@ -203,7 +203,7 @@ class Migrations:
         after_id: int = 0,
         limit: int = 100,
     ) -> tuple[LedgerRow, ...]:
-        """A page of the ledger by id. Raises ``NOT_FOUND``."""
+        """Return a page of the ledger by id. Raises ``NOT_FOUND``."""
         self._get_row(migration_id)
         limit = max(1, min(limit, MAX_ROWS))
         return self._ledgers.rows(
@@ -211,12 +211,12 @@ class Migrations:
         )
 
     def report(self, migration_id: int) -> Iterator[str]:
-        """The whole ledger as CSV lines, header first. Raises ``NOT_FOUND`` at once, not when consumed."""
+        """Return the ledger as CSV lines, header first. Raises ``NOT_FOUND`` at once, not when consumed."""
         self._get_row(migration_id)
         return csv_lines(self._ledgers.pages(migration_id))
 
     def command(self, migration_id: int) -> str:
-        """The command line that asks for the same migration. Raises ``NOT_FOUND``."""
+        """Return the command line for the same migration. Raises ``NOT_FOUND``."""
         row = self._get_row(migration_id)
         return command_line(row.source, row.destination, from_json(row.spec))
 
@@ -237,7 +237,7 @@ class Migrations:
             row.finished_at = time.time()
         dequeue(session, JobKind.MIGRATION, row.id)
         if self._has_leftovers(row.id):
-            # A runner died in the middle: the next one removes what it left at the destination.
+            # A runner died during the run: the next one removes its leftovers at the destination.
             enqueue(session, JobKind.MIGRATION, row.id)
 
     def _has_leftovers(self, migration_id: int) -> bool:
@@ -251,13 +251,13 @@ class Migrations:
         if row.spec["dry_run"]:
             raise not_possible_error(row, "was a dry run and has nothing to try again")
         if state not in (State.FINISHED, State.FAILED, State.PAUSED):
-            again = "Start a new migration; what is there already will be skipped."
+            again = "Start a new migration; objects that already exist will be skipped."
             wait = "Wait until it has finished, or pause it first."
             raise not_possible_error(
                 row, "cannot try its failed objects again", again if state is State.CANCELLED else wait
             )
         counters = self._counters(row.id)
-        # Folders that could not be read are not counted any more once they are to be listed anew.
+        # The rows of folders that could not be read are deleted before they are listed again.
         objects = max(known, counters.failed + counters.found - counters.done)
         if not objects:
             raise not_possible_error(row, "has no failed objects")

@@ -1,4 +1,4 @@
-"""A migration's row, counters and live figures, put together for pages, the API and the terminal."""
+"""The progress of a migration for pages, the API and the terminal: its row, counters and live values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dashboard.models.migrations import Job, Migration
 from dashboard.services.migrations.spec import from_json
 
 WAITING_AFTER_SECONDS = 3.0
-"""Seconds in the queue after which a migration is said to be waiting."""
+"""A migration that has been in the queue for longer is shown as waiting."""
 STALE_SECONDS = 15.0
-"""Seconds after which live figures are those of a run that is no more."""
+"""Live values that are older come from a run that has ended."""
 
 
 def is_waiting_for_runner(session: Session, row: Migration) -> bool:
-    """Whether the migration has been in the queue for a while, taken up by no runner."""
+    """Whether the migration has been in the queue for a while and no runner has claimed it."""
     if not State(row.state).active:
         return False
     patient_until = time.time() - WAITING_AFTER_SECONDS
@@ -38,13 +38,13 @@ def is_waiting_for_runner(session: Session, row: Migration) -> bool:
 
 
 def build_progress(row: Migration, totals: Counters, live: Live, waiting: bool) -> Progress:
-    """The one value that shows a migration. ``live`` counts only while it is fresh."""
+    """Return the progress of a migration. ``live`` is ignored if it is older than ``STALE_SECONDS``."""
     state = State(row.state)
     is_active = state.active and not waiting and live.at + STALE_SECONDS > time.time()
     message, remedy = row.message, row.remedy
     if waiting and not message:
-        message = "Waiting for a runner to take it up."
-        remedy = "One is there while “stowage run” is; it does two migrations at a time."
+        message = "Waiting for a runner."
+        remedy = "“stowage run” starts one; it runs two migrations at a time."
     return Progress(
         id=row.id,
         source=row.source,

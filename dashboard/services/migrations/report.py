@@ -30,12 +30,12 @@ HEADER = (
 
 
 _FORMULA = re.compile("(^|[;|])(?=\\s*[-=+@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b])")
-"""Where a cell, or what a spreadsheet set to another separator takes for one, begins like a formula. Some
-take the signs of full width for the plain ones."""
+"""The start of a formula in a cell, or in a part that a spreadsheet with another separator reads as a cell.
+Some spreadsheets also accept full-width signs."""
 
 
 def csv_lines(pages: Iterable[Iterable[LedgerRow]]) -> Iterator[str]:
-    """The header and one line per object, a page of lines at a time."""
+    """Yield the header, then a line for each object, one page of lines at a time."""
     yield _lines([HEADER])
     for page in pages:
         yield _lines(_cells(row) for row in page)
@@ -68,10 +68,10 @@ def _cells(row: LedgerRow) -> tuple[str, ...]:
 
 
 def _safe(cell: str) -> str:
-    """Spreadsheets run cells that begin like a formula (OWASP, CSV injection): an apostrophe stops it.
+    """Disarm a cell that spreadsheets would run as a formula with an apostrophe (OWASP, CSV injection).
 
-    Line breaks, other control characters and bytes that are no text are escaped: every object is one line.
-    The JSON report has such keys exactly.
+    Line breaks, other control characters and bytes that are not text are escaped: every object is one line.
+    The JSON report has the exact keys.
     """
     if not cell or cell.isalnum():
         return cell

@@ -1,4 +1,4 @@
-"""Rows of the migrations table: found, compared, and refused with a sentence."""
+"""Rows of the migrations table: find them, and refuse what is not possible in their state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOW = {
 
 
 def get_row(session: Session, migration_id: int) -> Migration:
-    """The row. Raises ``NOT_FOUND``."""
+    """Return the row. Raises ``NOT_FOUND``."""
     row = session.get(Migration, migration_id) if 0 < migration_id < 2**63 else None
     if row is None:
         raise StowageError(
@@ -39,7 +39,7 @@ def get_row(session: Session, migration_id: int) -> Migration:
 
 
 def find_backend(session: Session, name: str, field: str) -> Backend:
-    """The backend a person named. Raises ``InvalidInput`` for ``field``."""
+    """Return the backend with this name. Raises ``InvalidInput`` for ``field``."""
     row = session.scalar(select(Backend).where(Backend.name == name))
     if row is None:
         raise InvalidInput(field, f"There is no backend “{name}”.", remedy="Add it first, or check the name.")
@@ -47,7 +47,7 @@ def find_backend(session: Session, name: str, field: str) -> Backend:
 
 
 def not_possible_error(row: Migration, what: str, remedy: str = "") -> StowageError:
-    """Why a wish cannot be granted: "Migration 7 cannot be paused: it has finished."."""
+    """Return an error such as "Migration 7 cannot be paused: it has finished."."""
     return StowageError(
         Kind.CONFLICT,
         f"Migration {row.id} {what}: {_NOW[State(row.state)]}.",
@@ -60,7 +60,7 @@ def not_possible_error(row: Migration, what: str, remedy: str = "") -> StowageEr
 def refuse_concurrent(session: Session, row: Migration) -> None:
     """Raise ``CONFLICT`` if another migration may be writing the same objects.
 
-    Two runs would take each other's unfinished uploads for leftovers and remove them.
+    Two runs would treat each other's unfinished uploads as leftovers and abort them.
     """
     if row.spec["dry_run"]:
         return
@@ -80,13 +80,13 @@ def refuse_concurrent(session: Session, row: Migration) -> None:
                 f"Migration {other.id} already copies from “{row.source}” to “{row.destination}”.",
                 operation="start migration",
                 subject=str(other.id),
-                remedy=f"Wait until it has finished, or cancel it first. If it was interrupted, go on with: "
+                remedy=f"Wait until it has finished, or cancel it first. If it was interrupted, resume it: "
                 f"stowage migrations resume {other.id}",
             )
 
 
 def send_to_runner(session: Session, row: Migration) -> None:
-    """Hand a migration to the runner, in the caller's transaction."""
+    """Enqueue the migration for the runner, in the caller's transaction."""
     if row.approved_at is not None:
         refuse_concurrent(session, row)
     row.control = Control.RUN.value

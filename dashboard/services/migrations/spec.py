@@ -1,4 +1,4 @@
-"""What a person asked for: checked, stored as JSON, and written out as the command that asks the same."""
+"""The spec of a migration: check it, store it as JSON, and write it as a command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PREFIX_BYTES = 1024
 
 
 def check_spec(spec: Spec) -> None:
-    """Raise ``InvalidInput``, naming the field, for anything that cannot be carried out as asked."""
+    """Raise ``InvalidInput``, naming the field, if the spec cannot be carried out."""
     _check_prefix(spec.prefix)
     compile_filter(spec.include, spec.exclude)
     if not 1 <= spec.workers <= MAX_WORKERS:
@@ -51,10 +51,10 @@ def _check_prefix(prefix: str) -> None:
 def refuse_overlap(
     source: tuple[str, Mapping[str, str]], destination: tuple[str, Mapping[str, str]], prefix: str
 ) -> None:
-    """Raise ``InvalidInput`` when what is read and what is written may be the same objects.
+    """Raise ``InvalidInput`` if the migration may read and write the same objects.
 
-    Each side is a driver's name and its options. Only what can be known without the network counts:
-    two names of one server are not recognised as one.
+    Each side is a driver's name and its options. This check does not use the network, so it does not
+    recognize two names of the same server.
     """
     here, there = location(*source), location(*destination)
     if source[0] != destination[0] or here.server != there.server:
@@ -71,7 +71,7 @@ def refuse_overlap(
     noun = noun_of(source[0])
     if noun == "folder":
         reason = "One of the two folders lies inside the other, so the copy would contain itself."
-        remedy = "Choose folders that lie beside each other, or give a prefix that keeps them apart."
+        remedy = "Choose folders of which neither contains the other, or give a prefix that keeps them apart."
     else:
         reason = f"Both backends use the same {noun}, and one's folder lies inside the other's."
         remedy = f"Give both backends folders of their own inside the {noun}, or use another {noun}."
@@ -79,7 +79,7 @@ def refuse_overlap(
 
 
 def refuse_read_only(source: Mapping[str, str], destination: Mapping[str, str], spec: Spec) -> None:
-    """Raise ``InvalidInput`` when the migration would write to a backend that is read-only here.
+    """Raise ``InvalidInput`` if the migration would write to a read-only backend.
 
     Each side is a backend's options.
     """
@@ -97,7 +97,7 @@ def refuse_read_only(source: Mapping[str, str], destination: Mapping[str, str], 
 
 
 def to_json(spec: Spec) -> dict[str, Any]:
-    """The spec as stored with its migration."""
+    """Return the spec as it is stored with its migration."""
     return {
         "prefix": spec.prefix,
         "include": list(spec.include),
@@ -111,7 +111,7 @@ def to_json(spec: Spec) -> dict[str, Any]:
 
 
 def from_json(stored: Mapping[str, Any]) -> Spec:
-    """The stored spec as a value."""
+    """Return the spec from its stored form."""
     return Spec(
         prefix=stored["prefix"],
         include=tuple(stored["include"]),
@@ -125,7 +125,7 @@ def from_json(stored: Mapping[str, Any]) -> Spec:
 
 
 def command_line(source: str, destination: str, spec: Spec) -> str:
-    """The ``stowage migrate`` line that asks for the same, ready to be pasted into a shell."""
+    """Return the ``stowage migrate`` command for the same migration, quoted for a shell."""
     default = Spec()
     words = ["stowage", "migrate", source, destination]
     if spec.prefix:

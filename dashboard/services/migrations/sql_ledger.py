@@ -1,7 +1,7 @@
-"""The ledger of one migration in ``work.db``: what the engine writes to.
+"""The ledger of one migration in ``work.db``, as the engine uses it.
 
-One transaction per call, begun with the write lock held; the fence is compared inside it. A lock of this
-process queues its own writers first, because SQLite's busy back-off is unfair and would starve one.
+One transaction per call, which takes the write lock when it begins and compares the fence. Writers of this
+process wait for a lock of their own first, because SQLite's busy back-off is unfair and could starve one.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ from dashboard.services.migrations.ledger_rows import (
 from dashboard.storage.types import Entry
 
 MAX_SUM = 2**62
-"""The highest count of bytes: twice this would be more than an integer column holds."""
+"""The largest sum of bytes: twice this would be too large for an integer column."""
 
 
 class SqlLedger:
     """The ledger over an engine for ``work.db``.
 
-    ``fence``: the run's number when the job runner hands them out; it must grow from run to run of one
-    migration. Without one, ``begin`` takes the next number itself.
+    ``fence``: the run's number from the job runner, which must grow from run to run of one migration. Without
+    it, ``begin`` takes the next number.
     """
 
     def __init__(self, engine: Engine, migration_id: int, *, fence: int | None = None) -> None:
@@ -96,7 +96,7 @@ class SqlLedger:
             yield connection
 
     def _count(self, connection: Connection, delta: Mapping[str, int]) -> None:
-        # Sums that no column could hold stay at the most: whoever lists them is wrong about them.
+        # Sums are limited to what a column can hold: a server that lists such sizes is wrong.
         values: dict[str, Any] = {
             name: func.min(counters.c[name] + max(-MAX_SUM, min(n, MAX_SUM)), MAX_SUM)
             for name, n in delta.items()
@@ -168,7 +168,7 @@ class SqlLedger:
             stale = [(known[key], row) for key, row in planned.items() if key in known]
             stale = [(old, row) for old, row in stale if may_change(old, row, recheck=recheck)]
             if recheck:
-                # What came there since the plan that people saw is not theirs to replace.
+                # People did not see objects that were created since the plan, so they must not be replaced.
                 stale = [(old, replace(row, found=old.found)) for old, row in stale]
             delta: dict[str, int] = {}
             for old, row in stale:
@@ -223,7 +223,7 @@ class SqlLedger:
         self._clear(listing, listing.c.key)
 
     def _clear(self, table: Table, key: ColumnElement[Any]) -> None:
-        # In pieces, so that other writers get their turn.
+        # In chunks, so that other writers get their turn.
         keys = select(key).where(table.c.migration_id == self._id).limit(5000)
         gone = 1
         while gone:
@@ -270,7 +270,7 @@ class SqlLedger:
             .where(c.id.in_(oldest.scalar_subquery()))
             .values(
                 state=ObjectState.IN_FLIGHT.value,
-                # What an earlier run may have written is as old as that run's beginning with it.
+                # An object that an earlier run may have written is as old as that run's claim.
                 started_at=case(
                     ((c.interrupted > 0) | (c.source_version != ""), func.coalesce(c.started_at, now)),
                     else_=now,

@@ -1,4 +1,4 @@
-"""Uploads of ours that broke off and that nobody could abort then: looked for again and again."""
+"""Abort unfinished uploads of migrations that could not be aborted when they failed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dashboard.storage.inspection.powers import KeepsUnfinished
 log = logging.getLogger(__name__)
 
 LEFTOVER_SECONDS = 86_400.0
-"""Seconds after which an upload of a migration that does nothing any more is taken for a leftover."""
+"""The age at which an upload of a migration that has ended is treated as a leftover."""
 MAX_MIGRATIONS = 100
 
 
 class UnfinishedUploads:
-    """Thread-safe and idempotent."""
+    """Finds and aborts them. Thread-safe and idempotent."""
 
     def __init__(self, database: Database, backends: Backends, keys: Keys) -> None:
         self._database = database
@@ -35,9 +35,9 @@ class UnfinishedUploads:
         self._keys = keys
 
     def sweep(self, backend_id: int) -> int:
-        """Abort a backend's unfinished uploads that are older than a day and were begun, by their keys, by
-        migrations to it; how many. None while such a migration is at work. What others began is left
-        alone. Raises nothing that the backend caused."""
+        """Abort a backend's unfinished uploads that are older than a day and have keys of migrations to it;
+        return how many. Aborts none while such a migration is active, and never uploads of other programs.
+        Errors of the backend are logged, not raised."""
         # Pages and short commands start without loading the engine.
         from dashboard.migration.leftovers import MAX_UPLOADS, abort_uploads
         from dashboard.migration.overlap import CLOCK_SKEW_SECONDS
@@ -68,7 +68,7 @@ class UnfinishedUploads:
                 old = [each for each in old if each not in done]
                 aborted += len(done)
         except StowageError as error:
-            log.warning("Unfinished uploads of backend %d could not be looked for: %s", backend_id, error)
+            log.warning("Unfinished uploads of backend %d could not be listed: %s", backend_id, error)
         if aborted:
             log.info("%d unfinished uploads of migrations to backend %d were aborted", aborted, backend_id)
         return aborted

@@ -300,8 +300,8 @@ def test_approving_while_planning_goes_on_needs_no_second_job(
         (State.READY, "pause", "cannot be paused: it waits for approval."),
         (State.CANCELLED, "pause", "cannot be paused: it was cancelled."),
         (State.FINISHED, "cancel", "can no longer be cancelled: it has finished."),
-        (State.FINISHED, "resume", "cannot go on: it has finished."),
-        (State.READY, "resume", "cannot go on: it waits for approval."),
+        (State.FINISHED, "resume", "cannot be resumed: it has finished."),
+        (State.READY, "resume", "cannot be resumed: it waits for approval."),
         (State.CANCELLED, "approve", "can no longer be started: it was cancelled."),
         (State.RUNNING, "retry_failed", "cannot try its failed objects again: it is running."),
         (State.CANCELLED, "retry_failed", "cannot try its failed objects again: it was cancelled."),
@@ -460,7 +460,7 @@ def test_a_migration_nobody_takes_up_says_so(console: Console, migrations: Migra
     assert migrations.progress(number).message == ""
     with console.database.write() as session:
         session.execute(update(JobRow).values(created_at=time.time() - 10))
-    assert migrations.progress(number).message == "Waiting for a runner to take it up."
+    assert migrations.progress(number).message == "Waiting for a runner."
     claim(console)
     assert migrations.progress(number).message == ""
 

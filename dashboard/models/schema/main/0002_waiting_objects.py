@@ -1,4 +1,4 @@
-"""Objects that wait in one backend to be sent home to another."""
+"""Waiting writes: objects on a stand-in until they are written back to home."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of what people choose themselves no ending is kept any more."""
+"""Secrets that people choose keep no last characters as a hint."""
 
 from __future__ import annotations
 

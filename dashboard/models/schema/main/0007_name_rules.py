@@ -1,4 +1,4 @@
-"""What each place does with names."""
+"""The name rules of each backend."""
 
 from __future__ import annotations
 

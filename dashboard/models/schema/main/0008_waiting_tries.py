@@ -1,4 +1,4 @@
-"""Content that has been on its way home for long."""
+"""Writes to home that have been in progress for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the few rows that lie at the destination under a key of their own."""
+"""An index of rows with a key of their own at the destination."""
 
 from __future__ import annotations
 

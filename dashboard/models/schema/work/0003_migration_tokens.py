@@ -1,4 +1,4 @@
-"""What a migration recognises its own objects by."""
+"""The token by which a migration recognizes its own objects."""
 
 from __future__ import annotations
 

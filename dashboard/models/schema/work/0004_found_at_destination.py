@@ -1,4 +1,4 @@
-"""What the plan met at the destination; of older plans, whatever is there."""
+"""What the plan found at the destination; any object for older plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which name has which place at the destination, while a migration is planned."""
+"""Names that a migration has reserved at the destination while it is planned."""
 
 from __future__ import annotations
 

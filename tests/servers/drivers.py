@@ -1,4 +1,4 @@
-"""Drivers for places on the servers here."""
+"""Drivers for buckets and folders on the test servers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def s3_on(
 
 
 def sftp_on(server: SftpServer, root: str = "", user: str = SFTP_USER, **more: str) -> Driver:
-    """An SFTP driver for a folder of a test server, whose key is accepted."""
+    """Build an SFTP driver for a folder of a test server, with its host key accepted."""
     options = {
         "host": "127.0.0.1",
         "port": str(server.port),
@@ -63,14 +63,14 @@ def sftp_on(server: SftpServer, root: str = "", user: str = SFTP_USER, **more: s
 
 
 def new_folder(root: Path) -> str:
-    """An empty folder below a server's root."""
+    """Create an empty folder below a server's root and return its name."""
     name = f"place-{next(_numbers)}"
     (root / name).mkdir()
     return name
 
 
 def ftp_on(server: FtpServer, root: str = "", user: str = FTP_USER, **more: str) -> Driver:
-    """An FTP driver for a folder of a test server, with the encryption it wants."""
+    """Build an FTP driver for a folder of a test server, with the encryption that it requires."""
     options = {
         "host": "127.0.0.1",
         "port": str(server.port),
@@ -86,28 +86,28 @@ def ftp_on(server: FtpServer, root: str = "", user: str = FTP_USER, **more: str)
 def webdav_at(
     endpoint: str, prefix: str = "", *, user: str = USER, password: str = PASSWORD, **more: str
 ) -> Driver:
-    """A WebDAV driver for an address of the test server."""
+    """Build a WebDAV driver for an address of the test server."""
     options = {"endpoint": endpoint, "username": user, "prefix": prefix} | more
     secrets = {"password": Secret(password)}
     return build("webdav", check_options("webdav", options, secrets), secrets)
 
 
 def azure_on(server: Azurite, container: str, credential: str, prefix: str = "", **more: str) -> Driver:
-    """An Azure driver for a container of the emulator."""
+    """Build an Azure driver for a container of the emulator."""
     options = {"account": ACCOUNT, "container": container, "prefix": prefix, "endpoint": server.endpoint}
     secrets = {"credential": Secret(credential)}
     return build("azure", check_options("azure", options | more, secrets), secrets)
 
 
 def gcs_on(server: GoogleStorage, bucket: str, key: str, prefix: str = "", **more: str) -> Driver:
-    """A driver for a bucket of the test server."""
+    """Build a GCS driver for a bucket of the test server."""
     options = {"bucket": bucket, "prefix": prefix, "endpoint": server.endpoint} | more
     secrets = {"credential": Secret(key)}
     return build("gcs", check_options("gcs", options, secrets), secrets)
 
 
 def vercel_at(endpoint: str, token: str, prefix: str = "", **more: str) -> Driver:
-    """A driver for the store of this token."""
+    """Build a Vercel Blob driver for the store of this token."""
     options = {"store": token.split("_")[3], "prefix": prefix, "endpoint": endpoint} | more
     secrets = {"token": Secret(token)}
     return build("vercel_blob", check_options("vercel_blob", options, secrets), secrets)

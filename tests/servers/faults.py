@@ -1,4 +1,4 @@
-"""A proxy that breaks what passes through it: the faults a healthy server will not produce.
+"""A proxy that injects faults that a healthy server does not produce.
 
 Requests travel unchanged (signatures cover the ``Host`` header, which is passed on as it came), so a
 client can be pointed at the proxy with the real server's credentials.
@@ -37,7 +37,7 @@ class FaultKind(Enum):
 
 @dataclass
 class Fault:
-    """One rule. ``key`` is searched for in the decoded path and query; ``times`` None is for ever."""
+    """One rule. ``key`` is searched for in the decoded path and query; ``times`` None means always."""
 
     kind: FaultKind
     method: str = ""
@@ -54,7 +54,7 @@ class Fault:
     hits: int = 0
 
     def catches(self, method: str, target: str) -> bool:
-        """Whether this request is one of those to break."""
+        """Whether the rule applies to this request."""
         spent = self.times is not None and self.hits >= self.times
         return not spent and self.method in ("", method) and self.key in target
 
@@ -69,7 +69,7 @@ class _Answer:
 
 
 class FaultProxy:
-    """An HTTP proxy in front of ``upstream``, with faults switched on by method calls.
+    """An HTTP proxy in front of ``upstream``. Methods enable faults.
 
     Every method takes ``key`` (part of the decoded path or query), ``method`` and ``times``; rules are
     tried in the order they were given. ``seen`` lists ``(method, target)`` of all requests.
@@ -105,13 +105,13 @@ class FaultProxy:
         self._server.server_close()
 
     def add(self, fault: Fault) -> Fault:
-        """Switch a fault on; the returned rule counts its ``hits``."""
+        """Enable a fault. The returned rule counts its ``hits``."""
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Switch everything off and forget what was seen."""
+        """Remove all faults and recorded requests."""
         with self._lock:
             self._faults.clear()
             self.seen.clear()
@@ -124,17 +124,17 @@ class FaultProxy:
         return self.add(Fault(FaultKind.ANSWER, method, key, times, status=status, code=code, **said))
 
     def slow_down(self, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
-        """503 SlowDown."""
+        """Respond with 503 SlowDown."""
         return self.answer(503, "SlowDown", key=key, method=method, times=times)
 
     def refuse_put(self, *, key: str = "", times: int | None = None) -> Fault:
-        """403 AccessDenied to PUT."""
+        """Respond to PUT with 403 AccessDenied."""
         return self.answer(403, "AccessDenied", key=key, method="PUT", times=times)
 
     def reset(
         self, *, key: str = "", method: str = "", times: int | None = 1, after: int | None = None
     ) -> Fault:
-        """Reset the connection: before the answer, or ``after`` that many bytes of its body."""
+        """Reset the connection before the response, or ``after`` that many bytes of its body."""
         return self.add(Fault(FaultKind.RESET, method, key, times, after=-1 if after is None else after))
 
     def truncate(
@@ -144,23 +144,23 @@ class FaultProxy:
         return self.add(Fault(FaultKind.TRUNCATE, "GET", key, times, after=after, with_length=with_length))
 
     def delay(self, seconds: float, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
-        """Answer late."""
+        """Delay the response."""
         return self.add(Fault(FaultKind.DELAY, method, key, times, seconds=seconds))
 
     def black_hole(self, *, key: str = "", method: str = "", times: int | None = None) -> Fault:
-        """Take the request and never answer."""
+        """Accept the request and never respond."""
         return self.add(Fault(FaultKind.BLACK_HOLE, method, key, times))
 
     def flip(self, at: int, *, key: str = "", method: str = "GET", times: int | None = 1) -> Fault:
-        """Flip the lowest bit of one byte: of the answer's body, or with PUT of the request's."""
+        """Flip the lowest bit of one byte of the response body, or of the request body with PUT."""
         return self.add(Fault(FaultKind.FLIP, method, key, times, after=at))
 
     def lose_answer(self, *, key: str = "", method: str = "PUT", times: int | None = 1) -> Fault:
-        """Reset the connection after the server has done what it was asked."""
+        """Reset the connection after the server has processed the request."""
         return self.add(Fault(FaultKind.LOSE, method, key, times))
 
     def then(self, action: Any, *, key: str = "", method: str = "", times: int | None = 1) -> Fault:
-        """Call ``action()`` after the server has answered and before the client hears of it."""
+        """Call ``action()`` after the server has responded and before the client receives the response."""
         return self.add(Fault(FaultKind.THEN, method, key, times, action=action))
 
     def take(self, method: str, target: str) -> Fault | None:
@@ -202,7 +202,7 @@ class _Server(ThreadingHTTPServer):
                 each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A broken connection is this program's trade."""
+        """Do not log broken connections, which are intended."""
 
 
 def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
@@ -324,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _reset(self) -> None:
-        """RST instead of FIN: what is still in the send buffer is lost, as on a real network."""
+        """Send RST instead of FIN, so that unsent bytes are lost, as on a real network."""
         self.close_connection = True
         time.sleep(0.01)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

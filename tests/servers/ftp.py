@@ -38,23 +38,23 @@ _log.propagate = False
 
 @dataclass
 class FtpFaults:
-    """What goes wrong, for everyone; counted in bytes since it was set."""
+    """Faults for all users, counted in bytes since they were set."""
 
     full_after: int | None = None
     drop_after: int | None = None
     """The data connection breaks."""
     lose_after: int | None = None
-    """What comes later is dropped, and the server claims to have it."""
+    """Later bytes are discarded, and the server claims to have stored them."""
     cut_after: int | None = None
-    """Reading ends here, and the server claims that this was all."""
+    """Reading ends here, and the server claims that the file is complete."""
     stall: bool = False
     bytes: int = 0
     locked: str = ""
-    """The name of a folder that nobody may read."""
+    """The name of a folder that no user may read."""
 
 
 class _Files(AbstractedFS):
-    """Files that may be told in another way than they are."""
+    """Files whose metadata may be reported incorrectly."""
 
     def listdir(self, path: str) -> list[str]:
         server: FtpServer = self.cmd_channel.server.ours
@@ -105,7 +105,7 @@ class _Data:
             self.file_obj.write(kept)
             if chunk:
                 self.file_obj.flush()
-                self.file_obj = _Nowhere(self.file_obj)
+                self.file_obj = _DiscardingFile(self.file_obj)
         return chunk
 
     def send(self, data: bytes) -> int:
@@ -121,8 +121,8 @@ class _Data:
         return sent
 
 
-class _Nowhere:
-    """A file that keeps nothing more."""
+class _DiscardingFile:
+    """A file that discards what is written."""
 
     closed = False
 
@@ -151,7 +151,8 @@ class _SecureData(_Data, TLS_DTPHandler):
         return False
 
     def handle_ssl_established(self) -> None:
-        """Whether it goes on with the session of the control connection, as many servers demand."""
+        """Check that the data connection resumes the TLS session of the control connection, as many servers
+        require."""
         reused = bool(SSL._lib.SSL_session_reused(self.socket._ssl))
         self.cmd_channel.server.ours.reused.append(reused)
 
@@ -202,7 +203,7 @@ class _Handler:
 
 
 class FtpServer:
-    """A server on a free port of 127.0.0.1 that shows the folder ``root``.
+    """A server of the folder ``root`` on a free port of 127.0.0.1.
 
     ``tls`` is ``none``, ``explicit`` (and then demanded) or ``implicit``; ``lacks`` names commands it does
     not know, ``more`` sets attributes of pyftpdlib's handler.
@@ -278,7 +279,7 @@ class FtpServer:
         return context
 
     def break_off(self, control: Any, data: Any) -> None:
-        """Both connections end without a word."""
+        """Close both connections without a reply."""
         for each in (data, control):
             each.socket.close()
             each.del_channel()
@@ -288,11 +289,11 @@ class FtpServer:
             data.file_obj.close()
 
     def reset(self) -> None:
-        """Without faults."""
+        """Remove all faults."""
         self.faults = FtpFaults()
 
     def stop(self) -> None:
-        """Stop listening and cut every line."""
+        """Stop listening and close every connection."""
         self._stop.set()
         self._thread.join(10)
         assert not self._thread.is_alive()
@@ -303,9 +304,9 @@ class FtpServer:
         self._start()
 
     def close(self) -> None:
-        """The end."""
+        """Stop the server for good."""
         self.stop()
 
     def has_said(self, command: str, seconds: float = 10) -> None:
-        """Wait until somebody has given this command."""
+        """Wait until a client has sent this command."""
         wait_until(lambda: command in self.commands, seconds=seconds, what=f"a {command}")

@@ -1,4 +1,4 @@
-"""A small WebDAV server in memory that behaves, when told to, like servers people really have."""
+"""A small in-memory WebDAV server that can imitate the quirks of real servers."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ from tests.servers.webdav import PASSWORD, USER
 
 @dataclass
 class Oddities:
-    """What it does differently from a server that has read RFC 4918; each is some server's habit."""
+    """Deviations from RFC 4918, each of some real server."""
 
     mkcol_is_refused: bool = False
-    """Apache: 403 to the second of two that make one folder at once. Here: it is made, and refused."""
+    """Apache: 403 to the second of two concurrent MKCOLs. Here: the folder is created, and the response is
+    403."""
     redirects_to_folders: bool = False
     """Apache: 301 to a MOVE to the name of a folder."""
     folders_conflict: bool = False
-    """nginx: 409 to it."""
+    """nginx: 409 to a MOVE to the name of a folder."""
     moves_into_folders: bool = False
-    """lighttpd: 204 to it, and the file is in the folder."""
+    """lighttpd: 204 to a MOVE to the name of a folder, and the file is then in the folder."""
     hides_dots: bool = False
-    """nginx: names that begin with a dot are not listed."""
+    """nginx: names that start with a dot are not listed."""
     page: str = ""
-    """Apache: a folder with this file in it is not listed, but answered with 405."""
+    """Apache: 405 to the listing of a folder that contains this file."""
     locked: int = 0
-    """Apache: so many MOVEs are answered with 423."""
+    """Apache: 423 to this many MOVEs."""
     etags: str = "everywhere"
-    """Or ``listed`` (lighttpd: not of files whose type it does not know) or ``read`` (nginx)."""
+    """Or ``listed`` (lighttpd: not for files of unknown type) or ``read`` (nginx)."""
     seconds: bool = False
-    """nginx: an ETag is made of the time in seconds and the size."""
+    """nginx: an ETag consists of the time in seconds and the size."""
     offers: tuple[str, ...] = ()
-    """Ways to sign in: ``Basic``, ``MD5``, ``SHA-256``, or another word; none asks for nothing."""
+    """Offered authentication: ``Basic``, ``MD5``, ``SHA-256`` or another word. If empty, none is required."""
     nonce: str = "first"
-    """A Digest with another one is refused as stale."""
+    """A Digest with another nonce is refused as stale."""
     asked: Counter[str] = field(default_factory=Counter)
-    """How often each method was."""
+    """The number of requests by method."""
 
 
 @dataclass
@@ -66,7 +67,7 @@ class OddDAV:
         self.lock = threading.Lock()
         self.written = 0
         self.signed: list[str] = []
-        """Every ``Authorization`` that came; empty where none did."""
+        """The ``Authorization`` of every request; empty if it had none."""
         ours = self
 
         class Handler(_Handler):
@@ -119,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
     Answer = tuple[int, dict[str, str], bytes]
 
     def turned_away(self) -> Answer | None:
-        """401 without the right sign-in; its ways are in one header, joined by commas."""
+        """Respond with 401 unless the credentials are right. The challenges are in one header, joined by
+        commas."""
         said = self.headers.get("authorization", "")
         self.server_of.signed.append(said)
         if not self.odd.offers:
@@ -245,4 +247,4 @@ class _Handler(BaseHTTPRequestHandler):
         return (204 if gone else 404), {}, b""
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing is logged."""
+        """Do not log."""

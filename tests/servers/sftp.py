@@ -25,14 +25,14 @@ PASSWORD = "pässword-secret-not-for-use"
 
 @dataclass
 class SftpFaults:
-    """What goes wrong, for everyone; counted in bytes written or read since it was set."""
+    """Faults for all users, counted in bytes written or read since they were set."""
 
     full_after: int | None = None
     drop_after: int | None = None
     stall: bool = False
     bytes: int = 0
     locked: bytes = b""
-    """The name of a folder that nobody may read."""
+    """The name of a folder that no user may read."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -89,8 +89,8 @@ class _Files(asyncssh.SFTPServer):
         return super().remove(path)
 
 
-class _Door(asyncssh.SSHServer):
-    """Who may come in: both users by password, the keeper also by key."""
+class _AuthServer(asyncssh.SSHServer):
+    """Authentication: both users by password, ``USER`` also by key."""
 
     def __init__(self, server: SftpServer) -> None:
         self._server = server
@@ -119,7 +119,7 @@ class _Door(asyncssh.SSHServer):
 
 
 class SftpServer:
-    """A server on a free port of 127.0.0.1 that shows the folder ``root``."""
+    """A server of the folder ``root`` on a free port of 127.0.0.1."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -139,11 +139,11 @@ class SftpServer:
 
     @property
     def host_keys(self) -> list[str]:
-        """The fingerprints of all its keys, the one it shows first in front."""
+        """The fingerprints of all host keys, the preferred one first."""
         return [fingerprint(key.public_data) for key in self._keys]
 
     def accept(self, key: asyncssh.SSHKey) -> None:
-        """Let the keeper in with this key."""
+        """Accept this key of ``USER``."""
         self.accepted.add(key.get_fingerprint())
 
     def start(self) -> None:
@@ -151,7 +151,7 @@ class SftpServer:
 
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.create_server(
-                lambda: _Door(self),
+                lambda: _AuthServer(self),
                 "127.0.0.1",
                 self.port,
                 server_host_keys=self._keys,
@@ -164,13 +164,13 @@ class SftpServer:
         self.port = self._listener.get_port()
 
     def new_host_keys(self) -> None:
-        """As after a new installation, or with someone in between."""
+        """Replace the host keys, as a reinstallation or a man in the middle would."""
         self.stop()
         self._keys = [asyncssh.generate_private_key("ssh-ed25519")]
         self.start()
 
     def drop_connections(self) -> None:
-        """Cut every line."""
+        """Close every connection."""
 
         async def cut() -> None:
             for connection in self.connections:
@@ -180,7 +180,7 @@ class SftpServer:
         self.do(cut())
 
     def stop(self) -> None:
-        """Stop listening and cut every line."""
+        """Stop listening and close every connection."""
         self.drop_connections()
         if self._listener is not None:
             listener, self._listener = self._listener, None
@@ -192,16 +192,16 @@ class SftpServer:
             self.do(close())
 
     def reset(self) -> None:
-        """Without faults, and nobody held up."""
+        """Remove all faults and delays."""
         old, self.faults = self.faults, SftpFaults()
         self._loop.call_soon_threadsafe(old.released.set)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something in the server's own loop."""
+        """Run a coroutine in the server's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def close(self) -> None:
-        """The end."""
+        """Stop the server for good."""
         self.reset()
         self.stop()
 

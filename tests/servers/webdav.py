@@ -33,7 +33,7 @@ _numbers = count(1)
 
 
 class WebDAV(TemporaryServer):
-    """A server on a temporary folder, for as long as a ``with`` block lasts."""
+    """A server of a temporary folder, inside a ``with`` block."""
 
     name = "wsgidav"
 
@@ -49,7 +49,7 @@ class WebDAV(TemporaryServer):
         return [sys.executable, "-m", "tests.servers.webdav", str(self.folder), str(port)]
 
     def new_folder(self) -> str:
-        """Make an empty folder, visible under both addresses' roots, and return its name."""
+        """Create an empty folder, visible under both addresses' roots, and return its name."""
         name = f"place-{next(_numbers)}"
         for each in (self.files, self.cloud_files):
             (each / name).mkdir()
@@ -63,8 +63,8 @@ class WebDAV(TemporaryServer):
             return False
 
 
-class _Whole(io.FileIO):
-    """A file that takes its place when it is closed."""
+class _AtomicFile(io.FileIO):
+    """A file that replaces its target when it is closed."""
 
     def __init__(self, path: str, spare: str) -> None:
         super().__init__(spare, "wb")
@@ -77,11 +77,11 @@ class _Whole(io.FileIO):
 
 
 class RenamingFile(FileResource):  # type: ignore[misc]
-    """A file whose MOVE is one step, and whose PUT shows nothing before its end."""
+    """A file with atomic MOVE and PUT."""
 
-    def begin_write(self, *, content_type: str | None = None) -> _Whole:
+    def begin_write(self, *, content_type: str | None = None) -> _AtomicFile:
         spare = Path(self.provider.root_folder_path).parent / "spare" / secrets.token_hex(8)
-        return _Whole(self._file_path, str(spare))
+        return _AtomicFile(self._file_path, str(spare))
 
     def handle_move(self, dest_path: str) -> bool:
         source, to = self._file_path, self.provider._loc_to_file_path(dest_path, self.environ)
@@ -109,7 +109,7 @@ class Provider(FilesystemProvider):  # type: ignore[misc]
 
 
 def hashing(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Answer X-Hash on PUT below /remote.php with the MD5 of what was received."""
+    """Respond to X-Hash on a PUT below /remote.php with the MD5 of what was received."""
 
     def middleware(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         asked = environ.get("HTTP_X_HASH") == "md5" and environ["PATH_INFO"].startswith("/remote.php")

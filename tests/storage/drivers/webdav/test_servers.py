@@ -70,7 +70,7 @@ def test_the_probe_says_what_a_listing_hides(server: OddDAV, dav: Driver) -> Non
     server.oddities.hides_dots = True
     result = run(dav)
     assert result.passed
-    assert "a dot at the beginning are not listed" in step_of(result, "names").message
+    assert "Names with a leading dot are not listed" in step_of(result, "names").message
     server.oddities.hides_dots = False
     assert keys_of(dav) == []
 

@@ -1,7 +1,7 @@
 """Copying one object between any two backends, and comparing two objects.
 
 An object is copied on the server if both ends allow it, in one request each way if it is small, otherwise as
-a bounded stream. All large transfers of a process share one memory budget, whoever calls.
+a bounded stream. All large transfers of a process share one memory budget, no matter who calls.
 """
 
 from __future__ import annotations

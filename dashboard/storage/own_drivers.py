@@ -110,7 +110,7 @@ def _problem(name: str, loaded: object) -> str:
         (
             bool(_NAME.match(name))
             and {loaded.type.name, loaded.preset.name, loaded.preset.driver} == {name},
-            "its entry point, type and preset do not have one name of small letters, digits and “_”",
+            "its entry point, type and preset do not have the same name of lowercase letters, digits and “_”",
         ),
         (
             bool(_FACTORY.match(loaded.type.factory)),
@@ -118,7 +118,7 @@ def _problem(name: str, loaded: object) -> str:
         ),
         (
             all(_NAME.match(each) for each in names),
-            "an option of it has a name of more than small letters, digits and “_”",
+            "an option of it has a name of more than lowercase letters, digits and “_”",
         ),
         (
             len(set(names)) == len(names),

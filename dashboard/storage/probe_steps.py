@@ -150,7 +150,7 @@ class Probe:
         try:
             return self.driver.caller_identity()
         except StorageError as error:
-            # Storage may be reached from where nobody can be asked this.
+            # Storage may be reachable where the identity service is not.
             raise Skip(f"The identity is not available: {_lower_first(error.reason)}") from error
 
     def _bucket(self) -> str:

@@ -105,9 +105,10 @@ def _count(reading: Reading) -> int:
 
 def _composites(reading: Reading) -> list[CompositeEtag]:
     count = _count(reading)
-    told = reading.part_size(1) if count and isinstance(reading, TellsParts) else None
+    reported = reading.part_size(1) if count and isinstance(reading, TellsParts) else None
     return [
-        CompositeEtag(repeat(size)) for size in ([told] if told else part_sizes(reading.info.size, count))
+        CompositeEtag(repeat(size))
+        for size in ([reported] if reported else part_sizes(reading.info.size, count))
     ]
 
 

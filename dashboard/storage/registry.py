@@ -204,11 +204,11 @@ def all_options(preset: Preset) -> tuple[Option, ...]:
     """Return all options of a preset, in form order and in the provider's words, with its defaults and hints;
     including those that the preset sets and hides."""
     options = preset.extra + driver_type(preset.driver).options
-    worded = tuple(_relabel(option, preset) for option in options)
+    relabeled = tuple(_relabel(option, preset) for option in options)
     # What the preset decides may settle that another option is required.
-    decided = {each.name: each.default for each in worded if each.name in preset.hidden}
-    unset = dict.fromkeys((each.name for each in worded), "")
-    return tuple(replace(each, required=each.is_required(decided, unset)) for each in worded)
+    decided = {each.name: each.default for each in relabeled if each.name in preset.hidden}
+    unset = dict.fromkeys((each.name for each in relabeled), "")
+    return tuple(replace(each, required=each.is_required(decided, unset)) for each in relabeled)
 
 
 def options_of(preset: Preset) -> tuple[Option, ...]:

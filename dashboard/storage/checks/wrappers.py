@@ -28,9 +28,9 @@ CACHE_SIZE = "cache_size"
 CACHE_SECONDS = "cache_seconds"
 CACHE_REDIS = "cache_redis"
 CACHE_FOLDER = "cache_folder"
-"""Not typed by anybody: where a cache may keep its copies, told by whoever builds the driver."""
+"""Set by the program that builds the driver, not by a person: where a cache stores its entries."""
 CACHE_READS = "cache_reads"
-"""The same: ``false`` for a driver that must see what the backend itself holds."""
+"""Also set by the program: ``false`` for a driver that must see what the backend itself stores."""
 CDN_DOMAIN = "cdn_domain"
 CDN_PURGE = "cdn_purge"
 CDN_ZONE = "cdn_zone"
@@ -63,7 +63,7 @@ WRAPPER_OPTIONS = (
         group=_SAFETY,
         default="false",
         hint="The backends of the fallback order, one after the other: reads that find nothing here look "
-        "there, and writes go there while this one is away, to be sent home when it is back.",
+        "there, and writes go there while this one is unavailable, to be written back later.",
     ),
     Option(
         ENCRYPT,
@@ -73,7 +73,7 @@ WRAPPER_OPTIONS = (
         group=_ENCRYPTION,
         default="false",
         place=True,
-        hint="Before they leave this machine. Begin with an empty place: what is there already cannot be "
+        hint="Before they leave this machine. Start with an empty container: existing objects cannot be "
         "read through encryption, and what is written with it not without. Names stay readable.",
     ),
     Option(
@@ -121,8 +121,8 @@ WRAPPER_OPTIONS = (
         advanced=True,
         group=_COPIES,
         default="0",
-        hint="For so long after the last look a copy is used without asking the backend whether it changed. "
-        "With 0 it is asked every time.",
+        hint="For this long after the last check, an entry is used without checking the backend for changes. "
+        "With 0 it is checked every time.",
     ),
     Option(
         CACHE_REDIS,
@@ -208,7 +208,7 @@ def is_encrypted(options: Mapping[str, str]) -> bool:
 
 
 def endings(text: str) -> frozenset[str]:
-    """The endings in a stored option, in small letters and without dots."""
+    """Return the extensions in a stored option, in lowercase and without dots."""
     return frozenset(text.split())
 
 
@@ -305,7 +305,7 @@ def refuse_unreadable(before: Mapping[str, str], after: Mapping[str, str]) -> No
 
 
 def _endings(text: str) -> str:
-    """Sorted, in small letters, without dots and doubles."""
+    """Return the extensions sorted, in lowercase, without dots and duplicates."""
     found = {
         each.removeprefix("*").removeprefix(".") or each for each in text.lower().replace(",", " ").split()
     }
@@ -328,7 +328,7 @@ def _number(text: str, field: str, least: int, most: int) -> str:
 
 
 def _domain(text: str) -> str:
-    """A bare host name in small letters."""
+    """Return a bare host name in lowercase."""
     host = text.lower().removeprefix("https://").removesuffix("/")
     if host and (host_refusal(host) or "." not in host):
         raise InvalidInput(CDN_DOMAIN, "The CDN domain is a host name, such as “cdn.example.com”.")

@@ -181,7 +181,7 @@ class _NameProbe:
             if error.kind is Kind.CONFLICT:
                 self._taken.add(name)
             elif name == _HIDDEN.example and isinstance(error, InvalidKey):
-                # The driver has found out what the server does; people must hear of what is there already.
+                # The driver has found out what the server does; people must learn about existing names.
                 self._refused.add(name)
         else:
             self._kept.add(name)

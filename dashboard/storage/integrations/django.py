@@ -268,7 +268,7 @@ def _as_django_errors() -> Iterator[None]:
     except InvalidKey as error:
         raise SuspiciousFileOperation(error.reason) from error
     except StorageError as error:
-        # What may pass, such as an earlier write on its way home, is no file that is there already.
+        # A temporary conflict, such as a write waiting to be written back, is not an existing file.
         if error.kind is not Kind.CONFLICT or error.retryable:
             raise
         raise FileExistsError(errno.EEXIST, error.reason, error.subject) from error

@@ -43,7 +43,7 @@ def _as_os_errors() -> Iterator[None]:
     try:
         yield
     except StowageError as error:
-        # What may pass, such as an earlier write on its way home, is no file that is there already.
+        # A temporary conflict, such as a write waiting to be written back, is not an existing file.
         passing = error.kind is Kind.CONFLICT and error.retryable
         number = errno.EBUSY if passing else _NUMBERS.get(error.kind, errno.EIO)
         raise OSError(number, error.reason, error.subject) from error
@@ -125,7 +125,7 @@ class StowageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         detail: bool = False,
         **options: Any,
     ) -> Any:
-        """All files below, by one listing where neither depth nor directories are asked for."""
+        """All files below, with one listing if neither depth nor directories are requested."""
         name, key = self._split(path)
         if maxdepth is not None or withdirs or not name:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **options)

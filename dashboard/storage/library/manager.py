@@ -21,7 +21,7 @@ Resolve = Callable[[str], Driver]
 
 
 class Storage(Operations):
-    """Every backend a program has, built when it is first asked for and kept. Thread-safe.
+    """Every backend of a program, built when it is first requested and kept. Thread-safe.
 
     ::
 
@@ -32,7 +32,7 @@ class Storage(Operations):
 
     What :class:`Backend` does, a ``Storage`` does with its default backend: the one named ``default``, or
     the first that was configured. ``resolve`` turns other names into drivers and raises ``StowageError``
-    for those it does not know. With ``keep`` off it is asked before every call and owns the drivers: for
+    for those it does not know. With ``keep`` off it is called before every call and owns the drivers: for
     settings that change while the program runs; ``names`` tells those it knows. ``on_close`` is called
     once, by :meth:`close`.
     """
@@ -191,7 +191,7 @@ class Storage(Operations):
         fakes = self._fakes_of(name)
         if self._keep:
             return Backend(name, self._resolve(name), fakes=fakes)
-        # Asked once here, so that a name nobody knows is told at once.
+        # Resolved once here, so that an unknown name raises immediately.
         self._resolve(name)
         return LiveBackend(name, self._resolve, fakes=fakes)
 

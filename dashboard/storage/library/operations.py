@@ -77,7 +77,7 @@ class Operations(Extras):
     def _whole(self, key: str) -> bytes:
         with self.driver.read(key) as reading:
             if reading.info.size > MAX_GET_BYTES:
-                # Of a compressed object little is stored, and whoever wrote it said how much comes of it.
+                # A compressed object is small, and its size is only what its writer recorded.
                 raise Unsupported(
                     "get", f"“{key}” has {reading.info.size:,} bytes, too many to hold: read it as a stream."
                 )

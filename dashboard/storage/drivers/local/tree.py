@@ -57,7 +57,7 @@ class Tree:
         self._console_folders: tuple[float, frozenset[Identity]] = (0.0, frozenset())
         self.names = NameCollisions()
         self.supports_tmpfile = True
-        """Whether this disk may have files without a name; false once it said that it has not."""
+        """Whether this disk supports files without a name; false once it reported that it does not."""
         self._lock = Lock()
         self._durable: set[bytes] = set()
         self._removals = 0

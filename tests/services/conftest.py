@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.console import PASSWORD, Console, started
+from tests.services.console import PASSWORD, ServiceConsole, started
 
 
 @pytest.fixture
@@ -17,14 +17,14 @@ def instance(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fresh(instance: Path) -> Iterator[Console]:
+def fresh(instance: Path) -> Iterator[ServiceConsole]:
     """A console on its first run, before setup."""
     with started(instance) as console:
         yield console
 
 
 @pytest.fixture
-def console(fresh: Console) -> Console:
+def console(fresh: ServiceConsole) -> ServiceConsole:
     """A console with the administrator “ada” and the backend “local-disk”."""
     code = fresh.services.setup.issue_code()
     fresh.services.setup.complete(code, "ada", PASSWORD)

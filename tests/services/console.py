@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
-class Console:
+class ServiceConsole:
     """What a test works with."""
 
     settings: Settings
@@ -32,13 +32,13 @@ class Console:
 
 
 @contextmanager
-def started(folder: Path, *, hasher: PasswordHasher | None = None) -> Iterator[Console]:
+def started(folder: Path, *, hasher: PasswordHasher | None = None) -> Iterator[ServiceConsole]:
     """A console on ``folder``; starting it again on the same folder is a restart."""
     settings = Settings.from_env({}, instance=folder)
     prepare_instance(settings)
     with opened(folder) as database:
         services = compose(settings, database, passwords=Passwords(hasher))
         try:
-            yield Console(settings, database, services)
+            yield ServiceConsole(settings, database, services)
         finally:
             services.backends.close()

@@ -10,13 +10,13 @@ from dashboard.services.audit import HIDDEN, redact_options
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.options import Option, OptionType
 from dashboard.storage.types import Secret
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 BOB = Actor("bob", Role.ADMIN, "cli")
 
 
 @pytest.fixture
-def full(console: Console) -> Console:
+def full(console: ServiceConsole) -> ServiceConsole:
     with console.database.write() as session:
         for number in range(30):
             actor, action = (ADMIN, "backend.edit") if number % 2 else (BOB, "user.add")
@@ -24,7 +24,7 @@ def full(console: Console) -> Console:
     return console
 
 
-def test_rows_page_backwards_without_gaps(full: Console) -> None:
+def test_rows_page_backwards_without_gaps(full: ServiceConsole) -> None:
     audit = full.services.audit
     seen: list[int] = []
     before: int | None = None
@@ -36,7 +36,7 @@ def test_rows_page_backwards_without_gaps(full: Console) -> None:
     assert seen == sorted(seen, reverse=True)
 
 
-def test_rows_are_found_by_action_its_beginning_and_actor(full: Console) -> None:
+def test_rows_are_found_by_action_its_beginning_and_actor(full: ServiceConsole) -> None:
     audit = full.services.audit
     assert len(audit.rows(action="backend.edit")) == 15
     assert {row.action for row in audit.rows(action="backend")} == {"backend.edit", "backend.add"}
@@ -46,7 +46,7 @@ def test_rows_are_found_by_action_its_beginning_and_actor(full: Console) -> None
     assert audit.rows(actor="\udcff") == ()
 
 
-def test_a_deed_that_fails_leaves_no_row(console: Console) -> None:
+def test_a_deed_that_fails_leaves_no_row(console: ServiceConsole) -> None:
     before = len(console.services.audit.rows(limit=500))
 
     def deed() -> None:
@@ -70,7 +70,7 @@ def test_secrets_and_unknown_options_are_hidden() -> None:
     }
 
 
-def test_hostile_texts_are_cut_and_cleaned(console: Console) -> None:
+def test_hostile_texts_are_cut_and_cleaned(console: ServiceConsole) -> None:
     with console.database.write() as session:
         console.services.audit.record(
             session,

@@ -19,7 +19,7 @@ from dashboard.storage.types import Secret
 from tests.servers.faults import FaultProxy
 from tests.servers.s3 import KeyPair
 from tests.servers.seaweedfs import SeaweedFS
-from tests.services.console import ADMIN, Console, started
+from tests.services.console import ADMIN, ServiceConsole, started
 
 CANARY = "canary+/=7Q2x&hunter2 %zz".replace(" ", "_") + "0123456789abcdef"
 PASSWORD = "canary-pässword+/=42-of-ada"
@@ -72,7 +72,7 @@ def raised() -> Iterator[Callable[[Callable[[], object]], None]]:
 
 
 def test_secrets_are_found_nowhere(
-    console: Console,
+    console: ServiceConsole,
     instance: Path,
     seaweedfs: SeaweedFS,
     fault_proxy: FaultProxy,

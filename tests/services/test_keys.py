@@ -27,7 +27,7 @@ from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
 from dashboard.vault.keys import Key, Keyring, to_recovery
 from tests.servers.processes import wait_until
-from tests.services.console import ADMIN, OPERATOR, Console, started
+from tests.services.console import ADMIN, OPERATOR, ServiceConsole, started
 
 PLAIN = "s3cr3t-access-key-of-a-backend-{}"
 
@@ -41,37 +41,37 @@ def draft(name: str, secret: str) -> Draft:
     )
 
 
-def add(console: Console, name: str) -> None:
+def add(console: ServiceConsole, name: str) -> None:
     console.services.backends.add(ADMIN, draft(name, PLAIN.format(name)))
 
 
-def opened(console: Console, name: str) -> str:
+def opened(console: ServiceConsole, name: str) -> str:
     """The stored secret, opened as a driver would get it."""
     with console.database.read() as session:
         row = session.scalars(select(BackendSecret).join(Backend).where(Backend.name == name)).one()
         return console.services.keys.open(row.sealed, binding_of(row)).reveal()
 
 
-def ids_in_use(console: Console) -> set[str]:
+def ids_in_use(console: ServiceConsole) -> set[str]:
     with console.database.read() as session:
         sealed = [*session.scalars(select(BackendSecret.sealed)), *session.scalars(select(Setting.sealed))]
     return {tokens.key_id_of(token) for token in sealed if token}
 
 
 @pytest.fixture
-def three(console: Console) -> Console:
+def three(console: ServiceConsole) -> ServiceConsole:
     for name in ("one", "two", "three"):
         add(console, name)
     return console
 
 
-def assert_whole(console: Console) -> None:
+def assert_whole(console: ServiceConsole) -> None:
     assert not console.services.keys.state().sealed
     for name in ("one", "two", "three"):
         assert opened(console, name) == PLAIN.format(name)
 
 
-def test_a_ciphertext_moved_to_another_row_does_not_open(three: Console) -> None:
+def test_a_ciphertext_moved_to_another_row_does_not_open(three: ServiceConsole) -> None:
     with three.database.write() as session:
         rows = {row.backend_id: row for row in session.scalars(select(BackendSecret))}
         first, second = list(rows.values())[:2]
@@ -85,7 +85,9 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(three: Console) -> None
     assert not three.services.keys.state().sealed
 
 
-def test_a_missing_key_file_seals_the_console_and_makes_no_new_one(three: Console, instance: Path) -> None:
+def test_a_missing_key_file_seals_the_console_and_makes_no_new_one(
+    three: ServiceConsole, instance: Path
+) -> None:
     three.settings.key_file.rename(instance / "elsewhere")
     with started(instance) as again:
         state = again.services.keys.state()
@@ -111,7 +113,9 @@ def test_a_missing_key_file_seals_the_console_and_makes_no_new_one(three: Consol
         assert_whole(again)
 
 
-def test_a_foreign_key_file_seals_the_console_and_stays_as_it_is(three: Console, instance: Path) -> None:
+def test_a_foreign_key_file_seals_the_console_and_stays_as_it_is(
+    three: ServiceConsole, instance: Path
+) -> None:
     path = three.settings.key_file
     mine = path.read_text()
     path.unlink()
@@ -131,7 +135,7 @@ def test_a_foreign_key_file_seals_the_console_and_stays_as_it_is(three: Console,
         assert_whole(again)
 
 
-def test_a_key_file_open_to_others_seals_the_console_until_it_is_mended(three: Console) -> None:
+def test_a_key_file_open_to_others_seals_the_console_until_it_is_mended(three: ServiceConsole) -> None:
     three.settings.key_file.chmod(0o444)
     state = three.services.keys.state()
     assert state.sealed
@@ -140,12 +144,12 @@ def test_a_key_file_open_to_others_seals_the_console_until_it_is_mended(three: C
     assert_whole(three)
 
 
-def test_a_running_console_notices_that_the_key_went_away(three: Console) -> None:
+def test_a_running_console_notices_that_the_key_went_away(three: ServiceConsole) -> None:
     three.settings.key_file.rename(three.settings.instance / "elsewhere")
     assert three.services.keys.state().sealed
 
 
-def test_rotation_seals_everything_anew_and_drops_the_old_key(three: Console) -> None:
+def test_rotation_seals_everything_anew_and_drops_the_old_key(three: ServiceConsole) -> None:
     before = three.services.keys.state().key_id
     rotation = three.services.keys.rotate(ADMIN)
     assert rotation.rows == 5
@@ -161,7 +165,7 @@ def test_rotation_seals_everything_anew_and_drops_the_old_key(three: Console) ->
     assert actions == [("keys.rotate", "done"), ("keys.rotate", "begun")]
 
 
-def test_another_process_sees_a_rotation_at_once(three: Console, instance: Path) -> None:
+def test_another_process_sees_a_rotation_at_once(three: ServiceConsole, instance: Path) -> None:
     with started(instance) as other:
         assert_whole(other)
         three.services.keys.rotate(ADMIN)
@@ -171,7 +175,7 @@ def test_another_process_sees_a_rotation_at_once(three: Console, instance: Path)
         assert opened(three, "four") == PLAIN.format("four")
 
 
-def test_secrets_sealed_while_a_rotation_runs_are_not_lost(three: Console, instance: Path) -> None:
+def test_secrets_sealed_while_a_rotation_runs_are_not_lost(three: ServiceConsole, instance: Path) -> None:
     """Many writers in other threads with key caches of their own, against rotation after rotation."""
     stop = threading.Event()
     added: list[str] = []
@@ -211,7 +215,7 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("at", range(1, 12))
 def test_a_rotation_cut_short_at_any_step_can_be_run_again(
-    three: Console, instance: Path, at: int, monkeypatch: pytest.MonkeyPatch
+    three: ServiceConsole, instance: Path, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut before and after every change of the key file and every commit; 11 points in all."""
     points = 0
@@ -265,7 +269,7 @@ with started(Path(sys.argv[1])) as console:
 """
 
 
-def test_a_rotation_killed_with_sigkill_loses_nothing(three: Console, instance: Path) -> None:
+def test_a_rotation_killed_with_sigkill_loses_nothing(three: ServiceConsole, instance: Path) -> None:
     rng = random.Random(20)
     for _ in range(8):
         child = subprocess.Popen(
@@ -284,7 +288,7 @@ def test_a_rotation_killed_with_sigkill_loses_nothing(three: Console, instance: 
     assert sorted(p.name for p in instance.glob("*key*")) == ["stowage.key"]
 
 
-def test_a_damaged_secret_does_not_stop_the_others_from_rotating(three: Console) -> None:
+def test_a_damaged_secret_does_not_stop_the_others_from_rotating(three: ServiceConsole) -> None:
     with three.database.write() as session:
         row = session.scalars(select(BackendSecret)).first()
         assert row is not None
@@ -306,7 +310,7 @@ def test_a_damaged_secret_does_not_stop_the_others_from_rotating(three: Console)
     assert_whole(three)
 
 
-def test_the_recovery_key_writes_a_lost_file_again(three: Console) -> None:
+def test_the_recovery_key_writes_a_lost_file_again(three: ServiceConsole) -> None:
     keys = three.services.keys
     recovery = keys.recovery_key()
     three.settings.key_file.unlink()
@@ -317,7 +321,7 @@ def test_the_recovery_key_writes_a_lost_file_again(three: Console) -> None:
     assert keys.restore(ADMIN, recovery.text) == state
 
 
-def test_a_recovery_key_that_opens_nothing_here_changes_nothing(three: Console) -> None:
+def test_a_recovery_key_that_opens_nothing_here_changes_nothing(three: ServiceConsole) -> None:
     before = three.settings.key_file.read_bytes()
     for text in (to_recovery(Key.new()), "", "AAAA-" * 14):
         with pytest.raises(InvalidInput) as caught:
@@ -326,7 +330,7 @@ def test_a_recovery_key_that_opens_nothing_here_changes_nothing(three: Console) 
     assert three.settings.key_file.read_bytes() == before
 
 
-def test_restoring_keeps_a_foreign_key_file_aside(three: Console, instance: Path) -> None:
+def test_restoring_keeps_a_foreign_key_file_aside(three: ServiceConsole, instance: Path) -> None:
     recovery = three.services.keys.recovery_key()
     path = three.settings.key_file
     path.unlink()
@@ -338,7 +342,7 @@ def test_restoring_keeps_a_foreign_key_file_aside(three: Console, instance: Path
     assert KeyFile(aside).read() == foreign
 
 
-def test_after_a_rotation_cut_short_both_recovery_keys_are_needed_and_enough(three: Console) -> None:
+def test_after_a_rotation_cut_short_both_recovery_keys_are_needed_and_enough(three: ServiceConsole) -> None:
     old = three.services.keys.recovery_key()
     three.services.keys._add_key(ADMIN)
     new = three.services.keys.recovery_key()
@@ -351,7 +355,7 @@ def test_after_a_rotation_cut_short_both_recovery_keys_are_needed_and_enough(thr
     assert opened(three, "four") == PLAIN.format("four")
 
 
-def test_only_administrators_touch_the_keys(three: Console) -> None:
+def test_only_administrators_touch_the_keys(three: ServiceConsole) -> None:
     for deed in (
         lambda actor: three.services.keys.rotate(actor),
         lambda actor: three.services.keys.restore(actor, "AAAA"),
@@ -369,7 +373,7 @@ def test_a_key_file_that_was_there_before_the_first_run_is_used(tmp_path: Path) 
         assert console.services.keys.state().key_id == ring.current.id
 
 
-def test_a_database_restored_without_its_key_is_sealed(three: Console, tmp_path: Path) -> None:
+def test_a_database_restored_without_its_key_is_sealed(three: ServiceConsole, tmp_path: Path) -> None:
     three.database.close()
     elsewhere = tmp_path / "restored"
     elsewhere.mkdir()
@@ -384,7 +388,7 @@ def test_a_database_restored_without_its_key_is_sealed(three: Console, tmp_path:
         assert console.services.keys.state().sealed
 
 
-def test_text_in_place_of_a_token_damages_that_secret_only(three: Console) -> None:
+def test_text_in_place_of_a_token_damages_that_secret_only(three: ServiceConsole) -> None:
     with three.database.write() as session:
         session.execute(update(BackendSecret).where(BackendSecret.backend_id == 2).values(sealed="nonsense"))
     assert not three.services.keys.state().sealed

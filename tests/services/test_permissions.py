@@ -9,7 +9,7 @@ import pytest
 from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import ACTION_PHRASES, GRANTS, Actor, Permission, Role
 from dashboard.settings import Settings, SettingsError
-from tests.services.console import ADMIN, OPERATOR, VIEWER, Console
+from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
 
 
 def test_the_table_is_as_documented() -> None:
@@ -35,7 +35,7 @@ def test_requiring_agrees_with_the_table(actor: Actor, permission: Permission) -
     assert caught.value.remedy
 
 
-def test_every_service_method_that_takes_an_actor_refuses_a_viewer(console: Console) -> None:
+def test_every_service_method_that_takes_an_actor_refuses_a_viewer(console: ServiceConsole) -> None:
     """Found by signature, so that a method added later is covered too."""
     services = console.services
     # A viewer may change their own password; records and inserts run inside other services' calls.

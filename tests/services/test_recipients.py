@@ -22,11 +22,11 @@ from dashboard.vault import tokens
 from dashboard.vault.keyring import KeyFile
 from dashboard.vault.keys import to_recovery
 from dashboard.vault.tokens import Binding
-from tests.services.console import ADMIN, Console, started
+from tests.services.console import ADMIN, ServiceConsole, started
 
 
 @pytest.fixture
-def console(fresh: Console) -> Console:
+def console(fresh: ServiceConsole) -> ServiceConsole:
     """One that nobody has set up: its only backends are those a test adds."""
     return fresh
 
@@ -68,20 +68,20 @@ CHANGES = [
 ]
 
 
-def add(console: Console, preset: str, **more: str) -> None:
+def add(console: ServiceConsole, preset: str, **more: str) -> None:
     options, secrets = DRAFTS[preset]
     sealed = {name: Secret(value) for name, value in secrets.items()}
     console.services.backends.add(ADMIN, Draft(preset.replace("_", "-"), preset, {**options, **more}, sealed))
 
 
-def edit_in_database(console: Console, **options: str) -> None:
+def edit_in_database(console: ServiceConsole, **options: str) -> None:
     with console.database.write() as session:
         row = session.scalars(select(Backend)).one()
         row.options = {**row.options, **options}
         row.version += 1
 
 
-def edit(console: Console, name: str, changed: Mapping[str, str], **secrets: str) -> None:
+def edit(console: ServiceConsole, name: str, changed: Mapping[str, str], **secrets: str) -> None:
     stored = console.services.backends.get(name)
     draft = Draft(
         name,
@@ -93,13 +93,13 @@ def edit(console: Console, name: str, changed: Mapping[str, str], **secrets: str
     console.services.backends.edit(ADMIN, draft)
 
 
-def refusal(console: Console, name: str) -> StowageError:
+def refusal(console: ServiceConsole, name: str) -> StowageError:
     with pytest.raises(StowageError) as caught:
         console.services.backends.driver(name)
     return caught.value
 
 
-def to_version_before(console: Console) -> None:
+def to_version_before(console: ServiceConsole) -> None:
     """Seal the secrets as versions did that knew no recipients, and forget that it was ever otherwise."""
     ring = KeyFile(console.settings.key_file).read()
     assert ring
@@ -112,14 +112,14 @@ def to_version_before(console: Console) -> None:
         session.execute(delete(Setting).where(Setting.key == BOUND))
 
 
-def sealed(console: Console) -> list[str]:
+def sealed(console: ServiceConsole) -> list[str]:
     with console.database.read() as session:
         return list(session.scalars(select(BackendSecret.sealed)))
 
 
 @pytest.mark.parametrize(("preset", "option", "value"), CHANGES)
 def test_an_address_changed_in_the_database_gets_no_secret(
-    console: Console, preset: str, option: str, value: str
+    console: ServiceConsole, preset: str, option: str, value: str
 ) -> None:
     add(console, preset)
     name = preset.replace("_", "-")
@@ -143,7 +143,7 @@ def test_an_address_changed_in_the_database_gets_no_secret(
     assert before != value
 
 
-def test_a_changed_address_is_put_right_in_the_form(console: Console) -> None:
+def test_a_changed_address_is_put_right_in_the_form(console: ServiceConsole) -> None:
     add(console, "minio")
     edit_in_database(console, endpoint="http://evil.example")
     with pytest.raises(InvalidInput, match="must be entered again") as caught:
@@ -156,21 +156,21 @@ def test_a_changed_address_is_put_right_in_the_form(console: Console) -> None:
     console.services.backends.driver("minio")
 
 
-def test_a_driver_of_another_kind_gets_no_secret(console: Console) -> None:
+def test_a_driver_of_another_kind_gets_no_secret(console: ServiceConsole) -> None:
     add(console, "ftp")
     with console.database.write() as session:
         session.execute(update(Backend).values(driver="sftp", version=2))
     assert refusal(console, "ftp").kind is Kind.DAMAGED
 
 
-def test_a_backend_whose_secret_is_gone_says_so(console: Console) -> None:
+def test_a_backend_whose_secret_is_gone_says_so(console: ServiceConsole) -> None:
     add(console, "minio")
     with console.database.write() as session:
         session.execute(delete(BackendSecret))
     assert "enter its secrets again" in refusal(console, "minio").remedy
 
 
-def test_a_cdns_key_is_for_that_cdn_only(console: Console) -> None:
+def test_a_cdns_key_is_for_that_cdn_only(console: ServiceConsole) -> None:
     cloudfront = {"cdn_domain": "cdn.example.com", "cdn_purge": "cloudfront", "cdn_zone": "E12345"}
     cloudfront["cdn_key_id"] = "AKIAEXAMPLE"
     add(console, "minio")
@@ -191,7 +191,7 @@ def test_a_cdns_key_is_for_that_cdn_only(console: Console) -> None:
     console.services.backends.driver("minio")
 
 
-def test_a_wrappers_keys_stay_where_they_are_when_the_backend_moves(console: Console) -> None:
+def test_a_wrappers_keys_stay_where_they_are_when_the_backend_moves(console: ServiceConsole) -> None:
     add(console, "minio")
     key = AZURE_KEY[:-1].ljust(43, "A") + "="
     edit(console, "minio", {"encrypt": "true", "cache": "true"}, encryption_key=key,
@@ -200,7 +200,9 @@ def test_a_wrappers_keys_stay_where_they_are_when_the_backend_moves(console: Con
     console.services.backends.driver("minio")
 
 
-def test_secrets_of_an_earlier_version_are_bound_at_the_next_start(console: Console, instance: Path) -> None:
+def test_secrets_of_an_earlier_version_are_bound_at_the_next_start(
+    console: ServiceConsole, instance: Path
+) -> None:
     add(console, "minio")
     to_version_before(console)
     [old] = sealed(console)
@@ -215,7 +217,9 @@ def test_secrets_of_an_earlier_version_are_bound_at_the_next_start(console: Cons
         assert refusal(again, "minio").kind is Kind.DAMAGED
 
 
-def test_secrets_of_a_sealed_console_are_bound_when_the_key_is_back(console: Console, instance: Path) -> None:
+def test_secrets_of_a_sealed_console_are_bound_when_the_key_is_back(
+    console: ServiceConsole, instance: Path
+) -> None:
     add(console, "minio")
     to_version_before(console)
     aside = instance / "elsewhere"
@@ -228,7 +232,7 @@ def test_secrets_of_a_sealed_console_are_bound_when_the_key_is_back(console: Con
         assert sealed(again)[0].startswith("v2.")
 
 
-def test_a_recovery_key_opens_and_binds_an_old_backup(console: Console, instance: Path) -> None:
+def test_a_recovery_key_opens_and_binds_an_old_backup(console: ServiceConsole, instance: Path) -> None:
     add(console, "minio")
     to_version_before(console)
     ring = KeyFile(console.settings.key_file).read()
@@ -240,7 +244,7 @@ def test_a_recovery_key_opens_and_binds_an_old_backup(console: Console, instance
         again.services.backends.driver("minio")
 
 
-def test_a_rotation_keeps_every_recipient(console: Console) -> None:
+def test_a_rotation_keeps_every_recipient(console: ServiceConsole) -> None:
     add(console, "minio")
     add(console, "webdav")
     to_version_before(console)
@@ -256,7 +260,7 @@ def test_a_rotation_keeps_every_recipient(console: Console) -> None:
 
 
 @pytest.mark.parametrize("preset", list(DRAFTS))
-def test_the_end_of_a_key_is_shown_and_that_of_a_password_never(console: Console, preset: str) -> None:
+def test_the_end_of_a_key_is_shown_and_that_of_a_password_never(console: ServiceConsole, preset: str) -> None:
     add(console, preset)
     shown = console.services.backends.get(preset.replace("_", "-")).secrets
     assert shown.get("password", "") == ""
@@ -264,7 +268,9 @@ def test_the_end_of_a_key_is_shown_and_that_of_a_password_never(console: Console
         assert name == "password" or shown[name] == value[-4:]
 
 
-def test_endings_of_passwords_that_were_kept_once_are_forgotten(console: Console, instance: Path) -> None:
+def test_endings_of_passwords_that_were_kept_once_are_forgotten(
+    console: ServiceConsole, instance: Path
+) -> None:
     add(console, "webdav")
     add(console, "minio")
     console.database.close()

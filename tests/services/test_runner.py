@@ -1,4 +1,4 @@
-"""Jobs from the button to the end: planned, approved, paused, taken over, and told the truth about."""
+"""Jobs from the button to the end: planned, approved, paused, taken over, and reported truthfully."""
 
 from __future__ import annotations
 

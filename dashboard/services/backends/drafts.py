@@ -27,7 +27,7 @@ def check_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise InvalidInput(
             "name",
-            "A backend's name has 1 to 63 small letters, digits and hyphens, the first no hyphen.",
+            "A backend's name has 1 to 63 lowercase letters, digits and hyphens; the first is not a hyphen.",
             remedy="For example: media-archive",
         )
     return name

@@ -132,7 +132,7 @@ def check_username(username: str) -> str:
     if not USERNAME.fullmatch(username):
         raise InvalidInput(
             "username",
-            "A username has 1 to 64 small letters, digits, dots, hyphens or underscores.",
+            "A username has 1 to 64 lowercase letters, digits, dots, hyphens or underscores.",
             remedy="For example: ada.lovelace",
         )
     return username

@@ -18,7 +18,7 @@ from dashboard.services.backends import drivers
 from dashboard.services.backends.backends import Backends, Badge, Draft
 from dashboard.services.backends.checks import Checks
 from dashboard.storage.types import Secret
-from tests.services.console import ADMIN, OPERATOR, Console
+from tests.services.console import ADMIN, OPERATOR, ServiceConsole
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE4f2c"
 OPTIONS = {"endpoint": "http://127.0.0.1:9000", "bucket": "files", "access_key_id": "AKIAEXAMPLE"}
@@ -27,7 +27,7 @@ BLANK = {"secret_access_key": Secret("")}
 
 
 @pytest.fixture
-def backends(console: Console) -> Backends:
+def backends(console: ServiceConsole) -> Backends:
     return console.services.backends
 
 
@@ -40,7 +40,7 @@ def edited(**changes: object) -> Draft:
     return replace(MEDIA, secrets=BLANK, existing="media", **changes)  # type: ignore[arg-type]
 
 
-def sealed_text(console: Console) -> str:
+def sealed_text(console: ServiceConsole) -> str:
     with console.database.read() as session:
         return session.scalars(select(BackendSecret.sealed)).one()
 
@@ -61,7 +61,9 @@ def test_short_secrets_get_no_hint(backends: Backends) -> None:
     assert info.secrets == {"secret_access_key": ""}
 
 
-def test_a_new_backend_is_checked_and_counted_in_the_background(backends: Backends, console: Console) -> None:
+def test_a_new_backend_is_checked_and_counted_in_the_background(
+    backends: Backends, console: ServiceConsole
+) -> None:
     info = backends.add(ADMIN, MEDIA)
     with console.database.read() as session:
         jobs = session.execute(select(Job.kind).where(Job.subject_id == info.id)).scalars().all()
@@ -88,14 +90,14 @@ def test_a_missing_backend_is_not_found_whatever_it_is_called(backends: Backends
         caught.value.reason.encode()
 
 
-def test_the_consoles_own_files_cannot_be_a_backend(backends: Backends, console: Console) -> None:
+def test_the_consoles_own_files_cannot_be_a_backend(backends: Backends, console: ServiceConsole) -> None:
     for root in (console.settings.instance, console.settings.key_file, console.settings.instance.parent):
         with pytest.raises(InvalidInput) as caught:
             backends.add(ADMIN, local("own", root))
         assert caught.value.subject == "root"
 
 
-def test_a_blank_secret_keeps_the_stored_one(backends: Backends, console: Console) -> None:
+def test_a_blank_secret_keeps_the_stored_one(backends: Backends, console: ServiceConsole) -> None:
     backends.add(ADMIN, MEDIA)
     before = sealed_text(console)
     info = backends.edit(ADMIN, edited(options=OPTIONS | {"bucket": "other"}))
@@ -115,7 +117,7 @@ def test_a_blank_secret_keeps_the_stored_one(backends: Backends, console: Consol
     ],
 )
 def test_sending_a_stored_secret_elsewhere_demands_it_again(
-    backends: Backends, console: Console, change: dict[str, str]
+    backends: Backends, console: ServiceConsole, change: dict[str, str]
 ) -> None:
     options = OPTIONS | {"endpoint": "http://minio.example:9000"}
     backends.add(ADMIN, replace(MEDIA, options=options))
@@ -200,7 +202,9 @@ def test_of_many_edits_at_once_each_is_whole_or_refused(backends: Backends) -> N
     assert backends.get("media").version == 2
 
 
-def test_a_moved_backend_forgets_what_was_seen_at_its_old_place(backends: Backends, console: Console) -> None:
+def test_a_moved_backend_forgets_what_was_seen_at_its_old_place(
+    backends: Backends, console: ServiceConsole
+) -> None:
     info = backends.add(ADMIN, MEDIA)
     console.services.status.record_check(info.id, Badge.HEALTHY, 3.0)
     console.services.status.record_count(info.id, 5, 500, final=True)
@@ -229,7 +233,7 @@ def test_the_active_backend_cannot_be_removed(backends: Backends) -> None:
 
 @pytest.mark.parametrize("end", ["source_id", "destination_id"])
 def test_a_backend_in_a_migration_stays_where_it_is_until_the_end(
-    backends: Backends, console: Console, end: str
+    backends: Backends, console: ServiceConsole, end: str
 ) -> None:
     info = backends.add(ADMIN, MEDIA)
     with console.database.write() as session:
@@ -262,7 +266,9 @@ def test_a_backend_in_a_migration_stays_where_it_is_until_the_end(
         assert session.execute(select(Migration.source, getattr(Migration, end))).one() == ("media", None)
 
 
-def test_removing_forgets_the_secrets_and_never_reuses_the_id(backends: Backends, console: Console) -> None:
+def test_removing_forgets_the_secrets_and_never_reuses_the_id(
+    backends: Backends, console: ServiceConsole
+) -> None:
     first = backends.add(ADMIN, MEDIA)
     backends.remove(ADMIN, "media")
     with console.database.read() as session:
@@ -335,7 +341,7 @@ def test_the_fallback_order_is_kept(backends: Backends, tmp_path: Path) -> None:
         backends.fallback_order(ADMIN, ["b", "b"])
 
 
-def test_every_change_is_audited_without_secrets(backends: Backends, console: Console) -> None:
+def test_every_change_is_audited_without_secrets(backends: Backends, console: ServiceConsole) -> None:
     backends.add(ADMIN, MEDIA)
     backends.edit(
         ADMIN,
@@ -356,7 +362,9 @@ def test_every_change_is_audited_without_secrets(backends: Backends, console: Co
     assert SECRET not in repr((removed, refreshed, changed, added))
 
 
-def test_health_and_counts_of_a_real_folder(backends: Backends, console: Console, tmp_path: Path) -> None:
+def test_health_and_counts_of_a_real_folder(
+    backends: Backends, console: ServiceConsole, tmp_path: Path
+) -> None:
     root = tmp_path / "files"
     root.mkdir()
     for number in range(700):
@@ -373,7 +381,7 @@ def test_health_and_counts_of_a_real_folder(backends: Backends, console: Console
 
 
 def test_a_folder_that_vanished_is_down_and_its_last_count_stays(
-    backends: Backends, console: Console, tmp_path: Path
+    backends: Backends, console: ServiceConsole, tmp_path: Path
 ) -> None:
     root = tmp_path / "files"
     root.mkdir()
@@ -390,7 +398,7 @@ def test_a_folder_that_vanished_is_down_and_its_last_count_stays(
 
 
 def test_counting_stops_when_told_to_and_keeps_the_last_count(
-    backends: Backends, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backends: Backends, console: ServiceConsole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "files"
     root.mkdir()
@@ -412,7 +420,7 @@ def test_counting_stops_when_told_to_and_keeps_the_last_count(
     assert not backends.get("files").status.counting
 
 
-def test_jobs_of_a_removed_backend_do_nothing(backends: Backends, console: Console) -> None:
+def test_jobs_of_a_removed_backend_do_nothing(backends: Backends, console: ServiceConsole) -> None:
     info = backends.add(ADMIN, MEDIA)
     backends.remove(ADMIN, "media")
     console.services.checks.check_backend(info.id)
@@ -421,7 +429,7 @@ def test_jobs_of_a_removed_backend_do_nothing(backends: Backends, console: Conso
 
 
 def test_a_sum_that_no_column_holds_is_shown_as_the_most_there_is(
-    backends: Backends, console: Console, tmp_path: Path
+    backends: Backends, console: ServiceConsole, tmp_path: Path
 ) -> None:
     info = backends.add(ADMIN, local("files", tmp_path / "files"))
     for final in (False, True):
@@ -429,7 +437,9 @@ def test_a_sum_that_no_column_holds_is_shown_as_the_most_there_is(
     assert backends.get("files").status.bytes == 2**63 - 1
 
 
-def test_the_checklist_follows_what_was_done(backends: Backends, console: Console, tmp_path: Path) -> None:
+def test_the_checklist_follows_what_was_done(
+    backends: Backends, console: ServiceConsole, tmp_path: Path
+) -> None:
     status = console.services.status
     assert not any((status.checklist().added_backend, status.checklist().tested, status.checklist().migrated))
     backends.add(ADMIN, local("files", tmp_path / "files"))
@@ -451,7 +461,7 @@ def test_the_checklist_follows_what_was_done(backends: Backends, console: Consol
     assert status.checklist().done
 
 
-def test_the_database_itself_refuses_a_second_active_backend(console: Console) -> None:
+def test_the_database_itself_refuses_a_second_active_backend(console: ServiceConsole) -> None:
     row = Backend(
         name="x", driver="local", preset="local", options={}, active=True, created_at=0.0, updated_at=0.0
     )

@@ -13,7 +13,7 @@ from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
 from tests.cli.conftest import command_line
 from tests.servers.moto import MotoS3
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 SITE = "https://www.example.com"
 
@@ -27,7 +27,7 @@ def draft(moto_s3: MotoS3) -> Draft:
     return Draft("bucket", "s3", options, {"secret_access_key": Secret(moto_s3.admin.secret_key)})
 
 
-def test_findings_are_mended_by_whoever_may_and_audited(console: Console, moto_s3: MotoS3) -> None:
+def test_findings_are_mended_by_whoever_may_and_audited(console: ServiceConsole, moto_s3: MotoS3) -> None:
     services = console.services
     services.backends.add(ADMIN, draft(moto_s3))
     settings = services.bucket_settings
@@ -67,7 +67,7 @@ def test_a_site_is_written_as_browsers_write_it(typed: str, origin: str) -> None
     assert parse_origin(typed) == origin
 
 
-def test_the_command_finds_and_mends(console: Console, instance: Path, moto_s3: MotoS3) -> None:
+def test_the_command_finds_and_mends(console: ServiceConsole, instance: Path, moto_s3: MotoS3) -> None:
     console.services.backends.add(ADMIN, draft(moto_s3))
     cli = command_line(instance)
     found = cli("backend", "check", "bucket", "--origin", SITE, "--json")

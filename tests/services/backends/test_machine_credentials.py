@@ -15,7 +15,7 @@ from dashboard.services.backends.values import Draft
 from dashboard.services.services import Services
 from dashboard.settings import Settings, SettingsError
 from dashboard.storage.types import Secret
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 S3 = {"region": "eu-central-1", "bucket": "media", "sign_in": "machine"}
 
@@ -32,7 +32,7 @@ DRAFTS = [
 
 
 def test_they_are_kept_from_the_console_until_the_setting_allows_them(
-    console: Console, instance: Path
+    console: ServiceConsole, instance: Path
 ) -> None:
     backends = console.services.backends
     calls = [

@@ -18,7 +18,7 @@ from dashboard.settings import Settings, SettingsError
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
 from tests.services.composed import add_local, composed
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 CALLS: list[Callable[[Driver], object]] = [
     lambda driver: driver.read("stowage.key"),
@@ -45,7 +45,11 @@ def refused(call: Callable[[Driver], object], driver: Driver) -> str:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("used_before", [False, True])
 def test_a_missing_folder_that_became_a_link_to_the_key_is_not_opened(
-    console: Console, instance: Path, tmp_path: Path, call: Callable[[Driver], object], used_before: bool
+    console: ServiceConsole,
+    instance: Path,
+    tmp_path: Path,
+    call: Callable[[Driver], object],
+    used_before: bool,
 ) -> None:
     root = tmp_path / "later"
     console.services.backends.add(ADMIN, drafted(root))
@@ -78,7 +82,9 @@ def test_an_instance_moved_to_below_a_root_is_not_entered(tmp_path: Path) -> Non
         assert "Stowage's own" in refused(lambda driver: list(driver.list("inner/")), driver)
 
 
-def test_a_second_name_of_the_key_is_not_read(console: Console, instance: Path, tmp_path: Path) -> None:
+def test_a_second_name_of_the_key_is_not_read(
+    console: ServiceConsole, instance: Path, tmp_path: Path
+) -> None:
     root = add_local(console.services, "files", tmp_path / "files")
     for name in ("stowage.key", "stowage.db"):
         os.link(instance / name, root / f"copy-of-{name}")
@@ -107,7 +113,7 @@ def test_a_second_name_of_the_key_is_not_read(console: Console, instance: Path, 
         sysconfig.get_path("purelib"),
     ],
 )
-def test_what_belongs_to_programs_and_the_system_is_no_backend(console: Console, root: str) -> None:
+def test_what_belongs_to_programs_and_the_system_is_no_backend(console: ServiceConsole, root: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         console.services.backends.add(ADMIN, drafted(root))
     assert caught.value.subject == "root"
@@ -124,7 +130,7 @@ def with_roots(instance: Path, *roots: Path) -> Services:
     return open_services(limited(instance, *roots))
 
 
-def test_only_named_folders_may_be_backends(console: Console, instance: Path, tmp_path: Path) -> None:
+def test_only_named_folders_may_be_backends(console: ServiceConsole, instance: Path, tmp_path: Path) -> None:
     for name in ("allowed", "other"):
         add_local(console.services, name, tmp_path / name)
     services = with_roots(instance, tmp_path / "allowed")

@@ -21,10 +21,10 @@ from tests.servers.sftp import USER as SFTP_USER
 from tests.servers.sftp import SftpServer
 from tests.servers.vercel_blob import VercelBlob
 from tests.servers.webdav import PASSWORD, USER, WebDAV
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 
-def used(console: Console, draft: Draft, moved: dict[str, str]) -> None:
+def used(console: ServiceConsole, draft: Draft, moved: dict[str, str]) -> None:
     """Save, test, use; then the secret is demanded again by whoever points it somewhere else."""
     backends = console.services.backends
     info = backends.add(ADMIN, draft)
@@ -44,7 +44,7 @@ def used(console: Console, draft: Draft, moved: dict[str, str]) -> None:
     assert caught.value.subject == name
 
 
-def test_nextcloud(console: Console, webdav_server: WebDAV) -> None:
+def test_nextcloud(console: ServiceConsole, webdav_server: WebDAV) -> None:
     options = {
         "endpoint": webdav_server.cloud_endpoint,
         "username": USER,
@@ -54,14 +54,14 @@ def test_nextcloud(console: Console, webdav_server: WebDAV) -> None:
     used(console, draft, {"endpoint": "https://evil.example/remote.php/dav"})
 
 
-def test_azure(console: Console, azurite: Azurite) -> None:
+def test_azure(console: ServiceConsole, azurite: Azurite) -> None:
     options = {"account": ACCOUNT, "container": azurite.new_container(), "endpoint": azurite.endpoint}
     draft = Draft("blobs", "azure", options, {"credential": Secret(azurite.key)})
     used(console, draft, {"endpoint": "https://evil.example"})
 
 
 @pytest.mark.parametrize("moved", [{"host": "evil.example"}, {"port": "2222"}, {"host_key": ""}])
-def test_sftp(console: Console, sftp_server: SftpServer, moved: dict[str, str]) -> None:
+def test_sftp(console: ServiceConsole, sftp_server: SftpServer, moved: dict[str, str]) -> None:
     options = {
         "host": "127.0.0.1",
         "port": str(sftp_server.port),
@@ -75,7 +75,7 @@ def test_sftp(console: Console, sftp_server: SftpServer, moved: dict[str, str]) 
 
 
 def test_an_sftp_key_and_its_passphrase_are_kept_and_nothing_of_them_shown(
-    console: Console, sftp_server: SftpServer
+    console: ServiceConsole, sftp_server: SftpServer
 ) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519")
     sftp_server.accept(key)
@@ -97,7 +97,9 @@ def test_an_sftp_key_and_its_passphrase_are_kept_and_nothing_of_them_shown(
     assert steps[-1].state == "passed"
 
 
-def test_whoever_has_not_accepted_a_host_key_is_shown_it(console: Console, sftp_server: SftpServer) -> None:
+def test_whoever_has_not_accepted_a_host_key_is_shown_it(
+    console: ServiceConsole, sftp_server: SftpServer
+) -> None:
     options = {"host": "127.0.0.1", "port": str(sftp_server.port), "user": SFTP_USER}
     draft = Draft("new", "sftp", options, {"password": Secret(SFTP_PASSWORD)})
     shown = [step for step in console.services.probes.run(ADMIN, draft) if step.state == "failed"]
@@ -107,7 +109,7 @@ def test_whoever_has_not_accepted_a_host_key_is_shown_it(console: Console, sftp_
 
 
 @pytest.mark.parametrize("moved", [{"host": "evil.example"}, {"tls": "none"}, {"tls_verify": "false"}])
-def test_ftp(console: Console, ftps_server: FtpServer, moved: dict[str, str]) -> None:
+def test_ftp(console: ServiceConsole, ftps_server: FtpServer, moved: dict[str, str]) -> None:
     options = {
         "host": "127.0.0.1",
         "port": str(ftps_server.port),
@@ -119,7 +121,7 @@ def test_ftp(console: Console, ftps_server: FtpServer, moved: dict[str, str]) ->
     used(console, draft, moved)
 
 
-def test_google_cloud_storage(console: Console, google: GoogleStorage) -> None:
+def test_google_cloud_storage(console: ServiceConsole, google: GoogleStorage) -> None:
     options = {"bucket": google.new_bucket(), "endpoint": google.endpoint}
     draft = Draft("google", "gcs", options, {"credential": Secret(google.writer)})
     used(console, draft, {"endpoint": "https://evil.example"})
@@ -127,7 +129,7 @@ def test_google_cloud_storage(console: Console, google: GoogleStorage) -> None:
     assert shown.secrets == {"credential": ""}
 
 
-def test_vercel_blob(console: Console, vercel: VercelBlob) -> None:
+def test_vercel_blob(console: ServiceConsole, vercel: VercelBlob) -> None:
     token = vercel.new_store("private")
     options = {"store": token.split("_")[3], "endpoint": vercel.endpoint, "access": "private"}
     draft = Draft("vercel", "vercel_blob", options, {"token": Secret(token)})

@@ -19,11 +19,11 @@ from dashboard.storage.types import Secret
 from tests.servers.processes import wait_until
 from tests.servers.s3 import KeyPair, bucket_name
 from tests.servers.seaweedfs import SeaweedFS
-from tests.services.console import ADMIN, OPERATOR, Console
+from tests.services.console import ADMIN, OPERATOR, ServiceConsole
 
 
 @pytest.fixture
-def probes(console: Console) -> Probes:
+def probes(console: ServiceConsole) -> Probes:
     return console.services.probes
 
 
@@ -66,7 +66,9 @@ def listener() -> Iterator[tuple[str, list[socket.socket]]]:
                 connection.close()
 
 
-def test_a_draft_is_tested_without_being_saved(probes: Probes, console: Console, tmp_path: Path) -> None:
+def test_a_draft_is_tested_without_being_saved(
+    probes: Probes, console: ServiceConsole, tmp_path: Path
+) -> None:
     root = tmp_path / "files"
     root.mkdir()
     run = finished(probes, probes.start(ADMIN, local(root)))
@@ -83,7 +85,7 @@ def test_the_command_line_sees_every_step_begin_and_end(probes: Probes, tmp_path
     assert [step.state for step in steps] == ["running", "passed"] * (len(steps) // 2)
 
 
-def test_testing_a_saved_backend_updates_its_card(probes: Probes, console: Console) -> None:
+def test_testing_a_saved_backend_updates_its_card(probes: Probes, console: ServiceConsole) -> None:
     backends = console.services.backends
     run = finished(probes, probes.start(OPERATOR, "local-disk"), OPERATOR)
     assert run.passed
@@ -99,7 +101,7 @@ def test_testing_a_saved_backend_updates_its_card(probes: Probes, console: Conso
 
 
 def test_a_missing_bucket_can_be_created_from_a_draft(
-    probes: Probes, console: Console, seaweedfs: SeaweedFS
+    probes: Probes, console: ServiceConsole, seaweedfs: SeaweedFS
 ) -> None:
     draft = s3(seaweedfs.endpoint, bucket_name("made-here"), seaweedfs.admin)
     run = finished(probes, probes.start(ADMIN, draft))
@@ -110,7 +112,7 @@ def test_a_missing_bucket_can_be_created_from_a_draft(
 
 
 def test_a_read_only_key_degrades_the_card_and_a_wrong_one_takes_it_down(
-    probes: Probes, console: Console, seaweedfs: SeaweedFS
+    probes: Probes, console: ServiceConsole, seaweedfs: SeaweedFS
 ) -> None:
     bucket = seaweedfs.new_bucket()
     reader = seaweedfs.reader
@@ -192,7 +194,7 @@ def test_too_many_at_once_are_refused_and_closing_ends_them(
 
 
 def test_a_bug_in_a_driver_ends_the_run_without_its_text(
-    probes: Probes, console: Console, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    probes: Probes, console: ServiceConsole, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "".join(("hun", "ter2"))
 
@@ -207,7 +209,7 @@ def test_a_bug_in_a_driver_ends_the_run_without_its_text(
     assert secret not in caplog.text
 
 
-def test_a_sealed_console_makes_no_network_call(probes: Probes, console: Console) -> None:
+def test_a_sealed_console_makes_no_network_call(probes: Probes, console: ServiceConsole) -> None:
     with listener() as (endpoint, taken):
         info = console.services.backends.add(ADMIN, s3(endpoint, "files"))
         console.settings.key_file.rename(console.settings.instance / "elsewhere")

@@ -314,11 +314,11 @@ def test_attributes_are_written_back_too(outage: Outage, how: str) -> None:
         assert reading.info.attributes == ATTRIBUTES
     outage.proxy.clear()
     outage.send()
-    told = outage.client.head_object(Bucket=outage.bucket, Key="page.html")
-    assert told["ContentDisposition"] == 'attachment; filename="page.html"'
-    assert told["CacheControl"] == "public, max-age=60"
-    assert told["ContentType"] == "text/html; charset=utf-8"
-    assert told["Metadata"] == {"author": "somebody", "licence": "none"}
+    headers = outage.client.head_object(Bucket=outage.bucket, Key="page.html")
+    assert headers["ContentDisposition"] == 'attachment; filename="page.html"'
+    assert headers["CacheControl"] == "public, max-age=60"
+    assert headers["ContentType"] == "text/html; charset=utf-8"
+    assert headers["Metadata"] == {"author": "somebody", "licence": "none"}
     assert outage.driver.stat("page.html").attributes == ATTRIBUTES
 
 

@@ -1,4 +1,4 @@
-"""What people may ask of migrations, and what they are told when they may not. No runner is at work here."""
+"""What people may do with migrations, and what they read if they may not. No runner is running here."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.report import HEADER, csv_lines
 from dashboard.services.migrations.spec import command_line, from_json, refuse_overlap, to_json
 from dashboard.services.migrations.sql_ledger import SqlLedger
-from tests.services.console import ADMIN, OPERATOR, VIEWER, Console
+from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
 
 ALL = frozenset(JobKind)
 
 
-def add_local(console: Console, name: str, root: Path) -> None:
+def add_local(console: ServiceConsole, name: str, root: Path) -> None:
     root.mkdir(parents=True, exist_ok=True)
     console.services.backends.add(ADMIN, Draft(name, "local", {"root": str(root)}, {}))
 
 
 @pytest.fixture
-def migrations(console: Console, tmp_path: Path) -> Migrations:
+def migrations(console: ServiceConsole, tmp_path: Path) -> Migrations:
     """The service of a console with the backends “one” and “two”."""
     add_local(console, "one", tmp_path / "one")
     add_local(console, "two", tmp_path / "two")
     return Migrations(console.database, console.services.audit)
 
 
-def put_state(console: Console, migration_id: int, state: State, control: str = "run") -> None:
+def put_state(console: ServiceConsole, migration_id: int, state: State, control: str = "run") -> None:
     with console.database.write() as session:
         session.execute(
             update(Migration).where(Migration.id == migration_id).values(state=state.value, control=control)
         )
 
 
-def jobs_of(console: Console, migration_id: int) -> list[str]:
+def jobs_of(console: ServiceConsole, migration_id: int) -> list[str]:
     with console.database.read() as session:
         return list(
             session.scalars(
@@ -68,20 +68,20 @@ def jobs_of(console: Console, migration_id: int) -> list[str]:
         )
 
 
-def claim(console: Console) -> Job:
+def claim(console: ServiceConsole) -> Job:
     job = Jobs(console.database).claim(frozenset({JobKind.MIGRATION}), "runner", 30)
     assert job
     return job
 
 
-def audited(console: Console) -> list[str]:
+def audited(console: ServiceConsole) -> list[str]:
     return [row.action for row in console.services.audit.rows(action="migration")]
 
 
 # ---- creating
 
 
-def test_creating_writes_row_job_and_audit_together(console: Console, migrations: Migrations) -> None:
+def test_creating_writes_row_job_and_audit_together(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(OPERATOR, "one", "two", Spec(prefix="a/", include=("*.jpg",)))
     progress = migrations.progress(number)
     assert (progress.source, progress.destination, progress.created_by) == ("one", "two", "olga")
@@ -111,7 +111,7 @@ def test_creating_writes_row_job_and_audit_together(console: Console, migrations
     ],
 )
 def test_what_cannot_be_carried_out_is_refused_by_field(
-    console: Console, migrations: Migrations, source: str, destination: str, spec: Spec, field: str
+    console: ServiceConsole, migrations: Migrations, source: str, destination: str, spec: Spec, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refusal:
         migrations.create(ADMIN, source, destination, spec)
@@ -122,7 +122,7 @@ def test_what_cannot_be_carried_out_is_refused_by_field(
 
 
 def test_folders_inside_each_other_are_refused(
-    console: Console, migrations: Migrations, tmp_path: Path
+    console: ServiceConsole, migrations: Migrations, tmp_path: Path
 ) -> None:
     add_local(console, "inner", tmp_path / "one" / "inner")
     add_local(console, "neighbour", tmp_path / "one-more")
@@ -239,7 +239,7 @@ def test_viewers_may_only_look(migrations: Migrations) -> None:
 # ---- wishes while nobody is at work
 
 
-def test_pause_resume_and_cancel_need_no_runner(console: Console, migrations: Migrations) -> None:
+def test_pause_resume_and_cancel_need_no_runner(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec(), approve=True)
     migrations.pause(ADMIN, number)
     migrations.pause(ADMIN, number)
@@ -262,7 +262,7 @@ def test_pause_resume_and_cancel_need_no_runner(console: Console, migrations: Mi
 
 @pytest.mark.parametrize("state", [State.PLANNING, State.READY, State.PAUSED])
 def test_cancelling_early_leaves_nothing_to_do(
-    console: Console, migrations: Migrations, state: State
+    console: ServiceConsole, migrations: Migrations, state: State
 ) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     put_state(console, number, state)
@@ -272,7 +272,7 @@ def test_cancelling_early_leaves_nothing_to_do(
 
 
 def test_approving_a_planned_migration_hands_it_to_the_runner(
-    console: Console, migrations: Migrations
+    console: ServiceConsole, migrations: Migrations
 ) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     Jobs(console.database).finish(claim(console))
@@ -285,7 +285,7 @@ def test_approving_a_planned_migration_hands_it_to_the_runner(
 
 
 def test_approving_while_planning_goes_on_needs_no_second_job(
-    console: Console, migrations: Migrations
+    console: ServiceConsole, migrations: Migrations
 ) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     claim(console)
@@ -309,7 +309,7 @@ def test_approving_while_planning_goes_on_needs_no_second_job(
     ],
 )
 def test_wishes_that_come_at_the_wrong_time_are_explained(
-    console: Console, migrations: Migrations, state: State, wish: str, sentence: str
+    console: ServiceConsole, migrations: Migrations, state: State, wish: str, sentence: str
 ) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     put_state(console, number, state)
@@ -333,7 +333,7 @@ def test_an_unknown_number_is_not_found(migrations: Migrations, number: int) -> 
 # ---- wishes while a runner is at work
 
 
-def test_a_wish_waits_for_the_runner_that_is_at_work(console: Console, migrations: Migrations) -> None:
+def test_a_wish_waits_for_the_runner_that_is_at_work(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec(), approve=True)
     claim(console)
     put_state(console, number, State.RUNNING)
@@ -351,7 +351,7 @@ def test_a_wish_waits_for_the_runner_that_is_at_work(console: Console, migration
 
 
 def test_a_runner_that_died_in_the_middle_is_cleared_up_after(
-    console: Console, migrations: Migrations
+    console: ServiceConsole, migrations: Migrations
 ) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec(), approve=True)
     claim(console)
@@ -367,7 +367,7 @@ def test_a_runner_that_died_in_the_middle_is_cleared_up_after(
 # ---- watching
 
 
-def filled_ledger(console: Console, number: int) -> SqlLedger:
+def filled_ledger(console: ServiceConsole, number: int) -> SqlLedger:
     """Two objects copied, one failed, one pending."""
     ledger = SqlLedger(console.database.work, number)
     ledger.begin()
@@ -384,7 +384,7 @@ def filled_ledger(console: Console, number: int) -> SqlLedger:
     return ledger
 
 
-def test_failed_objects_are_tried_again(console: Console, migrations: Migrations) -> None:
+def test_failed_objects_are_tried_again(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec(), approve=True)
     filled_ledger(console, number)
     assert [group.reason for group in migrations.failures(number)] == ["It may not be read."]
@@ -397,14 +397,14 @@ def test_failed_objects_are_tried_again(console: Console, migrations: Migrations
     assert "migration.retry" in audited(console)
 
 
-def test_a_dry_run_has_nothing_to_retry(console: Console, migrations: Migrations) -> None:
+def test_a_dry_run_has_nothing_to_retry(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec(dry_run=True))
     put_state(console, number, State.FINISHED)
     with pytest.raises(StowageError, match="was a dry run"):
         migrations.retry_failed(ADMIN, number)
 
 
-def test_rows_and_report_show_the_whole_ledger(console: Console, migrations: Migrations) -> None:
+def test_rows_and_report_show_the_whole_ledger(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     filled_ledger(console, number)
     (failed,) = migrations.rows(number, state=ObjectState.FAILED)
@@ -455,7 +455,7 @@ def test_the_list_is_newest_first_and_pages(migrations: Migrations) -> None:
     assert [p.id for p in migrations.list(limit=2, before_id=numbers[3])] == [numbers[2], numbers[1]]
 
 
-def test_a_migration_nobody_takes_up_says_so(console: Console, migrations: Migrations) -> None:
+def test_a_migration_nobody_takes_up_says_so(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     assert migrations.progress(number).message == ""
     with console.database.write() as session:
@@ -465,7 +465,7 @@ def test_a_migration_nobody_takes_up_says_so(console: Console, migrations: Migra
     assert migrations.progress(number).message == ""
 
 
-def test_progress_is_quick(console: Console, migrations: Migrations) -> None:
+def test_progress_is_quick(console: ServiceConsole, migrations: Migrations) -> None:
     number = migrations.create(ADMIN, "one", "two", Spec())
     filled_ledger(console, number)
     migrations.progress(number)

@@ -13,13 +13,13 @@ from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.storage.types import Secret
 from tests.servers.seaweedfs import SeaweedFS
-from tests.services.console import ADMIN, Console
+from tests.services.console import ADMIN, ServiceConsole
 
 MIB = 1024 * 1024
 
 
 def test_only_old_uploads_to_keys_of_migrations_are_aborted(
-    console: Console, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+    console: ServiceConsole, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, bucket, s3 = console.services, seaweedfs.new_bucket(), seaweedfs.client()
     options = {

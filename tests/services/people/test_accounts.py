@@ -26,13 +26,13 @@ from dashboard.services.people.passwords import (
 from dashboard.services.permissions import Actor, Role
 from dashboard.storage.types import Secret
 from tests.servers.processes import wait_until
-from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, Console, started
+from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, ServiceConsole, started
 
 HOME = "192.0.2.10"
 
 
 @pytest.fixture
-def accounts(console: Console) -> Accounts:
+def accounts(console: ServiceConsole) -> Accounts:
     return console.services.accounts
 
 
@@ -42,7 +42,9 @@ def refusal(accounts: Accounts, username: str, password: str, address: str = HOM
     return caught.value
 
 
-def test_a_session_resumes_and_its_token_is_stored_nowhere(accounts: Accounts, console: Console) -> None:
+def test_a_session_resumes_and_its_token_is_stored_nowhere(
+    accounts: Accounts, console: ServiceConsole
+) -> None:
     token = accounts.sign_in(" ADA ", PASSWORD, HOME)
     info = accounts.resume(token)
     assert info is not None
@@ -111,7 +113,7 @@ def test_twenty_failures_make_an_address_wait_for_everybody(accounts: Accounts) 
     accounts.sign_in("ada", PASSWORD, "2001:db8:0:1::1")
 
 
-def test_waits_double_up_to_a_quarter_of_an_hour_and_are_forgotten(console: Console) -> None:
+def test_waits_double_up_to_a_quarter_of_an_hour_and_are_forgotten(console: ServiceConsole) -> None:
     now = 1_000_000.0
     waits: list[float] = []
     for _ in range(14):
@@ -143,7 +145,9 @@ def test_guesses_made_at_once_are_all_counted(accounts: Accounts) -> None:
     assert kinds.count(Kind.FORBIDDEN) + kinds.count(Kind.THROTTLED) == 20
 
 
-def test_a_right_password_clears_the_name_but_not_the_address(accounts: Accounts, console: Console) -> None:
+def test_a_right_password_clears_the_name_but_not_the_address(
+    accounts: Accounts, console: ServiceConsole
+) -> None:
     for _ in range(4):
         refusal(accounts, "ada", "wrong password")
     accounts.sign_in("ada", PASSWORD, HOME)
@@ -220,7 +224,7 @@ def test_a_crowd_that_signs_in_is_sent_away_and_leaves_room_for_others() -> None
 
 
 def test_who_is_sent_away_from_a_full_queue_has_not_failed(
-    accounts: Accounts, console: Console, monkeypatch: pytest.MonkeyPatch
+    accounts: Accounts, console: ServiceConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_address: str) -> NoReturn:
         raise TooMany("Too many people are signing in.", operation="sign in", remedy="", retry_after=2)
@@ -252,7 +256,7 @@ def test_a_new_role_takes_effect_at_once(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("column", ["last_seen", "expires_at"])
-def test_sessions_end_when_idle_or_old(accounts: Accounts, console: Console, column: str) -> None:
+def test_sessions_end_when_idle_or_old(accounts: Accounts, console: ServiceConsole, column: str) -> None:
     token = accounts.sign_in("ada", PASSWORD, HOME)
     past = time.time() - (IDLE_SECONDS + 1 if column == "last_seen" else 1)
     with console.database.write() as session:
@@ -265,7 +269,7 @@ def test_sessions_end_when_idle_or_old(accounts: Accounts, console: Console, col
     assert accounts.resume(fresh) is not None
 
 
-def test_a_visit_is_noted_at_most_once_a_minute(accounts: Accounts, console: Console) -> None:
+def test_a_visit_is_noted_at_most_once_a_minute(accounts: Accounts, console: ServiceConsole) -> None:
     token = accounts.sign_in("ada", PASSWORD, HOME)
 
     def seen() -> float:
@@ -367,7 +371,7 @@ def test_unknown_people_cannot_be_changed(accounts: Accounts) -> None:
     assert caught.value.kind is Kind.NOT_FOUND
 
 
-def test_hashes_follow_new_parameters_at_the_next_sign_in(console: Console, instance: Path) -> None:
+def test_hashes_follow_new_parameters_at_the_next_sign_in(console: ServiceConsole, instance: Path) -> None:
     stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
     with started(instance, hasher=stronger) as again:
         again.services.accounts.sign_in("ada", PASSWORD, HOME)
@@ -389,7 +393,7 @@ def test_accented_passwords_match_however_the_keyboard_composes_them() -> None:
     assert passwords.verify(passwords.hash(Secret("cafe\u0301 au lait")), Secret("caf\u00e9 au lait"))
 
 
-def test_every_change_of_people_is_in_the_audit_log(accounts: Accounts, console: Console) -> None:
+def test_every_change_of_people_is_in_the_audit_log(accounts: Accounts, console: ServiceConsole) -> None:
     accounts.add(ADMIN, "olga", PASSWORD, Role.OPERATOR)
     accounts.set_role(ADMIN, "olga", Role.VIEWER)
     accounts.set_password(ADMIN, "olga", "another good password")

@@ -12,10 +12,10 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.backends.status import Badge
 from dashboard.services.permissions import Actor, Role
 from dashboard.vault.keys import from_recovery
-from tests.services.console import PASSWORD, Console, started
+from tests.services.console import PASSWORD, ServiceConsole, started
 
 
-def test_setup_makes_an_administrator_a_green_backend_and_a_recovery_key(fresh: Console) -> None:
+def test_setup_makes_an_administrator_a_green_backend_and_a_recovery_key(fresh: ServiceConsole) -> None:
     services = fresh.services
     assert services.setup.needed()
     recovery = services.setup.complete(services.setup.issue_code(), "ada", PASSWORD)
@@ -30,14 +30,16 @@ def test_setup_makes_an_administrator_a_green_backend_and_a_recovery_key(fresh: 
     assert [row.action for row in services.audit.rows()] == ["setup", "backend.add"]
 
 
-def test_files_are_readable_by_their_owner_only(console: Console) -> None:
+def test_files_are_readable_by_their_owner_only(console: ServiceConsole) -> None:
     for path in (console.settings.database, console.settings.work_database):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(console.settings.key_file.stat().st_mode) == 0o400
     assert stat.S_IMODE((console.settings.instance / "files").stat().st_mode) == 0o700
 
 
-def test_only_the_latest_code_works_and_only_its_hash_is_stored(fresh: Console, instance: Path) -> None:
+def test_only_the_latest_code_works_and_only_its_hash_is_stored(
+    fresh: ServiceConsole, instance: Path
+) -> None:
     setup = fresh.services.setup
     older, latest = setup.issue_code(), setup.issue_code()
     with pytest.raises(InvalidInput) as caught:
@@ -50,7 +52,7 @@ def test_only_the_latest_code_works_and_only_its_hash_is_stored(fresh: Console, 
             assert latest.encode() not in path.read_bytes()
 
 
-def test_a_second_setup_is_refused(console: Console) -> None:
+def test_a_second_setup_is_refused(console: ServiceConsole) -> None:
     setup = console.services.setup
     cli = Actor("root", Role.ADMIN, "cli")
     for attempt in (
@@ -64,7 +66,7 @@ def test_a_second_setup_is_refused(console: Console) -> None:
     assert [user.username for user in console.services.accounts.list()] == ["ada"]
 
 
-def test_of_many_at_once_one_succeeds(fresh: Console) -> None:
+def test_of_many_at_once_one_succeeds(fresh: ServiceConsole) -> None:
     setup = fresh.services.setup
     code = setup.issue_code()
     outcomes: list[str] = []
@@ -85,7 +87,7 @@ def test_of_many_at_once_one_succeeds(fresh: Console) -> None:
     assert len(fresh.services.accounts.list()) == 1
 
 
-def test_a_wrong_code_or_password_changes_nothing(fresh: Console) -> None:
+def test_a_wrong_code_or_password_changes_nothing(fresh: ServiceConsole) -> None:
     setup = fresh.services.setup
     code = setup.issue_code()
     for arguments, field in (
@@ -102,13 +104,13 @@ def test_a_wrong_code_or_password_changes_nothing(fresh: Console) -> None:
     setup.complete(code, "ada", PASSWORD)
 
 
-def test_the_command_line_needs_no_code(fresh: Console) -> None:
+def test_the_command_line_needs_no_code(fresh: ServiceConsole) -> None:
     actor = Actor("root", Role.ADMIN, "cli")
     fresh.services.setup.complete(None, "ada", PASSWORD, actor=actor)
     assert {row.via for row in fresh.services.audit.rows()} == {"cli"}
 
 
-def test_a_restart_remembers(console: Console, instance: Path) -> None:
+def test_a_restart_remembers(console: ServiceConsole, instance: Path) -> None:
     with started(instance) as again:
         assert not again.services.setup.needed()
         assert again.services.keys.state() == console.services.keys.state()

@@ -1,4 +1,4 @@
-"""Every rehearsal runs over both ledgers."""
+"""Every scenario runs over both ledgers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scenario(tmp_path: Path, ledgers: Ledgers) -> Scenario:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting between attempts is tested by its numbers, not by the clock."""
     monkeypatch.setattr("dashboard.migration.retry_policy.BASE_DELAY_SECONDS", 0.002)
     monkeypatch.setattr("dashboard.migration.retry_policy.MAX_DELAY_SECONDS", 0.02)

@@ -28,7 +28,7 @@ class FailingDriver:
         self.log: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
-    def _say(self, verb: str, key: str) -> None:
+    def _record_call(self, verb: str, key: str) -> None:
         if MARKER_PREFIX in key:
             # Nobody's object: how the engine looks whether two places overlap has tests of its own.
             return
@@ -36,7 +36,7 @@ class FailingDriver:
             self.log.append((verb, key))
         self.hook(verb, key)
 
-    def said(self, *verbs: str) -> list[str]:
+    def keys_of(self, *verbs: str) -> list[str]:
         """The keys of all calls with these verbs."""
         with self._lock:
             return [key for verb, key in self.log if verb in verbs]
@@ -45,7 +45,7 @@ class FailingDriver:
         self.inner.check_key(key)
 
     def read(self, key: str, *, if_version: str | None = None) -> Reading:
-        self._say("read", key)
+        self._record_call("read", key)
         return _Read(self, key, self.inner.read(key, if_version=if_version))
 
     def write(
@@ -56,7 +56,7 @@ class FailingDriver:
         attributes: Attributes | None = None,
         create_only: bool = False,
     ) -> Writing:
-        self._say("write", key)
+        self._record_call("write", key)
         return _Write(
             self, key, self.inner.write(key, size=size, attributes=attributes, create_only=create_only)
         )
@@ -64,27 +64,27 @@ class FailingDriver:
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        self._say("put", key)
+        self._record_call("put", key)
         receipt = self.inner.put(key, data, attributes=attributes, create_only=create_only)
-        self._say("stored", key)
+        self._record_call("stored", key)
         return receipt
 
     def stat(self, key: str) -> ObjectInfo:
-        self._say("stat", key)
+        self._record_call("stat", key)
         return self.inner.stat(key)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
-        self._say("list", prefix)
+        self._record_call("list", prefix)
         if MARKER_PREFIX in prefix:
             return self.inner.list(prefix, start_after=start_after)
         return iter(self.listing(self.inner.list(prefix, start_after=start_after)))
 
     def delete(self, key: str) -> None:
-        self._say("delete", key)
+        self._record_call("delete", key)
         self.inner.delete(key)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
-        self._say("sweep", "")
+        self._record_call("sweep", "")
         return self.inner.sweep(keys, since=since)
 
     def close(self) -> None:
@@ -98,11 +98,11 @@ class _Read:
 
     def chunks(self) -> Iterator[bytes]:
         for chunk in self._inner.chunks():
-            self._driver._say("chunk", self._key)
+            self._driver._record_call("chunk", self._key)
             yield chunk
 
     def read_all(self) -> bytes:
-        self._driver._say("chunk", self._key)
+        self._driver._record_call("chunk", self._key)
         return self._inner.read_all()
 
     def __enter__(self) -> Self:
@@ -120,13 +120,13 @@ class _Write:
         self._driver, self._key, self._inner = driver, key, inner
 
     def write(self, chunk: bytes) -> None:
-        self._driver._say("chunk", self._key)
+        self._driver._record_call("chunk", self._key)
         self._inner.write(chunk)
 
     def commit(self) -> Written:
-        self._driver._say("commit", self._key)
+        self._driver._record_call("commit", self._key)
         receipt = self._inner.commit()
-        self._driver._say("stored", self._key)
+        self._driver._record_call("stored", self._key)
         return receipt
 
     def __enter__(self) -> Self:

@@ -35,7 +35,7 @@ def main(folder: Path, workers: int, delete_source: bool) -> None:
         destination,
         ledgers.open(),
         lambda: Control.RUN,
-        on_state=lambda *told: None,
+        on_state=lambda *state: None,
     )
     ledgers.close()
     print(result.state, result.outcome, flush=True)

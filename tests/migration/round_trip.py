@@ -25,7 +25,7 @@ def migrate(
         destination,
         ledgers.open(),
         lambda: Control.RUN,
-        on_state=lambda *told: None,
+        on_state=lambda *state: None,
     )
     assert result.state is State.FINISHED, result
     assert (result.outcome is Outcome.WITH_ERRORS) == failing, ledgers.failures()

@@ -21,7 +21,7 @@ LARGE = 9 * 1024 * 1024
 
 
 class Scenario:
-    """Two folders, drivers that can be told to fail, ledgers, and a person who may interfere."""
+    """Two folders, drivers that can be made to fail, ledgers, and a person who may interfere."""
 
     def __init__(self, folder: Path, ledgers: Ledgers) -> None:
         self.here, self.there = folder / "here", folder / "there"
@@ -32,8 +32,8 @@ class Scenario:
         self.ledgers = ledgers
         self.approved = True
         self.control = Control.RUN
-        self.heard = threading.Event()
-        self.told: list[State] = []
+        self.control_seen = threading.Event()
+        self.states: list[State] = []
 
     def fill(self, objects: Mapping[str, bytes], *, there: bool = False) -> None:
         for key, content in objects.items():
@@ -47,21 +47,21 @@ class Scenario:
             self.source,
             self.destination,
             self.ledgers.open(),
-            self._wanted,
-            on_state=self._tell,
+            self._poll_control,
+            on_state=self._on_state,
             random=random.Random(11),
         )
         assert_exact(self.ledgers)
-        assert result.state is self.told[-1]
+        assert result.state is self.states[-1]
         return result
 
-    def _wanted(self) -> Control:
+    def _poll_control(self) -> Control:
         if self.control is not Control.RUN:
-            self.heard.set()
+            self.control_seen.set()
         return self.control
 
-    def _tell(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
-        self.told.append(state)
+    def _on_state(self, state: State, outcome: Outcome | None, message: str, remedy: str) -> None:
+        self.states.append(state)
 
     def rows(self) -> dict[str, LedgerRow]:
         return {row.key: row for row in self.ledgers.rows()}

@@ -61,7 +61,7 @@ def test_a_source_rewritten_in_place_after_its_copy_is_kept(
     scenario.source = place(scenario.here)  # type: ignore[assignment]
 
     def interfere(verb: str, key: str) -> None:
-        if verb == "list" and scenario.told[-1] is State.VERIFYING:
+        if verb == "list" and scenario.states[-1] is State.VERIFYING:
             rewrite(scenario.here / "rewritten", b"c" * 5000)
 
     scenario.destination.hook = interfere
@@ -229,7 +229,7 @@ def test_a_quick_run_lists_everything_once(scenario: Scenario) -> None:
     scenario.fill({"a": b"same"}, there=True)
     scenario.run(Spec())
     # The first time only its first objects, to see whether the two places overlap.
-    assert len(scenario.source.said("list")) == 2
+    assert len(scenario.source.keys_of("list")) == 2
 
 
 def test_what_was_in_the_way_of_the_plan_and_is_gone_is_in_the_way_no_more(scenario: Scenario) -> None:

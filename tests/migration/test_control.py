@@ -28,9 +28,9 @@ def test_stopping_between_small_objects_loses_and_repeats_nothing(
     scenario.fill(some_objects(400))
 
     def stop_half_way(verb: str, key: str) -> None:
-        if verb == "put" and len(scenario.destination.said("put")) >= 150:
+        if verb == "put" and len(scenario.destination.keys_of("put")) >= 150:
             scenario.control = control
-            scenario.heard.wait(30)
+            scenario.control_seen.wait(30)
 
     scenario.destination.hook = stop_half_way
     result = scenario.run()
@@ -43,7 +43,7 @@ def test_stopping_between_small_objects_loses_and_repeats_nothing(
     assert leftovers(scenario.there) == []
     scenario.control = Control.RUN
     scenario.assert_clean(scenario.run())
-    assert len(scenario.destination.said("put")) == 400
+    assert len(scenario.destination.keys_of("put")) == 400
 
 
 def test_a_large_object_is_dropped_between_two_pieces(scenario: Scenario) -> None:
@@ -54,7 +54,7 @@ def test_a_large_object_is_dropped_between_two_pieces(scenario: Scenario) -> Non
         if verb == "chunk" and not asked.is_set():
             asked.set()
             scenario.control = Control.PAUSE
-            scenario.heard.wait(30)
+            scenario.control_seen.wait(30)
 
     scenario.destination.hook = pause_at_first_piece
     assert scenario.run().state is State.PAUSED
@@ -106,8 +106,8 @@ def test_a_call_that_hangs_does_not_hold_up_a_pause(scenario: Scenario, verb: st
     scenario.fill(some_objects(20))
     hanging, let_go = threading.Event(), threading.Event()
 
-    def hang(said: str, key: str) -> None:
-        if said == verb and (verb == "list" or key.endswith("5.bin")):
+    def hang(called: str, key: str) -> None:
+        if called == verb and (verb == "list" or key.endswith("5.bin")):
             scenario.control = Control.PAUSE
             hanging.set()
             let_go.wait(60)
@@ -122,7 +122,7 @@ def test_a_call_that_hangs_does_not_hold_up_a_pause(scenario: Scenario, verb: st
     # Not a measurement: the hanging call would last a minute.
     assert time.monotonic() - began < 30 > SHUTDOWN_SECONDS
     let_go.set()
-    scenario.destination.hook = lambda said, key: None
+    scenario.destination.hook = lambda verb, key: None
     scenario.control = Control.RUN
     scenario.assert_clean(scenario.run())
 
@@ -144,7 +144,7 @@ def test_an_object_that_a_straggler_finished_is_not_copied_again(scenario: Scena
     assert finished.wait(30)
     scenario.control = Control.RUN
     scenario.assert_clean(scenario.run())
-    assert scenario.destination.said("put") == ["slow"]
+    assert scenario.destination.keys_of("put") == ["slow"]
 
 
 def test_what_a_cancelled_straggler_left_can_be_tidied_afterwards(scenario: Scenario) -> None:
@@ -172,7 +172,7 @@ def test_a_run_that_lost_its_fence_ends_and_changes_nothing(scenario: Scenario) 
     taken = threading.Event()
 
     def take_over(verb: str, key: str) -> None:
-        if verb == "put" and len(scenario.destination.said("put")) == 50:
+        if verb == "put" and len(scenario.destination.keys_of("put")) == 50:
             scenario.ledgers.open().begin()
             taken.set()
 
@@ -200,7 +200,7 @@ def test_what_was_in_flight_is_swept_and_recognised_after_a_kill(scenario: Scena
     assert len(leftovers(scenario.there)) == 1
     scenario.approved = True
     scenario.assert_clean(scenario.run())
-    assert len(scenario.destination.said("put")) == 32
+    assert len(scenario.destination.keys_of("put")) == 32
     del half
 
 
@@ -213,7 +213,7 @@ def test_a_sweep_that_is_cut_short_leaves_less_to_the_next(scenario: Scenario) -
     killed.claim(60, time.time())
 
     def cut_short(verb: str, key: str) -> None:
-        if verb == "sweep" and len(scenario.destination.said("sweep")) == 2:
+        if verb == "sweep" and len(scenario.destination.keys_of("sweep")) == 2:
             raise KeyboardInterrupt
 
     scenario.destination.hook = cut_short
@@ -261,9 +261,9 @@ def test_deleting_sources_can_be_interrupted_and_goes_on(scenario: Scenario) -> 
     spec = Spec(workers=2, delete_source=True)
 
     def pause_at_five(verb: str, key: str) -> None:
-        if verb == "delete" and len(scenario.source.said("delete")) == 5:
+        if verb == "delete" and len(scenario.source.keys_of("delete")) == 5:
             scenario.control = Control.PAUSE
-            scenario.heard.wait(30)
+            scenario.control_seen.wait(30)
 
     scenario.source.hook = pause_at_five
     assert scenario.run(spec).state is State.PAUSED

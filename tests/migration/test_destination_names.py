@@ -35,7 +35,7 @@ def moved(
 ) -> tuple[RunResult, dict[str, LedgerRow]]:
     spec = Spec(workers=4, delete_source=True, **more)  # type: ignore[arg-type]
     job = MigrationJob(1, spec, lambda: True, "source", name_rules=lambda: rules)
-    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *told: None)
+    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *state: None)
     return result, {row.key: row for row in ledgers.rows()}
 
 

@@ -87,7 +87,7 @@ def test_a_retried_comparison_is_no_copy(scenario: Scenario) -> None:
     assert scenario.run().outcome is Outcome.WITH_SKIPS
     counters = scenario.ledgers.counters()
     assert (counters.copied, counters.skipped) == (0, 30)
-    assert scenario.destination.said("put", "write") == []
+    assert scenario.destination.keys_of("put", "write") == []
 
 
 def test_one_copy_that_may_not_be_looked_at_is_one_failure(scenario: Scenario) -> None:
@@ -161,7 +161,7 @@ def test_an_object_that_changes_is_copied_at_the_end_as_it_is_then(scenario: Sce
     scenario.source.hook = edit_once
     scenario.assert_clean(scenario.run())
     assert scenario.rows()["moving"].size == len(b"after, and longer")
-    moved = scenario.destination.said("put")
+    moved = scenario.destination.keys_of("put")
     assert moved[-1] == "moving"
 
 
@@ -240,7 +240,7 @@ def test_a_destination_that_refuses_everything_stops_the_run_early(scenario: Sce
     result = scenario.run()
     assert result.state is State.FAILED
     assert scenario.ledgers.counters().failed == 0
-    assert len(scenario.destination.said("put")) < 120
+    assert len(scenario.destination.keys_of("put")) < 120
     scenario.destination.hook = lambda verb, key: None
     scenario.assert_clean(scenario.run())
 

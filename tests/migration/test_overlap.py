@@ -40,7 +40,7 @@ def migrated(
 ) -> tuple[RunResult, MemoryLedgers]:
     ledgers = MemoryLedgers()
     job = MigrationJob(7, spec, lambda: True, "source", paths)
-    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *told: None)
+    result = run(job, source, destination, ledgers.open(), lambda: Control.RUN, on_state=lambda *state: None)
     return result, ledgers
 
 
@@ -148,7 +148,7 @@ def test_what_the_addresses_hint_at_is_found_before_anything_is_listed(tmp_path:
         two.log.clear()
         result, _ = migrated(one, two, paths=hints)
         assert "in “sub/”" in result.message
-        assert one.said("list") == two.said("list") == lists
+        assert one.keys_of("list") == two.keys_of("list") == lists
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -195,7 +195,7 @@ def test_nothing_is_written_before_the_whole_source_was_listed(scenario: Scenari
 
     def none_copied_yet(entries: Iterator[Entry]) -> Iterator[Entry]:
         yield from entries
-        assert scenario.destination.said("put", "write", "delete") == []
+        assert scenario.destination.keys_of("put", "write", "delete") == []
 
     scenario.source.listing = none_copied_yet
     with pytest.MonkeyPatch.context() as patch:
@@ -234,7 +234,7 @@ def test_a_marker_that_somebody_removes_is_written_again(scenario: Scenario) -> 
     scenario.destination.listing = remove_once
     scenario.assert_clean(scenario.run())
     assert len(removed) == 1
-    assert len(scenario.destination.said("list")) >= 3
+    assert len(scenario.destination.keys_of("list")) >= 3
 
 
 def test_a_stopped_or_failing_plan_leaves_no_marker(scenario: Scenario) -> None:
@@ -242,7 +242,7 @@ def test_a_stopped_or_failing_plan_leaves_no_marker(scenario: Scenario) -> None:
 
     def stop(entries: Iterator[Entry]) -> Iterator[Entry]:
         scenario.control = Control.PAUSE
-        assert scenario.heard.wait(30)
+        assert scenario.control_seen.wait(30)
         yield from entries
 
     scenario.source.listing = stop

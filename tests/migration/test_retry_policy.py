@@ -15,7 +15,7 @@ from dashboard.migration.types import Counters, InFlight
 
 
 @pytest.fixture(autouse=True)
-def _impatient() -> None:
+def _short_delays() -> None:
     """These tests want the real numbers."""
 
 

@@ -30,7 +30,7 @@ def test_everything_arrives_and_is_verified(scenario: Scenario, verify: Verify) 
     scenario.assert_clean(scenario.run(spec(verify=verify)))
     counters = scenario.ledgers.counters()
     assert (counters.found, counters.copied, counters.verified) == (302, 302, 302)
-    assert scenario.told == [State.RUNNING, State.VERIFYING, State.FINISHED]
+    assert scenario.states == [State.RUNNING, State.VERIFYING, State.FINISHED]
     if verify is not Verify.SIZE:
         assert all(row.source_checksum == row.destination_checksum != "" for row in scenario.rows().values())
 
@@ -163,19 +163,19 @@ def test_a_dry_run_plans_everything_and_changes_nothing(scenario: Scenario) -> N
     counters = scenario.ledgers.counters()
     assert (counters.to_copy, counters.to_compare, counters.to_replace, counters.copied) == (1, 1, 1, 0)
     assert contents(scenario.there) == before
-    assert scenario.destination.said("put", "write", "delete") == []
+    assert scenario.destination.keys_of("put", "write", "delete") == []
 
 
 def test_without_approval_it_is_ready_and_goes_on_when_approved(scenario: Scenario) -> None:
     scenario.fill(some_objects(50))
     scenario.approved = False
     assert scenario.run().state is State.READY
-    assert scenario.told == [State.PLANNING, State.READY]
+    assert scenario.states == [State.PLANNING, State.READY]
     assert contents(scenario.there) == {}
     scenario.approved = True
     scenario.assert_clean(scenario.run())
     # Its first objects are looked at by each run, to see whether the two places overlap.
-    assert len(scenario.source.said("list")) == 3
+    assert len(scenario.source.keys_of("list")) == 3
 
 
 def test_approval_during_listing_is_heard(scenario: Scenario) -> None:
@@ -196,7 +196,7 @@ def test_sources_are_deleted_only_after_the_final_check(scenario: Scenario) -> N
     scenario.fill({"same": NEW}, there=True)
 
     def interfere(verb: str, key: str) -> None:
-        if verb == "list" and scenario.told[-1] is State.VERIFYING:
+        if verb == "list" and scenario.states[-1] is State.VERIFYING:
             (scenario.there / "lost").unlink()
             (scenario.here / "kept").write_bytes(b"edited meanwhile")
 
@@ -215,7 +215,9 @@ def hidden(scenario: Scenario, keys: set[str], *, listings: int) -> None:
     """The destination's listings leave these keys out, so many times after the plan."""
 
     def list_without(entries: Iterator[Entry]) -> Iterator[Entry]:
-        lags = State.VERIFYING in scenario.told and len(scenario.destination.said("list")) <= listings + 2
+        lags = (
+            State.VERIFYING in scenario.states and len(scenario.destination.keys_of("list")) <= listings + 2
+        )
         return (entry for entry in entries if not (lags and entry.key in keys))
 
     scenario.destination.listing = list_without
@@ -227,7 +229,7 @@ def test_a_listing_that_lags_is_awaited(scenario: Scenario, verify: Verify) -> N
     hidden(scenario, {"f3/object 0003.bin", "f3/object 0010.bin"}, listings=2)
     scenario.assert_clean(scenario.run(spec(verify=verify)))
     # What is looked for again is only where the missing ones would be.
-    assert scenario.destination.said("list") == ["", "", "", "f3/object 00", "f3/object 00"]
+    assert scenario.destination.keys_of("list") == ["", "", "", "f3/object 00", "f3/object 00"]
 
 
 @pytest.mark.parametrize("verify", [Verify.CHECKSUM, Verify.SIZE])
@@ -266,7 +268,7 @@ def test_a_skipped_object_that_is_gone_at_the_end_has_failed(scenario: Scenario)
     scenario.fill({"a": NEW, "b": NEW}, there=True)
 
     def remove(verb: str, key: str) -> None:
-        if verb == "list" and State.VERIFYING in scenario.told:
+        if verb == "list" and State.VERIFYING in scenario.states:
             (scenario.there / "b").unlink(missing_ok=True)
 
     scenario.destination.hook = remove
@@ -280,7 +282,7 @@ def test_a_destination_changed_after_the_copy_is_found_by_the_final_listing(scen
     scenario.fill({"a": NEW, "b": NEW})
 
     def truncate(verb: str, key: str) -> None:
-        if verb == "list" and scenario.told[-1] is State.VERIFYING:
+        if verb == "list" and scenario.states[-1] is State.VERIFYING:
             (scenario.there / "b").write_bytes(b"")
 
     scenario.destination.hook = truncate

@@ -50,7 +50,7 @@ def test_a_file_rewritten_in_place_on_a_server_is_kept(
     scenario.source = source  # type: ignore[assignment]
 
     def interfere(verb: str, key: str) -> None:
-        if verb == "list" and scenario.told[-1] is State.VERIFYING:
+        if verb == "list" and scenario.states[-1] is State.VERIFYING:
             rewrite(folder / "rewritten", b"b" * 5000)
 
     scenario.destination.hook = interfere

@@ -104,7 +104,7 @@ def test_an_object_that_a_server_never_takes_costs_few_requests(
         place,
         ledgers.open(),
         lambda: Control.RUN,
-        on_state=lambda *told: None,
+        on_state=lambda *state: None,
     )
     assert (result.state, result.outcome) == (State.FINISHED, Outcome.WITH_ERRORS)
     failed = [row for row in ledgers.rows() if row.state is ObjectState.FAILED]
@@ -131,7 +131,7 @@ def test_a_server_that_only_asks_for_patience_is_an_outage(
         place,
         ledgers.open(),
         lambda: Control.RUN,
-        on_state=lambda *told: None,
+        on_state=lambda *state: None,
     )
     assert result.state is State.FAILED
     assert "throttling" in result.message
@@ -169,7 +169,7 @@ def test_no_unfinished_upload_of_a_run_stays(
         place,
         ledgers.open(),
         lambda: Control.RUN,
-        on_state=lambda *told: None,
+        on_state=lambda *state: None,
     )
     outcome = Outcome.WITH_SKIPS if harm == "lost answer" else Outcome.WITH_ERRORS
     assert (result.state, result.outcome) == (State.FINISHED, outcome)

@@ -212,7 +212,7 @@ def test_sources_are_deleted_only_after_the_final_check(scenario: Scenario) -> N
 
 
 def hidden(scenario: Scenario, keys: set[str], *, listings: int) -> None:
-    """The destination's listings leave these keys out, so many times after the plan."""
+    """The destination's listings leave these keys out, for a number of listings after the plan."""
 
     def list_without(entries: Iterator[Entry]) -> Iterator[Entry]:
         lags = (

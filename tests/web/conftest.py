@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import Undefined
+from jinja2.utils import missing
 from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
@@ -22,6 +24,18 @@ from dashboard.web.context import EXTENSION
 PASSWORD = "a few unrelated words"
 ADMIN = "maria"
 SECRET = "canary/SECRET+value=0123456789"
+
+
+class NoSuchAttribute(Undefined):
+    """A template may ask whether a name was given to it. An attribute that is not there was renamed."""
+
+    def __init__(
+        self, hint: str | None = None, obj: Any = missing, name: str | None = None, **more: Any
+    ) -> None:
+        assert obj is missing, (
+            f"a template reads {name!r} of {type(obj).__name__}, which has no such attribute"
+        )
+        super().__init__(hint, obj, name, **more)
 
 
 @dataclass
@@ -85,6 +99,7 @@ class WebConsole:
 def open_console(folder: Path, **settings: Any) -> WebConsole:
     """A console that nobody has set up yet."""
     app = create_app(Settings.from_env({}, instance=folder / "instance", **settings))
+    app.jinja_env.undefined = NoSuchAttribute
     return WebConsole(app, app.extensions[EXTENSION])
 
 

@@ -36,13 +36,15 @@ class MenuItem:
 
 
 class Page(BaseView):  # type: ignore[misc]  # flask_admin ships no types
-    """A page of the console. Subclasses set ``path``, ``endpoint_name`` and, for the menu, ``menu_item``.
+    """A page of the console. Subclasses set ``path``, ``endpoint_name`` and, for the menu, ``menu_item``
+    or, where another page's item stands for theirs, its label as ``menu_parent``.
 
     ``menu_permission`` decides who sees the menu item; the permission of each route decides who may use it.
     """
 
     path = ""
     endpoint_name = ""
+    menu_parent = ""
     menu_item: MenuItem | None = None
     menu_permission = Permission.VIEW
     default_view = "index"

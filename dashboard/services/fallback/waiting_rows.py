@@ -16,7 +16,11 @@ from sqlalchemy.orm import Session
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.storage.paths import key_text
 from dashboard.storage.types import Attributes
-from dashboard.storage.wrappers.fallback.waiting_writes import WaitingWrite, WriteAttempt
+from dashboard.storage.wrappers.fallback.waiting_writes import (
+    WaitingWrite,
+    WriteAttempt,
+    newest_of_each_kind,
+)
 
 READABLE = ("waiting", "sending", "settling")
 """The states in which reads of the key return the waiting write."""
@@ -57,12 +61,12 @@ def attributes_from(text: str | None) -> Attributes | None:
 
 def attempts_text(attempts: Iterable[WriteAttempt]) -> str:
     """Encode attempts, one a line: MD5, size, time, and ``late`` if it may complete later. Keeps the
-    newest."""
+    newest of each kind."""
     newest: dict[tuple[str, int, bool], WriteAttempt] = {}
     for attempt in sorted(attempts, key=lambda attempt: attempt.at):
         newest.pop((attempt.md5, attempt.size, attempt.late), None)
         newest[attempt.md5, attempt.size, attempt.late] = attempt
-    kept = list(newest.values())[-MAX_ATTEMPTS:]
+    kept = newest_of_each_kind(list(newest.values()), MAX_ATTEMPTS)
     return "\n".join(f"{each.md5} {each.size} {each.at:.3f}{' late' if each.late else ''}" for each in kept)
 
 

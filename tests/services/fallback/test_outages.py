@@ -25,6 +25,7 @@ from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.backends.values import Draft
 from dashboard.services.fallback import write_back
+from dashboard.services.fallback.waiting_rows import MAX_ATTEMPTS
 from dashboard.services.fallback.waiting_store import SqlWaitingStore
 from dashboard.services.services import Services
 from dashboard.storage import Backend
@@ -112,6 +113,24 @@ def test_a_home_that_hung_does_not_bring_back_older_content(
     assert get(outage.driver, "a") == b"the second"
     assert outage.at_home("a") == b"the second"
     assert [each.overtaken for each in outage.services.write_back.summary()] in ([], [0])
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_late_write_is_known_after_any_number_of_newer_ones(
+    outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hole = outage.proxy.black_hole(method="PUT", times=1)
+    outage.driver.put("a", b"the first")
+    assert hole.hits == 1
+    for number in range(MAX_ATTEMPTS + 5):
+        outage.driver.put("a", f"newer {number}".encode())
+    monkeypatch.undo()
+    # It arrives only now, so home's clock says that it is newer than what waits.
+    outage.client.put_object(Bucket=outage.bucket, Key="a", Body=b"the first")
+    newest = f"newer {MAX_ATTEMPTS + 4}".encode()
+    assert get(outage.driver, "a") == newest
+    outage.send()
+    assert get(outage.driver, "a") == newest == outage.at_home("a")
 
 
 @pytest.mark.usefixtures("impatient")

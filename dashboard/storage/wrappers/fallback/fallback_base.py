@@ -22,6 +22,7 @@ from dashboard.storage.wrappers.fallback.waiting_writes import (
     WriteAttempt,
     is_unavailable,
     may_complete_late,
+    newest_of_each_kind,
 )
 from dashboard.storage.wrapping import Wrapper
 
@@ -45,7 +46,8 @@ class RecentWrites:
         late = cause is not None and may_complete_late(cause)
         attempt = WriteAttempt(md5, size, time.time(), late)
         with self._lock:
-            self._attempts[key] = (*self._attempts.pop(key, ()), attempt)[-MAX_WRITES_PER_KEY:]
+            attempts = (*self._attempts.pop(key, ()), attempt)
+            self._attempts[key] = newest_of_each_kind(attempts, MAX_WRITES_PER_KEY)
             if len(self._attempts) > MAX_KEYS:
                 self._attempts.popitem(last=False)
 

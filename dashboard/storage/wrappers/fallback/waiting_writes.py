@@ -73,6 +73,16 @@ class WriteAttempt:
     late: bool = False
 
 
+def newest_of_each_kind(attempts: Sequence[WriteAttempt], maximum: int) -> tuple[WriteAttempt, ...]:
+    """Return the last ``maximum`` attempts that may complete late, and as many others.
+
+    Counted apart, because a server that hung may carry out an attempt after any number of newer writes.
+    """
+    late = [attempt for attempt in attempts if attempt.late]
+    others = [attempt for attempt in attempts if not attempt.late]
+    return (*late[-maximum:], *others[-maximum:])
+
+
 @dataclass(frozen=True, slots=True)
 class WrittenContent:
     """The content of a new waiting write. ``create_only``: it must not replace an object at home."""

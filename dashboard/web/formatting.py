@@ -125,10 +125,10 @@ def _escaped(char: str) -> str:
 
 def key(text: str, width: int = _KEY_WIDTH) -> Markup:
     """An object's key: isolated from the surrounding text, shortened in the middle, in full in the title."""
-    parse_integer = visible(text)
-    shown = parse_integer
-    if len(parse_integer) > width:
+    escaped = visible(text)
+    shown = escaped
+    if len(escaped) > width:
         tail = width * 3 // 5
-        shown = f"{parse_integer[: width - tail - 1]}…{parse_integer[-tail:]}"
-    title = Markup(' title="{}"').format(parse_integer) if shown != parse_integer else Markup("")
+        shown = f"{escaped[: width - tail - 1]}…{escaped[-tail:]}"
+    title = Markup(' title="{}"').format(escaped) if shown != escaped else Markup("")
     return Markup('<bdi class="key"{}>{}</bdi>').format(title, escape(shown))

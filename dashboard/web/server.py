@@ -161,11 +161,11 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
 
     def _evict_idle(self, network: str) -> bool:
         every = self.active_channels.values()
-        is_idle = [channel for channel in every if channel.is_idle and channel.network == network]
-        if is_idle:
+        idle = [channel for channel in every if channel.is_idle and channel.network == network]
+        if idle:
             # Closed at once: the loop would never get to a client that reads nothing.
-            min(is_idle, key=lambda channel: channel.last_activity).handle_close()
-        return bool(is_idle)
+            min(idle, key=lambda channel: channel.last_activity).handle_close()
+        return bool(idle)
 
     def maintenance(self, now: float) -> None:
         """Close overdue connections, those with a response that nobody reads included."""

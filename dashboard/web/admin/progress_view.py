@@ -29,10 +29,10 @@ class Badge:
 
 def segments(total: int, *parts: tuple[str, int]) -> tuple[Segment, ...]:
     """Lay out parts side by side; never longer than the bar, even while the total still grows."""
-    parse_integer = max(total, sum(value for _, value in parts), 1)
+    whole = max(total, sum(value for _, value in parts), 1)
     drawn, start = [], 0.0
     for kind, value in parts:
-        width = 100.0 * value / parse_integer
+        width = 100.0 * value / whole
         drawn.append(Segment(kind, f"{start:.3f}", f"{width:.3f}"))
         start += width
     return tuple(drawn)

@@ -100,11 +100,11 @@ NAMING_DRIVERS = {
 """Outside the drivers, where a driver or a preset is named, and why."""
 
 # Names of modules by what they do in the package of a driver or wrapper: `s3/listing`, `webdav/listing`.
-ROLES = re.compile(
-    "bucket_settings|client|config|deleting|driver|errors|format|keys|labels|line|listing|names|objects|"
-    "operations|options|place|"
-    "powers|reading|session|settings|sign_in|streams|tokens|tree|type|upload|versions|wire|writing"
-)
+ROLES = {
+    "bucket_settings", "client", "config", "deleting", "driver", "errors", "format", "keys", "listing",
+    "objects", "operations", "options", "powers", "session", "sign_in", "streams", "tokens", "tree", "type",
+    "versions", "writing",
+}  # fmt: skip
 HOMES_OF_ROLES = ("storage/drivers/", "storage/wrappers/")
 # Other names of more than one module, and why.
 SHARED_NAMES = {
@@ -179,7 +179,7 @@ def test_a_folder_holds_only_so_many_modules() -> None:
 
 def test_the_folders_of_the_tests_are_those_of_the_package() -> None:
     folders = {str(path.parent.relative_to(TESTS)) for path in TESTS.rglob("test_*.py")}
-    assert sorted(folder for folder in folders - FOLDERS_OF_TESTS if not (PACKAGE / folder).is_dir()) == []
+    assert {folder for folder in folders if not (PACKAGE / folder).is_dir()} == FOLDERS_OF_TESTS
 
 
 def classes_of(path: Path) -> set[str]:
@@ -195,43 +195,17 @@ def test_a_helper_of_the_tests_shares_its_name_with_nothing_else() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-PARALLEL = frozenset(
-    {
-        "accounts",
-        "activation",
-        "audit",
-        "backend",
-        "backends",
-        "errors",
-        "folders",
-        "formatting",
-        "keys",
-        "ledger",
-    }
-    | {"migrations", "name_rules", "options", "bucket_settings", "powers", "probes", "purposes", "service"}
-    | {"settings", "setup", "types", "values"}
-)
-"""Names of modules that play the same part in several packages, as a service and its pages do."""
-STILL_SHARED = {"leftovers", "rows", "whole", "work"}
-"""Names that modules share by chance; none is to be added."""
-
-
-def test_modules_share_a_name_only_where_they_play_the_same_part() -> None:
-    apart = ("storage/drivers/", "storage/wrappers/", "models/schema/")
-    modules = [path for path in MODULES if path.name != "__init__.py" and not name_of(path).startswith(apart)]
-    counts = Counter(path.stem for path in modules)
-    assert {name for name, count in counts.items() if count > 1} - PARALLEL - STILL_SHARED == set()
-
-
 def test_a_module_shares_its_name_by_its_role_or_for_a_reason() -> None:
-    modules = defaultdict(list)
+    modules, played = defaultdict(list), set()
     for path in MODULES:
-        in_its_role = ROLES.fullmatch(path.stem) and name_of(path).startswith(HOMES_OF_ROLES)
-        if path.name != "__init__.py" and not in_its_role:
+        if path.stem in ROLES and name_of(path).startswith(HOMES_OF_ROLES):
+            played.add(path.stem)
+        elif path.name != "__init__.py":
             modules[path.stem].append(name_of(path))
     shared = {name: paths for name, paths in modules.items() if len(paths) > 1}
     assert {name: paths for name, paths in shared.items() if name not in SHARED_NAMES} == {}
     assert SHARED_NAMES.keys() - shared.keys() == set(), "these need no reason any more"
+    assert ROLES - played == set(), "nothing plays these roles any more"
 
 
 def test_every_import_keeps_the_contracts() -> None:

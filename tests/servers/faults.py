@@ -13,8 +13,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -57,15 +56,6 @@ class Fault:
         """Whether the rule applies to this request."""
         spent = self.times is not None and self.hits >= self.times
         return not spent and self.method in ("", method) and self.key in target
-
-
-@dataclass
-class _Answer:
-    status: int
-    reason: str
-    headers: list[tuple[str, str]]
-    length: int | None
-    body: Iterator[bytes] = field(default_factory=lambda: iter(()))
 
 
 class FaultProxy:

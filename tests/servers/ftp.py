@@ -15,8 +15,6 @@ from typing import Any
 import trustme
 from OpenSSL import SSL
 
-from tests.servers.processes import wait_until
-
 with warnings.catch_warnings():
     # It stands on asyncore, which Python 3.11 calls old.
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -306,7 +304,3 @@ class FtpServer:
     def close(self) -> None:
         """Stop the server for good."""
         self.stop()
-
-    def has_said(self, command: str, seconds: float = 10) -> None:
-        """Wait until a client has sent this command."""
-        wait_until(lambda: command in self.commands, seconds=seconds, what=f"a {command}")

@@ -40,7 +40,6 @@ from tests.web.conftest import Browser
 TREES = {"main": ("stowage.db", main_metadata), "work": ("work.db", work_metadata)}
 COMMAS = re.compile(r",(?![^(]*\))")
 """Between the columns and constraints of a table."""
-ADD_SECRET = "INSERT INTO backend_secrets (backend_id, name, sealed, hint) VALUES (?, 'a', 'sealed', '')"
 RELEASES = sorted(path.name for path in HERE.iterdir() if (path / "stowage.sql").is_file())
 
 

@@ -193,10 +193,6 @@ def test_what_comes_in_clear_after_the_word_to_encrypt_is_not_taken_for_encrypte
 FILE = "250-Here\r\n type=file;size=10;modify=20261121081500; /a\r\n250 End"
 
 
-def looked_at(file: str = FILE) -> Iterator[str]:
-    yield from repeat(file)
-
-
 @pytest.mark.parametrize(("sent", "after"), [(9, DONE), (11, DONE), (10, "426 Cut"), (10, "200 Fine")])
 def test_another_file_than_was_announced_is_an_error(sent: int, after: str) -> None:
     script = FtpScript(data=bytes(sent), after=after, MLST=FILE)

@@ -62,8 +62,9 @@ class WaitingHold(Model):
 
 
 class WaitingTry(Model):
-    """A write to home that has been in progress for long. ``owner`` is the writing process: if it dies, the
-    write may still complete, and only this row tells of it."""
+    """A write to home that has been in progress for long, or was written back recently. ``owner`` is the
+    writing process: if it dies, the write may still complete, and only this row tells of it. Nobody owns what
+    was written back."""
 
     __tablename__ = "waiting_tries"
     __table_args__ = (Index("ix_waiting_tries_key", "home_id", "key"),)

@@ -151,6 +151,9 @@ class Writers:
     def _listen(self, name: str, process: subprocess.Popen[str]) -> None:
         assert process.stdout
         for line in process.stdout:
+            if not line.endswith("\n"):
+                # It was killed while it wrote the line.
+                continue
             what, *rest = line.split()
             with self._lock:
                 self.said[what if what != "no" else f"no {rest[-1]}"] += 1

@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
@@ -29,6 +29,11 @@ LEASE_SECONDS = 300.0
 LATE_SECONDS = 86_400.0
 """After how long a write of a killed process cannot complete any more."""
 MAX_ATTEMPTS = 64
+WRITTEN_BACK = "written back"
+"""The owner of a record of what was written back: no process."""
+REMEMBERED_SECONDS = 600.0
+"""How long such a record is kept. Longer than the clock of a backend can be uncertain: a newer write that
+waits must not take that object for one of another program."""
 _PROC = Path("/proc")
 
 
@@ -93,16 +98,18 @@ def attempts_of_dead_processes(session: Session, home_id: int, key: bytes) -> li
     """Return the writes of this key that were in progress when their process ended. If a process cannot be
     checked, its writes count once the lease is over."""
     query = select(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.key == key)
+    query = query.where(WaitingTry.owner != WRITTEN_BACK)
     return [attempt for attempt in session.scalars(query) if not _owner_is_alive(attempt)]
 
 
 def remove_dead_holds(session: Session, home_id: int) -> None:
-    """Delete holds of killed writers, and attempts that are too old to complete."""
+    """Delete holds of killed writers, attempts that are too old, and old records of write backs."""
     for hold in session.scalars(select(WaitingHold).where(WaitingHold.home_id == home_id)):
         if not _is_valid(hold):
             session.delete(hold)
-    oldest = time.time() - LATE_SECONDS
-    session.execute(delete(WaitingTry).where(WaitingTry.home_id == home_id, WaitingTry.at < oldest))
+    now, row = time.time(), WaitingTry
+    remembered = and_(row.owner == WRITTEN_BACK, row.at < now - REMEMBERED_SECONDS)
+    session.execute(delete(row).where(row.home_id == home_id, or_(row.at < now - LATE_SECONDS, remembered)))
 
 
 def _owner_is_alive(attempt: WaitingTry) -> bool:

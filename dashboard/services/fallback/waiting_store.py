@@ -16,6 +16,7 @@ from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_rows import (
     LEASE_SECONDS,
     READABLE,
+    WRITTEN_BACK,
     attempts_from,
     attempts_of_dead_processes,
     attempts_text,
@@ -170,10 +171,15 @@ class SqlWaitingStore:
         for attempt in attempts_of_dead_processes(session, self._home_id, key):
             yield WriteAttempt(attempt.md5, attempt.size, attempt.at, late=True)
             session.delete(attempt)
+        done = select(WaitingTry).where(WaitingTry.home_id == self._home_id, WaitingTry.key == key)
+        for attempt in session.scalars(done.where(WaitingTry.owner == WRITTEN_BACK)):
+            yield WriteAttempt(attempt.md5, attempt.size, attempt.at)
         for write in session.scalars(select(row).where(row.home_id == self._home_id, row.key == key)):
             yield from attempts_from(write.attempts)
             if write.md5:
-                yield WriteAttempt(write.md5, write.size, write.changed_at, late=write.state == "sending")
+                # Confirming one that settles may write it once more.
+                late = write.state in ("sending", "settling")
+                yield WriteAttempt(write.md5, write.size, write.changed_at, late=late)
 
 
 class FallbackOrder:

@@ -21,11 +21,12 @@ from sqlalchemy.orm import Session, aliased
 from dashboard.errors import StowageError
 from dashboard.jobs.types import JobKind
 from dashboard.models.backends import Backend
-from dashboard.models.waiting import WaitingObject
+from dashboard.models.waiting import WaitingObject, WaitingTry
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_rows import (
     READABLE,
+    WRITTEN_BACK,
     attempts_from,
     attempts_text,
     is_alive,
@@ -263,8 +264,19 @@ class WriteBack:
                 ):
                     _note_attempt(session, row, late=True)
                 elif claimed.state == "sending" and result.state in ("sent", "settling"):
-                    # A newer write may have started before, and must not mistake this content for newer.
+                    # A newer write may have started before, or start after this row is gone, and must not
+                    # mistake this content for newer.
                     _note_attempt(session, row, late=False)
+                    session.add(
+                        WaitingTry(
+                            home_id=row.home_id,
+                            key=row.key,
+                            md5=row.md5,
+                            size=row.size,
+                            owner=WRITTEN_BACK,
+                            at=now,
+                        )
+                    )
                 row.state, row.message, row.changed_at = result.state, result.message, now
 
     def _forget(self, rows: Sequence[_Row]) -> None:

@@ -25,7 +25,7 @@ from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
 from dashboard.services.backends.values import Draft
 from dashboard.services.fallback import write_back
-from dashboard.services.fallback.waiting_rows import MAX_ATTEMPTS
+from dashboard.services.fallback.waiting_rows import MAX_ATTEMPTS, WRITTEN_BACK
 from dashboard.services.fallback.waiting_store import SqlWaitingStore
 from dashboard.services.services import Services
 from dashboard.storage import Backend
@@ -305,6 +305,23 @@ def test_content_written_back_while_a_newer_write_started_is_not_newer(disk: Dis
     disk.send()
     assert (disk.root / "a").read_bytes() == b"newer"
     assert disk.states() == []
+
+
+def test_content_written_back_just_before_a_newer_write_started_is_not_newer(
+    disk: Disk, tmp_path: Path
+) -> None:
+    disk.away(("a", b"older"))
+    disk.send()
+    assert disk.states() == []
+    assert (disk.root / "a").read_bytes() == b"older"
+    # Another process, which has never written that content, finds home away at once.
+    disk.root.rename(disk.root.with_name("away"))
+    with open_storage(tmp_path / "instance") as storage:
+        storage.backend("home").put("a", b"newer")
+    disk.root.with_name("away").rename(disk.root)
+    disk.send()
+    assert (disk.root / "a").read_bytes() == b"newer"
+    assert disk.services.write_back.summary() == ()
 
 
 ATTRIBUTES = Attributes(
@@ -630,4 +647,4 @@ def test_a_long_write_of_a_living_program_leaves_no_record(
 
 def _attempts_noted(services: Services) -> int:
     with services.database.read() as session:
-        return session.scalar(select(func.count(WaitingTry.id))) or 0
+        return session.scalar(select(func.count(WaitingTry.id)).where(WaitingTry.owner != WRITTEN_BACK)) or 0

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from types import MappingProxyType
 
-from dashboard.storage.driver import CopiesWithin, DeletesUnchanged, Driver, ProvesByParts, Reading, Writing
+from dashboard.storage.driver import CopiesWithin, DeletesUnchanged, Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
 from dashboard.storage.object_powers import DeletesMany, KeepsVersions, Version
 from dashboard.storage.types import Attributes, Written
+from dashboard.storage.wrappers.common.content_view import without_md5
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrapping import Wrapper, unwrap_transparent
 
@@ -56,8 +57,7 @@ class _ObservedWriting(WrappedWriting):
 
     def without_md5(self) -> None:
         """See ``ProvesByParts``. No effect if the wrapped writes always have one."""
-        if isinstance(self._inner, ProvesByParts):
-            self._inner.without_md5()
+        without_md5(self._inner)
 
     def commit(self) -> Written:
         """See ``Writing``."""

@@ -218,9 +218,6 @@ class _EncryptedBase(Wrapper):
         super().__init__(inner)
         self._key = _Key(key)
 
-    def _shares_key(self, other: Driver) -> bool:
-        return isinstance(other, _EncryptedBase) and other._key.fingerprint == self._key.fingerprint
-
 
 class _Copies(_EncryptedBase):
     """``CopiesWithin`` between wrappers with the same key: copies the stored bytes."""
@@ -230,7 +227,7 @@ class _Copies(_EncryptedBase):
         assert isinstance(self.inner, CopiesWithin)
         return (
             isinstance(source, _EncryptedBase)
-            and self._shares_key(source)
+            and source._key.fingerprint == self._key.fingerprint
             and self.inner.can_copy_from(unwrap_transparent(source.inner))
         )
 

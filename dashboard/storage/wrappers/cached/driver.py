@@ -1,9 +1,8 @@
 """A cache of objects that were read: on this machine's disk, or in Redis.
 
 An entry is used only if the backend still has its version. The backend is asked at every read, or less often
-with
-``cache_seconds``. Writes and deletes through this wrapper invalidate the entry before and after. It wraps
-below encryption, so that entries are encrypted too. Listings and ``stat`` are never cached.
+with ``cache_seconds``. Writes and deletes through this wrapper invalidate the entry before and after. It
+wraps below encryption, so that entries are encrypted too. Listings and ``stat`` are never cached.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -66,9 +65,14 @@ class _CachedBase(ObservesChanges):
         self._validated: OrderedDict[str, float] = OrderedDict()
         self._changes = [0] * _STRIPES
 
-    def changing(self, key: str) -> _Invalidation:
+    @contextmanager
+    def changing(self, key: str) -> Iterator[None]:
         """Around a change of the object: invalidates its entry before and after."""
-        return _Invalidation(self, key)
+        self.invalidate(key)
+        try:
+            yield
+        finally:
+            self.invalidate(key)
 
     def invalidate(self, key: str) -> None:
         """Delete the entry of this object, and discard entries that are being written now."""
@@ -129,18 +133,6 @@ class _CachedBase(ObservesChanges):
         return CacheEntry(current, entry.file, entry.sums)
 
 
-class _Invalidation:
-    def __init__(self, cached: _CachedBase, key: str) -> None:
-        self._cached = cached
-        self._key = key
-
-    def __enter__(self) -> None:
-        self._cached.invalidate(self._key)
-
-    def __exit__(self, *_: object) -> None:
-        self._cached.invalidate(self._key)
-
-
 class _ReadsRanges(_CachedBase):
     """``ReadsRanges``: from an entry if there is one. Reading ranges creates none."""
 
@@ -195,7 +187,7 @@ class Cached(_CachedBase):
         self.check_key(key)
         entry = self.find_fresh(key, if_version)
         if entry is not None and entry.is_intact():
-            return CachedReading(entry, entry.info)
+            return CachedReading(entry)
         if entry is not None:
             entry.file.close()
             self.invalidate(key)

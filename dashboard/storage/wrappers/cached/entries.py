@@ -125,9 +125,9 @@ def encode_footer(info: ObjectInfo, sums: Sequence[int]) -> bytes:
 class CachedReading:
     """An open read of an entry."""
 
-    def __init__(self, entry: CacheEntry, info: ObjectInfo) -> None:
+    def __init__(self, entry: CacheEntry) -> None:
         self._file = entry.file
-        self.info = info
+        self.info = entry.info
 
     def chunks(self) -> Iterator[bytes]:
         """See ``Reading``."""

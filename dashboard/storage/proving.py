@@ -19,8 +19,6 @@ from dashboard.storage.wrapping import Wrapper
 ETAG = re.compile(r"(?P<md5>[0-9a-f]{32})(-(?P<parts>[0-9]{1,5}))?\Z")
 _MIB = 1024 * 1024
 _USUAL_PARTS = tuple(n * _MIB for n in (5, 8, 10, 15, 16, 25, 32, 50, 64, 100, 128, 256, 512))
-
-
 _MAX_SIZE_REQUESTS = 1000
 """Parts whose sizes are requested one by one if they are not equal."""
 
@@ -98,13 +96,14 @@ class ReadCheck:
         raise UnprovenRead(_all_parts(self._reading))
 
 
-def _count(reading: Reading) -> int:
-    match = ETAG.match(reading.info.etag or "")
+def _part_count(etag: str | None) -> int:
+    """Return in how many parts an object with this ETag was uploaded; 0 if the ETag does not say so."""
+    match = ETAG.match(etag or "")
     return int(match["parts"] or 0) if match else 0
 
 
 def _composites(reading: Reading) -> list[CompositeEtag]:
-    count = _count(reading)
+    count = _part_count(reading.info.etag)
     reported = reading.part_size(1) if count and isinstance(reading, TellsParts) else None
     return [
         CompositeEtag(repeat(size))
@@ -114,7 +113,7 @@ def _composites(reading: Reading) -> list[CompositeEtag]:
 
 def _all_parts(reading: Reading) -> tuple[int, ...]:
     """Return the sizes of all parts; empty if one of them is not known, or there are too many to request."""
-    count = _count(reading)
+    count = _part_count(reading.info.etag)
     if not isinstance(reading, TellsParts) or count > _MAX_SIZE_REQUESTS:
         return ()
     sizes: list[int] = []
@@ -134,10 +133,8 @@ class ContentDigest:
     """
 
     def __init__(self, size: int, like: str | None) -> None:
-        match = ETAG.match(like or "")
-        parts = int(match["parts"] or 0) if match else 0
         self._whole = hashlib.md5(usedforsecurity=False)
-        self._composites = [CompositeEtag(repeat(each)) for each in part_sizes(size, parts)]
+        self._composites = [CompositeEtag(repeat(each)) for each in part_sizes(size, _part_count(like))]
 
     def update(self, chunk: bytes) -> None:
         """Add the next bytes."""

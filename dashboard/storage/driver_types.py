@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.storage.driver import Driver
 from dashboard.storage.options import Option, Preset
 from dashboard.storage.types import Secret
 
 Options = Mapping[str, str]
 Check = Callable[[Options, Preset, Sequence[str]], dict[str, str]]
 CheckSecrets = Callable[[Options, Mapping[str, Secret]], None]
-Factory = Callable[[Options, Mapping[str, Secret]], Driver]
 
 
 def unchanged(values: Options, preset: Preset, forbidden_roots: Sequence[str]) -> dict[str, str]:

@@ -185,9 +185,8 @@ WRAPPER_OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class WrapperType:
-    """A wrapper by name: where its factory is, and whether checked options switch it on."""
+    """A wrapper: where its factory is, and whether checked options switch it on."""
 
-    name: str
     factory: str
     wanted: Callable[[Mapping[str, str], Mapping[str, Secret]], bool]
 
@@ -224,27 +223,22 @@ def cache_bytes(options: Mapping[str, str]) -> int:
 
 WRAPPERS = (
     WrapperType(
-        "cached",
         "dashboard.storage.wrappers.cached.driver:Cached.from_options",
         _keeps_copies,
     ),
     WrapperType(
-        "cdn",
         "dashboard.storage.wrappers.cdn.driver:BehindCdn.from_options",
         lambda options, secrets: bool(options.get(CDN_DOMAIN)),
     ),
     WrapperType(
-        "encrypted",
         "dashboard.storage.wrappers.encrypted.driver:Encrypted.from_options",
         lambda options, secrets: is_encrypted(options),
     ),
     WrapperType(
-        "compressed",
         "dashboard.storage.wrappers.compressed.driver:Compressed.from_options",
         lambda options, secrets: bool(options.get(COMPRESS)),
     ),
     WrapperType(
-        "read-only",
         "dashboard.storage.wrappers.read_only:ReadOnly.from_options",
         lambda options, secrets: is_read_only(options),
     ),

@@ -213,7 +213,7 @@ class Activation:
         except _Stopped:
             return None
         finally:
-            LedgerQueries(self._database.work).forget(number)
+            LedgerQueries(self._database).forget(number)
 
     def _count_pairs(self, target_id: int, pairs: Iterable[Pair]) -> _Counts:
         tally = _Counts()

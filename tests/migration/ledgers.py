@@ -61,7 +61,7 @@ class SqlLedgers:
             create_engine(f"sqlite:///{folder}/main.db"), create_engine(f"sqlite:///{folder}/work.db")
         )
         bring_up_to_date(self.database.work, "work", work_metadata)
-        self.queries = LedgerQueries(self.database.work)
+        self.queries = LedgerQueries(self.database)
         self.id = migration_id
 
     def open(self, *, fence: int | None = None) -> SqlLedger:

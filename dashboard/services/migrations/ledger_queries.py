@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, select, update
 
 from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
@@ -22,7 +22,7 @@ from dashboard.migration.types import (
     ObjectState,
 )
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
-from dashboard.services.engines import writer
+from dashboard.services.database import Database
 from dashboard.services.migrations.ledger_failures import relist_if_incomplete, subtract_failures
 
 CHUNK = 2000
@@ -34,16 +34,15 @@ _COUNTER_NAMES = tuple(Counters.__dataclass_fields__)
 _ROW_COLUMNS = tuple(objects.c[name] for name in LedgerRow.__dataclass_fields__)
 
 
-def read_counters(engine: Engine, ids: Sequence[int]) -> Mapping[int, Counters]:
+def read_counters(connection: Connection, ids: Sequence[int]) -> Mapping[int, Counters]:
     """Return the exact totals of migrations, in one query; those without a ledger are left out."""
     query = select(counters.c.migration_id, *(counters.c[name] for name in _COUNTER_NAMES)).where(
         counters.c.migration_id.in_(ids)
     )
-    with engine.connect() as connection:
-        return {row[0]: Counters(*row[1:]) for row in connection.execute(query)}
+    return {row[0]: Counters(*row[1:]) for row in connection.execute(query)}
 
 
-def keys_in_parts(engine: Engine, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
+def keys_in_parts(connection: Connection, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
     """See ``Ledger.in_parts``."""
     c = objects.c
     query = select(c.key).where(
@@ -52,27 +51,28 @@ def keys_in_parts(engine: Engine, migration_id: int, keys: Sequence[str]) -> fro
         c.size >= MULTIPART_BYTES,
         c.state != ObjectState.SKIPPED.value,
     )
-    with engine.connect() as connection:
-        return frozenset(connection.scalars(query))
+    return frozenset(connection.scalars(query))
 
 
 class LedgerQueries:
     """All ledgers of ``work.db``. Thread-safe; every call is its own short transaction."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def counters(self, ids: Sequence[int]) -> Mapping[int, Counters]:
         """Return the exact totals of migrations; those without a ledger are left out."""
-        return read_counters(self._engine, ids)
+        with self._database.work_read() as connection:
+            return read_counters(connection, ids)
 
     def in_parts(self, migration_id: int, keys: Sequence[str]) -> frozenset[str]:
         """See ``Ledger.in_parts``."""
-        return keys_in_parts(self._engine, migration_id, keys)
+        with self._database.work_read() as connection:
+            return keys_in_parts(connection, migration_id, keys)
 
     def live(self, migration_id: int) -> Live:
         """Return the live progress that the run last published, at ``Live.at``."""
-        with self._engine.connect() as connection:
+        with self._database.work_read() as connection:
             text = connection.scalar(select(live.c.status).where(live.c.migration_id == migration_id))
         if text is None:
             return Live()
@@ -90,7 +90,7 @@ class LedgerQueries:
             .order_by(c.objects.desc(), c.kind, c.reason)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._database.work_read() as connection:
             return tuple(FailureGroup(*row) for row in connection.execute(query))
 
     def rows(
@@ -113,7 +113,7 @@ class LedgerQueries:
         if reason:
             wanted.append(c.reason == reason)
         query = select(*_ROW_COLUMNS).where(*wanted).order_by(c.id).limit(limit)
-        with self._engine.connect() as connection:
+        with self._database.work_read() as connection:
             return tuple(_ledger_row(row) for row in connection.execute(query))
 
     def pages(self, migration_id: int, *, size: int = CHUNK) -> Iterator[tuple[LedgerRow, ...]]:
@@ -127,7 +127,7 @@ class LedgerQueries:
         """Return all failed rows to pending; return how many. Works in chunks, each with its counters, so it
         can be interrupted and called again. Do not call it while this migration runs. If folders could not
         be read, the next run lists the source again."""
-        with writer(self._engine).begin() as connection:
+        with self._database.work_write() as connection:
             relist_if_incomplete(connection, migration_id)
         return self._in_chunks(_retry_some, migration_id)
 
@@ -136,7 +136,7 @@ class LedgerQueries:
         self._in_chunks(_forget_some, objects, objects.c.id, migration_id)
         self._in_chunks(_forget_some, listing, listing.c.key, migration_id)
         self._in_chunks(_forget_some, names, names.c.folded, migration_id)
-        with writer(self._engine).begin() as connection:
+        with self._database.work_write() as connection:
             for table in (failure_groups, live, counters):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
 
@@ -144,7 +144,7 @@ class LedgerQueries:
         """Repeat a change, one transaction each time, until it changes nothing; return the total."""
         total = 0
         while True:
-            with writer(self._engine).begin() as connection:
+            with self._database.work_write() as connection:
                 done = change(connection, *arguments)
             if not done:
                 return total

@@ -61,7 +61,7 @@ class Migrations:
     def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database
         self._audit = audit
-        self._ledgers = LedgerQueries(database.work)
+        self._ledgers = LedgerQueries(database)
 
     # ---- requests
 

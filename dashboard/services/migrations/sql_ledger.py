@@ -379,11 +379,13 @@ class SqlLedger:
 
     def in_parts(self, keys: Sequence[str]) -> frozenset[str]:
         """See ``Ledger.in_parts``."""
-        return keys_in_parts(self._reader, self._id, keys)
+        with self._reader.connect() as connection:
+            return keys_in_parts(connection, self._id, keys)
 
     def counters(self) -> Counters:
         """See ``Ledger.counters``."""
-        return read_counters(self._reader, [self._id]).get(self._id, Counters())
+        with self._reader.connect() as connection:
+            return read_counters(connection, [self._id]).get(self._id, Counters())
 
     def publish(self, live_now: Live) -> None:
         """See ``Ledger.publish``."""

@@ -30,7 +30,7 @@ class UnfinishedUploads:
 
     def __init__(self, database: Database, backends: Backends, keys: Keys) -> None:
         self._database = database
-        self._ledgers = LedgerQueries(database.work)
+        self._ledgers = LedgerQueries(database)
         self._backends = backends
         self._keys = keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -501,3 +501,25 @@ def test_the_command_line_is_safe_to_paste() -> None:
         "--on-conflict newer --verify readback --delete-source --workers 3"
     )
     assert command_line("one", "two", replace(Spec(), dry_run=True)) == "stowage migrate one two --dry-run"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda migrations, number: migrations.list(),
+        lambda migrations, number: migrations.progress(number),
+        lambda migrations, number: migrations.failures(number),
+        lambda migrations, number: migrations.retry_failed(ADMIN, number),
+    ],
+)
+def test_a_ledger_that_cannot_be_read_is_a_sentence(
+    console: ServiceConsole, migrations: Migrations, read: Callable[[Migrations, int], object]
+) -> None:
+    number = migrations.create(ADMIN, "one", "two", Spec())
+    put_state(console, number, State.FINISHED)
+    with console.database.work_write() as connection:
+        for table in ("migration_counters", "migration_failure_groups"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+    with pytest.raises(StowageError) as caught:
+        read(migrations, number)
+    assert caught.value.reason == "The database reported an error."

@@ -54,6 +54,14 @@ def keys_in_parts(connection: Connection, migration_id: int, keys: Sequence[str]
     return frozenset(connection.scalars(query))
 
 
+def forget_some(connection: Connection, table: Table, key: ColumnElement[Any], migration_id: int) -> int:
+    """Delete up to ``CHUNK`` rows of a migration from a table that has this key; return how many."""
+    some = select(key).where(table.c.migration_id == migration_id).limit(CHUNK)
+    return connection.execute(
+        delete(table).where(table.c.migration_id == migration_id, key.in_(some.scalar_subquery()))
+    ).rowcount
+
+
 class LedgerQueries:
     """All ledgers of ``work.db``. Thread-safe; every call is its own short transaction."""
 
@@ -133,9 +141,9 @@ class LedgerQueries:
 
     def forget(self, migration_id: int) -> None:
         """Remove everything about a migration, in chunks. Idempotent."""
-        self._in_chunks(_forget_some, objects, objects.c.id, migration_id)
-        self._in_chunks(_forget_some, listing, listing.c.key, migration_id)
-        self._in_chunks(_forget_some, names, names.c.folded, migration_id)
+        self._in_chunks(forget_some, objects, objects.c.id, migration_id)
+        self._in_chunks(forget_some, listing, listing.c.key, migration_id)
+        self._in_chunks(forget_some, names, names.c.folded, migration_id)
         with self._database.work_write() as connection:
             for table in (failure_groups, live, counters):
                 connection.execute(delete(table).where(table.c.migration_id == migration_id))
@@ -186,10 +194,3 @@ def _retry_some(connection: Connection, migration_id: int) -> int:
         .values(failed=counters.c.failed - len(ids), failed_bytes=counters.c.failed_bytes - size)
     )
     return len(ids)
-
-
-def _forget_some(connection: Connection, table: Table, key: Any, migration_id: int) -> int:
-    some = select(key).where(table.c.migration_id == migration_id).limit(CHUNK)
-    return connection.execute(
-        delete(table).where(table.c.migration_id == migration_id, key.in_(some.scalar_subquery()))
-    ).rowcount

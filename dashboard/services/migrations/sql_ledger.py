@@ -22,7 +22,6 @@ from sqlalchemy import (
     Select,
     Table,
     case,
-    delete,
     func,
     insert,
     select,
@@ -49,7 +48,7 @@ from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.engines import transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
-from dashboard.services.migrations.ledger_queries import keys_in_parts, read_counters
+from dashboard.services.migrations.ledger_queries import forget_some, keys_in_parts, read_counters
 from dashboard.services.migrations.ledger_rows import (
     MARK_LISTED,
     MARK_OWN_KEY_LISTED,
@@ -224,12 +223,10 @@ class SqlLedger:
 
     def _clear(self, table: Table, key: ColumnElement[Any]) -> None:
         # In chunks, so that other writers get their turn.
-        keys = select(key).where(table.c.migration_id == self._id).limit(5000)
         gone = 1
         while gone:
             with self._write() as connection:
-                mine = (table.c.migration_id == self._id) & key.in_(keys)
-                gone = connection.execute(delete(table).where(mine)).rowcount
+                gone = forget_some(connection, table, key, self._id)
 
     def save_listing(self, entries: Sequence[Entry]) -> None:
         """See ``Ledger.save_listing``."""

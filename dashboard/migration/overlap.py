@@ -134,7 +134,7 @@ class OverlapSearch:
         sample = _longest_key(self._source_samples)
         for entry in entries:
             if MARKER_PREFIX in entry.key and parse_marker(entry.key):
-                self._remove_stale_markers([entry])
+                self._remove_if_stale(entry.key)
                 continue
             if entry.size == sample.size and entry.key != sample.key and entry.key.endswith(sample.key):
                 self._check_folder(entry.key.removesuffix(sample.key))
@@ -239,15 +239,14 @@ class OverlapSearch:
                 remedy=reason.remedy,
             ) from error
 
-    def _remove_stale_markers(self, entries: Iterable[Entry]) -> None:
-        """Remove markers of an earlier run of this migration, and old ones of others."""
-        for entry in entries:
-            parsed = parse_marker(entry.key)
-            if parsed is None or entry.key in self._markers:
-                continue
-            if parsed[0] == self._id or parsed[1] < self._clock() - STALE_SECONDS:
-                with suppress(StorageError):
-                    self._destination.delete(entry.key)
+    def _remove_if_stale(self, key: str) -> None:
+        """Remove a marker of an earlier run of this migration, or an old one of another."""
+        parsed = parse_marker(key)
+        if parsed is None or key in self._markers:
+            return
+        if parsed[0] == self._id or parsed[1] < self._clock() - STALE_SECONDS:
+            with suppress(StorageError):
+                self._destination.delete(key)
 
 
 def remove_markers(source: Driver | None, destination: Driver, keys: Sequence[str]) -> None:

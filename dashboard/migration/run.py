@@ -177,7 +177,7 @@ class _Run:
         self._phase = PhaseThread(self._prepare, "plan")
         while True:
             if self._poll_control():
-                return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
+                return self._end_as_requested()
             # Checked before the step, because rows recorded during it would be missed.
             planned = self._phase.has_ended()
             if self._copying and self._ready_to_copy.is_set():
@@ -261,13 +261,8 @@ class _Run:
                 return None
             self._was_interrupted, self._planned_at = False, time.monotonic()
             self._phase = PhaseThread(self._replan, "look again")
-            while not self._phase.has_ended():
-                if self._poll_control():
-                    return self._end_early(
-                        State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED
-                    )
-                self._publish("listing")
-                self._phase.wait(0.05)
+            if ended := self._wait_for(self._phase, "listing"):
+                return ended
             counters = self._ledger.counters()
             if counters.done == counters.found:
                 return None
@@ -299,11 +294,15 @@ class _Run:
             self._source, self._destination, self._job.spec, ledger=self._ledger, random=self._random
         )
         self._phase = PhaseThread(final_phase.run, "final")
-        while not self._phase.has_ended():
+        return self._wait_for(self._phase, "verifying")
+
+    def _wait_for(self, phase: PhaseThread, shown: str) -> RunResult | None:
+        """Publish the progress until the phase has ended; return a result if a person ends the run before."""
+        while not phase.has_ended():
             if self._poll_control():
-                return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
-            self._publish("verifying")
-            self._phase.wait(0.05)
+                return self._end_as_requested()
+            self._publish(shown)
+            phase.wait(0.05)
         return None
 
     # ---- ends
@@ -335,6 +334,9 @@ class _Run:
         if counters.failed:
             return Outcome.WITH_ERRORS
         return Outcome.WITH_SKIPS if counters.skipped or kept else Outcome.CLEAN
+
+    def _end_as_requested(self) -> RunResult:
+        return self._end_early(State.PAUSED if self._requested is Control.PAUSE else State.CANCELLED)
 
     def _end_early(self, state: State, message: str = "", remedy: str = "") -> RunResult:
         """End early: calls in progress get ``SHUTDOWN_SECONDS``, all other rows return to pending."""

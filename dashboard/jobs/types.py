@@ -20,13 +20,18 @@ RESTART_CODE = 75
 
 
 class JobKind(StrEnum):
-    """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others."""
+    """What a job does. The ``subject_id`` is a migration's for migration jobs, a backend's for all others.
+    Of ``UPLOADS`` and ``FILES`` there is one for the whole instance, with subject 0."""
 
     MIGRATION = "migration"
     COUNT = "count"
     CHECK = "check"
     COMPARE = "compare"
     WRITE_BACK = "send_home"
+    UPLOADS = "uploads"
+    """Check, process and store received uploads; sweep what is left of failed ones."""
+    FILES = "files"
+    """Requested deletions of old files, and expired deletions that can no longer be undone."""
 
 
 class JobState(StrEnum):
@@ -168,4 +173,6 @@ LANES = (
     Lane(frozenset({JobKind.CHECK}), 2),
     Lane(frozenset({JobKind.COUNT, JobKind.COMPARE}), 2),
     Lane(frozenset({JobKind.WRITE_BACK}), 2),
+    Lane(frozenset({JobKind.UPLOADS}), 1),
+    Lane(frozenset({JobKind.FILES}), 1),
 )

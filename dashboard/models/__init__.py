@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.models import backends, base, console, migrations, waiting, work
+from dashboard.models import backends, base, catalogue, console, migrations, sharing, waiting, work
 
 WORK_BIND = base.WORK_BIND
 main_metadata = base.Model.metadata
@@ -12,9 +12,11 @@ __all__ = [
     "WORK_BIND",
     "backends",
     "base",
+    "catalogue",
     "console",
     "main_metadata",
     "migrations",
+    "sharing",
     "waiting",
     "work",
     "work_metadata",

@@ -22,6 +22,10 @@ class Permission(StrEnum):
     """What an action requires of its actor."""
 
     VIEW = "view"
+    READ_FILES = "read_files"
+    """Browse, search and download files, and share links to them."""
+    WRITE_FILES = "write_files"
+    """Upload, rename, move, copy and delete files, and change their metadata."""
     MIGRATE = "migrate"
     """Create, approve, pause, resume, cancel and retry migrations."""
     TEST = "test"
@@ -38,15 +42,25 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     {
         Role.ADMIN: frozenset(Permission),
         Role.OPERATOR: frozenset(
-            {Permission.VIEW, Permission.MIGRATE, Permission.TEST, Permission.OWN_ACCOUNT, Permission.AUDIT}
+            {
+                Permission.VIEW,
+                Permission.READ_FILES,
+                Permission.WRITE_FILES,
+                Permission.MIGRATE,
+                Permission.TEST,
+                Permission.OWN_ACCOUNT,
+                Permission.AUDIT,
+            }
         ),
-        Role.VIEWER: frozenset({Permission.VIEW, Permission.OWN_ACCOUNT}),
+        Role.VIEWER: frozenset({Permission.VIEW, Permission.READ_FILES, Permission.OWN_ACCOUNT}),
     }
 )
 
 ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
     {
         Permission.VIEW: "look at this console",
+        Permission.READ_FILES: "read files",
+        Permission.WRITE_FILES: "change files",
         Permission.MIGRATE: "run migrations",
         Permission.TEST: "test backends",
         Permission.CONFIGURE: "change backends",

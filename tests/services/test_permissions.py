@@ -19,7 +19,7 @@ def test_the_table_is_as_documented() -> None:
         Permission.USERS,
         Permission.KEYS,
     }
-    assert GRANTS[Role.VIEWER] == {Permission.VIEW, Permission.OWN_ACCOUNT}
+    assert GRANTS[Role.VIEWER] == {Permission.VIEW, Permission.READ_FILES, Permission.OWN_ACCOUNT}
     assert set(ACTION_PHRASES) == set(Permission)
 
 

@@ -205,7 +205,7 @@ def test_an_upgrade_keeps_what_was_there_before_it(tmp_path: Path) -> None:
     before = schema(tmp_path / "stowage.db")
     with opened(tmp_path) as database, database.write() as session:
         session.get_one(Setting, "a").value = "changed since"
-    [copy] = tmp_path.glob("*.before-*")
+    [copy] = tmp_path.glob("stowage.db.before-*")
     assert copy.name == f"stowage.db.before-{__version__}"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert schema(copy) == before

@@ -1,0 +1,92 @@
+"""Tables of ``work.db`` about stored files: the catalogue, uploads that are under way, and what was deleted
+and can be restored.
+
+They are in the same database as the ledgers, so that a migration moves a file's row in the transaction that
+records the copy. ``backend_id`` refers to a row of the main database without a foreign key, because it is
+another file. All times are seconds since the epoch, all sizes bytes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, Index, Integer, String, Table, UniqueConstraint, text
+
+from dashboard.models.work import KeyText, metadata
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("backend_id", Integer, nullable=False),
+    Column("key", KeyText, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("modified", Float),
+    Column("etag", String, nullable=False, server_default=text("''")),
+    # SHA-256 and MD5 of the content in hexadecimal digits, empty if unknown.
+    Column("sha256", String(64), nullable=False, server_default=text("''")),
+    Column("md5", String(32), nullable=False, server_default=text("''")),
+    Column("content_type", String, nullable=False, server_default=text("''")),
+    # Pixels; seconds; pages of a document. Null if unknown or meaningless.
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("duration", Float),
+    Column("pages", Integer),
+    Column("taken_at", Float),
+    # The username of the person, or the name of the token, that uploaded it.
+    Column("owner", String(64), nullable=False, server_default=text("''")),
+    Column("state", String(16), nullable=False, server_default=text("'stored'")),
+    Column("details", JSON),
+    # The count that saw it last; files that a complete count did not see are gone.
+    Column("seen", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("backend_id", "key", name="uq_files_key"),
+    Index("ix_files_sha256", "sha256", sqlite_where=text("sha256 != ''")),
+    sqlite_autoincrement=True,
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    # 128 random bits: an id that cannot be guessed.
+    Column("id", String(32), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("policy", String(63), nullable=False),
+    Column("backend_id", Integer, nullable=False),
+    Column("folder", KeyText, nullable=False, server_default=text("''")),
+    Column("name", KeyText, nullable=False),
+    Column("content_type", String, nullable=False, server_default=text("''")),
+    # Null while the client has not announced it.
+    Column("size", Integer),
+    Column("received", Integer, nullable=False, server_default=text("0")),
+    Column("state", String(16), nullable=False),
+    Column("percent", Integer, nullable=False, server_default=text("0")),
+    # Where it will be or is stored.
+    Column("key", KeyText, nullable=False, server_default=text("''")),
+    Column("sha256", String(64), nullable=False, server_default=text("''")),
+    Column("file_id", Integer),
+    # Why it was refused or has failed: an HTTP status, a sentence, what to do.
+    Column("status", Integer, nullable=False, server_default=text("0")),
+    Column("reason", String, nullable=False, server_default=text("''")),
+    Column("remedy", String, nullable=False, server_default=text("''")),
+    # "tus", "form", "library" or "direct"; for direct uploads what the backend needs to complete them.
+    Column("method", String(16), nullable=False),
+    Column("details", JSON),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("ix_uploads_state", "state", "expires_at"),
+    Index("ix_uploads_owner", "owner", "created_at"),
+)
+
+deletions = Table(
+    "file_deletions",
+    metadata,
+    # 128 random bits.
+    Column("id", String(32), primary_key=True),
+    Column("backend_id", Integer, nullable=False),
+    Column("deleted_by", String(64), nullable=False),
+    # A JSON list of what restores each object: its key and its version or the key where it is kept.
+    Column("objects", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+)

@@ -1,0 +1,80 @@
+"""The catalogue of files, uploads, and deletions that can be undone."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.create_table(
+        "file_deletions",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("deleted_by", sa.String(length=64), nullable=False),
+        sa.Column("objects", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_file_deletions_expires_at"), "file_deletions", ["expires_at"], unique=False)
+    op.create_table(
+        "files",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("modified", sa.Float(), nullable=True),
+        sa.Column("etag", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("md5", sa.String(length=32), server_default=sa.text("''"), nullable=False),
+        sa.Column("content_type", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=True),
+        sa.Column("height", sa.Integer(), nullable=True),
+        sa.Column("duration", sa.Float(), nullable=True),
+        sa.Column("pages", sa.Integer(), nullable=True),
+        sa.Column("taken_at", sa.Float(), nullable=True),
+        sa.Column("owner", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("state", sa.String(length=16), server_default=sa.text("'stored'"), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=True),
+        sa.Column("seen", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("backend_id", "key", name="uq_files_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        "ix_files_sha256", "files", ["sha256"], unique=False, sqlite_where=sa.text("sha256 != ''")
+    )
+    op.create_table(
+        "uploads",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("policy", sa.String(length=63), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("folder", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("content_type", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=True),
+        sa.Column("received", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("percent", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("key", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("file_id", sa.Integer(), nullable=True),
+        sa.Column("status", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("reason", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("remedy", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=True),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_uploads_owner", "uploads", ["owner", "created_at"], unique=False)
+    op.create_index("ix_uploads_state", "uploads", ["state", "expires_at"], unique=False)

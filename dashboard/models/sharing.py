@@ -1,0 +1,84 @@
+"""Tables of the main database about access to files: API tokens, links, upload policies, saved searches.
+
+Times are seconds since the epoch. Of a token or a link only the SHA-256 is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.models.base import Model
+from dashboard.models.work import KeyText
+
+
+class ApiToken(Model):
+    """A bearer token of a program. ``ending`` are its last four characters. ``scopes``: values of
+    ``services.permissions.Permission``; it may never do more than its user."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    ending: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+    last_address: Mapped[str] = mapped_column(String(64), default="")
+    revoked_at: Mapped[float | None]
+
+
+class FileLink(Model):
+    """A time-limited address of one file. ``max_uses`` null: any number. Only ``username`` and ``network``,
+    if set, may use it. ``etag`` and ``sha256`` say which content was shared, if known."""
+
+    __tablename__ = "file_links"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), index=True)
+    key: Mapped[str] = mapped_column(KeyText)
+    file_id: Mapped[int | None]
+    etag: Mapped[str] = mapped_column(default="")
+    sha256: Mapped[str] = mapped_column(String(64), default="")
+    created_by: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float] = mapped_column(index=True)
+    max_uses: Mapped[int | None]
+    uses: Mapped[int] = mapped_column(default=0)
+    username: Mapped[str] = mapped_column(String(64), default="")
+    network: Mapped[str] = mapped_column(String(64), default="")
+    last_used_at: Mapped[float | None]
+    last_address: Mapped[str] = mapped_column(String(64), default="")
+    revoked_at: Mapped[float | None]
+
+
+class UploadPolicyRow(Model):
+    """A named upload policy: the fields of ``media.policy.UploadPolicy``."""
+
+    __tablename__ = "upload_policies"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    policy: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_by: Mapped[str] = mapped_column(String(64))
+    updated_at: Mapped[float]
+
+
+class SavedSearch(Model):
+    """Filters of the Files page that a person has saved."""
+
+    __tablename__ = "saved_searches"
+    __table_args__ = (UniqueConstraint("username", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(63))
+    filters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[float]

@@ -166,8 +166,7 @@ class WebDavClient:
             response.close()
             raise self._listing_error(path, context)
         # We do not accept encodings, and a few compressed bytes may expand to gigabytes.
-        encoded = response.headers.get("content-encoding", "identity") not in ("", "identity")
-        if response.status != 207 or encoded:
+        if response.status != 207 or is_encoded(response):
             response.close()
             if _is_folder_redirect(response, path):
                 yield Resource(decoded_path(path), folder=True)
@@ -271,6 +270,11 @@ class WebDavClient:
             return offered if status == 401 else None
 
         self._auth.negotiate(ask)
+
+
+def is_encoded(response: StreamingResponse) -> bool:
+    """Whether the server says that the body has a content encoding."""
+    return response.headers.get("content-encoding", "identity") not in ("", "identity")
 
 
 def _retry_while_busy(send: Callable[[], Response]) -> Response:

@@ -14,7 +14,7 @@ from typing import Self
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.common.walking import SkipUnreadable, collect_names
-from dashboard.storage.drivers.webdav.client import REDIRECTS, WebDavClient
+from dashboard.storage.drivers.webdav.client import REDIRECTS, WebDavClient, is_encoded
 from dashboard.storage.drivers.webdav.config import (
     WebDavConfig,
     check_key,
@@ -321,6 +321,8 @@ class WebDavDriver:
                 raise Changed(key)
             length, modified = str(found.size), found.modified
             etag = etag or found.etag
+        elif is_encoded(response):
+            self._require_as_stored(key, length)
         if not self._lists_etags:
             etag = ""
         resource = Resource(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,27 @@ def test_reading_stops_where_more_comes_than_was_announced() -> None:
         assert (error.kind, error.subject) == (Kind.DAMAGED, "a")
         assert "more arrived" in error.reason
     assert sent < 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed unasked", "stored as it is"])
+def test_an_object_that_comes_encoded_must_be_as_long_as_the_stored_one(packed: bool) -> None:
+    stored = b"x" * 100
+    sent, headers = stored, {"ETag": '"1"', "Last-Modified": DATE}
+
+    def answer(method: str, target: str) -> Said:
+        if method == "GET":
+            return ScriptedResponse(200, headers, sent)
+        return listed(one(target, size=len(stored), inner='<d:getetag>"1"</d:getetag>'))
+
+    with answering(answer) as driver:
+        assert get(driver, "a.gz") == stored
+        headers |= {"Content-Encoding": "gzip"}
+        if not packed:
+            assert get(driver, "a.gz") == stored
+            return
+        sent = gzip.compress(stored)
+        error = fails(lambda: get(driver, "a.gz"))
+        assert (error.kind, error.subject) == (Kind.DAMAGED, "a.gz")
 
 
 # Listings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -50,6 +51,11 @@ def keys_of(driver: Driver, prefix: str = "", start_after: str = "") -> list[str
     """As listed, or sorted where the driver promises no order."""
     keys = [entry.key for entry in driver.list(prefix, start_after=start_after)]
     return keys if driver.ordered else sorted(keys)
+
+
+def leftovers(root: Path) -> list[str]:
+    """The names of the unfinished writes on a file server, below its folder ``root``."""
+    return [path.name for path in root.rglob(".stowage-tmp*")]
 
 
 REFUSED = "raises Unsupported"

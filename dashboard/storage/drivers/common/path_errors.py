@@ -1,9 +1,9 @@
-"""Errors of drivers where keys are paths: a disk's, FTP's and SFTP's."""
+"""Errors of drivers where keys are paths: a disk's, FTP's, SFTP's and WebDAV's."""
 
 from __future__ import annotations
 
 from dashboard.errors import Kind
-from dashboard.storage.errors import Row, StorageError
+from dashboard.storage.errors import Damaged, Row, StorageError
 
 _VERBS = {
     "write": "written",
@@ -76,6 +76,11 @@ def removed_meanwhile_error(what: str, key: str) -> StorageError:
         remedy="Try again.",
         retryable=True,
     )
+
+
+def wrong_size_error(key: str, expected: int, size: int) -> Damaged:
+    """The error for a write of ``size`` bytes that was announced with another size."""
+    return Damaged(key, f"“{key}” was to have {expected:,} bytes, but {size:,} came.", operation="write")
 
 
 def not_a_folder_error(root: str, what: str = "is a file or lies below one") -> StorageError:

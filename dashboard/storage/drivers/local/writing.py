@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error
+from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error, wrong_size_error
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     ABSENT,
@@ -28,7 +28,7 @@ from dashboard.storage.drivers.local.tree import (
     split_key,
     sync_folder,
 )
-from dashboard.storage.errors import Damaged, Exists, InvalidKey, StorageError, Unsupported
+from dashboard.storage.errors import Exists, InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Written
 
@@ -82,11 +82,7 @@ class LocalWriting:
         stored as many bytes as were written; only a read-back proves every byte."""
         key, digest = self._key, self._md5.hexdigest()
         if self._expected is not None and self._size != self._expected:
-            raise Damaged(
-                key,
-                f"“{key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
-                operation="write",
-            )
+            raise wrong_size_error(key, self._expected, self._size)
         try:
             os.fsync(self._file)
             held = os.fstat(self._file).st_size

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error
+from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error, wrong_size_error
 from dashboard.storage.drivers.served.operations import (
     AlreadyExists,
     FileStat,
@@ -81,11 +81,7 @@ class ServedWriting:
         key = self._key
         try:
             if self._expected is not None and self._size != self._expected:
-                raise Damaged(
-                    key,
-                    f"“{key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
-                    operation="write",
-                )
+                raise wrong_size_error(key, self._expected, self._size)
             stored = self._sink.finish()
             if stored.size != self._size:
                 raise Damaged(

@@ -18,6 +18,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import SMALL
+from dashboard.storage.drivers.common.path_errors import wrong_size_error
 from dashboard.storage.drivers.common.walking import collect_names
 from dashboard.storage.drivers.webdav.client import WebDavClient
 from dashboard.storage.drivers.webdav.config import new_temporary
@@ -319,7 +320,7 @@ class WebDavWriting:
         self._size += len(chunk)
         self._md5.update(chunk)
         if self._expected is not None and self._size > self._expected:
-            raise self._wrong_size_error()
+            raise wrong_size_error(self._key, self._expected, self._size)
         if self._upload is None and self._size <= SMALL:
             self._buffered.append(bytes(chunk))
             return
@@ -333,7 +334,7 @@ class WebDavWriting:
     def commit(self) -> Written:
         """See ``Writing.commit``."""
         if self._expected is not None and self._size != self._expected:
-            raise self._wrong_size_error()
+            raise wrong_size_error(self._key, self._expected, self._size)
         if self._upload is None:
             data = b"".join(self._buffered)
             return self._writer.put(self._key, data, self._attributes, create_only=self._create_only)
@@ -378,13 +379,6 @@ class WebDavWriting:
                 f"“{self._key}” has {stored.size:,} bytes on the server, but {self._size:,} were sent.",
                 operation="write",
             )
-
-    def _wrong_size_error(self) -> StorageError:
-        return Damaged(
-            self._key,
-            f"“{self._key}” was to have {self._expected:,} bytes, but {self._size:,} came.",
-            operation="write",
-        )
 
 
 def make_receipt(key: str, size: int, md5: str, answer: Response) -> Written:

@@ -23,7 +23,7 @@ from dashboard.storage.drivers.common.walking import SkipUnreadable
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, walk
 from dashboard.storage.drivers.local.tmpfile import put_new
-from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key, sync_folder
+from dashboard.storage.drivers.local.tree import ABSENT, OPEN_FILE, Tree, split_key, sync_folder
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, remove_empty_temporary_folder, sweep
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
@@ -31,7 +31,6 @@ from dashboard.storage.net.ranges import check_length, check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
@@ -130,7 +129,7 @@ class LocalDriver:
             parent = self._tree.open_folder(folders, "read")
             try:
                 self._tree.names.require_exact(parent, name)
-                fd = os.open(name, _READ, dir_fd=parent)
+                fd = os.open(name, OPEN_FILE, dir_fd=parent)
             finally:
                 os.close(parent)
         except OSError as error:

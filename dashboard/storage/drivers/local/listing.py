@@ -75,7 +75,7 @@ def _scan(fd: int, path: bytes, requested: ListingRange) -> Iterator[ListingRow]
     all_included = requested.covers(path)
     with os.scandir(fd) as entries:
         for entry in entries:
-            # What os.fsencode does, at half its price: this runs once for all_included file there is.
+            # What os.fsencode does, at half its price: this runs once for every file there is.
             raw = entry.name.encode(_ENCODING, _ERRORS)
             if entry.is_dir(follow_symlinks=False):
                 if raw != TEMPORARY and requested.overlaps(path + raw + b"/"):

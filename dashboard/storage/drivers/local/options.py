@@ -79,7 +79,7 @@ def _root(text: str, forbidden_roots: Sequence[str]) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidInput(field, "The folder's name is not valid text.") from None
-    if "\0" in text or any(ord(c) < 32 for c in text):
+    if any(ord(c) < 32 for c in text):
         raise InvalidInput(field, "The folder's name holds control characters.")
     if not text.startswith("/"):
         raise InvalidInput(

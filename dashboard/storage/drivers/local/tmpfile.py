@@ -13,13 +13,19 @@ import stat
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.local.errors import translate
-from dashboard.storage.drivers.local.tree import Tree, path_conflict_error, split_key, sync_folder
+from dashboard.storage.drivers.local.tree import (
+    UNLINKABLE,
+    Tree,
+    path_conflict_error,
+    split_key,
+    sync_folder,
+    write_all,
+)
 from dashboard.storage.errors import Exists, StorageError
 from dashboard.storage.types import Written
 
 _TMPFILE_FLAGS = getattr(os, "O_TMPFILE", 0) and os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS, errno.EPERM})
-_UNLINKABLE = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})
 _ATTEMPTS = 50
 
 
@@ -63,7 +69,7 @@ def _put(tree: Tree, folders: list[bytes], name: bytes, data: bytes, *, key: str
                 if not os.path.exists(f"/proc/self/fd/{file}"):
                     return None
             except OSError as error:
-                if error.errno in _UNLINKABLE:
+                if error.errno in UNLINKABLE:
                     return None
                 raise
             finally:
@@ -92,9 +98,7 @@ def _open(parent: int) -> int | None:
 
 
 def _fill(file: int, parent: int, name: bytes, data: bytes, key: str) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+    write_all(file, data)
     os.fsync(file)
     held = os.fstat(file).st_size
     try:

@@ -27,7 +27,11 @@ TEMPORARY = b".stowage-tmp"
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """What opening a path raises if a folder is missing or is a file or link: the object does not exist."""
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+UNLINKABLE = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK})
+"""What creating a link raises if the file system supports none."""
+
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REMEMBERED = 20_000
 
 
@@ -138,7 +142,7 @@ class Tree:
         return fd
 
     def _open_inner(self, name: bytes, parent: int, operation: str) -> int:
-        inner = os.open(name, _FOLDER, dir_fd=parent)
+        inner = os.open(name, OPEN_FOLDER, dir_fd=parent)
         if self.policy.own:
             try:
                 self._refuse_own_folder(os.fstat(inner), key_text(name), operation)
@@ -231,6 +235,13 @@ class Tree:
                 return
             finally:
                 os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data`` to a file."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def sync_folder(fd: int) -> None:

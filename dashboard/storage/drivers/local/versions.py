@@ -9,12 +9,11 @@ import signal
 import time
 
 from dashboard.storage.drivers.local.errors import translate
-from dashboard.storage.drivers.local.tree import ABSENT, Tree, split_key
+from dashboard.storage.drivers.local.tree import ABSENT, OPEN_FILE, Tree, split_key
 from dashboard.storage.errors import Changed
 
 _SETTLE_SECONDS = 2.0
 """Seconds that one write to a file may take."""
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def version_of(info: os.stat_result) -> str:
@@ -40,7 +39,7 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
         parent = tree.open_folder(folders, "delete")
         try:
             tree.names.require_exact(parent, name)
-            file = os.open(name, _READ, dir_fd=parent)
+            file = os.open(name, OPEN_FILE, dir_fd=parent)
             try:
                 if _is_written_to(file) or version_of(os.fstat(file)) != version:
                     raise Changed(key, operation="delete")

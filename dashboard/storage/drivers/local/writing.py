@@ -22,18 +22,20 @@ from dashboard.storage.drivers.common.path_errors import removed_meanwhile_error
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import (
     ABSENT,
+    OPEN_FOLDER,
     TEMPORARY,
+    UNLINKABLE,
     Tree,
     path_conflict_error,
     split_key,
     sync_folder,
+    write_all,
 )
 from dashboard.storage.errors import Exists, InvalidKey, StorageError, Unsupported
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Written
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTEMPTS = 50
 _BLOCK = 1 << 20
 
@@ -69,9 +71,7 @@ class LocalWriting:
     def write(self, chunk: bytes) -> None:
         """Append to the file. Raises ``StorageError`` of kind ``full`` and others."""
         try:
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(self._file, view) :]
+            write_all(self._file, chunk)
         except OSError as error:
             raise translate(error, "write", self._key) from error
         self._md5.update(chunk)
@@ -143,7 +143,7 @@ class LocalWriting:
             self._tree.names.refuse_collision(parent, name, self._key)
             raise Exists(self._key) from error
         except OSError as error:
-            if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            if error.errno in UNLINKABLE:
                 raise Unsupported(
                     "write", "This disk's file system cannot create a file only where there is none."
                 ) from error
@@ -155,9 +155,7 @@ class LocalWriting:
         try:
             os.lseek(self._file, 0, os.SEEK_SET)
             while block := os.read(self._file, _BLOCK):
-                view = memoryview(block)
-                while view:
-                    view = view[os.write(file, view) :]
+                write_all(file, block)
             os.fsync(file)
         except BaseException:
             _remove(folder, self._name)
@@ -207,11 +205,11 @@ def _create(parent: int, name: bytes) -> tuple[int, int]:
 
 def _open_temporary(parent: int) -> int:
     try:
-        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+        return os.open(TEMPORARY, OPEN_FOLDER, dir_fd=parent)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
             os.mkdir(TEMPORARY, 0o700, dir_fd=parent)
-        return os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+        return os.open(TEMPORARY, OPEN_FOLDER, dir_fd=parent)
 
 
 def _remove(folder: int, name: bytes) -> bool:
@@ -253,7 +251,7 @@ def _sweep_folder(tree: Tree, path: bytes, digests: set[bytes], since: int) -> i
     try:
         parent = tree.open_folder(path.split(b"/") if path else [], "sweep")
         try:
-            folder = os.open(TEMPORARY, _FOLDER, dir_fd=parent)
+            folder = os.open(TEMPORARY, OPEN_FOLDER, dir_fd=parent)
             try:
                 for name in map(os.fsencode, os.listdir(folder)):
                     digest, _, rest = name.partition(b".")

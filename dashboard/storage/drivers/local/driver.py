@@ -126,12 +126,8 @@ class LocalDriver:
         """Open a file. Raises ``ContainerMissing`` if the root does not exist."""
         *folders, name = split_key(key)
         try:
-            parent = self._tree.open_folder(folders, "read")
-            try:
-                self._tree.names.require_exact(parent, name)
+            with self._tree.parent_of(folders, name, "read") as parent:
                 fd = os.open(name, OPEN_FILE, dir_fd=parent)
-            finally:
-                os.close(parent)
         except OSError as error:
             # ENXIO: a socket or a pipe nobody reads.
             if error.errno in ABSENT or error.errno == errno.ENXIO:
@@ -183,12 +179,8 @@ class LocalDriver:
         """Read the file's inode, not its content."""
         *folders, name = split_key(key)
         try:
-            parent = self._tree.open_folder(folders, "stat")
-            try:
-                self._tree.names.require_exact(parent, name)
+            with self._tree.parent_of(folders, name, "stat") as parent:
                 info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            finally:
-                os.close(parent)
         except OSError as error:
             if error.errno in ABSENT:
                 raise NotFound(key, operation="stat") from error
@@ -219,14 +211,10 @@ class LocalDriver:
         exist again."""
         *folders, name = split_key(key)
         try:
-            parent = self._tree.open_folder(folders, "delete")
-            try:
-                self._tree.names.require_exact(parent, name)
+            with self._tree.parent_of(folders, name, "delete") as parent:
                 if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                     return
                 os.unlink(name, dir_fd=parent)
-            finally:
-                os.close(parent)
         except OSError as error:
             if error.errno in ABSENT:
                 return

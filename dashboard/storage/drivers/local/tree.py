@@ -11,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 
@@ -140,6 +142,17 @@ class Tree:
                 os.close(fd)
             fd = inner
         return fd
+
+    @contextmanager
+    def parent_of(self, folders: list[bytes], name: bytes, operation: str) -> Iterator[int]:
+        """Yield a descriptor of the folder of a file. Raises ``OSError`` from ``ABSENT`` if the folder does
+        not exist, or would open another file under this name."""
+        fd = self.open_folder(folders, operation)
+        try:
+            self.names.require_exact(fd, name)
+            yield fd
+        finally:
+            os.close(fd)
 
     def _open_inner(self, name: bytes, parent: int, operation: str) -> int:
         inner = os.open(name, OPEN_FOLDER, dir_fd=parent)

@@ -36,9 +36,7 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
     file renamed over this one, a gap of microseconds between two system calls remains."""
     *folders, name = split_key(key)
     try:
-        parent = tree.open_folder(folders, "delete")
-        try:
-            tree.names.require_exact(parent, name)
+        with tree.parent_of(folders, name, "delete") as parent:
             file = os.open(name, OPEN_FILE, dir_fd=parent)
             try:
                 if _is_written_to(file) or version_of(os.fstat(file)) != version:
@@ -48,8 +46,6 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
                 os.unlink(name, dir_fd=parent)
             finally:
                 os.close(file)
-        finally:
-            os.close(parent)
     except OSError as error:
         if error.errno in ABSENT:
             return

@@ -18,17 +18,19 @@ from dashboard.storage.drivers.common.keys import entries_under
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.s3 import listing, tags
 from dashboard.storage.drivers.s3.bucket_settings import S3BucketSettingsMixin
-from dashboard.storage.drivers.s3.client import S3Client, malformed_error, parse_document
+from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, malformed_error, parse_document
 from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.create import ConditionalCreate
 from dashboard.storage.drivers.s3.credentials.sign_in import Sts
 from dashboard.storage.drivers.s3.deleting import S3BatchDeleteMixin
+from dashboard.storage.drivers.s3.errors import ErrorContext
 from dashboard.storage.drivers.s3.key_rules import check_key, is_path_safe
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
 from dashboard.storage.drivers.s3.tags import S3TagsMixin
 from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
 from dashboard.storage.drivers.s3.versions import S3VersionsMixin
 from dashboard.storage.errors import ContainerMissing, OtherKey, StorageError, Unsupported
+from dashboard.storage.net.http_client import IDLE_SECONDS, Response
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
 from dashboard.storage.object_powers import SignedUpload
@@ -218,7 +220,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
     def bucket_exists(self) -> bool:
         """See ``CreatesBuckets``."""
         try:
-            self._client.send("GET", self._client.context("list"), query={"list-type": "2", "max-keys": "1"})
+            self._list_one(self._client.context("list"))
         except ContainerMissing:
             return False
         except StorageError as error:
@@ -253,8 +255,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         """See ``Connects``. A missing bucket, or one that the key may not list, is not an error here."""
         try:
             context = self._client.context("authenticate")
-            query = {"list-type": "2", "max-keys": "1"}
-            response = self._client.send("GET", context, query=query, attempts=1, idle=SIGN_IN_SECONDS)
+            response = self._list_one(context, attempts=1, idle=SIGN_IN_SECONDS)
             # A web server at this address may respond to anything with status 200.
             if parse_document(response.body, context).tag != "ListBucketResult":
                 raise malformed_error(context)
@@ -367,10 +368,16 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     def _can_list(self) -> bool:
         try:
-            self._client.send("GET", self._client.context("list"), query={"list-type": "2", "max-keys": "1"})
+            self._list_one(self._client.context("list"))
         except StorageError:
             return False
         return True
+
+    def _list_one(
+        self, context: ErrorContext, *, attempts: int = ATTEMPTS, idle: float = IDLE_SECONDS
+    ) -> Response:
+        query = {"list-type": "2", "max-keys": "1"}
+        return self._client.send("GET", context, query=query, attempts=attempts, idle=idle)
 
 
 def _common_prefix(keys: set[str]) -> str:

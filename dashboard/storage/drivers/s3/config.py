@@ -103,9 +103,22 @@ class S3Config:
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/specifying-s3-c-encryption.html"""
         return self._sse_c_headers("x-amz-server-side-encryption-customer")
 
-    def copy_source_sse_c_headers(self) -> dict[str, str]:
-        """Return the headers with the key of the source, for a copy on the server."""
-        return self._sse_c_headers("x-amz-copy-source-server-side-encryption-customer")
+    def copy_source_headers(
+        self, key: str, *, version: str | None = None, etag: str | None = None
+    ) -> dict[str, str]:
+        """Return the headers that make this object the source of a copy on the server, which keeps its
+        attributes. With ``version`` that version of it, with ``etag`` only if it has that ETag.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+        path = quote(f"{self.bucket}/{self.prefix}{key}", safe="/~")
+        headers = {
+            "x-amz-copy-source": f"{path}?versionId={quote(version, safe='~')}"
+            if version is not None
+            else path,
+            "x-amz-metadata-directive": "COPY",
+        }
+        if etag is not None:
+            headers["x-amz-copy-source-if-match"] = f'"{etag}"'
+        return headers | self._sse_c_headers("x-amz-copy-source-server-side-encryption-customer")
 
     def _sse_c_headers(self, name: str) -> dict[str, str]:
         if not self.customer_key:

@@ -183,14 +183,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
             raise Unsupported("copy", "The two backends do not share a server and credentials.")
         self.check_key(to)
         version = if_version or source._objects.head(key).info.etag or ""
-        path = quote(f"{source._config.bucket}/{source._config.prefix}{key}", safe="/~")
-        headers = {
-            "x-amz-copy-source": path,
-            "x-amz-copy-source-if-match": f'"{version}"',
-            "x-amz-metadata-directive": "COPY",
-            **source._config.copy_source_sse_c_headers(),
-            **self._config.write_headers(),
-        }
+        headers = source._config.copy_source_headers(key, etag=version) | self._config.write_headers()
         context = self._client.context("copy", key)
         with source._objects.diagnose_errors(key, context):
             self._objects.copy(to, headers, context)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 from xml.etree import ElementTree
 
 from dashboard.errors import InvalidInput
@@ -85,14 +84,10 @@ class S3TagsMixin:
         if self.tier(key) == tier:
             return
         head = self._objects.head(key)
-        full_key = self._config.prefix + key
         headers = {
+            **self._config.copy_source_headers(key, etag=head.info.etag or ""),
             **self._config.write_headers(),
-            "x-amz-copy-source": quote(f"{self._config.bucket}/{full_key}", safe="/~"),
-            "x-amz-copy-source-if-match": f'"{head.info.etag}"',
-            "x-amz-metadata-directive": "COPY",
             "x-amz-storage-class": tier,
-            **self._config.copy_source_sse_c_headers(),
         }
         try:
             self._objects.copy(key, headers, self._client.context("tier", key))

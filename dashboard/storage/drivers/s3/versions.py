@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from urllib.parse import quote
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.s3.client import S3Client, parse_document, strip_quotes
@@ -66,14 +65,7 @@ class S3VersionsMixin:
     def restore_version(self, key: str, version: str) -> Written:
         """See ``KeepsVersions``: copies the version onto the object. ``Unsupported`` above 5 GiB."""
         context = self._client.context("restore", key)
-        full_key = self._config.prefix + key
-        path = quote(f"{self._config.bucket}/{full_key}", safe="/~")
-        headers = {
-            "x-amz-copy-source": f"{path}?versionId={quote(version, safe='~')}",
-            "x-amz-metadata-directive": "COPY",
-            **self._config.copy_source_sse_c_headers(),
-            **self._config.write_headers(),
-        }
+        headers = self._config.copy_source_headers(key, version=version) | self._config.write_headers()
         self._objects.copy(key, headers, context)
         info = self._objects.head(key).info
         return Written(key, info.size, info.md5 or "", info.etag)

@@ -191,7 +191,8 @@ class Objects:
             md5=None if etag_is_opaque else self._md5_from_etag(etag),
             attributes=from_headers(headers),
         )
-        return Head(info, etag_is_opaque)
+        # The server omits the header for the standard class.
+        return Head(info, etag_is_opaque, headers.get("x-amz-storage-class") or "STANDARD")
 
     def _part_size(self, info: ObjectInfo, query: Mapping[str, str], number: int) -> int | None:
         """Return the size of one part of a multipart object, or None if the server does not report it or

@@ -70,20 +70,16 @@ class S3TagsMixin:
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""
-        context = self._client.context("stat", key)
-        headers = self._config.sse_c_headers()
-        response = self._client.send("HEAD", context, key=self._config.prefix + key, headers=headers)
-        # The server omits the header for the standard class.
-        return response.headers.get("x-amz-storage-class") or "STANDARD"
+        return self._objects.head(key).storage_class
 
     def set_tier(self, key: str, tier: str) -> None:
         """See ``HasTiers``: copies the object onto itself. ``Unsupported`` above 5 GiB; use a lifecycle
         rule for such objects."""
         if tier not in TIERS:
             raise Unsupported("tier", f"“{tier}” is not a storage class of S3.")
-        if self.tier(key) == tier:
-            return
         head = self._objects.head(key)
+        if head.storage_class == tier:
+            return
         headers = {
             **self._config.copy_source_headers(key, etag=head.info.etag or ""),
             **self._config.write_headers(),

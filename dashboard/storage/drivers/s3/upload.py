@@ -123,6 +123,7 @@ class Head:
 
     info: ObjectInfo
     etag_is_opaque: bool
+    storage_class: str
 
 
 @dataclass(frozen=True, slots=True)

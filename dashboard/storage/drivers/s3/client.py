@@ -18,8 +18,7 @@ from dashboard.storage.drivers.s3.errors import (
     translate,
 )
 from dashboard.storage.drivers.s3.signing import KeySource, Signer, presign
-from dashboard.storage.errors import StorageError
-from dashboard.storage.net.http1 import Body, StreamingResponse, TransportError
+from dashboard.storage.net.http1 import Body, StreamingResponse
 from dashboard.storage.net.http_client import IDLE_SECONDS, HttpClient, Response, read_error_body, read_whole
 from dashboard.storage.net.parsing import MalformedResponse, parse_xml
 from dashboard.storage.net.retries import retry
@@ -84,10 +83,8 @@ class S3Client:
             response = self.open(
                 method, context, key=key, query=query, headers=headers, body=body, length=length, idle=idle
             )
-            try:
+            with ERRORS.translate_transport_errors(context):
                 return read_whole(response)
-            except TransportError as error:
-                raise ERRORS.transport_error(error.code, context) from error
 
         return retry(once, attempts)
 
@@ -113,10 +110,8 @@ class S3Client:
             sent["content-length"] = str(len(body))
         target = self._target(key, query or {})
         signed = self._signer.sign(method, target, sent)
-        try:
+        with ERRORS.translate_transport_errors(context):
             response = self.server.open(method, target, headers=signed, body=body or None, idle=idle)
-        except TransportError as error:
-            raise ERRORS.transport_error(error.code, context) from error
         self.server_header = response.headers.get("server", self.server_header)
         if response.status >= 300:
             raise translate(_read_failure(response), context)
@@ -164,15 +159,8 @@ def _read_failure(response: StreamingResponse) -> RequestFailure:
 
 def parse_document(body: bytes, context: ErrorContext) -> ElementTree.Element:
     """Parse the XML of a response. Raises ``StorageError`` if it is malformed."""
-    try:
+    with ERRORS.translate_parse_errors(context):
         return parse_xml(body)
-    except MalformedResponse as error:
-        raise malformed_error(context) from error
-
-
-def malformed_error(context: ErrorContext) -> StorageError:
-    """Return the error for a malformed response."""
-    return ERRORS.transport_error("unreadable", context)
 
 
 def parse_failure(status: int, body: bytes, region: str = "") -> RequestFailure:

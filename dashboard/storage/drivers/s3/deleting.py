@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
 from dashboard.storage.drivers.common.deleting import delete_in_batches
-from dashboard.storage.drivers.s3.client import S3Client, content_md5_header, malformed_error, parse_document
+from dashboard.storage.drivers.s3.client import S3Client, content_md5_header, parse_document
 from dashboard.storage.drivers.s3.config import S3Config
-from dashboard.storage.drivers.s3.errors import RequestFailure, translate
+from dashboard.storage.drivers.s3.errors import ERRORS, RequestFailure, translate
 from dashboard.storage.drivers.s3.key_rules import check_key
 from dashboard.storage.drivers.s3.objects import Objects
 from dashboard.storage.errors import StorageError
@@ -48,7 +48,7 @@ class S3BatchDeleteMixin:
         response = self._client.send("POST", context, query={"delete": ""}, headers=headers, body=body)
         result = parse_document(response.body, context)
         if result.tag != "DeleteResult":
-            raise malformed_error(context)
+            raise ERRORS.transport_error("unreadable", context)
         failed = {}
         for error in result.iterfind("Error"):
             key = (error.findtext("Key") or "").removeprefix(self._config.prefix)

@@ -18,12 +18,12 @@ from dashboard.storage.drivers.common.keys import entries_under
 from dashboard.storage.drivers.common.multipart import UploadThreads, WriteRequest
 from dashboard.storage.drivers.s3 import listing, tags
 from dashboard.storage.drivers.s3.bucket_settings import S3BucketSettingsMixin
-from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, malformed_error, parse_document
+from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, parse_document
 from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.create import ConditionalCreate
 from dashboard.storage.drivers.s3.credentials.sign_in import Sts
 from dashboard.storage.drivers.s3.deleting import S3BatchDeleteMixin
-from dashboard.storage.drivers.s3.errors import ErrorContext
+from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.drivers.s3.key_rules import check_key, is_path_safe
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
 from dashboard.storage.drivers.s3.tags import S3TagsMixin
@@ -251,7 +251,7 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
             response = self._list_one(context, attempts=1, idle=SIGN_IN_SECONDS)
             # A web server at this address may respond to anything with status 200.
             if parse_document(response.body, context).tag != "ListBucketResult":
-                raise malformed_error(context)
+                raise ERRORS.transport_error("unreadable", context)
         except StorageError as error:
             if error.kind not in (Kind.NOT_FOUND, Kind.DENIED):
                 raise

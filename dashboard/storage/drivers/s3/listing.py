@@ -16,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
-from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, malformed_error, strip_quotes
+from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, strip_quotes
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import Damaged
 from dashboard.storage.net.parsing import (
@@ -134,7 +134,7 @@ def fetch_page(
         except WrongProtocol as error:
             if query.keys() & _MARKS:
                 raise
-            raise malformed_error(context) from error
+            raise ERRORS.transport_error("unreadable", context) from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import json
 from contextlib import suppress
 from urllib.parse import quote
 
-from dashboard.storage.drivers.gcs.client import GcsClient
+from dashboard.storage.drivers.gcs.client import JSON, GcsClient
 from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
 from dashboard.storage.drivers.gcs.errors import ERRORS
 from dashboard.storage.drivers.gcs.objects import Objects
@@ -19,7 +19,6 @@ from dashboard.storage.types import Visibility
 
 _ALL_USERS = "allUsers"
 _PUBLIC_ENTITIES = (_ALL_USERS, "allAuthenticatedUsers")
-_HEADERS = {"content-type": "application/json; charset=utf-8"}
 
 
 class GcsVisibilityMixin:
@@ -40,7 +39,7 @@ class GcsVisibilityMixin:
         if visibility is Visibility.PUBLIC:
             context = self._client.context("set visibility", key)
             body = json.dumps({"entity": _ALL_USERS, "role": "READER"}).encode()
-            self._client.send("POST", self._acl_path(key), context, headers=_HEADERS, body=body)
+            self._client.send("POST", self._acl_path(key), context, headers=JSON, body=body)
             return
         for entity in self._public_entities(key, "set visibility"):
             # Another client may have deleted it first.

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.gcs.client import GcsClient
+from dashboard.storage.drivers.gcs.client import JSON, GcsClient
 from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import StorageError
@@ -155,10 +155,9 @@ class GcsBucketSettingsMixin:
                 return
             target = self._bucket_path({"ifMetagenerationMatch": current.state, "fields": "metageneration"})
             body = json.dumps(members).encode()
-            headers = {"content-type": "application/json; charset=utf-8"}
             try:
                 self._client.send(
-                    "PATCH", target, self._client.context("change settings"), headers=headers, body=body
+                    "PATCH", target, self._client.context("change settings"), headers=JSON, body=body
                 )
             except StorageError as error:
                 # Perhaps our own request changed it, and only its response was lost.

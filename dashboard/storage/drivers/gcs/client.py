@@ -27,6 +27,8 @@ from dashboard.storage.net.parsing import parse_json_object
 from dashboard.storage.net.retries import retry
 
 ATTEMPTS = 4
+JSON = {"content-type": "application/json; charset=utf-8"}
+"""The headers of a request with a JSON document."""
 
 
 class GcsClient:

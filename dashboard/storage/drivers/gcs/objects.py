@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from dashboard.errors import Kind
-from dashboard.storage.drivers.gcs.client import ATTEMPTS, GcsClient
+from dashboard.storage.drivers.gcs.client import ATTEMPTS, JSON, GcsClient
 from dashboard.storage.drivers.gcs.digests import Crc32c, md5_hex, md5_text
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, translate
 from dashboard.storage.errors import Exists, StorageError
@@ -38,7 +38,6 @@ _PAGE_SIZE = 1000
 _MAX_REWRITES_WITHOUT_PROGRESS = 100
 """Consecutive steps of a copy that copied nothing."""
 _FIELDS = "kind,nextPageToken,items(name,size,updated,generation)"
-_JSON = {"content-type": "application/json; charset=utf-8"}
 # Without it Google decompresses stored content: https://cloud.google.com/storage/docs/transcoding
 _AS_STORED = {"accept-encoding": "gzip"}
 _ATTRIBUTE_FIELDS = {
@@ -222,7 +221,7 @@ class Objects:
         if config.location:
             resource["location"] = config.location
         target = f"/storage/v1/b?{urlencode({'project': config.project})}"
-        self.client.request("POST", target, context, headers=_JSON, body=json.dumps(resource).encode())
+        self.client.request("POST", target, context, headers=JSON, body=json.dumps(resource).encode())
 
     def rewrite(
         self,
@@ -254,7 +253,7 @@ class Objects:
         while idle_steps < _MAX_REWRITES_WITHOUT_PROGRESS:
             target = f"/storage/v1/{source_path}/rewriteTo/{target_path}?{urlencode(query)}"
             document = self.client.parse_document(
-                self.client.send("POST", target, context, headers=_JSON if body else {}, body=body), context
+                self.client.send("POST", target, context, headers=JSON if body else {}, body=body), context
             )
             if document.get("done"):
                 return self._to_stored_object(to, document.get("resource"), context)
@@ -272,7 +271,7 @@ class Objects:
         context = self.client.context("write", key)
         resource = self.resource(key, attributes)
         body = json.dumps(resource).encode()
-        headers = {**_JSON, "x-upload-content-type": resource["contentType"]}
+        headers = {**JSON, "x-upload-content-type": resource["contentType"]}
         response = self.client.send(
             "POST", self._upload("resumable", create_only), context, headers=headers, body=body
         )

@@ -69,7 +69,7 @@ class Tokens(Protocol):
         ...
 
 
-def tokens_for(config: GcsConfig) -> ServiceAccountTokens | AmbientTokens:
+def tokens_for(config: GcsConfig) -> Tokens:
     """Choose the source of tokens. No network call."""
     return AmbientTokens() if config.account is None else ServiceAccountTokens(config.account, config)
 

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from dashboard.errors import Kind
 from dashboard.storage.drivers.gcs.client import JSON, GcsClient
@@ -137,7 +136,7 @@ class GcsBucketSettingsMixin:
 
     def _fetch_settings(self, context: ErrorContext) -> BucketSettings:
         """https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
-        target = self._bucket_path({"fields": "metageneration,cors,lifecycle"})
+        target = self._client.bucket_target({"fields": "metageneration,cors,lifecycle"})
         response = self._client.send("GET", target, context, attempts=1, idle=SETTINGS_SECONDS)
         document = self._client.parse_document(response, context)
         with ERRORS.translate_parse_errors(context):
@@ -153,7 +152,9 @@ class GcsBucketSettingsMixin:
                 members = changes_to(current)
             if not members:
                 return
-            target = self._bucket_path({"ifMetagenerationMatch": current.state, "fields": "metageneration"})
+            target = self._client.bucket_target(
+                {"ifMetagenerationMatch": current.state, "fields": "metageneration"}
+            )
             body = json.dumps(members).encode()
             try:
                 self._client.send(
@@ -165,9 +166,6 @@ class GcsBucketSettingsMixin:
                     raise
             else:
                 return
-
-    def _bucket_path(self, query: Mapping[str, str]) -> str:
-        return f"/storage/v1/b/{quote(self._config.bucket, safe='')}?{urlencode(query)}"
 
 
 _NONCURRENT_CONDITIONS = frozenset({"numNewerVersions", "daysSinceNoncurrentTime", "noncurrentTimeBefore"})

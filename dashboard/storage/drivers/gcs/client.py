@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from dashboard.storage.drivers.gcs.config import GcsConfig
 from dashboard.storage.drivers.gcs.errors import ERRORS, ErrorContext, code_of, translate
@@ -46,6 +47,10 @@ class GcsClient:
         account = self.config.account
         who = account.email if account else "The identity of this machine"
         return ErrorContext(operation, key, self.config.bucket, self.server.host, who)
+
+    def bucket_target(self, query: Mapping[str, str]) -> str:
+        """The path of the bucket's own resource, with a query."""
+        return f"/storage/v1/b/{quote(self.config.bucket, safe='')}?{urlencode(query)}"
 
     def send(
         self,

@@ -184,7 +184,7 @@ class Objects:
         """Whether the bucket keeps older generations.
         https://cloud.google.com/storage/docs/json_api/v1/buckets/get"""
         context = self.client.context("settings")
-        target = f"/storage/v1/{self._collection.removesuffix('/o')}?fields=versioning"
+        target = self.client.bucket_target({"fields": "versioning"})
         document = self.client.parse_document(self.client.send("GET", target, context), context)
         with ERRORS.translate_parse_errors(context):
             return bool(document.get("versioning", {}).get("enabled"))
@@ -239,7 +239,7 @@ class Objects:
         ``allow_noncurrent`` it may be an older one. A copy onto itself replaces nothing newer.
         https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite"""
         context = self.client.context(operation, key)
-        source_path = source._path("/storage/v1/", key, {}).removeprefix("/storage/v1/")
+        source_path = source._path("", key, {})
         target_path = self._path("", to, {})
         # Without a body Google keeps all attributes; with a storage class all of them must be sent.
         requested_class = storage_class or self.client.config.storage_class

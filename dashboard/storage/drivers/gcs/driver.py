@@ -24,7 +24,7 @@ from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
 from dashboard.storage.drivers.gcs.deleting import GcsBatchDeleteMixin
 from dashboard.storage.drivers.gcs.digests import GcsReading
 from dashboard.storage.drivers.gcs.links import GcsLinksMixin
-from dashboard.storage.drivers.gcs.objects import Objects
+from dashboard.storage.drivers.gcs.objects import Objects, copy_receipt
 from dashboard.storage.drivers.gcs.versions import GcsVersionsMixin
 from dashboard.storage.drivers.gcs.writing import GcsWriting
 from dashboard.storage.errors import Changed, ContainerMissing, NotFound, StorageError, Unsupported
@@ -165,15 +165,7 @@ class GcsDriver(
         before = source._objects.head(key, "copy", generation=if_version)
         info = before.info
         after = self._objects.rewrite(source._objects, key, info.version or "", to, info.attributes)
-        by_md5 = info.md5 is not None and after.info.md5 is not None
-        return Written(
-            key=to,
-            size=after.info.size,
-            md5=after.info.md5 or "",
-            etag=after.info.etag,
-            expected_checksum=info.md5 if by_md5 else before.crc32c,
-            stored_checksum=after.info.md5 if by_md5 else after.crc32c,
-        )
+        return copy_receipt(before, after)
 
     # ReadsInParallel
 

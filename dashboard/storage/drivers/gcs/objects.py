@@ -32,7 +32,7 @@ from dashboard.storage.net.parsing import (
 )
 from dashboard.storage.net.ranges import RangeNotSatisfiable, range_from_response, range_header
 from dashboard.storage.net.retries import paginate, retry
-from dashboard.storage.types import Attributes, Entry, ObjectInfo
+from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 _PAGE_SIZE = 1000
 _MAX_REWRITES_WITHOUT_PROGRESS = 100
@@ -332,6 +332,19 @@ class Objects:
                 ),
             )
             return StoredObject(info, str(found["crc32c"]), str(found.get("storageClass", "")))
+
+
+def copy_receipt(before: StoredObject, after: StoredObject) -> Written:
+    """The receipt of a copy, which compares Google's checksums of both objects."""
+    by_md5 = before.info.md5 is not None and after.info.md5 is not None
+    return Written(
+        key=after.info.key,
+        size=after.info.size,
+        md5=after.info.md5 or "",
+        etag=after.info.etag,
+        expected_checksum=before.info.md5 if by_md5 else before.crc32c,
+        stored_checksum=after.info.md5 if by_md5 else after.crc32c,
+    )
 
 
 def _has_metadata(info: ObjectInfo, attributes: Attributes | None) -> bool:

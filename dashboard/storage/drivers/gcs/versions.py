@@ -11,7 +11,7 @@ from itertools import groupby
 
 from dashboard.storage.drivers.gcs.config import GcsConfig, check_key
 from dashboard.storage.drivers.gcs.digests import GcsReading
-from dashboard.storage.drivers.gcs.objects import Objects
+from dashboard.storage.drivers.gcs.objects import Objects, copy_receipt
 from dashboard.storage.errors import NotFound, Unsupported
 from dashboard.storage.object_powers import Version
 from dashboard.storage.types import Written
@@ -63,15 +63,7 @@ class GcsVersionsMixin:
             operation="restore",
             allow_noncurrent=True,
         )
-        by_md5 = stored.info.md5 is not None
-        return Written(
-            key,
-            restored.info.size,
-            restored.info.md5 or "",
-            restored.info.etag,
-            expected_checksum=stored.info.md5 if by_md5 else stored.crc32c,
-            stored_checksum=restored.info.md5 if by_md5 else restored.crc32c,
-        )
+        return copy_receipt(stored, restored)
 
     def tier(self, key: str) -> str:
         """See ``HasTiers``."""

@@ -244,12 +244,12 @@ class AzureClient:
                 if to_failure(error).code != "ContainerAlreadyExists":
                     raise
 
-    def start_copy(self, source: AzureClient, key: str, full_key: str, etag: str, to: str) -> str:
+    def start_copy(self, source: AzureClient, key: str, etag: str, to: str) -> str:
         """Start a copy on the server within the account. Returns ``success`` or ``pending``.
         https://learn.microsoft.com/rest/api/storageservices/copy-blob"""
         with translate_errors(self.context("copy", key)):
             response = self._blob(to).start_copy_from_url(
-                source._container.get_blob_client(full_key).url,
+                source._blob(key).url,
                 source_etag=f'"{etag}"',
                 source_match_condition=MatchConditions.IfNotModified,
                 **self._tier(),
@@ -263,7 +263,7 @@ class AzureClient:
 
     def blob_url(self, key: str) -> str:
         """The URL of a blob, without credentials."""
-        return str(self._container.get_blob_client(self.config.prefix + key).url.partition("?")[0])
+        return str(self._blob(key).url.partition("?")[0])
 
     def sas_url(self, key: str, permission: str, seconds: int) -> str:
         """The URL of a blob with a token for this blob only, valid for ``seconds``.

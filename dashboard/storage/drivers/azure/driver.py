@@ -166,8 +166,7 @@ class AzureDriver(AzureLinksAndTagsMixin, AzureBatchDeleteMixin, AzureBucketSett
         before = source._client.head(key, "copy")
         if if_version is not None and before.etag != if_version:
             raise Changed(key, operation="copy")
-        full_key = source._config.prefix + key
-        status = self._client.start_copy(source._client, key, full_key, before.etag or "", to)
+        status = self._client.start_copy(source._client, key, before.etag or "", to)
         self._wait_for(status, to)
         after = self._client.head(to, "copy")
         return Written(

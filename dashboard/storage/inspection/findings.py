@@ -58,6 +58,13 @@ def blocked_headers(
     return None if not fit else fit[0] if first_only else min(fit, key=len)
 
 
+def rule_position(rules: Sequence[CorsRule], origin: str) -> int:
+    """Return the index for a new rule for uploads if only the first rule for a site and a method counts:
+    before the one that counts now, else at the end."""
+    fit = (number for number, rule in enumerate(rules) if rule.is_for(origin, "PUT", patterns=False))
+    return next(fit, len(rules))
+
+
 def cors_finding(origin: str, refused: tuple[str, ...] | None, *, reach: str = "") -> Finding:
     """The finding for the result of :func:`blocked_headers`; ``reach``: what else a rule applies to."""
     if refused == ():

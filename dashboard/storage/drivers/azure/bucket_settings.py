@@ -20,6 +20,7 @@ from dashboard.storage.inspection.findings import (
     CorsRule,
     blocked_headers,
     cors_finding,
+    rule_position,
     unavailable_cors,
     unknown_finding_error,
 )
@@ -54,7 +55,8 @@ class AzureBucketSettingsMixin:
         if name != CORS:
             raise unknown_finding_error(name)
         pairs = self._cors("change settings")
-        blocked = _blocked_headers([rule for rule, _ in pairs], origin)
+        current = [rule for rule, _ in pairs]
+        blocked = _blocked_headers(current, origin)
         if blocked == ():
             return
         if len(pairs) >= _MAX_RULES:
@@ -66,10 +68,7 @@ class AzureBucketSettingsMixin:
                 remedy=f"Change or remove one {_CORS_IN_PORTAL}.",
             )
         ours = new_rule(origin, ("GET", "HEAD", "PUT") if blocked is None else ("PUT",), ("*",))
-        # The first matching rule applies: ours goes before one that blocks our headers.
-        decides = (rule.is_for(origin, "PUT", patterns=False) for rule, _ in pairs)
-        position = next((number for number, matches in enumerate(decides) if matches), len(pairs))
-        rules = [rule for _, rule in pairs]
+        position, rules = rule_position(current, origin), [rule for _, rule in pairs]
         self._client.service.set_cors(
             [*rules[:position], ours, *rules[position:]], self._client.context("change settings")
         )

@@ -145,7 +145,7 @@ class MultipartWriting(ABC, Generic[T]):
         self._sent = 0
         self._in_flight: deque[tuple[Future[T], bytearray]] = deque()
         self._parts: list[T] = []
-        """What is known of the pieces, in their order."""
+        """What is known of the parts, in their order."""
 
     @abstractmethod
     def _create_upload(self) -> None:

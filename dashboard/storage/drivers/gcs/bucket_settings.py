@@ -27,6 +27,7 @@ from dashboard.storage.inspection.findings import (
     cors_finding,
     expiry_finding,
     overlaps,
+    rule_position,
     unavailable_cors,
     unavailable_unfinished,
     unfinished_finding,
@@ -97,9 +98,7 @@ class GcsBucketSettingsMixin:
             "responseHeader": ["Content-Type", "ETag", "x-goog-content-length-range"],
             "maxAgeSeconds": 3600,
         }
-        # The first rule for an origin and a method applies: ours goes before one that blocks our headers.
-        decides = (_cors_rule(rule).is_for(origin, "PUT", patterns=False) for rule in current.cors)
-        position = next((number for number, match in enumerate(decides) if match), len(current.cors))
+        position = rule_position([_cors_rule(rule) for rule in current.cors], origin)
         return {"cors": [*current.cors[:position], ours, *current.cors[position:]]}
 
     def _with_lifecycle(self, current: BucketSettings) -> dict[str, Any]:

@@ -293,7 +293,7 @@ def test_a_driver_shows_no_secret(make: Make, bucket: str, seaweedfs: SeaweedFS)
 
 
 def test_storage_class_and_encryption_go_with_every_write(
-    make: Make, bucket: str, fault_proxy: FaultProxy, seaweedfs: SeaweedFS
+    make: Make, bucket: str, seaweedfs: SeaweedFS
 ) -> None:
     driver = make(bucket=bucket, storage_class="STANDARD_IA")
     driver.put("small", b"x")

@@ -380,7 +380,7 @@ def test_without_its_key_a_driver_is_not_even_built(seaweedfs: SeaweedFS, shared
 
 
 def test_the_key_shows_nowhere(
-    seaweedfs: SeaweedFS, shared_bucket: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    seaweedfs: SeaweedFS, shared_bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for chatty in ("", "botocore", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=chatty or None)

@@ -162,7 +162,7 @@ def test_an_outdated_public_blob_is_never_mistaken_for_the_new_one(blobs: Driver
     assert get(blobs, "a") == DATA[::-1]
 
 
-def test_a_custom_cache_lifetime_is_kept(blobs: Driver, vercel: VercelBlob) -> None:
+def test_a_custom_cache_lifetime_is_kept(blobs: Driver) -> None:
     for key, asked, kept in (
         ("a", None, None),
         ("b", "max-age=3600", "max-age=3600"),

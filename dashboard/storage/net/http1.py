@@ -88,22 +88,20 @@ class StreamingResponse:
                 return b""
             limit = min(most, _CHUNK_BYTES)
             chunk = connection.receive(limit if self._remaining is None else min(limit, self._remaining))
+            if not chunk:
+                self.close()
+                if self._remaining is not None:
+                    raise TransportError("cut")
+            elif self._remaining is not None:
+                self._remaining -= len(chunk)
+                if self._remaining == 0:
+                    self._end_part(connection)
         except OSError as error:
             self.close()
             raise TransportError(classify_error(error)) from error
         except TransportError:
             self.close()
             raise
-        if not chunk:
-            self.close()
-            if self._remaining is not None:
-                raise TransportError("cut")
-        elif self._remaining is not None:
-            self._remaining -= len(chunk)
-            if self._chunked and self._remaining == 0:
-                self._end_chunk(connection)
-            elif self._remaining == 0:
-                self._finish()
         return chunk
 
     def chunks(self) -> Iterator[bytes]:
@@ -137,16 +135,11 @@ class StreamingResponse:
                 return False
         raise TransportError("unreadable")
 
-    def _end_chunk(self, connection: Connection) -> None:
-        try:
-            if connection.read_until(b"\r\n", 2, "cut"):
-                raise TransportError("unreadable")
-        except OSError as error:
-            self.close()
-            raise TransportError(classify_error(error)) from error
-        except TransportError:
-            self.close()
-            raise
+    def _end_part(self, connection: Connection) -> None:
+        if not self._chunked:
+            self._finish()
+        elif connection.read_until(b"\r\n", 2, "cut"):
+            raise TransportError("unreadable")
 
     def _finish(self) -> None:
         connection, self._connection = self._connection, None

@@ -63,9 +63,11 @@ VENDORS = {
 SMALL = {
     "cli/start.py": "a group of commands",
     "cli/formatting.py": "numbers and times as text, used by all commands",
+    "media/sizes.py": "sizes as text, for policies, pages and commands alike",
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
     "services/backends/importing.py": "reads other programs' environment variables",
+    "services/text.py": "durations, and text from elsewhere, for pages and commands alike",
     "storage/django_files.py": "a name that programs have written down",
     "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",

@@ -1,22 +1,14 @@
-"""Text for people: sizes and durations in words, and outside text made safe to print on one line."""
+"""Text for people: durations in words, and outside text made safe to print on one line."""
 
 from __future__ import annotations
 
 import re
 
+from dashboard.media.sizes import format_size as size
+
+__all__ = ["approximate", "between", "printable", "size", "span", "without_controls"]
+
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units with at least two significant digits: ``4.1 MB``, ``412 GB``."""
-    unit = 0
-    # 999.5 would print as “1000”: it belongs to the next unit.
-    while count >= 999.5 and unit < len(_UNITS) - 1:
-        count /= 1000
-        unit += 1
-    digits = 1 if unit and count < 9.95 else 0
-    return f"{count:.{digits}f} {_UNITS[unit]}"
 
 
 def span(seconds: float) -> str:

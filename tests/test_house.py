@@ -115,6 +115,7 @@ SHARED_NAMES = {
     "audit": "the service and its page",
     "backend": "the command, and what a program gets by a backend's name",
     "backends": "the tables, the service and its page",
+    "catalogue": "the tables and the service",
     "errors": "of everybody, of storage, and the pages that show them",
     "folders": "what a folder on a form may be, and folders as a program sees them",
     "formatting": "for a terminal, and for pages",

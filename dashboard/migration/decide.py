@@ -51,11 +51,12 @@ def matches_fingerprint(fingerprint: str, found: ObjectInfo) -> bool:
         return False
     if etag and found.etag:
         return etag == found.etag
-    return not modified or found.modified is None or _same_time(float(modified), found.modified)
+    return not modified or found.modified is None or same_time(float(modified), found.modified)
 
 
-def _same_time(listed: float, reported: float) -> bool:
-    """Whether a listed and a reported time agree: either may be in whole seconds, a listing in minutes."""
+def same_time(listed: float, reported: float) -> bool:
+    """Whether a listed and a reported time agree, in seconds since the epoch: either may be in whole seconds,
+    a listing in minutes."""
     if listed % 60 == 0 and 0 <= reported - listed < 60:
         return True
     return abs(listed - reported) < (1.0 if listed.is_integer() or reported.is_integer() else 0.001)

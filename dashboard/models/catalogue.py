@@ -8,7 +8,7 @@ another file. All times are seconds since the epoch, all sizes bytes.
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, String, Table, UniqueConstraint, text
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, String, Table, UniqueConstraint, text
 
 from dashboard.models.work import KeyText, metadata
 
@@ -25,6 +25,8 @@ files = Table(
     Column("sha256", String(64), nullable=False, server_default=text("''")),
     Column("md5", String(32), nullable=False, server_default=text("''")),
     Column("content_type", String, nullable=False, server_default=text("''")),
+    # See services/files/file_kinds.py.
+    Column("kind", String(16), nullable=False, server_default=text("'other'")),
     # Pixels; seconds; pages of a document. Null if unknown or meaningless.
     Column("width", Integer),
     Column("height", Integer),
@@ -34,14 +36,35 @@ files = Table(
     # The username of the person, or the name of the token, that uploaded it.
     Column("owner", String(64), nullable=False, server_default=text("''")),
     Column("state", String(16), nullable=False, server_default=text("'stored'")),
-    Column("details", JSON),
-    # The count that saw it last; files that a complete count did not see are gone.
+    Column("details", JSON(none_as_null=True)),
+    # The generation of the backend's count (see below) in which the row was written.
     Column("seen", Integer, nullable=False, server_default=text("0")),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("backend_id", "key", name="uq_files_key"),
     Index("ix_files_sha256", "sha256", sqlite_where=text("sha256 != ''")),
     sqlite_autoincrement=True,
+)
+
+# The latest count of each backend. Its generation fences: a count may write only while it is the latest, and
+# rows that others write during it carry its generation, so that its older listing does not replace them.
+counts = Table(
+    "file_counts",
+    metadata,
+    Column("backend_id", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("running", Boolean, nullable=False, server_default=text("0")),
+    # When a count was last complete.
+    Column("completed_at", Float),
+)
+
+# Keys whose rows were removed during a count, so that its older listing does not bring them back.
+removals = Table(
+    "file_removals",
+    metadata,
+    Column("backend_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", KeyText, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 uploads = Table(

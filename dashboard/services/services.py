@@ -12,6 +12,7 @@ from dashboard.services.backends.checks import Checks
 from dashboard.services.backends.machine_folders import folder_policy
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.status import StatusBoard
+from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.jobs import Jobs
@@ -46,6 +47,7 @@ class Services:
     bucket_settings: BucketSettings
     migrations: Migrations
     write_back: WriteBack
+    catalogue: Catalogue
     runner: Runner
 
     def close(self) -> None:
@@ -94,6 +96,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
         write_back=write_back,
+        catalogue=Catalogue(database),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

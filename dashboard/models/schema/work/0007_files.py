@@ -10,6 +10,12 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
+    _deletions()
+    _catalogue()
+    _uploads()
+
+
+def _deletions() -> None:
     op.create_table(
         "file_deletions",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -21,6 +27,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_file_deletions_expires_at"), "file_deletions", ["expires_at"], unique=False)
+
+
+def _catalogue() -> None:
+    op.create_table(
+        "file_counts",
+        sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("generation", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("running", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("completed_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("backend_id"),
+    )
+    op.create_table(
+        "file_removals",
+        sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("backend_id", "key"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "files",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -32,6 +56,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False),
         sa.Column("md5", sa.String(length=32), server_default=sa.text("''"), nullable=False),
         sa.Column("content_type", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("kind", sa.String(length=16), server_default=sa.text("'other'"), nullable=False),
         sa.Column("width", sa.Integer(), nullable=True),
         sa.Column("height", sa.Integer(), nullable=True),
         sa.Column("duration", sa.Float(), nullable=True),
@@ -50,6 +75,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_files_sha256", "files", ["sha256"], unique=False, sqlite_where=sa.text("sha256 != ''")
     )
+
+
+def _uploads() -> None:
     op.create_table(
         "uploads",
         sa.Column("id", sa.String(length=32), nullable=False),

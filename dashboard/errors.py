@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
     INVALID = "invalid"
     FORBIDDEN = "forbidden"
+    GONE = "gone"
     SEALED = "sealed"
     INTERNAL = "internal"
 

@@ -120,6 +120,7 @@ SHARED_NAMES = {
     "folders": "what a folder on a form may be, and folders as a program sees them",
     "formatting": "for a terminal, and for pages",
     "keys": "of encryption: the command, the service, the vault and the page",
+    "links": "those of Google Cloud Storage, and the console's own: the service, the page, the API",
     "migrations": "the command, the tables, the service and its page",
     "options": "what an option is, and the checks of what was typed",
     "bucket_settings": "the service and its page",

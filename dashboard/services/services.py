@@ -15,6 +15,7 @@ from dashboard.services.backends.status import StatusBoard
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
+from dashboard.services.files.links import Links
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
@@ -48,6 +49,7 @@ class Services:
     migrations: Migrations
     write_back: WriteBack
     catalogue: Catalogue
+    links: Links
     runner: Runner
 
     def close(self) -> None:
@@ -97,6 +99,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         migrations=migrations,
         write_back=write_back,
         catalogue=Catalogue(database),
+        links=Links(database, audit, backends),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

@@ -30,6 +30,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.NOT_FOUND: 404,
         Kind.CONFLICT: 409,
         Kind.CHANGED: 409,
+        Kind.GONE: 410,
         Kind.UNSUPPORTED: 422,
         Kind.TOO_LARGE: 422,
         Kind.THROTTLED: 429,

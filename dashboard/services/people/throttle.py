@@ -1,4 +1,4 @@
-"""Throttling of password guesses.
+"""Throttling of guesses: at passwords, and at the addresses of links.
 
 Failures are counted by username and address, so that an attacker elsewhere locks nobody out; by address, so
 that one machine cannot try all names; and by username, with a higher limit and a shorter wait. The last
@@ -41,9 +41,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "address": Limit(free_attempts=20, longest_wait=900.0),
         "user": Limit(free_attempts=100, longest_wait=60.0),
         "own": Limit(free_attempts=5, longest_wait=900.0),
+        "link": Limit(free_attempts=30, longest_wait=900.0),
     }
 )
-"""By scope; ``own`` is the current password of somebody who is signed in and changes it."""
+"""By scope; ``own`` is the current password of somebody who is signed in and changes it, ``link`` an address
+from which links are opened that do not exist."""
 
 
 def refuse_blocked(session: Session, username: str, address: str, *, known: bool = False) -> None:
@@ -67,6 +69,26 @@ def count_attempt(
 def count_own_password(session: Session, username: str, address: str) -> None:
     """Like :func:`count_attempt`, for the current password of somebody who is signed in."""
     _count(session, [("own", _pair(username, address))], time.time())
+
+
+def refuse_link_guesses(session: Session, address: str) -> None:
+    """Raise ``THROTTLED`` while this address must wait, because it opened too many links that do not exist.
+    Counts nothing."""
+    row = session.get(SignInAttempts, ("link", _digest(network_of(address))))
+    if row is not None and row.blocked_until > time.time():
+        raise _too_many(
+            row.blocked_until - time.time(),
+            "links that do not exist were opened",
+            operation="open link",
+            remedy="Check the address of the link.",
+        )
+
+
+def count_link_guess(session: Session, address: str) -> None:
+    """Count a link that does not exist, in a writing transaction."""
+    now = time.time()
+    session.execute(delete(SignInAttempts).where(SignInAttempts.last_at < now - FORGET))
+    _add_failure(_row(session, "link", _digest(network_of(address))), now)
 
 
 def reset_failures(session: Session, username: str, address: str) -> None:
@@ -109,19 +131,28 @@ def _count(session: Session, names: list[tuple[str, str]], now: float) -> None:
     rows = [_row(session, scope, name) for scope, name in names]
     _refuse(now, rows)
     for row in rows:
-        limit = LIMITS[row.scope]
-        row.failures += 1
-        row.last_at = now
-        if row.failures >= limit.free_attempts:
-            # A float: 2**n of a long attack would not fit.
-            doublings = min(row.failures - limit.free_attempts, 10)
-            row.blocked_until = now + min(limit.first_wait * 2.0**doublings, limit.longest_wait)
+        _add_failure(row, now)
+
+
+def _add_failure(row: SignInAttempts, now: float) -> None:
+    limit = LIMITS[row.scope]
+    row.failures += 1
+    row.last_at = now
+    if row.failures >= limit.free_attempts:
+        # A float: 2**n of a long attack would not fit.
+        doublings = min(row.failures - limit.free_attempts, 10)
+        row.blocked_until = now + min(limit.first_wait * 2.0**doublings, limit.longest_wait)
 
 
 def _refuse(now: float, rows: list[SignInAttempts | None] | list[SignInAttempts]) -> None:
     wait = max((row.blocked_until - now for row in rows if row is not None), default=0.0)
     if wait > 0:
-        raise _too_many(wait)
+        raise _too_many(
+            wait,
+            "sign-ins failed",
+            operation="sign in",
+            remedy="If the password is lost, an administrator can set a new one.",
+        )
 
 
 def _row(session: Session, scope: str, name: str) -> SignInAttempts:
@@ -150,14 +181,14 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _too_many(wait: float) -> TooMany:
+def _too_many(wait: float, reason: str, *, operation: str, remedy: str) -> TooMany:
     seconds = math.ceil(wait)
     shown = f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
     if seconds == 1:
         shown = "1 second"
     return TooMany(
-        f"Too many sign-ins failed. Wait {shown}, then try again.",
-        operation="sign in",
-        remedy="If the password is lost, an administrator can set a new one.",
+        f"Too many {reason}. Wait {shown}, then try again.",
+        operation=operation,
+        remedy=remedy,
         retry_after=wait,
     )

@@ -49,20 +49,27 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_api_tokens_user_id"), "api_tokens", ["user_id"], unique=False)
+    _create_links()
+
+
+def _create_links() -> None:
     op.create_table(
         "file_links",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("token_hash", sa.String(length=64), nullable=False),
-        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=True),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("file_id", sa.Integer(), nullable=True),
         sa.Column("etag", sa.String(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("max_uses", sa.Integer(), nullable=True),
         sa.Column("uses", sa.Integer(), nullable=False),
+        sa.Column("sent", sa.JSON(), nullable=False),
+        sa.Column("content", sa.String(), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
         sa.Column("network", sa.String(length=64), nullable=False),
         sa.Column("last_used_at", sa.Double(), nullable=True),
@@ -72,7 +79,7 @@ def upgrade() -> None:
             ["backend_id"],
             ["backends.id"],
             name=op.f("fk_file_links_backend_id_backends"),
-            ondelete="CASCADE",
+            ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_file_links")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_file_links_token_hash")),
@@ -80,3 +87,23 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_file_links_backend_id"), "file_links", ["backend_id"], unique=False)
     op.create_index(op.f("ix_file_links_expires_at"), "file_links", ["expires_at"], unique=False)
+    op.create_index("ix_file_links_user_id", "file_links", ["user_id", "expires_at"], unique=False)
+    op.create_table(
+        "link_downloads",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("link_id", sa.Integer(), nullable=False),
+        sa.Column("content", sa.String(), nullable=False),
+        sa.Column("start", sa.Integer(), nullable=False),
+        sa.Column("end", sa.Integer(), nullable=False),
+        sa.Column("sent", sa.Integer(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["link_id"],
+            ["file_links.id"],
+            name=op.f("fk_link_downloads_link_id_file_links"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_downloads")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_link_downloads_link_id"), "link_downloads", ["link_id"], unique=False)

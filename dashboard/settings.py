@@ -33,6 +33,7 @@ class Overrides(TypedDict, total=False):
     local_roots: tuple[Path, ...]
     machine_credentials: tuple[str, ...]
     max_workers: int
+    api_requests_per_minute: int
     log_level: str
 
 
@@ -46,7 +47,7 @@ class Settings:
     all names below it; empty for any. ``local_roots``: the folders of this machine that backends may be in;
     empty for any that is not the console's, a program's or the system's. ``machine_credentials``: to whom
     backends may show the cloud credentials of this machine. ``max_workers``: most threads a
-    migration may use.
+    migration may use. ``api_requests_per_minute``: how many requests one API token may send.
     """
 
     instance: Path
@@ -59,12 +60,14 @@ class Settings:
     local_roots: tuple[Path, ...] = ()
     machine_credentials: tuple[str, ...] = ()
     max_workers: int = 32
+    api_requests_per_minute: int = 1200
     log_level: str = "info"
 
     def __post_init__(self) -> None:
         _between("STOWAGE_PORT", self.port, 0, 65535)
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 64)
+        _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
         for host in self.hosts:
             if not _HOST.fullmatch(host) or host in (".", ""):
                 raise SettingsError(
@@ -122,6 +125,9 @@ class Settings:
                 "machine_credentials", _listed(env, "STOWAGE_MACHINE_CREDENTIALS")
             ),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
+            api_requests_per_minute=overrides.get(
+                "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
+            ),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
         )
 

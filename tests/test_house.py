@@ -66,6 +66,8 @@ SMALL = {
     "media/sizes.py": "sizes as text, for policies, pages and commands alike",
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",
+    "services/json_values.py": "values as JSON, for commands and the API",
+    "services/people/token_buckets.py": "rates, for tokens and what else has one",
     "services/backends/importing.py": "reads other programs' environment variables",
     "services/text.py": "durations, and text from elsewhere, for pages and commands alike",
     "storage/django_files.py": "a name that programs have written down",
@@ -84,7 +86,9 @@ SMALL = {
     "vault/cipher.py": "the only file there that imports a cipher",
     "web/admin/*.py": "the views of one page, or a part that several pages show",
     "web/assets.py": "addresses of static files",
+    "web/api/*.py": "one resource of the API, or a part that all of them use",
     "web/context.py": "what a request carries, for guards, pages and API",
+    "web/csrf.py": "the check of every change, read as a whole: a matter of security",
     "web/expired_form.py": "one answer of its own",
     "web/headers.py": "the headers of every response, read as a whole: a matter of security",
     "web/health.py": "a route without a session",
@@ -129,6 +133,7 @@ SHARED_NAMES = {
     "purposes": "what a purpose is, and what a program gets by one",
     "settings": "of the process, and the page that shows them",
     "setup": "the service and its page",
+    "tokens": "of programs that use the API, and of the vault",
     "types": "the values of each pure room",
 }
 

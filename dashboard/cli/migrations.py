@@ -10,9 +10,9 @@ import click
 
 from dashboard.cli import follow, formatting
 from dashboard.cli.invocation import DONE, Group, Invocation, pass_invocation
-from dashboard.cli.output import plain
 from dashboard.errors import Kind, StowageError
 from dashboard.migration.types import LedgerRow
+from dashboard.services.json_values import plain
 from dashboard.services.permissions import Actor
 
 ID = click.argument("number", metavar="ID", type=click.IntRange(1))

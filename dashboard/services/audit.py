@@ -51,7 +51,10 @@ class AuditLog:
         outcome: str = "done",
         **detail: object,
     ) -> None:
-        """Add one row to the caller's transaction. A ``Secret`` in ``detail`` is written as ``***``."""
+        """Add one row to the caller's transaction. A ``Secret`` in ``detail`` is written as ``***``; an
+        API token that the actor used is added."""
+        if actor.token:
+            detail["token"] = actor.token
         session.add(
             AuditEntry(
                 at=time.time(),

@@ -74,19 +74,32 @@ ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, with which role, and through which channel: "web", "cli", "setup" or "runner"."""
+    """Who acts, with which role, and through which channel: "web", "api", "cli", "setup" or "runner".
+
+    ``scopes``: what the API token that is used may do, or None where a person acts without one. ``token``
+    names it in the audit log.
+    """
 
     name: str
     role: Role
     via: str
     address: str = ""
+    scopes: frozenset[Permission] | None = None
+    token: str = ""
 
     def may(self, permission: Permission) -> bool:
-        """Whether the role grants it."""
-        return permission in GRANTS[self.role]
+        """Whether the role grants it, and the token if one is used."""
+        return permission in GRANTS[self.role] and (self.scopes is None or permission in self.scopes)
 
     def require(self, permission: Permission) -> None:
-        """Raise ``FORBIDDEN`` unless the role grants it."""
+        """Raise ``FORBIDDEN`` unless the role, and the token if one is used, grant it."""
+        if permission in GRANTS[self.role] and not self.may(permission):
+            raise StowageError(
+                Kind.FORBIDDEN,
+                f"This token may not {ACTION_PHRASES[permission]}.",
+                operation=permission.value,
+                remedy=f"Make a token with the scope “{permission.value}” under Settings, API tokens.",
+            )
         if not self.may(permission):
             raise StowageError(
                 Kind.FORBIDDEN,

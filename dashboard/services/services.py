@@ -24,6 +24,7 @@ from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
 from dashboard.services.people.accounts import Accounts
 from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
+from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
 from dashboard.settings import Settings
 from dashboard.storage.registry import MachinePolicy
@@ -38,6 +39,7 @@ class Services:
     database: Database
     setup: Setup
     accounts: Accounts
+    tokens: Tokens
     audit: AuditLog
     keys: Keys
     backends: Backends
@@ -88,6 +90,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             checks=checks,
         ),
         accounts=accounts,
+        tokens=Tokens(database, audit, requests_per_minute=settings.api_requests_per_minute),
         audit=audit,
         keys=keys,
         backends=backends,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from flask_wtf import CSRFProtect
 
 from dashboard.services.people.passwords import MIN_LENGTH
 from dashboard.web import (
     admin,
     assets,
     context,
+    csrf,
     downloads,
     errors,
     formatting,
@@ -53,7 +53,7 @@ def register(app: Flask, services: Services) -> None:
     hosts.install(app, services.settings.hosts)
     guards.install(app)
     sessions.install(app)
-    CSRFProtect(app)
+    csrf.install(app)
     errors.install(app)
     assets.install(app)
     downloads.install(app)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app, request
 from flask_login import current_user
 
-from dashboard.services.permissions import GRANTS, Actor, Permission
+from dashboard.services.permissions import Actor, Permission
 
 if TYPE_CHECKING:
+    from dashboard.services.people.tokens import TokenHolder
     from dashboard.services.services import Services
 
 EXTENSION = "stowage"
+
+API_PATHS = ("/api/", "/admin/storage/", "/admin/storage-service/", "/environment-variables")
+"""Where programs are answered, always in JSON."""
 
 
 def services() -> Services:
@@ -23,7 +27,14 @@ def services() -> Services:
 def actor() -> Actor:
     """Return the user behind this request. Only for routes that require a permission."""
     info = current_user.info
+    if holder := token_holder():
+        return Actor(info.username, info.role, "api", address(), scopes=holder.scopes, token=holder.label)
     return Actor(name=info.username, role=info.role, via="web", address=address())
+
+
+def token_holder() -> TokenHolder | None:
+    """Return whom this request's API token stands for; None for a session, or if nobody is signed in."""
+    return getattr(current_user, "holder", None)
 
 
 def address() -> str:
@@ -35,12 +46,12 @@ def can(permission: str) -> bool:
     """Return whether the user behind this request has a permission; False if nobody is signed in."""
     if not current_user.is_authenticated:
         return False
-    return Permission(permission) in GRANTS[current_user.info.role]
+    return actor().may(Permission(permission))
 
 
 def for_api() -> bool:
     """Return whether the client is a program that expects JSON."""
-    return request.path.startswith("/api/")
+    return request.path.startswith(API_PATHS)
 
 
 def from_htmx() -> bool:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.web import expired_form
-from dashboard.web.context import for_api, from_htmx
+from dashboard.web.context import for_api, from_htmx, token_holder
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,31 @@ _BY_STATUS: Mapping[int, _Message] = MappingProxyType(
         429: _Message("throttled", "Too many attempts.", "Wait a few minutes and try again."),
     }
 )
+_API_BY_STATUS: Mapping[int, _Message] = MappingProxyType(
+    {
+        400: _Message("invalid", "That request could not be understood.", "See the document at /api/v1/."),
+        401: _Message(
+            "forbidden",
+            "You are not signed in.",
+            "Send a valid API token as “Authorization: Bearer …”, or sign in and try again.",
+        ),
+        404: _Message("not_found", "There is nothing at this address.", "See the document at /api/v1/."),
+        405: _Message(
+            "unsupported", "This address has no such method.", "The header “Allow” names those that it has."
+        ),
+        411: _Message("invalid", "The request does not say how long it is.", "Send a Content-Length."),
+        412: _Message(
+            "changed", "It was changed meanwhile.", "Read it again and repeat the change with its new ETag."
+        ),
+        415: _Message("unsupported", "This type of content is not accepted here.", "Send application/json."),
+        428: _Message(
+            "invalid",
+            "The request does not say which state it is based on.",
+            "Read it, and send its ETag as “If-Match”.",
+        ),
+        429: _Message("throttled", "Too many requests.", "Wait and try again."),
+    }
+)
 _DEFAULT_MESSAGE = _Message("invalid", "That request could not be processed.", "Go back and try again.")
 
 
@@ -99,10 +124,13 @@ def _on_http(error: HTTPException) -> Response:
         return make_response(error.response)
     status = error.code or 500
     message = _BY_STATUS.get(status, _DEFAULT_MESSAGE)
-    plain = StowageError(Kind(message.kind), message.reason, remedy=message.remedy, retryable=status == 429)
+    if for_api():
+        message = _API_BY_STATUS.get(status, message)
+    retryable = status in (412, 429)
+    plain = StowageError(Kind(message.kind), message.reason, remedy=message.remedy, retryable=retryable)
     response = error_response(status, plain.as_dict())
     for name, value in error.get_headers():
-        if name in ("Allow", "Retry-After", "Location"):
+        if name in ("Allow", "Retry-After", "Location", "WWW-Authenticate"):
             response.headers[name] = value
     return response
 
@@ -113,7 +141,8 @@ def _on_csrf(error: CSRFError) -> Response:
         Kind.INVALID,
         "This page was open for too long, so the form was not sent.",
         operation="csrf",
-        remedy="Reload the page and try again.",
+        remedy="Reload the page and try again."
+        + (" Programs send an API token instead." if for_api() else ""),
     )
     if for_api() or from_htmx():
         return error_response(400, converted.as_dict())
@@ -135,7 +164,7 @@ def _on_unexpected(error: Exception) -> Response:
 def error_response(status: int, error: Mapping[str, str | bool], incident: str = "") -> Response:
     """Render an error for the kind of client: a program, htmx or a browser."""
     document = {**error, "id": incident} if incident else dict(error)
-    if for_api():
+    if for_api() or token_holder():
         return make_response(jsonify(error=document), status)
     if from_htmx():
         response = make_response(render_template("parts/failure.html", error=document), status)

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 from flask import Flask, abort, current_app, redirect, request, url_for
 from flask_login import current_user
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.permissions import GRANTS, Permission
-from dashboard.web.context import for_api, from_htmx, services
+from dashboard.web.context import actor, for_api, from_htmx, services, token_holder
+from dashboard.web.sessions import has_token, token_error
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +34,8 @@ class Access(Enum):
     """Anyone, but only until the console has been set up; afterwards the page does not exist."""
     SIGN_IN = "entrance"
     """Anyone, once the console has been set up: the sign-in page."""
+    SIGNED_IN = "signed_in"
+    """Anyone who is signed in, and any valid API token."""
 
 
 Rule = Access | Permission
@@ -103,15 +107,25 @@ def _check() -> Response | None:
     if rule is None or rule is Access.SIGN_IN:
         return None
     if not current_user.is_authenticated:
+        if error := token_error():
+            raise error
         return _to_sign_in()
-    if rule not in GRANTS[current_user.info.role]:
+    if holder := token_holder():
+        services().tokens.count_request(holder)
+    if isinstance(rule, Permission):
+        _require(rule)
+    return None
+
+
+def _require(permission: Permission) -> None:
+    if permission not in GRANTS[current_user.info.role]:
         raise StowageError(
             Kind.FORBIDDEN,
             f"Your role, {current_user.info.role.value}, may not do this.",
             operation=request.endpoint or "",
             remedy="Ask an administrator to do it, or to change your role under Settings.",
         )
-    return None
+    actor().require(permission)
 
 
 def _to_setup() -> Response:
@@ -126,8 +140,8 @@ def _to_setup() -> Response:
 
 
 def _to_sign_in() -> Response:
-    if for_api():
-        raise Unauthorized
+    if for_api() or has_token():
+        raise Unauthorized(www_authenticate=_challenge())
     if from_htmx():
         here = urlsplit(request.headers.get("HX-Current-URL", ""))
         requested = here.path + (f"?{here.query}" if here.query else "")
@@ -135,6 +149,12 @@ def _to_sign_in() -> Response:
         requested = request.full_path.removesuffix("?") if request.method == "GET" else ""
     after = local_path(requested, "/")
     return _redirect(url_for("sign_in.show", next=after if after != "/" else None))
+
+
+def _challenge() -> WWWAuthenticate:
+    """RFC 6750, section 3: no error code where no token was sent."""
+    values = {"error": "invalid_token"} if has_token() else {}
+    return WWWAuthenticate("bearer", {"realm": "Stowage", **values})
 
 
 def _redirect(url: str) -> Response:

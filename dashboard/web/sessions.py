@@ -1,15 +1,27 @@
-"""Flask-Login over server-side sessions: the cookie holds an opaque token and nothing else."""
+"""Flask-Login: who is behind a request, by a session or by an API token.
+
+Sessions are kept on the server; the cookie holds an opaque token and nothing else. A request that carries an
+API token, where these are accepted, is decided by it alone: a session cookie beside it counts for nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from flask import Flask, g, session
+from flask import Flask, Request, current_app, g, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 
+from dashboard.errors import TooMany
 from dashboard.services.people.accounts import UserInfo
+from dashboard.services.people.tokens import TokenHolder
 from dashboard.storage.types import Secret
-from dashboard.web.context import address, services
+from dashboard.web.context import address, for_api, services
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TOKENS = "stowage_accepts_tokens"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +36,78 @@ class SignedInUser(UserMixin):  # type: ignore[misc]  # flask_login ships no typ
         return self.token
 
 
+@dataclass(frozen=True, eq=False)
+class TokenUser(UserMixin):  # type: ignore[misc]  # flask_login ships no types
+    """The user whom an API token stands for."""
+
+    holder: TokenHolder
+
+    @property
+    def info(self) -> UserInfo:
+        """The user."""
+        return self.holder.user
+
+    def get_id(self) -> str:
+        """Never stored in a cookie."""
+        raise NotImplementedError("a token starts no session")
+
+
+def accept_tokens(view: F) -> F:
+    """Decorate a view outside the API that programs may use with an API token."""
+    setattr(view, _TOKENS, True)
+    return view
+
+
+def accepts_tokens() -> bool:
+    """Return whether this request's route may be used with an API token: the API, and views that say so.
+
+    Elsewhere the header is ignored: some proxies add one of their own for people who are signed in there.
+    """
+    view = current_app.view_functions.get(request.endpoint) if request.endpoint else None
+    return for_api() or getattr(view, _TOKENS, False)
+
+
+def has_token() -> bool:
+    """Return whether the request is to be decided by an API token, be it valid or not."""
+    scheme = request.headers.get("Authorization", "").partition(" ")[0]
+    return scheme.lower() == "bearer" and accepts_tokens()
+
+
+def token_error() -> TooMany | None:
+    """Return why the token of this request was not even checked, if it was not."""
+    error: TooMany | None = g.get("token_error")
+    return error
+
+
 def install(app: Flask) -> None:
-    """Make ``current_user`` the user whose session the cookie's token resumes."""
+    """Make ``current_user`` the user of the request's token, or whose session the cookie's token resumes."""
     manager = LoginManager()
     # Its protection ties the cookie to address and browser, and signs people out when a laptop changes
     # networks. Ours is a token that the server can revoke at any time.
     manager.session_protection = None
     manager.user_loader(_load_user)
+    manager.request_loader(_load_token_user)
     manager.init_app(app)
 
 
 def _load_user(token: str) -> SignedInUser | None:
+    if has_token():
+        return None
     info = services().accounts.resume(token)
     return SignedInUser(token, info) if info else None
+
+
+def _load_token_user(incoming: Request) -> TokenUser | None:
+    if not has_token():
+        return None
+    text = incoming.headers["Authorization"].partition(" ")[2].strip()
+    try:
+        holder = services().tokens.authenticate(text, address())
+    except TooMany as error:
+        # Raised by the guard: this runs wherever somebody asks who is signed in, error pages included.
+        g.token_error = error
+        return None
+    return TokenUser(holder) if holder else None
 
 
 def sign_in(username: str, password: Secret) -> None:

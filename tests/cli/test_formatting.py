@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dashboard.cli import formatting
-from dashboard.cli.output import plain
+from dashboard.services.json_values import plain
 from dashboard.services.text import printable, without_controls
 from dashboard.storage.types import Secret
 

@@ -111,7 +111,7 @@ class Accounts:
             row, user = found
             if user.disabled or row.expires_at <= now or row.last_seen + IDLE_SECONDS <= now:
                 return None
-            info, row_id, stale = _info(user), row.id, row.last_seen + LAST_SEEN_SECONDS <= now
+            info, row_id, stale = user_info(user), row.id, row.last_seen + LAST_SEEN_SECONDS <= now
         if stale:
             self._save_last_seen(row_id, now)
         return info
@@ -130,7 +130,7 @@ class Accounts:
     def list(self) -> tuple[UserInfo, ...]:
         """Everybody, by name."""
         with self._database.read() as session:
-            return tuple(_info(user) for user in session.scalars(select(User).order_by(User.username)))
+            return tuple(user_info(user) for user in session.scalars(select(User).order_by(User.username)))
 
     def add(self, actor: Actor, username: str, password: Secret | str, role: Role) -> UserInfo:
         """Create an account. Raises ``InvalidInput`` for a name that is taken or a weak password."""
@@ -144,7 +144,7 @@ class Accounts:
                 )
             user = new_user(session, username, stored, role)
             self._audit.record(session, actor, "user.add", username, role=role.value)
-            return _info(user)
+            return user_info(user)
 
     def checked_hash(self, username: str, password: Secret) -> str:
         """The hash of a password for a new or existing person. Raises ``InvalidInput``."""
@@ -157,7 +157,7 @@ class Accounts:
         actor.require(Permission.USERS)
         stored = self.checked_hash(username, to_secret(password))
         with self._database.write() as session:
-            self._store_password(session, actor, _get(session, username), stored)
+            self._store_password(session, actor, find_user(session, username), stored)
 
     def change_own_password(self, actor: Actor, current: Secret | str, new: Secret | str) -> str:
         """Change the actor's own password; all their sessions end, and the token of a new one is returned.
@@ -167,12 +167,12 @@ class Accounts:
         actor.require(Permission.OWN_ACCOUNT)
         with self._database.write() as session:
             throttle.count_own_password(session, actor.name, actor.address)
-            before = _get(session, actor.name).password_hash
+            before = find_user(session, actor.name).password_hash
         if not self._passwords.verify(before, to_secret(current)):
             raise InvalidInput("current", "The current password is wrong.")
         stored = self.checked_hash(actor.name, to_secret(new))
         with self._database.write() as session:
-            user = _get(session, actor.name)
+            user = find_user(session, actor.name)
             if user.password_hash != before:
                 raise StowageError(
                     Kind.CONFLICT, "The password was changed meanwhile.", remedy="Sign in with the new one."
@@ -186,7 +186,7 @@ class Accounts:
         """Change somebody's role; it takes effect at once. The last administrator stays one."""
         actor.require(Permission.USERS)
         with self._database.write() as session:
-            user = _get(session, username)
+            user = find_user(session, username)
             if role is not Role.ADMIN:
                 _refuse_last_admin(session, user, "made something else")
             self._audit.record(session, actor, "user.role", username, before=user.role, after=role.value)
@@ -196,7 +196,7 @@ class Accounts:
         """Disable an account and end its sessions, or enable it. The last administrator stays enabled."""
         actor.require(Permission.USERS)
         with self._database.write() as session:
-            user = _get(session, username)
+            user = find_user(session, username)
             if disabled:
                 _refuse_last_admin(session, user, "disabled")
                 _end_sessions(session, user)
@@ -285,7 +285,8 @@ def _signed_in_from(session: Session, username: str, address: str) -> bool:
     return throttle.network_of(address) in {throttle.network_of(each) for each in session.scalars(sessions)}
 
 
-def _get(session: Session, username: str) -> User:
+def find_user(session: Session, username: str) -> User:
+    """The row of a person. Raises ``NOT_FOUND``."""
     user = _find(session, username)
     if user is None:
         raise StowageError(
@@ -316,7 +317,8 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _info(user: User) -> UserInfo:
+def user_info(user: User) -> UserInfo:
+    """A row as shown."""
     return UserInfo(
         user.id, user.username, Role(user.role), user.created_at, user.last_sign_in, user.disabled
     )

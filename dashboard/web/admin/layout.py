@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
@@ -12,9 +13,35 @@ from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.context import services
 
 
+@dataclass(frozen=True, slots=True)
+class MenuEntry:
+    """An item of the menu as one page shows it."""
+
+    name: str
+    icon: str
+    url: str
+    current: bool
+    count: int
+
+
 def install(app: Flask) -> None:
     """Add them to the templates as functions, so that a page that does not use them costs no query."""
-    app.jinja_env.globals.update(menu_count=_menu_count, sealed_state=_sealed_state)
+    app.jinja_env.globals.update(menu_items=_menu_items, sealed_state=_sealed_state)
+
+
+def _menu_items(page: Any) -> list[MenuEntry]:
+    """What the current user may see, each counted once although a phone's menu lists some of them twice."""
+    return [
+        MenuEntry(
+            item.name,
+            item.get_icon_value(),
+            item.get_url(),
+            item.is_active(page) or item.name == page.menu_parent,
+            _menu_count(item),
+        )
+        for item in page.admin.menu()
+        if item.is_visible()
+    ]
 
 
 def _menu_count(item: Any) -> int:

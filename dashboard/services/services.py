@@ -15,6 +15,8 @@ from dashboard.services.backends.status import StatusBoard
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
+from dashboard.services.files.browse import Browse
+from dashboard.services.files.file_details import Details
 from dashboard.services.files.links import Links
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
@@ -52,6 +54,8 @@ class Services:
     write_back: WriteBack
     catalogue: Catalogue
     links: Links
+    browse: Browse
+    file_details: Details
     runner: Runner
 
     def close(self) -> None:
@@ -103,6 +107,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         write_back=write_back,
         catalogue=Catalogue(database),
         links=Links(database, audit, backends),
+        browse=Browse(database, backends),
+        file_details=Details(database, backends),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

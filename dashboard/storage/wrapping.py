@@ -9,6 +9,7 @@ adds one without considering where it could show the wrong bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -32,7 +33,12 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import StorageError
-from dashboard.storage.inspection.powers import ChecksSettings, KeepsUnfinished
+from dashboard.storage.inspection.powers import (
+    ChecksSettings,
+    FolderListing,
+    KeepsUnfinished,
+    ListsFolders,
+)
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 
 CONNECTION_POWERS: frozenset[type] = frozenset(
@@ -171,7 +177,48 @@ class _ListsReadable(Wrapper):
         return twin.list(prefix, start_after=start_after)
 
 
-Wrapper.common_powers = MappingProxyType({ListsReadable: _ListsReadable})
+class _OnePage(Wrapper):
+    """A driver whose ``list`` returns the objects of a page that was already fetched."""
+
+    forwards = frozenset({ReadsRanges})
+
+    def __init__(self, inner: Driver, entries: tuple[Entry, ...]) -> None:
+        super().__init__(inner)
+        self._entries = entries
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+        return iter(self._entries)
+
+
+class _ListsFolders(Wrapper):
+    """``ListsFolders`` for any wrapper: its own ``list``, over a page from below."""
+
+    def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:
+        """See ``ListsFolders``. Objects that the wrapper adds are on the first page, beyond ``limit``."""
+        assert isinstance(self.inner, ListsFolders)
+        page = self.inner.list_folder(prefix, cursor=cursor, limit=limit)
+        added = {entry.key: entry for entry in self._over(()).list(prefix)}
+        entries = [entry for entry in self._over(page.entries).list(prefix) if entry.key not in added]
+        folders = dict.fromkeys(page.folders)
+        for entry in added.values():
+            name, slash, _ = entry.key[len(prefix) :].partition("/")
+            if not cursor and slash:
+                folders[f"{prefix}{name}/"] = None
+            elif not cursor:
+                entries.append(entry)
+            else:
+                folders.pop(f"{prefix}{name}{slash}", None)
+        return replace(page, entries=tuple(entries), folders=tuple(folders))
+
+    def _over(self, entries: tuple[Entry, ...]) -> Self:
+        """Return this wrapper over a page instead of over its driver."""
+        twin: Self = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.inner = _OnePage(self.inner, entries)
+        return twin
+
+
+Wrapper.common_powers = MappingProxyType({ListsFolders: _ListsFolders, ListsReadable: _ListsReadable})
 
 
 def unwrap_transparent(driver: Driver) -> Driver:

@@ -1,11 +1,13 @@
-"""Optional powers of a driver: checking and changing a bucket's own settings, and finding unfinished
-uploads."""
+"""Optional powers of a driver: checking and changing a bucket's own settings, finding unfinished uploads, and
+listing one folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from dashboard.storage.types import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +63,33 @@ class KeepsUnfinished(Protocol):
 
     def abort(self, upload: UnfinishedUpload) -> None:
         """Discard the parts of an upload. A client that is still uploading gets an error. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderListing:
+    """A page of one folder.
+
+    ``folders``: paths of the folders in it, each with a slash at its end. ``cursor``: what to pass for the
+    next page, empty if this is the last. ``stopped``: the listing was given up before its end and cannot be
+    continued.
+    """
+
+    entries: tuple[Entry, ...]
+    folders: tuple[str, ...]
+    cursor: str = ""
+    stopped: bool = False
+
+
+@runtime_checkable
+class ListsFolders(Protocol):
+    """Can list one folder without listing what is below its subfolders."""
+
+    def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:
+        """Return a page of the folder ``prefix``, which is empty or ends in a slash.
+
+        The object whose key is the prefix itself is an entry. ``limit`` bounds objects and subfolders
+        together; a page may have fewer and still not be the last. ``cursor`` is that of the page before and
+        means nothing elsewhere. A folder that does not exist is empty. Raises what ``list`` raises.
+        """
         ...

@@ -21,12 +21,13 @@ from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import SkipUnreadable
 from dashboard.storage.drivers.local.errors import translate
-from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, walk
+from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, list_folder, walk
 from dashboard.storage.drivers.local.tmpfile import put_new
 from dashboard.storage.drivers.local.tree import ABSENT, OPEN_FILE, Tree, split_key, sync_folder
 from dashboard.storage.drivers.local.versions import delete_unchanged, is_settled, version_of
 from dashboard.storage.drivers.local.writing import LocalWriting, remove_empty_temporary_folder, sweep
 from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
+from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.ranges import check_length, check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
@@ -205,6 +206,10 @@ class LocalDriver:
         """See ``ListsReadable``."""
         skip = SkipUnreadable(unreadable, enters, FOLDER_ERRORS)
         return walk(self._tree, key_bytes(prefix), key_bytes(start_after), skip)
+
+    def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:
+        """See ``ListsFolders``."""
+        return list_folder(self._tree, prefix, cursor, limit)
 
     def delete(self, key: str) -> None:
         """Delete a file and the folders that become empty, but never the root. After a power cut the file may

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import stat
 import sys
@@ -18,7 +19,9 @@ from dashboard.storage.drivers.common.walking import (
 )
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.tree import ABSENT, TEMPORARY, Tree
-from dashboard.storage.paths import key_text
+from dashboard.storage.inspection.folder_listing import after_folder
+from dashboard.storage.inspection.powers import FolderListing
+from dashboard.storage.paths import key_bytes, key_text
 from dashboard.storage.types import Entry
 
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -41,6 +44,54 @@ def walk(
     yield from walk_folders(
         lambda path, ordered: _rows(tree, path, requested, ordered), requested.base, skip=skip
     )
+
+
+def list_folder(tree: Tree, prefix: str, start_after: str, limit: int) -> FolderListing:
+    """See ``ListsFolders``. Reads all names of the folder, but only the inodes of those on the page."""
+    path, after = key_bytes(prefix), key_bytes(after_folder(prefix, start_after))
+    folders = path.split(b"/")[:-1]
+    hidden = any(name in (b"", b".", b"..", TEMPORARY) for name in folders) or b"\0" in path
+    fd = _open(tree, [] if hidden else folders)
+    if fd < 0:
+        return FolderListing((), ())
+    try:
+        # A file that vanishes meanwhile makes the page shorter.
+        names = [] if hidden else heapq.nsmallest(limit + 1, _names_after(fd, path, after))
+        items = [item for name in names[:limit] if (item := _item(fd, prefix, name)) is not None]
+    except OSError as error:
+        raise translate(error, "list", _display_path(tree, folders)) from error
+    finally:
+        os.close(fd)
+    return FolderListing(
+        tuple(item for item in items if isinstance(item, Entry)),
+        tuple(item for item in items if isinstance(item, str)),
+        prefix + key_text(names[limit - 1]) if len(names) > limit else "",
+    )
+
+
+def _names_after(fd: int, path: bytes, after: bytes) -> Iterator[bytes]:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            raw = entry.name.encode(_ENCODING, _ERRORS)
+            if entry.is_dir(follow_symlinks=False):
+                if raw == TEMPORARY:
+                    continue
+                raw += b"/"
+            elif not entry.is_file(follow_symlinks=False):
+                continue
+            if path + raw > after:
+                yield raw
+
+
+def _item(fd: int, prefix: str, name: bytes) -> Entry | str | None:
+    key = prefix + key_text(name)
+    if name.endswith(b"/"):
+        return key
+    try:
+        info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return Entry(key, info.st_size, info.st_mtime) if stat.S_ISREG(info.st_mode) else None
 
 
 def _open(tree: Tree, folders: list[bytes]) -> int:

@@ -30,6 +30,7 @@ from dashboard.storage.drivers.s3.tags import S3TagsMixin
 from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
 from dashboard.storage.drivers.s3.versions import S3VersionsMixin
 from dashboard.storage.errors import ContainerMissing, OtherKey, StorageError, Unsupported
+from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.http_client import IDLE_SECONDS, Response
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
@@ -130,6 +131,10 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         yield from entries_under(
             base, listing.entries(self._client, context, base + prefix, start_after=after)
         )
+
+    def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:
+        """See ``ListsFolders``."""
+        return listing.list_folder(self._client, self._config.prefix, prefix, cursor=cursor, limit=limit)
 
     def delete(self, key: str) -> None:
         """See ``Driver``."""

@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 from dashboard.storage.drivers.s3.client import ATTEMPTS, S3Client, strip_quotes
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
 from dashboard.storage.errors import Damaged
+from dashboard.storage.inspection.folder_listing import bucket_page
+from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.parsing import (
     MalformedResponse,
     PaginationGuard,
@@ -50,6 +52,8 @@ class MultipartUpload:
 class _Page:
     entries: list[Entry]
     token: str
+    folders: list[str]
+    """Only with a delimiter."""
 
 
 def entries(
@@ -81,6 +85,28 @@ def entries(
             if found.token != guess:
                 next_page = _prefetch(executor, client, context, query)
             body = _result_or_none(next_page.result)
+
+
+def list_folder(client: S3Client, base: str, prefix: str, *, cursor: str, limit: int) -> FolderListing:
+    """Return a page of a folder; see ``ListsFolders``. ``base`` is a prefix of all keys that is not shown.
+
+    The cursor is the server's own: not all list in key order. Asks for further pages only while there is
+    nothing to return, as some servers send empty ones.
+    """
+    full, context = base + prefix, client.context("list")
+    query = {"list-type": "2", "encoding-type": "url", "max-keys": str(min(limit, PAGE_SIZE))}
+    query |= {"prefix": full, "delimiter": "/"} | ({_TOKEN: cursor} if cursor else {})
+    pages = PaginationGuard()
+    while True:
+        found = fetch_page(client, context, query, _parse_page)
+        with translate_listing_errors(context):
+            pages.check_page([], found.token)
+        # rclone ignores a leading slash of the prefix, and lists everything.
+        entries = [entry for entry in found.entries if entry.key.startswith(full)]
+        folders = [folder for folder in found.folders if folder.startswith(full)]
+        if entries or folders or not found.token:
+            return bucket_page(base, entries, folders, found.token)
+        query = _next_query(query, found.token)
 
 
 def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> Iterator[MultipartUpload]:
@@ -191,7 +217,8 @@ def _parse_page(body: bytes) -> _Page:
         found.append(parse_entry(key, fields.get("Size"), modified, strip_quotes(fields.get("ETag"))))
     token = (root.findtext("NextContinuationToken") or "") if more else ""
     require_marker(more, token)
-    return _Page(found, token)
+    folders = [decode(each.findtext("Prefix") or "") for each in root.iterfind("CommonPrefixes")]
+    return _Page(found, token, folders)
 
 
 def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
+from dashboard.storage.drivers.common.folder_pages import FolderPagesMixin
 from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import SkipUnreadable
@@ -91,7 +92,7 @@ class ServedReading(CheckedReading):
         self.close()
 
 
-class ServedDriver:
+class ServedDriver(FolderPagesMixin):
     """Objects as files below one folder of a server. Thread-safe."""
 
     name = ""

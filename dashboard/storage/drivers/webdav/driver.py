@@ -13,6 +13,7 @@ from typing import Self
 
 from dashboard.errors import Kind
 from dashboard.storage.driver import Driver
+from dashboard.storage.drivers.common.folder_pages import FolderPagesMixin
 from dashboard.storage.drivers.common.walking import SkipUnreadable, collect_names
 from dashboard.storage.drivers.webdav.client import REDIRECTS, WebDavClient, is_encoded
 from dashboard.storage.drivers.webdav.config import (
@@ -39,7 +40,7 @@ _COPY_SECONDS = 900.0
 """The server sends nothing while it copies."""
 
 
-class WebDavDriver:
+class WebDavDriver(FolderPagesMixin):
     """A folder on a WebDAV server. Thread-safe."""
 
     name = "webdav"

@@ -26,13 +26,19 @@ class Kind(StrEnum):
     DAMAGED = "damaged"
 
     INVALID = "invalid"
+    OVER_LIMIT = "over_limit"
+    WRONG_TYPE = "wrong_type"
+    REFUSED = "refused"
+    LOCKED = "locked"
     FORBIDDEN = "forbidden"
     GONE = "gone"
     SEALED = "sealed"
     INTERNAL = "internal"
 
 
-RETRYABLE = frozenset({Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.CHANGED, Kind.DAMAGED})
+RETRYABLE = frozenset(
+    {Kind.UNREACHABLE, Kind.TIMEOUT, Kind.THROTTLED, Kind.CHANGED, Kind.DAMAGED, Kind.LOCKED}
+)
 
 
 class StowageError(Exception):

@@ -13,6 +13,9 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 _SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+MAX_UPLOAD_SIZE = 5 * 1024**3
+MAX_BYTES = 2**62
 FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
@@ -34,6 +37,9 @@ class Overrides(TypedDict, total=False):
     machine_credentials: tuple[str, ...]
     max_workers: int
     api_requests_per_minute: int
+    max_upload_size: int
+    upload_quota: int
+    clamav: str | None
     log_level: str
 
 
@@ -48,6 +54,8 @@ class Settings:
     empty for any that is not the console's, a program's or the system's. ``machine_credentials``: to whom
     backends may show the cloud credentials of this machine. ``max_workers``: most threads a
     migration may use. ``api_requests_per_minute``: how many requests one API token may send.
+    ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
+    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner.
     """
 
     instance: Path
@@ -61,6 +69,9 @@ class Settings:
     machine_credentials: tuple[str, ...] = ()
     max_workers: int = 32
     api_requests_per_minute: int = 1200
+    max_upload_size: int = MAX_UPLOAD_SIZE
+    upload_quota: int = 0
+    clamav: str | None = None
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -68,6 +79,13 @@ class Settings:
         _between("STOWAGE_TRUSTED_PROXIES", self.trusted_proxies, 0, 10)
         _between("STOWAGE_MAX_WORKERS", self.max_workers, 1, 64)
         _between("STOWAGE_API_REQUESTS_PER_MINUTE", self.api_requests_per_minute, 1, 1_000_000)
+        _between("STOWAGE_MAX_UPLOAD_SIZE", self.max_upload_size, 1, MAX_BYTES)
+        _between("STOWAGE_UPLOAD_QUOTA", self.upload_quota, 0, MAX_BYTES)
+        if self.clamav and not _CLAMAV.fullmatch(self.clamav):
+            raise SettingsError(
+                f"STOWAGE_CLAMAV is “{self.clamav}”; it takes the path of clamd's socket, or a host and a "
+                "port, such as: /run/clamav/clamd.ctl, or 127.0.0.1:3310"
+            )
         for host in self.hosts:
             if not _HOST.fullmatch(host) or host in (".", ""):
                 raise SettingsError(
@@ -128,6 +146,11 @@ class Settings:
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
             ),
+            max_upload_size=overrides.get(
+                "max_upload_size", _integer(env, "STOWAGE_MAX_UPLOAD_SIZE", MAX_UPLOAD_SIZE)
+            ),
+            upload_quota=overrides.get("upload_quota", _integer(env, "STOWAGE_UPLOAD_QUOTA", 0)),
+            clamav=overrides.get("clamav", env.get("STOWAGE_CLAMAV", "").strip() or None),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
         )
 
@@ -167,7 +190,7 @@ def _integer(env: Mapping[str, str], name: str, default: int) -> int:
         return default
     if not (text.isascii() and text.isdigit()):
         raise SettingsError(f"{name} is “{text}”; it must be a whole number.")
-    return int(text[:12])
+    return int(text[:20])
 
 
 def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:

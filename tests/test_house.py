@@ -136,6 +136,7 @@ SHARED_NAMES = {
     "settings": "of the process, and the page that shows them",
     "setup": "the service and its page",
     "tokens": "of programs that use the API, and of the vault",
+    "uploads": "the service and its routes",
     "types": "the values of each pure room",
 }
 

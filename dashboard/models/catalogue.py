@@ -87,11 +87,16 @@ uploads = Table(
     Column("key", KeyText, nullable=False, server_default=text("''")),
     Column("sha256", String(64), nullable=False, server_default=text("''")),
     Column("file_id", Integer),
-    # Why it was refused or has failed: an HTTP status, a sentence, what to do.
-    Column("status", Integer, nullable=False, server_default=text("0")),
+    # Why it was refused or has failed: the kind of error, a sentence, what to do.
+    Column("kind", String(24), nullable=False, server_default=text("''")),
     Column("reason", String, nullable=False, server_default=text("''")),
     Column("remedy", String, nullable=False, server_default=text("''")),
-    # "tus", "form", "library" or "direct"; for direct uploads what the backend needs to complete them.
+    # How often storing it was tried, and when to try again.
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    # 1 once the client sends checksums: what is beyond ``received`` has not been compared with one.
+    Column("checksums", Integer, nullable=False, server_default=text("0")),
+    # "tus", "form" or "library".
     Column("method", String(16), nullable=False),
     Column("details", JSON),
     Column("created_at", Float, nullable=False),

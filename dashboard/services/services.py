@@ -18,6 +18,9 @@ from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.links import Links
+from dashboard.services.files.receiving.limits import Limits
+from dashboard.services.files.receiving.quarantine import Quarantine
+from dashboard.services.files.uploads import Uploads
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
@@ -56,6 +59,7 @@ class Services:
     links: Links
     browse: Browse
     file_details: Details
+    uploads: Uploads
     runner: Runner
 
     def close(self) -> None:
@@ -81,6 +85,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     activation = Activation(database, audit, backends)
     migrations = Migrations(database, audit)
     write_back = WriteBack(database, audit, backends)
+    quarantine = Quarantine(settings.instance / "uploads")
+    limits = Limits(quarantine, max_size=settings.max_upload_size, quota=settings.upload_quota)
     return Services(
         settings=settings,
         database=database,
@@ -109,6 +115,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         links=Links(database, audit, backends),
         browse=Browse(database, backends),
         file_details=Details(database, backends),
+        uploads=Uploads(database, backends, quarantine, limits),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

@@ -24,7 +24,7 @@ from dashboard.web import (
     setup,
     sign_in,
 )
-from dashboard.web.api import v1
+from dashboard.web.api import tus, v1
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
@@ -53,6 +53,7 @@ def register(app: Flask, services: Services) -> None:
     hosts.install(app, services.settings.hosts)
     guards.install(app)
     sessions.install(app)
+    tus.install(app)
     csrf.install(app)
     errors.install(app)
     assets.install(app)

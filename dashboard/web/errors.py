@@ -33,6 +33,10 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
         Kind.GONE: 410,
         Kind.UNSUPPORTED: 422,
         Kind.TOO_LARGE: 422,
+        Kind.OVER_LIMIT: 413,
+        Kind.WRONG_TYPE: 415,
+        Kind.REFUSED: 422,
+        Kind.LOCKED: 423,
         Kind.THROTTLED: 429,
         Kind.INTERNAL: 500,
         # The following come from a storage backend, not from this console.

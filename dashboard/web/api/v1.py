@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from dashboard.web.api import account, backends, document, migrations
+from dashboard.web.api import account, backends, document, migrations, uploads
 
 PREFIX = "/api/v1"
 
-RESOURCES = (account.resource, backends.resource, migrations.resource)
+RESOURCES = (account.resource, backends.resource, migrations.resource, uploads.resource)
 """In the order of the document."""
 
 blueprint = Blueprint("api_v1", __name__, url_prefix=PREFIX)

@@ -1,0 +1,351 @@
+"""Uploads: begun, received and ended. What happens to one that is complete is the runner's, see
+``receiving/processing``."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+
+from dashboard.errors import Kind, StowageError, TooMany
+from dashboard.jobs.types import JobKind
+from dashboard.models.catalogue import uploads
+from dashboard.services.backends.backends import BackendInfo, Backends
+from dashboard.services.database import Database
+from dashboard.services.files.receiving import upload_rows as rows
+from dashboard.services.files.receiving.limits import Limits, is_read_only_backend
+from dashboard.services.files.receiving.quarantine import Quarantine, locked_error, lost_error
+from dashboard.services.files.receiving.receiver import Receiver, beyond_size_error
+from dashboard.services.files.receiving.upload_names import clean_folder, clean_name, join_key
+from dashboard.services.files.receiving.upload_rows import KEEP_SECONDS, UploadInfo, UploadState
+from dashboard.services.jobs import enqueue
+from dashboard.services.permissions import Actor, Permission
+
+RECEIVED_PERCENT = 80
+"""The share of the progress that receiving is; checking, scanning, processing and storing are the rest."""
+MAX_UNFINISHED = 1000
+"""Uploads that one person or program may have begun and not finished."""
+MAX_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """What a client says about an upload that it begins. ``size`` in bytes, None if it is not known.
+    ``backend``: its name, empty for the active one. ``policy``: its name, empty for the default.
+    ``method``: "tus", "form" or "library"."""
+
+    name: str
+    size: int | None
+    backend: str = ""
+    folder: str = ""
+    policy: str = ""
+    content_type: str = ""
+    method: str = "tus"
+
+
+class Uploads:
+    """Thread-safe. An upload belongs to the person or program that began it: for everybody else, except
+    admins, it does not exist."""
+
+    def __init__(
+        self, database: Database, backends: Backends, quarantine: Quarantine, limits: Limits
+    ) -> None:
+        self._database = database
+        self._backends = backends
+        self._quarantine = quarantine
+        self._limits = limits
+        self._receivers: dict[str, Receiver] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def limits(self) -> Limits:
+        """What may be uploaded."""
+        return self._limits
+
+    def create(self, actor: Actor, new: NewUpload) -> UploadInfo:
+        """Begin an upload. Everything that can be known before the first byte is checked here.
+
+        Raises ``FORBIDDEN``, ``NOT_FOUND`` for an unknown backend, ``CONFLICT`` for a read-only one,
+        ``INVALID`` and ``INVALID_KEY``, ``OVER_LIMIT`` for the size, ``WRONG_TYPE`` for the ending, and
+        ``FULL`` for a used-up quota or disk.
+        """
+        actor.require(Permission.WRITE_FILES)
+        name, folder = clean_name(new.name), clean_folder(new.folder)
+        backend = self._destination(new.backend)
+        self._backends.driver(backend.name).check_key(join_key(folder, name, dated=0.0))
+        policy = self._limits.policy_name(new.policy)
+        self._limits.check_new(policy, name, new.size)
+        upload_id = secrets.token_hex(16)
+        now = time.time()
+        # The file first: a row without one would look like a loss.
+        self._quarantine.create(upload_id)
+        try:
+            with self._database.work_write() as connection:
+                if rows.unfinished_count(connection, actor.name) >= MAX_UNFINISHED:
+                    raise _too_many()
+                self._limits.check_space(connection, actor.name, new.size or 0)
+                connection.execute(
+                    insert(uploads).values(
+                        id=upload_id,
+                        owner=actor.name,
+                        policy=policy,
+                        backend_id=backend.id,
+                        folder=folder,
+                        name=name,
+                        content_type=new.content_type[:255],
+                        size=new.size,
+                        state=UploadState.RECEIVING.value,
+                        method=new.method,
+                        created_at=now,
+                        updated_at=now,
+                        expires_at=now + KEEP_SECONDS,
+                    )
+                )
+                created = self._get(rows.find(connection, upload_id), actor)
+        except BaseException:
+            self._quarantine.remove(upload_id)
+            raise
+        return self._received(created, 0) if new.size == 0 else created
+
+    def get(self, actor: Actor, upload_id: str) -> UploadInfo:
+        """One upload. Raises ``NOT_FOUND``."""
+        with self._database.work_read() as connection:
+            return self._get(rows.find(connection, upload_id), actor)
+
+    def list(self, actor: Actor, *, before_id: str | None = None, limit: int = 50) -> tuple[UploadInfo, ...]:
+        """The newest uploads of this person or program, or those that began before another one."""
+        actor.require(Permission.WRITE_FILES)
+        query = select(uploads).where(uploads.c.owner == actor.name).order_by(uploads.c.created_at.desc())
+        if before_id is not None:
+            began = select(uploads.c.created_at).where(uploads.c.id == before_id).scalar_subquery()
+            query = query.where(uploads.c.created_at < began)
+        with self._database.work_read() as connection:
+            return rows.found(connection, query.limit(max(1, min(limit, MAX_LISTED))))
+
+    def offset(self, actor: Actor, upload_id: str) -> tuple[UploadInfo, int]:
+        """One upload, and the byte from which its client goes on. A connection over which nothing has come
+        for a while has ended for this. Raises ``NOT_FOUND``, and ``LOCKED`` while bytes arrive."""
+        upload = self.get(actor, upload_id)
+        if upload.state is not UploadState.RECEIVING:
+            return upload, upload.received
+        self._take_over(upload_id)
+        upload = self.get(actor, upload_id)
+        if upload.checksums or upload.state is not UploadState.RECEIVING:
+            return upload, upload.received
+        length = self._quarantine.length(upload_id, known=upload.received)
+        if length is None:
+            raise lost_error()
+        return upload, length
+
+    def append(
+        self,
+        actor: Actor,
+        upload_id: str,
+        *,
+        offset: int,
+        length: int | None = None,
+        checksum: tuple[str, bytes] | None = None,
+    ) -> Receiver:
+        """Open an upload for the bytes from ``offset``, of which ``length`` are announced.
+
+        Raises ``NOT_FOUND``, ``CONFLICT`` if its client has to ask for the offset again, ``LOCKED``, and
+        ``OVER_LIMIT``. Close the receiver.
+        """
+        upload = self.get(actor, upload_id)
+        if upload.owner != actor.name or upload.state is not UploadState.RECEIVING:
+            raise _not_receiving(upload)
+        if upload.size is not None and length is not None and offset + length > upload.size:
+            raise beyond_size_error(upload.size)
+        self._take_over(upload_id)
+        with self._lock:
+            appending = self._quarantine.append(upload_id, known=upload.received, exact=upload.checksums)
+            try:
+                upload = self.get(actor, upload_id)
+                if upload.state is not UploadState.RECEIVING:
+                    raise _not_receiving(upload)
+                if appending.offset != offset:
+                    raise _other_offset(appending.offset)
+                if checksum is not None and not upload.checksums:
+                    upload = self._change(upload, checksums=1, received=appending.offset)
+            except BaseException:
+                appending.close()
+                raise
+            receiver = Receiver(
+                upload,
+                appending,
+                checksum=checksum,
+                record=self._received,
+                closed=lambda: self._forget(receiver),
+            )
+            self._receivers[upload_id] = receiver
+        return receiver
+
+    def receive(self, actor: Actor, new: NewUpload, chunks: Iterable[bytes]) -> UploadInfo:
+        """Begin an upload and receive all of it. If ``chunks`` raises, nothing is left."""
+        upload = self.create(actor, new)
+        try:
+            with self.append(actor, upload.id, offset=0) as receiver:
+                for chunk in chunks:
+                    if receiver.upload.size is None:
+                        self._limits.check_size(upload.policy, receiver.received + len(chunk))
+                    receiver.write(chunk)
+                upload = receiver.finish()
+        except BaseException:
+            self.terminate(actor, upload.id)
+            raise
+        return upload if upload.state is not UploadState.RECEIVING else self._complete(upload)
+
+    def terminate(self, actor: Actor, upload_id: str) -> None:
+        """Remove an upload that is not being stored, with its bytes. Raises ``NOT_FOUND``, and ``CONFLICT``
+        while it is checked or stored. Of one that is done only the row is removed."""
+        upload = self.get(actor, upload_id)
+        actor.require(Permission.WRITE_FILES)
+        if upload.state in rows.WAITING:
+            raise StowageError(
+                Kind.CONFLICT,
+                "This upload is complete and is being checked and stored.",
+                operation="upload",
+                remedy="Wait until it is done, then delete the file.",
+            )
+        self._abandon(upload_id)
+        with self._database.work_write() as connection:
+            now = rows.find(connection, upload_id)
+            if now is not None and now.state not in rows.WAITING:
+                # What may have been stored is removed by the sweep, which needs the row.
+                if now.state is UploadState.FAILED and now.key:
+                    rows.change(connection, now, expires_at=0.0)
+                    return
+                connection.execute(uploads.delete().where(uploads.c.id == upload_id))
+        self._quarantine.remove(upload_id)
+
+    def retry(self, actor: Actor, upload_id: str) -> UploadInfo:
+        """Check and store a failed upload again. Raises ``NOT_FOUND``, and ``CONFLICT`` for others."""
+        upload = self.get(actor, upload_id)
+        actor.require(Permission.WRITE_FILES)
+        if upload.state is not UploadState.FAILED:
+            raise StowageError(
+                Kind.CONFLICT,
+                "Only a failed upload can be tried again.",
+                operation="upload",
+                remedy="Upload the file again.",
+            )
+        return self._complete(upload)
+
+    def wake(self) -> None:
+        """Queue the job that checks and stores uploads. Idempotent."""
+        with self._database.write() as session:
+            enqueue(session, JobKind.UPLOADS, 0)
+
+    def _destination(self, name: str) -> BackendInfo:
+        if name:
+            backend = self._backends.get(name)
+        else:
+            backends = self._backends.list(limit=1)
+            if not backends or not backends[0].active:
+                raise StowageError(
+                    Kind.CONFLICT,
+                    "No backend is active, so it is not known where to store this.",
+                    operation="upload",
+                    remedy="Name a backend, or make one the active backend.",
+                )
+            backend = backends[0]
+        if is_read_only_backend(backend):
+            raise StowageError(
+                Kind.CONFLICT,
+                f"“{backend.name}” is read-only.",
+                operation="upload",
+                subject=backend.name,
+                remedy="Upload to another backend.",
+            )
+        return backend
+
+    def _received(self, upload: UploadInfo, offset: int) -> UploadInfo:
+        """Record durable bytes. The last one makes the upload complete."""
+        if upload.size == offset:
+            return self._complete(upload, offset)
+        percent = RECEIVED_PERCENT * offset // upload.size if upload.size else 0
+        expires = time.time() + KEEP_SECONDS
+        return self._change(upload, received=offset, percent=percent, expires_at=expires)
+
+    def _complete(self, upload: UploadInfo, offset: int | None = None) -> UploadInfo:
+        received = upload.received if offset is None else offset
+        return self._change(
+            upload,
+            state=UploadState.CHECKING.value,
+            received=received,
+            size=received,
+            percent=RECEIVED_PERCENT,
+            attempts=0,
+            not_before=0.0,
+            expires_at=time.time() + KEEP_SECONDS,
+            kind="",
+            reason="",
+            remedy="",
+        )
+
+    def _change(self, upload: UploadInfo, **values: object) -> UploadInfo:
+        with self._database.work_write() as connection:
+            if not rows.change(connection, upload, **values):
+                raise lost_error()
+            changed = rows.find(connection, upload.id)
+        assert changed is not None
+        return changed
+
+    def _get(self, upload: UploadInfo | None, actor: Actor) -> UploadInfo:
+        if upload is None or not (upload.owner == actor.name or actor.may(Permission.CONFIGURE)):
+            raise StowageError(
+                Kind.NOT_FOUND,
+                "There is no such upload.",
+                operation="upload",
+                remedy="It may have expired: what is not continued within a day is removed. Begin again.",
+            )
+        return upload
+
+    def _take_over(self, upload_id: str) -> None:
+        """End a connection over which nothing comes any more: its client has come back over another."""
+        with self._lock:
+            receiver = self._receivers.get(upload_id)
+        if receiver is not None and receiver.is_stale:
+            receiver.abandon()
+        elif receiver is not None:
+            raise locked_error()
+
+    def _abandon(self, upload_id: str) -> None:
+        with self._lock:
+            receiver = self._receivers.get(upload_id)
+        if receiver is not None:
+            receiver.abandon()
+
+    def _forget(self, receiver: Receiver) -> None:
+        self._receivers.pop(receiver.upload.id, None)
+
+
+def _not_receiving(upload: UploadInfo) -> StowageError:
+    return StowageError(
+        Kind.CONFLICT,
+        f"This upload takes no more bytes: it is {upload.state.value}.",
+        operation="upload",
+        remedy="Ask for its state.",
+    )
+
+
+def _other_offset(offset: int) -> StowageError:
+    return StowageError(
+        Kind.CONFLICT,
+        f"This upload goes on from byte {offset:,}.",
+        operation="upload",
+        remedy="Ask for the offset and go on from there.",
+    )
+
+
+def _too_many() -> StowageError:
+    return TooMany(
+        f"There are {MAX_UNFINISHED:,} unfinished uploads of yours.",
+        operation="upload",
+        remedy="Finish or remove some of them.",
+        retry_after=60.0,
+    )

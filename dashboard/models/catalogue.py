@@ -43,6 +43,10 @@ files = Table(
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("backend_id", "key", name="uq_files_key"),
     Index("ix_files_sha256", "sha256", sqlite_where=text("sha256 != ''")),
+    Index("ix_files_md5", "md5", sqlite_where=text("md5 != ''")),
+    # With all that a search by name reads, so that it examines an index only.
+    Index("ix_files_size", "size", "backend_id", "key"),
+    Index("ix_files_modified", "modified", "backend_id", "key"),
     sqlite_autoincrement=True,
 )
 

@@ -13,6 +13,7 @@ from dashboard.services.backends.machine_folders import folder_policy
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.status import StatusBoard
 from dashboard.services.catalogue.catalogue import Catalogue
+from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
@@ -60,6 +61,7 @@ class Services:
     browse: Browse
     file_details: Details
     uploads: Uploads
+    saved_searches: SavedSearches
     runner: Runner
 
     def close(self) -> None:
@@ -116,6 +118,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         browse=Browse(database, backends),
         file_details=Details(database, backends),
         uploads=Uploads(database, backends, quarantine, limits),
+        saved_searches=SavedSearches(database),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

@@ -7,20 +7,17 @@ everything that was known about the old content.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
-from sqlalchemy import Connection, Row, delete, literal, select, update
+from sqlalchemy import Connection, delete, select, update
 
-from dashboard.errors import Kind, StowageError
-from dashboard.models.backends import Backend
 from dashboard.models.catalogue import counts, files, removals
 from dashboard.services.catalogue.file_kinds import FileKind, kind_of
+from dashboard.services.catalogue.file_queries import FILE_COLUMNS, FileQueries
 from dashboard.services.catalogue.file_rows import (
     FACTS,
-    batches,
     generation,
     observe_rows,
     relocate_row,
@@ -29,7 +26,6 @@ from dashboard.services.catalogue.file_rows import (
     write_rows,
 )
 from dashboard.services.catalogue.file_values import NO_DETAILS, File, FileFacts
-from dashboard.services.database import MAX_INTEGER, Database
 from dashboard.storage.types import Entry
 
 __all__ = ["Catalogue", "File", "FileFacts", "FileKind"]
@@ -37,71 +33,10 @@ __all__ = ["Catalogue", "File", "FileFacts", "FileKind"]
 FORGET_CHUNK = 2000
 """Rows of a removed backend that one transaction deletes."""
 
-FILE_COLUMNS = tuple(files.c[field.name] for field in fields(File) if field.name != "backend")
 
-
-class Catalogue:
+class Catalogue(FileQueries):
     """Thread-safe. Methods that change something take the ``connection`` of an open
     ``Database.work_write()``, to do it in that transaction; without one each is its own transaction."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    # ---- reading
-
-    def get(self, file_id: int) -> File:
-        """Return the file with this id. Raises ``NOT_FOUND``."""
-        found = self.get_many([file_id]).get(file_id)
-        if found is None:
-            raise StowageError(
-                Kind.NOT_FOUND,
-                f"There is no file {file_id}.",
-                operation="file",
-                subject=str(file_id),
-                remedy="It may have been deleted. Search for its name.",
-            )
-        return found
-
-    def get_many(self, ids: Iterable[int]) -> Mapping[int, File]:
-        """Return the files with these ids, as far as there are any."""
-        wanted = [number for number in ids if abs(number) <= MAX_INTEGER]
-        with self._database.work_read() as connection:
-            rows = connection.execute(select(*FILE_COLUMNS).where(files.c.id.in_(wanted))).all()
-        return {file.id: file for file in self.values(rows)}
-
-    def find(self, backend: str, key: str) -> File | None:
-        """Return the file that has this key at the backend with this name, if it is known."""
-        return self.find_many(backend, [key]).get(key)
-
-    def find_many(self, backend: str, keys: Sequence[str]) -> Mapping[str, File]:
-        """Return the known files among these keys of a backend."""
-        backend_id = self._id_of(backend)
-        if backend_id is None:
-            return {}
-        rows: list[Row[Any]] = []
-        with self._database.work_read() as connection:
-            for some in batches(keys):
-                mine = (files.c.backend_id == backend_id) & files.c.key.in_(some)
-                rows += connection.execute(select(*FILE_COLUMNS).where(mine))
-        return {row.key: file_of(row, backend) for row in rows}
-
-    def find_content(self, sha256: str, *, limit: int = 50) -> tuple[File, ...]:
-        """Return files that are known to have this content, the oldest row first."""
-        query = (
-            select(*FILE_COLUMNS)
-            # The literal lets SQLite use the partial index.
-            .where(files.c.sha256 == sha256.lower(), files.c.sha256 != literal("", literal_execute=True))
-            .order_by(files.c.id)
-            .limit(limit)
-        )
-        with self._database.work_read() as connection:
-            rows = connection.execute(query).all()
-        return self.values(rows)
-
-    def completed_at(self, backend_id: int) -> float | None:
-        """Return when a count last listed all of a backend into the catalogue; None: never yet."""
-        with self._database.work_read() as connection:
-            return connection.scalar(select(counts.c.completed_at).where(counts.c.backend_id == backend_id))
 
     # ---- changes
 
@@ -183,26 +118,6 @@ class Catalogue:
                 return total
             total += gone.rowcount
 
-    # ---- names of backends, which are in the main database
-
-    def values(self, rows: Sequence[Row[Any]]) -> tuple[File, ...]:
-        """Return rows of ``FILE_COLUMNS`` with the names of their backends."""
-        names = self.names_of({row.backend_id for row in rows})
-        return tuple(file_of(row, names.get(row.backend_id, "")) for row in rows)
-
-    def names_of(self, ids: Iterable[int]) -> Mapping[int, str]:
-        """Return the names of the backends with these ids that still exist."""
-        wanted = list(ids)
-        if not wanted:
-            return {}
-        with self._database.read() as session:
-            rows = session.execute(select(Backend.id, Backend.name).where(Backend.id.in_(wanted)))
-            return {row.id: row.name for row in rows}
-
-    def _id_of(self, name: str) -> int | None:
-        with self._database.read() as session:
-            return session.scalar(select(Backend.id).where(Backend.name == name))
-
     @contextmanager
     def _writing(self, connection: Connection | None) -> Iterator[Connection]:
         if connection is not None:
@@ -210,11 +125,3 @@ class Catalogue:
         else:
             with self._database.work_write() as own:
                 yield own
-
-
-def file_of(row: Row[Any], backend: str) -> File:
-    """Return a row of ``FILE_COLUMNS`` as a value."""
-    values = dict(row._mapping)
-    values["kind"] = FileKind(values["kind"])
-    values["details"] = values["details"] or NO_DETAILS
-    return File(backend=backend, **values)

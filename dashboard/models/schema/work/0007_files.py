@@ -72,6 +72,9 @@ def _catalogue() -> None:
         sa.UniqueConstraint("backend_id", "key", name="uq_files_key"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_files_md5", "files", ["md5"], unique=False, sqlite_where=sa.text("md5 != ''"))
+    op.create_index("ix_files_modified", "files", ["modified", "backend_id", "key"], unique=False)
+    op.create_index("ix_files_size", "files", ["size", "backend_id", "key"], unique=False)
     op.create_index(
         "ix_files_sha256", "files", ["sha256"], unique=False, sqlite_where=sa.text("sha256 != ''")
     )

@@ -56,6 +56,9 @@ GRANTS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
     }
 )
 
+TOKEN_SCOPES = frozenset(Permission) - {Permission.OWN_ACCOUNT, Permission.KEYS}
+"""What an API token may be allowed at all: not passwords, other tokens, nor the key that seals secrets."""
+
 ACTION_PHRASES: Mapping[Permission, str] = MappingProxyType(
     {
         Permission.VIEW: "look at this console",

@@ -62,7 +62,8 @@ def register(app: Flask, services: Services) -> None:
     app.jinja_env.globals.update(can=context.can, min_password_length=MIN_LENGTH)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
-    for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, v1.blueprint):
+    for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint):
         app.register_blueprint(blueprint)
+    v1.install(app)
     admin.install(app)
     guards.verify_routes(app)

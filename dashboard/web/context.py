@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, request
 from flask_login import current_user
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dashboard.services.services import Services
 
 EXTENSION = "stowage"
+API_DOCUMENT = "stowage.api"
 
 API_PATHS = ("/api/", "/admin/storage/", "/admin/storage-service/", "/environment-variables")
 """Where programs are answered, always in JSON."""
@@ -22,6 +24,11 @@ API_PATHS = ("/api/", "/admin/storage/", "/admin/storage-service/", "/environmen
 def services() -> Services:
     """Return the services of this application."""
     return cast("Services", current_app.extensions[EXTENSION])
+
+
+def api_document() -> Mapping[str, Any]:
+    """Return the OpenAPI document of this application's API."""
+    return cast("Mapping[str, Any]", current_app.extensions[API_DOCUMENT])
 
 
 def actor() -> Actor:

@@ -21,7 +21,7 @@ from dashboard.services.database import Database, clamp_integer
 from dashboard.services.people.accounts import UserInfo, find_user, user_info
 from dashboard.services.people.throttle import network_of
 from dashboard.services.people.token_buckets import TokenBuckets
-from dashboard.services.permissions import GRANTS, Actor, Permission, Role
+from dashboard.services.permissions import GRANTS, TOKEN_SCOPES, Actor, Permission, Role
 from dashboard.storage.types import Secret
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,6 @@ KEPT_SECONDS = 90 * 86_400.0
 """For which a token that is over stays in the list."""
 LAST_USED_SECONDS = 60.0
 MAX_KNOWN = 10_000
-
-SCOPES = frozenset(Permission) - {Permission.OWN_ACCOUNT, Permission.KEYS}
-"""What a token may be allowed at all: not passwords, other tokens, nor the key that seals secrets."""
 
 _FORMAT = re.compile(re.escape(PREFIX) + r"[A-Za-z0-9_-]{43}")
 
@@ -231,7 +228,7 @@ class Tokens:
             info = _info(row, user.username)
             if info.state != "active" or user.disabled:
                 return None
-            granted = GRANTS[Role(user.role)].intersection(info.scopes) & SCOPES
+            granted = GRANTS[Role(user.role)].intersection(info.scopes) & TOKEN_SCOPES
             return TokenHolder(user_info(user), info, granted)
 
     def _note_use(self, token: TokenInfo, address: str) -> None:
@@ -261,7 +258,7 @@ def _check_name(name: str) -> str:
 
 def _check_scopes(scopes: Iterable[str]) -> frozenset[Permission]:
     wanted = frozenset(scopes)
-    known = {scope.value for scope in SCOPES}
+    known = {scope.value for scope in TOKEN_SCOPES}
     if not wanted or not wanted <= known:
         raise InvalidInput(
             "scopes",

@@ -7,18 +7,20 @@ from flask_admin import Admin
 from flask_admin.theme import Theme
 
 from dashboard.web.admin import layout
+from dashboard.web.admin.access.api_document import ApiDocument
+from dashboard.web.admin.access.keys import KeyPages
+from dashboard.web.admin.access.tokens import TokenPages
+from dashboard.web.admin.access.users import UserPages
 from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import AuditPages
 from dashboard.web.admin.backend_form import BackendForm
 from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
-from dashboard.web.admin.keys import KeyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
 from dashboard.web.admin.probes import ProbePages
 from dashboard.web.admin.settings import SettingsPages
-from dashboard.web.admin.users import UserPages
 
 BASE = "admin/base.html"
 
@@ -40,5 +42,7 @@ def install(app: Flask) -> None:
         SettingsPages(),
         UserPages(),
         KeyPages(),
+        TokenPages(),
+        ApiDocument(),
     )
     layout.install(app)

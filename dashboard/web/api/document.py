@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from dataclasses import dataclass
 from http import HTTPStatus
 from inspect import cleandoc
 from typing import Any
 
-from flask import jsonify
+from flask import jsonify, url_for
 from werkzeug.wrappers import Response
 
 from dashboard import __version__
 from dashboard.services.permissions import Permission
 from dashboard.web.api.routes import JSON, STORAGE_ERRORS, Content, Operation, Resource
 from dashboard.web.api.schemas import Components, fields_of
+from dashboard.web.context import api_document
 from dashboard.web.guards import Access
 
 Json = dict[str, Any]
+
+resource = Resource("Document", "This document.")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where the document of this API is: for programs, and as a page for people."""
+
+    version: str
+    document: str
+    page: str
+
 
 ABOUT = """Everything that the console does with backends, migrations and files. A program sends an API
 token as `Authorization: Bearer stw_…`; a page of the console its session cookie and, with every change, the
@@ -201,17 +214,13 @@ def _content(returns: Any, components: Components) -> Json:
     return {JSON: {"schema": components.schema(returns)}}
 
 
-def resource_for(prefix: str, resources: Sequence[Resource]) -> Resource:
-    """The resource that serves the document of the others and itself."""
-    resource = Resource("Document", "This document.")
+@resource.route("GET", "", Access.SIGNED_IN, returns=Index)
+def index() -> Index:
+    """Return where the document is."""
+    return Index(__version__, url_for(".document_show"), url_for("api_document.index"))
 
-    @cache
-    def document() -> Json:
-        return openapi(prefix, (*resources, resource))
 
-    @resource.route("GET", "/openapi.json", Access.SIGNED_IN, returns=Content(JSON, "OpenAPI 3.1"))
-    def show() -> Response:
-        """Return this document, in OpenAPI 3.1."""
-        return jsonify(document())
-
-    return resource
+@resource.route("GET", "/openapi.json", Access.SIGNED_IN, returns=Content(JSON, "OpenAPI 3.1"))
+def show() -> Response:
+    """Return this document, in OpenAPI 3.1."""
+    return jsonify(api_document())

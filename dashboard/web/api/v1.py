@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from flask import Blueprint
+from flask import Blueprint, Flask
 
 from dashboard.web.api import account, backends, document, migrations, uploads
+from dashboard.web.context import API_DOCUMENT
 
 PREFIX = "/api/v1"
 
-RESOURCES = (account.resource, backends.resource, migrations.resource, uploads.resource)
+RESOURCES = (
+    account.resource,
+    backends.resource,
+    migrations.resource,
+    uploads.resource,
+    document.resource,
+)
 """In the order of the document."""
 
-blueprint = Blueprint("api_v1", __name__, url_prefix=PREFIX)
 
-for _resource in (*RESOURCES, document.resource_for(PREFIX, RESOURCES)):
-    _resource.register(blueprint)
+def install(app: Flask) -> None:
+    """Register every route, and the document that is made from them."""
+    blueprint = Blueprint("api_v1", __name__, url_prefix=PREFIX)
+    for resource in RESOURCES:
+        resource.register(blueprint)
+    app.register_blueprint(blueprint)
+    app.extensions[API_DOCUMENT] = document.openapi(PREFIX, RESOURCES)

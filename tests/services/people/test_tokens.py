@@ -11,8 +11,8 @@ from dashboard.errors import InvalidInput, Kind, StowageError, TooMany
 from dashboard.models.sharing import ApiToken
 from dashboard.services.people import tokens as tokens_module
 from dashboard.services.people.token_buckets import MAX_NAMES, TokenBuckets
-from dashboard.services.people.tokens import DEFAULT_SECONDS, KEPT_SECONDS, SCOPES, Tokens
-from dashboard.services.permissions import GRANTS, Actor, Permission, Role
+from dashboard.services.people.tokens import DEFAULT_SECONDS, KEPT_SECONDS, Tokens
+from dashboard.services.permissions import GRANTS, TOKEN_SCOPES, Actor, Permission, Role
 from tests.services.console import ADMIN, PASSWORD, ServiceConsole
 
 HOME = "192.0.2.10"
@@ -129,7 +129,7 @@ def test_everybody_sees_and_revokes_their_own_and_an_administrator_all(tokens: T
 
 
 def test_a_token_makes_no_token_and_revokes_none(tokens: Tokens) -> None:
-    made = tokens.create(ADA, "all", sorted(SCOPES))
+    made = tokens.create(ADA, "all", sorted(TOKEN_SCOPES))
     holder = tokens.authenticate(made.secret.reveal(), HOME)
     assert holder is not None
     program = Actor("ada", Role.ADMIN, "api", scopes=holder.scopes, token=holder.label)
@@ -229,4 +229,4 @@ def test_removing_a_user_removes_the_tokens(tokens: Tokens, console: ServiceCons
 
 def test_every_role_can_make_a_token_with_a_scope() -> None:
     for role in Role:
-        assert GRANTS[role] & SCOPES
+        assert GRANTS[role] & TOKEN_SCOPES

@@ -79,7 +79,9 @@ SMALL = {
     "storage/drivers/common/locations.py": "read by types, without loading a driver",
     "storage/drivers/s3/credentials/botocore_logs.py": "needed by the signer of links, which loads no boto3",
     "storage/drivers/s3/credentials/sign_in.py": "values that the options know without loading boto3",
+    "storage/library/class_level.py": "a decorator that knows nothing of storage",
     "storage/library/fakes.py": "imported by tests of other programs only",
+    "storage/library/media_backend.py": "the calls of other programs' media storages",
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/inspection/listing.py": "listings, for migrations, checks and counts alike",
     "storage/purposes.py": "a name that programs have written down",
@@ -104,6 +106,8 @@ NAMING_DRIVERS = {
     "services/people/setup.py": "the first backend is a folder beside the databases",
     "storage/library/fakes.py": "a fake keeps its objects in memory",
     "storage/library/environment_variables.py": "the table of what other programs call their backends",
+    "storage/library/option_names.py": "the table of what other programs call their options",
+    "storage/library/adapters.py": "the classes that other programs know, each for one driver",
 }
 """Outside the drivers, where a driver or a preset is named, and why."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from dashboard.storage.driver import Reading
 from dashboard.storage.errors import StorageError
-from dashboard.storage.types import Attributes, Written
+from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +148,23 @@ class HasTiers(Protocol):
         for tiers that the container does not have. Objects in some tiers cannot be read immediately.
         Idempotent."""
         ...
+
+
+@runtime_checkable
+class HasFile(Protocol):
+    """A :class:`Reading` of an open file of this machine whose bytes are the object's, so that a web server
+    can send them itself."""
+
+    info: ObjectInfo
+
+    def fileno(self) -> int:
+        """Return the descriptor, open until the context is left."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise ``Changed`` if the file was changed, replaced or deleted since it was opened."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -158,6 +158,7 @@ class _LinksToUncompressed(_CompressedBase):
 class Compressed(_CompressedBase):
     """Compresses objects with the chosen endings, and decompresses objects that are compressed."""
 
+    reads_ranges_from_start = True
     forwards = CONTAINER_POWERS | {
         DeletesMany,
         HasTiers,

@@ -193,15 +193,11 @@ def build(
         made = call_factory(driver, lambda: _at(kind.factory)(options, secrets))
     if isinstance(made, UsesLocalFolders):
         made.restrict_to(machine.folders)
-    return wrap(made, {**options, **internal_options}, secrets)
-
-
-def wrap(driver: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Driver:
-    """Put the wrappers around a driver that checked options switch on. No network call."""
+    everything = {**options, **internal_options}
     for wrapper in WRAPPERS:
-        if wrapper.wanted(options, secrets):
-            driver = _at(wrapper.factory)(driver, options, secrets)
-    return driver
+        if wrapper.wanted(everything, secrets):
+            made = _at(wrapper.factory)(made, everything, secrets)
+    return made
 
 
 def all_options(preset: Preset) -> tuple[Option, ...]:

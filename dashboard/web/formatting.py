@@ -18,7 +18,7 @@ def install(app: Flask) -> None:
     """Register the filters."""
     app.jinja_env.filters.update(
         number=number, size=size, rate=rate, span=span, eta=eta, milliseconds=milliseconds, ago=ago,
-        moment=moment, key=key, plural=plural, percent=percent, visible=visible,
+        moment=moment, key=key, plural=plural, percent=percent, visible=visible, date_time=date_time,
     )  # fmt: skip
 
 
@@ -81,6 +81,16 @@ def ago(at: float | None, now: float | None = None) -> Markup:
     else:
         text = f"{int(seconds // 86_400)} days ago"
     return _time(at, text)
+
+
+def date_time(at: float | None) -> Markup:
+    """A time to the minute, in UTC; with JavaScript the page shows it in the reader's own time zone."""
+    if at is None:
+        return Markup("–")
+    when = datetime.fromtimestamp(at, UTC)
+    return Markup('<time datetime="{}" title="{}" data-local>{}</time>').format(
+        when.isoformat(timespec="seconds"), _stamp(at), f"{when.day} {when:%b %Y, %H:%M}"
+    )
 
 
 def moment(at: float | None) -> Markup:

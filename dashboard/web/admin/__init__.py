@@ -16,6 +16,7 @@ from dashboard.web.admin.audit import AuditPages
 from dashboard.web.admin.backend_form import BackendForm
 from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
+from dashboard.web.admin.files.browser_pages import FilesPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
@@ -36,6 +37,7 @@ def install(app: Flask) -> None:
         ProbePages(),
         BucketSettingsPages(),
         ActivationPages(),
+        FilesPages(),
         MigrationPages(),
         NewMigration(),
         AuditPages(),

@@ -31,7 +31,6 @@ from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
     HoldsTags,
-    SignsParts,
     SignsUploads,
 )
 from dashboard.storage.types import Secret
@@ -192,7 +191,6 @@ class BehindCdn(_CdnBase):
         ReadsInParallel,
         ReadsRanges,
         SetsVisibility,
-        SignsParts,
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, DeletesMany: _DeletesMany})

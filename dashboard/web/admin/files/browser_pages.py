@@ -1,0 +1,168 @@
+"""The Files page: any backend browsed like a folder, and the page of one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import redirect, request, session, url_for
+from werkzeug.wrappers import Response
+
+from dashboard.errors import StowageError
+from dashboard.services.permissions import Permission
+from dashboard.services.text import size
+from dashboard.storage.driver import Driver, RefusesWrites
+from dashboard.storage.errors import NotFound
+from dashboard.web.admin.files.browser_filters import filters_of
+from dashboard.web.admin.files.browser_rows import ShownRow, shown_rows
+from dashboard.web.admin.files.browser_source import Found, find
+from dashboard.web.admin.files.browser_view import SORTS, FilesView, from_token, read_view
+from dashboard.web.admin.files.file_pane import describe
+from dashboard.web.admin.page import MenuItem, Page, route
+from dashboard.web.context import services
+from dashboard.web.errors import STATUS
+from dashboard.web.formatting import plural
+
+_LAYOUT = "files_layout"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column title: pressing it changes the order."""
+
+    label: str
+    css: str
+    url: str
+    direction: str
+
+
+class FilesPages(Page):
+    """``/browse``, ``/browse/<name>`` and the page of one file."""
+
+    path = "/"
+    endpoint_name = "files"
+    menu_item = MenuItem("Files", "files")
+    menu_permission = Permission.READ_FILES
+
+    @route("/browse", Permission.READ_FILES)
+    def index(self) -> Response | str:
+        """The files of the active backend."""
+        summary = services().backends.summary()
+        name = summary.active or next((each.name for each in services().backends.list(limit=1)), "")
+        if not name:
+            return str(self.render("admin/files/no_backend.html"))
+        return redirect(url_for("files.show", name=name), 303)
+
+    @route("/files", Permission.READ_FILES)
+    def files(self) -> Response:
+        """The address that people try."""
+        return redirect(url_for("files.index"), 303)
+
+    @route("/browse/<name>", Permission.READ_FILES)
+    def show(self, name: str) -> tuple[str, int]:
+        """One folder of a backend, or what a search below it found."""
+        backend = services().backends.get(name)
+        view = read_view(backend.name, request.args, session.get(_LAYOUT, "list"))
+        if view.layout != session.get(_LAYOUT, "list"):
+            session[_LAYOUT] = view.layout
+        found, driver, failure = Found(), None, None
+        try:
+            driver = services().backends.driver(name)
+            found = find(view, backend.id)
+        except StowageError as error:
+            failure = error
+        page = self.render(
+            "admin/files/browser.html",
+            **frame(view, driver),
+            **_list_values(view, found),
+            failure=failure,
+            file=describe(view, view.file) if view.file and not failure else None,
+        )
+        return str(page), STATUS[failure.kind] if failure else 200
+
+    @route("/browse/<name>/file", Permission.READ_FILES)
+    def file(self, name: str) -> tuple[str, int]:
+        """One file: the preview and all that is known of it."""
+        backend = services().backends.get(name)
+        view = read_view(backend.name, request.args, session.get(_LAYOUT, "list"))
+        key = from_token(request.args.get("key", ""))
+        if not key:
+            raise NotFound("")
+        file = describe(view, key)
+        driver = None if file.failure else services().backends.driver(name)
+        template = "admin/files/pane_only.html" if request.args.get("beside") else "admin/files/file.html"
+        page = self.render(template, **frame(view, driver), file=file)
+        return str(page), STATUS[file.failure.kind] if file.failure else 200
+
+
+def frame(view: FilesView, driver: Driver | None) -> dict[str, Any]:
+    """What every Files page needs: where it is, and what may be done there."""
+    read_only = driver.read_only_reason() if isinstance(driver, RefusesWrites) else ""
+    return {
+        "view": view,
+        "read_only": read_only,
+        "changes": False,
+        "writable": False,
+        "uploads_url": "",
+        "upload_part_size": 0,
+        "zips": False,
+        "shares": False,
+        "share_url": "",
+    }
+
+
+def _list_values(view: FilesView, found: Found) -> dict[str, Any]:
+    more = view.url(after=found.cursor) if found.cursor else ""
+    rows = shown_rows(view, found.entries, found.known or {})
+    return {
+        "backends": services().backends.choices(),
+        "crumbs": _crumbs(view),
+        "summary": _summary(rows, complete=found.complete),
+        "message": found.message,
+        "filters": filters_of(view),
+        "sorts": tuple(SORTS.items()),
+        "columns": _columns(view),
+        "rows": rows,
+        "folders": [row for row in rows if row.folder],
+        "files": [row for row in rows if not row.folder],
+        "next_url": more,
+        "shown": f"{len(rows):,} shown" + (", and there are more" if more else ""),
+        "counted_at": found.counted_at,
+    }
+
+
+def _crumbs(view: FilesView) -> list[tuple[str, str]]:
+    """The folders above, with their addresses."""
+    crumbs, path = [], ""
+    for name in view.folder.split("/")[:-1]:
+        path += f"{name}/"
+        crumbs.append((name or "/", view.url(folder=path, query="", kind="", size="", age="")))
+    return crumbs
+
+
+def _summary(rows: Sequence[ShownRow], *, complete: bool) -> str:
+    folders = sum(row.folder for row in rows)
+    parts = [plural(len(rows) - folders, "file")] + ([plural(folders, "folder")] if folders else [])
+    stored = sum(row.size or 0 for row in rows)
+    text = " and ".join(parts)
+    if not complete:
+        return f"{text} on this page"
+    return f"{text}, {size(stored)}" if len(rows) > folders else text
+
+
+def _columns(view: FilesView) -> list[Column]:
+    def column(label: str, css: str, name: str) -> Column:
+        up, down = view.sort == name, view.sort == f"-{name}"
+        # Sizes and times are looked at from the top first.
+        first = name if name == "name" else f"-{name}"
+        other = f"-{name}" if first == name else name
+        direction = "ascending" if up else "descending" if down else ""
+        return Column(label, css, view.url(sort=other if view.sort == first else first), direction)
+
+    return [
+        column("Name", "", "name"),
+        Column("Type", "t-kind", "", ""),
+        column("Size", "r", "size"),
+        column("Changed", "r t-time", "modified"),
+    ]

@@ -1,0 +1,137 @@
+"""What a Files page shows: a backend, a folder, filters, an order, as values of its address.
+
+Keys travel in addresses and in form fields. A browser changes line breaks in fields and cannot send every
+character, so these few are written as ``%`` and two digits; so is ``%`` itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import url_for
+from werkzeug.datastructures import MultiDict
+
+from dashboard.errors import InvalidInput
+
+MAX_KEY = 4096
+MAX_CURSOR = 12_000
+SORTS: Mapping[str, str] = {
+    "name": "By name",
+    "-name": "By name, Z first",
+    "-modified": "Newest first",
+    "modified": "Oldest first",
+    "-size": "Largest first",
+    "size": "Smallest first",
+}
+LAYOUTS = ("list", "grid")
+
+_UNSAFE = re.compile(r"[%\r\n\x00]")
+_WRITTEN = re.compile(r"%([0-9a-f]{2})")
+
+
+def to_token(key: str) -> str:
+    """Return a key as it is written in addresses and forms."""
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02x}", key)
+
+
+def from_token(token: str) -> str:
+    """Return the key. Raises kind ``invalid`` for what no page of ours has written."""
+    key = _WRITTEN.sub(lambda found: chr(int(found[1], 16)), token)
+    if len(key) > MAX_KEY or to_token(key) != token:
+        raise InvalidInput("key", "The address of this file is damaged.", remedy="Go back to the list.")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class FilesView:
+    """``folder`` ends in a slash or is empty, ``after`` is the cursor of the page, ``file`` the key of the
+    file in the pane. A value that is not valid counts as not set."""
+
+    backend: str
+    folder: str = ""
+    query: str = ""
+    kind: str = ""
+    size: str = ""
+    age: str = ""
+    sort: str = "name"
+    layout: str = "list"
+    after: str = ""
+    file: str = ""
+
+    @property
+    def grid(self) -> bool:
+        """Whether it is a grid of pictures."""
+        return self.layout == "grid"
+
+    @property
+    def filtered(self) -> bool:
+        """Whether files below the folder are searched instead of listing it."""
+        return bool(self.query or self.kind or self.size or self.age)
+
+    @property
+    def title(self) -> str:
+        """The title of the page."""
+        return f"{self.backend}/{self.folder}".removesuffix("/")
+
+    @property
+    def last_name(self) -> str:
+        """The name of the folder, or of the backend."""
+        return self.folder.removesuffix("/").rpartition("/")[2] or self.backend
+
+    @property
+    def folder_token(self) -> str:
+        """The folder as forms carry it."""
+        return to_token(self.folder)
+
+    @property
+    def cleared_url(self) -> str:
+        """The same folder without filters."""
+        return self.url(query="", kind="", size="", age="")
+
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """Yield what differs from the default as the fields of an address or a form."""
+        values = {
+            "in": to_token(self.folder),
+            "q": self.query,
+            "kind": self.kind,
+            "size": self.size,
+            "age": self.age,
+            "sort": self.sort if self.sort != "name" else "",
+            "view": self.layout if self.layout != "list" else "",
+            "after": self.after,
+            "file": to_token(self.file),
+        }
+        yield from ((name, value) for name, value in values.items() if value)
+
+    def args(self, *keys: str) -> dict[str, Any]:
+        """Return the arguments for ``url_for``, with the keys of files that a page is about."""
+        values: dict[str, Any] = {"name": self.backend, **dict(self.fields())}
+        return {**values, "key": [to_token(key) for key in keys]} if keys else values
+
+    def url(self, **changes: Any) -> str:
+        """Return the address of the list with other values; another folder, filter or order begins at its
+        first page."""
+        if changes.keys() - {"file", "layout"}:
+            changes = {"after": "", "file": "", **changes}
+        return url_for("files.show", **replace(self, **changes).args())
+
+
+def read_view(backend: str, values: MultiDict[str, str], layout: str = "list") -> FilesView:
+    """Return the view that an address asks for; ``layout`` is what the person chose last."""
+    sort, chosen = values.get("sort", ""), values.get("view", "")
+    folder = from_token(values.get("in", ""))
+    return FilesView(
+        backend=backend,
+        folder=folder if not folder or folder.endswith("/") else f"{folder}/",
+        query=values.get("q", "").strip()[:200],
+        kind=values.get("kind", "")[:12],
+        size=values.get("size", "")[:12],
+        age=values.get("age", "")[:12],
+        sort=sort if sort in SORTS else "name",
+        layout=chosen if chosen in LAYOUTS else layout,
+        after=values.get("after", "")[:MAX_CURSOR],
+        file=from_token(values.get("file", "")),
+    )

@@ -18,6 +18,7 @@ from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
 from dashboard.cli.start import run, setup
+from dashboard.cli.storage import storage
 from dashboard.cli.token import token
 from dashboard.cli.user import user
 
@@ -53,5 +54,5 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, migrate, migrations, keys, user, token):
+for command in (run, setup, backend, migrate, migrations, keys, user, token, storage):
     stowage.add_command(command)

@@ -43,10 +43,12 @@ def describe(info: BackendInfo) -> list[tuple[str, str]]:
     ]
 
 
-def run_test(invocation: Invocation, subject: str | Draft, *, only_failure: bool = False) -> bool:
+def run_test(
+    invocation: Invocation, subject: str | Draft, *, only_failure: bool = False, document: bool = True
+) -> bool:
     """Test a backend or a draft, printing a line per step. Returns whether every step passed.
 
-    With ``only_failure`` the JSON document is printed only if a step failed.
+    With ``only_failure`` the JSON document is printed only if a step failed, without ``document`` never.
     """
     out = invocation.out
     ended: dict[str, Step] = {}
@@ -59,7 +61,7 @@ def run_test(invocation: Invocation, subject: str | Draft, *, only_failure: bool
         if step.remedy and step.state == "failed":
             out.note(f"         {step.remedy}")
     passed = bool(ended) and all(step.state != "failed" for step in ended.values())
-    if not (only_failure and passed):
+    if document and not (only_failure and passed):
         out.document(_document(ended, passed))
     can_create = any(step.can_create_bucket for step in ended.values())
     if can_create and isinstance(subject, str):

@@ -12,6 +12,7 @@ from dashboard.services.backends.checks import Checks
 from dashboard.services.backends.machine_folders import folder_policy
 from dashboard.services.backends.probes import Probes
 from dashboard.services.backends.status import StatusBoard
+from dashboard.services.backup import DatabaseBackup
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
@@ -63,6 +64,7 @@ class Services:
     uploads: Uploads
     saved_searches: SavedSearches
     runner: Runner
+    backup: DatabaseBackup
 
     def close(self) -> None:
         """Free drivers and connections. Idempotent."""
@@ -109,6 +111,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         status=status,
         checks=checks,
         activation=activation,
+        backup=DatabaseBackup(settings),
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.cli.conftest import command_line, set_up
@@ -18,15 +15,17 @@ def test_a_copy_taken_while_it_runs_comes_back_with_the_recovery_key(tmp_path: P
     original = tmp_path / "original"
     console = set_up(command_line(original), tmp_path / "other")
     recovery_key = console("keys", "rotate", "--json").document["recovery_key"]
-    script = re.search(r"<<'PYTHON'\n(.*?)^PYTHON$", PAGE, re.MULTILINE | re.DOTALL)
-    assert script is not None
+    assert "stowage storage backup" in PAGE
     restored = tmp_path / "restored"
-    restored.mkdir()
     # A connection that stays open keeps changes in the write-ahead log, as a running console does.
     with sqlite3.connect(original / "stowage.db") as running:
         running.execute("SELECT count(*) FROM sqlite_master").fetchone()
         assert console("user", "add", "bob", "--password-stdin", input="a long enough phrase\n").code == 0
-        subprocess.run([sys.executable, "-c", script[1], str(original), str(restored)], check=True)
+        copied = console("storage", "backup", str(restored), "--json").document["files"]
+    assert [Path(each["path"]).name for each in copied] == ["stowage.db", "work.db"]
+    assert all(path.stat().st_mode & 0o77 == 0 for path in (restored, *restored.iterdir()))
+    refused = console("storage", "backup", str(restored))
+    assert (refused.code, "already holds" in refused.err) == (1, True), refused
     running.close()
 
     again = command_line(restored)

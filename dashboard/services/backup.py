@@ -1,0 +1,73 @@
+"""A consistent copy of both databases while they are in use."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboard.errors import Kind, StowageError
+from dashboard.services.permissions import Actor, Permission
+from dashboard.settings import Settings
+
+PAGES_PER_STEP = 4096
+"""16 MiB; between two steps, writers get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """A copied file, and its size in bytes."""
+
+    path: Path
+    size: int
+
+
+class DatabaseBackup:
+    """Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def write(self, actor: Actor, folder: Path) -> tuple[BackedUp, ...]:
+        """Copy both databases into a folder, which is created, readable by its owner only. Each copy is one
+        consistent state, and appears under its name only when it is complete and on disk. Secrets in it
+        stay sealed; the key is not copied.
+
+        Raises ``StowageError``: ``CONFLICT`` if the folder already has such a file, which is never replaced,
+        and ``DENIED`` if it cannot be written.
+        """
+        actor.require(Permission.KEYS)
+        sources = (self._settings.database, self._settings.work_database)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for source in sources:
+                if (folder / source.name).exists():
+                    reason = f"“{folder}” already holds “{source.name}”."
+                    raise _refusal(Kind.CONFLICT, reason, "Name another folder.")
+            return tuple(_copy(source, folder / source.name) for source in sources)
+        except (OSError, sqlite3.Error) as error:
+            cause = getattr(error, "strerror", None) or str(error)
+            reason = f"The copy in “{folder}” failed: {cause}."
+            raise _refusal(Kind.DENIED, reason, "Check the folder and its free space.") from error
+
+
+def _copy(source: Path, target: Path) -> BackedUp:
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(sqlite3.connect(source)) as running, closing(sqlite3.connect(partial)) as copy:
+            running.backup(copy, pages=PAGES_PER_STEP)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        # Unlike a rename this never replaces the copy that somebody else made meanwhile.
+        os.link(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return BackedUp(target, target.stat().st_size)
+
+
+def _refusal(kind: Kind, reason: str, remedy: str) -> StowageError:
+    return StowageError(kind, reason, operation="backup", remedy=remedy)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models import WORK_BIND
+from dashboard.services.active_storage import ActiveStorage
 from dashboard.services.database import Database, open_database, prepare_instance
 from dashboard.services.engines import engine_options
 from dashboard.services.services import Services, compose
@@ -41,16 +42,7 @@ def open_storage(instance: str | Path | None = None) -> Storage:
     no instance (it creates none), ``SEALED`` without its key. Close it when done.
     """
     overrides: Overrides = {"instance": Path(instance)} if instance is not None else {}
-    settings = Settings.from_env(**overrides)
-    if not settings.database.is_file():
-        raise StowageError(
-            Kind.NOT_FOUND,
-            f"There is no Stowage instance in “{settings.instance}”.",
-            operation="open storage",
-            subject=str(settings.instance),
-            remedy="Name the folder that holds stowage.db.",
-        )
-    services = open_services(settings)
+    services = _open_existing(Settings.from_env(**overrides))
 
     def active() -> str:
         return next((each.name for each in services.backends.list() if each.active), "")
@@ -62,6 +54,22 @@ def open_storage(instance: str | Path | None = None) -> Storage:
         names=lambda: [each.name for each in services.backends.list()],
         on_close=services.close,
     )
+
+
+def _open_existing(settings: Settings) -> Services:
+    if not settings.database.is_file():
+        raise StowageError(
+            Kind.NOT_FOUND,
+            f"There is no Stowage instance in “{settings.instance}”.",
+            operation="open storage",
+            subject=str(settings.instance),
+            remedy="Name the folder that holds stowage.db.",
+        )
+    return open_services(settings)
+
+
+dynamic_storage = ActiveStorage(lambda: _open_existing(Settings.from_env()))
+"""For programs that follow the console: whichever backend is active there holds their files."""
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:

@@ -12,6 +12,7 @@ from typing import Self, TypedDict, Unpack
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
+_LOCATION = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
@@ -52,10 +53,12 @@ class Settings:
     front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
     all names below it; empty for any. ``local_roots``: the folders of this machine that backends may be in;
     empty for any that is not the console's, a program's or the system's. ``machine_credentials``: to whom
-    backends may show the cloud credentials of this machine. ``max_workers``: most threads a
-    migration may use. ``api_requests_per_minute``: how many requests one API token may send.
-    ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
-    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner.
+    backends may show the cloud credentials of this machine. ``accel_redirects``: folders whose files nginx
+    sends, each with its internal address there. ``sendfile_roots``: folders whose files another server in
+    front sends. ``max_workers``: most threads a migration may use. ``api_requests_per_minute``: how many
+    requests one API token may send. ``max_upload_size``: bytes of the largest upload. ``upload_quota``:
+    bytes that one person may have uploaded in total, 0 for any number. ``clamav``: the address of the virus
+    scanner.
     """
 
     instance: Path
@@ -67,6 +70,8 @@ class Settings:
     hosts: tuple[str, ...] = ()
     local_roots: tuple[Path, ...] = ()
     machine_credentials: tuple[str, ...] = ()
+    accel_redirects: tuple[tuple[Path, str], ...] = ()
+    sendfile_roots: tuple[Path, ...] = ()
     max_workers: int = 32
     api_requests_per_minute: int = 1200
     max_upload_size: int = MAX_UPLOAD_SIZE
@@ -104,12 +109,27 @@ class Settings:
                     f"STOWAGE_LOCAL_ROOTS holds “{root}”; it takes absolute paths, separated by colons, "
                     "such as: /srv/files:/mnt/nas"
                 )
+        self._check_sent_by_proxy()
         if self.log_level not in LOG_LEVELS:
             raise SettingsError(
                 f"STOWAGE_LOG_LEVEL is “{self.log_level}”; it must be one of {', '.join(LOG_LEVELS)}."
             )
         if not self.host:
             raise SettingsError("STOWAGE_HOST is empty; use 127.0.0.1, or 0.0.0.0 for every interface.")
+
+    def _check_sent_by_proxy(self) -> None:
+        for root, address in self.accel_redirects:
+            if not root.is_absolute() or not _LOCATION.fullmatch(address):
+                raise SettingsError(
+                    f"STOWAGE_ACCEL_REDIRECTS holds “{root}={address}”; it takes absolute paths, each with "
+                    "an internal address of nginx, separated by colons, such as: /srv/files=/stowage-files"
+                )
+        for root in self.sendfile_roots:
+            if not root.is_absolute():
+                raise SettingsError(
+                    f"STOWAGE_SENDFILE_ROOTS holds “{root}”; it takes absolute paths, separated by colons, "
+                    "such as: /srv/files:/mnt/nas"
+                )
 
     @property
     def database(self) -> Path:
@@ -142,6 +162,8 @@ class Settings:
             machine_credentials=overrides.get(
                 "machine_credentials", _listed(env, "STOWAGE_MACHINE_CREDENTIALS")
             ),
+            accel_redirects=_redirects(env, "STOWAGE_ACCEL_REDIRECTS"),
+            sendfile_roots=_paths(env, "STOWAGE_SENDFILE_ROOTS"),
             max_workers=overrides.get("max_workers", _integer(env, "STOWAGE_MAX_WORKERS", 32)),
             api_requests_per_minute=overrides.get(
                 "api_requests_per_minute", _integer(env, "STOWAGE_API_REQUESTS_PER_MINUTE", 1200)
@@ -182,6 +204,11 @@ def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _paths(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
     parts = (part.strip() for part in env.get(name, "").split(os.pathsep))
     return tuple(Path(part).expanduser() for part in parts if part)
+
+
+def _redirects(env: Mapping[str, str], name: str) -> tuple[tuple[Path, str], ...]:
+    parts = (part.strip().partition("=") for part in env.get(name, "").split(os.pathsep))
+    return tuple((Path(path).expanduser(), address) for path, _, address in parts if path or address)
 
 
 def _integer(env: Mapping[str, str], name: str, default: int) -> int:

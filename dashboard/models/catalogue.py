@@ -122,3 +122,14 @@ deletions = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
 )
+
+fallback_reads = Table(
+    "fallback_reads",
+    metadata,
+    Column("backend_id", Integer, primary_key=True),
+    Column("served_by_id", Integer, primary_key=True),
+    # Days since the epoch, in UTC.
+    Column("day", Integer, primary_key=True),
+    Column("reads", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+)

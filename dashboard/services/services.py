@@ -22,6 +22,7 @@ from dashboard.services.files.file_details import Details
 from dashboard.services.files.links import Links
 from dashboard.services.files.receiving.limits import Limits
 from dashboard.services.files.receiving.quarantine import Quarantine
+from dashboard.services.files.serving import Serving
 from dashboard.services.files.uploads import Uploads
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
@@ -63,6 +64,7 @@ class Services:
     file_details: Details
     uploads: Uploads
     saved_searches: SavedSearches
+    serving: Serving
     runner: Runner
     backup: DatabaseBackup
 
@@ -122,6 +124,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         file_details=Details(database, backends),
         uploads=Uploads(database, backends, quarantine, limits),
         saved_searches=SavedSearches(database),
+        serving=Serving(database, backends),
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),

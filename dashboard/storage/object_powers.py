@@ -6,13 +6,14 @@ raises ``Unsupported`` with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from dashboard.storage.driver import Reading
 from dashboard.storage.errors import StorageError
-from dashboard.storage.types import Written
+from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,34 @@ class SignsUploads(Protocol):
         """Return the request to send. It can neither read nor delete, and replaces an existing object. If
         headers are signed, the server refuses any other ``content_type`` and ``size`` (bytes). No network
         call."""
+        ...
+
+
+@runtime_checkable
+class SignsParts(Protocol):
+    """Can let anyone without credentials send the parts of one object, directly from a browser. Nothing is
+    visible before :meth:`finish_parts`."""
+
+    def begin_parts(self, key: str, *, attributes: Attributes | None = None) -> str:
+        """Begin an upload in parts and return its id. Not idempotent: an upload that is neither finished nor
+        aborted costs storage until it is swept."""
+        ...
+
+    def part_url(self, key: str, upload_id: str, number: int, *, seconds: int) -> SignedUpload:
+        """Return the request for one part (the first is 1). The response has the part's ETag. A part that is
+        sent again replaces the earlier one. No network call."""
+        ...
+
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], *, create_only: bool = False
+    ) -> str | None:
+        """Make the parts the object and return its ETag. ``parts``: number and ETag of each, in ascending
+        order. Replaces an existing object unless ``create_only``, which raises ``Exists``, and is atomic
+        where that of ``put`` is. Raises ``StorageError`` if a part is missing or has another ETag."""
+        ...
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """Discard an upload. Idempotent; ignores errors, because unfinished uploads are swept."""
         ...
 
 
@@ -119,3 +148,23 @@ class HasTiers(Protocol):
         for tiers that the container does not have. Objects in some tiers cannot be read immediately.
         Idempotent."""
         ...
+
+
+@runtime_checkable
+class HasFile(Protocol):
+    """A :class:`Reading` of an open file of this machine whose bytes are the object's, so that a web server
+    can send them itself."""
+
+    info: ObjectInfo
+
+    def fileno(self) -> int:
+        """Return the descriptor, open until the context is left."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise ``Changed`` if the file was changed, replaced or deleted since it was opened."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -193,11 +193,15 @@ def build(
         made = call_factory(driver, lambda: _at(kind.factory)(options, secrets))
     if isinstance(made, UsesLocalFolders):
         made.restrict_to(machine.folders)
-    everything = {**options, **internal_options}
+    return wrap(made, {**options, **internal_options}, secrets)
+
+
+def wrap(driver: Driver, options: Mapping[str, str], secrets: Mapping[str, Secret]) -> Driver:
+    """Put the wrappers around a driver that checked options switch on. No network call."""
     for wrapper in WRAPPERS:
-        if wrapper.wanted(everything, secrets):
-            made = _at(wrapper.factory)(made, everything, secrets)
-    return made
+        if wrapper.wanted(options, secrets):
+            driver = _at(wrapper.factory)(driver, options, secrets)
+    return driver
 
 
 def all_options(preset: Preset) -> tuple[Option, ...]:

@@ -96,6 +96,16 @@ class ObjectInfo:
     attributes: Attributes = field(default_factory=Attributes)
     settled: bool = True
 
+    def __getitem__(self, name: str) -> object:
+        """Return a field, or an attribute such as ``content_type``, by name, for programs that expect a
+        mapping. ``path`` and ``last_modified`` are other names of ``key`` and ``modified``. Raises
+        ``KeyError``."""
+        name = {"path": "key", "last_modified": "modified"}.get(name, name)
+        for holder in (self, self.attributes):
+            if name in holder.__slots__:
+                return getattr(holder, name)
+        raise KeyError(name)
+
 
 @dataclass(frozen=True, slots=True)
 class Written:

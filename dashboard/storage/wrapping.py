@@ -74,6 +74,9 @@ class Wrapper:
     transparent: ClassVar[bool] = False
     """Whether the wrapped driver stores the same bytes under the same keys."""
 
+    reads_ranges_from_start: ClassVar[bool] = False
+    """Whether a range takes reading everything before it."""
+
     authenticates: ClassVar[bool] = False
     """Whether its reads raise for every byte that differs from what was written."""
 

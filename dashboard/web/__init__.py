@@ -25,6 +25,7 @@ from dashboard.web import (
     sign_in,
 )
 from dashboard.web.api import tus, v1
+from dashboard.web.files import file_routes
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
@@ -65,5 +66,6 @@ def register(app: Flask, services: Services) -> None:
     for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint):
         app.register_blueprint(blueprint)
     v1.install(app)
+    file_routes.install(app)
     admin.install(app)
     guards.verify_routes(app)

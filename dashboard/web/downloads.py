@@ -19,8 +19,9 @@ MAX_DOWNLOADS = 4
 MAX_DOWNLOADS_PER_USER = 2
 
 
-def content_disposition(name: str) -> str:
-    """Return an attachment header for any file name (RFC 6266, RFC 5987).
+def content_disposition(name: str, *, inline: bool = False) -> str:
+    """Return the header under which a file with any name is saved or, if ``inline``, shown (RFC 6266, RFC
+    8187).
 
     Werkzeug's own helper raises for line breaks and lone surrogates. This one always returns one line of
     ASCII.
@@ -30,7 +31,7 @@ def content_disposition(name: str) -> str:
     )
     clean = clean.strip(" .")[:_MAX_NAME_LENGTH] or "download"
     plain = "".join(c if 32 <= ord(c) < 127 and c not in '"\\%' else "_" for c in clean)
-    header = f'attachment; filename="{plain}"'
+    header = f'{"inline" if inline else "attachment"}; filename="{plain}"'
     if plain != clean:
         header += f"; filename*=UTF-8''{quote(clean, safe='')}"
     return header

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flask import Flask, Response, request
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -30,6 +32,7 @@ ALWAYS = {
 }
 
 _ONE_YEAR = 31_536_000
+OWN_HEADERS = "stowage_headers"
 
 
 def install(app: Flask, *, secure_cookies: bool) -> None:
@@ -44,12 +47,18 @@ def install(app: Flask, *, secure_cookies: bool) -> None:
 
     @app.after_request
     def set_headers(response: Response) -> Response:
-        for name, value in ALWAYS.items():
+        own = getattr(response, OWN_HEADERS, {})
+        for name, value in {**ALWAYS, **own}.items():
             response.headers[name] = value
         if secure_cookies:
             response.headers["Strict-Transport-Security"] = f"max-age={_ONE_YEAR}; includeSubDomains"
-        response.headers["Cache-Control"] = _caching(response)
+        response.headers["Cache-Control"] = own.get("Cache-Control") or _caching(response)
         return response
+
+
+def set_own_headers(response: Response, headers: Mapping[str, str]) -> None:
+    """Give one response other values of headers that are set on every response."""
+    setattr(response, OWN_HEADERS, {**getattr(response, OWN_HEADERS, {}), **headers})
 
 
 def _caching(response: Response) -> str:

@@ -16,11 +16,13 @@ from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
+from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 from dashboard.services.people import throttle
+from dashboard.web.files.bodies import BODY_WRAPPER, Body
 
 THREADS = 16
 MAX_CONNECTIONS = 512
@@ -31,6 +33,10 @@ MAX_REQUEST_BYTES = 2 * 1024 * 1024
 """A little more than the largest form, so that a form that is too large still gets our own error page."""
 BUFFER_BYTES = 1024 * 1024
 """Bytes of a response that are buffered for a slow client before the writing thread blocks."""
+SEND_BYTES = 256 * 1024
+"""Bytes of a body that are offered to a socket at once."""
+TURN_BYTES = 1024 * 1024
+"""Bytes of a body that are sent before other connections get their turn."""
 IDLE_SECONDS = 75.0
 """Longer than the minute for which proxies usually keep connections alive, so that they close first."""
 RECEIVE_SECONDS = 60.0
@@ -99,9 +105,52 @@ def connection_limit() -> int:
     return max(8, min(MAX_CONNECTIONS, (soft - RESERVED_DESCRIPTORS) // 2))
 
 
+class _BodyBuffer(ReadOnlyFileBasedBuffer):  # type: ignore[misc]  # waitress ships no types
+    """A body as the server's file wrapper: the loop sends it, and no thread waits for the client."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.turn = TURN_BYTES
+
+    def prepare(self, size: int | None = None) -> int:
+        """Return the length. The task then hands the buffer to the channel and ends."""
+        self.remain = self.body.remaining
+        return self.remain
+
+    def get(self, numbytes: int = -1, skip: bool = False) -> bytes:
+        """Return the next bytes; none if there are none yet, or other connections are due."""
+        return self.body.peek(min(numbytes, SEND_BYTES)) if self.turn > 0 else b""
+
+    def skip(self, numbytes: int, allow_prune: bool = False) -> None:
+        """Count what was sent."""
+        self.body.advance(numbytes)
+        self.remain -= numbytes
+        self.turn -= numbytes
+
+    def close(self) -> None:
+        """Free what the body holds."""
+        self.body.close()
+        self.remain = 0
+
+
+class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
+    """A request whose response may be a body."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the WSGI environment, with a wrapper for bodies."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[BODY_WRAPPER] = self._wrap
+        return environ
+
+    def _wrap(self, body: Body) -> _BodyBuffer:
+        body.on_ready = self.channel.server.pull_trigger
+        return _BodyBuffer(body)
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     """One connection, and since when it has been waiting for the client."""
 
+    task_class = _Task
     receiving_since = 0.0
     sent = 0
     waiting_since: tuple[int, float] | None = None
@@ -111,11 +160,63 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         """The client's address, or for IPv6 its /64 network, which is one customer's."""
         return throttle.network_of(str(self.addr[0]))
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.deferred: list[Any] = []
+        super().__init__(*arguments, **options)
+
     def received(self, data: bytes) -> Any:
-        """Handle received bytes of a request."""
+        """Handle received bytes of a request. Further ones that were sent with it wait until its response was
+        read: waitress would let a thread wait for that."""
         if self.request is None:
             self.receiving_since = time.time()
-        return super().received(data)
+        result = super().received(data)
+        with self.requests_lock:
+            self.deferred += self.requests[1:]
+            del self.requests[1:]
+        return result
+
+    def readable(self) -> bool:
+        """Whether another request may come."""
+        return not self.deferred and super().readable()
+
+    def service(self) -> None:
+        """Handle one request, on a thread."""
+        super().service()
+        self._start_deferred()
+
+    def _start_deferred(self) -> None:
+        with self.requests_lock:
+            closing = self.will_close or self.close_when_flushed or not self.connected
+            if self.deferred and not (closing or self.requests or self.total_outbufs_len):
+                self.requests.append(self.deferred.pop(0))
+                self.server.add_task(self)
+
+    def _sending(self) -> _BodyBuffer | None:
+        """The body whose bytes are next, or None."""
+        for buffer in list(self.outbufs):
+            if isinstance(buffer, _BodyBuffer):
+                return buffer
+            if len(buffer):
+                return None
+        return None
+
+    def writable(self) -> bool:
+        """Whether there is something to send now. A body that waits for its backend reports when it has."""
+        buffer = self._sending()
+        if buffer is not None and buffer.body.is_waiting and not self.will_close:
+            return False
+        return bool(super().writable())
+
+    def handle_write(self) -> None:
+        """Send what the socket has room for, but no more than one turn's bytes."""
+        buffer = self._sending()
+        if buffer is not None:
+            if buffer.body.has_failed:
+                self.handle_close()
+                return
+            buffer.turn = TURN_BYTES
+        super().handle_write()
+        self._start_deferred()
 
     def send(self, data: bytes, do_close: bool = True) -> Any:
         """Send bytes of a response; none are sent while the client does not read."""
@@ -131,6 +232,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     def is_overdue(self, now: float) -> bool:
         """Return whether the client has kept the connection waiting for too long."""
         if self.total_outbufs_len:
+            buffer = self._sending()
+            if buffer is not None and buffer.body.is_waiting:
+                # For a backend, not for the client.
+                self.waiting_since = None
+                return False
             if self.waiting_since is None or self.sent - self.waiting_since[0] >= MIN_BYTES_BEFORE_STALL:
                 self.waiting_since = (self.sent, now)
             return now - self.waiting_since[1] > STALLED_SECONDS

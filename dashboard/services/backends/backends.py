@@ -18,6 +18,7 @@ from dashboard.services.audit import AuditLog, redact_options
 from dashboard.services.backends.drafts import changes, check_name, location_changes, resolve, with_defaults
 from dashboard.services.backends.drivers import DriverCache
 from dashboard.services.backends.fallback_drivers import (
+    SERVING,
     STAND_IN,
     CircuitBreakers,
     with_waiting_writes,
@@ -213,7 +214,8 @@ class Backends(BackendQueries):
 
         def build() -> Driver:
             secrets = self._saved.sendable_secrets(stored)
-            internal = self._caches.options_for(stored.id, stored.version, reads=not label)
+            reads = label in ("", SERVING)
+            internal = self._caches.options_for(stored.id, stored.version, reads=reads)
             options = with_defaults(stored.driver, stored.options)
             driver = registry.build(
                 stored.driver, options, secrets, internal_options=internal, machine=self._machine
@@ -229,6 +231,13 @@ class Backends(BackendQueries):
         backend."""
         home = self.driver(name, label=label)
         return with_waiting_writes(self._database, self._saved.read(name), home, self._stand_in_driver)
+
+    def serving_driver(self, name: str) -> Driver:
+        """The driver with which the console serves files, kept open like that of :meth:`driver`: with cache
+        and waiting writes, without stand-ins. Calls fail at once while the backend does not respond."""
+        return with_waiting_writes(
+            self._database, self._saved.read(name), self.driver(name, label=SERVING), self._stand_in_driver
+        )
 
     def _stand_in_driver(self, name: str) -> Driver:
         return self.driver(name, label=STAND_IN)

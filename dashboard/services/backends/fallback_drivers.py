@@ -26,6 +26,7 @@ from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 STAND_IN = "stand-in"
+SERVING = "serving"
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -44,6 +45,8 @@ def wrap_driver(
     other backends, or with its stand-ins. Applications wait only once for a backend that does not respond."""
     if label == STAND_IN:
         return BehindCircuitBreaker(driver, breakers.get(stored, driver))
+    if label == SERVING:
+        return BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
     if label.startswith(WRITE_BACK):
         return driver
     if label or not has_fallback(stored.options):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver
+from dashboard.storage.library.option_names import read_text_file, translate
 from dashboard.storage.types import EMPTY, Secret
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ Value = str | bool | int | os.PathLike[str] | Secret
 """The accepted types of an option. Numbers and booleans become text."""
 
 _NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
-_MAX_FILE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,14 @@ class BackendConfig:
         return {}
 
 
+def describe_any(kind: str, options: Mapping[str, object]) -> BackendConfig:
+    """Like :func:`describe`, for options that may have the names that other storage layers use."""
+    from dashboard.storage.registry import PRESETS
+
+    driver = PRESETS[kind].driver if kind in PRESETS else kind
+    return describe(*translate(driver, kind, options))
+
+
 def describe(kind: str, options: Mapping[str, object]) -> BackendConfig:
     """Separate options from secrets. ``kind`` is a preset or a driver. Raises ``InvalidInput``."""
     from dashboard.storage.registry import DRIVERS, PRESETS
@@ -110,13 +118,13 @@ def parse_mapping(
 
     The form: ``{"default": "media", "backends": {"media": {"driver": "local", "root": "/srv/media"}}}``;
     ``driver`` names a driver or a preset. ``default`` is the first backend if it is missing. ``{"env":
-    NAME}`` is looked up in ``environ``.
+    NAME}`` is looked up in ``environ``. ``disks`` is another name of ``backends``.
     """
-    backends = tree.get("backends")
+    backends = tree.get("backends", tree.get("disks"))
     if not isinstance(backends, Mapping) or not backends:
         raise InvalidInput("backends", "No backends are described.", remedy="Add a table [backends.media].")
     for name in tree:
-        if name not in ("default", "backends"):
+        if name not in ("default", "backends", "disks"):
             raise InvalidInput(str(name), f"“{name}” means nothing here.", remedy="Known: default, backends.")
     found = {str(name): _parse_backend(str(name), table, environ) for name, table in backends.items()}
     default = tree.get("default", next(iter(found)))
@@ -153,7 +161,7 @@ def _parse_backend(name: str, table: object, environ: Mapping[str, str]) -> Back
         for key, value in table.items()
         if key != "driver"
     }
-    return describe(table["driver"], options)
+    return describe_any(table["driver"], options)
 
 
 def _resolve_reference(name: str, value: object, environ: Mapping[str, str]) -> object:
@@ -167,13 +175,3 @@ def _resolve_reference(name: str, value: object, environ: Mapping[str, str]) -> 
         case {"file": str(path), **rest} if not rest:
             return read_text_file(name, path)
     raise InvalidInput(name, f"“{name}” is a table.", remedy='A table is {env = "NAME"} or {file = "PATH"}.')
-
-
-def read_text_file(name: str, path: str) -> str:
-    """Return the text of a file that an option names, without the line break at its end. Raises
-    ``InvalidInput`` for the option."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(_MAX_FILE_BYTES).rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise InvalidInput(name, f"“{path}” cannot be read as text.", remedy="Check the path.") from error

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from dashboard.errors import InvalidInput
-from dashboard.storage.library.configuring import BackendConfig, describe, read_text_file
+from dashboard.storage.library.configuring import BackendConfig, describe
 from dashboard.storage.library.environment_variables import (
     KINDS,
     SAME_FAMILY,
@@ -23,6 +23,7 @@ from dashboard.storage.library.environment_variables import (
     BackendKind,
     Variable,
 )
+from dashboard.storage.library.option_names import read_text_file
 from dashboard.storage.registry import PRESETS
 
 

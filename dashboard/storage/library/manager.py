@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.driver import Driver
 from dashboard.storage.library.backend import Backend, LazyBackend, LiveBackend
-from dashboard.storage.library.configuring import BackendConfig, Value, describe, parse_mapping, toml
+from dashboard.storage.library.class_level import answer_at_class_level
+from dashboard.storage.library.configuring import BackendConfig, Value, describe_any, parse_mapping, toml
 from dashboard.storage.library.fakes import FakeBackend
 from dashboard.storage.library.operations import Operations
 from dashboard.storage.types import EMPTY
@@ -20,6 +21,7 @@ from dashboard.storage.types import EMPTY
 Resolve = Callable[[str], Driver]
 
 
+@answer_at_class_level
 class Storage(Operations):
     """Every backend of a program, built when it is first requested and kept. Thread-safe.
 
@@ -29,6 +31,8 @@ class Storage(Operations):
         storage.configure("media", "local", root="/srv/media")
         storage.put("hello.txt", "Hello")
         storage.backend("media").get("hello.txt")
+
+    The same calls on the class itself, such as ``Storage.put(...)``, use one ``Storage`` for the process.
 
     What :class:`Backend` does, a ``Storage`` does with its default backend: the one named ``default``, or
     the first that was configured. ``resolve`` turns other names into drivers and raises ``StowageError``
@@ -87,12 +91,38 @@ class Storage(Operations):
         storage._described[name] = found.described
         return storage
 
-    def configure(self, name: str, driver: str, /, **options: Value) -> Backend:
+    @overload
+    def configure(self, tree: Mapping[str, object], /) -> Backend: ...
+    @overload
+    def configure(self, name: str, driver: str, /, **options: Value | None) -> Backend: ...
+    def configure(
+        self, name: str | Mapping[str, object], driver: str = "", /, **options: Value | None
+    ) -> Backend:
         """Add a backend, or replace the one of this name. ``driver`` is a driver or a preset; the options are
-        its own, including secrets. Raises ``InvalidInput`` naming the option, and then changes nothing. Loads
-        no driver and makes no network call; the first use does."""
-        described = describe(driver, options)
+        its own, including secrets, or the names that other storage layers use for them. With a mapping
+        instead, see :meth:`from_mapping`, all of its backends are added, and its default becomes the default;
+        returns that one. Raises ``InvalidInput`` naming the option, and then changes nothing. Loads no driver
+        and makes no network call; the first use does."""
+        if not isinstance(name, str):
+            return self._configure_all(name)
+        described = describe_any(driver, options)
         described.check()
+        return self._add(name, described)
+
+    configure_disk = configure
+    """The same call under the name that other frameworks use."""
+
+    def _configure_all(self, tree: Mapping[str, object]) -> Backend:
+        default, backends = parse_mapping(tree, EMPTY)
+        for described in backends.values():
+            described.check()
+        with self._lock:
+            self._default = default
+            for each, described in backends.items():
+                self._add(each, described)
+        return self.backend(default)
+
+    def _add(self, name: str, described: BackendConfig) -> Backend:
         with self._lock:
             before = self._backends.get(name)
             self._described[name] = described

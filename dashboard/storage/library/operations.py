@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+import time
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, overload
 
 from dashboard.storage.driver import (
     SMALL,
     DeletesUnchanged,
     Links,
-    Reading,
     ReadsRanges,
     SetsVisibility,
     Writing,
     stat_or_none,
 )
 from dashboard.storage.errors import Changed, Unsupported
+from dashboard.storage.library.contents import Content, OpenRead, StoredBytes, chunks_of
 from dashboard.storage.library.extras import Extras
 from dashboard.storage.library.folders import Folders
+from dashboard.storage.library.lazy_listing import Listing
+from dashboard.storage.library.web_files import WebFiles
 from dashboard.storage.paths import guess_content_type
 from dashboard.storage.powers import unsupported_error
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Visibility, Written
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from dashboard.storage.copying import Copied
-
-Content = bytes | str | IO[bytes]
-"""What can be stored: bytes, text (as UTF-8), or an open binary file, read from its current position."""
-
 
 MAX_GET_BYTES = 1024**3
 """The size of the largest object that ``get`` returns."""
 _READ_ATTEMPTS = 4
 
 
-class Operations(Extras):
+class Operations(Extras, WebFiles):
     """Thread-safe. Every method raises ``StorageError``; ``InvalidInput`` for invalid arguments; and the
     ``StowageError`` of a backend that cannot be built."""
 
@@ -44,14 +45,14 @@ class Operations(Extras):
         self, key: str, content: Content, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
         """Store an object. Atomic. Replaces an existing object unless ``create_only``, which raises
-        ``Exists``. Without ``attributes`` the content type is guessed from the key. A file is streamed, never
-        read into memory, and not closed."""
+        ``Exists``. Without ``attributes`` the content type is guessed from the key. A file or an iterable is
+        streamed, never read into memory, and a file is not closed. If reading it fails, nothing is stored."""
         held = attributes if attributes is not None else Attributes(content_type=guess_content_type(key))
         if isinstance(content, str):
             content = content.encode()
         if not isinstance(content, bytes | bytearray | memoryview):
             with self.write_stream(key, attributes=held, create_only=create_only) as writing:
-                while chunk := content.read(SMALL // 8):
+                for chunk in chunks_of(content):
                     writing.write(chunk)
                 return writing.commit()
         if len(content) > SMALL:
@@ -63,10 +64,10 @@ class Operations(Extras):
                 return writing.commit()
         return self.driver.put(key, bytes(content), attributes=held, create_only=create_only)
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str) -> StoredBytes:
         """Return the complete content, in memory; use :meth:`read_stream` for large objects. Raises
         ``NotFound``, and ``Unsupported`` above ``MAX_GET_BYTES``. An object that is replaced meanwhile is
-        read again, a few times."""
+        read again, a few times. Comparing it with text raises ``TypeError``."""
         for _ in range(_READ_ATTEMPTS):
             try:
                 return self._whole(key)
@@ -74,18 +75,23 @@ class Operations(Extras):
                 continue
         return self._whole(key)
 
-    def _whole(self, key: str) -> bytes:
+    def get_text(self, key: str, encoding: str = "utf-8") -> str:
+        """Return the complete content as text. Raises what :meth:`get` raises, and ``UnicodeDecodeError``."""
+        return self.get(key).decode(encoding)
+
+    def _whole(self, key: str) -> StoredBytes:
         with self.driver.read(key) as reading:
             if reading.info.size > MAX_GET_BYTES:
                 # A compressed object is small, and its size is only what its writer recorded.
                 raise Unsupported(
                     "get", f"“{key}” has {reading.info.size:,} bytes, too many to hold: read it as a stream."
                 )
-            return b"".join(reading.chunks())
+            return StoredBytes(b"".join(reading.chunks()))
 
-    def read_stream(self, key: str, *, if_version: str | None = None) -> Reading:
-        """Open a read; use as a context manager. Raises ``NotFound`` and ``Changed``."""
-        return self.driver.read(key, if_version=if_version)
+    def read_stream(self, key: str, *, if_version: str | None = None) -> OpenRead:
+        """Open a read; use as a context manager, and iterate over it or call ``read(n)``. Raises ``NotFound``
+        and ``Changed``."""
+        return OpenRead(self.driver.read(key, if_version=if_version))
 
     def read_range(self, key: str, start: int, length: int, *, if_version: str | None = None) -> bytes:
         """Return ``length`` bytes from ``start``, in memory; fewer if the object ends before, none past its
@@ -96,15 +102,39 @@ class Operations(Extras):
             raise unsupported_error(driver, "range", "read range")
         return driver.read_range(key, start, length, if_version=if_version)
 
+    @overload
     def write_stream(
         self,
         key: str,
+        content: None = None,
         *,
         size: int | None = None,
         attributes: Attributes | None = None,
         create_only: bool = False,
-    ) -> Writing:
-        """Open a write; use as a context manager. Nothing is stored without ``commit()``."""
+    ) -> Writing: ...
+    @overload
+    def write_stream(
+        self,
+        key: str,
+        content: IO[bytes] | Iterable[bytes] | Iterable[str],
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Written: ...
+    def write_stream(
+        self,
+        key: str,
+        content: IO[bytes] | Iterable[bytes] | Iterable[str] | None = None,
+        *,
+        size: int | None = None,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Writing | Written:
+        """Open a write; use as a context manager. Nothing is stored without ``commit()``. With ``content``,
+        store it like :meth:`put`."""
+        if content is not None:
+            return self.put(key, content, attributes=attributes, create_only=create_only)
         return self.driver.write(key, size=size, attributes=attributes, create_only=create_only)
 
     def exists(self, key: str) -> bool:
@@ -168,15 +198,31 @@ class Operations(Extras):
 
     # Folders
 
-    def files(self, directory: str = "", *, recursive: bool = False) -> Iterator[Entry]:
+    def files(self, directory: str = "", *, recursive: bool = False) -> Listing[Entry]:
         """Yield the objects directly in a directory, or with ``recursive`` all below it. Either way
-        everything below is listed. Yields nothing if there is no such directory."""
-        return Folders(self.driver).files(directory, recursive=recursive)
+        everything below is listed. Yields nothing if there is no such directory. The result also has a
+        length."""
+        return Listing(lambda: Folders(self.driver).files(directory, recursive=recursive))
 
-    def directories(self, directory: str = "", *, recursive: bool = False) -> Iterator[str]:
+    def directories(self, directory: str = "", *, recursive: bool = False) -> Listing[str]:
         """Yield the paths of the directories directly in a directory, or of all below it, each once. If the
-        driver keeps no folders, they are derived from a complete listing."""
-        return Folders(self.driver).directories(directory, recursive=recursive)
+        driver keeps no folders, they are derived from a complete listing. The result also has a length."""
+        return Listing(lambda: Folders(self.driver).directories(directory, recursive=recursive))
+
+    def find_files_older_than(
+        self, cutoff: datetime | timedelta | float, prefix: str = ""
+    ) -> Iterator[Entry]:
+        """Yield the objects that were last modified before ``cutoff``: a time, an age, or seconds since the
+        epoch. Objects without a time are not among them. A time without a zone is local time."""
+        from datetime import datetime, timedelta
+
+        if isinstance(cutoff, timedelta):
+            limit = time.time() - cutoff.total_seconds()
+        else:
+            limit = cutoff.timestamp() if isinstance(cutoff, datetime) else float(cutoff)
+        for entry in self.list(prefix):
+            if entry.modified is not None and entry.modified < limit:
+                yield entry
 
     def make_directory(self, directory: str) -> None:
         """Create a directory that exists without an object in it. An object store keeps it as an empty object
@@ -197,8 +243,10 @@ class Operations(Extras):
             raise unsupported_error(driver, "url", "url")
         return driver.url(key)
 
-    def temporary_url(self, key: str, *, seconds: int = 3600) -> str:
-        """Return a URL that expires. Raises ``Unsupported`` if the driver cannot create one."""
+    def temporary_url(self, key: str, *, seconds: int = 3600, expires: int | None = None) -> str:
+        """Return a URL that expires; ``expires`` is another name of ``seconds``. Raises ``Unsupported`` if
+        the driver cannot create one."""
+        seconds = seconds if expires is None else expires
         driver = self.driver
         if not isinstance(driver, Links):
             raise unsupported_error(driver, "url", "temporary url")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from dashboard.storage.errors import Exists, Unsupported
-from dashboard.storage.library.operations import Content, Operations
+from dashboard.storage.library.contents import Content
+from dashboard.storage.library.operations import Operations
 from dashboard.storage.naming import AsGiven, Naming, UniqueNames
 from dashboard.storage.paths import guess_content_type
 from dashboard.storage.types import Attributes

@@ -28,6 +28,7 @@ from dashboard.storage.object_powers import (
     HasTiers,
     HoldsTags,
     KeepsVersions,
+    SignsParts,
     SignsUploads,
 )
 from dashboard.storage.types import Attributes, Secret, Visibility
@@ -155,6 +156,7 @@ class ReadOnly(Wrapper):
             DeletesMany: "Nothing is deleted.",
             KeepsUnfinished: "No upload is created or aborted.",
             DeletesUnchanged: "Nothing is deleted.",
+            SignsParts: "An upload would be a write.",
             SignsUploads: "An upload would be a write.",
         }
     )

@@ -12,6 +12,7 @@ from dashboard.migration.types import Outcome, Progress, State
 from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.values import Summary
 from dashboard.services.fallback.write_back import Backlog
+from dashboard.services.files.fallback_reads import FallbackReadCount
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 FORGOTTEN_AFTER = 7 * 86_400
@@ -34,6 +35,7 @@ def notices(
     *,
     runner_alive: bool,
     backlogs: Sequence[Backlog] = (),
+    fallback_reads: Sequence[FallbackReadCount] = (),
 ) -> tuple[Notice, ...]:
     """Return all notices, worst first."""
     notices = [_of_backend(backend) for backend in backends.worst]
@@ -49,6 +51,7 @@ def notices(
         )
     notices += [_of_migration(p) for p in _latest(migrations)]
     notices += [notice for backlog in backlogs for notice in _of_backlog(backlog)]
+    notices += [_of_fallback_reads(count) for count in fallback_reads]
     if not runner_alive and any(not p.state.final and p.state is not State.PAUSED for p in migrations):
         notices.append(
             Notice(
@@ -74,6 +77,17 @@ def _of_backend(backend: BackendInfo) -> Notice | None:
         " ".join(part for part in (status.message, status.remedy) if part),
         "See the check",
         url_for("backends.show", name=backend.name),
+    )
+
+
+def _of_fallback_reads(count: FallbackReadCount) -> Notice:
+    reads = "1 read" if count.reads == 1 else f"{count.reads:,} reads"
+    return Notice(
+        "info",
+        f"{count.served_by} answered {reads} of {count.home} since yesterday.",
+        f"{count.home} did not have these files or was unavailable.",
+        "See the backend",
+        url_for("backends.show", name=count.home),
     )
 
 

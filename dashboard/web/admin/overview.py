@@ -52,6 +52,7 @@ def _facts(migrations: tuple[Progress, ...]) -> dict[str, Any]:
             migrations,
             runner_alive=services().runner.is_alive(),
             backlogs=services().write_back.summary(),
+            fallback_reads=services().serving.fallback_reads.recent(),
         ),
         "checklist": services().status.checklist(),
         "seconds": BUSY_SECONDS if busy else IDLE_SECONDS,

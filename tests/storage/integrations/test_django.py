@@ -167,7 +167,7 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="driver"):
             StowageStorage(**wrong)
     with pytest.raises(InvalidInput):
-        StowageStorage(driver="local", root="relative")
+        StowageStorage(driver="local", root="")
     storage = StowageStorage(driver="local", root=str(tmp_path))
     with pytest.raises(SuspiciousFileOperation):
         storage.save("../escape", ContentFile(b"x"))

@@ -17,6 +17,15 @@ def upgrade() -> None:
 
 def _deletions() -> None:
     op.create_table(
+        "fallback_reads",
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("served_by_id", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("reads", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("backend_id", "served_by_id", "day"),
+    )
+    op.create_table(
         "file_deletions",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("backend_id", sa.Integer(), nullable=False),

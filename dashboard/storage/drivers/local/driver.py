@@ -62,6 +62,14 @@ class LocalReading(CheckedReading):
         except OSError as error:
             raise translate(error, "read", self.info.key) from error
 
+    def fileno(self) -> int:
+        """See ``HasFile``."""
+        return self._fd
+
+    def check_unchanged(self) -> None:
+        """See ``HasFile``."""
+        self._check_unchanged()
+
     def _check_unchanged(self) -> None:
         try:
             after = os.fstat(self._fd)

@@ -122,11 +122,17 @@ class S3Client:
         self.server.close()
 
     def presign(
-        self, full_key: str, seconds: int, *, method: str = "GET", headers: Mapping[str, str] = EMPTY
+        self,
+        full_key: str,
+        seconds: int,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] = EMPTY,
+        query: Mapping[str, str] = EMPTY,
     ) -> str:
         """Return the URL of a request that needs no credentials until it expires, only the same headers.
         https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
-        url = self._origin + self._target(full_key, {})
+        url = self._origin + self._target(full_key, query)
         keys = self.key_source.keys()
         return presign(keys, self.config.region, method, url, headers=headers, seconds=seconds)
 

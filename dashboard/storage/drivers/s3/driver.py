@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -24,8 +23,9 @@ from dashboard.storage.drivers.s3.create import ConditionalCreate
 from dashboard.storage.drivers.s3.credentials.sign_in import Sts
 from dashboard.storage.drivers.s3.deleting import S3BatchDeleteMixin
 from dashboard.storage.drivers.s3.errors import ERRORS, ErrorContext
-from dashboard.storage.drivers.s3.key_rules import check_key, is_path_safe
+from dashboard.storage.drivers.s3.key_rules import check_key
 from dashboard.storage.drivers.s3.objects import Objects, S3Reading
+from dashboard.storage.drivers.s3.signed_uploads import S3SignedUploadsMixin, refuse_with_sse_c
 from dashboard.storage.drivers.s3.tags import S3TagsMixin
 from dashboard.storage.drivers.s3.upload import MultipartClient, S3Writing, UploadTarget
 from dashboard.storage.drivers.s3.versions import S3VersionsMixin
@@ -34,7 +34,6 @@ from dashboard.storage.inspection.powers import FolderListing
 from dashboard.storage.net.http_client import IDLE_SECONDS, Response
 from dashboard.storage.net.ranges import read_part
 from dashboard.storage.net.resuming import PARALLEL_READS
-from dashboard.storage.object_powers import SignedUpload
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Visibility, Written
 
 SIGN_IN_SECONDS = 15.0
@@ -43,7 +42,7 @@ _SLACK = 2.0
 """Seconds by which the server's clock may be behind ours when incomplete uploads are swept."""
 
 
-class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSettingsMixin):
+class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSettingsMixin, S3SignedUploadsMixin):
     """A bucket, or a part of one: the configured prefix is a plain string before every key. Thread-safe."""
 
     name = "s3"
@@ -284,13 +283,13 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
 
     def url(self, key: str) -> str:
         """See ``Links``. Works only if the object is public. ``Unsupported`` with SSE-C."""
-        self._refuse_with_sse_c("url")
+        refuse_with_sse_c(self._config, "url")
         self.check_key(key)
         return f"{self._config.bucket_url}/{quote(self._config.prefix + key, safe='/~')}"
 
     def temporary_url(self, key: str, *, seconds: int) -> str:
         """See ``Links``: a signed GET, valid for at most seven days. ``Unsupported`` with SSE-C."""
-        self._refuse_with_sse_c("temporary url")
+        refuse_with_sse_c(self._config, "temporary url")
         self.check_key(key)
         return self._client.presign(self._config.prefix + key, self._client.link_seconds(seconds))
 
@@ -305,30 +304,10 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         """See ``SetsVisibility``. ``Unsupported`` if the bucket's ACLs are disabled, as they are on new
         buckets of AWS, and for public objects with SSE-C."""
         if visibility is Visibility.PUBLIC:
-            self._refuse_with_sse_c("set visibility")
+            refuse_with_sse_c(self._config, "set visibility")
         self.check_key(key)
         self.stat(key)
         tags.set_visibility(self._client, key, self._config.prefix + key, visibility)
-
-    # SignsUploads
-
-    def upload_url(
-        self, key: str, *, seconds: int, content_type: str = "", size: int | None = None
-    ) -> SignedUpload:
-        """See ``SignsUploads``: valid for at most seven days, with the storage class and encryption of this
-        backend. ``Unsupported`` with SSE-C, as browsers must not have the key."""
-        self._refuse_with_sse_c("upload url")
-        self.check_key(key)
-        if not is_path_safe(self._config.prefix + key):
-            raise Unsupported("upload url", f"A browser would change the key “{key}”.")
-        good_for = self._client.link_seconds(seconds)
-        headers = self._config.write_headers()
-        if content_type:
-            headers["content-type"] = content_type
-        if size is not None:
-            headers["content-length"] = str(size)
-        url = self._client.presign(self._config.prefix + key, good_for, method="PUT", headers=headers)
-        return SignedUpload("PUT", url, headers, time.time() + good_for)
 
     # OpensWithKey
 
@@ -346,13 +325,6 @@ class S3Driver(S3VersionsMixin, S3TagsMixin, S3BatchDeleteMixin, S3BucketSetting
         return f"“{entry.key}” can be read{' with your own key' if self._config.customer_key else ''}."
 
     # Helpers
-
-    def _refuse_with_sse_c(self, operation: str) -> None:
-        if self._config.customer_key:
-            raise Unsupported(
-                operation,
-                "Objects here can be read only with your own key (SSE-C), which browsers must not have.",
-            )
 
     def _before_upload(self, key: str) -> None:
         self._objects.require_encryption(key)

@@ -39,6 +39,7 @@ from dashboard.storage.net.ranges import check_range
 from dashboard.storage.object_powers import (
     HasTiers,
     HoldsTags,
+    SignsParts,
     SignsUploads,
 )
 from dashboard.storage.paths import key_bytes
@@ -160,7 +161,15 @@ class Cached(_CachedBase):
     """
 
     transparent = True
-    forwards = CONTAINER_POWERS | {HasTiers, HoldsTags, KeepsFolders, Links, SetsVisibility, SignsUploads}
+    forwards = CONTAINER_POWERS | {
+        HasTiers,
+        HoldsTags,
+        KeepsFolders,
+        Links,
+        SetsVisibility,
+        SignsParts,
+        SignsUploads,
+    }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, ReadsRanges: _ReadsRanges})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {ReadsInParallel: "Only objects that are read completely are cached."}

@@ -31,6 +31,7 @@ from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
     HoldsTags,
+    SignsParts,
     SignsUploads,
 )
 from dashboard.storage.types import Secret
@@ -191,6 +192,7 @@ class BehindCdn(_CdnBase):
         ReadsInParallel,
         ReadsRanges,
         SetsVisibility,
+        SignsParts,
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**CHANGE_POWERS, DeletesMany: _DeletesMany})

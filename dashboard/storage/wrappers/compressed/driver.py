@@ -31,7 +31,14 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Changed, Damaged, NotFound, Unsupported
 from dashboard.storage.net.ranges import check_range, slice_chunks
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsParts,
+    SignsUploads,
+)
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.content_view import (
     content_entry,
@@ -151,12 +158,14 @@ class _LinksToUncompressed(_CompressedBase):
 class Compressed(_CompressedBase):
     """Compresses objects with the chosen endings, and decompresses objects that are compressed."""
 
+    reads_ranges_from_start = True
     forwards = CONTAINER_POWERS | {
         DeletesMany,
         HasTiers,
         HoldsTags,
         KeepsFolders,
         SetsVisibility,
+        SignsParts,
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(

@@ -29,7 +29,14 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Changed, Damaged, StorageError
 from dashboard.storage.net.ranges import check_range
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsParts,
+    SignsUploads,
+)
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Secret, Written
 from dashboard.storage.wrappers.common.content_view import (
     content_entry,
@@ -292,6 +299,7 @@ class Encrypted(_EncryptedBase):
         {
             ReadsInParallel: "Every part would request the size and the header again.",
             KeepsVersions: "Older versions would be returned encrypted.",
+            SignsParts: "Parts straight from a browser would not be encrypted.",
             SignsUploads: "An upload straight from a browser would not be encrypted.",
             Links: "A URL would return encrypted bytes.",
             SetsVisibility: "Public access would return encrypted bytes.",

@@ -21,7 +21,14 @@ from dashboard.storage.driver import (
     Writing,
 )
 from dashboard.storage.errors import StorageError
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsParts,
+    SignsUploads,
+)
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.circuit import CircuitBreaker
@@ -100,6 +107,7 @@ class BehindCircuitBreaker(_CircuitBase):
         Links,
         ReadsInParallel,
         SetsVisibility,
+        SignsParts,
         SignsUploads,
     }
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(

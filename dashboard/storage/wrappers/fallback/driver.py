@@ -33,7 +33,14 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Changed, Exists, InvalidKey, NotFound, StorageError
 from dashboard.storage.naming import UniqueKey
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HoldsTags,
+    KeepsVersions,
+    SignsParts,
+    SignsUploads,
+)
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
 from dashboard.storage.wrappers.fallback import powers
@@ -73,6 +80,7 @@ class Fallback(FallbackBase):
             CopiesWithin: "The source may be waiting in another backend.",
             DeletesUnchanged: "The object may be waiting in another backend.",
             ReadsInParallel: "An object on a stand-in is read from its beginning for every part.",
+            SignsParts: "A write that waits elsewhere would hide the parts once they are finished.",
         }
     )
 

@@ -5,7 +5,7 @@ Reading one by its exact key is allowed, so that a program can fetch one that wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import ClassVar
@@ -24,6 +24,7 @@ from dashboard.storage.object_powers import (
     HoldsTags,
     KeepsVersions,
     SignedUpload,
+    SignsParts,
     SignsUploads,
     Version,
 )
@@ -81,6 +82,36 @@ class _Uploads(Wrapper):
         return self.inner.upload_url(key, seconds=seconds, content_type=content_type, size=size)
 
 
+class _Parts(Wrapper):
+    """``SignsParts`` for keys outside the folder."""
+
+    def begin_parts(self, key: str, *, attributes: Attributes | None = None) -> str:
+        """See ``SignsParts``."""
+        assert isinstance(self.inner, SignsParts)
+        _refuse(key)
+        return self.inner.begin_parts(key, attributes=attributes)
+
+    def part_url(self, key: str, upload_id: str, number: int, *, seconds: int) -> SignedUpload:
+        """See ``SignsParts``."""
+        assert isinstance(self.inner, SignsParts)
+        _refuse(key)
+        return self.inner.part_url(key, upload_id, number, seconds=seconds)
+
+    def finish_parts(
+        self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], *, create_only: bool = False
+    ) -> str | None:
+        """See ``SignsParts``."""
+        assert isinstance(self.inner, SignsParts)
+        _refuse(key)
+        return self.inner.finish_parts(key, upload_id, parts, create_only=create_only)
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """See ``SignsParts``."""
+        assert isinstance(self.inner, SignsParts)
+        _refuse(key)
+        self.inner.abort_parts(key, upload_id)
+
+
 class HidingWaiting(ObservesChanges):
     """See above. Listings leave the folder out; writes and deletes in it raise ``InvalidKey``."""
 
@@ -91,6 +122,7 @@ class HidingWaiting(ObservesChanges):
             **CHANGE_POWERS,
             KeepsFolders: _Folders,
             KeepsVersions: _Versions,
+            SignsParts: _Parts,
             SignsUploads: _Uploads,
         }
     )

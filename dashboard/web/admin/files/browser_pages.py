@@ -41,7 +41,7 @@ class FilesPages(Page):
     """``/browse``, ``/browse/<name>`` and the page of one file."""
 
     path = "/"
-    endpoint_name = "files"
+    endpoint_name = "browse"
     menu_item = MenuItem("Files", "files")
     menu_permission = Permission.READ_FILES
 
@@ -52,12 +52,12 @@ class FilesPages(Page):
         name = summary.active or next((each.name for each in services().backends.list(limit=1)), "")
         if not name:
             return str(self.render("admin/files/no_backend.html"))
-        return redirect(url_for("files.show", name=name), 303)
+        return redirect(url_for("browse.show", name=name), 303)
 
     @route("/files", Permission.READ_FILES)
     def files(self) -> Response:
         """The address that people try."""
-        return redirect(url_for("files.index"), 303)
+        return redirect(url_for("browse.index"), 303)
 
     @route("/browse/<name>", Permission.READ_FILES)
     def show(self, name: str) -> tuple[str, int]:

@@ -121,7 +121,7 @@ def _file_row(view: FilesView, entry: FileEntry, known: File | None) -> ShownRow
 def pane_url(view: FilesView, key: str) -> str:
     """The address of a file's own page."""
     values = {name: value for name, value in view.args(key).items() if name not in ("file", "after")}
-    return url_for("files.file", **values)
+    return url_for("browse.file", **values)
 
 
 def _clock(seconds: float) -> str:

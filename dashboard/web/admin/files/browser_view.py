@@ -116,7 +116,7 @@ class FilesView:
         first page."""
         if changes.keys() - {"file", "layout"}:
             changes = {"after": "", "file": "", **changes}
-        return url_for("files.show", **replace(self, **changes).args())
+        return url_for("browse.show", **replace(self, **changes).args())
 
 
 def read_view(backend: str, values: MultiDict[str, str], layout: str = "list") -> FilesView:

@@ -15,6 +15,8 @@ from dashboard.services.database import Database
 
 INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
 """The jobs that are repeated for every backend, and after how many seconds."""
+INSTANCE_INTERVALS: dict[JobKind, float] = {JobKind.UPLOADS: 60.0}
+"""The jobs that are repeated for the whole instance, with subject 0."""
 
 
 def enqueue(session: Session, kind: JobKind, subject_id: int) -> int:
@@ -173,6 +175,7 @@ class Jobs:
     def _ensure_schedules(self) -> None:
         with self._database.read() as session:
             wanted = {(k.value, b) for b in session.scalars(select(Backend.id)) for k in INTERVALS}
+            wanted |= {(k.value, 0) for k in INSTANCE_INTERVALS}
             have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
         if wanted == have:
             return
@@ -181,7 +184,7 @@ class Jobs:
                 session.execute(delete(Schedule).where(Schedule.kind == kind, Schedule.subject_id == subject))
             have = {(s.kind, s.subject_id) for s in session.execute(_SCHEDULED)}
             for kind, subject in wanted - have:
-                every = INTERVALS[JobKind(kind)]
+                every = (INTERVALS | INSTANCE_INTERVALS)[JobKind(kind)]
                 session.execute(
                     insert(Schedule).values(kind=kind, subject_id=subject, every=every, next_run=time.time())
                 )

@@ -16,6 +16,7 @@ from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
 from dashboard.services.fallback.write_back import WriteBack
+from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
@@ -44,6 +45,7 @@ class Runner:
         activation: Activation,
         write_back: WriteBack,
         unfinished_uploads: UnfinishedUploads,
+        uploads: Processing,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -54,6 +56,7 @@ class Runner:
         self._activation = activation
         self._write_back = write_back
         self._unfinished_uploads = unfinished_uploads
+        self._uploads = uploads
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -150,6 +153,7 @@ class Runner:
             JobKind.COUNT: Handler(self._count, _ignore),
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
+            JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:

@@ -20,8 +20,12 @@ from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.links import Links
+from dashboard.services.files.policies import UploadPolicies
+from dashboard.services.files.receiving.inspection import Inspection
 from dashboard.services.files.receiving.limits import Limits
+from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine
+from dashboard.services.files.receiving.storing import Storing
 from dashboard.services.files.serving import Serving
 from dashboard.services.files.uploads import Uploads
 from dashboard.services.jobs import Jobs
@@ -65,6 +69,7 @@ class Services:
     uploads: Uploads
     saved_searches: SavedSearches
     serving: Serving
+    upload_policies: UploadPolicies
     runner: Runner
     backup: DatabaseBackup
 
@@ -91,8 +96,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     activation = Activation(database, audit, backends)
     migrations = Migrations(database, audit)
     write_back = WriteBack(database, audit, backends)
-    quarantine = Quarantine(settings.instance / "uploads")
-    limits = Limits(quarantine, max_size=settings.max_upload_size, quota=settings.upload_quota)
+    catalogue = Catalogue(database)
+    uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     return Services(
         settings=settings,
         database=database,
@@ -118,13 +123,14 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
         write_back=write_back,
-        catalogue=Catalogue(database),
+        catalogue=catalogue,
         links=Links(database, audit, backends),
         browse=Browse(database, backends),
         file_details=Details(database, backends),
-        uploads=Uploads(database, backends, quarantine, limits),
         saved_searches=SavedSearches(database),
         serving=Serving(database, backends),
+        uploads=uploads,
+        upload_policies=uploads.policies,
         runner=Runner(
             settings.instance,
             jobs=Jobs(database),
@@ -135,5 +141,22 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             activation=activation,
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
+            uploads=uploads.processing,
         ),
     )
+
+
+def _compose_uploads(
+    settings: Settings,
+    database: Database,
+    audit: AuditLog,
+    backends: Backends,
+    catalogue: Catalogue,
+) -> Uploads:
+    policies = UploadPolicies(database, audit)
+    quarantine = Quarantine(settings.instance / "uploads")
+    limits = Limits(quarantine, policies, max_size=settings.max_upload_size, quota=settings.upload_quota)
+    storing = Storing(database, audit, backends, catalogue)
+    inspection = Inspection(clamav=settings.clamav)
+    processing = Processing(database, quarantine, policies, inspection, storing)
+    return Uploads(database, backends, quarantine, limits, processing)

@@ -15,7 +15,7 @@ from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
 from dashboard.services.database import Database
-from dashboard.services.jobs import Jobs, dequeue, enqueue, is_current_claim, is_running
+from dashboard.services.jobs import INSTANCE_INTERVALS, Jobs, dequeue, enqueue, is_current_claim, is_running
 from tests.services.database_file import add_backend, opened
 
 ALL = frozenset(JobKind)
@@ -155,20 +155,21 @@ def test_a_queued_job_can_be_taken_back_and_a_running_one_cannot(database: Datab
 def test_every_backend_is_checked_and_counted_by_schedule(database: Database) -> None:
     jobs = Jobs(database)
     first = add_backend(database, "first")
-    assert jobs.tick() == 2
+    assert jobs.tick() == 2 + len(INSTANCE_INTERVALS)
     assert jobs.tick() == 0
     second = add_backend(database, "second")
     assert jobs.tick() == 2
     with database.write() as session:
         session.execute(update(Schedule).values(next_run=0.0))
         session.execute(update(JobRow).values(state=JobState.DONE.value))
-    assert jobs.tick() == 4
+    assert jobs.tick() == 4 + len(INSTANCE_INTERVALS)
     with database.read() as session:
         queued = {
             (r.kind, r.subject_id)
             for r in session.scalars(select(JobRow).where(JobRow.state == JobState.QUEUED))
         }
-    assert queued == {(kind, b) for kind in ("check", "count") for b in (first, second)}
+    everywhere = {(kind, 0) for kind in INSTANCE_INTERVALS}
+    assert queued == {(kind, b) for kind in ("check", "count") for b in (first, second)} | everywhere
 
 
 def test_the_schedule_forgets_a_removed_backend(database: Database) -> None:
@@ -179,7 +180,7 @@ def test_the_schedule_forgets_a_removed_backend(database: Database) -> None:
         session.connection().exec_driver_sql("DELETE FROM backends")
     jobs.tick()
     with database.read() as session:
-        assert session.scalars(select(Schedule)).all() == []
+        assert {each.subject_id for each in session.scalars(select(Schedule))} == {0}
 
 
 def test_many_tickers_take_each_turn_once(database: Database) -> None:
@@ -199,4 +200,4 @@ def test_many_tickers_take_each_turn_once(database: Database) -> None:
 
         with ThreadPoolExecutor(3) as pool:
             turns += sum(f.result() for f in [pool.submit(tick) for _ in range(3)])
-    assert turns == 7 * 10
+    assert turns == 7 * (10 + len(INSTANCE_INTERVALS))

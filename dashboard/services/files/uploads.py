@@ -16,10 +16,13 @@ from dashboard.jobs.types import JobKind
 from dashboard.models.catalogue import uploads
 from dashboard.services.backends.backends import BackendInfo, Backends
 from dashboard.services.database import Database
+from dashboard.services.files.policies import DEFAULT_NAME, UploadPolicies
 from dashboard.services.files.receiving import upload_rows as rows
 from dashboard.services.files.receiving.limits import Limits, is_read_only_backend
+from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine, locked_error, lost_error
 from dashboard.services.files.receiving.receiver import Receiver, beyond_size_error
+from dashboard.services.files.receiving.upload_handler import UploadHandler
 from dashboard.services.files.receiving.upload_names import clean_folder, clean_name, join_key
 from dashboard.services.files.receiving.upload_rows import KEEP_SECONDS, UploadInfo, UploadState
 from dashboard.services.jobs import enqueue
@@ -52,14 +55,30 @@ class Uploads:
     admins, it does not exist."""
 
     def __init__(
-        self, database: Database, backends: Backends, quarantine: Quarantine, limits: Limits
+        self,
+        database: Database,
+        backends: Backends,
+        quarantine: Quarantine,
+        limits: Limits,
+        processing: Processing,
     ) -> None:
         self._database = database
         self._backends = backends
         self._quarantine = quarantine
         self._limits = limits
+        self._processing = processing
         self._receivers: dict[str, Receiver] = {}
         self._lock = threading.Lock()
+
+    @property
+    def processing(self) -> Processing:
+        """The runner's part."""
+        return self._processing
+
+    @property
+    def policies(self) -> UploadPolicies:
+        """What may be uploaded, and what is done to it."""
+        return self._limits.policies
 
     @property
     def limits(self) -> Limits:
@@ -77,7 +96,7 @@ class Uploads:
         name, folder = clean_name(new.name), clean_folder(new.folder)
         backend = self._destination(new.backend)
         self._backends.driver(backend.name).check_key(join_key(folder, name, dated=0.0))
-        policy = self._limits.policy_name(new.policy)
+        policy = new.policy or DEFAULT_NAME
         self._limits.check_new(policy, name, new.size)
         upload_id = secrets.token_hex(16)
         now = time.time()
@@ -233,7 +252,20 @@ class Uploads:
                 operation="upload",
                 remedy="Upload the file again.",
             )
+        if upload.key and upload.attempts:
+            # It may be there already: only storing is repeated, under the same key.
+            return self._queue(upload, UploadState.STORING, upload.received)
         return self._complete(upload)
+
+    def process(self, upload_id: str, handler: UploadHandler | None = None) -> UploadInfo | None:
+        """Bring a complete upload to its end on this thread, as far as that is possible now. Returns None if
+        another process works on it, or there is nothing to do."""
+        return self._processing.work(upload_id, lambda: False, handler)
+
+    def sweep(self) -> int:
+        """Remove expired uploads and what failures and kills have left behind; return how many. The runner
+        does this every minute."""
+        return self._processing.sweep()
 
     def wake(self) -> None:
         """Queue the job that checks and stores uploads. Idempotent."""
@@ -273,19 +305,26 @@ class Uploads:
 
     def _complete(self, upload: UploadInfo, offset: int | None = None) -> UploadInfo:
         received = upload.received if offset is None else offset
-        return self._change(
+        return self._queue(upload, UploadState.CHECKING, received)
+
+    def _queue(self, upload: UploadInfo, state: UploadState, received: int) -> UploadInfo:
+        details = {name: value for name, value in upload.details.items() if name != "tries"}
+        queued = self._change(
             upload,
-            state=UploadState.CHECKING.value,
+            state=state.value,
             received=received,
             size=received,
             percent=RECEIVED_PERCENT,
-            attempts=0,
+            details=details,
             not_before=0.0,
             expires_at=time.time() + KEEP_SECONDS,
             kind="",
             reason="",
             remedy="",
         )
+        if upload.method != "library":
+            self.wake()
+        return queued
 
     def _change(self, upload: UploadInfo, **values: object) -> UploadInfo:
         with self._database.work_write() as connection:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from dashboard.errors import Kind, StowageError
+from dashboard.media.policy import DEFAULT, Refusal, UploadPolicy
 from dashboard.services.backends.values import BackendInfo
+from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.upload_rows import outstanding_bytes, used_bytes
 from dashboard.storage.checks.wrappers import is_read_only
@@ -14,34 +18,33 @@ from dashboard.storage.checks.wrappers import is_read_only
 class Limits:
     """Thread-safe."""
 
-    def __init__(self, quarantine: Quarantine, *, max_size: int, quota: int) -> None:
+    def __init__(
+        self, quarantine: Quarantine, policies: UploadPolicies, *, max_size: int, quota: int
+    ) -> None:
         self._quarantine = quarantine
+        self.policies = policies
         self._max_size = max_size
         self._quota = quota
 
     def max_size(self, policy: str) -> int:
-        """The largest upload under a policy, in bytes."""
-        return self._max_size
+        """The largest upload under a policy, in bytes. Raises ``NOT_FOUND``."""
+        return min(self._max_size, self.policies.get(policy).max_size)
 
-    def policy_name(self, name: str) -> str:
-        """Return the name of a policy that exists. Raises ``NOT_FOUND``."""
-        return name or "default"
-
-    def check_new(self, policy: str, name: str, size: int | None) -> None:
-        """Check what a client says about an upload. Raises ``OVER_LIMIT`` and ``WRONG_TYPE``."""
+    def check_new(self, policy: str, name: str, size: int | None) -> UploadPolicy:
+        """Check what a client says about an upload; return the policy. Raises ``NOT_FOUND``, ``OVER_LIMIT``
+        and ``WRONG_TYPE``."""
+        found = self.policies.get(policy)
+        if refusal := found.check_name(name):
+            raise refusal_error(refusal)
         if size is not None:
             self.check_size(policy, size)
+        return found
 
     def check_size(self, policy: str, size: int) -> None:
         """Raise ``OVER_LIMIT`` for more bytes than the policy and the setting allow."""
-        most = self.max_size(policy)
-        if size > most:
-            raise StowageError(
-                Kind.OVER_LIMIT,
-                f"The file is larger than the {most:,} bytes that may be uploaded here.",
-                operation="upload",
-                remedy="Upload a smaller file, or ask an administrator to raise the limit.",
-            )
+        limited = replace(DEFAULT, max_size=self.max_size(policy))
+        if refusal := limited.check_size(size):
+            raise refusal_error(refusal)
 
     def check_space(self, connection: Connection, owner: str, size: int) -> None:
         """Raise ``FULL`` if the owner's quota or the disk has no room for so many more bytes."""
@@ -64,3 +67,20 @@ class Limits:
 def is_read_only_backend(backend: BackendInfo) -> bool:
     """Whether a backend refuses every write."""
     return is_read_only(dict(backend.options))
+
+
+_KINDS = {
+    409: Kind.CONFLICT,
+    413: Kind.OVER_LIMIT,
+    415: Kind.WRONG_TYPE,
+    422: Kind.REFUSED,
+    423: Kind.LOCKED,
+    503: Kind.UNREACHABLE,
+    507: Kind.FULL,
+}
+
+
+def refusal_error(refusal: Refusal) -> StowageError:
+    """Return a policy's refusal as an error."""
+    kind = _KINDS.get(refusal.status, Kind.REFUSED)
+    return StowageError(kind, refusal.reason, operation="upload", remedy=refusal.remedy)

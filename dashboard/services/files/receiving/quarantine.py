@@ -63,8 +63,23 @@ class Quarantine:
         except FileNotFoundError as error:
             raise lost_error() from error
 
+    def processed_path(self, upload_id: str) -> Path:
+        """Where what is made of an upload is kept, if that is stored instead."""
+        return self.path(upload_id).with_suffix(".out")
+
+    def make_durable(self, path: Path) -> None:
+        """Sync a file that was written here."""
+        with _translated():
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._sync_folder()
+
     def remove(self, upload_id: str) -> None:
         """Remove an upload's bytes. Idempotent."""
+        self.processed_path(upload_id).unlink(missing_ok=True)
         self.path(upload_id).unlink(missing_ok=True)
 
     def ids(self) -> Iterator[tuple[str, float]]:
@@ -72,8 +87,8 @@ class Quarantine:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 with suppress(FileNotFoundError):
-                    if _ID.fullmatch(path.name):
-                        yield path.name, path.stat().st_mtime
+                    if _ID.fullmatch(path.stem):
+                        yield path.stem, path.stat().st_mtime
 
     def free_bytes(self) -> int:
         """Return the bytes that uploads may still use on this disk."""

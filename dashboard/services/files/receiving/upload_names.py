@@ -48,9 +48,9 @@ def clean_folder(text: str) -> str:
 
 
 def join_key(folder: str, name: str, *, dated: float | None = None) -> str:
-    """Return the key of a name in a folder; ``dated``: in the subfolder of this time's year and month."""
-    month = time.strftime("%Y/%m", time.gmtime(dated)) if dated is not None else ""
-    return posixpath.join(folder, month, name)
+    """Return the key of a name in a folder; ``dated``: in the subfolder of this time's day (UTC)."""
+    day = time.strftime("%Y/%m/%d", time.gmtime(dated)) if dated is not None else ""
+    return posixpath.join(folder, day, name)
 
 
 def unique_name(name: str) -> str:

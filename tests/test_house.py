@@ -55,6 +55,10 @@ VENDORS = {
     "cryptography": {"vault/cipher.py", "storage/wrappers/encrypted/aead.py"},
     "redis": {"storage/wrappers/cached/redis.py"},
     "zstandard": {"storage/wrappers/compressed/zstd.py"},
+    "PIL": {"media/exif.py", "media/images.py"},
+    "av": {"media/video.py"},
+    "pi_heif": {"media/images.py"},
+    "pypdfium2": {"media/pdf.py"},
     "argon2": {"services/people/passwords.py"},
     "waitress": {"web/server.py"},
 }
@@ -63,6 +67,8 @@ VENDORS = {
 SMALL = {
     "cli/start.py": "a group of commands",
     "cli/formatting.py": "numbers and times as text, used by all commands",
+    "media/pdf.py": "the only file that imports PDFium",
+    "media/tasks.py": "the table of what a child of the sandbox does, which loads no decoder by itself",
     "media/sizes.py": "sizes as text, for policies, pages and commands alike",
     "models/*.py": "the tables of one subject",
     "models/schema/*/*.py": "a step of the schema, which never changes again",

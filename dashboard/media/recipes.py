@@ -7,8 +7,10 @@ of its source and the ``key`` of its recipe.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from dashboard.errors import InvalidInput
 
@@ -55,6 +57,16 @@ class Recipe:
         """Letters, digits and dashes that name everything that decides about the result, but not ``name``."""
         kind = "crop" if self.crop else "fit"
         return f"{self.width}x{self.height}-{kind}-{self.format or 'same'}-q{self.quality}-r{REVISION}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields, as :meth:`from_dict` and the sandbox read them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with these fields."""
+        chosen = values["format"]
+        return cls(**{**values, "format": None if chosen is None else ImageFormat(chosen)})
 
 
 RECIPES = {

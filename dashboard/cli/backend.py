@@ -12,8 +12,7 @@ from dashboard.cli.backend_output import describe, run_test
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Group, Invocation, pass_invocation
 
 if TYPE_CHECKING:
-    from dashboard.services.backends.backends import BackendInfo, Draft
-    from dashboard.storage.options import Preset
+    from dashboard.services.backends.backends import Draft
 
 OPTION = click.option(
     "--option",
@@ -175,6 +174,7 @@ def edit(
     Secrets that are not given are kept, unless an option changes that decides where they are sent.
     """
     from dashboard.services.backends.backends import Draft
+    from dashboard.services.backends.drafts import options_to_keep
     from dashboard.storage.registry import all_options, find_preset
 
     before = invocation.services.backends.get(name)
@@ -183,7 +183,7 @@ def edit(
     draft = Draft(
         name=rename or name,
         preset=chosen.name,
-        options=_options_to_keep(before, chosen) | arguments.parse_options(options, known),
+        options=options_to_keep(before, chosen) | arguments.parse_options(options, known),
         secrets=arguments.parse_secrets(secrets, known),
         existing=name,
         version=before.version,
@@ -246,16 +246,6 @@ def test(invocation: Invocation, name: str, create_bucket: bool) -> int:
         invocation.services.probes.create_bucket(invocation.actor, name)
         invocation.out.note("Created.")
     return DONE if run_test(invocation, name) else WITH_ERRORS
-
-
-def _options_to_keep(before: BackendInfo, preset: Preset) -> dict[str, str]:
-    """The stored options; if the preset changes, only those that the new preset does not decide."""
-    from dashboard.storage.registry import options_of
-
-    if preset.name == before.preset:
-        return dict(before.options)
-    shown = {option.name for option in options_of(preset)}
-    return {name: value for name, value in before.options.items() if name in shown}
 
 
 def passes_test(invocation: Invocation, draft: Draft) -> bool:

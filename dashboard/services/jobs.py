@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from sqlalchemy import CursorResult, Select, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -11,7 +12,9 @@ from dashboard.jobs.types import Job, JobKind, JobState
 from dashboard.models.backends import Backend
 from dashboard.models.migrations import Job as JobRow
 from dashboard.models.migrations import Schedule
-from dashboard.services.database import Database
+from dashboard.services.database import Database, clamp_integer
+
+MAX_JOBS = 500
 
 INTERVALS: dict[JobKind, float] = {JobKind.CHECK: 60.0, JobKind.COUNT: 6 * 3600.0}
 """The jobs that are repeated for every backend, and after how many seconds."""
@@ -76,11 +79,36 @@ def is_current_claim(session: Session, job: Job) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as shown. ``subject_id`` is a migration's or a backend's number, by its kind. Times in seconds
+    since the epoch."""
+
+    id: int
+    kind: str
+    subject_id: int
+    state: JobState
+    attempts: int
+    message: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+
+
 class Jobs:
     """The ``JobStore`` of ``dashboard.jobs`` over the main database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def list(self, *, limit: int = 50, before_id: int | None = None) -> tuple[JobInfo, ...]:
+        """The newest jobs, or those older than ``before_id``. Of those that ended only the last of each kind
+        and subject is kept."""
+        query = select(JobRow).order_by(JobRow.id.desc()).limit(max(1, min(limit, MAX_JOBS)))
+        if before_id is not None:
+            query = query.where(JobRow.id < clamp_integer(before_id))
+        with self._database.read() as session:
+            return tuple(_info(row) for row in session.scalars(query))
 
     def claim(self, kinds: frozenset[JobKind], owner: str, lease: float) -> Job | None:
         """See ``JobStore``. One UPDATE decides, so two runners never get the same job."""
@@ -192,6 +220,21 @@ class Jobs:
     def _change(self, job: Job, **values: object) -> bool:
         with self._database.write() as session:
             return _update_claimed(session, job, **values)
+
+
+def _info(row: JobRow) -> JobInfo:
+    return JobInfo(
+        id=row.id,
+        # By its name: the value in the database may be one of an earlier version.
+        kind=JobKind(row.kind).name.lower(),
+        subject_id=row.subject_id,
+        state=JobState(row.state),
+        attempts=row.attempts,
+        message=row.message,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
 
 
 _SCHEDULED = select(Schedule.kind, Schedule.subject_id)

@@ -61,6 +61,7 @@ class Services:
     probes: Probes
     bucket_settings: BucketSettings
     migrations: Migrations
+    jobs: Jobs
     write_back: WriteBack
     catalogue: Catalogue
     links: Links
@@ -96,6 +97,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     activation = Activation(database, audit, backends)
     migrations = Migrations(database, audit)
     write_back = WriteBack(database, audit, backends)
+    jobs = Jobs(database)
     catalogue = Catalogue(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     return Services(
@@ -122,6 +124,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         probes=Probes(database, audit, backends, status),
         bucket_settings=BucketSettings(database, audit, backends),
         migrations=migrations,
+        jobs=jobs,
         write_back=write_back,
         catalogue=catalogue,
         links=Links(database, audit, backends),
@@ -133,7 +136,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         upload_policies=uploads.policies,
         runner=Runner(
             settings.instance,
-            jobs=Jobs(database),
+            jobs=jobs,
             keys=keys,
             checks=checks,
             migrations=migrations,

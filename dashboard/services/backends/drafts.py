@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from dashboard.errors import InvalidInput
-from dashboard.services.backends.values import Draft, Resolved, Stored
+from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
 from dashboard.services.sealed_rows import from_text
 from dashboard.storage import registry
 from dashboard.storage.checks.wrappers import refuse_unreadable
@@ -31,6 +31,15 @@ def check_name(name: str) -> str:
             remedy="For example: media-archive",
         )
     return name
+
+
+def options_to_keep(before: BackendInfo, preset: Preset) -> dict[str, str]:
+    """The stored options for an edit that names only some; if the preset changes, those that the new one does
+    not decide."""
+    if preset.name == before.preset:
+        return dict(before.options)
+    shown = {option.name for option in registry.options_of(preset)}
+    return {name: value for name, value in before.options.items() if name in shown}
 
 
 def resolve(

@@ -9,7 +9,8 @@ from dashboard.services.backends.backends import BackendInfo, Status
 from dashboard.services.permissions import Permission
 from dashboard.web.api import cursors
 from dashboard.web.api.cursors import Page
-from dashboard.web.api.routes import Header, Reply, Resource
+from dashboard.web.api.etags import ETAG, etag
+from dashboard.web.api.routes import Reply, Resource
 from dashboard.web.context import services
 
 resource = Resource("Backends", "Configured places that hold objects.")
@@ -39,9 +40,6 @@ class BackendList:
     next_cursor: str | None
 
 
-ETAG = Header("ETag", "Its version, for “If-Match” of a later change.")
-
-
 @resource.route("GET", "/backends", Permission.VIEW, query=Page, returns=BackendList)
 def index(query: Page) -> BackendList:
     """List the backends."""
@@ -62,7 +60,7 @@ def show(name: str) -> Reply:
 
 def reply(backend: BackendInfo, status: int = 200, **headers: str) -> Reply:
     """A backend with its ETag."""
-    return Reply(details(backend), status, {"ETag": f'"{backend.version}"', **headers})
+    return Reply(details(backend), status, {"ETag": etag(backend.version), **headers})
 
 
 def details(backend: BackendInfo) -> BackendDetails:

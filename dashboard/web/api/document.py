@@ -175,11 +175,9 @@ def _body(body: type | Content, components: Components) -> Json:
 def statuses(operation: Operation) -> dict[int, str]:
     """Every status that an operation may return, and when."""
     found = {operation.status: HTTPStatus(operation.status).phrase, **operation.also}
-    errors = [500, 504]
+    errors = [400, 500, 504]
     if operation.rule is not Access.ALWAYS:
         errors += [401, 403, 409, 429]
-    if operation.query is not None or operation.body is not None or operation.method != "GET":
-        errors.append(400)
     if _ARGUMENT.search(operation.path):
         errors.append(404)
     if operation.body is not None:

@@ -12,7 +12,7 @@ import types
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dashboard.storage.types import Secret
 
@@ -109,6 +109,8 @@ class Components:
         origin = get_origin(kind)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind is not Secret:
             return self._component(kind, sent)
+        if origin is Literal:
+            return {"type": "string", "enum": list(get_args(kind))}
         if origin in (tuple, Sequence):
             return self._items(get_args(kind), about, sent)
         if origin is Mapping:

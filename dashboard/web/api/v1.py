@@ -5,6 +5,14 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from dashboard.web.api import account, backends, document, migrations, uploads
+from dashboard.web.api.control import (
+    activity,
+    backend_changes,
+    backend_tests,
+    migration_control,
+    people,
+    providers,
+)
 from dashboard.web.context import API_DOCUMENT
 
 PREFIX = "/api/v1"
@@ -12,8 +20,14 @@ PREFIX = "/api/v1"
 RESOURCES = (
     account.resource,
     backends.resource,
+    backend_changes.resource,
+    backend_tests.resource,
+    providers.resource,
     migrations.resource,
+    migration_control.resource,
     uploads.resource,
+    activity.resource,
+    people.resource,
     document.resource,
 )
 """In the order of the document."""

@@ -12,6 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from dashboard.services.permissions import Actor, Role
+from dashboard.web.context import API_DOCUMENT
+from tests.web.api.checked import DocumentCheck
 from tests.web.conftest import ADMIN, WebConsole
 
 ROLES = {ADMIN: Role.ADMIN, "otto": Role.OPERATOR, "vera": Role.VIEWER}
@@ -24,10 +26,15 @@ class ApiProgram:
 
     client: FlaskClient
     token: str
+    document: DocumentCheck
 
     def send(self, method: str, path: str, json: Any = None, **options: Any) -> TestResponse:
+        """Send a request. The document must describe the response, if it is to one of its routes."""
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
-        return self.client.open(path, method=method, json=json, headers=headers, **options)
+        response = self.client.open(path, method=method, json=json, headers=headers, **options)
+        if self.document.knows(method, path):
+            self.document.check(method, path, response)
+        return response
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.send("GET", path, **options)
@@ -52,4 +59,6 @@ def new_program(console: WebConsole) -> NewProgram:
 def program(console: WebConsole, scopes: Sequence[str], username: str = ADMIN) -> ApiProgram:
     who = Actor(username, ROLES[username], "web")
     made = console.services.tokens.create(who, f"token {next(_numbers)}", scopes)
-    return ApiProgram(console.app.test_client(use_cookies=False), made.secret.reveal())
+    client = console.app.test_client(use_cookies=False)
+    document = DocumentCheck(console.app.extensions[API_DOCUMENT])
+    return ApiProgram(client, made.secret.reveal(), document)

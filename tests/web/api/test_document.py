@@ -122,7 +122,7 @@ def test_a_declaration_becomes_an_operation() -> None:
     }
     listing = document["paths"]["/api/v9/things.csv"]["get"]
     assert listing["security"] == []
-    assert list(listing["responses"]) == ["200", "500", "504"]
+    assert list(listing["responses"]) == ["200", "400", "500", "504"]
     assert listing["responses"]["200"]["content"] == {"text/csv": {}}
 
 

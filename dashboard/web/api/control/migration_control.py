@@ -1,0 +1,194 @@
+"""Migrations: creating, approving, pausing, resuming and cancelling them, and their ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from flask import url_for
+from werkzeug.wrappers import Response
+
+from dashboard.errors import InvalidInput
+from dashboard.migration.types import FailureGroup, LedgerRow, ObjectState, OnConflict, Spec, Verify
+from dashboard.services.migrations.spec import MAX_PREFIX_BYTES
+from dashboard.services.permissions import Permission
+from dashboard.web.api import cursors
+from dashboard.web.api.cursors import Page
+from dashboard.web.api.migrations import MigrationDetails
+from dashboard.web.api.routes import Content, Header, Reply, Resource
+from dashboard.web.api.schemas import Field
+from dashboard.web.context import actor, services
+from dashboard.web.downloads import long_download
+
+resource = Resource("Migration control", "Creating, approving, pausing, resuming and cancelling migrations.")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Patterns = Annotated[tuple[str, ...], Field(maximum_items=200, maximum_length=4096)]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMigration:
+    """A migration to plan. It copies once it is planned and approved, or at once with `approve`.
+
+    ``workers`` null: as many as the console allows.
+    """
+
+    source: Annotated[str, Field("The backend to copy from.", maximum_length=63)]
+    destination: Annotated[str, Field("The backend to copy to.", maximum_length=63)]
+    prefix: Annotated[str, Field("How keys begin; empty for all.", maximum_length=MAX_PREFIX_BYTES)] = ""
+    include: Patterns = ()
+    exclude: Patterns = ()
+    on_conflict: OnConflict = OnConflict.SKIP_SAME
+    verify: Verify = Verify.CHECKSUM
+    dry_run: Annotated[bool, Field("Plan and compare, and change nothing.")] = False
+    delete_source: Annotated[bool, Field("Delete what is proven from the source at the end.")] = False
+    workers: Annotated[int | None, Field("Objects copied in parallel.", minimum=1, maximum=64)] = None
+    approve: Annotated[bool, Field("Copy as soon as it is planned.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The failed objects of a migration by reason, the largest group first; at most 100 groups."""
+
+    failures: tuple[FailureGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage(Page):
+    """Which objects of a ledger."""
+
+    state: ObjectState | None = None
+    kind: Annotated[str, Field("The kind of error.", maximum_length=64)] = ""
+    reason: Annotated[str, Field("The reason of a group of failures.", maximum_length=2000)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList:
+    """A page of a ledger, by number."""
+
+    objects: tuple[LedgerRow, ...]
+    next_cursor: str | None
+
+
+@resource.route(
+    "POST",
+    "/migrations",
+    Permission.MIGRATE,
+    body=NewMigration,
+    returns=MigrationDetails,
+    status=201,
+    response_headers=(Header("Location", "Its address."),),
+)
+def create(body: NewMigration) -> Reply:
+    """Plan a migration.
+
+    Both backends are listed and compared first. Unless `approve` is set it then waits, with the figures of
+    what it would do, for its approval.
+    """
+    most = services().settings.max_workers
+    workers = most if body.workers is None else body.workers
+    if workers > most:
+        raise InvalidInput("workers", f"The number of workers must be between 1 and {most}.")
+    spec = Spec(
+        prefix=body.prefix,
+        include=body.include,
+        exclude=body.exclude,
+        on_conflict=body.on_conflict,
+        verify=body.verify,
+        dry_run=body.dry_run,
+        delete_source=body.delete_source,
+        workers=workers,
+    )
+    number = services().migrations.create(actor(), body.source, body.destination, spec, approve=body.approve)
+    location = url_for(".migrations_show", id=number)
+    return Reply(_progress(number), 201, {"Location": location})
+
+
+def _control(action: str) -> Callable[[F], F]:
+    """Declare a route that changes the state of a migration and returns it."""
+    return resource.route(
+        "POST",
+        f"/migrations/<int:id>/{action}",
+        Permission.MIGRATE,
+        returns=MigrationDetails,
+        errors={409: "Not possible in its present state, or another migration copies the same objects."},
+    )
+
+
+@_control("approve")
+def approve(id: int) -> dict[str, Any]:
+    """Approve a migration.
+
+    Copying starts when planning is complete.
+    """
+    services().migrations.approve(actor(), id)
+    return _progress(id)
+
+
+@_control("pause")
+def pause(id: int) -> dict[str, Any]:
+    """Pause a migration soon.
+
+    Objects in flight are completed or aborted cleanly.
+    """
+    services().migrations.pause(actor(), id)
+    return _progress(id)
+
+
+@_control("resume")
+def resume(id: int) -> dict[str, Any]:
+    """Resume a migration where it stopped, also after it failed as a whole."""
+    services().migrations.resume(actor(), id)
+    return _progress(id)
+
+
+@_control("cancel")
+def cancel(id: int) -> dict[str, Any]:
+    """Stop a migration for good.
+
+    Complete copies stay; unfinished writes are removed.
+    """
+    services().migrations.cancel(actor(), id)
+    return _progress(id)
+
+
+@_control("retry")
+def retry(id: int) -> dict[str, Any]:
+    """Try the failed objects of a migration again."""
+    services().migrations.retry_failed(actor(), id)
+    return _progress(id)
+
+
+@resource.route("GET", "/migrations/<int:id>/failures", Permission.VIEW, returns=Failures)
+def failures(id: int) -> Failures:
+    """Return why objects failed."""
+    return Failures(services().migrations.failures(id))
+
+
+@resource.route("GET", "/migrations/<int:id>/objects", Permission.VIEW, query=ObjectPage, returns=ObjectList)
+def objects(id: int, query: ObjectPage) -> ObjectList:
+    """List the objects of the ledger."""
+    (after,) = cursors.decode(query.cursor, "objects", int) or (0,)
+    found = services().migrations.rows(
+        id, state=query.state, kind=query.kind, reason=query.reason, after_id=after, limit=query.limit + 1
+    )
+    shown, more = cursors.page_of(found, query.limit)
+    return ObjectList(tuple(shown), cursors.encode("objects", shown[-1].id) if more else None)
+
+
+@resource.route(
+    "GET",
+    "/migrations/<int:id>/report.csv",
+    Permission.VIEW,
+    returns=Content("text/csv", "A line for each object, with a header; safe to open in a spreadsheet."),
+)
+def report(id: int) -> Response:
+    """Return every object of the ledger as CSV."""
+    lines = services().migrations.report(id)
+    return long_download(actor().name, lines, f"stowage-migration-{id}.csv", "text/csv; charset=utf-8")
+
+
+def _progress(number: int) -> dict[str, Any]:
+    return services().migrations.progress(number).as_dict()

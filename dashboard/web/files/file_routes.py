@@ -10,6 +10,7 @@ from dashboard.storage.paths import key_text
 from dashboard.web.context import actor, services
 from dashboard.web.files.response import conditions, respond
 from dashboard.web.guards import declare
+from dashboard.web.sessions import accept_tokens
 
 blueprint = Blueprint("files", __name__)
 
@@ -38,6 +39,7 @@ def requested_key(prefix: str) -> str:
 
 @blueprint.get("/files/<backend>/<object_key:key>")
 @declare(Permission.READ_FILES)
+@accept_tokens
 def show(backend: str, key: str) -> Response:
     """The file. ``download=1`` saves it even if it could be shown; ``direct=1`` redirects to a signed URL of
     the backend if it has them."""

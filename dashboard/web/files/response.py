@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
 
 from flask import Response, current_app, redirect, request
 
@@ -17,7 +16,7 @@ from dashboard.services.files.serving import Plan, Representation
 from dashboard.storage.types import Attributes
 from dashboard.web.downloads import content_disposition
 from dashboard.web.errors import error_response
-from dashboard.web.files.bodies import FileBody, PulledBody, body_iterable
+from dashboard.web.files.bodies import Body, FileBody, PulledBody, body_iterable
 from dashboard.web.files.content_types import POLICY, content_type, file_name
 from dashboard.web.files.offloading import offload_headers
 from dashboard.web.headers import set_own_headers
@@ -42,12 +41,14 @@ def respond(
     attachment: bool = False,
     public: bool = False,
     cache_control: str | None = None,
+    watch: Callable[[Body], Body] | None = None,
 ) -> Response:
     """Turn a plan into the response, which closes it.
 
     ``name``: under which it is saved, by default the last part of the key. ``attachment``: save it even if it
     could be shown. ``public``: anyone with the address may read it, so the header does not say who served it
     and pages of other sites may show it. ``cache_control``: instead of what the object's own attributes say.
+    ``watch``: called with a body before it is sent; what it returns is sent instead, by this console itself.
     """
     if plan.url:
         plan.close()
@@ -71,7 +72,7 @@ def respond(
         if outcome is Outcome.PART:
             first, last = plan.decision.start, plan.decision.start + plan.decision.length - 1
             response.headers["Content-Range"] = f"bytes {first}-{last}/{file.size}"
-        _set_body(response, plan)
+        _set_body(response, plan, watch)
     else:
         del response.headers["Content-Type"]
     set_own_headers(response, own)
@@ -135,27 +136,27 @@ def _http_date(at: float) -> str:
     )
 
 
-def _set_body(response: Response, plan: Plan) -> None:
+def _set_body(response: Response, plan: Plan, watch: Callable[[Body], Body] | None) -> None:
     """Hand the body to the server, in the way that costs the least."""
-    body, environ = plan.body, request.environ
+    body = plan.body
     if body is None:
         # The length is that of the content also when none is sent (RFC 9110, 8.6), as after HEAD.
         response.response = []
         response.automatically_set_content_length = False
         return
-    if isinstance(body, OpenFile) and (offloaded := offload_headers(body)):
+    if isinstance(body, OpenFile) and watch is None and (offloaded := offload_headers(body)):
         body.close()
         response.headers.extend(offloaded)
         for name in ("Content-Length", "Content-Range", "Accept-Ranges"):
             response.headers.pop(name, None)
         response.status_code = 200
         return
-    sent: Any
+    sent: Body
     if isinstance(body, OpenFile):
         sent = FileBody(body)
     else:
         sent = PulledBody(body, plan.decision.length, group=plan.file.backend)
-    response.response = body_iterable(environ, sent)
+    response.response = body_iterable(request.environ, watch(sent) if watch is not None else sent)
     response.direct_passthrough = True
 
 

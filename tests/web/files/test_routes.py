@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
 from dashboard.services.permissions import Role
+from dashboard.settings import Settings, SettingsError
 from dashboard.storage.errors import StorageError
+from dashboard.web.files import offloading
 from tests.web.conftest import PASSWORD
 from tests.web.files.conftest import HOME, MARIA, SPARE, FilesConsole
 
@@ -188,3 +191,64 @@ def test_a_file_that_changes_while_it_is_sent_is_not_sent_to_its_end(served: Fil
     with pytest.raises(StorageError):
         sent.extend(chunks)
     assert sum(map(len, sent)) < len(CONTENT) * 1000
+
+
+def test_a_program_reads_a_file_with_a_token(served: FilesConsole) -> None:
+    served.put(HOME, "for-programs", CONTENT)
+    tokens, client = served.console.services.tokens, served.console.app.test_client()
+    for scopes, status in (["read_files"], 200), (["view"], 403):
+        made = tokens.create(MARIA, f"scope {scopes[0]}", scopes)
+        found = client.get(
+            address(HOME, "for-programs"), headers={"Authorization": f"Bearer {made.secret.reveal()}"}
+        )
+        assert found.status_code == status
+        assert (CONTENT in found.data) == (status == 200)
+    wrong = client.get(address(HOME, "for-programs"), headers={"Authorization": "Bearer stw_wrong"})
+    assert wrong.status_code == 401
+
+
+def test_a_file_by_its_number_in_the_catalogue(served: FilesConsole) -> None:
+    served.put(SPARE, "numbered", CONTENT)
+    number = served.catalogue(SPARE, "numbered", len(CONTENT))
+    found = served.browser.client.get(f"/api/v1/files/{number}/content", headers={"Range": "bytes=-3"})
+    assert (found.status_code, found.data) == (206, CONTENT[-3:])
+    assert found.headers["X-Stowage-Backend"] == SPARE
+    missing = served.browser.client.get("/api/v1/files/987654321/content")
+    assert (missing.status_code, missing.json["error"]["kind"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "header", "value"),
+    [
+        ("ACCEL_REDIRECTS", "{root}=/internal/files", "X-Accel-Redirect", "/internal/files/a%20%2541/%C3%BC"),
+        ("SENDFILE_ROOTS", "{root}", "X-Sendfile", "{root}/a %41/\xc3\xbc"),
+        ("SENDFILE_ROOTS", "/srv/elsewhere", "X-Sendfile", None),
+    ],
+)
+def test_the_server_in_front_sends_local_files(
+    served: FilesConsole,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    setting: str,
+    header: str,
+    value: str | None,
+) -> None:
+    root, instance = served.folder / HOME, served.console.services.settings.instance
+    settings = Settings.from_env({f"STOWAGE_{name}": setting.format(root=root)}, instance=instance)
+    services = replace(served.console.services, settings=settings)
+    monkeypatch.setattr(offloading, "services", lambda: services)
+    served.put(HOME, "a %41/ü", CONTENT)
+    found = served.browser.client.get(address(HOME, "a %41/ü"), headers={"Range": "bytes=0-1"})
+    if value is None:
+        assert (found.status_code, found.data) == (206, CONTENT[:2])
+        assert header not in found.headers
+    else:
+        assert (found.status_code, found.data, found.headers[header]) == (200, b"", value.format(root=root))
+        assert "Content-Range" not in found.headers
+        assert found.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("setting", ["relative=/x", "/srv/files", "/srv/files=x", "/srv/files=/a b", "=/x"])
+def test_a_folder_for_nginx_that_makes_no_sense(setting: str) -> None:
+    with pytest.raises(SettingsError, match="STOWAGE_ACCEL_REDIRECTS"):
+        Settings.from_env({"STOWAGE_ACCEL_REDIRECTS": setting})

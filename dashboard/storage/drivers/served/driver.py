@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
+from dashboard.errors import Kind
 from dashboard.storage.drivers.common.folder_pages import FolderPagesMixin
 from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
@@ -30,6 +31,8 @@ from dashboard.storage.errors import Changed, ContainerMissing, Damaged, NotFoun
 from dashboard.storage.net.ranges import check_range
 from dashboard.storage.paths import guess_content_type, key_bytes, key_text
 from dashboard.storage.types import Attributes, Entry, ObjectInfo, Written
+
+_PUT_ATTEMPTS = 3
 
 
 def _describe(key: str, found: FileStat) -> ObjectInfo:
@@ -169,7 +172,17 @@ class ServedDriver(FolderPagesMixin):
     def put(
         self, key: str, data: bytes, *, attributes: Attributes | None = None, create_only: bool = False
     ) -> Written:
-        """Like ``write``."""
+        """Like ``write``, and again if the server loses the unfinished file: rclone does now and then when
+        several connections create one folder."""
+        for _ in range(_PUT_ATTEMPTS - 1):
+            try:
+                return self._put(key, data, create_only)
+            except StorageError as error:
+                if not (error.retryable and error.kind in (Kind.CONFLICT, Kind.CHANGED)):
+                    raise
+        return self._put(key, data, create_only)
+
+    def _put(self, key: str, data: bytes, create_only: bool) -> Written:
         with self.write(key, size=len(data), create_only=create_only) as writing:
             writing.write(data)
             return writing.commit()

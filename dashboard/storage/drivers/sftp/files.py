@@ -146,10 +146,22 @@ class SftpFileWriter:
             while self._pending:
                 self._await_write()
             self._session.sync(self._handle)
-            held = to_file_stat(self._protocol.call(RequestType.FSTAT, string(self._handle)).attrs())
+            held = self._stat_handle()
             self._closed = True
             self._protocol.call(RequestType.CLOSE, string(self._handle))
+            if held is None:
+                held = to_file_stat(self._protocol.call(RequestType.LSTAT, string(self._path)).attrs())
         return held
+
+    def _stat_handle(self) -> FileStat | None:
+        """Return None if the server does not find the file that it has open: rclone looks handles up by path,
+        and now and then misses one that was created a moment ago."""
+        try:
+            return to_file_stat(self._protocol.call(RequestType.FSTAT, string(self._handle)).attrs())
+        except StatusError as error:
+            if error.code != Status.NO_SUCH_FILE:
+                raise
+            return None
 
     def abort(self) -> None:
         """Close the handle without waiting for the replies. Idempotent."""

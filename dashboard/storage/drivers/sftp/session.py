@@ -284,5 +284,10 @@ class SftpSession:
         except Missing as error:
             shown = self._display_name(path)
             raise StorageError(
-                Kind.CHANGED, f"“{shown}” was removed from the server.", operation=operation, subject=shown
+                Kind.CHANGED,
+                f"“{shown}” was removed from the server.",
+                operation=operation,
+                subject=shown,
+                # What is being written can be written again; what was read is gone.
+                retryable=operation == "write",
             ) from error

@@ -20,6 +20,8 @@ from dashboard.storage import Storage
 if TYPE_CHECKING:
     from flask import Flask
 
+    from dashboard.services.files.accepting import UploadDoor
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -70,6 +72,19 @@ def _open_existing(settings: Settings) -> Services:
 
 dynamic_storage = ActiveStorage(lambda: _open_existing(Settings.from_env()))
 """For programs that follow the console: whichever backend is active there holds their files."""
+
+
+def open_uploads(instance: str | Path | None = None) -> UploadDoor:
+    """The uploads of a Stowage instance, for a program of your own on the same machine: files that it has
+    received are checked, processed and stored by the console's policies. See docs/uploads.md.
+
+    ``instance``, who can do this and what it raises: as :func:`open_storage`. Close it when done.
+    """
+    from dashboard.services.files.accepting import UploadDoor
+
+    overrides: Overrides = {"instance": Path(instance)} if instance is not None else {}
+    services = _open_existing(Settings.from_env(**overrides))
+    return UploadDoor(services.uploads, services.catalogue, services.close)
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> Flask:

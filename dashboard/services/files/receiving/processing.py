@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, JobContext, JobResult
@@ -38,6 +38,8 @@ LINGER_SECONDS = 30.0
 """The job waits for retries that are due within this time."""
 DELAYS = (5.0, 20.0, 60.0, 180.0, 600.0)
 """Seconds before each further attempt. After the last one the upload has failed."""
+LIBRARY_SECONDS = 60.0
+"""Seconds after which the runner looks whether the program that accepted a file is still working on it."""
 FINAL_KINDS = frozenset(
     {
         *(Kind.CONFLICT, Kind.OVER_LIMIT, Kind.WRONG_TYPE, Kind.REFUSED, Kind.INVALID, Kind.INVALID_KEY),
@@ -226,12 +228,15 @@ class Processing:
 
     def _due(self, *, limit: int) -> list[str]:
         waiting = uploads.c.state.in_([state.value for state in WAITING])
-        query = select(uploads.c.id).where(waiting, uploads.c.not_before <= time.time())
+        now = time.time()
+        # A program processes its own uploads; after a while it must have ended.
+        ours = or_(uploads.c.method != "library", uploads.c.updated_at < now - LIBRARY_SECONDS)
+        query = select(uploads.c.id).where(waiting, ours, uploads.c.not_before <= now)
         with self._database.work_read() as connection:
             return list(connection.scalars(query.order_by(uploads.c.updated_at).limit(limit)))
 
     def _soon(self) -> bool:
-        waiting = uploads.c.state.in_([state.value for state in WAITING])
+        waiting = uploads.c.state.in_([state.value for state in WAITING]) & (uploads.c.method != "library")
         with self._database.work_read() as connection:
             first = connection.scalar(select(func.min(uploads.c.not_before)).where(waiting))
         return first is not None and first <= time.time() + LINGER_SECONDS

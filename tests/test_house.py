@@ -65,6 +65,7 @@ VENDORS = {
 
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
+    "cli/files.py": "a group of commands",
     "cli/start.py": "a group of commands",
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "media/pdf.py": "the only file that imports PDFium",
@@ -136,6 +137,7 @@ SHARED_NAMES = {
     "backends": "the tables, the service and its page",
     "catalogue": "the tables and the service",
     "errors": "of everybody, of storage, and the pages that show them",
+    "files": "the command, and what an SFTP session does with files",
     "folders": "what a folder on a form may be, and folders as a program sees them",
     "formatting": "for a terminal, and for pages",
     "keys": "of encryption: the command, the service, the vault and the page",

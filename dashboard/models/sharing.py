@@ -88,6 +88,22 @@ class LinkDownload(Model):
     seen_at: Mapped[float]
 
 
+class ZipSelection(Model):
+    """Files that somebody is about to download as one zip: ``files`` are keys, ``folders`` prefixes. Only the
+    SHA-256 of its token is stored."""
+
+    __tablename__ = "zip_selections"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    username: Mapped[str] = mapped_column(String(64))
+    backend_id: Mapped[int] = mapped_column(ForeignKey("backends.id", ondelete="CASCADE"), index=True)
+    files: Mapped[list[str]] = mapped_column(JSON)
+    folders: Mapped[list[str]] = mapped_column(JSON)
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
 class UploadPolicyRow(Model):
     """A named upload policy: the fields of ``media.policy.UploadPolicy``."""
 

@@ -26,12 +26,15 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?i)(?<![a-z0-9])((?:{_NAMES})[\"']?\s*[:=]\s*){_VALUE}"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)\b(aws4-hmac-sha256|bearer|basic)\s+\S[^\r\n]*"), rf"\1 {REDACTED}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*):[^@\s]+@"), rf"\1:{REDACTED}@"),
+    # The address of a link to a file is all that it takes to open it.
+    (re.compile(r"(/d/)[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])"), rf"\1{REDACTED}"),
     (re.compile(r"\bv[12]\.[0-9a-z]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+"), REDACTED),
 )
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without signatures, authorization headers, passwords and sealed values."""
+    """Return ``text`` without signatures, authorization headers, passwords, links and sealed
+    values."""
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text

@@ -25,7 +25,7 @@ from dashboard.web import (
     sign_in,
 )
 from dashboard.web.api import tus, v1
-from dashboard.web.files import file_routes
+from dashboard.web.files import file_routes, link_routes
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
@@ -63,7 +63,7 @@ def register(app: Flask, services: Services) -> None:
     app.jinja_env.globals.update(can=context.can, min_password_length=MIN_LENGTH)
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
-    for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint):
+    for blueprint in (health.blueprint, setup.blueprint, sign_in.blueprint, link_routes.blueprint):
         app.register_blueprint(blueprint)
     v1.install(app)
     file_routes.install(app)

@@ -64,3 +64,9 @@ def for_api() -> bool:
 def from_htmx() -> bool:
     """Return whether htmx asks for a fragment instead of a page."""
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-Boosted") != "true"
+
+
+def external_url(path: str) -> str:
+    """Return the URL of a path of this console for people elsewhere: with ``STOWAGE_PUBLIC_URL``, or the
+    address that this request was sent to, which ``hosts`` has checked."""
+    return (services().settings.public_url or request.host_url.rstrip("/")) + path

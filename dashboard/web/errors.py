@@ -50,7 +50,7 @@ STATUS: Mapping[Kind, int] = MappingProxyType(
     }
 )
 
-STATUS_PAGES = frozenset({400, 401, 403, 404, 405, 413, 429, 500})
+STATUS_PAGES = frozenset({400, 401, 403, 404, 405, 410, 413, 429, 500})
 """Statuses that have their own template; all others share one."""
 
 

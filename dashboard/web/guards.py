@@ -34,6 +34,8 @@ class Access(Enum):
     """Anyone, but only until the console has been set up; afterwards the page does not exist."""
     SIGN_IN = "entrance"
     """Anyone, once the console has been set up: the sign-in page."""
+    LINK = "link"
+    """Anyone, once the console has been set up; the view checks the link that is in the address."""
     SIGNED_IN = "signed_in"
     """Anyone who is signed in, and any valid API token."""
 
@@ -104,7 +106,7 @@ def _check() -> Response | None:
         return None if rule is Access.SETUP else _to_setup()
     if rule is Access.SETUP:
         abort(404)
-    if rule is None or rule is Access.SIGN_IN:
+    if rule in (None, Access.SIGN_IN, Access.LINK):
         return None
     if not current_user.is_authenticated:
         if error := token_error():

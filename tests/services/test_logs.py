@@ -36,6 +36,11 @@ def test_a_credential_is_blotted_out(line: str) -> None:
     assert logs.REDACTED in shown
 
 
+def test_the_address_of_a_link_is_blotted_out() -> None:
+    token = "AbCdEf-h_j" + "0" * 12
+    assert redact(f"incident 1a: GET /d/{token}?download=1") == "incident 1a: GET /d/***?download=1"
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -12,7 +12,10 @@ from dashboard.web import guards
 from dashboard.web.guards import Access, UndeclaredRoute, access_of, local_path
 from tests.web.conftest import Browser, WebConsole
 
-ANYONE = {"static", "health.show", "setup.show", "setup.complete", "sign_in.show", "sign_in.enter"}
+ANYONE = {
+    "static", "health.show", "setup.show", "setup.complete", "sign_in.show", "sign_in.enter",
+    "shared.open_link", "shared.download",
+}  # fmt: skip
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str, str]]:
@@ -60,7 +63,10 @@ def test_nobody_gets_anything_without_signing_in(console: WebConsole) -> None:
     for endpoint, path, method in routes(console.app):
         if endpoint in ANYONE:
             continue
-        response = browser.get(path) if method == "GET" else browser.post(path)
+        if method in ("GET", "POST"):
+            response = browser.get(path) if method == "GET" else browser.post(path)
+        else:
+            response = browser.client.open(path, method=method)
         if path.startswith("/api/"):
             assert response.status_code == 401, endpoint
             assert response.json["error"]["kind"] == "forbidden"

@@ -44,6 +44,9 @@ PAGES = (
     "/migrations/1/objects",
     "/migrations/1/objects?state=failed",
     "/migrations/1/cancel",
+    "/links",
+    "/links/new?backend=local-disk&key=a.txt",
+    "/links/1/revoke",
     "/audit",
     "/settings",
     "/settings/users",
@@ -75,6 +78,8 @@ def with_a_bucket_and_a_migration(console: WebConsole, admin: Browser) -> None:
     assert add_bucket(admin).status_code == 303
     who = Actor("maria", Role.ADMIN, "web")
     console.services.migrations.create(who, "local-disk", "bucket-one", Spec())
+    console.services.backends.driver("local-disk").put("a.txt", b"shared")
+    console.services.links.create(who, "local-disk", "a.txt", seconds=3600)
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ class _Part:
 
 
 class Delivery:
-    """One download through a link. Not thread-safe. :meth:`close` it, whatever happens."""
+    """One download through a link, used by one thread at a time. :meth:`close` it, whatever happens."""
 
     def __init__(
         self, uses: LinkUses, part: _Part, recipient: Recipient, download_id: int | None, *, is_empty: bool
@@ -140,35 +140,42 @@ class Delivery:
         self._download_id = download_id
         self._is_empty = is_empty
         self._sent = 0
-        self._pending = 0
         self._reported = time.monotonic()
         self._closed = False
 
-    def sending(self, count: int) -> None:
-        """The next ``count`` bytes are about to be handed to the network; those before were. Raises kind
-        ``gone`` if the link was revoked: then the connection must be cut."""
-        self.sent()
-        last = self._sent + count >= self._part.end - self._part.start
-        now = time.monotonic()
-        if now - self._reported >= REPORT_SECONDS or (last and self._download_id is not None):
-            self._reported = now
-            # A process that dies with the last bytes in its hands has sent them.
-            self._uses.report(self._part, self._download_id, self._sent + count if last else self._sent)
-        self._pending = count
+    @property
+    def is_limited(self) -> bool:
+        """Whether :meth:`confirm` must be called before the last byte."""
+        return self._download_id is not None
 
-    def sent(self) -> None:
-        """What was about to be sent is."""
-        self._sent += self._pending
-        self._pending = 0
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to :meth:`report`."""
+        return time.monotonic() - self._reported >= REPORT_SECONDS
+
+    def report(self) -> None:
+        """Note how much was sent. Raises kind ``gone`` if the link was revoked: then the connection must be
+        cut."""
+        self._reported = time.monotonic()
+        self._uses.report(self._part, self._download_id, self._sent)
+
+    def confirm(self) -> None:
+        """Note that everything was sent, before the last byte is: a process that dies with it in its hands
+        has sent it. Raises as :meth:`report` does."""
+        self._reported = time.monotonic()
+        self._uses.report(self._part, self._download_id, self._part.end - self._part.start)
+
+    def advance(self, count: int) -> None:
+        """These many more bytes were handed to the network."""
+        self._sent += count
 
     def close(self, *, complete: bool = False) -> None:
         """Count what was sent. ``complete``: nothing is left to be sent. Idempotent; raises nothing."""
         if self._closed:
             return
         self._closed = True
-        if complete:
-            self.sent()
-            self._sent = 1 if self._is_empty else self._sent
+        if complete and self._is_empty:
+            self._sent = 1
         try:
             self._uses.finish(self._part, self._download_id, self._sent, self._recipient)
         except StowageError as error:
@@ -181,8 +188,12 @@ class Delivery:
         complete = False
         try:
             for chunk in chunks:
-                self.sending(len(chunk))
+                if self.is_limited and self._sent + len(chunk) >= self._part.end - self._part.start:
+                    self.confirm()
+                elif self.is_due:
+                    self.report()
                 yield chunk
+                self.advance(len(chunk))
             complete = True
         finally:
             self.close(complete=complete)

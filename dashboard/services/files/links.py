@@ -105,14 +105,14 @@ class NewLink:
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """What a link opens, once everything was checked. ``is_limited``: whether its uses are counted down."""
+    """What a link opens, once everything was checked. ``is_limited``: whether its uses are counted down;
+    ``is_personal``: whether only one user may open it."""
 
     link_id: int
     backend: str
     key: str
     is_limited: bool
-    etag: str
-    sha256: str
+    is_personal: bool
 
 
 class Links:
@@ -251,7 +251,7 @@ class Links:
                 operation="open link",
                 remedy="Ask the person who sent the link.",
             )
-        return SharedFile(link.id, name, key, link.max_uses is not None, link.etag, link.sha256)
+        return SharedFile(link.id, name, key, link.max_uses is not None, bool(link.username))
 
     def _place(self, link: FileLink) -> tuple[int | None, str]:
         """Where the file is now: it may have been moved or renamed since."""

@@ -17,6 +17,7 @@ from dashboard.web.admin.backend_form import BackendForm
 from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
+from dashboard.web.admin.files.links import LinkPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
@@ -40,6 +41,7 @@ def install(app: Flask) -> None:
         FilesPages(),
         MigrationPages(),
         NewMigration(),
+        LinkPages(),
         AuditPages(),
         SettingsPages(),
         UserPages(),

@@ -10,7 +10,7 @@ from dashboard.web.context import services
 from dashboard.web.numbers import parse_integer
 
 PAGE = 50
-AREAS = ("backend", "migration", "user", "token", "keys", "setup", "sign_in", "sign_out")
+AREAS = ("backend", "migration", "link", "user", "token", "keys", "setup", "sign_in", "sign_out")
 
 
 class AuditPages(Page):

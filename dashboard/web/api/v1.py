@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from dashboard.web.api import account, backends, document, file_content, migrations, uploads
+from dashboard.web.api import account, backends, document, file_content, links, migrations, uploads
 from dashboard.web.api.control import (
     activity,
     backend_changes,
@@ -26,6 +26,7 @@ RESOURCES = (
     migrations.resource,
     migration_control.resource,
     file_content.resource,
+    links.resource,
     uploads.resource,
     activity.resource,
     people.resource,

@@ -37,9 +37,13 @@ _FILE_CHUNK = 256 * 1024
 class Body(Protocol):
     """The bytes of a response, taken by one thread at a time."""
 
-    remaining: int
     on_ready: Callable[[], None] | None
     """Called from another thread when ``is_waiting`` ends."""
+
+    @property
+    def remaining(self) -> int:
+        """How many bytes are not sent yet."""
+        ...
 
     @property
     def is_waiting(self) -> bool:

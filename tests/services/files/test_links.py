@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from dashboard.errors import InvalidInput, Kind, StowageError, TooMany
 from dashboard.services.files import link_uses, links
@@ -21,19 +22,24 @@ from dashboard.services.people.throttle import LIMITS
 from dashboard.services.permissions import Role
 from dashboard.storage.errors import NotFound
 from tests.services.composed import add_local
-from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, ServiceConsole
+from tests.services.console import ADMIN, OPERATOR, PASSWORD, VIEWER, ServiceConsole, started
 
 SIZE = 1000
 SOMEBODY = Recipient("", "198.51.100.9")
+NEWCOMER = replace(VIEWER, name="nina")
 
 
-@pytest.fixture
-def shared(console: ServiceConsole, instance: Path) -> ServiceConsole:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceConsole]:
     """With a file in ``local-disk``, and people of every role."""
-    (instance / "files" / "report.bin").write_bytes(b"x" * SIZE)
-    console.services.accounts.add(ADMIN, OPERATOR.name, PASSWORD, Role.OPERATOR)
-    console.services.accounts.add(ADMIN, VIEWER.name, PASSWORD, Role.VIEWER)
-    return console
+    folder = tmp_path_factory.mktemp("links") / "instance"
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with started(folder, hasher=quick) as console:
+        console.services.setup.complete(console.services.setup.issue_code(), ADMIN.name, PASSWORD)
+        (folder / "files" / "report.bin").write_bytes(b"x" * SIZE)
+        for actor in (OPERATOR, VIEWER, NEWCOMER):
+            console.services.accounts.add(ADMIN, actor.name, PASSWORD, actor.role)
+        yield console
 
 
 def link(console: ServiceConsole, uses: int | None = None, **more: str) -> NewLink:
@@ -206,9 +212,9 @@ def test_a_role_that_may_not_read_files_shares_none(
 
 
 def test_without_its_backend_a_link_is_gone(shared: ServiceConsole, tmp_path: Path) -> None:
-    (add_local(shared.services, "other", tmp_path / "other") / "a").write_bytes(b"1")
-    made = shared.services.links.create(ADMIN, "other", "a", seconds=60)
-    shared.services.backends.remove(ADMIN, "other")
+    (add_local(shared.services, "removed", tmp_path / "removed") / "a").write_bytes(b"1")
+    made = shared.services.links.create(ADMIN, "removed", "a", seconds=60)
+    shared.services.backends.remove(ADMIN, "removed")
     with refused(Kind.GONE):
         shared.services.links.open(token(made), SOMEBODY)
     assert shared.services.links.get(ADMIN, made.info.id).backend == ""
@@ -235,14 +241,17 @@ def test_a_link_follows_its_file_to_another_backend(shared: ServiceConsole, tmp_
 
 def test_people_see_and_revoke_their_own_links_and_administrators_all(shared: ServiceConsole) -> None:
     service = shared.services.links
-    mine, theirs = link(shared), service.create(OPERATOR, "local-disk", "report.bin", seconds=60)
-    assert [each.id for each in service.list(VIEWER)] == [mine.info.id]
-    assert [each.id for each in service.list(ADMIN)] == [theirs.info.id, mine.info.id]
-    assert [each.id for each in service.list(ADMIN, before_id=theirs.info.id)] == [mine.info.id]
+    theirs = service.create(OPERATOR, "local-disk", "report.bin", seconds=60).info.id
+    mine = service.create(NEWCOMER, "local-disk", "report.bin", seconds=60).info.id
+    assert [each.id for each in service.list(NEWCOMER)] == [mine]
+    assert [each.id for each in service.list(ADMIN, limit=2)] == [mine, theirs]
+    assert [each.id for each in service.list(ADMIN, before_id=mine, limit=1)] == [theirs]
     with refused(Kind.NOT_FOUND):
-        service.revoke(VIEWER, theirs.info.id)
-    service.revoke(ADMIN, mine.info.id)
-    assert [each.id for each in service.list(ADMIN, only_open=True)] == [theirs.info.id]
+        service.revoke(NEWCOMER, theirs)
+    with refused(Kind.NOT_FOUND):
+        service.get(NEWCOMER, theirs)
+    service.revoke(ADMIN, mine)
+    assert service.list(NEWCOMER, only_open=True) == ()
 
 
 def test_the_command_lines_links_need_no_account(shared: ServiceConsole) -> None:
@@ -288,12 +297,15 @@ def test_there_is_no_link_to_what_does_not_exist(shared: ServiceConsole) -> None
 
 def test_nobody_has_too_many_open_links(shared: ServiceConsole, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "MAX_LINKS", 2)
-    first, _ = link(shared), link(shared)
+
+    def create() -> NewLink:
+        return shared.services.links.create(NEWCOMER, "local-disk", "report.bin", seconds=60)
+
+    first, _ = create(), create()
     with refused(Kind.CONFLICT):
-        link(shared)
-    shared.services.links.create(OPERATOR, "local-disk", "report.bin", seconds=60)
-    shared.services.links.revoke(VIEWER, first.info.id)
-    assert link(shared)
+        create()
+    shared.services.links.revoke(NEWCOMER, first.info.id)
+    assert create()
 
 
 # What counts as a use
@@ -364,13 +376,13 @@ def test_downloads_at_the_same_time_never_exceed_the_uses(shared: ServiceConsole
     assert len(admitted) == 3
     assert {error.kind for error in denied} == {Kind.THROTTLED}
     # One breaks: its use is free again, for one.
-    admitted[0].sending(10)
+    admitted[0].advance(10)
     admitted[0].close()
     again = begin(shared, made)
     with refused(Kind.THROTTLED):
         begin(shared, made)
     for each in (*admitted[1:], again):
-        each.sending(SIZE)
+        each.advance(SIZE)
         each.close(complete=True)
     assert uses(shared, made) == 3
 
@@ -381,7 +393,7 @@ def test_parts_may_be_downloaded_at_the_same_time(shared: ServiceConsole) -> Non
     with refused(Kind.THROTTLED):
         begin(shared, made)
     for each in parts:
-        each.sending(250)
+        each.advance(250)
         each.close(complete=True)
     assert uses(shared, made) == 1
 
@@ -402,8 +414,7 @@ def test_what_a_killed_process_had_sent_is_counted(
     shared: ServiceConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = link(shared, uses=1)
-    killed = begin(shared, made)
-    killed.sending(SIZE)
+    begin(shared, made).confirm()
     with refused(Kind.THROTTLED):
         begin(shared, made)
     now = time.time()
@@ -417,14 +428,16 @@ def test_a_killed_process_that_sent_little_gives_its_use_back(
     shared: ServiceConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = link(shared, uses=1)
-    begin(shared, made).sending(10)
+    killed = begin(shared, made)
+    killed.advance(10)
+    killed.report()
     now = time.time()
     monkeypatch.setattr(link_uses.time, "time", lambda: now + link_uses.LEASE_SECONDS + 1)
     monkeypatch.setattr(link_uses, "is_open", lambda *_: True)
     late = shared.services.links.uses.begin(
         made.info.id, SOMEBODY, start=0, end=SIZE, size=SIZE, content="etag"
     )
-    late.sending(SIZE)
+    late.advance(SIZE)
     late.close(complete=True)
     assert uses(shared, made) == 1
 
@@ -436,7 +449,7 @@ def test_parts_of_different_contents_make_no_copy(shared: ServiceConsole) -> Non
     changed = shared.services.links.uses.begin(
         file.link_id, SOMEBODY, start=900, end=SIZE, size=SIZE, content="another etag"
     )
-    changed.sending(100)
+    changed.advance(100)
     changed.close(complete=True)
     assert uses(shared, made) == 0
 
@@ -454,7 +467,7 @@ def test_unlimited_links_count_too(shared: ServiceConsole) -> None:
     made = link(shared)
     both = [begin(shared, made), begin(shared, made)]
     for each in both:
-        each.sending(SIZE)
+        each.advance(SIZE)
         each.close(complete=True)
         each.close()
     assert uses(shared, made) == 2

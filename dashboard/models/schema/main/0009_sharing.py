@@ -50,6 +50,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_api_tokens_user_id"), "api_tokens", ["user_id"], unique=False)
     _create_links()
+    _create_zip_selections()
 
 
 def _create_links() -> None:
@@ -107,3 +108,27 @@ def _create_links() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_link_downloads_link_id"), "link_downloads", ["link_id"], unique=False)
+
+
+def _create_zip_selections() -> None:
+    op.create_table(
+        "zip_selections",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("files", sa.JSON(), nullable=False),
+        sa.Column("folders", sa.JSON(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["backend_id"],
+            ["backends.id"],
+            name=op.f("fk_zip_selections_backend_id_backends"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_zip_selections")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_zip_selections_token_hash")),
+        sqlite_autoincrement=True,
+    )
+    for column in ("backend_id", "expires_at"):
+        op.create_index(op.f(f"ix_zip_selections_{column}"), "zip_selections", [column], unique=False)

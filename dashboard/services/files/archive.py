@@ -1,0 +1,205 @@
+"""Many files as one zip: what was selected, what that is when the download begins, and its bytes.
+
+Nothing is stored on the way. The length is known before the first byte; a file that changes, shrinks or is
+deleted before its turn ends the download, and what arrived until then is not a complete zip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+
+from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.models.sharing import ZipSelection
+from dashboard.services.backends.backends import Backends
+from dashboard.services.backends.queries import get_row
+from dashboard.services.database import Database
+from dashboard.services.files.zip_names import zip_names
+from dashboard.services.files.zip_stream import ZipEntry, zip_chunks, zip_length
+from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.driver import Driver
+from dashboard.storage.errors import Changed
+
+MAX_SELECTED = 10_000
+"""Files and folders that are selected one by one."""
+MAX_FILES = 100_000
+"""Files in one zip, with those in folders."""
+SELECTION_SECONDS = 3600.0
+"""For which a selection can be downloaded; a download that has begun may take longer."""
+STAT_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A file as it was when the download began."""
+
+    key: str
+    size: int
+    modified: float | None
+    etag: str | None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A zip that can be sent: its file name, its exact length in bytes, how many files it has."""
+
+    name: str
+    length: int
+    backend: str
+    entries: Sequence[ZipEntry]
+    items: Sequence[_Item]
+    driver: Driver
+
+    @property
+    def tag(self) -> str:
+        """Changes when anything in it does."""
+        digest = hashlib.sha256()
+        for entry, item in zip(self.entries, self.items, strict=True):
+            facts = f"{entry.name}\0{item.size}\0{item.modified}\0{item.etag}\0{item.version}\n"
+            digest.update(facts.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:32]
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the zip, ``length`` bytes. Raises ``StorageError`` if a file is no longer what it was."""
+        pairs = zip(self.entries, self.items, strict=True)
+        return zip_chunks((entry, _content(self.driver, item)) for entry, item in pairs)
+
+
+class Archives:
+    """Thread-safe."""
+
+    def __init__(self, database: Database, backends: Backends) -> None:
+        self._database = database
+        self._backends = backends
+
+    def select(self, actor: Actor, backend: str, *, files: Sequence[str], folders: Sequence[str] = ()) -> str:
+        """Remember what is to be downloaded, and return its token. ``folders``: prefixes that end in a slash,
+        or ``""`` for everything. Asks no server.
+
+        Raises ``InvalidInput``, and kind ``not_found`` for an unknown backend.
+        """
+        actor.require(Permission.READ_FILES)
+        _check(files, folders)
+        token, now = secrets.token_urlsafe(16), time.time()
+        with self._database.write() as session:
+            session.execute(delete(ZipSelection).where(ZipSelection.expires_at < now))
+            session.add(
+                ZipSelection(
+                    token_hash=_digest(token),
+                    username=actor.name[:64],
+                    backend_id=get_row(session, backend).id,
+                    files=list(dict.fromkeys(files)),
+                    folders=list(dict.fromkeys(folders)),
+                    expires_at=now + SELECTION_SECONDS,
+                )
+            )
+        return token
+
+    def open(self, actor: Actor, token: str) -> Archive:
+        """Find out what the selected files are now. Idempotent, within ``SELECTION_SECONDS``.
+
+        Raises kind ``not_found`` for a selection of somebody else or one that has expired, ``NotFound`` for a
+        file that does not exist, ``InvalidInput`` for too many or no files, and what the backend raises.
+        """
+        actor.require(Permission.READ_FILES)
+        query = select(ZipSelection).where(ZipSelection.token_hash == _digest(token))
+        with self._database.read() as session:
+            found = session.scalar(query.where(ZipSelection.expires_at > time.time()))
+            if found is None or found.username != actor.name[:64]:
+                raise StowageError(
+                    Kind.NOT_FOUND,
+                    "This selection of files has expired.",
+                    operation="download",
+                    remedy="Select the files again.",
+                )
+            files, folders = tuple(found.files), tuple(found.folders)
+            backend = self._backends.name_of(found.backend_id) or ""
+        return self.archive(backend, files, folders)
+
+    def archive(self, backend: str, files: Sequence[str], folders: Sequence[str]) -> Archive:
+        """The zip of these files as they are now. Raises as :meth:`open` does."""
+        driver = self._backends.driver(backend)
+        items = _items(driver, files, folders)
+        base = _common_folder([*files, *folders])
+        names = zip_names(item.key[len(base) :] for item in items)
+        entries = [ZipEntry(name, item.size, item.modified) for name, item in zip(names, items, strict=True)]
+        title = base.rstrip("/").rpartition("/")[2] or backend
+        return Archive(f"{title}.zip", zip_length(entries), backend, entries, items, driver)
+
+
+def _check(files: Sequence[str], folders: Sequence[str]) -> None:
+    if not files and not folders:
+        raise InvalidInput("files", "No files are selected.", remedy="Select at least one.")
+    if len(files) + len(folders) > MAX_SELECTED:
+        raise InvalidInput(
+            "files",
+            f"More than {MAX_SELECTED:,} files are selected.",
+            remedy="Select their folder instead, or download them in parts.",
+        )
+    if any(not key for key in files):
+        raise InvalidInput("files", "A file has no name.")
+    if any(folder and not folder.endswith("/") for folder in folders):
+        raise InvalidInput("folders", "A folder ends in a slash.")
+
+
+def _items(driver: Driver, files: Sequence[str], folders: Sequence[str]) -> list[_Item]:
+    found: dict[str, _Item] = {}
+    for folder in folders:
+        for entry in driver.list(folder):
+            if not entry.key.endswith("/"):
+                found[entry.key] = _Item(entry.key, entry.size, entry.modified, entry.etag)
+            _refuse_too_many(len(found))
+    single = [key for key in files if key not in found]
+    _refuse_too_many(len(found) + len(single))
+    if not found and not single:
+        raise InvalidInput("folders", "There are no files in it.", remedy="Select something else.")
+    with ThreadPoolExecutor(min(STAT_THREADS, max(1, len(single)))) as pool:
+        for item in pool.map(lambda key: _stat(driver, key), single):
+            found[item.key] = item
+    return sorted(found.values(), key=lambda item: item.key)
+
+
+def _stat(driver: Driver, key: str) -> _Item:
+    driver.check_key(key)
+    info = driver.stat(key)
+    return _Item(key, info.size, info.modified, info.etag, info.version)
+
+
+def _refuse_too_many(count: int) -> None:
+    if count > MAX_FILES:
+        raise InvalidInput(
+            "folders",
+            f"There are more than {MAX_FILES:,} files in it.",
+            remedy="Download its folders one by one, or migrate them.",
+        )
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all selected files and folders are in; a single folder is in the zip by its name."""
+    parents = [path.rstrip("/").rpartition("/")[0] for path in paths]
+    first, last = min(parents).split("/"), max(parents).split("/")
+    shared = []
+    for one, other in zip(first, last, strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    return "/".join(shared) + "/" if any(shared) else ""
+
+
+def _content(driver: Driver, item: _Item) -> Iterator[bytes]:
+    with driver.read(item.key, if_version=item.version) as reading:
+        info = reading.info
+        if info.size != item.size or (item.etag and info.etag and item.etag != info.etag):
+            raise Changed(item.key)
+        yield from reading.chunks()
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -501,7 +501,7 @@
     if (event.ctrlKey || event.metaKey) return;
     const held = rowInHand();
     if (event.key === "/") {
-      const field = find(".search input");
+      const field = find(".search [type=search]");
       if (field) { event.preventDefault(); field.focus(); field.select(); }
     } else if (event.key.startsWith("Arrow")) {
       if (event.target.closest("[data-row]") || event.target === document.body || event.target.id === "main") {

@@ -22,36 +22,59 @@
   const sizeOf = (bytes) => window.stowageFiles.size(bytes);
 
   function where() {
-    const files = document.getElementById("files");
-    return { backend: files.dataset.backend, folder: files.dataset.folder };
+    const { backend, folder } = document.getElementById("files").dataset;
+    return { backend, folder: folder.replace(/%([0-9a-f]{2})/g, (all, code) => String.fromCharCode(parseInt(code, 16))) };
   }
 
   /* Files dropped outside a folder of their own have no path; in a dropped folder it begins with its name. */
   function add(files, target) {
     files.forEach(({ file, path }) => {
       const folder = path.includes("/") ? path.slice(0, path.lastIndexOf("/") + 1) : "";
-      const row = template.content.firstElementChild.cloneNode(true);
-      const upload = {
-        file, row, backend: target.backend, folder: target.folder + folder, name: file.name, state: "waiting",
-        sent: 0, marks: [], broken: "", id: "",
-      };
-      const name = row.querySelector("[data-name]");
-      name.textContent = path;
-      name.title = path;
-      for (const [action, act] of Object.entries({ pause, resume, cancel })) {
-        const button = row.querySelector(`[data-${action}]`);
-        button.setAttribute("aria-label", `${button.title} ${path}`);
-        button.addEventListener("click", () => act(upload));
-      }
-      uploads.push(upload);
-      list.append(row);
-      draw(upload);
+      const place = (target.folder + folder).replace(/\/+$/, "");
+      const earlier = uploads.find((each) => each.state === "left" && each.file.size === file.size
+        && each.name === file.name && each.folder === place && each.backend === target.backend);
+      if (earlier) remove(earlier);
+      show({ file, backend: target.backend, folder: place, name: file.name, state: "waiting", sent: 0 }, path);
     });
-    section.hidden = uploads.length === 0;
     if (files.length) {
       window.stowageFiles.announce(files.length === 1 ? "1 upload added." : files.length + " uploads added.");
     }
     next();
+  }
+
+  function show(values, path) {
+    const row = template.content.firstElementChild.cloneNode(true);
+    const upload = { row, marks: [], broken: "", id: "", step: "", reason: "", ...values };
+    const name = row.querySelector("[data-name]");
+    name.textContent = path;
+    name.title = path;
+    for (const [action, act] of Object.entries({ pause, resume, cancel })) {
+      const button = row.querySelector(`[data-${action}]`);
+      button.dataset.of = path;
+      button.addEventListener("click", () => act(upload));
+    }
+    uploads.push(upload);
+    list.append(row);
+    section.hidden = false;
+    draw(upload);
+    return upload;
+  }
+
+  /* What was under way before the page was reloaded. Its bytes have to be chosen again, but not sent again. */
+  async function restore() {
+    try {
+      const response = await fetch(section.dataset.url, { credentials: "same-origin" });
+      const told = response.ok ? await response.json() : { uploads: [] };
+      told.uploads.forEach((each) => {
+        if (["done", "refused", "failed"].includes(each.state)) return;
+        const upload = show({
+          file: { name: each.name, size: each.size || 0 }, backend: each.backend, folder: each.folder, name: each.name,
+          id: each.id, sent: each.received, step: each.state, state: each.state === "receiving" ? "left" : "checking",
+        }, (each.folder ? each.folder + "/" : "") + each.name);
+        if (upload.state === "checking") follow(upload);
+      });
+      count();
+    } catch (offline) { /* the list is only a convenience */ }
   }
 
   function next() {
@@ -115,7 +138,7 @@
       said = [body.error.reason, body.error.remedy].filter(Boolean).join(" ");
     } catch (unreadable) { /* not one of the console's answers */ }
     const status = response ? response.getStatus() : 0;
-    upload.state = status >= 400 && status < 500 || status === 507 ? "refused" : "failed";
+    upload.state = [409, 413, 415, 422, 507].includes(status) ? "refused" : "failed";
     upload.reason = said || "The console could not be reached. What was received is kept for a day.";
     draw(upload);
     next();
@@ -162,6 +185,8 @@
   }
 
   function resume(upload) {
+    if (upload.state === "left") { chooser.click(); return; }
+    if (upload.state === "failed" && upload.step === "failed") { again(upload); return; }
     upload.state = "waiting";
     upload.marks = [];
     draw(upload);
@@ -169,7 +194,26 @@
     upload.row.querySelector("[data-pause]").focus();
   }
 
+  /* It was received completely: only what comes after that is tried again. */
+  async function again(upload) {
+    const response = await fetch(`${section.dataset.url}/${upload.id}/retry`, {
+      method: "POST", credentials: "same-origin", headers: { "X-CSRFToken": token() },
+    }).catch(() => null);
+    if (!response || !response.ok) { window.stowageFiles.toast("bad", `${upload.name} could not be tried again.`); return; }
+    upload.state = "checking";
+    upload.step = "checking";
+    draw(upload);
+    follow(upload);
+  }
+
   function cancel(upload) {
+    if (upload.state === "left") {
+      fetch(`${section.dataset.url}/${upload.id}`, {
+        method: "DELETE", credentials: "same-origin", headers: { "X-CSRFToken": token(), "Tus-Resumable": "1.0.0" },
+      }).catch(() => { /* it expires by itself */ });
+      remove(upload);
+      return;
+    }
     const finished = ["done", "refused", "failed"].includes(upload.state);
     upload.state = "gone";
     if (upload.tus && !finished) upload.tus.abort(true).catch(() => { /* it expires by itself */ });
@@ -189,15 +233,18 @@
     const total = upload.file.size;
     const percent = total ? Math.floor(100 * upload.sent / total) : 100;
     const meter = row.querySelector("[data-meter]");
-    meter.hidden = !["running", "paused", "waiting"].includes(state);
+    meter.hidden = !["running", "paused", "waiting", "left"].includes(state);
     meter.setAttribute("aria-valuenow", String(percent));
     meter.querySelector("rect").setAttribute("width", percent + "%");
     row.querySelector("[data-figure]").textContent = meter.hidden ? sizeOf(total) : percent + " %";
     row.querySelector("[data-pause]").hidden = state !== "running" && state !== "waiting";
-    row.querySelector("[data-resume]").hidden = state !== "paused" && state !== "failed";
+    row.querySelector("[data-resume]").hidden = !["paused", "failed", "left"].includes(state);
     const cancelling = row.querySelector("[data-cancel]");
     cancelling.hidden = state === "checking";
     cancelling.title = ["done", "refused", "failed"].includes(state) ? "Remove from the list" : "Cancel";
+    row.querySelectorAll("[data-of]").forEach((button) => {
+      button.setAttribute("aria-label", `${button.title} ${button.dataset.of}`);
+    });
     row.querySelector("[data-glyph]").className = "glyph" + ({ done: " ok", refused: " bad", failed: " bad" }[state] || "");
     const line = row.querySelector("[data-state]");
     line.className = "tiny num " + (state === "refused" || state === "failed" ? "bad-text" : "muted");
@@ -209,8 +256,9 @@
     switch (upload.state) {
       case "waiting": return "Waiting for its turn";
       case "paused": return `Paused at ${sizeOf(upload.sent)} of ${sizeOf(total)}`;
+      case "left": return `${sizeOf(upload.sent)} of ${sizeOf(total)} received. Choose the same file again to resume.`;
       case "checking": return WORDS[upload.step] || "Received, being checked";
-      case "done": return "Stored and checked";
+      case "done": return ["Stored and checked", upload.broken].filter(Boolean).join(" · ");
       case "refused": return "Refused: " + upload.reason;
       case "failed": return upload.reason;
       default: {
@@ -231,7 +279,7 @@
 
   function count() {
     const groups = [
-      ["running", ["running", "checking"]], ["waiting", ["waiting"]], ["paused", ["paused"]],
+      ["running", ["running", "checking"]], ["waiting", ["waiting"]], ["paused", ["paused", "left"]],
       ["done", ["done"]], ["refused", ["refused"]], ["failed", ["failed"]],
     ];
     section.querySelector("[data-counts]").textContent = groups
@@ -292,12 +340,14 @@
     if (event.target.closest("[data-choose]")) chooser.click();
     if (event.target.closest("[data-clear-finished]")) {
       uploads.filter((each) => ["done", "refused"].includes(each.state)).forEach(remove);
+      document.getElementById("main").focus();
     }
   });
   chooser.addEventListener("change", () => {
     add(Array.from(chooser.files).map((file) => ({ file, path: file.name })), where());
     chooser.value = "";
   });
+  restore();
   addEventListener("beforeunload", (event) => {
     if (uploads.some((each) => ["running", "waiting"].includes(each.state))) event.preventDefault();
   });

@@ -12,6 +12,9 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
+        "media-src 'self'",
+        # A PDF in the pane of the Files page; what is framed has a policy of its own.
+        "frame-src 'self'",
         "font-src 'self'",
         "connect-src 'self'",
         "form-action 'self'",

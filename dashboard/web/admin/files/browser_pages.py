@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import redirect, request, session, url_for
@@ -20,10 +20,12 @@ from dashboard.web.admin.files.browser_source import Found, find
 from dashboard.web.admin.files.browser_view import SORTS, FilesView, from_token, read_view
 from dashboard.web.admin.files.file_pane import describe
 from dashboard.web.admin.page import MenuItem, Page, route
-from dashboard.web.context import services
+from dashboard.web.context import can, services
 from dashboard.web.errors import STATUS
 from dashboard.web.formatting import plural
 
+PART_SIZE = 1024 * 1024
+"""Bytes of an upload that are sent, and after a broken connection sent again, at a time."""
 _LAYOUT = "files_layout"
 
 
@@ -89,6 +91,8 @@ class FilesPages(Page):
         key = from_token(request.args.get("key", ""))
         if not key:
             raise NotFound("")
+        if "in" not in request.args:
+            view = replace(view, folder=key[: key.rfind("/") + 1])
         file = describe(view, key)
         driver = None if file.failure else services().backends.driver(name)
         template = "admin/files/pane_only.html" if request.args.get("beside") else "admin/files/file.html"
@@ -99,13 +103,14 @@ class FilesPages(Page):
 def frame(view: FilesView, driver: Driver | None) -> dict[str, Any]:
     """What every Files page needs: where it is, and what may be done there."""
     read_only = driver.read_only_reason() if isinstance(driver, RefusesWrites) else ""
+    writable = bool(driver) and not read_only and can(Permission.WRITE_FILES)
     return {
         "view": view,
         "read_only": read_only,
         "changes": False,
-        "writable": False,
-        "uploads_url": "",
-        "upload_part_size": 0,
+        "writable": writable,
+        "uploads_url": url_for("api_v1.uploads_index") if can(Permission.WRITE_FILES) else "",
+        "upload_part_size": PART_SIZE,
         "zips": False,
         "shares": False,
         "share_url": "",
@@ -118,7 +123,7 @@ def _list_values(view: FilesView, found: Found) -> dict[str, Any]:
     return {
         "backends": services().backends.choices(),
         "crumbs": _crumbs(view),
-        "summary": _summary(rows, complete=found.complete),
+        "summary": _summary(view, rows, complete=found.complete),
         "message": found.message,
         "filters": filters_of(view),
         "sorts": tuple(SORTS.items()),
@@ -141,14 +146,17 @@ def _crumbs(view: FilesView) -> list[tuple[str, str]]:
     return crumbs
 
 
-def _summary(rows: Sequence[ShownRow], *, complete: bool) -> str:
+def _summary(view: FilesView, rows: Sequence[ShownRow], *, complete: bool) -> str:
+    if view.filtered and not rows:
+        return "Nothing found" if complete else "Nothing found so far"
     folders = sum(row.folder for row in rows)
-    parts = [plural(len(rows) - folders, "file")] + ([plural(folders, "folder")] if folders else [])
-    stored = sum(row.size or 0 for row in rows)
-    text = " and ".join(parts)
+    files = len(rows) - folders
+    counts = [plural(files, "file")] if files or not folders else []
+    counts += [plural(folders, "folder")] if folders else []
+    text = " and ".join(counts)
     if not complete:
         return f"{text} on this page"
-    return f"{text}, {size(stored)}" if len(rows) > folders else text
+    return f"{text}, {size(sum(row.size or 0 for row in rows))}" if files else text
 
 
 def _columns(view: FilesView) -> list[Column]:

@@ -65,10 +65,7 @@ def _search_folder(view: FilesView) -> Found:
     """What the backend itself lists in this one folder, because the catalogue has not seen all of it yet."""
     found = _folder(view, LIVE_PAGE, containing=view.query)
     entries = tuple(entry for entry in found.entries if _fits(view, entry))
-    message = (
-        f"Only this folder was searched, because the files of {view.backend} have not been counted yet. "
-        "Refresh the backend to search the folders below as well."
-    )
+    message = f"Only this folder was searched, because the files of {view.backend} have not been counted yet."
     return Found(entries, found.known, found.cursor, found.complete, message)
 
 

@@ -1,7 +1,7 @@
 """What a Files page shows: a backend, a folder, filters, an order, as values of its address.
 
 Keys travel in addresses and in form fields. A browser changes line breaks in fields and cannot send every
-character, so these few are written as ``%`` and two digits; so is ``%`` itself.
+character or byte, so these few are written as ``%`` and two digits; so is ``%`` itself.
 """
 
 from __future__ import annotations
@@ -28,21 +28,27 @@ SORTS: Mapping[str, str] = {
 }
 LAYOUTS = ("list", "grid")
 
-_UNSAFE = re.compile(r"[%\r\n\x00]")
+# The last are the bytes of a key that is not UTF-8.
+_UNSAFE = re.compile(r"[%\r\n\x00\udc80-\udcff]")
 _WRITTEN = re.compile(r"%([0-9a-f]{2})")
+_FIRST_BYTE, _BYTES = 0x80, 0xDC00
 
 
 def to_token(key: str) -> str:
     """Return a key as it is written in addresses and forms."""
-    return _UNSAFE.sub(lambda found: f"%{ord(found[0]):02x}", key)
+    return _UNSAFE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02x}", key)
 
 
 def from_token(token: str) -> str:
     """Return the key. Raises kind ``invalid`` for what no page of ours has written."""
-    key = _WRITTEN.sub(lambda found: chr(int(found[1], 16)), token)
+    key = _WRITTEN.sub(lambda found: _character(int(found[1], 16)), token)
     if len(key) > MAX_KEY or to_token(key) != token:
         raise InvalidInput("key", "The address of this file is damaged.", remedy="Go back to the list.")
     return key
+
+
+def _character(code: int) -> str:
+    return chr(code if code < _FIRST_BYTE else _BYTES + code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import codecs
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
-from flask import current_app, url_for
+from flask import url_for
 
 from dashboard.errors import StowageError
 from dashboard.media.kinds import FileKind
@@ -15,14 +16,20 @@ from dashboard.services.files.file_details import CatalogueRow, FileDetails
 from dashboard.services.text import size
 from dashboard.storage.driver import Driver, ReadsRanges
 from dashboard.storage.object_powers import Version
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import ObjectInfo
 from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url
 from dashboard.web.admin.files.browser_view import FilesView, to_token
 from dashboard.web.context import actor, services
+from dashboard.web.files.content_types import content_type
 from dashboard.web.formatting import plural
 
 MAX_TEXT = 64 * 1024
-_CONTENT = "content.show"
+# The other images are served inline as well, but few browsers know them.
+_DISPLAYED = frozenset(
+    f"image/{kind}" for kind in ("apng", "avif", "bmp", "gif", "jpeg", "png", "webp", "x-icon")
+)
+_NO_TEXT = (FileKind.IMAGE, FileKind.VIDEO, FileKind.AUDIO, FileKind.ARCHIVE)
 _HEADERS = (
     ("Content type", "content_type"),
     ("Cache", "cache_control"),
@@ -45,7 +52,7 @@ class ServedBy:
 @dataclass(frozen=True, slots=True)
 class ShownFile:
     """The values of the pane. With ``failure`` only the names are set. ``preview`` is "image", "video",
-    "audio", "text" or empty; ``details`` are label, value and CSS class; ``versions`` None: none are kept."""
+    "audio", "pdf", "text" or empty; ``details`` are label, value and CSS class; ``versions`` None: none."""
 
     name: str
     token: str
@@ -117,11 +124,11 @@ def describe(view: FilesView, key: str) -> ShownFile:
 
 
 def content_url(view: FilesView, key: str, *, download: bool = False) -> str:
-    """The address of a file's content, empty while this console serves none."""
-    if _CONTENT not in current_app.view_functions:
+    """The address of a file's content. Empty for the few keys that no browser requests as they are."""
+    if any(part in (".", "..") for part in key.split("/")):
         return ""
-    query = {"download": "1"} if download else {}
-    return url_for(_CONTENT, backend=view.backend, key=key, _external=False, **query)
+    url = url_for("files.show", backend=view.backend, key="-").removesuffix("-")
+    return f"{url}{quote(key_bytes(key))}" + ("?download=1" if download else "")
 
 
 def _preview(view: FilesView, found: FileDetails, looks: Looks) -> dict[str, Any]:
@@ -135,11 +142,14 @@ def _preview(view: FilesView, found: FileDetails, looks: Looks) -> dict[str, Any
     }
     if not info.size:
         return {**values, "no_preview": "This file is empty."}
-    if looks.kind in (FileKind.IMAGE, FileKind.VIDEO, FileKind.AUDIO):
+    kind, inline = content_type(info.key, info.attributes)
+    if inline:
         values["opens_inline"] = bool(content)
-        return {**values, "preview": looks.kind.value if content else ""}
-    if looks.icon == "pdf":
-        return {**values, "opens_inline": bool(content), "no_preview": "Open it in a new tab to read it."}
+        family = "pdf" if kind == "application/pdf" else kind.partition("/")[0]
+        shown = family != "image" or kind in _DISPLAYED
+        return {**values, "preview": family if content and shown else ""}
+    if looks.kind in _NO_TEXT:
+        return values
     try:
         text = _text(services().backends.driver(found.served_by), info)
     except StowageError as error:

@@ -62,10 +62,11 @@ def follow(page: str, pattern: str) -> str:
 
 
 def test_keys_survive_addresses_and_forms() -> None:
-    for key in (*ODD, "%", "%25", "\0", "a/%0d", "\r"):
+    for key in (*ODD, "%", "%25", "\0", "a/%0d", "\r", "caf\udce9"):
         token = to_token(key)
         assert from_token(token) == key
         assert not re.search(r"[\r\n\0]", token)
+        token.encode()
     for damaged in ("%", "%2", "%41", "%zz", "%0A", "a" * 5000):
         with pytest.raises(StowageError):
             from_token(damaged)

@@ -109,7 +109,12 @@ class FinalPhase:
             self._ledger.record_final_checks([FinalCheck(row, ObjectState.VERIFIED) for row in page])
             time.sleep(PAUSE_SECONDS)
         if self._spec.delete_source:
-            self._check_each(self._pages(ObjectState.VERIFIED, stop), self._delete, stop)
+            self._check_each(self._announced(self._pages(ObjectState.VERIFIED, stop)), self._delete, stop)
+
+    def _announced(self, pages: Iterable[list[Finished]]) -> Iterator[list[Finished]]:
+        for page in pages:
+            self._ledger.announce_deletions(page)
+            yield page
 
     def _check_unlisted(self, stop: threading.Event) -> None:
         """Stat the objects that the listing did not show. Those that exist must soon be listed too, under

@@ -114,7 +114,8 @@ class Claimed:
 @dataclass(frozen=True, slots=True)
 class Done:
     """The result for an object. ``size`` is the number of bytes copied; ``reason`` is set for skipped and
-    failed ones. ``PENDING`` returns it to the queue and records nothing else."""
+    failed ones. ``PENDING`` returns it to the queue and records nothing else. ``source_modified`` and
+    ``source_etag``: of the object that was read."""
 
     state: ObjectState
     size: int
@@ -124,6 +125,8 @@ class Done:
     destination_checksum: str = ""
     source_version: str = ""
     destination_etag: str = ""
+    source_modified: float | None = None
+    source_etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +282,10 @@ class Ledger(ListingIndex, Protocol):
     ) -> Sequence[Finished]:
         """Return rows in this state (copied, verified or skipped) whose source was not deleted, by id, from
         ``after`` exclusive; with ``unseen`` only those that this run has not marked as seen."""
+        ...
+
+    def announce_deletions(self, rows: Sequence[Finished]) -> None:
+        """Record that the sources of these verified rows are about to be deleted. Idempotent."""
         ...
 
     def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:

@@ -241,6 +241,8 @@ class _Move:
             destination_checksum=self._checksums[1],
             source_version=recorded_version(self._source_info),
             destination_etag=found.etag or "",
+            source_modified=self._source_info.modified,
+            source_etag=self._source_info.etag,
         )
 
     # ---- copying
@@ -302,6 +304,8 @@ class _Move:
             destination_checksum=written.stored_checksum or "",
             source_version=recorded_version(copied.info),
             destination_etag=written.etag or "",
+            source_modified=copied.info.modified,
+            source_etag=copied.info.etag,
         )
         if verify is Verify.SIZE:
             return done

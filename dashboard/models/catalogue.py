@@ -39,6 +39,8 @@ files = Table(
     Column("details", JSON(none_as_null=True)),
     # The generation of the backend's count (see below) in which the row was written.
     Column("seen", Integer, nullable=False, server_default=text("0")),
+    # Of an object that this migration has copied and is going to delete, and of its copy.
+    Column("migration_id", Integer),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("backend_id", "key", name="uq_files_key"),
@@ -58,16 +60,20 @@ counts = Table(
     Column("backend_id", Integer, primary_key=True, autoincrement=False),
     Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("running", Boolean, nullable=False, server_default=text("0")),
+    # Rows of earlier generations are about a place that the backend no longer is; 0: there are none.
+    Column("valid_from", Integer, nullable=False, server_default=text("0")),
     # When a count was last complete.
     Column("completed_at", Float),
 )
 
-# Keys whose rows were removed during a count, so that its older listing does not bring them back.
+# Keys whose rows were removed during a count, so that its older listing does not bring them back; with
+# ``until``, counts that begin before then do not either.
 removals = Table(
     "file_removals",
     metadata,
     Column("backend_id", Integer, primary_key=True, autoincrement=False),
     Column("key", KeyText, primary_key=True),
+    Column("until", Float, nullable=False, server_default=text("0")),
     sqlite_with_rowid=False,
 )
 

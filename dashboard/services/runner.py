@@ -15,6 +15,7 @@ from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobRes
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
+from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.jobs import Jobs
@@ -46,6 +47,7 @@ class Runner:
         write_back: WriteBack,
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
+        catalogue: Catalogue,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -57,6 +59,7 @@ class Runner:
         self._write_back = write_back
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
+        self._catalogue = catalogue
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -154,6 +157,7 @@ class Runner:
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
+            JobKind.FILES: Handler(self._run_files, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
@@ -163,6 +167,10 @@ class Runner:
 
     def _run_write_back(self, context: JobContext) -> JobResult:
         return JobResult(requeue=not self._write_back.run(context.job.subject_id, context.should_stop))
+
+    def _run_files(self, context: JobContext) -> JobResult:
+        self._catalogue.sweep(context.should_stop)
+        return JobResult(requeue=context.should_stop())
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

@@ -93,12 +93,12 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     machine = MachinePolicy(folder_policy(settings), frozenset(settings.machine_credentials))
     backends = Backends(database, audit, keys, machine=machine, caches=caches)
     status = StatusBoard(database)
-    checks = Checks(backends, status, keys)
+    catalogue = Catalogue(database)
+    checks = Checks(backends, status, keys, catalogue)
     activation = Activation(database, audit, backends)
     migrations = Migrations(database, audit)
     write_back = WriteBack(database, audit, backends)
     jobs = Jobs(database)
-    catalogue = Catalogue(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     return Services(
         settings=settings,
@@ -145,6 +145,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
+            catalogue=catalogue,
         ),
     )
 

@@ -12,9 +12,13 @@ from pathlib import Path
 
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Spec
+from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.storage.drivers.local.driver import LocalDriver
 from tests.migration.failing_driver import FailingDriver
 from tests.migration.ledgers import SqlLedgers
+
+SOURCE, DESTINATION = 1, 2
+"""Ids of the backends in the catalogue."""
 
 
 def main(folder: Path, workers: int, delete_source: bool) -> None:
@@ -33,7 +37,7 @@ def main(folder: Path, workers: int, delete_source: bool) -> None:
         MigrationJob(1, Spec(workers=workers, delete_source=delete_source), lambda: True, "here"),
         LocalDriver(str(folder / "here")),
         destination,
-        ledgers.open(),
+        ledgers.open(files=LedgerFiles(1, SOURCE, DESTINATION, deletes=delete_source)),
         lambda: Control.RUN,
         on_state=lambda *state: None,
     )

@@ -11,6 +11,7 @@ from dashboard.migration.ledger import Ledger, Live
 from dashboard.migration.types import Counters, FailureGroup, LedgerRow, ObjectState
 from dashboard.models import work_metadata
 from dashboard.services.database import Database
+from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.upgrade import bring_up_to_date
@@ -64,8 +65,8 @@ class SqlLedgers:
         self.queries = LedgerQueries(self.database)
         self.id = migration_id
 
-    def open(self, *, fence: int | None = None) -> SqlLedger:
-        return SqlLedger(self.database.work, self.id, fence=fence)
+    def open(self, *, fence: int | None = None, files: LedgerFiles | None = None) -> SqlLedger:
+        return SqlLedger(self.database.work, self.id, fence=fence, files=files)
 
     def rows(self) -> tuple[LedgerRow, ...]:
         return tuple(row for page in self.queries.pages(self.id) for row in page)

@@ -248,6 +248,11 @@ class MemoryLedger:
                 for row in rows
             ]
 
+    def announce_deletions(self, rows: Sequence[Finished]) -> None:
+        """See ``Ledger.announce_deletions``."""
+        with self._store.lock:
+            self._check()
+
     def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
         """See ``Ledger.record_final_checks``."""
         with self._store.lock:

@@ -29,6 +29,7 @@ from dashboard.services.backends.queries import MAX_FALLBACK, BackendQueries, ge
 from dashboard.services.backends.status import Badge, Status, reset
 from dashboard.services.backends.stored import StoredBackends, edit_conflict_error
 from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Stored
+from dashboard.services.catalogue.file_rows import invalidate_rows
 from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
 from dashboard.services.jobs import enqueue
@@ -144,6 +145,7 @@ class Backends(BackendQueries):
             if relocated:
                 # Earlier checks and counts say nothing about the new location.
                 reset(row.status)
+                self._forget_files(session, row.id)
             _schedule_check(session, row.id, count=bool(relocated))
             edited = info(row)
         self._drivers.retire(stored.id, "")
@@ -169,6 +171,7 @@ class Backends(BackendQueries):
             self._audit.record(session, actor, "backend.remove", name, preset=row.preset)
             session.delete(row)
             backend_id = row.id
+            self._forget_files(session, backend_id)
         self._drivers.retire(backend_id, "")
         self._caches.forget(backend_id)
 
@@ -255,6 +258,12 @@ class Backends(BackendQueries):
     def close(self) -> None:
         """Close every driver. Idempotent."""
         self._drivers.close()
+
+    def _forget_files(self, session: Session, backend_id: int) -> None:
+        # Before this change commits: rather a file too few in the catalogue than one at the wrong place.
+        with self._database.work_write() as connection:
+            invalidate_rows(connection, backend_id)
+        enqueue(session, JobKind.FILES, 0)
 
     def _audit_edit(
         self, session: Session, actor: Actor, stored: Stored, resolved: Resolved, cleared: frozenset[str]

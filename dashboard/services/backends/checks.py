@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import islice
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.status import Badge, StatusBoard
+from dashboard.services.catalogue.catalogue import Catalogue
+from dashboard.services.catalogue.counting import MAX_FOLDERS, CatalogueCount, CountStopped
 from dashboard.services.keys import Keys
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import StorageError
@@ -25,10 +28,11 @@ PROGRESS_SECONDS = 1.0
 class Checks:
     """Thread-safe and idempotent. A backend that was removed meanwhile is left alone."""
 
-    def __init__(self, backends: Backends, status: StatusBoard, keys: Keys) -> None:
+    def __init__(self, backends: Backends, status: StatusBoard, keys: Keys, catalogue: Catalogue) -> None:
         self._backends = backends
         self._status = status
         self._keys = keys
+        self._catalogue = catalogue
 
     def check_backend(self, backend_id: int) -> bool:
         """Check cheaply whether a backend exists, lists and how fast; return whether it did. Records the
@@ -65,35 +69,27 @@ class Checks:
         return True
 
     def count_backend(self, backend_id: int, stop: Callable[[], bool]) -> bool:
-        """Count objects and bytes by listing everything once, in bounded memory.
+        """Count objects and bytes by listing everything once, in bounded memory, and record every object in
+        the catalogue of files.
 
         Records progress every second. Returns whether it finished. If ``stop`` ended it or the listing
-        failed, the last finished count stays. Raises what the listing raised.
+        failed, the last finished count stays, and no file leaves the catalogue. Raises what the listing
+        raised.
         """
         name = self._backends.name_of(backend_id)
         if name is None or self._keys.state().sealed:
             return True
-        objects = size = unreadable = 0
         self._status.record_count(backend_id, 0, 0, final=False)
-        due = time.monotonic() + PROGRESS_SECONDS
+        recording = self._catalogue.count(backend_id)
+        counted = _Counted()
         finished = False
-
-        def note(folder: str, error: StorageError) -> None:
-            nonlocal unreadable
-            unreadable += 1
-
         try:
+            recording.begin()
             driver = self._backends.driver_with_waiting(name, label="check")
-            for entry in without_markers(list_readable(driver, unreadable=note)):
-                objects += 1
-                size += entry.size
-                # Reading the clock costs more than counting.
-                if objects % 256 == 0 and (now := time.monotonic()) >= due:
-                    if stop():
-                        return False
-                    self._status.record_count(backend_id, objects, size, final=False)
-                    due = now + PROGRESS_SECONDS
-            finished = True
+            finished = self._list(backend_id, driver, counted, recording, stop)
+        except CountStopped:
+            # The backend is elsewhere now, or another runner counts it: what this one has seen says nothing.
+            return True
         except StowageError as error:
             if error.kind is Kind.NOT_FOUND and self._backends.name_of(backend_id) is None:
                 return True
@@ -101,11 +97,56 @@ class Checks:
         finally:
             if finished:
                 self._status.record_count(
-                    backend_id, objects, size, final=True, unreadable_folders=unreadable
+                    backend_id,
+                    counted.objects,
+                    counted.size,
+                    final=True,
+                    unreadable_folders=counted.unreadable_folders,
                 )
             else:
                 self._status.discard_count(backend_id)
+                recording.abandon()
+        return finished
+
+    def _list(
+        self,
+        backend_id: int,
+        driver: Driver,
+        counted: _Counted,
+        recording: CatalogueCount,
+        stop: Callable[[], bool],
+    ) -> bool:
+        """List everything; return whether that was not stopped."""
+        due = time.monotonic() + PROGRESS_SECONDS
+        for entry in without_markers(list_readable(driver, unreadable=counted.note)):
+            counted.objects += 1
+            counted.size += entry.size
+            recording.add(entry)
+            # Reading the clock costs more than counting.
+            if counted.objects % 256 == 0 and (now := time.monotonic()) >= due:
+                if stop():
+                    return False
+                self._status.record_count(backend_id, counted.objects, counted.size, final=False)
+                due = now + PROGRESS_SECONDS
+        recording.complete(counted.unreadable)
         return True
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What a count has seen so far."""
+
+    objects: int = 0
+    size: int = 0
+    unreadable_folders: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """The first of these folders."""
+
+    def note(self, folder: str, error: StorageError) -> None:
+        """Note a folder that could not be read."""
+        self.unreadable_folders += 1
+        if len(self.unreadable) <= MAX_FOLDERS:
+            self.unreadable.append(folder)
 
 
 def _list_first(driver: Driver) -> None:

@@ -7,18 +7,19 @@ everything that was known about the old content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
-from dashboard.models.catalogue import counts, files, removals
+from dashboard.models.catalogue import counts, files
+from dashboard.services.catalogue.counting import CatalogueCount
 from dashboard.services.catalogue.file_kinds import FileKind, kind_of
 from dashboard.services.catalogue.file_queries import FILE_COLUMNS, FileQueries
 from dashboard.services.catalogue.file_rows import (
     FACTS,
-    generation,
+    invalidate_rows,
     observe_rows,
     relocate_row,
     remove_rows,
@@ -30,8 +31,8 @@ from dashboard.storage.types import Entry
 
 __all__ = ["Catalogue", "File", "FileFacts", "FileKind"]
 
-FORGET_CHUNK = 2000
-"""Rows of a removed backend that one transaction deletes."""
+SWEEP_CHUNK = 2000
+"""Rows that one transaction deletes."""
 
 
 class Catalogue(FileQueries):
@@ -97,26 +98,49 @@ class Catalogue(FileQueries):
             write_rows(writer, [replace(to, **known, details=row.details or NO_DETAILS)])
             return True
 
-    def forget_backend(self, backend_id: int) -> int:
-        """Remove all rows of a backend that was removed, or now has another location, in chunks; return how
-        many. A count that is running stops recording; what is recorded from now on stays. Idempotent."""
-        with self._database.work_write() as connection:
-            connection.execute(
-                update(counts)
-                .where(counts.c.backend_id == backend_id)
-                .values(generation=counts.c.generation + 1, running=False, completed_at=None)
-            )
-            connection.execute(delete(removals).where(removals.c.backend_id == backend_id))
-            now = generation(connection, backend_id)
-        old = (files.c.backend_id == backend_id) & ((files.c.seen < now) | (now == 0))
-        some = select(files.c.id).where(old).limit(FORGET_CHUNK)
-        total = 0
-        while True:
+    def count(self, backend_id: int) -> CatalogueCount:
+        """Return what records the listing of a backend by a count."""
+        return CatalogueCount(self._database, backend_id)
+
+    def sweep(self, stop: Callable[[], bool] = lambda: False) -> int:
+        """Remove, in chunks, the rows of backends that were removed or are now elsewhere; return how many.
+        Idempotent; ``stop`` ends it early without harm."""
+        removed = self._removed_backends()
+        for backend_id in removed:
             with self._database.work_write() as connection:
-                gone = connection.execute(delete(files).where(files.c.id.in_(some.scalar_subquery())))
-            if not gone.rowcount:
-                return total
-            total += gone.rowcount
+                invalidate_rows(connection, backend_id)
+        with self._database.work_read() as connection:
+            query = select(counts.c.backend_id, counts.c.valid_from).where(counts.c.valid_from > 0)
+            wrong = connection.execute(query).all()
+        total = 0
+        for backend_id, valid_from in wrong:
+            old = (files.c.backend_id == backend_id) & (files.c.seen < valid_from)
+            some = select(files.c.id).where(old).limit(SWEEP_CHUNK)
+            while not stop():
+                with self._database.work_write() as connection:
+                    gone = connection.execute(delete(files).where(files.c.id.in_(some.scalar_subquery())))
+                    if not gone.rowcount:
+                        self._swept(connection, backend_id, valid_from, removed=backend_id in removed)
+                        break
+                total += gone.rowcount
+        return total
+
+    def _removed_backends(self) -> set[int]:
+        """Return the ids of backends that have rows but do not exist."""
+        first = select(func.min(files.c.backend_id).label("id")).cte("present", recursive=True)
+        following = select(func.min(files.c.backend_id)).where(files.c.backend_id > first.c.id)
+        present = first.union_all(select(following.scalar_subquery()).where(first.c.id.is_not(None)))
+        with self._database.work_read() as connection:
+            found = {number for number in connection.scalars(select(present.c.id)) if number is not None}
+            found |= set(connection.scalars(select(counts.c.backend_id)))
+        return found - self.names_of(found).keys()
+
+    def _swept(self, connection: Connection, backend_id: int, valid_from: int, *, removed: bool) -> None:
+        mine = (counts.c.backend_id == backend_id) & (counts.c.valid_from == valid_from)
+        if removed:
+            connection.execute(delete(counts).where(mine))
+        else:
+            connection.execute(update(counts).where(mine).values(valid_from=0))
 
     @contextmanager
     def _writing(self, connection: Connection | None) -> Iterator[Connection]:

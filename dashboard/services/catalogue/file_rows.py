@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -21,6 +21,8 @@ from dashboard.services.catalogue.file_kinds import kind_of
 from dashboard.services.catalogue.file_values import STORED, FileFacts
 from dashboard.services.database import clamp_integer
 from dashboard.storage.types import Entry
+
+_T = TypeVar("_T")
 
 QUERY_BATCH = 500
 """Keys in one query."""
@@ -49,9 +51,15 @@ FACTS = tuple(name for name in _CONTENT if name not in ("size", "modified", "eta
 _add = upsert(files)
 WRITE = _add.on_conflict_do_update(
     index_elements=["backend_id", "key"],
-    set_={name: _add.excluded[name] for name in (*_CONTENT, "seen", "updated_at")},
+    set_={name: _add.excluded[name] for name in (*_CONTENT, "seen", "migration_id", "updated_at")},
 )
 """Insert a row, or replace all that it says."""
+WRITE_UNLESS_WRITTEN = _add.on_conflict_do_update(
+    index_elements=["backend_id", "key"],
+    set_={name: _add.excluded[name] for name in (*_CONTENT, "seen", "migration_id", "updated_at")},
+    where=files.c.seen != _add.excluded.seen,
+)
+"""The same, unless somebody else has written the row during the present count."""
 
 
 def generation(connection: Connection, backend_id: int) -> int:
@@ -80,6 +88,7 @@ def facts_values(facts: FileFacts, seen: int, now: float) -> dict[str, Any]:
         "state": STORED,
         "details": dict(facts.details) or None,
         "seen": seen,
+        "migration_id": facts.migration_id,
         "created_at": now,
         "updated_at": now,
     }
@@ -140,6 +149,7 @@ def relocate_row(connection: Connection, file_id: int, to: FileFacts) -> bool:
             modified=to.modified,
             etag=to.etag,
             seen=generation(connection, to.backend_id),
+            migration_id=None,
             updated_at=time.time(),
         )
     )
@@ -172,6 +182,13 @@ COMPLETE = (
     )
 )
 """Add the time and the ETag that a listing shows to a row of the same object that does not know them."""
+COMPLETE_UNLESS_WRITTEN = COMPLETE.where(files.c.seen != bindparam("b_seen"))
+"""The same, unless somebody else has written the row during the present count."""
+
+
+def complete_values(row: Row[Any], entry: Entry) -> dict[str, Any]:
+    """Parameters of ``COMPLETE``."""
+    return {"b_id": row.id, "b_modified": entry.modified, "b_etag": entry.etag or ""}
 
 
 def lacks(row: Row[Any], entry: Entry) -> bool:
@@ -186,7 +203,7 @@ def observe_rows(connection: Connection, backend_id: int, entries: Sequence[Entr
     new = [listed_facts(rows.get(entry.key), backend_id, entry) for entry in entries]
     write_rows(connection, [each for each in new if each is not None])
     more = [
-        {"b_id": row.id, "b_modified": entry.modified, "b_etag": entry.etag or ""}
+        complete_values(row, entry)
         for entry in entries
         if (row := rows.get(entry.key)) is not None and is_unchanged(row, entry) and lacks(row, entry)
     ]
@@ -203,7 +220,21 @@ def rows_of(connection: Connection, backend_id: int, keys: Sequence[str]) -> lis
     return found
 
 
-def batches(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    """Yield the keys in batches that one query can hold."""
-    for start in range(0, len(keys), QUERY_BATCH):
-        yield keys[start : start + QUERY_BATCH]
+def batches(values: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    """Yield the keys, or ids, in batches that one query can hold."""
+    for start in range(0, len(values), QUERY_BATCH):
+        yield values[start : start + QUERY_BATCH]
+
+
+def invalidate_rows(connection: Connection, backend_id: int) -> None:
+    """Mark all rows of a backend as wrong, because it was removed or is now elsewhere: ``Catalogue.sweep``
+    removes them. A count that is running records nothing more; what is recorded from now on is right."""
+    add = upsert(counts).values(backend_id=backend_id, generation=1, valid_from=1)
+    following = counts.c.generation + 1
+    connection.execute(
+        add.on_conflict_do_update(
+            index_elements=["backend_id"],
+            set_={"generation": following, "valid_from": following, "running": False, "completed_at": None},
+        )
+    )
+    connection.execute(delete(removals).where(removals.c.backend_id == backend_id))

@@ -20,7 +20,7 @@ class FileFacts:
     What is empty or None is unknown. ``modified``: as the backend reports it, so None right after a write
     whose receipt does not say it. ``sha256`` and ``md5``: of the content, in hexadecimal digits. ``width``
     and ``height`` in pixels, ``duration`` in seconds, ``pages`` of a document. ``owner``: who uploaded it.
-    ``details``: more about the content, as JSON.
+    ``details``: more about the content, as JSON. ``migration_id``: see models/catalogue.py.
     """
 
     backend_id: int
@@ -38,6 +38,7 @@ class FileFacts:
     taken_at: float | None = None
     owner: str = ""
     details: Mapping[str, Any] = field(default_factory=lambda: NO_DETAILS)
+    migration_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from dashboard.services.backends.name_rules_store import NameRulesStore
 from dashboard.services.database import Database, translate_error
 from dashboard.services.engines import BUSY_SECONDS
 from dashboard.services.jobs import enqueue, is_current_claim
+from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.spec import from_json
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Role
@@ -86,7 +87,7 @@ class MigrationHandler:
         # Pages and short commands start without loading the engine.
         from dashboard.migration.run import MigrationJob, run
 
-        ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job))
+        ledger = SqlLedger(self._database.work, row.id, fence=_fence(context.job), files=_files(row))
         if not State(row.state).active:
             if State(row.state) is not State.FINISHED:
                 # It was stopped without a runner, or with hanging threads: remove their leftovers.
@@ -266,6 +267,13 @@ def _ledger_error(migration_id: int, error: StowageError) -> StowageError:
         if busy
         else f"{error.remedy} Then resume the migration.",
     )
+
+
+def _files(row: Migration) -> LedgerFiles | None:
+    if row.source_id is None or row.destination_id is None:
+        return None
+    deletes = from_json(row.spec).delete_source
+    return LedgerFiles(row.id, row.source_id, row.destination_id, deletes=deletes)
 
 
 def _fence(job: Job) -> int:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from dashboard.migration.ledger import FinalCheck, Planned, Reason, Settled
 from dashboard.migration.types import ObjectState
@@ -79,6 +92,55 @@ def _reason_values(reason: Reason | None) -> dict[str, str]:
         "reason": reason.sentence if reason else "",
         "remedy": reason.remedy if reason else "",
     }
+
+
+def claim_rows(pending: ColumnElement[bool], limit: int, now: float) -> ReturningUpdate[Any]:
+    """Return a statement that puts the oldest of these rows in flight and returns them."""
+    c = objects.c
+    oldest = select(c.id).where(pending).order_by(c.id).limit(limit)
+    return (
+        update(objects)
+        .where(c.id.in_(oldest.scalar_subquery()))
+        .values(
+            state=ObjectState.IN_FLIGHT.value,
+            # An object that an earlier run may have written is as old as that run's claim.
+            started_at=case(
+                ((c.interrupted > 0) | (c.source_version != ""), func.coalesce(c.started_at, now)),
+                else_=now,
+            ),
+        )
+        .returning(
+            c.id,
+            c.key,
+            c.size,
+            c.action,
+            c.modified,
+            c.etag,
+            c.attempts,
+            c.interrupted > 0,
+            c.source_version != "",
+            c.destination_key,
+            c.started_at,
+            c.found,
+        )
+    )
+
+
+def finished_rows(fence: int) -> Select[Any]:
+    """Return a query for the columns of ``Finished`` of rows whose source was not deleted."""
+    c = objects.c
+    return select(
+        c.id,
+        c.key,
+        c.size,
+        c.state,
+        c.modified,
+        c.etag,
+        c.destination_key,
+        c.destination_etag,
+        c.source_version,
+        func.abs(c.seen) == fence,
+    ).where(c.deleted.is_(False))
 
 
 def plan_values(row: Planned) -> dict[str, Any]:

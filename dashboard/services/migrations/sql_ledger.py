@@ -21,7 +21,6 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
-    case,
     func,
     insert,
     select,
@@ -48,6 +47,7 @@ from dashboard.migration.types import Action, Counters, ObjectState
 from dashboard.models.work import counters, listing, live, names, objects
 from dashboard.services.engines import transaction_with_retry, writer
 from dashboard.services.migrations.ledger_failures import count_failures, forget_folders, subtract_failures
+from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.ledger_queries import forget_some, keys_in_parts, read_counters
 from dashboard.services.migrations.ledger_rows import (
     MARK_LISTED,
@@ -56,8 +56,10 @@ from dashboard.services.migrations.ledger_rows import (
     REPLAN,
     RETURN_ROW,
     SETTLE,
+    claim_rows,
     entry_values,
     final_check_values,
+    finished_rows,
     may_change,
     own_keys_among,
     plan_values,
@@ -76,14 +78,17 @@ class SqlLedger:
     """The ledger over an engine for ``work.db``.
 
     ``fence``: the run's number from the job runner, which must grow from run to run of one migration. Without
-    it, ``begin`` takes the next number.
+    it, ``begin`` takes the next number. ``files``: what changes in the catalogue with it.
     """
 
-    def __init__(self, engine: Engine, migration_id: int, *, fence: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, migration_id: int, *, fence: int | None = None, files: LedgerFiles | None = None
+    ) -> None:
         self._reader = engine
         self._writer = writer(engine)
         self._id = migration_id
         self._given_fence = fence
+        self._files = files
         self._fence = -1
         self._lock = threading.Lock()
 
@@ -260,34 +265,7 @@ class SqlLedger:
 
     def claim(self, limit: int, now: float) -> Sequence[Claimed]:
         """See ``Ledger.claim``."""
-        c = objects.c
-        oldest = select(c.id).where(self._in(ObjectState.PENDING)).order_by(c.id).limit(limit)
-        take = (
-            update(objects)
-            .where(c.id.in_(oldest.scalar_subquery()))
-            .values(
-                state=ObjectState.IN_FLIGHT.value,
-                # An object that an earlier run may have written is as old as that run's claim.
-                started_at=case(
-                    ((c.interrupted > 0) | (c.source_version != ""), func.coalesce(c.started_at, now)),
-                    else_=now,
-                ),
-            )
-            .returning(
-                c.id,
-                c.key,
-                c.size,
-                c.action,
-                c.modified,
-                c.etag,
-                c.attempts,
-                c.interrupted > 0,
-                c.source_version != "",
-                c.destination_key,
-                c.started_at,
-                c.found,
-            )
-        )
+        take = claim_rows(self._in(ObjectState.PENDING), limit, now)
         with self._write() as connection:
             rows = connection.execute(take).all()
         claimed = [
@@ -316,6 +294,8 @@ class SqlLedger:
                 if r.done.state is ObjectState.FAILED and r.done.reason
             ]
             count_failures(connection, self._id, failed)
+            if self._files:
+                self._files.settled(connection, results)
 
     # ---- closing
 
@@ -329,32 +309,28 @@ class SqlLedger:
             own = set(connection.scalars(own_keys_among(self._id, [entry.key for entry in entries])))
             if own:
                 connection.execute(MARK_OWN_KEY_LISTED, [each for each in values if each["b_key"] in own])
+            if self._files:
+                self._files.listed(connection, entries)
 
     def finished(
         self, state: ObjectState, after: int, limit: int, *, unseen: bool = False
     ) -> Sequence[Finished]:
         """See ``Ledger.finished``."""
-        c = objects.c
-        query = select(
-            c.id,
-            c.key,
-            c.size,
-            c.state,
-            c.modified,
-            c.etag,
-            c.destination_key,
-            c.destination_etag,
-            c.source_version,
-            func.abs(c.seen) == self._fence,
-        ).where(self._in(state), c.id > after, c.deleted.is_(False))
+        query = finished_rows(self._fence).where(self._in(state), objects.c.id > after)
         if unseen:
-            query = query.where(c.seen != self._fence)
+            query = query.where(objects.c.seen != self._fence)
         with self._reader.connect() as connection:
-            rows = connection.execute(query.order_by(c.id).limit(limit)).all()
+            rows = connection.execute(query.order_by(objects.c.id).limit(limit)).all()
         return [
             Finished(r[0], r[1], r[2], ObjectState(r[3]), r[4], r[5], r[6], r[7], r[8], bool(r[9]))
             for r in rows
         ]
+
+    def announce_deletions(self, rows: Sequence[Finished]) -> None:
+        """See ``Ledger.announce_deletions``."""
+        with self._write() as connection:
+            if self._files:
+                self._files.announce_deletions(connection, rows)
 
     def record_final_checks(self, checks: Sequence[FinalCheck]) -> None:
         """See ``Ledger.record_final_checks``."""
@@ -371,6 +347,8 @@ class SqlLedger:
                 raise FencedOut
             failed = [(v.row.key, v.reason) for v in checks if v.state is ObjectState.FAILED and v.reason]
             count_failures(connection, self._id, failed)
+            if self._files:
+                self._files.checked(connection, checks)
 
     # ---- watching
 

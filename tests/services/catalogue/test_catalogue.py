@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.catalogue import counts, files
 from dashboard.services.catalogue.catalogue import Catalogue, File, FileFacts
 from dashboard.services.catalogue.file_kinds import FileKind, kind_of
+from dashboard.services.catalogue.file_rows import invalidate_rows
+from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.services import Services
 from dashboard.storage.types import Entry
 from tests.services.composed import add_local
@@ -196,28 +197,24 @@ def test_rows_written_during_a_count_carry_its_number_and_removals_are_remembere
     assert kept == [(1, PHOTO.key), (1, "never known")]
 
 
-def test_a_forgotten_backend_leaves_no_row_but_what_came_after(services: Services) -> None:
+def test_rows_of_a_backend_that_is_elsewhere_now_are_swept_but_not_later_ones(services: Services) -> None:
     begin_count(services, 1)
     catalogue = services.catalogue
     catalogue.record([FileFacts(1, f"{number}", 1) for number in range(4500)])
-    (later, _) = catalogue.record([FileFacts(1, "later", 1), FileFacts(2, "other", 1)])
     with services.database.work_write() as connection:
-        # As if it was recorded while the others were being removed.
-        connection.execute(update(files).where(files.c.id == later).values(seen=8))
-    assert catalogue.forget_backend(1) == 4500
-    assert catalogue.find("local-disk", "later")
-    assert catalogue.find("second", "other")
+        invalidate_rows(connection, 1)
+        invalidate_rows(connection, 2)
+    catalogue.record([FileFacts(1, "later", 1), FileFacts(2, "later", 1), FileFacts(77, "orphan", 1)])
+    assert catalogue.sweep(lambda: True) == 0
+    assert catalogue.sweep() == 4501
+    assert [file.backend for file in catalogue.search_all(FileFilters())] == ["local-disk", "second"]
     assert catalogue.completed_at(1) is None
-    # One that was never counted.
-    assert catalogue.forget_backend(2) == 1
+    assert catalogue.sweep() == 0
 
 
 def test_a_removed_backend_has_no_name(services: Services) -> None:
     (number,) = services.catalogue.record([FileFacts(77, "a", 1)])
     assert services.catalogue.get(number).backend == ""
-    with services.database.work_write() as connection:
-        connection.execute(update(files).values(kind="text"))
-    assert services.catalogue.get(number).kind is FileKind.TEXT
 
 
 @pytest.mark.parametrize(

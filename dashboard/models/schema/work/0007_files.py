@@ -44,6 +44,7 @@ def _catalogue() -> None:
         sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("generation", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("running", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("valid_from", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("completed_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("backend_id"),
     )
@@ -51,6 +52,7 @@ def _catalogue() -> None:
         "file_removals",
         sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("key", sa.String(), nullable=False),
+        sa.Column("until", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("backend_id", "key"),
         sqlite_with_rowid=False,
     )
@@ -75,6 +77,7 @@ def _catalogue() -> None:
         sa.Column("state", sa.String(length=16), server_default=sa.text("'stored'"), nullable=False),
         sa.Column("details", sa.JSON(), nullable=True),
         sa.Column("seen", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("migration_id", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("updated_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id"),

@@ -92,6 +92,7 @@ SMALL = {
     "storage/paths.py": "a name that drivers of other packages have written down",
     "storage/inspection/listing.py": "listings, for migrations, checks and counts alike",
     "storage/purposes.py": "a name that programs have written down",
+    "storage/wrappers/common/stored_powers.py": "for two wrappers that do not know each other",
     "storage/wrappers/common/content_view.py": "for two wrappers that do not know each other",
     "storage/wrappers/encrypted/aead.py": "the only file there that imports a cipher",
     "vault/cipher.py": "the only file there that imports a cipher",

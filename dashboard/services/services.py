@@ -18,6 +18,9 @@ from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
+from dashboard.services.files.changing.deletions import Deletions
+from dashboard.services.files.changing.edits import FileEdits
+from dashboard.services.files.changing.file_changes import Changes, FileWrites
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.links import Links
 from dashboard.services.files.policies import UploadPolicies
@@ -67,6 +70,9 @@ class Services:
     links: Links
     browse: Browse
     file_details: Details
+    file_changes: Changes
+    deletions: Deletions
+    file_edits: FileEdits
     uploads: Uploads
     saved_searches: SavedSearches
     serving: Serving
@@ -100,6 +106,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     write_back = WriteBack(database, audit, backends)
     jobs = Jobs(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
+    writes = FileWrites(database, audit, backends)
     return Services(
         settings=settings,
         database=database,
@@ -134,6 +141,9 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         serving=Serving(database, backends),
         uploads=uploads,
         upload_policies=uploads.policies,
+        file_changes=Changes(writes, catalogue),
+        deletions=Deletions(writes, catalogue),
+        file_edits=FileEdits(writes, catalogue),
         runner=Runner(
             settings.instance,
             jobs=jobs,

@@ -168,3 +168,46 @@ class HasFile(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class HasTrash(Protocol):
+    """Can delete an object so that it can be restored, without copying it. What is in the trash is in no
+    listing and takes up space until it is removed from there."""
+
+    def move_to_trash(self, key: str, name: str, *, if_version: str | None = None) -> None:
+        """Delete an object, and keep it under ``name`` (ASCII letters and digits), which the caller chooses
+        and has recorded. Atomic. Raises ``NotFound``; ``Changed`` if ``if_version`` no longer matches, or if
+        a program is known to be writing to it."""
+        ...
+
+    def restore_from_trash(self, name: str, key: str) -> None:
+        """Give it its key back. Raises ``Exists`` if that is taken, and ``NotFound`` if the trash has no such
+        object."""
+        ...
+
+    def remove_from_trash(self, name: str, key: str) -> None:
+        """Delete it for good; ``key`` is what it was called. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class SetsAttributes(Protocol):
+    """Can change the headers and the metadata of an object without writing its content again."""
+
+    def set_attributes(self, key: str, attributes: Attributes, *, if_version: str | None = None) -> None:
+        """Replace all attributes; content, tags, tier and visibility stay. Raises ``NotFound``; ``Changed``
+        if ``if_version`` no longer matches; ``InvalidInput`` for what the container cannot store exactly. The
+        version may be another one afterwards. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class MovesWithin(Protocol):
+    """Can give an object another key without copying it."""
+
+    def move_within(self, key: str, to: str, *, if_version: str | None = None, replace: bool = False) -> None:
+        """Move an object. At every moment it has at least one of the two keys. Raises ``NotFound``;
+        ``Changed`` as ``move_to_trash`` does; ``Exists`` if ``to`` is taken, unless ``replace``;
+        ``Unsupported`` if it has to be copied, for example to another disk."""
+        ...

@@ -20,7 +20,16 @@ from dashboard.storage.driver import (
 )
 from dashboard.storage.errors import Unsupported
 from dashboard.storage.inspection.powers import ChecksSettings
-from dashboard.storage.object_powers import DeletesMany, HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTiers,
+    HasTrash,
+    HoldsTags,
+    KeepsVersions,
+    MovesWithin,
+    SetsAttributes,
+    SignsUploads,
+)
 from dashboard.storage.wrapping import Wrapper
 
 
@@ -69,6 +78,14 @@ POWERS: Mapping[str, Power] = MappingProxyType(
             Power("versions", "Older versions", KeepsVersions, "keeps only the last state of an object."),
             Power("tags", "Tags", HoldsTags, "has no tags."),
             Power("tier", "Storage classes and tiers", HasTiers, "keeps every object in the same way."),
+            Power("move", "Moves without copying", MovesWithin, "moves objects by copying them."),
+            Power("trash", "Deleted objects can be restored", HasTrash, "deletes for good."),
+            Power(
+                "attributes",
+                "Changes headers and metadata",
+                SetsAttributes,
+                "does not change the headers and metadata of a stored object.",
+            ),
             Power("settings", "Checks its bucket's settings", ChecksSettings, "has no settings to check."),
             Power("bucket", "Creates its container", CreatesBuckets, "exists as soon as it is used."),
             Power("address", "Has a network address", Connects, "needs no network."),

@@ -26,8 +26,11 @@ from dashboard.storage.inspection.powers import ChecksSettings, Finding, KeepsUn
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
+    HasTrash,
     HoldsTags,
     KeepsVersions,
+    MovesWithin,
+    SetsAttributes,
     SignsParts,
     SignsUploads,
 )
@@ -158,6 +161,9 @@ class ReadOnly(Wrapper):
             DeletesUnchanged: "Nothing is deleted.",
             SignsParts: "An upload would be a write.",
             SignsUploads: "An upload would be a write.",
+            HasTrash: "Nothing is deleted.",
+            MovesWithin: "Nothing is moved.",
+            SetsAttributes: "Nothing is changed.",
         }
     )
 

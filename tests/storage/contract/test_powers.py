@@ -6,10 +6,20 @@ import pytest
 import urllib3
 
 from dashboard.storage.driver import Driver
-from dashboard.storage.errors import NotFound, Unsupported
+from dashboard.storage.errors import Changed, Exists, NotFound, Unsupported
 from dashboard.storage.inspection.powers import ChecksSettings
 from dashboard.storage.library.backend import Backend
-from dashboard.storage.object_powers import HasTiers, HoldsTags, KeepsVersions, SignsUploads
+from dashboard.storage.object_powers import (
+    HasTiers,
+    HasTrash,
+    HoldsTags,
+    KeepsVersions,
+    MovesWithin,
+    SetsAttributes,
+    SignsUploads,
+)
+from dashboard.storage.powers import require_power
+from dashboard.storage.types import Attributes
 from tests.storage.objects import unsupported
 
 
@@ -101,3 +111,58 @@ def test_the_settings_of_the_place_are_looked_at(driver: Driver) -> None:
     for finding in backend.findings("https://www.example.com"):
         assert finding.sentence.endswith(".")
         assert finding.good or finding.remedy
+
+
+def test_an_object_is_moved_without_copying_and_never_over_another(driver: Driver) -> None:
+    if not isinstance(driver, MovesWithin):
+        unsupported(lambda: require_power(driver, "move"))
+    driver.put("a", b"one")
+    driver.put("b", b"two")
+    with pytest.raises(Exists):
+        driver.move_within("a", "b")
+    with pytest.raises(Changed):
+        driver.move_within("a", "c", if_version="another")
+    with pytest.raises(NotFound):
+        driver.move_within("missing", "c")
+    driver.move_within("a", "deep/er/a", if_version=driver.stat("a").version)
+    assert [entry.key for entry in driver.list()] == ["b", "deep/er/a"]
+    driver.move_within("deep/er/a", "b", replace=True)
+    assert [entry.key for entry in driver.list()] == ["b"]
+    assert Backend("b", driver).get("b") == b"one"
+
+
+def test_a_deleted_object_comes_back_from_the_trash_and_never_over_another(driver: Driver) -> None:
+    if not isinstance(driver, HasTrash):
+        unsupported(lambda: require_power(driver, "trash"))
+    driver.put("deep/a", b"one")
+    with pytest.raises(Changed):
+        driver.move_to_trash("deep/a", "first", if_version="another")
+    driver.move_to_trash("deep/a", "first", if_version=driver.stat("deep/a").version)
+    assert list(driver.list()) == []
+    with pytest.raises(NotFound):
+        driver.move_to_trash("deep/a", "second")
+    driver.put("deep/a", b"two")
+    with pytest.raises(Exists):
+        driver.restore_from_trash("first", "deep/a")
+    driver.delete("deep/a")
+    driver.restore_from_trash("first", "deep/a")
+    assert Backend("b", driver).get("deep/a") == b"one"
+    driver.move_to_trash("deep/a", "third")
+    for _ in range(2):
+        driver.remove_from_trash("third", "deep/a")
+    with pytest.raises(NotFound):
+        driver.restore_from_trash("third", "deep/a")
+
+
+def test_attributes_are_replaced_and_the_content_stays(driver: Driver) -> None:
+    if not isinstance(driver, SetsAttributes):
+        unsupported(lambda: require_power(driver, "attributes"))
+    driver.put("a", b"one", attributes=Attributes("text/html", "no-cache", metadata={"old": "1"}))
+    with pytest.raises(Changed):
+        driver.set_attributes("a", Attributes(), if_version="another")
+    new = Attributes("text/plain", content_language="de", metadata={"new": "zwei"})
+    driver.set_attributes("a", new, if_version=driver.stat("a").version)
+    assert driver.stat("a").attributes == new
+    assert Backend("b", driver).get("a") == b"one"
+    with pytest.raises(NotFound):
+        driver.set_attributes("missing", new)

@@ -20,6 +20,7 @@ from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.drivers.common.path_errors import not_a_folder_error
 from dashboard.storage.drivers.common.reading import CheckedReading
 from dashboard.storage.drivers.common.walking import SkipUnreadable
+from dashboard.storage.drivers.local import moving
 from dashboard.storage.drivers.local.errors import translate
 from dashboard.storage.drivers.local.listing import FOLDER_ERRORS, list_folder, walk
 from dashboard.storage.drivers.local.tmpfile import put_new
@@ -237,6 +238,24 @@ class LocalDriver:
     def delete_unchanged(self, key: str, version: str) -> None:
         """See ``DeletesUnchanged``. A program that has the file open for writing counts as a change."""
         delete_unchanged(self._tree, key, version)
+
+    # MovesWithin and HasTrash
+
+    def move_within(self, key: str, to: str, *, if_version: str | None = None, replace: bool = False) -> None:
+        """See ``MovesWithin``. Its time of change is new, so its version is another one."""
+        moving.move_within(self._tree, key, to, if_version, replace=replace)
+
+    def move_to_trash(self, key: str, name: str, *, if_version: str | None = None) -> None:
+        """See ``HasTrash``."""
+        moving.move_to_trash(self._tree, key, name, if_version)
+
+    def restore_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``. Its time of change is new, so its version is another one."""
+        moving.restore_from_trash(self._tree, name, key)
+
+    def remove_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``."""
+        moving.remove_from_trash(self._tree, name, key)
 
     def sweep(self, keys: Iterable[str], *, since: float) -> int:
         """See ``Driver``. Searches the root's ``.stowage-tmp`` and that of each key's folder."""

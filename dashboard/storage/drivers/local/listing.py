@@ -91,7 +91,7 @@ def _item(fd: int, prefix: str, name: bytes) -> Entry | str | None:
         info = os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    return Entry(key, info.st_size, info.st_mtime) if stat.S_ISREG(info.st_mode) else None
+    return Entry(key, info.st_size, info.st_mtime_ns / 1e9) if stat.S_ISREG(info.st_mode) else None
 
 
 def _open(tree: Tree, folders: list[bytes]) -> int:

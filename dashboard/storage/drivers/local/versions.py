@@ -39,10 +39,7 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
         with tree.parent_of(folders, name, "delete") as parent:
             file = os.open(name, OPEN_FILE, dir_fd=parent)
             try:
-                if _is_written_to(file) or version_of(os.fstat(file)) != version:
-                    raise Changed(key, operation="delete")
-                if version_of(os.stat(name, dir_fd=parent, follow_symlinks=False)) != version:
-                    raise Changed(key, operation="delete")
+                refuse_changed(file, parent, name, key=key, version=version)
                 os.unlink(name, dir_fd=parent)
             finally:
                 os.close(file)
@@ -51,6 +48,15 @@ def delete_unchanged(tree: Tree, key: str, version: str) -> None:
             return
         raise translate(error, "delete", key) from error
     tree.remove_empty_folders(folders)
+
+
+def refuse_changed(file: int, parent: int, name: bytes, *, key: str, version: str) -> None:
+    """Raise ``Changed`` unless the open ``file`` still has this version and this name, and no program is
+    known to be writing to it."""
+    if _is_written_to(file) or version_of(os.fstat(file)) != version:
+        raise Changed(key, operation="delete")
+    if version_of(os.stat(name, dir_fd=parent, follow_symlinks=False)) != version:
+        raise Changed(key, operation="delete")
 
 
 def _is_written_to(file: int) -> bool:

@@ -189,7 +189,7 @@ def _create(parent: int, name: bytes) -> tuple[int, int]:
     the file."""
     for attempt in range(_ATTEMPTS):
         try:
-            folder = _open_temporary(parent)
+            folder = open_temporary(parent)
             try:
                 return folder, os.open(name, _CREATE, 0o666, dir_fd=folder)
             except OSError:
@@ -203,7 +203,8 @@ def _create(parent: int, name: bytes) -> tuple[int, int]:
     raise AssertionError("unreachable")
 
 
-def _open_temporary(parent: int) -> int:
+def open_temporary(parent: int) -> int:
+    """Return a descriptor of a folder's ``.stowage-tmp``, made if needed."""
     try:
         return os.open(TEMPORARY, OPEN_FOLDER, dir_fd=parent)
     except FileNotFoundError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from xml.etree import ElementTree
 
 from dashboard.errors import InvalidInput
 from dashboard.storage.drivers.s3.client import S3Client, content_md5_header, parse_document
 from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.errors import NotConfigured
+from dashboard.storage.drivers.s3.key_rules import to_headers
 from dashboard.storage.drivers.s3.objects import Objects
-from dashboard.storage.errors import NotFound, Unsupported
-from dashboard.storage.types import Visibility
+from dashboard.storage.errors import Changed, NotFound, StorageError, Unsupported
+from dashboard.storage.types import Attributes, Visibility
 
 TIERS = (
     "STANDARD",
@@ -31,7 +33,7 @@ _CANNED = {Visibility.PUBLIC: "public-read", Visibility.PRIVATE: "private"}
 
 
 class S3TagsMixin:
-    """``HoldsTags`` and ``HasTiers`` for the driver."""
+    """``HoldsTags``, ``HasTiers`` and ``SetsAttributes`` for the driver."""
 
     _config: S3Config
     _client: S3Client
@@ -89,6 +91,25 @@ class S3TagsMixin:
             self._objects.copy(key, headers, self._client.context("tier", key))
         except NotFound as error:
             raise NotFound(key, operation="tier") from error
+
+    def set_attributes(self, key: str, attributes: Attributes, *, if_version: str | None = None) -> None:
+        """See ``SetsAttributes``: copies the object onto itself if it still has its ETag. A write between the
+        check and the copy, within one request of the server, is lost. ``Unsupported`` above 5 GiB."""
+        head = self._objects.head(key)
+        if if_version is not None and head.info.version != if_version:
+            raise Changed(key, operation="attributes")
+        headers = {
+            **self._config.copy_source_headers(key, etag=head.info.etag or ""),
+            **self._config.write_headers(),
+            **to_headers(attributes),
+            "x-amz-metadata-directive": "REPLACE",
+            "x-amz-storage-class": head.storage_class,
+        }
+        with suppress(StorageError):
+            # A copy is private again. Servers without access control lists have nothing to keep.
+            if visibility(self._client, key, self._config.prefix + key) is Visibility.PUBLIC:
+                headers["x-amz-acl"] = _CANNED[Visibility.PUBLIC]
+        self._objects.copy(key, headers, self._client.context("attributes", key))
 
 
 def _check(tags: Mapping[str, str]) -> None:

@@ -8,7 +8,14 @@ from types import MappingProxyType
 
 from dashboard.storage.driver import CopiesWithin, DeletesUnchanged, Driver, Reading, Writing
 from dashboard.storage.errors import StorageError
-from dashboard.storage.object_powers import DeletesMany, KeepsVersions, Version
+from dashboard.storage.object_powers import (
+    DeletesMany,
+    HasTrash,
+    KeepsVersions,
+    MovesWithin,
+    SetsAttributes,
+    Version,
+)
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.common.content_view import without_md5
 from dashboard.storage.wrappers.common.streams import WrappedWriting
@@ -103,6 +110,47 @@ class _DeletesUnchanged(ObservesChanges):
             self.inner.delete_unchanged(key, version)
 
 
+class _Trash(ObservesChanges):
+    """``HasTrash`` with ``changing``."""
+
+    def move_to_trash(self, key: str, name: str, *, if_version: str | None = None) -> None:
+        """See ``HasTrash``."""
+        assert isinstance(self.inner, HasTrash)
+        with self.changing(key):
+            self.inner.move_to_trash(key, name, if_version=if_version)
+
+    def restore_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``."""
+        assert isinstance(self.inner, HasTrash)
+        with self.changing(key):
+            self.inner.restore_from_trash(name, key)
+
+    def remove_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``."""
+        assert isinstance(self.inner, HasTrash)
+        self.inner.remove_from_trash(name, key)
+
+
+class _Moves(ObservesChanges):
+    """``MovesWithin`` with ``changing`` around both keys."""
+
+    def move_within(self, key: str, to: str, *, if_version: str | None = None, replace: bool = False) -> None:
+        """See ``MovesWithin``."""
+        assert isinstance(self.inner, MovesWithin)
+        with self.changing(key), self.changing(to):
+            self.inner.move_within(key, to, if_version=if_version, replace=replace)
+
+
+class _Attributes(ObservesChanges):
+    """``SetsAttributes`` with ``changing``."""
+
+    def set_attributes(self, key: str, attributes: Attributes, *, if_version: str | None = None) -> None:
+        """See ``SetsAttributes``."""
+        assert isinstance(self.inner, SetsAttributes)
+        with self.changing(key):
+            self.inner.set_attributes(key, attributes, if_version=if_version)
+
+
 class ForwardsVersions(Wrapper):
     """Forwards all of ``KeepsVersions`` except ``restore_version``."""
 
@@ -138,7 +186,10 @@ CHANGE_POWERS: Mapping[type, type] = MappingProxyType(
         CopiesWithin: _Copies,
         DeletesMany: _DeletesMany,
         DeletesUnchanged: _DeletesUnchanged,
+        HasTrash: _Trash,
         KeepsVersions: ObservesRestore,
+        MovesWithin: _Moves,
+        SetsAttributes: _Attributes,
     }
 )
 """The powers that change objects."""

@@ -36,6 +36,7 @@ from dashboard.storage.object_powers import (
     HasTiers,
     HoldsTags,
     KeepsVersions,
+    MovesWithin,
     SignsParts,
     SignsUploads,
 )
@@ -46,6 +47,7 @@ from dashboard.storage.wrappers.common.content_view import (
     mark_token,
     unmark_token,
 )
+from dashboard.storage.wrappers.common.stored_powers import stored_powers
 from dashboard.storage.wrappers.compressed.format import END, HEADER_BYTES, Header
 from dashboard.storage.wrappers.compressed.streams import (
     TOKEN_PREFIX,
@@ -174,10 +176,12 @@ class Compressed(_CompressedBase):
             DeletesUnchanged: _DeletesUnchanged,
             ReadsRanges: _ReadsRanges,
             Links: _LinksToUncompressed,
+            **stored_powers(TOKEN_PREFIX),
         }
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            MovesWithin: "What is compressed depends on the key.",
             KeepsVersions: "Older versions would be returned compressed.",
             ReadsInParallel: "A compressed object is decompressed from its beginning.",
         }

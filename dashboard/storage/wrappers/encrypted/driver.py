@@ -34,6 +34,7 @@ from dashboard.storage.object_powers import (
     HasTiers,
     HoldsTags,
     KeepsVersions,
+    MovesWithin,
     SignsParts,
     SignsUploads,
 )
@@ -46,6 +47,7 @@ from dashboard.storage.wrappers.common.content_view import (
     unmark_token,
     without_md5,
 )
+from dashboard.storage.wrappers.common.stored_powers import stored_powers
 from dashboard.storage.wrappers.common.streams import WrappedReading, WrappedWriting
 from dashboard.storage.wrappers.encrypted.aead import DecryptionError, ObjectCipher, fingerprint
 from dashboard.storage.wrappers.encrypted.format import (
@@ -293,10 +295,16 @@ class Encrypted(_EncryptedBase):
     authenticates = True
     forwards = CONTAINER_POWERS | {DeletesMany, HasTiers, HoldsTags, KeepsFolders}
     adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {CopiesWithin: _Copies, DeletesUnchanged: _DeletesUnchanged, ReadsRanges: _ReadsRanges}
+        {
+            CopiesWithin: _Copies,
+            DeletesUnchanged: _DeletesUnchanged,
+            ReadsRanges: _ReadsRanges,
+            **stored_powers(TOKEN_PREFIX),
+        }
     )
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
         {
+            MovesWithin: "An object is encrypted for its key.",
             ReadsInParallel: "Every part would request the size and the header again.",
             KeepsVersions: "Older versions would be returned encrypted.",
             SignsParts: "Parts straight from a browser would not be encrypted.",

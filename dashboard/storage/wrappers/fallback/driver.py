@@ -36,8 +36,11 @@ from dashboard.storage.naming import UniqueKey
 from dashboard.storage.object_powers import (
     DeletesMany,
     HasTiers,
+    HasTrash,
     HoldsTags,
     KeepsVersions,
+    MovesWithin,
+    SetsAttributes,
     SignsParts,
     SignsUploads,
 )
@@ -79,6 +82,9 @@ class Fallback(FallbackBase):
         {
             CopiesWithin: "The source may be waiting in another backend.",
             DeletesUnchanged: "The object may be waiting in another backend.",
+            MovesWithin: "The object may be waiting in another backend.",
+            HasTrash: "The object may be waiting in another backend.",
+            SetsAttributes: "The object may be waiting in another backend.",
             ReadsInParallel: "An object on a stand-in is read from its beginning for every part.",
             SignsParts: "A write that waits elsewhere would hide the parts once they are finished.",
         }

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from dashboard.storage.driver import DeletesUnchanged, Writing
+from dashboard.storage.object_powers import HasTrash, SetsAttributes
 from dashboard.storage.types import Attributes, Written
 from dashboard.storage.wrappers.common.streams import WrappedWriting
 from dashboard.storage.wrappers.fallback.driver import Fallback
@@ -38,15 +39,49 @@ class _DeletesUnchanged(FallbackBase):
         self.inner.delete_unchanged(key, version)
 
 
+class _Trash(FallbackBase):
+    """``HasTrash`` of objects at home."""
+
+    def move_to_trash(self, key: str, name: str, *, if_version: str | None = None) -> None:
+        """See ``HasTrash``. Raises kind ``conflict`` for a waiting write."""
+        assert isinstance(self.inner, HasTrash)
+        self.refuse_while_waiting(key, "delete", retryable=False)
+        self.inner.move_to_trash(key, name, if_version=if_version)
+
+    def restore_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``. Raises kind ``conflict`` for a waiting write."""
+        assert isinstance(self.inner, HasTrash)
+        self.refuse_while_waiting(key, "restore", retryable=False)
+        self.inner.restore_from_trash(name, key)
+
+    def remove_from_trash(self, name: str, key: str) -> None:
+        """See ``HasTrash``."""
+        assert isinstance(self.inner, HasTrash)
+        self.inner.remove_from_trash(name, key)
+
+
+class _Attributes(FallbackBase):
+    """``SetsAttributes`` of objects at home."""
+
+    def set_attributes(self, key: str, attributes: Attributes, *, if_version: str | None = None) -> None:
+        """See ``SetsAttributes``. Raises kind ``conflict`` for a waiting write."""
+        assert isinstance(self.inner, SetsAttributes)
+        self.refuse_while_waiting(key, "attributes")
+        self.inner.set_attributes(key, attributes, if_version=if_version)
+
+
+_OF_HOME: Mapping[type, type] = MappingProxyType(
+    {DeletesUnchanged: _DeletesUnchanged, HasTrash: _Trash, SetsAttributes: _Attributes}
+)
+
+
 class IncludingWaiting(Fallback):
     """See above. Waiting writes cannot be deleted, because home may have something newer."""
 
     alone = True
-    adapts: ClassVar[Mapping[type, type]] = MappingProxyType(
-        {**Fallback.adapts, DeletesUnchanged: _DeletesUnchanged}
-    )
+    adapts: ClassVar[Mapping[type, type]] = MappingProxyType({**Fallback.adapts, **_OF_HOME})
     withholds: ClassVar[Mapping[type, str]] = MappingProxyType(
-        {power: reason for power, reason in Fallback.withholds.items() if power is not DeletesUnchanged}
+        {power: reason for power, reason in Fallback.withholds.items() if power not in _OF_HOME}
     )
 
     def write(

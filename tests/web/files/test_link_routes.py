@@ -21,7 +21,8 @@ from tests.web.test_server import serving
 
 CONTENT = b"0123456789" * 100
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-SIZE = 6_000_000
+SIZE = 24_000_000
+"""More than the kernel takes ahead."""
 
 
 @pytest.fixture(autouse=True)

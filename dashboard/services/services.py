@@ -22,7 +22,6 @@ from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.edits import FileEdits
 from dashboard.services.files.changing.file_changes import Changes, FileWrites
 from dashboard.services.files.file_details import Details
-from dashboard.services.files.links import Links
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.inspection import Inspection
 from dashboard.services.files.receiving.limits import Limits
@@ -30,7 +29,9 @@ from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.storing import Storing
 from dashboard.services.files.serving import Serving
+from dashboard.services.files.sharing.links import Links
 from dashboard.services.files.uploads import Uploads
+from dashboard.services.files.zips.zip_downloads import Zips
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
@@ -68,6 +69,7 @@ class Services:
     write_back: WriteBack
     catalogue: Catalogue
     links: Links
+    zips: Zips
     browse: Browse
     file_details: Details
     file_changes: Changes
@@ -135,6 +137,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         write_back=write_back,
         catalogue=catalogue,
         links=Links(database, audit, backends),
+        zips=Zips(database, backends),
         browse=Browse(database, backends),
         file_details=Details(database, backends),
         saved_searches=SavedSearches(database),

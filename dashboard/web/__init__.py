@@ -25,7 +25,7 @@ from dashboard.web import (
     sign_in,
 )
 from dashboard.web.api import tus, v1
-from dashboard.web.files import file_routes, link_routes
+from dashboard.web.files import file_routes, link_routes, zip_routes
 
 if TYPE_CHECKING:
     from dashboard.services.services import Services
@@ -67,5 +67,6 @@ def register(app: Flask, services: Services) -> None:
         app.register_blueprint(blueprint)
     v1.install(app)
     file_routes.install(app)
+    app.register_blueprint(zip_routes.blueprint)
     admin.install(app)
     guards.verify_routes(app)

@@ -73,10 +73,15 @@ def install(app: Flask) -> None:
     app.extensions[_EXTENSION] = Downloads()
 
 
+def count_download(person: str) -> Callable[[], None]:
+    """Count a download of somebody; see :meth:`Downloads.start`."""
+    downloads: Downloads = current_app.extensions[_EXTENSION]
+    return downloads.start(person)
+
+
 def long_download(person: str, body: Iterable[str], name: str, mimetype: str) -> Response:
     """Stream a file for download, within the limits of :class:`Downloads`. Raises kind ``throttled``."""
-    downloads: Downloads = current_app.extensions[_EXTENSION]
-    finish = downloads.start(person)
+    finish = count_download(person)
     response = attachment(body, name, mimetype)
     response.call_on_close(finish)
     return response

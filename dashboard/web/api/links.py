@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from dashboard.services.files.link_rules import MAX_SECONDS, MAX_USES
-from dashboard.services.files.links import LinkInfo, LinkState
+from dashboard.services.files.sharing.link_rules import MAX_SECONDS, MAX_USES
+from dashboard.services.files.sharing.links import LinkInfo, LinkState
 from dashboard.services.permissions import Permission
 from dashboard.web.api import cursors
 from dashboard.web.api.cursors import Page

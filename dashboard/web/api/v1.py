@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from dashboard.web.api import account, backends, document, file_content, links, migrations, uploads
+from dashboard.web.api import account, backends, document, file_content, links, migrations, uploads, zips
 from dashboard.web.api.control import (
     activity,
     backend_changes,
@@ -27,6 +27,7 @@ RESOURCES = (
     migration_control.resource,
     file_content.resource,
     links.resource,
+    zips.resource,
     uploads.resource,
     activity.resource,
     people.resource,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from dashboard.errors import StowageError
-from dashboard.services.files.link_uses import Delivery
+from dashboard.services.files.sharing.link_uses import Delivery
 from dashboard.web.files.bodies import FETCH, Body, FetchThreads
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,5 @@
 """``/d/<token>``: a file for everyone who has its link. The token is the permission; see
-``services.files.links``."""
+``services.files.sharing.links``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response as AnyResponse
 
 from dashboard.services.files.conditions import Conditions, Outcome
-from dashboard.services.files.link_rules import SignInRequired
-from dashboard.services.files.link_uses import Delivery, Recipient
-from dashboard.services.files.links import SharedFile
 from dashboard.services.files.serving import Plan
+from dashboard.services.files.sharing.link_rules import SignInRequired
+from dashboard.services.files.sharing.link_uses import Delivery, Recipient
+from dashboard.services.files.sharing.links import SharedFile
 from dashboard.web.context import address, services
 from dashboard.web.files.content_types import file_name
 from dashboard.web.files.counted_body import CountedBody

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dashboard.services.files.coverage import MAX_PARTS, Coverage
+from dashboard.services.files.sharing.coverage import MAX_PARTS, Coverage
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -14,10 +14,10 @@ import pytest
 from argon2 import PasswordHasher
 
 from dashboard.errors import InvalidInput, Kind, StowageError, TooMany
-from dashboard.services.files import link_uses, links
-from dashboard.services.files.link_rules import MAX_SECONDS, SignInRequired
-from dashboard.services.files.link_uses import BROKEN_COPIES, Delivery, Recipient
-from dashboard.services.files.links import LinkState, NewLink
+from dashboard.services.files.sharing import link_uses, links
+from dashboard.services.files.sharing.link_rules import MAX_SECONDS, SignInRequired
+from dashboard.services.files.sharing.link_uses import BROKEN_COPIES, Delivery, Recipient
+from dashboard.services.files.sharing.links import LinkState, NewLink
 from dashboard.services.people.throttle import LIMITS
 from dashboard.services.permissions import Role
 from dashboard.storage.errors import NotFound
@@ -199,7 +199,7 @@ def test_a_role_that_may_not_read_files_shares_none(
     shared: ServiceConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dashboard.services import permissions
-    from dashboard.services.files import link_rules
+    from dashboard.services.files.sharing import link_rules
 
     made = link(shared)
     granted = {**permissions.GRANTS, Role.VIEWER: frozenset({permissions.Permission.VIEW})}

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from dashboard.services.files.zip_names import zip_names
+from dashboard.services.files.zips.zip_names import zip_names
 
 
 @pytest.mark.parametrize(

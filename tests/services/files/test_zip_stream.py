@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.errors import Kind, StowageError
-from dashboard.services.files import zip_stream
-from dashboard.services.files.zip_stream import LIMIT, ZipEntry, zip_chunks, zip_length
+from dashboard.services.files.zips import zip_stream
+from dashboard.services.files.zips.zip_stream import LIMIT, ZipEntry, zip_chunks, zip_length
 from dashboard.storage.errors import Damaged
 
 NAMES = ("a.txt", "ümlaut/é.bin", "folder/\U0001f469\u200d\U0001f680.png", "x" * 200, "日本語.txt")

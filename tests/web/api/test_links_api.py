@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard.services.files.link_uses import Recipient
+from dashboard.services.files.sharing.link_uses import Recipient
 from tests.web.api.conftest import ApiProgram, NewProgram
 from tests.web.conftest import WebConsole
 

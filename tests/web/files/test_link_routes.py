@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from werkzeug.test import TestResponse
 
-from dashboard.services.files import link_uses
-from dashboard.services.files.links import NewLink
+from dashboard.services.files.sharing import link_uses
+from dashboard.services.files.sharing.links import NewLink
 from dashboard.services.people.throttle import LIMITS
 from dashboard.services.permissions import Role
 from tests.servers.processes import wait_until
@@ -187,7 +187,8 @@ def reading(address: tuple[str, int], path: str, **headers: str) -> Iterator[htt
     connection.sock.connect(address)
     try:
         connection.request("GET", path, headers={"Host": "localhost", **headers})
-        yield connection.getresponse()
+        with connection.getresponse() as response:
+            yield response
     finally:
         connection.close()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dashboard.services.files.link_uses import Recipient
+from dashboard.services.files.sharing.link_uses import Recipient
 from tests.web.conftest import Browser, WebConsole
 
 

@@ -20,7 +20,7 @@ from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.models.sharing import FileLink, LinkDownload
 from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
-from dashboard.services.files.coverage import Coverage
+from dashboard.services.files.sharing.coverage import Coverage
 from dashboard.services.permissions import Actor, Role
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.queries import get_row
 from dashboard.services.database import Database, clamp_integer
-from dashboard.services.files.link_rules import (
+from dashboard.services.files.sharing.link_rules import (
     account_id,
     check_creator,
     check_limits,
@@ -34,7 +34,7 @@ from dashboard.services.files.link_rules import (
     check_user,
     parse_network,
 )
-from dashboard.services.files.link_uses import (
+from dashboard.services.files.sharing.link_uses import (
     LinkUses,
     Recipient,
     end_downloads,

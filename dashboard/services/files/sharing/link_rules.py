@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.console import User
 from dashboard.models.sharing import FileLink
-from dashboard.services.files.link_uses import Recipient
+from dashboard.services.files.sharing.link_uses import Recipient
 from dashboard.services.people.passwords import USERNAME
 from dashboard.services.permissions import GRANTS, Actor, Permission, Role
 

@@ -20,8 +20,8 @@ from dashboard.models.sharing import ZipSelection
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.queries import get_row
 from dashboard.services.database import Database
-from dashboard.services.files.zip_names import zip_names
-from dashboard.services.files.zip_stream import ZipEntry, zip_chunks, zip_length
+from dashboard.services.files.zips.zip_names import zip_names
+from dashboard.services.files.zips.zip_stream import ZipEntry, zip_chunks, zip_length
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver
 from dashboard.storage.errors import Changed
@@ -47,7 +47,7 @@ class _Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class ZipDownload:
     """A zip that can be sent: its file name, its exact length in bytes, how many files it has."""
 
     name: str
@@ -57,22 +57,13 @@ class Archive:
     items: Sequence[_Item]
     driver: Driver
 
-    @property
-    def tag(self) -> str:
-        """Changes when anything in it does."""
-        digest = hashlib.sha256()
-        for entry, item in zip(self.entries, self.items, strict=True):
-            facts = f"{entry.name}\0{item.size}\0{item.modified}\0{item.etag}\0{item.version}\n"
-            digest.update(facts.encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()[:32]
-
     def chunks(self) -> Iterator[bytes]:
         """Yield the zip, ``length`` bytes. Raises ``StorageError`` if a file is no longer what it was."""
         pairs = zip(self.entries, self.items, strict=True)
         return zip_chunks((entry, _content(self.driver, item)) for entry, item in pairs)
 
 
-class Archives:
+class Zips:
     """Thread-safe."""
 
     def __init__(self, database: Database, backends: Backends) -> None:
@@ -102,7 +93,7 @@ class Archives:
             )
         return token
 
-    def open(self, actor: Actor, token: str) -> Archive:
+    def open(self, actor: Actor, token: str) -> ZipDownload:
         """Find out what the selected files are now. Idempotent, within ``SELECTION_SECONDS``.
 
         Raises kind ``not_found`` for a selection of somebody else or one that has expired, ``NotFound`` for a
@@ -121,9 +112,9 @@ class Archives:
                 )
             files, folders = tuple(found.files), tuple(found.folders)
             backend = self._backends.name_of(found.backend_id) or ""
-        return self.archive(backend, files, folders)
+        return self.of(backend, files, folders)
 
-    def archive(self, backend: str, files: Sequence[str], folders: Sequence[str]) -> Archive:
+    def of(self, backend: str, files: Sequence[str], folders: Sequence[str]) -> ZipDownload:
         """The zip of these files as they are now. Raises as :meth:`open` does."""
         driver = self._backends.driver(backend)
         items = _items(driver, files, folders)
@@ -131,7 +122,7 @@ class Archives:
         names = zip_names(item.key[len(base) :] for item in items)
         entries = [ZipEntry(name, item.size, item.modified) for name, item in zip(names, items, strict=True)]
         title = base.rstrip("/").rpartition("/")[2] or backend
-        return Archive(f"{title}.zip", zip_length(entries), backend, entries, items, driver)
+        return ZipDownload(f"{title}.zip", zip_length(entries), backend, entries, items, driver)
 
 
 def _check(files: Sequence[str], folders: Sequence[str]) -> None:

@@ -18,6 +18,9 @@ LIMIT = (1 << 31) - 1
 """Of what 32 bits are used for; the standard library has the same."""
 MAX_COUNT = (1 << 16) - 1
 
+PIECE = 256 * 1024
+"""Bytes that are yielded at once, or more: small files and their headers together."""
+
 _LOCAL_HEADER, _LOCAL_EXTRA = 30, 20
 _DESCRIPTOR, _LARGE_DESCRIPTOR = 16, 24
 _CENTRAL_HEADER, _EXTRA_HEADER, _EXTRA_FIELD = 46, 4, 8
@@ -53,6 +56,7 @@ class _Sink(io.RawIOBase):
 
     def __init__(self) -> None:
         super().__init__()
+        self.size = 0
         self._pieces: list[bytes] = []
 
     def writable(self) -> bool:
@@ -60,11 +64,12 @@ class _Sink(io.RawIOBase):
 
     def write(self, data: bytes, /) -> int:  # type: ignore[override]
         self._pieces.append(bytes(data))
+        self.size += len(data)
         return len(data)
 
-    def take(self) -> Iterator[bytes]:
-        pieces, self._pieces = self._pieces, []
-        yield from pieces
+    def take(self) -> bytes:
+        pieces, self._pieces, self.size = self._pieces, [], 0
+        return b"".join(pieces)
 
 
 def zip_chunks(files: Iterable[tuple[ZipEntry, Iterable[bytes]]]) -> Iterator[bytes]:
@@ -85,12 +90,15 @@ def zip_chunks(files: Iterable[tuple[ZipEntry, Iterable[bytes]]]) -> Iterator[by
             if left < 0:
                 break
             writing.write(chunk)
-            yield from sink.take()
+            if sink.size >= PIECE:
+                yield sink.take()
         if left:
             raise Damaged(entry.name, f"“{entry.name}” changed its size while it was read.")
         writing.close()
+        if sink.size >= PIECE:
+            yield sink.take()
     archive.close()
-    yield from sink.take()
+    yield sink.take()
 
 
 def _date(modified: float | None) -> tuple[int, int, int, int, int, int]:

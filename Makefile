@@ -10,8 +10,8 @@ TESTS ?=
 BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
-.PHONY: help run test contract hostile lint types contracts check demo bench bench-storage interop torture oldest \
-        wheel lock clean s3 storage-test storage-info storage-usage storage-link storage-backup
+.PHONY: help run test contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
+        oldest wheel lock clean s3 storage-test storage-info storage-usage storage-link storage-backup
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
@@ -76,6 +76,10 @@ bench-storage:  ## measure every driver against its vendor's SDK (BENCH="--drive
 	@$(ENSURE) requirements-dev.lock
 	@sh .ci/install-azurite
 	@exec $(PY) -m bench.storage $(BENCH)
+
+bench-web:  ## measure pages and files beside slow readers, with 1,000,000 catalogued files (BENCH=--quick)
+	@$(ENSURE) requirements-dev.lock
+	@exec $(PY) -m bench.web $(BENCH)
 
 interop:  ## round trips and the conformance suite against servers of other makes
 	@$(ENSURE) requirements-dev.lock

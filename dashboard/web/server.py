@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -143,8 +144,13 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
         return environ
 
     def _wrap(self, body: Body) -> _BodyBuffer:
-        body.on_ready = self.channel.server.pull_trigger
+        body.on_ready = self._wake_loop
         return _BodyBuffer(body)
+
+    def _wake_loop(self) -> None:
+        # A window may arrive when the server has stopped.
+        with suppress(OSError):
+            self.channel.server.pull_trigger()
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types

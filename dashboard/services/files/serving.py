@@ -38,6 +38,7 @@ from dashboard.services.text import printable
 from dashboard.storage.driver import Links
 from dashboard.storage.errors import Changed, InvalidKey, NotFound, StorageError
 from dashboard.storage.object_powers import HasFile
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Attributes
 from dashboard.storage.wrappers.fallback.waiting_writes import is_unavailable
 
@@ -117,7 +118,7 @@ class Serving:
         if the file's backend is unavailable and nothing else has it; ``INVALID_KEY``; ``THROTTLED``. Its
         sentences name backends and the key, and repeat nothing that a server said.
         """
-        if not key or len(key.encode("utf-8", "surrogateescape")) > MAX_KEY_BYTES:
+        if not key or len(key_bytes(key)) > MAX_KEY_BYTES:
             raise _missing(key)
         order = self._order(backend)
         with self._openings.slot(order[0].id):
@@ -285,8 +286,11 @@ class _Search:
 
     def same_elsewhere(self, current: Copy) -> Iterator[Copy]:
         """Yield the copies in other backends that are provably the same as this one."""
-        self._deadline = time.monotonic() + SEARCH_SECONDS
-        return self._same([each for each in (self._home, *self._others) if each.id != current.place.id])
+        for place in (self._home, *self._others):
+            if place.id != current.place.id:
+                # The response may have begun long ago.
+                self._deadline = time.monotonic() + SEARCH_SECONDS
+                yield from self._same([place])
 
     def _stat_in_time(self, place: Place) -> Copy:
         if time.monotonic() > self._deadline:

@@ -46,11 +46,12 @@ class OnConflict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a file is not accepted. ``status``: the HTTP status that means the same; 409, 413, 415, 422, 423,
-    503 or 507. ``reason`` and ``remedy`` are sentences."""
+    503 or 507. ``reason`` and ``remedy`` are sentences. ``retryable``: the file may be accepted later."""
 
     status: int
     reason: str
     remedy: str = ""
+    retryable: bool = False
 
 
 DEFAULT_KINDS = (

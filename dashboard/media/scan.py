@@ -43,10 +43,12 @@ class ScanState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """``detail``: the signature that was found, or one sentence why the file was not scanned."""
+    """``detail``: the signature that was found, or one sentence why the file was not scanned. ``retryable``:
+    whether a scan may succeed later, because the scanner was not there or failed."""
 
     state: ScanState
     detail: str = ""
+    retryable: bool = False
 
 
 class Scanner(Protocol):
@@ -106,8 +108,8 @@ class ClamdScanner:
     def scan(self, content: BinaryIO, size: int, *, unpacked: int = 0) -> ScanResult:
         """See ``Scanner``. Also not scanned: a file in whose size, packed or unpacked, clamd misses EICAR."""
         needed = max(size, unpacked)
-        if blind := self._blind_to(needed):
-            return ScanResult(ScanState.NOT_SCANNED, blind)
+        if (blind := self._blind_to(needed)) is not None:
+            return blind
         content.seek(0)
         return self._stream(_chunks(content, size))
 
@@ -120,10 +122,11 @@ class ClamdScanner:
             return "The virus scanner does not find the EICAR test file: it has no signatures."
         return result.detail
 
-    def _blind_to(self, size: int) -> str:
-        """Why files of ``size`` bytes are not scanned, from whether it finds EICAR in as many; empty if they
+    def _blind_to(self, size: int) -> ScanResult | None:
+        """Why files of ``size`` bytes are not scanned, from whether it finds EICAR in as many; None if they
         are. Asked again after a while."""
-        too_large = f"The virus scanner does not look at files of {format_size(size)}."
+        reason = f"The virus scanner does not look at files of {format_size(size)}."
+        too_large = ScanResult(ScanState.NOT_SCANNED, reason)
         with self._lock:
             if self._clock() >= self._probed_until:
                 self._found_in, self._missed_in = 0, _MAX_SCANNED
@@ -131,7 +134,7 @@ class ClamdScanner:
             # Twice as many bytes first, so that growing files do not cause a probe each.
             for probe in (1 << max(size, 64 * 1024).bit_length(), size):
                 if size <= self._found_in:
-                    return ""
+                    return None
                 if size >= self._missed_in:
                     return too_large
                 result = self._stream(_zipped_eicar(probe))
@@ -142,8 +145,8 @@ class ClamdScanner:
                 elif result.state is ScanState.CLEAN or result.detail == _TOO_LARGE:
                     self._missed_in = min(self._missed_in, probe)
                 else:
-                    return result.detail
-            return "" if size <= self._found_in else too_large
+                    return result
+            return None if size <= self._found_in else too_large
 
     def _stream(self, chunks: Iterable[bytes]) -> ScanResult:
         try:
@@ -153,7 +156,7 @@ class ClamdScanner:
                 return _read_answer(connection, complete=complete)
         except OSError as error:
             what = "does not answer in time" if isinstance(error, TimeoutError) else "cannot be reached"
-            return ScanResult(ScanState.NOT_SCANNED, f"The virus scanner {what}.")
+            return ScanResult(ScanState.NOT_SCANNED, f"The virus scanner {what}.", retryable=True)
 
     def _connect(self) -> socket.socket:
         if isinstance(self._address, tuple):
@@ -238,4 +241,4 @@ def _read_answer(connection: socket.socket, *, complete: bool) -> ScanResult:
         return ScanResult(ScanState.CLEAN)
     if "size limit exceeded" in text:
         return ScanResult(ScanState.NOT_SCANNED, _TOO_LARGE)
-    return ScanResult(ScanState.NOT_SCANNED, "The virus scanner did not finish.")
+    return ScanResult(ScanState.NOT_SCANNED, "The virus scanner did not finish.", retryable=True)

@@ -23,12 +23,14 @@ _SUSPICIOUS_RATIO = 200
 @dataclass(frozen=True, slots=True)
 class Members:
     """``names``: the first 1,000. ``packed`` and ``unpacked``: bytes of all members together, as declared.
-    ``overlapping``: members share the same bytes, or the directory is too large to have been read."""
+    ``overlapping``: members share the same bytes, or the directory is too large to have been read.
+    ``encrypted``: some cannot be read without a password."""
 
     names: tuple[str, ...]
     packed: int
     unpacked: int
     overlapping: bool
+    encrypted: bool
 
     @property
     def is_bomb(self) -> bool:
@@ -86,12 +88,14 @@ def read_members(content: BinaryIO) -> Members | None:
     names: list[str] = []
     spans: list[tuple[int, int]] = []
     unpacked = at = 0
+    encrypted = False
     while at + _ENTRY.size <= len(directory):
         entry = _ENTRY.unpack_from(directory, at)
         if entry[0] != b"PK\x01\x02":
             break
         stored, expanded, (name, extra, comment) = entry[10], entry[11], entry[12:15]
         begins = entry[18]
+        encrypted = encrypted or bool(entry[5] & 1)
         at += _ENTRY.size
         raw_name = directory[at : at + name]
         if 0xFFFFFFFF in (stored, expanded, begins):
@@ -112,6 +116,7 @@ def read_members(content: BinaryIO) -> Members | None:
         sum(end - begin for begin, end in spans),
         unpacked,
         _overlap(spans) or length > len(directory),
+        encrypted,
     )
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+from urllib.parse import parse_qsl, quote
 
 from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from dashboard.errors import InvalidInput
 from dashboard.services.database import MAX_INTEGER
+from dashboard.storage.errors import InvalidKey
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Secret
 from dashboard.web.api.schemas import Field, FieldType, fields_of, optional
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 512 * 1024
+_MAX_FIELDS = 1000
 _DIGITS = len(str(MAX_INTEGER))
 
 
@@ -62,18 +67,31 @@ def read_query(kind: type[T]) -> T:
     these (a name given several times). Raises ``InvalidInput`` naming the parameter."""
     fields = {field.name: field for field in fields_of(cast("Any", kind))}
     values: dict[str, Any] = {}
-    for name in request.args:
+    given = _arguments()
+    for name in given:
         if name not in fields:
             raise InvalidInput(
                 _shown(name),
                 f"There is no parameter “{_shown(name)}” here.",
                 remedy=f"The parameters are {', '.join(fields)}." if fields else "",
             )
-        values[name] = _parameter(fields[name], request.args.getlist(name))
+        values[name] = _parameter(fields[name], given[name])
     for field in fields.values():
         if field.required and field.name not in values:
             raise InvalidInput(field.name, f"“{field.name}” is missing.")
     return kind(**values)
+
+
+def _arguments() -> dict[str, list[str]]:
+    """The query string by name. Bytes that are no UTF-8 become lone surrogates, because keys of objects may
+    hold them; werkzeug would make other characters of them."""
+    raw = quote(request.query_string, safe=string.printable)
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(
+        raw, keep_blank_values=True, encoding="utf-8", errors="surrogateescape", max_num_fields=_MAX_FIELDS
+    ):
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def _parameter(field: FieldType, texts: list[str]) -> Any:
@@ -168,8 +186,11 @@ def _text(kind: Any, found: object, about: Field, where: str) -> str:
     if about.maximum_length is not None and len(found) > about.maximum_length:
         raise InvalidInput(where, f"“{where}” is longer than {about.maximum_length} characters.")
     try:
-        found.encode()
-    except UnicodeEncodeError:
+        if about.key:
+            key_bytes(found)
+        else:
+            found.encode()
+    except (UnicodeEncodeError, InvalidKey):
         raise InvalidInput(where, f"“{where}” holds characters that are no text.") from None
     if about.pattern is not None and not re.fullmatch(about.pattern, found):
         raise InvalidInput(where, f"“{where}” does not have the form that it must have: {about.pattern}")

@@ -31,7 +31,7 @@ _SIMPLE: Mapping[Any, Schema] = {
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
     """More about a field than its type: what it means, and which values it takes. ``maximum_items`` limits
-    the entries of a list or a mapping."""
+    the entries of a list or a mapping. ``key``: it is an object's key, which may hold what is no text."""
 
     description: str = ""
     minimum: int | None = None
@@ -40,6 +40,7 @@ class Field:
     maximum_items: int | None = None
     pattern: str | None = None
     deprecated: bool = False
+    key: bool = False
 
     def as_schema(self) -> Schema:
         """Its keywords, without those that belong to the items of a list."""

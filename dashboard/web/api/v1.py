@@ -13,6 +13,7 @@ from dashboard.web.api.control import (
     people,
     providers,
 )
+from dashboard.web.api.files import browsing, catalogue_files, changing_files
 from dashboard.web.context import API_DOCUMENT
 
 PREFIX = "/api/v1"
@@ -26,6 +27,9 @@ RESOURCES = (
     migrations.resource,
     migration_control.resource,
     file_content.resource,
+    browsing.resource,
+    changing_files.resource,
+    catalogue_files.resource,
     links.resource,
     zips.resource,
     uploads.resource,

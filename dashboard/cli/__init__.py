@@ -21,6 +21,7 @@ from dashboard.cli.migrations import migrations
 from dashboard.cli.start import run, setup
 from dashboard.cli.storage import storage
 from dashboard.cli.token import token
+from dashboard.cli.uploads import uploads
 from dashboard.cli.user import user
 
 __all__ = ["stowage"]
@@ -55,5 +56,5 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, files, migrate, migrations, keys, user, token, storage):
+for command in (run, setup, backend, files, migrate, migrations, keys, user, token, storage, uploads):
     stowage.add_command(command)

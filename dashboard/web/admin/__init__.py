@@ -18,6 +18,7 @@ from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
 from dashboard.web.admin.files.links import LinkPages
+from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
@@ -44,6 +45,7 @@ def install(app: Flask) -> None:
         LinkPages(),
         AuditPages(),
         SettingsPages(),
+        UploadPolicyPages(),
         UserPages(),
         KeyPages(),
         TokenPages(),

@@ -30,6 +30,10 @@ PAGES = (
     "/browse/media?file=photo+3.jpg",
     "/browse/media/file?key=photo+3.jpg",
     "/browse/media?q=nothing",
+    "/links",
+    "/links/new",
+    "/links/new?backend=media&file=photo+3.jpg",
+    "/links/1/revoke",
     "/migrations",
     "/migrations/new",
     "/migrations/1",
@@ -58,6 +62,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) ->
         KEY=seaweedfs.admin.secret_key,
     )
     _say(console, "migrate", "local-disk", "media", "--yes")
+    _say(console, "files", "link", "media", "photo 3.jpg", "--uses", "3")
     return console
 
 

@@ -10,12 +10,14 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
+from dashboard.web.admin.files.browser_view import MAX_KEY, from_token
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, external_url, services
 from dashboard.web.errors import STATUS
 from dashboard.web.numbers import parse_integer
 
 PAGE = 50
+MAX_FIELD = 4 * MAX_KEY
 UNITS = {"minutes": 60, "hours": 3600, "days": 86_400}
 NOT_CREATED = frozenset(
     {
@@ -55,7 +57,7 @@ class LinkPages(Page):
 
     @route("/new", Permission.READ_FILES)
     def new(self) -> str:
-        """The form; ``backend`` and ``key`` in the query fill it in."""
+        """The form; ``backend`` and ``file``, a key as the Files page writes it, fill it in."""
         return self._form(request.args, None)
 
     @route("", Permission.READ_FILES, methods=("POST",))
@@ -65,7 +67,7 @@ class LinkPages(Page):
             made = services().links.create(
                 actor(),
                 request.form.get("backend", ""),
-                request.form.get("key", ""),
+                _key(request.form),
                 seconds=_seconds(request.form),
                 uses=_uses(request.form),
                 user=request.form.get("user", "")[:200],
@@ -91,7 +93,8 @@ class LinkPages(Page):
 
     def _form(self, values: Mapping[str, str], error: StowageError | None) -> str:
         fields: dict[str, Any] = {
-            name: values.get(name, "")[:4096] for name in ("backend", "key", "uses", "user", "network")
+            name: values.get(name, "")[:MAX_FIELD]
+            for name in ("backend", "file", "key", "uses", "user", "network")
         }
         return str(
             self.render(
@@ -111,6 +114,11 @@ def _field_of(error: StowageError | None) -> str:
     if isinstance(error, InvalidInput):
         return {"seconds": "time"}.get(error.subject, error.subject)
     return "key" if error.kind in (Kind.NOT_FOUND, Kind.INVALID_KEY) else ""
+
+
+def _key(form: Mapping[str, str]) -> str:
+    token = form.get("file", "")
+    return from_token(token) if token else form.get("key", "")
 
 
 def _seconds(form: Mapping[str, str]) -> int:

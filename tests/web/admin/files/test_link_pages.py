@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from dashboard.services.files.sharing.link_uses import Recipient
+from dashboard.web.admin.files.browser_view import to_token
 from tests.web.conftest import Browser, WebConsole
 
 
@@ -41,6 +42,21 @@ def test_a_new_link_shows_its_url_once(viewer: Browser, console: WebConsole) -> 
     assert "june &amp; july.pdf" in listed
     assert "0 of 3" in listed
     assert url.rpartition("/")[2] not in listed
+
+
+def test_a_file_with_an_odd_name_is_shared_from_the_files_page(viewer: Browser, console: WebConsole) -> None:
+    key = "100 %/caf\udce9\n.txt"
+    console.services.backends.driver("local-disk").put(key, b"odd")
+    form = viewer.get("/links/new", query_string={"backend": "local-disk", "file": to_token(key)})
+    assert form.status_code == 200
+    fields = dict(re.findall(r'type="hidden" name="(backend|file)" value="([^"]+)"', form.text))
+    page = viewer.post(
+        "/links", **{name: html.unescape(text) for name, text in fields.items()}, time="1", unit="days"
+    )
+    token = url_in(page.text).rpartition("/")[2]
+    assert console.services.links.open(token, Recipient()).key == key
+    damaged = viewer.post("/links", backend="local-disk", file="%zz", time="1", unit="days")
+    assert damaged.status_code == 400
 
 
 @pytest.mark.parametrize(

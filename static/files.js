@@ -79,10 +79,10 @@
     }
   }
 
-  function show(result, push) {
+  function show(result, push, question) {
     const next = result.content.getElementById("files");
     if (!next) {
-      if (result.content.getElementById("ask")) openQuestion(result);
+      if (result.content.getElementById("ask") || (question && result.ok)) openQuestion(result);
       else if (result.ok) location.assign(result.url);
       else showFailure(result.content);
       return;
@@ -182,9 +182,21 @@
     return part;
   }
 
+  /* The question of a page; of a page that is not only a question, all that it says. */
+  function questionOf(content) {
+    const own = content.getElementById("ask");
+    if (own) return document.adoptNode(own);
+    const part = document.createElement("section");
+    part.className = "ask";
+    all("#main > :not(.notices, #connection-lost)", content).forEach((each) => part.append(document.adoptNode(each)));
+    const title = find("h1", part);
+    if (title) title.id = "ask-title";
+    return part;
+  }
+
   function openQuestion(result) {
     const part = dialog();
-    part.replaceChildren(document.adoptNode(result.content.getElementById("ask")));
+    part.replaceChildren(questionOf(result.content));
     all("[data-with-script]", part).forEach((each) => { each.hidden = false; });
     localTimes(part);
     if (!part.open) {
@@ -207,7 +219,7 @@
   async function ask(url, from) {
     opener = from || document.activeElement;
     const result = await page(url);
-    if (result) show(result, false);
+    if (result) show(result, false, true);
   }
 
   /* The button for what cannot be undone works once the number or name is typed. */
@@ -230,7 +242,7 @@
     if (submitter) submitter.removeAttribute("aria-busy");
     if (!result) return;
     const moved = new URL(result.url).pathname + new URL(result.url).search;
-    show(result, moved !== location.pathname + location.search && !result.content.getElementById("ask"));
+    show(result, moved !== location.pathname + location.search, Boolean(form.closest("dialog")));
   }
 
   /* ---- the list ---- */
@@ -435,7 +447,7 @@
       if (row && !event.target.closest("label, input") && !String(getSelection())) find("[data-open]", row).click();
       return;
     }
-    if (link.matches("[data-close]") && link.closest("dialog")) { event.preventDefault(); closeQuestion(); return; }
+    if (link.matches("[data-close], .form-end a.btn") && link.closest("dialog")) { event.preventDefault(); closeQuestion(); return; }
     if (link.tagName !== "A") return;
     if (link.matches("[data-more]")) { event.preventDefault(); more(link); }
     else if (link.matches("[data-close-pane]") && find(".browser")) { event.preventDefault(); closePane(); }
@@ -516,8 +528,10 @@
       if (url) { event.preventDefault(); ask(url, find("[data-open]", held)); }
     } else if (event.key === "Delete" && (held || find(".choice:checked"))) {
       const button = find(".selbar [value=delete]");
-      if (button && find(".choice:checked")) { opener = held && find("[data-open]", held); button.form.requestSubmit(button); }
-      else if (button && actionUrl("delete", held)) ask(actionUrl("delete", held), find("[data-open]", held));
+      if (!button) return;
+      if (!find(".choice:checked")) choose(choiceOf(held), true);
+      opener = held && find("[data-open]", held);
+      button.form.requestSubmit(button);
     }
   });
 

@@ -17,6 +17,8 @@ from dashboard.web.admin.backend_form import BackendForm
 from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
+from dashboard.web.admin.files.file_edits import FileEditPages
+from dashboard.web.admin.files.file_questions import FileQuestions
 from dashboard.web.admin.files.links import LinkPages
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
@@ -40,6 +42,8 @@ def install(app: Flask) -> None:
         BucketSettingsPages(),
         ActivationPages(),
         FilesPages(),
+        FileQuestions(),
+        FileEditPages(),
         MigrationPages(),
         NewMigration(),
         LinkPages(),

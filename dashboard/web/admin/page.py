@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -82,3 +82,9 @@ def see_other(url: str) -> Response:
 def flash_done(sentence: str) -> None:
     """Show a success message on the next page."""
     flash(sentence, "done")
+
+
+def flash_with_button(sentence: str, *, button: str, url: str, fields: Mapping[str, str]) -> None:
+    """Show a success message with a button that sends ``fields`` to ``url``."""
+    message: Any = {"sentence": sentence, "button": button, "url": url, "fields": dict(fields)}
+    flash(message, "done")

@@ -20,6 +20,7 @@ from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import ObjectInfo
 from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url
 from dashboard.web.admin.files.browser_view import FilesView, to_token
+from dashboard.web.admin.files.file_edits import editable_parts
 from dashboard.web.context import actor, services
 from dashboard.web.files.content_types import content_type
 from dashboard.web.formatting import plural
@@ -76,11 +77,13 @@ class ShownFile:
     sha256: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     versions: tuple[Version, ...] | None = None
-    public_url: str = ""
+    share_url: str = ""
+    version: str = ""
     changeable: bool = False
     copyable: bool = False
     deletable: bool = False
     restorable: bool = False
+    editable: bool = False
     why_not: str = ""
 
 
@@ -114,10 +117,12 @@ def describe(view: FilesView, key: str) -> ShownFile:
         sha256=row.sha256 if row else "",
         tags=tuple(sorted((found.tags or {}).items())),
         versions=found.versions,
-        public_url=found.url,
+        share_url=url_for("links.new", backend=view.backend, file=to_token(key)),
+        version=found.info.version or "",
         changeable=not found.actions.get("move"),
         copyable=not found.actions.get("copy"),
         deletable=not found.actions.get("delete"),
+        editable=any(editable_parts(found)),
         restorable=not found.actions.get("restore"),
         why_not=found.actions.get("move", ""),
     )

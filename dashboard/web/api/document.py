@@ -85,14 +85,14 @@ _PATH_TYPES: dict[str | None, Json] = {
 }
 
 
-def openapi(prefix: str, resources: Sequence[Resource]) -> Json:
-    """The document of these resources, whose paths begin with ``prefix``."""
+def openapi(resources: Sequence[Resource]) -> Json:
+    """The document of these resources."""
     components = Components()
     components.schemas["Error"] = _ERROR
     paths: dict[str, Json] = {}
     for resource in resources:
         for operation in resource.operations:
-            path = prefix + _ARGUMENT.sub(lambda match: f"{{{match['name']}}}", operation.path)
+            path = resource.prefix + _ARGUMENT.sub(lambda match: f"{{{match['name']}}}", operation.path)
             paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, components)
     return {
         "openapi": "3.1.0",

@@ -26,6 +26,11 @@ STORAGE_ERRORS = (502, 503, 504, 507)
 
 
 @dataclass(frozen=True, slots=True)
+class NoParameters:
+    """The query of a route that takes no parameters."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """A body that is not JSON: its media type, and what it is."""
 
@@ -83,15 +88,17 @@ class Operation:
 
 
 class Resource:
-    """The routes of one resource. ``tag`` and ``about`` head them in the document."""
+    """The routes of one resource. ``tag`` and ``about`` head them in the document; their addresses begin with
+    ``prefix``."""
 
-    def __init__(self, tag: str, about: str) -> None:
+    def __init__(self, tag: str, about: str, *, prefix: str = "/api/v1") -> None:
         self.tag = tag
         self.about = about
+        self.prefix = prefix
         self.operations: list[Operation] = []
 
     def route(self, method: str, path: str, rule: Rule, **declared: Any) -> Callable[[F], F]:
-        """Decorate a view; ``path`` is relative to ``/api/v1``, ``declared`` the rest of :class:`Operation`.
+        """Decorate a view; ``path`` is relative to the prefix, ``declared`` the rest of :class:`Operation`.
         The view's docstring is its summary and description."""
 
         def mark(view: F) -> F:
@@ -106,7 +113,7 @@ class Resource:
         """Add every route to a blueprint."""
         for operation in self.operations:
             blueprint.add_url_rule(
-                operation.path,
+                self.prefix + operation.path,
                 operation.endpoint,
                 declare(operation.rule)(_callable(operation)),
                 methods=[operation.method],
@@ -116,8 +123,9 @@ class Resource:
 def _callable(operation: Operation) -> Callable[..., AnyResponse]:
     @wraps(operation.view)
     def call(**arguments: Any) -> AnyResponse:
+        query: object = read_query(operation.query or NoParameters)
         if operation.query is not None:
-            arguments["query"] = read_query(operation.query)
+            arguments["query"] = query
         if isinstance(operation.body, type):
             arguments["body"] = read_json(operation.body)
         return _response(operation, operation.view(**arguments))

@@ -139,7 +139,7 @@ def create() -> Response | Reply:
     With a form, all of the file; else tus creation, with the first bytes if there are any.
     """
     if request.mimetype == tus.FORM_TYPE:
-        return _receive_form()
+        return receive_form(request.form.get("backend", ""), request.form.get("folder", ""))
     if refusal := tus.unsupported_version():
         return refusal
     size = tus.whole("Upload-Length")
@@ -293,7 +293,8 @@ def _append(id: str, offset: int) -> UploadInfo:
         return receiver.finish()
 
 
-def _receive_form() -> Reply:
+def receive_form(backend: str, folder: str) -> Reply:
+    """Receive the whole file of a form."""
     sent = request.files.get("file")
     if sent is None or not sent.filename:
         raise InvalidInput("file", "The form has no file.", remedy="Send it in the field “file”.")
@@ -303,8 +304,8 @@ def _receive_form() -> Reply:
     new = NewUpload(
         name=sent.filename,
         size=size,
-        backend=request.form.get("backend", ""),
-        folder=request.form.get("folder", ""),
+        backend=backend,
+        folder=folder,
         policy=request.form.get("policy", ""),
         content_type=sent.mimetype,
         method="form",

@@ -9,14 +9,14 @@ from dashboard.web.api.control import (
     activity,
     backend_changes,
     backend_tests,
+    familiar,
+    familiar_files,
     migration_control,
     people,
     providers,
 )
 from dashboard.web.api.files import browsing, catalogue_files, changing_files
 from dashboard.web.context import API_DOCUMENT
-
-PREFIX = "/api/v1"
 
 RESOURCES = (
     account.resource,
@@ -35,6 +35,8 @@ RESOURCES = (
     uploads.resource,
     activity.resource,
     people.resource,
+    familiar.resource,
+    familiar_files.resource,
     document.resource,
 )
 """In the order of the document."""
@@ -42,8 +44,8 @@ RESOURCES = (
 
 def install(app: Flask) -> None:
     """Register every route, and the document that is made from them."""
-    blueprint = Blueprint("api_v1", __name__, url_prefix=PREFIX)
+    blueprint = Blueprint("api_v1", __name__)
     for resource in RESOURCES:
         resource.register(blueprint)
     app.register_blueprint(blueprint)
-    app.extensions[API_DOCUMENT] = document.openapi(PREFIX, RESOURCES)
+    app.extensions[API_DOCUMENT] = document.openapi(RESOURCES)

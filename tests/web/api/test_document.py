@@ -15,7 +15,7 @@ from dashboard.web.api.cursors import Page
 from dashboard.web.api.document import openapi
 from dashboard.web.api.routes import Content, Header, Resource
 from dashboard.web.api.schemas import Field
-from dashboard.web.context import API_DOCUMENT
+from dashboard.web.context import API_DOCUMENT, API_PATHS
 from dashboard.web.guards import Access
 from tests.web.conftest import WebConsole
 
@@ -30,7 +30,7 @@ def test_every_route_of_the_api_is_in_the_document(console: WebConsole) -> None:
     registered = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in console.app.url_map.iter_rules()
-        if rule.rule.startswith("/api/v1")
+        if rule.rule.startswith(API_PATHS)
         for method in rule.methods or set()
     }
     assert documented - registered == set()
@@ -65,7 +65,7 @@ class Received:
 
 
 def test_a_declaration_becomes_an_operation() -> None:
-    things = Resource("Things", "Some things.")
+    things = Resource("Things", "Some things.", prefix="/api/v9")
 
     @things.route(
         "PUT",
@@ -91,7 +91,7 @@ def test_a_declaration_becomes_an_operation() -> None:
     def listed() -> None:
         """All of them."""
 
-    document = openapi("/api/v9", [things])
+    document = openapi([things])
     OpenAPIV31SpecValidator(document).validate()
     operation = document["paths"]["/api/v9/things/{id}/{key}"]["put"]
     assert (operation["summary"], operation["operationId"]) == ("Store a thing", "things_put")
@@ -127,7 +127,7 @@ def test_a_declaration_becomes_an_operation() -> None:
 
 
 def test_two_types_of_one_name_are_refused() -> None:
-    things = Resource("Things", "Some things.")
+    things = Resource("Things", "Some things.", prefix="/api/v9")
 
     def other() -> type:
         @dataclass(frozen=True)
@@ -139,4 +139,4 @@ def test_two_types_of_one_name_are_refused() -> None:
     things.route("GET", "/a", Permission.VIEW, returns=Received)(lambda: None)
     things.route("GET", "/b", Permission.VIEW, returns=other())(lambda: None)
     with pytest.raises(ValueError, match="two types of the API are called Received"):
-        openapi("/api/v9", [things])
+        openapi([things])

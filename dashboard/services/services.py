@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboard.media.derivatives import DerivativeStore
+from dashboard.media.pipeline import Pipeline
+from dashboard.media.sandbox import Sandbox
+from dashboard.media.scan import ClamdScanner
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
@@ -23,7 +27,6 @@ from dashboard.services.files.changing.edits import FileEdits
 from dashboard.services.files.changing.file_changes import Changes, FileWrites
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.policies import UploadPolicies
-from dashboard.services.files.receiving.inspection import Inspection
 from dashboard.services.files.receiving.limits import Limits
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine
@@ -79,11 +82,14 @@ class Services:
     saved_searches: SavedSearches
     serving: Serving
     upload_policies: UploadPolicies
+    pipeline: Pipeline
+    derivatives: DerivativeStore
     runner: Runner
     backup: DatabaseBackup
 
     def close(self) -> None:
         """Free drivers and connections. Idempotent."""
+        self.pipeline.sandbox.close()
         self.probes.close()
         self.backends.close()
         self.database.close()
@@ -144,6 +150,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         serving=Serving(database, backends),
         uploads=uploads,
         upload_policies=uploads.policies,
+        pipeline=uploads.processing.pipeline,
+        derivatives=uploads.processing.derivatives,
         file_changes=Changes(writes, catalogue),
         deletions=Deletions(writes, catalogue),
         file_edits=FileEdits(writes, catalogue),
@@ -164,16 +172,21 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
 
 
 def _compose_uploads(
-    settings: Settings,
-    database: Database,
-    audit: AuditLog,
-    backends: Backends,
-    catalogue: Catalogue,
+    settings: Settings, database: Database, audit: AuditLog, backends: Backends, catalogue: Catalogue
 ) -> Uploads:
     policies = UploadPolicies(database, audit)
     quarantine = Quarantine(settings.instance / "uploads")
     limits = Limits(quarantine, policies, max_size=settings.max_upload_size, quota=settings.upload_quota)
+    scanner = ClamdScanner(settings.clamav) if settings.clamav else None
+    pipeline = Pipeline(Sandbox(), scanner)
+    derivatives = DerivativeStore(settings.instance / "thumbnails", pipeline)
     storing = Storing(database, audit, backends, catalogue)
-    inspection = Inspection(clamav=settings.clamav)
-    processing = Processing(database, quarantine, policies, inspection, storing)
+    processing = Processing(
+        database,
+        quarantine,
+        policies,
+        pipeline=pipeline,
+        derivatives=derivatives,
+        storing=storing,
+    )
     return Uploads(database, backends, quarantine, limits, processing)

@@ -27,7 +27,7 @@ _AT_HOME = ("~root/.ssh", "~/.ssh", "~/.gnupg", "~/.aws", "~/.config/systemd", "
 def folder_policy(settings: Settings) -> FolderPolicy:
     """Refuses the folders of the console, of its program and of the system; allows only those in
     ``STOWAGE_LOCAL_ROOTS`` if that is set. The instance folder's ``files`` is always allowed."""
-    kept = (settings.instance / name for name in ("cache", "uploads"))
+    kept = (settings.instance / name for name in ("cache", "uploads", "thumbnails"))
     own = (settings.database, settings.work_database, settings.key_file, *kept)
     allowed = (*settings.local_roots, settings.instance / "files") if settings.local_roots else ()
     return FolderPolicy(

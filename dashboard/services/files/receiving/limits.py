@@ -83,4 +83,6 @@ _KINDS = {
 def refusal_error(refusal: Refusal) -> StowageError:
     """Return a policy's refusal as an error."""
     kind = _KINDS.get(refusal.status, Kind.REFUSED)
-    return StowageError(kind, refusal.reason, operation="upload", remedy=refusal.remedy)
+    return StowageError(
+        kind, refusal.reason, operation="upload", remedy=refusal.remedy, retryable=refusal.retryable
+    )

@@ -17,12 +17,16 @@ from sqlalchemy import func, or_, select
 
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, JobContext, JobResult
+from dashboard.media.derivatives import DerivativeStore
+from dashboard.media.pipeline import FileFacts, Pipeline, Step, hash_content
+from dashboard.media.policy import Refusal
+from dashboard.media.sniffing import compare, sniff
 from dashboard.models.catalogue import uploads
 from dashboard.services.database import Database
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving import upload_rows as rows
-from dashboard.services.files.receiving.inspection import Inspection
-from dashboard.services.files.receiving.quarantine import Quarantine, digest_of
+from dashboard.services.files.receiving.limits import refusal_error
+from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.storing import Content, Interrupted, Storing
 from dashboard.services.files.receiving.sweeping import Sweeping
 from dashboard.services.files.receiving.upload_handler import ReceivedFile, UploadHandler, checked_name
@@ -58,13 +62,16 @@ class Processing:
         database: Database,
         quarantine: Quarantine,
         policies: UploadPolicies,
-        inspection: Inspection,
+        *,
+        pipeline: Pipeline,
+        derivatives: DerivativeStore,
         storing: Storing,
     ) -> None:
         self._database = database
         self._quarantine = quarantine
         self._policies = policies
-        self._inspection = inspection
+        self.pipeline = pipeline
+        self.derivatives = derivatives
         self._storing = storing
         self._sweeping = Sweeping(database, quarantine, storing)
 
@@ -136,48 +143,55 @@ class Processing:
 
     def _inspect(self, upload: UploadInfo, stop: Callable[[], bool], handler: UploadHandler) -> UploadInfo:
         """Check, scan and process a file, and decide where it will be."""
-        upload = self._step(upload, UploadState.CHECKING)
         policy = self._policies.get_or_default(upload.policy)
         path = self._quarantine.path(upload.id)
-        inspected = self._inspection.check(policy, upload.name, path)
-        upload = self._step(upload, UploadState.SCANNING)
-        self._inspection.scan(policy, path)
-        upload = self._step(upload, UploadState.PROCESSING)
-        inspected = self._inspection.process(policy, inspected, path)
+
+        def step(step: Step) -> None:
+            nonlocal upload
+            if stop():
+                raise Interrupted
+            upload = self._step(upload, UploadState(step.value))
+
         with path.open("rb") as content:
-            sha256 = digest_of(content)
-        if stop():
-            raise Interrupted
-        size = path.stat().st_size
+            facts = self.pipeline.inspect(content, upload.name, policy, on_step=step)
+        if isinstance(facts, Refusal):
+            raise refusal_error(facts)
         received = ReceivedFile(
             name=upload.name,
             folder=upload.folder,
             owner=upload.owner,
-            size=size,
-            sha256=sha256,
-            type=inspected.type,
+            size=facts.size,
+            sha256=facts.sha256,
+            type=facts.type,
             path=path,
-            facts=inspected.facts,
+            facts=_catalogued(facts),
         )
         handler.validate(received)
-        path = self._processed(handler, received, upload.id)
-        if path != received.path:
-            with path.open("rb") as content:
-                sha256, size = digest_of(content), path.stat().st_size
-        facts = {**inspected.facts, "content_type": inspected.type.content_type}
-        content_of = Content(path, checked_name(handler, received), size, sha256, facts)
-        return self._storing.decide(upload, policy, content_of)
+        name = checked_name(handler, received)
+        content_to_store = self._processed(handler, received, upload.id, name)
+        if content_to_store.path == path:
+            for derived in facts.derived:
+                self.derivatives.keep(facts.sha256, derived)
+        if stop():
+            raise Interrupted
+        return self._storing.decide(upload, policy, content_to_store)
 
-    def _processed(self, handler: UploadHandler, received: ReceivedFile, upload_id: str) -> Path:
-        """Return the path of what is stored: the file, or what the handler has made of it."""
+    def _processed(
+        self, handler: UploadHandler, received: ReceivedFile, upload_id: str, name: str
+    ) -> Content:
+        """What is stored: the file, or what the handler has made of it."""
         output = self._quarantine.processed_path(upload_id)
         with output.open("wb") as file:
             changed = handler.process(received, file)
         if not changed:
             output.unlink()
-            return received.path
+            return Content(received.path, name, received.size, received.sha256, dict(received.facts))
         self._quarantine.make_durable(output)
-        return output
+        with output.open("rb") as content:
+            sniffed = sniff(content)
+            found = compare(name, sniffed) or sniffed
+            facts: dict[str, object] = {"content_type": found.content_type}
+            return Content(output, name, output.stat().st_size, hash_content(content), facts)
 
     def _content_path(self, upload: UploadInfo) -> Path:
         processed = self._quarantine.processed_path(upload.id)
@@ -194,6 +208,9 @@ class Processing:
     def _retry_or_end(self, upload: UploadInfo, error: StowageError) -> UploadInfo | None:
         if error.kind in FINAL_KINDS or isinstance(error, InvalidKey | Unsupported):
             return self._end(upload, UploadState.REFUSED, error)
+        if error.kind is Kind.UNREACHABLE and not error.retryable:
+            # There is no scanner: somebody has to do something first.
+            return self._fail(upload, error)
         tries = int(upload.details.get("tries", 0))
         if tries >= len(DELAYS) or upload.method == "library":
             return self._fail(upload, error)
@@ -268,3 +285,11 @@ def _unexpected_error() -> StowageError:
         operation="upload",
         remedy="Check the console's log for details; it is safe to try again.",
     )
+
+
+def _catalogued(facts: FileFacts) -> dict[str, object]:
+    """What the catalogue records about the content."""
+    names = ("content_type", "width", "height", "duration", "pages", "taken_at")
+    known = {name: getattr(facts, name) for name in names}
+    notes = {"notes": list(facts.notes)} if facts.notes else {}
+    return {**known, "details": {**facts.details, "scanned": facts.scanned, **notes}}

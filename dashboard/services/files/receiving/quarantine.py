@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import time
@@ -166,14 +165,6 @@ class Appending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def digest_of(stream: BinaryIO, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal digest of the rest of a stream."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    while chunk := stream.read(CHUNK_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def lost_error() -> StowageError:

@@ -119,10 +119,13 @@ class Storing:
             driver = self._backends.driver(name)
             driver.sweep([upload.key], since=float(upload.details["decided_at"]))
             found = stat_or_none(driver, upload.key)
-            if found is None or self._catalogue.find(name, upload.key) is not None:
+            file = self._catalogue.find(name, upload.key)
+            # A count may have seen it meanwhile; what somebody has uploaded has an owner.
+            if found is None or (file is not None and file.owner):
                 return True
             if not upload.details.get("replace") and self._is_ours(driver, upload, found):
                 driver.delete(upload.key)
+                self._catalogue.remove(upload.backend_id, [upload.key])
                 log.info("“%s”, which was left at “%s” by a failed upload, was removed", upload.key, name)
         except StowageError as error:
             log.warning("What upload %s may have left at “%s” is not removed yet: %s", upload.id, name, error)

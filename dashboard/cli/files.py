@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dashboard.cli import file_links
+from dashboard.cli import file_links, file_search
 from dashboard.cli.invocation import Group
 
 
@@ -13,5 +13,5 @@ def files() -> None:
     """Stored files, and links to them."""
 
 
-for command in (file_links.link, file_links.links, file_links.unlink):
+for command in (file_search.find, file_search.old, file_links.link, file_links.links, file_links.unlink):
     files.add_command(command)

@@ -77,6 +77,38 @@ removals = Table(
     sqlite_with_rowid=False,
 )
 
+# Deletions of old files, as confirmed by a person: the number of files that matched then. Only rows up to
+# ``last_id`` that were not changed since count, so the deletion never grows.
+cleanups = Table(
+    "file_cleanups",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Null: all backends.
+    Column("backend_id", Integer),
+    Column("backend", String(63), nullable=False, server_default=text("''")),
+    # Files modified before then.
+    Column("before", Float, nullable=False),
+    Column("planned_at", Float, nullable=False),
+    Column("last_id", Integer, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    # The row that was looked at last.
+    Column("after_id", Integer, nullable=False, server_default=text("0")),
+    Column("deleted", Integer, nullable=False, server_default=text("0")),
+    Column("deleted_bytes", Integer, nullable=False, server_default=text("0")),
+    Column("kept", Integer, nullable=False, server_default=text("0")),
+    Column("missing", Integer, nullable=False, server_default=text("0")),
+    Column("failed", Integer, nullable=False, server_default=text("0")),
+    # A JSON list of the first files that were kept or failed, each with its reason.
+    Column("notes", JSON, nullable=False),
+    Column("message", String, nullable=False, server_default=text("''")),
+    Column("requested_by", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    sqlite_autoincrement=True,
+)
+
 uploads = Table(
     "uploads",
     metadata,

@@ -17,6 +17,7 @@ from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
 from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.fallback.write_back import WriteBack
+from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
@@ -48,6 +49,7 @@ class Runner:
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
         catalogue: Catalogue,
+        old_files: OldFileDeletion,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -60,6 +62,7 @@ class Runner:
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
         self._catalogue = catalogue
+        self._old_files = old_files
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -170,7 +173,8 @@ class Runner:
 
     def _run_files(self, context: JobContext) -> JobResult:
         self._catalogue.sweep(context.should_stop)
-        return JobResult(requeue=context.should_stop())
+        finished = self._old_files.run(context.should_stop)
+        return JobResult(requeue=not finished)
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

@@ -25,6 +25,8 @@ from dashboard.services.files.browse import Browse
 from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.edits import FileEdits
 from dashboard.services.files.changing.file_changes import Changes, FileWrites
+from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
+from dashboard.services.files.cleanup.old_files import OldFiles
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.limits import Limits
@@ -80,6 +82,7 @@ class Services:
     file_edits: FileEdits
     uploads: Uploads
     saved_searches: SavedSearches
+    old_files: OldFiles
     serving: Serving
     upload_policies: UploadPolicies
     pipeline: Pipeline
@@ -147,6 +150,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         browse=Browse(database, backends),
         file_details=Details(database, backends),
         saved_searches=SavedSearches(database),
+        old_files=OldFiles(database, audit, backends, catalogue),
         serving=Serving(database, backends),
         uploads=uploads,
         upload_policies=uploads.policies,
@@ -167,6 +171,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
             catalogue=catalogue,
+            old_files=OldFileDeletion(database, audit, backends),
         ),
     )
 

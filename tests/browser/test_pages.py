@@ -30,6 +30,7 @@ PAGES = (
     "/browse/media?file=photo+3.jpg",
     "/browse/media/file?key=photo+3.jpg",
     "/browse/media?q=nothing",
+    "/files/old",
     "/links",
     "/links/new",
     "/links/new?backend=media&file=photo+3.jpg",

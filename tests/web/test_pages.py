@@ -46,6 +46,8 @@ PAGES = (
     "/migrations/1/cancel",
     "/links",
     "/links/new?backend=local-disk&key=a.txt",
+    "/files/old",
+    "/files/old?days=30&backend=local-disk",
     "/links/1/revoke",
     "/audit",
     "/settings",

@@ -12,9 +12,10 @@ from typing import Any
 
 from dashboard.errors import InvalidInput
 from dashboard.services.catalogue.file_kinds import FileKind
-from dashboard.services.database import MAX_INTEGER
 
 MAX_TEXT = 1024
+MAX_SIZE = 2**63 - 1
+"""The largest integer of SQLite."""
 MAX_METADATA = 10
 MAX_NUMBER = 32
 """Characters of a number."""
@@ -115,7 +116,7 @@ def _integer(name: str, value: object) -> int:
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,19}", text, re.ASCII):
         raise InvalidInput(name, f"The filter “{name}” must be a whole number of bytes.")
-    return min(int(text), MAX_INTEGER)
+    return min(int(text), MAX_SIZE)
 
 
 def _time(name: str, value: object) -> float:

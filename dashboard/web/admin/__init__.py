@@ -20,6 +20,7 @@ from dashboard.web.admin.files.browser_pages import FilesPages
 from dashboard.web.admin.files.file_edits import FileEditPages
 from dashboard.web.admin.files.file_questions import FileQuestions
 from dashboard.web.admin.files.links import LinkPages
+from dashboard.web.admin.files.old import OldFilesPage
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
@@ -47,6 +48,7 @@ def install(app: Flask) -> None:
         MigrationPages(),
         NewMigration(),
         LinkPages(),
+        OldFilesPage(),
         AuditPages(),
         SettingsPages(),
         UploadPolicyPages(),

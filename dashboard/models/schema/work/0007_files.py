@@ -12,6 +12,7 @@ down_revision = "0006"
 def upgrade() -> None:
     _deletions()
     _catalogue()
+    _cleanups()
     _uploads()
 
 
@@ -89,6 +90,34 @@ def _catalogue() -> None:
     op.create_index("ix_files_size", "files", ["size", "backend_id", "key"], unique=False)
     op.create_index(
         "ix_files_sha256", "files", ["sha256"], unique=False, sqlite_where=sa.text("sha256 != ''")
+    )
+
+
+def _cleanups() -> None:
+    op.create_table(
+        "file_cleanups",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=True),
+        sa.Column("backend", sa.String(length=63), server_default=sa.text("''"), nullable=False),
+        sa.Column("before", sa.Float(), nullable=False),
+        sa.Column("planned_at", sa.Float(), nullable=False),
+        sa.Column("last_id", sa.Integer(), nullable=False),
+        sa.Column("files", sa.Integer(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("after_id", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("deleted", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("deleted_bytes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("kept", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("missing", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("message", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("requested_by", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("finished_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
 
 

@@ -39,13 +39,19 @@ def open_link(token: str) -> AnyResponse:
         return _page(token, file)
     plan = services().serving.plan(file.backend, file.key, conditions())
     delivery = _begin(plan, file, recipient)
-    response = respond(
-        plan,
-        public=True,
-        attachment=request.args.get("download") == "1",
-        cache_control="no-store" if file.is_limited else "private, no-cache",
-        watch=None if delivery is None else partial(CountedBody, delivery=delivery),
-    )
+    try:
+        response = respond(
+            plan,
+            public=True,
+            attachment=request.args.get("download") == "1",
+            cache_control="no-store" if file.is_limited else "private, no-cache",
+            watch=None if delivery is None else partial(CountedBody, delivery=delivery),
+        )
+    except BaseException:
+        plan.close()
+        if delivery is not None:
+            delivery.close()
+        raise
     if file.is_personal:
         set_own_headers(response, {"Cross-Origin-Resource-Policy": "same-origin"})
     return response

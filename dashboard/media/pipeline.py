@@ -61,11 +61,13 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """An image made from a file."""
+    """An image made from a file; ``width`` and ``height`` in pixels."""
 
     recipe: Recipe
     format: ImageFormat
     data: bytes
+    width: int
+    height: int
 
     @property
     def content_type(self) -> str:
@@ -322,14 +324,17 @@ def _with_outcome(basis: FileFacts, outcome: Outcome, recipes: Sequence[Recipe])
 
 def _derived(outcome: Outcome, recipes: Sequence[Recipe]) -> tuple[Derived, ...]:
     """The images that are what the decoder says they are; none if one of them is not."""
-    formats = outcome.values.get("formats")
-    if not isinstance(formats, list) or not len(formats) == len(outcome.parts) == len(recipes):
+    rows = outcome.values.get("derived")
+    if not isinstance(rows, list) or not len(rows) == len(outcome.parts) == len(recipes):
         return ()
     made = []
-    for recipe, name, data in zip(recipes, formats, outcome.parts, strict=True):
-        if name not in set(ImageFormat) or sniff_bytes(data).name != name:
+    for recipe, row, data in zip(recipes, rows, outcome.parts, strict=True):
+        if not isinstance(row, list) or len(row) != 3 or row[0] not in set(ImageFormat):
             return ()
-        made.append(Derived(recipe, ImageFormat(name), data))
+        width, height = _whole(row[1]), _whole(row[2])
+        if not width or not height or sniff_bytes(data).name != row[0]:
+            return ()
+        made.append(Derived(recipe, ImageFormat(row[0]), data, width, height))
     return tuple(made)
 
 

@@ -24,13 +24,13 @@ from threading import BoundedSemaphore, Lock
 from typing import Any, NamedTuple
 
 from dashboard.errors import Kind, StowageError
-from dashboard.media.frames import MESSAGE, FrameError, pack_header, read_frame, windows
+from dashboard.media.decoding.frames import MESSAGE, FrameError, pack_header, read_frame, windows
 from dashboard.media.sizes import format_size
 
 _START_SECONDS = 30
 _GRACE_SECONDS = 3
 """For how much longer than the child may run its answer is waited for."""
-_SERVER = Path(__file__).with_name("sandbox_server.py")
+_SERVER = Path(__file__).with_name("decoding") / "sandbox_server.py"
 _RETRY = "Open it in a program for this kind of file, save it again, and upload that."
 
 

@@ -17,7 +17,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
     sys.path += [folder for folder in json.loads(sys.argv[2]) if folder not in sys.path]
 
-from dashboard.media import sandbox_server
+from dashboard.media.decoding import sandbox_server
 
 
 def attempt(action: Callable[[], object]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
-from dashboard.media.frames import Values
+from dashboard.media.decoding.frames import Values
 from dashboard.media.recipes import RECIPES
 
 SECRET = "do not pass this on"

@@ -121,12 +121,12 @@ def test_the_least_recently_used_go_first(tmp_path: Path, pipeline: Pipeline) ->
     digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(12)]
     for digest in digests[:9]:
         now[0] += 4000
-        store.keep(digest, Derived(SMALL, ImageFormat.PNG, bytes(1000)))
+        store.keep(digest, Derived(SMALL, ImageFormat.PNG, bytes(1000), 1, 1))
     now[0] += 4000
     assert store.find(digests[0], SMALL) is not None
     for digest in digests[9:]:
         now[0] += 4000
-        store.keep(digest, Derived(SMALL, ImageFormat.PNG, bytes(1000)))
+        store.keep(digest, Derived(SMALL, ImageFormat.PNG, bytes(1000), 1, 1))
     kept = [store.find(digest, SMALL) is not None for digest in digests]
     assert kept == [True, False, False, *[True] * 9]
     assert store.used_bytes() <= 10_000
@@ -137,7 +137,7 @@ def test_derivatives_go_with_their_file(tmp_path: Path, pipeline: Pipeline) -> N
     store = store_in(tmp_path, pipeline, clock=lambda: now[0])
     digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(3)]
     for digest in digests:
-        store.keep(digest, Derived(SMALL, ImageFormat.PNG, b"png"))
+        store.keep(digest, Derived(SMALL, ImageFormat.PNG, b"png", 1, 1))
     store.remove(digests[0])
     store.remove(digests[0])
     leftover = tmp_path / "derived" / digests[1][:2] / digests[1] / ".new-interrupted"

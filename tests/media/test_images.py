@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image, ImageChops
 
-from dashboard.media import images
-from dashboard.media.frames import TaskError
+from dashboard.media.decoding import images
+from dashboard.media.decoding.frames import TaskError
 from dashboard.media.recipes import ImageFormat, Recipe
 from tests.media import samples
 from tests.media.samples import SECRET, corners, encoded, opened, order

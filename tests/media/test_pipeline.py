@@ -187,7 +187,7 @@ def test_a_decoder_that_was_taken_over_is_not_believed(
         "taken_at": float("nan"),
         "details": {"a": [1], "b": "x\0", "c": "y" * 999, "d": 1.5, **{str(n): n for n in range(99)}},
         "gps": "somewhere",
-        "formats": ["jpeg"] * 3,
+        "derived": [["jpeg", 10, 10]] * 3,
     }
     html = b"<!doctype html><script>alert(1)</script>"
     monkeypatch.setattr(pipeline.sandbox, "run", lambda *_, **__: Outcome(values, [html] * 3))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.media.decoding.seccomp import SystemCallFilter
 from dashboard.media.sandbox import Limits, MediaError, Sandbox, SandboxError
-from dashboard.media.seccomp import SystemCallFilter
 
 HERE = Path(__file__).parent
 LIMITS = Limits(memory=256 * 1024 * 1024, cpu_seconds=1, seconds=2.0, output=50_000)

@@ -24,12 +24,19 @@ from typing import Any, NoReturn
 
 if __name__ == "__main__":
     # Started by its path in Python's isolated mode, which adds no folder of its own.
-    sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+    sys.path[:0] = [str(Path(__file__).resolve().parents[3])]
     sys.path += [folder for folder in json.loads(sys.argv[2]) if folder not in sys.path]
 
-from dashboard.media.frames import MESSAGE, FrameError, TaskError, pack_header, read_frame, write_frame
-from dashboard.media.seccomp import SystemCallFilter
-from dashboard.media.tasks import TASKS, load, preload
+from dashboard.media.decoding.frames import (
+    MESSAGE,
+    FrameError,
+    TaskError,
+    pack_header,
+    read_frame,
+    write_frame,
+)
+from dashboard.media.decoding.seccomp import SystemCallFilter
+from dashboard.media.decoding.tasks import TASKS, load, preload
 
 
 @dataclass(slots=True)

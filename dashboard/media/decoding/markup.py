@@ -6,7 +6,7 @@ import re
 from typing import Any
 from xml.parsers import expat
 
-from dashboard.media.frames import TaskError, Values
+from dashboard.media.decoding.frames import TaskError, Values
 
 _ACTIVE_ELEMENTS = frozenset(
     (

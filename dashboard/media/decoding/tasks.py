@@ -5,32 +5,32 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 
-from dashboard.media.frames import TaskError, Values
+from dashboard.media.decoding.frames import TaskError, Values
 
 Task = Callable[[Values, Sequence[bytearray], int | None], tuple[Values, list[bytes]]]
 """Takes arguments, byte strings, and a file that stays open; returns values and byte strings."""
 
 
 def _image(arguments: Values, parts: Sequence[bytearray], _: int | None) -> tuple[Values, list[bytes]]:
-    from dashboard.media.images import examine
+    from dashboard.media.decoding.images import examine
 
     return examine(arguments, parts[0])
 
 
 def _edit(arguments: Values, parts: Sequence[bytearray], _: int | None) -> tuple[Values, list[bytes]]:
-    from dashboard.media.images import edit
+    from dashboard.media.decoding.images import edit
 
     return edit(arguments, parts)
 
 
 def _pdf(arguments: Values, parts: Sequence[bytearray], _: int | None) -> tuple[Values, list[bytes]]:
-    from dashboard.media.pdf import examine
+    from dashboard.media.decoding.pdf import examine
 
     return examine(arguments, parts[0])
 
 
 def _video(arguments: Values, _: Sequence[bytearray], file: int | None) -> tuple[Values, list[bytes]]:
-    from dashboard.media.video import examine
+    from dashboard.media.decoding.video import examine
 
     if file is None:
         raise TaskError("broken")
@@ -38,7 +38,7 @@ def _video(arguments: Values, _: Sequence[bytearray], file: int | None) -> tuple
 
 
 def _markup(arguments: Values, parts: Sequence[bytearray], _: int | None) -> tuple[Values, list[bytes]]:
-    from dashboard.media.markup import examine
+    from dashboard.media.decoding.markup import examine
 
     return examine(arguments, parts[0])
 
@@ -49,7 +49,7 @@ _MODULES = {"image": "images", "edit": "images", "pdf": "pdf", "video": "video",
 
 def load(task: str) -> None:
     """Import what a task needs, before a child is started that may import nothing. Loads it once."""
-    importlib.import_module(f"dashboard.media.{_MODULES[task]}").load_decoders()
+    importlib.import_module(f"dashboard.media.decoding.{_MODULES[task]}").load_decoders()
 
 
 def preload() -> None:

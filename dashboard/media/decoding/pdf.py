@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboard.media.frames import TaskError, Values
-from dashboard.media.images import derive
-from dashboard.media.images import load_decoders as load_images
+from dashboard.media.decoding.frames import TaskError, Values
+from dashboard.media.decoding.images import derive
+from dashboard.media.decoding.images import load_decoders as load_images
 from dashboard.media.recipes import Recipe
 
 _library: list[Any] = []
@@ -39,7 +39,7 @@ def examine(arguments: Values, content: bytes | bytearray) -> tuple[Values, list
     except pdfium.PdfiumError as error:
         kind = "encrypted" if getattr(error, "err_code", None) == _PASSWORD_NEEDED else "broken"
         raise TaskError(kind) from error
-    facts: Values = {"pages": len(document), "formats": []}
+    facts: Values = {"pages": len(document)}
     recipes = [Recipe.from_dict(each) for each in arguments["recipes"]]
     if not recipes or not len(document):
         return facts, []
@@ -50,9 +50,5 @@ def examine(arguments: Values, content: bytes | bytearray) -> tuple[Values, list
         image = page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
     except pdfium.PdfiumError as error:
         raise TaskError("broken") from error
-    results = []
-    for recipe in recipes:
-        data, chosen = derive(image, recipe, "pdf")
-        facts["formats"].append(chosen.value)
-        results.append(data)
+    facts["derived"], results = derive(image, recipes, "pdf")
     return facts, results

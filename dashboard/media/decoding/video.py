@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from dashboard.media.frames import TaskError, Values
-from dashboard.media.images import derive
-from dashboard.media.images import load_decoders as load_images
+from dashboard.media.decoding.frames import TaskError, Values
+from dashboard.media.decoding.images import derive
+from dashboard.media.decoding.images import load_decoders as load_images
 from dashboard.media.recipes import Recipe
 
 _DEMUXERS = {
@@ -104,7 +104,6 @@ def _read(av: Any, container: Any, arguments: Values) -> tuple[Values, list[byte
         "duration": duration,
         "has_video": False,
         "has_audio": bool(container.streams.audio),
-        "formats": [],
     }
     stream = next((each for each in container.streams.video if not _is_cover(each)), None)
     if stream is None:
@@ -130,11 +129,7 @@ def _read(av: Any, container: Any, arguments: Values) -> tuple[Values, list[byte
     if turned:
         image = image.rotate(turned * 90, expand=True)
         facts["width"], facts["height"] = (width, height) if turned == 2 else (height, width)
-    results = []
-    for recipe in recipes:
-        data, chosen = derive(image, recipe, "video")
-        facts["formats"].append(chosen.value)
-        results.append(data)
+    facts["derived"], results = derive(image, recipes, "video")
     return facts, results
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from dashboard.media.exif import describe
-from dashboard.media.frames import TaskError, Values
+from dashboard.media.decoding.exif import describe
+from dashboard.media.decoding.frames import TaskError, Values
 from dashboard.media.recipes import MAX_SIDE, ImageFormat, Recipe
 
 _FORMATS = {
@@ -77,13 +77,8 @@ def examine(arguments: Values, content: bytes | bytearray) -> tuple[Values, list
     image = _decode(image)
     # Only of a JPEG, which may have been decoded smaller, the size is known before.
     facts["width"], facts["height"] = size or image.size
-    names, results = [], []
-    for recipe in recipes:
-        data, chosen = derive(image, recipe, arguments["type"])
-        names.append(chosen.value)
-        results.append(data)
-    facts["formats"] = names
-    return facts, results
+    made, results = derive(image, recipes, arguments["type"])
+    return {**facts, "derived": made}, results
 
 
 def edit(arguments: Values, parts: Sequence[bytes | bytearray]) -> tuple[Values, list[bytes]]:
@@ -123,12 +118,20 @@ def open_image(kind: str, content: bytes | bytearray, max_pixels: int) -> Image.
     return image
 
 
-def derive(image: Image.Image, recipe: Recipe, kind: str) -> tuple[bytes, ImageFormat]:
-    """Return what the recipe makes of a decoded image, without any of its metadata."""
-    chosen = _choose(recipe.format, kind, image)
-    data = BytesIO()
-    _save(_plain(_fit(image, (recipe.width, recipe.height), crop=recipe.crop)), data, chosen, recipe.quality)
-    return data.getvalue(), chosen
+def derive(
+    image: Image.Image, recipes: Sequence[Recipe], kind: str
+) -> tuple[list[tuple[str, int, int]], list[bytes]]:
+    """Return what each recipe makes of a decoded image, without any of its metadata: format, width and height
+    of each, and the images."""
+    made, results = [], []
+    for recipe in recipes:
+        chosen = _choose(recipe.format, kind, image)
+        plain = _plain(_fit(image, (recipe.width, recipe.height), crop=recipe.crop))
+        data = BytesIO()
+        _save(plain, data, chosen, recipe.quality)
+        made.append((chosen.value, plain.width, plain.height))
+        results.append(data.getvalue())
+    return made, results
 
 
 def _facts(image: Image.Image, *, gps: bool) -> Values:

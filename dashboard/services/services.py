@@ -35,6 +35,7 @@ from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.storing import Storing
 from dashboard.services.files.serving import Serving
 from dashboard.services.files.sharing.links import Links
+from dashboard.services.files.thumbnails import Thumbnails
 from dashboard.services.files.uploads import Uploads
 from dashboard.services.files.zips.zip_downloads import Zips
 from dashboard.services.jobs import Jobs
@@ -84,6 +85,7 @@ class Services:
     saved_searches: SavedSearches
     old_files: OldFiles
     serving: Serving
+    thumbnails: Thumbnails
     upload_policies: UploadPolicies
     pipeline: Pipeline
     derivatives: DerivativeStore
@@ -118,6 +120,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     jobs = Jobs(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     writes = FileWrites(database, audit, backends)
+    serving = Serving(database, backends)
     return Services(
         settings=settings,
         database=database,
@@ -151,7 +154,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         file_details=Details(database, backends),
         saved_searches=SavedSearches(database),
         old_files=OldFiles(database, audit, backends, catalogue),
-        serving=Serving(database, backends),
+        serving=serving,
+        thumbnails=Thumbnails(serving, uploads.processing.derivatives),
         uploads=uploads,
         upload_policies=uploads.policies,
         pipeline=uploads.processing.pipeline,

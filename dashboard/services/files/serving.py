@@ -60,7 +60,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """What is sent, or would be. ``backend`` serves it; ``fallback`` if it is not the one that was asked
+    """What is sent, or would be. ``backend`` serves it, or is empty; ``fallback`` if it is not the one asked
     for."""
 
     key: str
@@ -108,6 +108,14 @@ class Serving:
         if found is None or name is None:
             raise StowageError(Kind.NOT_FOUND, f"There is no file {file_id}.", operation="read")
         return self.plan(name, found[1], conditions, direct=direct)
+
+    def digest_of(self, file_id: int) -> tuple[str, str]:
+        """Return the SHA-256 that the catalogue knows of a file, or an empty text, and its key."""
+        found = self._catalogue.location_of(file_id)
+        known = self._catalogue.of(*found) if found is not None else None
+        if found is None or known is None:
+            raise StowageError(Kind.NOT_FOUND, f"There is no file {file_id}.", operation="read")
+        return known.sha256, found[1]
 
     def plan(self, backend: str, key: str, conditions: Conditions, *, direct: bool = False) -> Plan:
         """Decide how to respond. ``backend``: a name, or ``ACTIVE``. ``direct``: redirect to a signed URL if

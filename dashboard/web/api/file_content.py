@@ -13,6 +13,9 @@ from dashboard.web.files.response import conditions, respond
 
 resource = Resource("File contents", "The bytes of files, whichever backend has them.")
 
+KEEP = "private, max-age=31536000, immutable"
+MIN_VERSION = 12
+
 _CONDITIONS = tuple(
     Header(name, f"See RFC 9110, section {section}.")
     for name, section in (
@@ -65,3 +68,39 @@ def content(id: int, query: ContentQuery) -> Response:
     actor().require(Permission.READ_FILES)
     plan = services().serving.plan_by_id(id, conditions(), direct=query.direct)
     return respond(plan, attachment=query.download)
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailQuery:
+    """``v``: the first 12 or more digits of the content's SHA-256. The response may then be kept for a
+    year."""
+
+    v: str = ""
+
+
+@resource.route(
+    "GET",
+    "/files/<int:id>/thumb/<name>",
+    Permission.READ_FILES,
+    query=ThumbnailQuery,
+    returns=Content("image/*", "The thumbnail."),
+    also={206: "The part that `Range` asked for.", 304: "The copy that the client has is still right."},
+    errors={
+        400: "There is no thumbnail of this name.",
+        404: "There is no such file.",
+        409: "The file is no longer what the catalogue says it is.",
+        412: "The thumbnail is not the one that the condition is about.",
+        416: "The thumbnail ends before that part.",
+        422: "There are no thumbnails of this file.",
+        429: "Too many thumbnails are being made.",
+    },
+    headers=_CONDITIONS,
+    response_headers=(Header("ETag", "Identifies the content of the file, and the thumbnail."),),
+    storage=True,
+)
+def thumbnail(id: int, name: str, query: ThumbnailQuery) -> Response:
+    """Get an image that is made from a file: `small`, `medium`, `large`, or a size such as `400x300`."""
+    actor().require(Permission.READ_FILES)
+    plan = services().thumbnails.plan(id, name, conditions())
+    named = len(query.v) >= MIN_VERSION and str(plan.file.tag)[1:].startswith(query.v)
+    return respond(plan, cache_control=KEEP if named else None)

@@ -116,10 +116,13 @@ class FileBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """See ``Body``. Raises ``StorageError`` if the file changed."""
-        while self.remaining:
-            data = self._read(min(_FILE_CHUNK, self.remaining))
-            self.advance(len(data))
-            yield data
+        try:
+            while self.remaining:
+                data = self._read(min(_FILE_CHUNK, self.remaining))
+                self.advance(len(data))
+                yield data
+        finally:
+            self.close()
 
 
 class FetchThreads:
@@ -278,10 +281,15 @@ class PulledBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """See ``Body``. Raises ``StorageError`` if the rest cannot be had."""
-        while self.remaining:
-            data = self._source.read(min(MAX_WINDOW, self.remaining))
-            self.remaining -= len(data)
-            yield data
+        try:
+            while self.remaining:
+                data = self._source.read(min(MAX_WINDOW, self.remaining))
+                if not data:
+                    raise Damaged("", f"The content ended {self.remaining:,} bytes early.")
+                self.remaining -= len(data)
+                yield data
+        finally:
+            self.close()
 
 
 class IteratedSource:

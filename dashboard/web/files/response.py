@@ -89,7 +89,7 @@ def _common_headers(file: Representation, *, public: bool, cache_control: str | 
     if public:
         own["Cross-Origin-Resource-Policy"] = "cross-origin"
         own["Referrer-Policy"] = "no-referrer"
-    else:
+    elif file.backend:
         own[BACKEND_HEADER] = f"{file.backend}; fallback" if file.fallback else file.backend
     if file.tag is not None:
         own["ETag"] = str(file.tag)

@@ -127,6 +127,7 @@ def exchange(connection: socket.socket, method: str, request: bytes) -> tuple[HT
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(3600)
 def test_hostile_requests_to_a_running_console(running: tuple[ConsoleProcess, str]) -> None:
     console, token = running
     host, port = console.address.removeprefix("http://").rstrip("/").split(":")

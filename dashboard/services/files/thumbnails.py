@@ -1,0 +1,167 @@
+"""Thumbnails of stored files, as plans: found in the store of derivatives, or made on demand from any
+copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from dashboard.errors import Kind, StowageError, TooMany
+from dashboard.media.derivatives import DerivativeStore, Thumbnail
+from dashboard.media.recipes import parse_recipe
+from dashboard.media.sandbox import MediaError, SandboxError
+from dashboard.services.files.conditions import Conditions, EntityTag, Outcome, decide
+from dashboard.services.files.copies import OpenFile
+from dashboard.services.files.serving import Plan, Representation, Serving
+from dashboard.storage.types import Attributes, ObjectInfo
+
+MAX_SOURCE_BYTES = 512 << 20
+MAX_WAITING = 6
+"""Requests that make thumbnails or wait for that, of 16 threads that also serve the pages."""
+_CHUNK_BYTES = 1 << 20
+
+
+class _OpenThumbnail:
+    """An open file of the store, which nobody changes. See ``HasFile``."""
+
+    def __init__(self, found: Thumbnail) -> None:
+        self.info = ObjectInfo(found.path.name, found.size)
+        self._file = found.path.open("rb")
+
+    def fileno(self) -> int:
+        """See ``HasFile``."""
+        return self._file.fileno()
+
+    def check_unchanged(self) -> None:
+        """See ``HasFile``. A thumbnail may be removed while it is sent, but never changes."""
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+class Thumbnails:
+    """Thread-safe."""
+
+    def __init__(self, serving: Serving, store: DerivativeStore) -> None:
+        self._serving = serving
+        self._store = store
+        self._slots = threading.BoundedSemaphore(MAX_WAITING)
+
+    def plan(self, file_id: int, name: str, conditions: Conditions) -> Plan:
+        """Decide how to respond with a thumbnail. ``name``: of a recipe, or a size; see ``parse_recipe``.
+
+        Makes it if necessary, which takes a second. Raises ``InvalidInput`` for an unknown name,
+        ``NOT_FOUND``, ``UNSUPPORTED`` if the file is none of which there are thumbnails, ``THROTTLED``, and
+        what
+        ``Serving.plan`` raises.
+        """
+        recipe = parse_recipe(name, field="name")
+        sha256, key = self._serving.digest_of(file_id)
+        found = self._store.find(sha256, recipe) if sha256 else None
+        if found is None:
+            with self._slot(), self._source(file_id) as (content, computed):
+                if sha256 and sha256 != computed:
+                    raise StowageError(
+                        Kind.CONFLICT,
+                        "The file is no longer what the catalogue says it is.",
+                        operation="thumbnail",
+                        remedy="Count its backend again.",
+                    )
+                found = self._make(computed, recipe.name, content, key)
+        return self._plan(found, key, conditions)
+
+    def _make(self, sha256: str, recipe: str, content: BinaryIO, key: str) -> Thumbnail:
+        @contextmanager
+        def open_source() -> Iterator[BinaryIO]:
+            content.seek(0)
+            yield content
+
+        try:
+            return self._store.thumbnail(sha256, parse_recipe(recipe), open_source, name=key)
+        except (MediaError, SandboxError) as error:
+            reason = error.reason
+            if isinstance(error, SandboxError):
+                reason = "Thumbnails cannot be made on this machine."
+            raise StowageError(
+                Kind.UNSUPPORTED, reason, operation="thumbnail", remedy=error.remedy
+            ) from error
+
+    @contextmanager
+    def _source(self, file_id: int) -> Iterator[tuple[BinaryIO, str]]:
+        """The complete file in a temporary one, and its SHA-256."""
+        plan = self._serving.plan_by_id(file_id, Conditions())
+        try:
+            if plan.file.size > MAX_SOURCE_BYTES:
+                raise StowageError(
+                    Kind.UNSUPPORTED,
+                    "The file is too large for a thumbnail.",
+                    operation="thumbnail",
+                )
+            digest = hashlib.sha256()
+            with tempfile.TemporaryFile() as copy:
+                for chunk in _chunks(plan):
+                    digest.update(chunk)
+                    copy.write(chunk)
+                yield copy, digest.hexdigest()
+        finally:
+            plan.close()
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            raise TooMany(
+                "Other thumbnails are being made.",
+                operation="thumbnail",
+                remedy="Try again in a few seconds.",
+                retry_after=3,
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _plan(self, found: Thumbnail, key: str, conditions: Conditions) -> Plan:
+        try:
+            opened = _OpenThumbnail(found)
+        except OSError as error:
+            raise StowageError(
+                Kind.CONFLICT,
+                "The thumbnail was removed a moment ago.",
+                operation="thumbnail",
+                remedy="Try again.",
+                retryable=True,
+            ) from error
+        tag = EntityTag(found.etag.strip('"'))
+        decision = decide(conditions, tag, None, found.size)
+        file = Representation(
+            key=f"{key}.{found.path.suffix.lstrip('.')}",
+            backend="",
+            fallback=False,
+            size=found.size,
+            tag=tag,
+            modified=None,
+            attributes=Attributes(content_type=found.content_type),
+        )
+        if decision.outcome in (Outcome.COMPLETE, Outcome.PART) and conditions.method != "HEAD":
+            return Plan(decision, file, OpenFile(opened, decision.start, decision.length))
+        opened.__exit__()
+        return Plan(decision, file)
+
+
+def _chunks(plan: Plan) -> Iterator[bytes]:
+    """The content of a plan for a whole file."""
+    body = plan.body
+    if isinstance(body, OpenFile):
+        position = body.start
+        while chunk := os.pread(body.reading.fileno(), _CHUNK_BYTES, position):
+            position += len(chunk)
+            yield chunk
+        body.reading.check_unchanged()
+    elif body is not None:
+        while chunk := body.read(_CHUNK_BYTES):
+            yield chunk

@@ -43,6 +43,8 @@ PAGES = (
     "/settings",
     "/settings/users",
     "/settings/keys",
+    "/settings/tokens",
+    "/settings/api",
     "/no/such/page",
 )
 
@@ -63,6 +65,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) ->
         KEY=seaweedfs.admin.secret_key,
     )
     _say(console, "migrate", "local-disk", "media", "--yes")
+    _say(console, "token", "create", "nightly backup", "--user", "maria", "--scope", "view")
     _say(console, "files", "link", "media", "photo 3.jpg", "--uses", "3")
     return console
 

@@ -76,7 +76,7 @@ def run_web(arguments: Sequence[str]) -> None:
         # The parent ends this process; if it exited by itself, that would look like a crash.
         signal.pause()
         return
-    from dashboard.web import context, server
+    from dashboard.web import context, large_bodies, server
 
     with app.app_context():
         services = context.services()
@@ -84,7 +84,13 @@ def run_web(arguments: Sequence[str]) -> None:
         for line in _greeting(settings, services, sockets[0].getsockname()[1]):
             _tell_parent(GREETING, line)
     try:
-        server.run(app, sockets, behind_proxy=settings.trusted_proxies > 0, ready=lambda: _tell_parent(READY))
+        server.run(
+            app,
+            sockets,
+            behind_proxy=settings.trusted_proxies > 0,
+            ready=lambda: _tell_parent(READY),
+            takes_large_body=large_bodies.LargeBodies(app, services),
+        )
     finally:
         services.close()
 

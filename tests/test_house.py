@@ -106,6 +106,7 @@ SMALL = {
     "web/csrf.py": "the check of every change, read as a whole: a matter of security",
     "web/expired_form.py": "one answer of its own",
     "web/health.py": "a route without a session",
+    "web/large_bodies.py": "one question, which the web server asks: a matter of security",
     "web/numbers.py": "numbers in addresses and forms, for pages and API",
     "web/sign_in.py": "routes without a session",
 }

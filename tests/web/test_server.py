@@ -19,7 +19,7 @@ HELLO = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @contextmanager
 def serving(
-    application: Callable[..., Iterable[bytes]], monkeypatch: pytest.MonkeyPatch
+    application: Callable[..., Iterable[bytes]], monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> Iterator[tuple[str, int]]:
     """The server on a free port, ended as a signal ends it."""
     loop, ending = server.wasyncore.loop, threading.Event()
@@ -39,7 +39,7 @@ def serving(
         thread = threading.Thread(
             target=server.run,
             args=(application, [listening]),
-            kwargs={"behind_proxy": False, "ready": ready.set},
+            kwargs={"behind_proxy": False, "ready": ready.set, **options},
         )
         thread.start()
         try:

@@ -116,6 +116,19 @@ class Accounts:
             self._save_last_seen(row_id, now)
         return info
 
+    def is_signed_in(self, token: str) -> bool:
+        """Whether a token belongs to a session that is not over. Only reads."""
+        now = time.time()
+        query = select(SignInSession.id).join(User, User.id == SignInSession.user_id)
+        valid = (
+            SignInSession.token_hash == _digest(token),
+            SignInSession.expires_at > now,
+            SignInSession.last_seen + IDLE_SECONDS > now,
+            User.disabled.is_(False),
+        )
+        with self._database.read() as session:
+            return session.scalar(query.where(*valid)) is not None
+
     def sign_out(self, token: str) -> None:
         """End every session of the person whose token this is. Idempotent."""
         with self._database.write() as session:

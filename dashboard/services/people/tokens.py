@@ -207,6 +207,10 @@ class Tokens:
         self._note_use(holder.token, address)
         return holder
 
+    def is_valid(self, text: str) -> bool:
+        """Whether this is a token that may be used. Only reads, and counts neither use nor failure."""
+        return bool(_FORMAT.fullmatch(text)) and self._holder(_digest(text)) is not None
+
     def count_request(self, holder: TokenHolder) -> None:
         """Count one request of a token. Raises ``THROTTLED`` beyond its rate."""
         if wait := self._requests.take(str(holder.token.id)):

@@ -20,8 +20,8 @@ EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"
 FORM_TYPE = "multipart/form-data"
 CHUNK_TYPE = "application/offset+octet-stream"
 MAX_METADATA_BYTES = 8 * 1024
-MAX_FORM_BYTES = 64 * 1024 * 1024
-"""Of an upload as a form. The console's own web server takes 2 MiB at once."""
+MAX_FORM_BYTES = 16 * 1024 * 1024
+"""Of an upload as a form."""
 ENDPOINTS = "api_v1.uploads_"
 _MAX_DIGITS = 18
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from flask import Response, request, url_for
@@ -310,7 +311,8 @@ def receive_form(backend: str, folder: str) -> Reply:
         content_type=sent.mimetype,
         method="form",
     )
-    upload = services().uploads.receive(actor(), new, iter(lambda: stream.read(CHUNK_BYTES), b""))
+    with closing(stream):
+        upload = services().uploads.receive(actor(), new, iter(lambda: stream.read(CHUNK_BYTES), b""))
     return Reply(details(upload), 201, {"Location": _address(upload)})
 
 

@@ -188,5 +188,18 @@ def test_forms(otto: Browser, site: WebConsole, tmp_path: Path) -> None:
     )
 
 
+def test_a_photo_as_a_form(otto: Browser) -> None:
+    """Larger than every other form may be."""
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="photo.dat"\r\n\r\n'
+    body += bytes(3 << 20) + b"\r\n--x--\r\n"
+    sent = otto.client.post(
+        ROOT,
+        data=body,
+        content_type="multipart/form-data; boundary=x",
+        headers={"X-CSRFToken": otto.token},
+    )
+    assert (sent.status_code, sent.get_json()["received"]) == (201, 3 << 20)
+
+
 def location_of(upload: dict[str, str]) -> str:
     return f"{ROOT}/{upload['id']}"

@@ -463,7 +463,13 @@
   document.addEventListener("submit", (event) => {
     const form = event.target;
     const ours = form.closest("#files, dialog#question, #toasts");
-    if (!ours || (event.submitter && event.submitter.matches("[data-plain]")) || form.matches("[data-plain]")) return;
+    if (!ours) return;
+    if (event.submitter && event.submitter.matches("[data-plain]")) {
+      /* A download leaves the page only for a moment, so nobody is asked about running uploads. */
+      window.stowageFiles.downloading = true;
+      setTimeout(() => { window.stowageFiles.downloading = false; }, 3000);
+      return;
+    }
     event.preventDefault();
     if (event.submitter && event.submitter.matches("[data-ask]")) opener = event.submitter;
     if (ours.id === "toasts") form.closest(".toast").remove();
@@ -544,7 +550,7 @@
   });
 
   document.addEventListener("files:changed", () => { refresh(); });
-  window.stowageFiles = { size, announce, toast };
+  window.stowageFiles = { size, announce, toast, downloading: false };
 
   if (document.getElementById("files")) {
     history.replaceState({ scroll: scrollY }, "");

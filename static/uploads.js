@@ -349,6 +349,6 @@
   });
   restore();
   addEventListener("beforeunload", (event) => {
-    if (uploads.some((each) => ["running", "waiting"].includes(each.state))) event.preventDefault();
+    if (!window.stowageFiles.downloading && uploads.some((each) => ["running", "waiting"].includes(each.state))) event.preventDefault();
   });
 })();

@@ -107,11 +107,9 @@ def frame(view: FilesView, driver: Driver | None) -> dict[str, Any]:
     return {
         "view": view,
         "read_only": read_only,
-        "changes": True,
         "writable": writable,
         "uploads_url": url_for("api_v1.uploads_index") if can(Permission.WRITE_FILES) else "",
         "upload_part_size": PART_SIZE,
-        "zips": False,
     }
 
 

@@ -163,6 +163,8 @@ class FileQuestions(Page):
         if action == "link":
             chosen = read_selection(_view(name).backend, expand=False)
             return see_other(url_for("links.new", backend=name, file=to_token(chosen.keys[0])))
+        if action == "zip":
+            return _zip(_view(name))
         raise InvalidInput("act", "This button is not known.", remedy="Reload the page and try again.")
 
     def _ask(
@@ -187,6 +189,15 @@ class FileQuestions(Page):
             action_url=url_for(action or request.endpoint or "", name=view.backend),
         )
         return str(page), STATUS[error.kind] if error else 200
+
+
+def _zip(view: FilesView) -> Response:
+    """The selected files and folders as one download."""
+    keys = read_selection(view.backend, expand=False).keys
+    files = [key for key in keys if not key.endswith("/")]
+    folders = [key for key in keys if key.endswith("/")]
+    token = services().zips.select(actor(), view.backend, files=files, folders=folders)
+    return see_other(url_for("zips.download", token=token))
 
 
 def _view(name: str) -> FilesView:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,17 @@ def test_nothing_selected_says_so(admin: Browser, folder: Path) -> None:
 def test_a_share_goes_to_the_form_of_links(admin: Browser, folder: Path) -> None:
     answer = admin.post(f"/browse/{folder.name}/selected", act="link", key="a.txt")
     assert answer.headers["Location"] == f"/links/new?backend={folder.name}&file=a.txt"
+
+
+def test_what_is_selected_is_downloaded_as_one_zip(admin: Browser, folder: Path) -> None:
+    keys = ["in/", to_token("line\nbreak.txt")]
+    answer = admin.post(f"/browse/{folder.name}/selected", act="zip", key=keys)
+    assert answer.status_code == 303
+    sent = admin.client.get(answer.headers["Location"])
+    assert sent.mimetype == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(sent.data)) as packed:
+        assert len(packed.namelist()) == 3
+        assert packed.testzip() is None
 
 
 def test_a_viewer_changes_nothing(signed_in: object, console: WebConsole, folder: Path) -> None:

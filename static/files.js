@@ -541,6 +541,27 @@
     }
   });
 
+  /* A thumbnail that cannot be made, or not at once: tried once more, then an icon takes its place. */
+  document.addEventListener("error", (event) => {
+    const image = event.target;
+    if (!(image instanceof HTMLImageElement) || !image.closest("[data-row]")) return;
+    if (!image.dataset.again) {
+      image.dataset.again = "1";
+      const source = image.getAttribute("src");
+      setTimeout(() => { image.src = ""; image.src = source; }, 2000 + 4000 * Math.random());
+      return;
+    }
+    const sprite = find("use[href*='icons.svg']");
+    const frame = document.createElement("span");
+    frame.className = image.className;
+    if (sprite) {
+      const symbol = sprite.closest("svg").cloneNode(true);
+      find("use", symbol).setAttribute("href", sprite.getAttribute("href").replace(/#.*/, "#image"));
+      frame.append(symbol);
+    }
+    image.replaceWith(frame);
+  }, true);
+
   addEventListener("popstate", async (event) => {
     if (!document.getElementById("files")) return;
     const result = await page(location.href);

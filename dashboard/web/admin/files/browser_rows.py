@@ -9,6 +9,7 @@ from flask import url_for
 
 from dashboard.media.kinds import BY_ENDING, FileKind, ending_of
 from dashboard.services.catalogue.file_values import File
+from dashboard.services.files.file_details import CatalogueRow
 from dashboard.services.files.folder_view import FileEntry
 from dashboard.web.admin.files.browser_view import FilesView, to_token
 
@@ -100,6 +101,7 @@ def _folder_row(view: FilesView, entry: FileEntry) -> ShownRow:
 def _file_row(view: FilesView, entry: FileEntry, known: File | None) -> ShownRow:
     looks = looks_of(entry.key)
     fits = known is not None and known.size == entry.size
+    pictured = fits and looks.kind is FileKind.IMAGE and bool(entry.size)
     folder = entry.key.removesuffix(entry.name)
     return ShownRow(
         key=entry.key,
@@ -113,6 +115,8 @@ def _file_row(view: FilesView, entry: FileEntry, known: File | None) -> ShownRow
         url=view.url(file=entry.key, after=view.after),
         pane_url=pane_url(view, entry.key),
         under=folder.removesuffix("/") if folder != view.folder else "",
+        thumb=thumbnail_url(known, "small") if pictured else "",
+        picture=thumbnail_url(known, "medium") if pictured else "",
         stamp=_clock(known.duration) if known is not None and fits and known.duration else "",
         current=entry.key == view.file,
     )
@@ -122,6 +126,14 @@ def pane_url(view: FilesView, key: str) -> str:
     """The address of a file's own page."""
     values = {name: value for name, value in view.args(key).items() if name not in ("file", "after")}
     return url_for("browse.file", **values)
+
+
+def thumbnail_url(known: File | CatalogueRow | None, name: str) -> str:
+    """The address of a thumbnail of a catalogued file. It is made when it is first requested."""
+    if known is None:
+        return ""
+    url = url_for("api_v1.file_contents_thumbnail", id=known.id, name=name)
+    return f"{url}?v={known.sha256[:16]}" if known.sha256 else url
 
 
 def _clock(seconds: float) -> str:

@@ -18,7 +18,7 @@ from dashboard.storage.driver import Driver, ReadsRanges
 from dashboard.storage.object_powers import Version
 from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import ObjectInfo
-from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url
+from dashboard.web.admin.files.browser_rows import Looks, looks_of, pane_url, thumbnail_url
 from dashboard.web.admin.files.browser_view import FilesView, to_token
 from dashboard.web.admin.files.file_edits import editable_parts
 from dashboard.web.context import actor, services
@@ -26,6 +26,8 @@ from dashboard.web.files.content_types import content_type
 from dashboard.web.formatting import plural
 
 MAX_TEXT = 64 * 1024
+MAX_ORIGINAL = 1_000_000
+"""Bytes of an image that is shown as it is; of a larger one a thumbnail is, if the catalogue knows it."""
 # The other images are served inline as well, but few browsers know them.
 _DISPLAYED = frozenset(
     f"image/{kind}" for kind in ("apng", "avif", "bmp", "gif", "jpeg", "png", "webp", "x-icon")
@@ -109,7 +111,7 @@ def describe(view: FilesView, key: str) -> ShownFile:
         row = None
     return ShownFile(
         **names,
-        **_preview(view, found, looks),
+        **_preview(view, found, looks, row),
         facts=_facts(found.info, looks, row),
         served=_served(found, row, milliseconds),
         modified=found.info.modified,
@@ -136,7 +138,7 @@ def content_url(view: FilesView, key: str, *, download: bool = False) -> str:
     return f"{url}{quote(key_bytes(key))}" + ("?download=1" if download else "")
 
 
-def _preview(view: FilesView, found: FileDetails, looks: Looks) -> dict[str, Any]:
+def _preview(view: FilesView, found: FileDetails, looks: Looks, row: CatalogueRow | None) -> dict[str, Any]:
     info = found.info
     content = content_url(view, info.key)
     values: dict[str, Any] = {
@@ -148,12 +150,9 @@ def _preview(view: FilesView, found: FileDetails, looks: Looks) -> dict[str, Any
     if not info.size:
         return {**values, "no_preview": "This file is empty."}
     kind, inline = content_type(info.key, info.attributes)
-    if inline:
-        values["opens_inline"] = bool(content)
-        family = "pdf" if kind == "application/pdf" else kind.partition("/")[0]
-        shown = family != "image" or kind in _DISPLAYED
-        return {**values, "preview": family if content and shown else ""}
-    if looks.kind in _NO_TEXT:
+    if inline and content:
+        return {**values, "opens_inline": True, **_shown_inline(info, kind, row)}
+    if inline or looks.kind in _NO_TEXT:
         return values
     try:
         text = _text(services().backends.driver(found.served_by), info)
@@ -162,6 +161,16 @@ def _preview(view: FilesView, found: FileDetails, looks: Looks) -> dict[str, Any
     if text is None:
         return values
     return {**values, "preview": "text", "text": text, "text_cut": MAX_TEXT if info.size > MAX_TEXT else 0}
+
+
+def _shown_inline(info: ObjectInfo, kind: str, row: CatalogueRow | None) -> dict[str, str]:
+    """How content of this type is shown: itself, or of a large image a thumbnail."""
+    family = "pdf" if kind == "application/pdf" else kind.partition("/")[0]
+    if family != "image":
+        return {"preview": family}
+    if row is not None and (info.size > MAX_ORIGINAL or kind not in _DISPLAYED):
+        return {"preview": "image", "preview_url": thumbnail_url(row, "large")}
+    return {"preview": "image" if kind in _DISPLAYED else ""}
 
 
 def _text(driver: Driver, info: ObjectInfo) -> str | None:

@@ -18,7 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.web import expired_form
-from dashboard.web.context import for_api, from_htmx, token_holder
+from dashboard.web.context import for_api, from_htmx
+from dashboard.web.sessions import has_token
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _on_unexpected(error: Exception) -> Response:
 def error_response(status: int, error: Mapping[str, str | bool], incident: str = "") -> Response:
     """Render an error for the kind of client: a program, htmx or a browser."""
     document = {**error, "id": incident} if incident else dict(error)
-    if for_api() or token_holder():
+    if for_api() or has_token():
         return make_response(jsonify(error=document), status)
     if from_htmx():
         response = make_response(render_template("parts/failure.html", error=document), status)

@@ -17,6 +17,7 @@ from dashboard.web.api.routes import Content, Header, Resource
 from dashboard.web.api.schemas import Field
 from dashboard.web.context import API_DOCUMENT, API_PATHS
 from dashboard.web.guards import Access
+from tests.web.api.golden import FILE, outline
 from tests.web.conftest import WebConsole
 
 
@@ -140,3 +141,9 @@ def test_two_types_of_one_name_are_refused() -> None:
     things.route("GET", "/b", Permission.VIEW, returns=other())(lambda: None)
     with pytest.raises(ValueError, match="two types of the API are called Received"):
         openapi([things])
+
+
+def test_the_document_is_the_one_that_was_reviewed() -> None:
+    """What old clients rely on. After a change that they survive, write the file again with
+    ``python -m tests.web.api.golden``."""
+    assert outline() == FILE.read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ WHO = Actor(ADMIN, Role.ADMIN, "web")
 Send = Callable[[FuzzRequest], ApiResponse]
 Json = Mapping[str, Any]
 
-QUICK, LONG = 2, 300
+QUICK, LONG = 2, 100
 """Requests for each operation."""
 
 

@@ -20,6 +20,7 @@ resource = Resource("Familiar addresses", "Addresses of other consoles, for thei
 
 POLL_SECONDS = 0.1
 MEGABYTE = 1_000_000
+NO_ACTIVE = {404: "There is no active backend."}
 RELOAD = (
     "Nothing was reloaded: a process sees the variables that it was started with. Backends are changed in "
     "the console and take effect with the next request; start Stowage again for other variables."
@@ -140,13 +141,13 @@ def _worst(every: tuple[BackendInfo, ...]) -> str:
     return next(badge for badge in ("down", "degraded", "unknown", "healthy") if badge in badges)
 
 
-@resource.route("GET", "/admin/storage/status/", Permission.VIEW, returns=HealthResponse)
+@resource.route("GET", "/admin/storage/status/", Permission.VIEW, returns=HealthResponse, errors=NO_ACTIVE)
 def storage_status() -> HealthResponse:
     """Return the state of the storage. See also `/api/v1/status`."""
     return _health()
 
 
-@resource.route("GET", "/admin/storage/health/", Permission.VIEW, returns=HealthResponse)
+@resource.route("GET", "/admin/storage/health/", Permission.VIEW, returns=HealthResponse, errors=NO_ACTIVE)
 def storage_health() -> HealthResponse:
     """Return the state of the storage. See also `/api/v1/backends`."""
     return _health()
@@ -171,7 +172,7 @@ def service_info() -> ServiceInfo:
     "/admin/storage/test-connection/",
     Permission.TEST,
     returns=ActionResult,
-    errors={422: "This kind of storage cannot do that."},
+    errors={**NO_ACTIVE, 422: "This kind of storage cannot do that."},
     storage=True,
 )
 def test_connection() -> ActionResult:
@@ -184,7 +185,7 @@ def test_connection() -> ActionResult:
     "/admin/storage-service/test-connection",
     Permission.TEST,
     returns=ActionResult,
-    errors={422: "This kind of storage cannot do that."},
+    errors={**NO_ACTIVE, 422: "This kind of storage cannot do that."},
     storage=True,
 )
 def test_service() -> ActionResult:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from werkzeug.test import TestResponse
 
+from dashboard.services.backends.values import Draft
 from dashboard.services.files.sharing import link_uses
 from dashboard.services.files.sharing.links import NewLink
 from dashboard.services.people.throttle import LIMITS
@@ -198,8 +201,7 @@ def test_the_server_counts_what_it_sent(served: FilesConsole, server: tuple[str,
     for expected in (1, 2):
         with reading(server, made.path) as response:
             assert len(response.read()) == SIZE
-        counted = lambda: uses(served, made) == expected  # noqa: B023, E731
-        wait_until(counted, seconds=10, what="a counted use")
+        wait_until(partial(is_used, served, made, expected), seconds=10, what="a counted use")
     with reading(server, made.path) as response:
         assert response.status == 410
 
@@ -248,3 +250,33 @@ def test_a_link_follows_a_copy_that_is_provably_the_same(
     served.console.services.backends.driver(HOME).delete("twice")
     assert get(served, made).data == CONTENT
     assert uses(served, made) == 1
+
+
+def test_what_comes_through_windows_is_counted_too(
+    served: FilesConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A compressed backend has no file that could be sent as it is: threads fetch it in windows.
+    folder = served.folder / "compressed"
+    folder.mkdir()
+    options = {"root": str(folder), "compress": "true"}
+    draft = Draft(name="compressed", preset="local", options=options, secrets={})
+    services = served.console.services
+    services.backends.add(MARIA, draft)
+    content = random.Random(5).randbytes(3_000_000)
+    services.backends.driver("compressed").put("a.bin", content)
+    made = services.links.create(MARIA, "compressed", "a.bin", seconds=600, uses=2)
+    with serving(served.console.app, monkeypatch) as address:
+        for start, end in ((1_000_000, 2_999_999), (0, 999_999)):
+            with reading(address, made.path, Range=f"bytes={start}-{end}") as response:
+                assert response.status == 206
+                assert response.read() == content[start : end + 1]
+        wait_until(partial(is_used, served, made, 1), seconds=10, what="a counted use")
+        with reading(address, made.path) as response:
+            assert response.read() == content
+        wait_until(partial(is_used, served, made, 2), seconds=10, what="a counted use")
+        with reading(address, made.path) as response:
+            assert response.status == 410
+
+
+def is_used(served: FilesConsole, made: NewLink, times: int) -> bool:
+    return uses(served, made) == times

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -23,7 +24,7 @@ from dashboard.services.database import Database
 from dashboard.services.files.zips.zip_names import zip_names
 from dashboard.services.files.zips.zip_stream import ZipEntry, zip_chunks, zip_length
 from dashboard.services.permissions import Actor, Permission
-from dashboard.storage.driver import Driver
+from dashboard.storage.driver import Driver, LimitsConnections
 from dashboard.storage.errors import Changed
 
 MAX_SELECTED = 10_000
@@ -33,6 +34,9 @@ MAX_FILES = 100_000
 SELECTION_SECONDS = 3600.0
 """For which a selection can be downloaded; a download that has begun may take longer."""
 STAT_THREADS = 8
+READ_AHEAD = 4
+SMALL_FILE = 256 * 1024
+"""Size in bytes up to which files are fetched ahead, ``READ_AHEAD`` at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,7 @@ class ZipDownload:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the zip, ``length`` bytes. Raises ``StorageError`` if a file is no longer what it was."""
-        pairs = zip(self.entries, self.items, strict=True)
-        return zip_chunks((entry, _content(self.driver, item)) for entry, item in pairs)
+        return zip_chunks(zip(self.entries, _contents(self.driver, self.items), strict=True))
 
 
 class Zips:
@@ -182,6 +185,39 @@ def _common_folder(paths: Sequence[str]) -> str:
             break
         shared.append(one)
     return "/".join(shared) + "/" if any(shared) else ""
+
+
+def _contents(driver: Driver, items: Sequence[_Item]) -> Iterator[Iterable[bytes]]:
+    """Yield the content of each file in order. Small ones are fetched ahead, so that the time that a server
+    takes to respond is not spent once for each."""
+    pool = ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="zip-ahead")
+    ahead: deque[tuple[_Item, Future[bytes] | None]] = deque()
+    try:
+        for number, item in enumerate(items):
+            small = item.size <= SMALL_FILE
+            ahead.append((item, pool.submit(_whole, driver, item) if small else None))
+            if number >= _reads_ahead(driver):
+                yield _taken(driver, *ahead.popleft())
+        while ahead:
+            yield _taken(driver, *ahead.popleft())
+    finally:
+        # Whoever closes a download does not wait for what nobody will read.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _reads_ahead(driver: Driver) -> int:
+    """How many small files are fetched ahead; none where the connections may be needed for a large one."""
+    if isinstance(driver, LimitsConnections):
+        return min(READ_AHEAD, (driver.max_connections() - 1) // 2)
+    return READ_AHEAD
+
+
+def _taken(driver: Driver, item: _Item, fetched: Future[bytes] | None) -> Iterable[bytes]:
+    return (fetched.result(),) if fetched is not None else _content(driver, item)
+
+
+def _whole(driver: Driver, item: _Item) -> bytes:
+    return b"".join(_content(driver, item))
 
 
 def _content(driver: Driver, item: _Item) -> Iterator[bytes]:

@@ -44,8 +44,10 @@ class FileQueries:
     def get_many(self, ids: Iterable[int]) -> Mapping[int, File]:
         """Return the files with these ids, as far as there are any."""
         wanted = [number for number in ids if abs(number) <= MAX_INTEGER]
+        rows: list[Row[Any]] = []
         with self._database.work_read() as connection:
-            rows = connection.execute(select(*FILE_COLUMNS).where(files.c.id.in_(wanted))).all()
+            for some in batches(wanted):
+                rows += connection.execute(select(*FILE_COLUMNS).where(files.c.id.in_(some)))
         return {file.id: file for file in self.values(rows)}
 
     def find(self, backend: str, key: str) -> File | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -212,6 +215,39 @@ def test_a_removed_backend_takes_its_files_out_of_the_catalogue(services: Servic
     assert services.catalogue.sweep() == 1200
     with services.database.work_read() as connection:
         assert connection.execute(files.select()).all() == connection.execute(counts.select()).all() == []
+
+
+def test_a_count_never_holds_the_write_lock_while_it_waits_for_its_listing(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(services.settings.work_database, timeout=0, isolation_level=None)
+
+    def entries() -> Iterator[Entry]:
+        for number in range(3 * BATCH):
+            if number % 100 == 0:
+                other.execute("BEGIN IMMEDIATE")
+                other.execute("ROLLBACK")
+            yield Entry(f"{number:05}", 1)
+
+    list_as(monkeypatch, entries)
+    with contextlib.closing(other):
+        assert count(services)
+    assert len(keys(services)) == 3 * BATCH
+
+
+def test_a_count_waits_for_a_busy_database(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = services.catalogue.count(2)
+    recording.begin()
+    recording.add(Entry("a", 1))
+    with contextlib.closing(
+        sqlite3.connect(services.settings.work_database, isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.2, other.rollback)
+        timer.start()
+        recording.complete()
+        timer.join()
+    assert keys(services) == ["a"]
 
 
 def test_the_memory_of_a_count_does_not_grow_with_its_files(services: Services) -> None:

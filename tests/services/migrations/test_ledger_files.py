@@ -11,13 +11,17 @@ import pytest
 from sqlalchemy import Row, select
 
 from dashboard.migration.ledger import Done, FencedOut, FinalCheck, Finished, Planned, Reason, Settled
-from dashboard.migration.types import Action, ObjectState
+from dashboard.migration.types import Action, ObjectState, Spec, State
 from dashboard.models.catalogue import files
 from dashboard.services.catalogue.catalogue import Catalogue, FileFacts
+from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.migrations.ledger_files import LedgerFiles
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.storage.types import Entry
 from tests.migration.ledgers import SqlLedgers
+from tests.servers.processes import wait_until
+from tests.services.composed import add_local, await_state, fill, running
+from tests.services.console import ADMIN, ServiceConsole
 
 SOURCE, DESTINATION = 1, 2
 KNOWN = FileFacts(SOURCE, "a", 10, 1.5, "e", sha256="ab" * 32, width=7, owner="ada", details={"camera": "X"})
@@ -255,3 +259,28 @@ def test_a_run_that_was_replaced_changes_no_row(it: Catalogued) -> None:
             call()
     assert it.places() == before
     assert it.rows()[DESTINATION, "a"].modified is None
+
+
+def test_a_consoles_migration_takes_its_files_along(console: ServiceConsole, tmp_path: Path) -> None:
+    services = console.services
+    for name in ("one", "two"):
+        add_local(services, name, tmp_path / name)
+    fill(tmp_path / "one", {"photos/a.jpg": 10, "b.txt": 3})
+    # The same content is there already: skipped, so its source stays.
+    fill(tmp_path / "two", {"same.txt": 0})
+    fill(tmp_path / "one", {"same.txt": 0})
+    one, two = (services.backends.get(name).id for name in ("one", "two"))
+    services.checks.count_backend(one, lambda: False)
+    photo = services.catalogue.find("one", "photos/a.jpg")
+    assert photo is not None
+    assert services.catalogue.describe(photo, replace(KNOWN, backend_id=one, key=photo.key))
+    number = services.migrations.create(ADMIN, "one", "two", Spec(delete_source=True), approve=True)
+    with running(services):
+        await_state(services, number, State.FINISHED)
+        wait_until(lambda: services.catalogue.completed_at(two), seconds=60, what="the counts afterwards")
+    moved = services.catalogue.get(photo.id)
+    assert (moved.backend, moved.key, moved.width, moved.owner) == ("two", "photos/a.jpg", 7, "ada")
+    assert moved.sha256 == "ab" * 32
+    assert moved.modified == (tmp_path / "two/photos/a.jpg").stat().st_mtime_ns / 1e9
+    found = {(file.backend, file.key) for file in services.catalogue.search_all(FileFilters())}
+    assert found == {("one", "same.txt"), ("two", "b.txt"), ("two", "photos/a.jpg"), ("two", "same.txt")}

@@ -76,6 +76,7 @@ SMALL = {
     "models/schema/*/*.py": "a step of the schema, which never changes again",
     "services/json_values.py": "values as JSON, for commands and the API",
     "services/people/token_buckets.py": "rates, for tokens and what else has one",
+    "services/files/changing/files_job.py": "what one job of the runner does",
     "services/files/page_cursors.py": "texts from outside, checked in one place",
     "services/backends/importing.py": "reads other programs' environment variables",
     "services/text.py": "durations, and text from elsewhere, for pages and commands alike",

@@ -161,6 +161,34 @@ deletions = Table(
     Column("expires_at", Float, nullable=False, index=True),
 )
 
+folder_changes = Table(
+    "folder_changes",
+    metadata,
+    # 128 random bits.
+    Column("id", String(32), primary_key=True),
+    Column("backend_id", Integer, nullable=False),
+    # "move", "copy" or "delete".
+    Column("action", String(16), nullable=False),
+    # Both end in a slash; the target of a deletion is empty.
+    Column("prefix", KeyText, nullable=False),
+    Column("target", KeyText, nullable=False, server_default=text("''")),
+    # "refuse", "replace" or "keep_both".
+    Column("on_taken", String(16), nullable=False),
+    # "waiting", "running", "cancelling", "cancelled", "failed" or "done".
+    Column("state", String(16), nullable=False, index=True),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("failed", Integer, nullable=False, server_default=text("0")),
+    # The first files that were not changed: a JSON list of keys and reasons.
+    Column("problems", JSON, nullable=False),
+    # The ids of what was deleted, to undo it.
+    Column("undo_ids", JSON, nullable=False),
+    Column("message", String, nullable=False, server_default=text("''")),
+    Column("created_by", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
 fallback_reads = Table(
     "fallback_reads",
     metadata,

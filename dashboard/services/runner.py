@@ -15,9 +15,8 @@ from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobRes
 from dashboard.migration.types import Progress, State
 from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
-from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.fallback.write_back import WriteBack
-from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
+from dashboard.services.files.changing.files_job import FilesJob
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
@@ -48,8 +47,7 @@ class Runner:
         write_back: WriteBack,
         unfinished_uploads: UnfinishedUploads,
         uploads: Processing,
-        catalogue: Catalogue,
-        old_files: OldFileDeletion,
+        files: FilesJob,
     ) -> None:
         self._lock_path = instance / LOCK_FILE
         self._jobs = jobs
@@ -61,8 +59,7 @@ class Runner:
         self._write_back = write_back
         self._unfinished_uploads = unfinished_uploads
         self._uploads = uploads
-        self._catalogue = catalogue
-        self._old_files = old_files
+        self._files = files
         self._loop: RunnerLoop | None = None
 
     def is_alive(self) -> bool:
@@ -160,7 +157,7 @@ class Runner:
             JobKind.COMPARE: Handler(self._compare, self._activation.failed),
             JobKind.WRITE_BACK: Handler(self._run_write_back, _ignore),
             JobKind.UPLOADS: Handler(self._uploads.run, _ignore),
-            JobKind.FILES: Handler(self._run_files, _ignore),
+            JobKind.FILES: Handler(self._files.run, _ignore),
         }
 
     def _check(self, context: JobContext) -> JobResult:
@@ -170,11 +167,6 @@ class Runner:
 
     def _run_write_back(self, context: JobContext) -> JobResult:
         return JobResult(requeue=not self._write_back.run(context.job.subject_id, context.should_stop))
-
-    def _run_files(self, context: JobContext) -> JobResult:
-        self._catalogue.sweep(context.should_stop)
-        finished = self._old_files.run(context.should_stop)
-        return JobResult(requeue=not finished)
 
     def _count(self, context: JobContext) -> JobResult:
         finished = self._checks.count_backend(context.job.subject_id, context.should_stop)

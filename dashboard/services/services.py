@@ -22,9 +22,12 @@ from dashboard.services.catalogue.saved_searches import SavedSearches
 from dashboard.services.database import Database
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.browse import Browse
+from dashboard.services.files.changing.across import AcrossBackends
 from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.edits import FileEdits
 from dashboard.services.files.changing.file_changes import Changes, FileWrites
+from dashboard.services.files.changing.files_job import FilesJob
+from dashboard.services.files.changing.folder_changes import FolderChanges
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.cleanup.old_files import OldFiles
 from dashboard.services.files.file_details import Details
@@ -80,6 +83,8 @@ class Services:
     file_details: Details
     file_changes: Changes
     deletions: Deletions
+    folder_changes: FolderChanges
+    across: AcrossBackends
     file_edits: FileEdits
     uploads: Uploads
     saved_searches: SavedSearches
@@ -107,9 +112,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     keys = Keys(database, KeyFile(settings.key_file), audit)
     keys.prepare()
     accounts = Accounts(database, audit, keys, passwords)
-    caches = settings.instance / "cache"
-    # Without the setting an admin of the console does not gain what this machine may do.
-    machine = MachinePolicy(folder_policy(settings), frozenset(settings.machine_credentials))
+    machine, caches = _machine_policy(settings), settings.instance / "cache"
     backends = Backends(database, audit, keys, machine=machine, caches=caches)
     status = StatusBoard(database)
     catalogue = Catalogue(database)
@@ -121,6 +124,8 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
     writes = FileWrites(database, audit, backends)
     serving = Serving(database, backends)
+    deletions = Deletions(writes, catalogue)
+    folder_changes = FolderChanges(writes, catalogue, deletions)
     return Services(
         settings=settings,
         database=database,
@@ -161,7 +166,9 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         pipeline=uploads.processing.pipeline,
         derivatives=uploads.processing.derivatives,
         file_changes=Changes(writes, catalogue),
-        deletions=Deletions(writes, catalogue),
+        deletions=deletions,
+        folder_changes=folder_changes,
+        across=AcrossBackends(migrations),
         file_edits=FileEdits(writes, catalogue),
         runner=Runner(
             settings.instance,
@@ -174,10 +181,14 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
-            catalogue=catalogue,
-            old_files=OldFileDeletion(database, audit, backends),
+            files=FilesJob(catalogue, OldFileDeletion(database, audit, backends), folder_changes, deletions),
         ),
     )
+
+
+def _machine_policy(settings: Settings) -> MachinePolicy:
+    # Without the setting an admin of the console does not gain what this machine may do.
+    return MachinePolicy(folder_policy(settings), frozenset(settings.machine_credentials))
 
 
 def _compose_uploads(

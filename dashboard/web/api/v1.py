@@ -15,7 +15,7 @@ from dashboard.web.api.control import (
     people,
     providers,
 )
-from dashboard.web.api.files import browsing, catalogue_files, changing_files
+from dashboard.web.api.files import browsing, catalogue_files, changing_files, whole_folders
 from dashboard.web.context import API_DOCUMENT
 
 RESOURCES = (
@@ -29,6 +29,7 @@ RESOURCES = (
     file_content.resource,
     browsing.resource,
     changing_files.resource,
+    whole_folders.resource,
     catalogue_files.resource,
     links.resource,
     zips.resource,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.api.conftest import ApiProgram, NewProgram
+from tests.web.conftest import WebConsole
 
 _numbers = count()
 
@@ -134,3 +135,37 @@ def test_the_catalogue_is_searched(program: ApiProgram, disk: tuple[str, Path]) 
     assert one.json == found[0]
     assert program.get("/api/v1/files/999999").status_code == 404
     assert program.get("/api/v1/files?backend=nowhere").status_code == 404
+
+
+def test_a_whole_folder_is_changed_in_the_background(
+    program: ApiProgram, disk: tuple[str, Path], console: WebConsole
+) -> None:
+    path, root = disk
+    changes = path.replace("/files", "/folder-changes")
+    assert program.get(f"{path}/count?prefix=d/").json == {"files": 1, "complete": True}
+    begun = program.post(changes, {"action": "move", "prefix": "d/", "target": "e/"})
+    assert (begun.status_code, begun.json["state"]) == (202, "waiting")
+    one = f"/api/v1/folder-changes/{begun.json['id']}"
+    assert program.post(changes, {"action": "delete", "prefix": "d/"}).status_code == 409
+    assert program.post(f"{one}/cancel").json["state"] == "cancelled"
+    assert program.post(f"{one}/resume").json["state"] == "waiting"
+    console.services.folder_changes.run(lambda: False)
+    shown = program.get(one).json
+    assert (shown["state"], shown["done"], shown["problems"]) == ("done", 1, [])
+    assert [each["id"] for each in program.get(changes).json["changes"]] == [shown["id"]]
+    assert (root / "e" / "c").read_text() == "d/c"
+    assert program.get("/api/v1/folder-changes/unknown").status_code == 404
+    assert program.post(changes, {"action": "move", "prefix": "e/", "target": "e/f/"}).status_code == 400
+
+
+def test_files_are_sent_to_another_backend(
+    program: ApiProgram, disk: tuple[str, Path], new_program: NewProgram
+) -> None:
+    path, _ = disk
+    send = {"destination": "local-disk", "keys": ["a.txt", "d/"]}
+    assert program.post(f"{path}/send", send).status_code == 403, "it lacks the scope “migrate”"
+    allowed = new_program("write_files", "migrate")
+    sent = allowed.post(f"{path}/send", send)
+    assert sent.status_code == 202, sent.text
+    assert sent.json["migration_id"] > 0
+    assert allowed.post(f"{path}/send", {**send, "destination": "nowhere"}).status_code == 400

@@ -37,6 +37,27 @@ def _deletions() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_file_deletions_expires_at"), "file_deletions", ["expires_at"], unique=False)
+    op.create_table(
+        "folder_changes",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("prefix", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("on_taken", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("done", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("problems", sa.JSON(), nullable=False),
+        sa.Column("undo_ids", sa.JSON(), nullable=False),
+        sa.Column("message", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_folder_changes_state"), "folder_changes", ["state"], unique=False)
 
 
 def _catalogue() -> None:

@@ -86,7 +86,7 @@ class Deletions:
         driver = self._writes.driver(actor, backend)
         check_number(files)
         keeping = _keeping(driver)
-        _check_confirmed(len(files), confirmed, final=keeping is None)
+        check_confirmed(len(files), confirmed, final=keeping is None)
         info = self._writes.backends.get(backend)
         self._writes.record(
             actor,
@@ -333,7 +333,9 @@ def _restore(driver: Driver, kept: Mapping[str, Any]) -> None:
     )
 
 
-def _check_confirmed(number: int, confirmed: int | None, *, final: bool) -> None:
+def check_confirmed(number: int, confirmed: int | None, *, final: bool) -> None:
+    """Raise ``InvalidInput`` unless the typed number is the right one; only if it is ``final`` it must be
+    typed."""
     if confirmed == number or (confirmed is None and not final):
         return
     if confirmed is None:

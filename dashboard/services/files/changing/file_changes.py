@@ -136,7 +136,7 @@ class Changes:
             done = transfer_object(driver, transfer, on_taken, move=move)
             relocate(self._catalogue, info.id, known, done, move=move)
             outcome = Outcome(transfer.file.key, done.result.key)
-            return outcome if done.moved or not move else _without_original(driver, done, outcome)
+            return outcome if done.moved or not move else without_original(driver, done, outcome)
 
         outcomes = run_each(transfers, lambda transfer: transfer.file.key, change)
         self._writes.record_failures(actor, action, info.name, outcomes)
@@ -168,7 +168,8 @@ def describes(file: File, info: ObjectInfo) -> bool:
     return same_time(file.modified, info.modified)
 
 
-def _without_original(driver: Driver, done: Transferred, outcome: Outcome) -> Outcome:
+def without_original(driver: Driver, done: Transferred, outcome: Outcome) -> Outcome:
+    """Delete the original of a copy; return the outcome, which says so if that is not possible."""
     try:
         delete_original(driver, done.source)
     except StorageError as error:

@@ -43,7 +43,7 @@ class ContentQuery:
     "/files/<int:id>/content",
     Permission.READ_FILES,
     query=ContentQuery,
-    returns=Content("application/octet-stream", "The content, under its own type."),
+    returns=Content("*/*", "The content, under its own type."),
     also={
         206: "The part that `Range` asked for.",
         304: "The copy that the client has is still right.",

@@ -87,7 +87,9 @@ class RequestMaker:
             path, query, headers = template, [], {}
             for parameter in operation.get("parameters", ()):
                 name, place = parameter["name"], parameter["in"]
-                if place != "path" and not draw(_mostly(st.just(True), st.booleans())):
+                often = place == "header" or parameter["required"]
+                wanted = _mostly(st.just(often), st.booleans())
+                if place != "path" and not draw(wanted):
                     continue
                 value = draw(self._parameter(name, parameter["schema"]))
                 if place == "path":
@@ -96,7 +98,7 @@ class RequestMaker:
                     query.append(f"{quote(name)}={quote(value)}")
                 else:
                     headers[name] = quote(value, safe=' "*/=,;:')
-            if draw(st.integers(0, 9)) == 0:
+            if draw(_mostly(st.just(False), st.booleans())):
                 query.append(f"{quote(draw(_TEXT))}=1")
             body, content_type = draw(self._body(operation.get("requestBody"), working))
             if content_type:

@@ -47,6 +47,9 @@ def known_values(folder: Path) -> dict[str, list[str]]:
         "password": [PASSWORD],
         "option": ["root", "read_only", "endpoint", "bucket"],
         "value": [str(folder / "new"), "true", "http://127.0.0.1:9"],
+        "path": ["a.txt", "b/c.txt"],
+        "prefix": ["", "b/"],
+        "folder": ["", "b/"],
         "key": ["a.txt", "b/c.txt", "b/"],
         "cursor": ["", *(encode(kind, 5) for kind in ("backends", "migrations", "jobs", "audit", "objects"))],
         "origin": ["https://www.example.com"],
@@ -72,6 +75,23 @@ def working_bodies(folder: Path) -> dict[str, list[Any]]:
         "migration_control_create": [
             {"source": "one", "destination": "two"},
             {"source": "local-disk", "destination": "one", "include": ["**/*.txt"], "approve": True},
+        ],
+        "file_changes_copy": [
+            {"files": [{"key": "a.txt", "to": "copy.txt"}]},
+            {"files": [{"key": "a.txt", "to": "a.txt"}, {"key": "none", "to": "b/"}]},
+        ],
+        "file_changes_move": [{"files": [{"key": "copy.txt", "to": "b/moved.txt"}]}],
+        "file_changes_remove": [{"files": [{"key": "copy.txt"}]}, {"files": [], "confirmed": 1}],
+        "file_changes_edit": [
+            {"key": "a.txt", "headers": {"content-type": "text/plain"}},
+            {"key": "a.txt", "metadata": {"a": "b"}, "tags": {"c": "d"}, "tier": "x"},
+        ],
+        "file_changes_new_folder": [{"folder": "b/"}, {"folder": "b/c/"}],
+        "file_changes_restore": [{"key": "a.txt", "version_id": "1"}],
+        "links_create": [{"backend": "one", "key": "a.txt"}, {"backend": "one", "key": "none", "uses": 1}],
+        "zip_downloads_select": [
+            {"backend": "one", "files": ["a.txt"]},
+            {"backend": "one", "folders": ["b/"]},
         ],
         "users_add": [{"username": "nils", "password": PASSWORD, "role": "viewer"}],
         "users_change": [{"role": "viewer"}, {"disabled": False}, {"password": PASSWORD}],

@@ -69,7 +69,7 @@ def upload(query: IntoFolder) -> Reply:
     "/download/<path:path>",
     Permission.READ_FILES,
     query=OnDisk,
-    returns=Content("application/octet-stream", "The content, under its own type."),
+    returns=Content("*/*", "The content, under its own type."),
     also={206: "The part that `Range` asked for.", 304: "The copy that the client has is still right."},
     errors={
         409: "Only files of that name were found that may be other files.",

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from dashboard.services.permissions import GRANTS, Permission, Role
 from dashboard.web import guards
+from dashboard.web.context import API_PATHS
 from dashboard.web.guards import Access, UndeclaredRoute, access_of, local_path
 from tests.web.conftest import Browser, WebConsole
 
@@ -71,7 +72,7 @@ def test_nobody_gets_anything_without_signing_in(console: WebConsole) -> None:
         if endpoint in ANYONE:
             continue
         response = send(browser, method, path)
-        if path.startswith("/api/"):
+        if path.startswith(API_PATHS):
             assert response.status_code == 401, endpoint
             assert response.json["error"]["kind"] == "forbidden"
         else:

@@ -11,7 +11,8 @@ BENCH ?=
 CHROMIUM = $$(sh .ci/find-chromium)
 
 .PHONY: help run test contract hostile lint types contracts check demo bench bench-storage bench-web interop torture \
-        oldest wheel lock clean s3 storage-test storage-info storage-usage storage-link storage-backup
+        oldest wheel lock clean s3 storage-test storage-info storage-usage storage-cleanup storage-link \
+        storage-backup
 
 help:  ## show this list
 	@printf 'Stowage: one console for every place your files live.\n\n'
@@ -60,7 +61,7 @@ s3:  ## a local S3 server with a bucket; prints the variables to set
 	@$(ENSURE) requirements-dev.lock
 	@exec $(PY) -m tests.local_s3
 
-storage-test storage-info storage-usage:  ## stowage storage test, info and usage of this checkout
+storage-test storage-info storage-usage storage-cleanup:  ## stowage storage test, info, usage and cleanup of this checkout
 	@$(ENSURE) requirements.lock
 	@$(PY) -m dashboard storage $(@:storage-%=%)
 

@@ -29,6 +29,14 @@ NOTE_SECONDS = 5.0
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 BACKEND = click.option("--backend", default="", metavar="B", help="Only at this backend.")
+DAYS = click.option(
+    "--days",
+    type=int,
+    default=DEFAULT_DAYS,
+    show_default=True,
+    help="Age of the files, by their last change.",
+)
+COUNT = click.option("--count", metavar="N", help="The number of files, instead of typing it.")
 
 
 @click.command(cls=Command)
@@ -102,22 +110,21 @@ def find(
 
 
 @click.command(cls=Command)
-@click.option(
-    "--days",
-    type=int,
-    default=DEFAULT_DAYS,
-    show_default=True,
-    help="Age of the files, by their last change.",
-)
+@DAYS
 @BACKEND
 @click.option("--delete", is_flag=True, help="Delete them, after the number of files was typed.")
-@click.option("--count", metavar="N", help="The number of files, instead of typing it.")
+@COUNT
 @pass_invocation
 def old(invocation: Invocation, *, days: int, backend: str, delete: bool, count: str | None) -> int:
     """Show old files; with --delete, delete them.
 
     A file that was changed since the catalogue last saw it is kept.
     """
+    return delete_old(invocation, days=days, backend=backend, delete=delete, count=count)
+
+
+def delete_old(invocation: Invocation, *, days: int, backend: str, delete: bool, count: str | None) -> int:
+    """Show old files, and with ``delete`` delete them once ``count`` was given or typed."""
     plan = invocation.services.old_files.plan(days, backend)
     if not invocation.out.as_json:
         _print_plan(invocation, plan)

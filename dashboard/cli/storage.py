@@ -8,6 +8,7 @@ import click
 
 from dashboard.cli import formatting
 from dashboard.cli.backend_output import run_test
+from dashboard.cli.file_search import BACKEND, COUNT, DAYS, delete_old
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Group, Invocation, pass_invocation
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.checks.folders import UsesLocalFolders
@@ -49,6 +50,17 @@ def run_tests(invocation: Invocation, only: str | None) -> int:
         passed[name] = run_test(invocation, name, document=False)
     invocation.out.document({"passed": all(passed.values()), "backends": passed})
     return DONE if all(passed.values()) else WITH_ERRORS
+
+
+@storage.command("cleanup", cls=Command)
+@DAYS
+@BACKEND
+@click.option("--dry-run", is_flag=True, help="Delete nothing.")
+@COUNT
+@pass_invocation
+def clean_up(invocation: Invocation, *, days: int, backend: str, dry_run: bool, count: str | None) -> int:
+    """Show old files and delete them: stowage files old --delete."""
+    return delete_old(invocation, days=days, backend=backend, delete=not dry_run, count=count)
 
 
 @storage.command("usage", cls=Command)

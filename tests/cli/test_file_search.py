@@ -67,6 +67,9 @@ def test_old_files_are_shown_and_deleted_only_for_their_number(
     assert "2 files would be deleted, not 3" in wrong.err
     assert console("files", "old", "--delete").code == 2, "there is no terminal to type it on"
     assert (counted / "old one.txt").exists()
+    dry = console("storage", "cleanup", "--dry-run", "--json")
+    assert (dry.code, dry.document["plan"]["files"], dry.document["deletion"]) == (0, 2, None)
+    assert console("storage", "cleanup", "--count", "1").code == 2
     done = console("files", "old", "--days", "300", "--delete", "--count", "2", "--json")
     assert done.code == 0, done.err
     deletion = done.document["deletion"]

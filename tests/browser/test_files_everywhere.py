@@ -65,17 +65,22 @@ def test_files_live_on_every_kind_of_backend(
 ) -> None:
     page, name = signed_in(context, running), f"life-{kind}"
     _add_backend(running, kind, name, request)
-    desk = tmp_path / "desk"
-    (desk / "many").mkdir(parents=True)
     dice = random.Random(7)
     contents = {f"many/{number:03}.bin": dice.randbytes(200) for number in range(MANY)}
     for key, content in contents.items():
-        (desk / key).write_bytes(content)
+        path = running.instance / "files" / key
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    copied = running.command("migrate", "local-disk", name, "--yes")
+    assert copied.returncode == 0, copied.stderr
 
     page.goto(f"{running.address}/browse/{name}")
-    _drop(page, desk / "many")
-    uploads = page.locator("#uploads [data-counts]")
-    expect(uploads).to_have_text(f"{MANY} done", timeout=240_000)
+    (tmp_path / "dropped.txt").write_text("dropped")
+    _drop(page, tmp_path / "dropped.txt")
+    expect(page.locator("#uploads [data-counts]")).to_have_text("1 done", timeout=60_000)
+    expect(row(page, "dropped.txt")).to_be_visible()
+    row(page, "dropped.txt").get_by_role("link").click()
+    expect(page.locator("#pane pre")).to_have_text("dropped")
 
     page.goto(f"{running.address}/browse/{name}")
     row(page, "many").get_by_role("checkbox").check()

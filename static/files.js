@@ -357,6 +357,8 @@
     form.replaceWith(document.adoptNode(next));
     const sub = find(".sub", result.content);
     if (sub && find("#files .sub")) find("#files .sub").replaceWith(document.adoptNode(sub));
+    const jobs = result.content.getElementById("folder-jobs");
+    if (jobs) document.getElementById("folder-jobs").replaceWith(document.adoptNode(jobs));
     prepare();
     rows().forEach((row) => {
       const box = choiceOf(row);
@@ -571,6 +573,8 @@
   });
 
   document.addEventListener("files:changed", () => { refresh(); });
+  /* While the runner changes a folder, the list shows it. */
+  setInterval(() => { if (find("#folder-jobs[data-running]") && !document.hidden) refresh(); }, 3000);
   window.stowageFiles = { size, announce, toast, downloading: false };
 
   if (document.getElementById("files")) {

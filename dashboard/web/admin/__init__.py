@@ -19,6 +19,7 @@ from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
 from dashboard.web.admin.files.file_edits import FileEditPages
 from dashboard.web.admin.files.file_questions import FileQuestions
+from dashboard.web.admin.files.folder_jobs import FolderJobPages
 from dashboard.web.admin.files.links import LinkPages
 from dashboard.web.admin.files.old import OldFilesPage
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
@@ -45,6 +46,7 @@ def install(app: Flask) -> None:
         FilesPages(),
         FileQuestions(),
         FileEditPages(),
+        FolderJobPages(),
         MigrationPages(),
         NewMigration(),
         LinkPages(),

@@ -19,6 +19,7 @@ from dashboard.web.admin.files.browser_rows import ShownRow, shown_rows
 from dashboard.web.admin.files.browser_source import Found, find
 from dashboard.web.admin.files.browser_view import SORTS, FilesView, from_token, read_view
 from dashboard.web.admin.files.file_pane import describe
+from dashboard.web.admin.files.folder_jobs import folder_jobs
 from dashboard.web.admin.page import MenuItem, Page, route
 from dashboard.web.context import can, services
 from dashboard.web.errors import STATUS
@@ -79,6 +80,7 @@ class FilesPages(Page):
             **frame(view, driver),
             **_list_values(view, found),
             failure=failure,
+            jobs=folder_jobs(view.backend),
             file=describe(view, view.file) if view.file and not failure else None,
         )
         return str(page), STATUS[failure.kind] if failure else 200

@@ -9,11 +9,13 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.files.browse import LABEL
+from dashboard.services.files.changing.folder_changes import FolderAction
 from dashboard.services.files.changing.moving_objects import OnTaken, Transfer
 from dashboard.services.files.changing.outcomes import FileRef, Outcome
 from dashboard.services.permissions import Permission
 from dashboard.web.admin.files.browser_view import FilesView, read_view, to_token
 from dashboard.web.admin.files.file_selection import Selection, Undo, read_selection, refs, report
+from dashboard.web.admin.files.folder_jobs import begin_folder_change
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
@@ -59,6 +61,8 @@ class FileQuestions(Page):
         to, error = request.form.get("to", current), None
         if request.method == "POST":
             try:
+                if chosen.is_large_folder:
+                    return begin_folder_change(view, FolderAction.MOVE, chosen.keys[0], f"{folder}{to}/")
                 outcomes = self._rename(view, chosen, folder + to)
             except StowageError as problem:
                 error = _askable(problem)
@@ -94,10 +98,18 @@ class FileQuestions(Page):
         chosen = read_selection(view.backend, expand=not shown_first)
         to, taken = request.form.get("to", view.folder.removesuffix("/")), request.form.get("on_taken", "")
         on_taken = OnTaken(taken) if taken in list(OnTaken) else OnTaken.REFUSE
+        to_backend = request.form.get("to_backend", view.backend)
         if not shown_first:
             folder = f"{to.strip('/')}/" if to.strip("/") else ""
-            transfers = [Transfer(FileRef(key), new) for key, new in chosen.moved(folder).items()]
             try:
+                if to_backend != view.backend:
+                    return self._to_backend(view, to_backend, chosen, on_taken, move=verb == "move")
+                if chosen.is_large_folder:
+                    target = folder + chosen.keys[0].removesuffix("/").rpartition("/")[2] + "/"
+                    return begin_folder_change(
+                        view, FolderAction(verb), chosen.keys[0], target, on_taken=on_taken
+                    )
+                transfers = [Transfer(FileRef(key), new) for key, new in chosen.moved(folder).items()]
                 change = services().file_changes.move if verb == "move" else services().file_changes.copy
                 outcomes = change(actor(), view.backend, transfers, on_taken=on_taken)
             except StowageError as problem:
@@ -117,9 +129,20 @@ class FileQuestions(Page):
             verb=_WORDS[verb][0],
             to=to,
             folders=folders,
+            backends=services().backends.choices() if actor().may(Permission.MIGRATE) else (),
+            to_backend=to_backend,
             on_taken=on_taken.value,
             on_taken_choices=TAKEN_CHOICES,
         )
+
+    def _to_backend(
+        self, view: FilesView, to_backend: str, chosen: Selection, on_taken: OnTaken, *, move: bool
+    ) -> Response:
+        """Copy or move to another backend: a migration of its own, which has a page."""
+        number = services().across.begin(
+            actor(), view.backend, to_backend, chosen.keys, move=move, on_taken=on_taken
+        )
+        return see_other(url_for("migrations.show", id=number))
 
     @route("/<name>/delete", Permission.WRITE_FILES, methods=("GET", "POST"))
     def delete(self, name: str) -> Any:
@@ -127,13 +150,19 @@ class FileQuestions(Page):
         view, error = _view(name), None
         chosen = read_selection(view.backend)
         final = not services().deletions.can_undo(actor(), view.backend)
+        number = len(chosen.files)
+        if chosen.is_large_folder:
+            number = services().folder_changes.count(actor(), view.backend, chosen.keys[0])
         confirmed = parse_integer(request.form, "confirmed")
         if request.method == "POST" and (not final or "confirmed" in request.form):
+            confirmed = confirmed or (0 if final else None)
             try:
-                return self._deleted(view, chosen, confirmed or (0 if final else None))
+                if chosen.is_large_folder:
+                    return begin_folder_change(view, FolderAction.DELETE, chosen.keys[0], confirmed=confirmed)
+                return self._deleted(view, chosen, confirmed)
             except StowageError as problem:
                 error = _askable(problem)
-        return self._ask("ask_delete", view, error, chosen, final=final, number=len(chosen.files))
+        return self._ask("ask_delete", view, error, chosen, final=final, number=number)
 
     def _deleted(self, view: FilesView, chosen: Selection, confirmed: int | None) -> Response:
         version = request.form.get("version", "")

@@ -36,6 +36,11 @@ class Selection:
     keys: tuple[str, ...]
     files: tuple[str, ...]
 
+    @property
+    def is_large_folder(self) -> bool:
+        """Whether it is one folder with more files than one request changes; ``files`` is not all then."""
+        return len(self.files) > MAX_FILES
+
     def renamed(self, view: FilesView, to: str) -> Mapping[str, str]:
         """Return the new key of each file if the one thing selected gets the new key ``to``."""
         (old,) = self.keys
@@ -71,11 +76,11 @@ def _files(backend: str, keys: Sequence[str]) -> tuple[str, ...]:
         for folder in folders:
             room = MAX_FILES - len(files) + 1
             files.update(dict.fromkeys(entry.key for entry in islice(driver.list(folder), max(room, 0))))
-    if len(files) > MAX_FILES:
+    if len(files) > MAX_FILES and len(keys) > 1:
         raise InvalidInput(
             "key",
             f"These are more than {MAX_FILES:,} files.",
-            remedy="Select fewer at a time, or start a migration with a prefix: it takes any number.",
+            remedy="Select fewer, or one folder: of a single folder any number is changed.",
         )
     return tuple(files)
 

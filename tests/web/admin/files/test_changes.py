@@ -154,3 +154,33 @@ def test_a_viewer_changes_nothing(signed_in: object, console: WebConsole, folder
         answer = viewer.post(f"/browse/{folder.name}/selected", act=action, key="a.txt")
         assert answer.status_code == 403
     assert "a.txt" in found(folder)
+
+
+def test_files_go_to_another_backend_as_a_small_migration(
+    admin: Browser, console: WebConsole, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    console.services.backends.add(ADMIN, Draft(other.name, "local", {"root": str(other)}, {}))
+    answer = admin.post(f"/browse/{folder.name}/selected", act="copy", key=["a.txt", "in/"])
+    assert f'<option value="{other.name}">' in answer.text
+    answer = admin.post(f"/browse/{folder.name}/copy", key=["a.txt", "in/"], to="", to_backend=other.name)
+    assert re.fullmatch(r"/migrations/\d+", answer.headers["Location"])
+    assert admin.get(answer.headers["Location"]).status_code == 200
+
+
+def test_a_folder_of_many_files_is_changed_by_the_runner(
+    admin: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.web.admin.files.file_selection.MAX_FILES", 1)
+    answer = admin.post(f"/browse/{folder.name}/move", key="in/", to="archive")
+    assert answer.status_code == 303
+    page = admin.get(answer.headers["Location"]).text
+    assert "The runner has begun." in sentences(page)
+    assert "data-running" in page
+    assert "<b>Moving <bdi>in/</bdi> to <bdi>archive/in/</bdi></b>" in page
+    job = re.search(r'name="job" value="(\w+)"', page)
+    assert job
+    answer = admin.post(f"/browse/{folder.name}/folder-job", job=job[1], act="cancel")
+    assert "It stops soon." in sentences(admin.get(answer.headers["Location"]).text)
+    answer = admin.post(f"/browse/{folder.name}/move", key=["in/", "in/deep/"], to="archive")
+    assert answer.status_code == 400

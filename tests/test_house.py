@@ -78,6 +78,7 @@ SMALL = {
     "services/people/token_buckets.py": "rates, for tokens and what else has one",
     "services/files/changing/files_job.py": "what one job of the runner does",
     "services/files/page_cursors.py": "texts from outside, checked in one place",
+    "services/files/receiving/new_uploads.py": "what the service, its routes and its library are handed",
     "services/backends/importing.py": "reads other programs' environment variables",
     "services/text.py": "durations, and text from elsewhere, for pages and commands alike",
     "storage/django_files.py": "a name that programs have written down",

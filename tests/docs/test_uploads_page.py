@@ -18,6 +18,7 @@ from django.test import RequestFactory
 
 from dashboard.app import open_storage, open_uploads
 from dashboard.errors import Kind, StowageError
+from dashboard.media.policy import UploadPolicy
 from tests.docs.test_library import an_instance
 from tests.suites import configure
 
@@ -111,6 +112,12 @@ def test_a_program_reads_why_a_file_is_refused(tmp_path: Path) -> None:
             uploads.accept("a.txt", [b"x"], policy="photos")
         assert error.value.kind is Kind.NOT_FOUND
         uploads.accept("a.txt", [])
+        with pytest.raises(StowageError) as error:
+            uploads.accept("b.txt", [b"x" * 20], policy=UploadPolicy(max_size=10))
+        assert error.value.kind is Kind.OVER_LIMIT
+        with pytest.raises(StowageError) as error:
+            uploads.accept("b.txt", [b"x"], policy=UploadPolicy(endings=(".png",)))
+        assert error.value.kind is Kind.WRONG_TYPE
     with open_storage(tmp_path / "instance") as shared:
         assert [entry.key for entry in shared.files()] == ["a.txt"]
     assert list((tmp_path / "instance" / "uploads").iterdir()) == []

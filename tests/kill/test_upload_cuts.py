@@ -115,7 +115,9 @@ def _is_done(services: Services, upload_id: str) -> bool:
     return state is UploadState.DONE
 
 
+@pytest.mark.torture
 def test_a_cut_costs_at_most_the_piece_that_was_being_sent(instance: Path) -> None:
+    """The short version; what a cut leaves is also tested without a server."""
     assert upload_with_cuts(instance, 3 * MIB + 17, cuts=1) <= MAX_SENT_AGAIN
 
 

@@ -8,8 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from dashboard.errors import Kind, StowageError
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
-from dashboard.services.files.uploads import NewUpload
 from dashboard.services.services import Services
 from tests.services.composed import composed
 from tests.services.console import OPERATOR

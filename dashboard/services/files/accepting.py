@@ -8,11 +8,13 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dashboard.errors import Kind, StowageError
+from dashboard.media.policy import UploadPolicy
 from dashboard.services.catalogue.catalogue import Catalogue
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.quarantine import CHUNK_BYTES
 from dashboard.services.files.receiving.upload_handler import UploadHandler, UploadRefused
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
-from dashboard.services.files.uploads import NewUpload, Uploads
+from dashboard.services.files.uploads import Uploads
 from dashboard.services.permissions import Actor, Role
 
 __all__ = ["AcceptedFile", "UploadDoor", "UploadHandler", "UploadRefused"]
@@ -46,7 +48,7 @@ class UploadDoor:
         name: str,
         stream: BinaryIO | Iterable[bytes],
         *,
-        policy: str = "",
+        policy: str | UploadPolicy = "",
         backend: str = "",
         folder: str = "",
         owner: str = "program",
@@ -55,9 +57,9 @@ class UploadDoor:
         """Check a file by a policy and store it; return where it is. Blocks until then.
 
         ``name``: the client's name for it, which is made safe. ``stream``: an open binary file, read from
-        where it is to its end, or chunks. ``policy`` and ``backend``: names, by default the default policy
-        and the active backend. ``owner``: whose quota it counts towards. ``handler``: checks, names and
-        processing of your own.
+        where it is to its end, or chunks. ``policy``: a name or a value, by default the default policy.
+        ``backend``: a name, by default the active one. ``owner``: whose quota it counts towards.
+        ``handler``: checks, names and processing of your own.
 
         Raises ``StowageError`` with a sentence for the user, and stores nothing then: kinds ``over_limit``,
         ``wrong_type``, ``refused``, ``conflict`` (the name is taken) and ``full``, or what the backend
@@ -65,10 +67,11 @@ class UploadDoor:
         that was not checked.
         """
         actor = Actor(owner[:64], Role.OPERATOR, "library")
-        new = NewUpload(name, None, backend=backend, folder=folder, policy=policy, method="library")
-        upload = self._uploads.receive(actor, new, _chunks(stream))
+        rules, named = (None, policy) if isinstance(policy, str) else (policy, "")
+        new = NewUpload(name, None, backend=backend, folder=folder, policy=named, method="library")
+        upload = self._uploads.receive(actor, new, _chunks(stream), rules=rules)
         try:
-            ended = self._uploads.process(upload.id, handler or UploadHandler())
+            ended = self._uploads.process(upload.id, handler or UploadHandler(), rules=rules)
         except BaseException:
             self._discard(actor, upload)
             raise

@@ -7,47 +7,41 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 
 from sqlalchemy import insert, select
 
-from dashboard.errors import Kind, StowageError, TooMany
+from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import JobKind
+from dashboard.media.policy import OnConflict, UploadPolicy
 from dashboard.models.catalogue import uploads
 from dashboard.services.backends.backends import BackendInfo, Backends
 from dashboard.services.database import Database
 from dashboard.services.files.policies import DEFAULT_NAME, UploadPolicies
 from dashboard.services.files.receiving import upload_rows as rows
 from dashboard.services.files.receiving.limits import Limits, is_read_only_backend
+from dashboard.services.files.receiving.new_uploads import (
+    MAX_UNFINISHED,
+    NewUpload,
+    not_receiving_error,
+    other_offset_error,
+    too_many_error,
+)
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine, locked_error, lost_error
 from dashboard.services.files.receiving.receiver import Receiver, beyond_size_error
+from dashboard.services.files.receiving.storing import taken_error
 from dashboard.services.files.receiving.upload_handler import UploadHandler
 from dashboard.services.files.receiving.upload_names import clean_folder, clean_name, join_key
 from dashboard.services.files.receiving.upload_rows import KEEP_SECONDS, UploadInfo, UploadState
 from dashboard.services.jobs import enqueue
 from dashboard.services.permissions import Actor, Permission
+from dashboard.storage.driver import stat_or_none
+from dashboard.storage.errors import StorageError
 
 RECEIVED_PERCENT = 80
 """The share of the progress that receiving is; checking, scanning, processing and storing are the rest."""
-MAX_UNFINISHED = 1000
-"""Uploads that one person or program may have begun and not finished."""
 MAX_LISTED = 200
-
-
-@dataclass(frozen=True, slots=True)
-class NewUpload:
-    """What a client says about an upload that it begins. ``size`` in bytes, None if it is not known.
-    ``backend``: its name, empty for the active one. ``policy``: its name, empty for the default.
-    ``method``: "tus", "form" or "library"."""
-
-    name: str
-    size: int | None
-    backend: str = ""
-    folder: str = ""
-    policy: str = ""
-    content_type: str = ""
-    method: str = "tus"
 
 
 class Uploads:
@@ -85,19 +79,21 @@ class Uploads:
         """What may be uploaded."""
         return self._limits
 
-    def create(self, actor: Actor, new: NewUpload) -> UploadInfo:
-        """Begin an upload. Everything that can be known before the first byte is checked here.
+    def create(self, actor: Actor, new: NewUpload, *, rules: UploadPolicy | None = None) -> UploadInfo:
+        """Begin an upload. Everything that can be known before the first byte is checked here, by the policy
+        that is named or by ``rules``.
 
-        Raises ``FORBIDDEN``, ``NOT_FOUND`` for an unknown backend, ``CONFLICT`` for a read-only one,
-        ``INVALID`` and ``INVALID_KEY``, ``OVER_LIMIT`` for the size, ``WRONG_TYPE`` for the ending, and
-        ``FULL`` for a used-up quota or disk.
+        Raises ``FORBIDDEN``, ``NOT_FOUND`` for an unknown backend, ``CONFLICT`` for a read-only one and for a
+        name that is taken, ``INVALID`` and ``INVALID_KEY``, ``OVER_LIMIT`` for the size, ``WRONG_TYPE`` for
+        the ending, and ``FULL`` for a used-up quota or disk.
         """
         actor.require(Permission.WRITE_FILES)
         name, folder = clean_name(new.name), clean_folder(new.folder)
         backend = self._destination(new.backend)
-        self._backends.driver(backend.name).check_key(join_key(folder, name, dated=0.0))
         policy = new.policy or DEFAULT_NAME
-        self._limits.check_new(policy, name, new.size)
+        rules = rules or self.policies.get(policy)
+        self._limits.check_new(rules, name, new.size)
+        self._check_key(backend, join_key(folder, name), rules)
         upload_id = secrets.token_hex(16)
         now = time.time()
         # The file first: a row without one would look like a loss.
@@ -105,7 +101,7 @@ class Uploads:
         try:
             with self._database.work_write() as connection:
                 if rows.unfinished_count(connection, actor.name) >= MAX_UNFINISHED:
-                    raise _too_many()
+                    raise too_many_error()
                 self._limits.check_space(connection, actor.name, new.size or 0)
                 connection.execute(
                     insert(uploads).values(
@@ -176,7 +172,7 @@ class Uploads:
         """
         upload = self.get(actor, upload_id)
         if upload.owner != actor.name or upload.state is not UploadState.RECEIVING:
-            raise _not_receiving(upload)
+            raise not_receiving_error(upload)
         if upload.size is not None and length is not None and offset + length > upload.size:
             raise beyond_size_error(upload.size)
         self._take_over(upload_id)
@@ -185,9 +181,9 @@ class Uploads:
             try:
                 upload = self.get(actor, upload_id)
                 if upload.state is not UploadState.RECEIVING:
-                    raise _not_receiving(upload)
+                    raise not_receiving_error(upload)
                 if appending.offset != offset:
-                    raise _other_offset(appending.offset)
+                    raise other_offset_error(appending.offset)
                 if checksum is not None and not upload.checksums:
                     upload = self._change(upload, checksums=1, received=appending.offset)
             except BaseException:
@@ -203,14 +199,19 @@ class Uploads:
             self._receivers[upload_id] = receiver
         return receiver
 
-    def receive(self, actor: Actor, new: NewUpload, chunks: Iterable[bytes]) -> UploadInfo:
+    def receive(
+        self, actor: Actor, new: NewUpload, chunks: Iterable[bytes], *, rules: UploadPolicy | None = None
+    ) -> UploadInfo:
         """Begin an upload and receive all of it. If ``chunks`` raises, nothing is left."""
-        upload = self.create(actor, new)
+        upload = self.create(actor, new, rules=rules)
         try:
             with self.append(actor, upload.id, offset=0) as receiver:
                 for chunk in chunks:
-                    if receiver.upload.size is None:
-                        self._limits.check_size(upload.policy, receiver.received + len(chunk))
+                    if upload.size is None:
+                        size = receiver.received + len(chunk)
+                        self._limits.check_size(rules or self.policies.get(upload.policy), size)
+                        with self._database.work_read() as connection:
+                            self._limits.check_space(connection, actor.name, size, on_disk=len(chunk))
                     receiver.write(chunk)
                 upload = receiver.finish()
         except BaseException:
@@ -257,10 +258,12 @@ class Uploads:
             return self._queue(upload, UploadState.STORING, upload.received)
         return self._complete(upload)
 
-    def process(self, upload_id: str, handler: UploadHandler | None = None) -> UploadInfo | None:
+    def process(
+        self, upload_id: str, handler: UploadHandler | None = None, *, rules: UploadPolicy | None = None
+    ) -> UploadInfo | None:
         """Bring a complete upload to its end on this thread, as far as that is possible now. Returns None if
         another process works on it, or there is nothing to do."""
-        return self._processing.work(upload_id, lambda: False, handler)
+        return self._processing.work(upload_id, lambda: False, handler, rules)
 
     def sweep(self) -> int:
         """Remove expired uploads and what failures and kills have left behind; return how many. The runner
@@ -271,6 +274,20 @@ class Uploads:
         """Queue the job that checks and stores uploads. Idempotent."""
         with self._database.write() as session:
             enqueue(session, JobKind.UPLOADS, 0)
+
+    def _check_key(self, backend: BackendInfo, key: str, rules: UploadPolicy) -> None:
+        """Refuse a name that the backend cannot keep, or that is certainly taken, before the bytes come. The
+        backend itself is asked only if the catalogue knows such a file."""
+        driver = self._backends.driver(backend.name)
+        driver.check_key(join_key("", key, dated=0.0) if rules.organise_by_date else key)
+        if rules.on_conflict is not OnConflict.REFUSE or rules.unique_names or rules.organise_by_date:
+            return
+        with self._database.work_read() as connection:
+            if not rows.is_catalogued(connection, backend.id, key):
+                return
+        with suppress(StorageError):
+            if stat_or_none(driver, key) is not None:
+                raise taken_error(key)
 
     def _destination(self, name: str) -> BackendInfo:
         if name:
@@ -361,30 +378,3 @@ class Uploads:
 
     def _forget(self, receiver: Receiver) -> None:
         self._receivers.pop(receiver.upload.id, None)
-
-
-def _not_receiving(upload: UploadInfo) -> StowageError:
-    return StowageError(
-        Kind.CONFLICT,
-        f"This upload takes no more bytes: it is {upload.state.value}.",
-        operation="upload",
-        remedy="Ask for its state.",
-    )
-
-
-def _other_offset(offset: int) -> StowageError:
-    return StowageError(
-        Kind.CONFLICT,
-        f"This upload goes on from byte {offset:,}.",
-        operation="upload",
-        remedy="Ask for the offset and go on from there.",
-    )
-
-
-def _too_many() -> StowageError:
-    return TooMany(
-        f"There are {MAX_UNFINISHED:,} unfinished uploads of yours.",
-        operation="upload",
-        remedy="Finish or remove some of them.",
-        retry_after=60.0,
-    )

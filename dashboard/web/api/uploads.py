@@ -16,9 +16,9 @@ from flask import Response, request, url_for
 from werkzeug.exceptions import MethodNotAllowed
 
 from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.receiver import CHECKSUMS, ChecksumMismatch
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
-from dashboard.services.files.uploads import NewUpload
 from dashboard.services.permissions import Permission
 from dashboard.web.api import cursors, tus
 from dashboard.web.api.cursors import Page

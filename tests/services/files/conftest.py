@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.services.files.uploads import NewUpload
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.services import Services
 from tests.services.composed import composed
 from tests.services.console import ADMIN, OPERATOR, PASSWORD

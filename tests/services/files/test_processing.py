@@ -13,14 +13,14 @@ from typing import Any, BinaryIO
 import pytest
 from sqlalchemy import update
 
-from dashboard.errors import Kind
+from dashboard.errors import Kind, StowageError
 from dashboard.media.policy import DEFAULT, OnConflict, UploadPolicy
 from dashboard.models.catalogue import uploads as table
 from dashboard.services.files.receiving import processing as processing_module
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.storing import Storing
 from dashboard.services.files.receiving.upload_handler import ReceivedFile, UploadHandler, UploadRefused
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
-from dashboard.services.files.uploads import NewUpload
 from dashboard.services.services import Services
 from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Written
@@ -101,10 +101,14 @@ def test_content_that_is_not_what_its_name_says_is_refused(
 
 
 def test_a_taken_name(services: Services) -> None:
+    late = send(services, b"second")
     process(services, send(services, b"first"))
-    refused = process(services, send(services, b"second"))
+    refused = process(services, late)
     assert refused.error is not None
     assert (refused.state, refused.error.kind) == (UploadState.REFUSED, Kind.CONFLICT)
+    with pytest.raises(StowageError) as error:
+        send(services, b"third")
+    assert error.value.kind is Kind.CONFLICT, "before its bytes come"
     use(services, on_conflict=OnConflict.RENAME)
     assert process(services, send(services, b"second")).key == "a (2).txt"
     assert process(services, send(services, b"third")).key == "a (3).txt"

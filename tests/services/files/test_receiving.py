@@ -17,11 +17,11 @@ from dashboard.models.catalogue import uploads as table
 from dashboard.services.backends.values import Draft
 from dashboard.services.files.receiving import quarantine as quarantine_module
 from dashboard.services.files.receiving import receiver as receiver_module
+from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.receiver import ChecksumMismatch, parse_checksum
 from dashboard.services.files.receiving.upload_names import clean_folder, clean_name, numbered, unique_name
 from dashboard.services.files.receiving.upload_rows import UploadState
-from dashboard.services.files.uploads import NewUpload
 from dashboard.services.services import Services
 from dashboard.settings import Settings
 from tests.services.console import ADMIN, OPERATOR, VIEWER
@@ -245,6 +245,12 @@ def test_a_stream_of_unknown_size_is_stopped_at_the_limit(limited: Services) -> 
     with pytest.raises(StowageError) as error:
         limited.uploads.receive(OPERATOR, NewUpload("a.txt", None), iter([b"x" * 60, b"x" * 60]))
     assert kind_of(error) is Kind.OVER_LIMIT
+    begin(limited, 100)
+    with pytest.raises(StowageError) as error:
+        limited.uploads.receive(OPERATOR, NewUpload("a.txt", None), iter([b"x" * 30, b"x" * 30]))
+    assert kind_of(error) is Kind.FULL, "of the quota"
+    for upload in limited.uploads.list(OPERATOR):
+        limited.uploads.terminate(OPERATOR, upload.id)
     assert list((limited.settings.instance / "uploads").iterdir()) == []
     assert limited.uploads.list(OPERATOR) == ()
 

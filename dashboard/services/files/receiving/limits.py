@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dashboard.errors import Kind, StowageError
-from dashboard.media.policy import DEFAULT, Refusal, UploadPolicy
+from dashboard.media.policy import Refusal, UploadPolicy
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.quarantine import Quarantine
@@ -30,24 +30,23 @@ class Limits:
         """The largest upload under a policy, in bytes. Raises ``NOT_FOUND``."""
         return min(self._max_size, self.policies.get(policy).max_size)
 
-    def check_new(self, policy: str, name: str, size: int | None) -> UploadPolicy:
-        """Check what a client says about an upload; return the policy. Raises ``NOT_FOUND``, ``OVER_LIMIT``
-        and ``WRONG_TYPE``."""
-        found = self.policies.get(policy)
-        if refusal := found.check_name(name):
+    def check_new(self, rules: UploadPolicy, name: str, size: int | None) -> None:
+        """Check what a client says about an upload. Raises ``OVER_LIMIT`` and ``WRONG_TYPE``."""
+        if refusal := rules.check_name(name):
             raise refusal_error(refusal)
         if size is not None:
-            self.check_size(policy, size)
-        return found
+            self.check_size(rules, size)
 
-    def check_size(self, policy: str, size: int) -> None:
+    def check_size(self, rules: UploadPolicy, size: int) -> None:
         """Raise ``OVER_LIMIT`` for more bytes than the policy and the setting allow."""
-        limited = replace(DEFAULT, max_size=self.max_size(policy))
-        if refusal := limited.check_size(size):
+        if refusal := replace(rules, max_size=min(self._max_size, rules.max_size)).check_size(size):
             raise refusal_error(refusal)
 
-    def check_space(self, connection: Connection, owner: str, size: int) -> None:
-        """Raise ``FULL`` if the owner's quota or the disk has no room for so many more bytes."""
+    def check_space(
+        self, connection: Connection, owner: str, size: int, *, on_disk: int | None = None
+    ) -> None:
+        """Raise ``FULL`` if the owner's quota or the disk has no room for so many more bytes. ``on_disk``:
+        how many of them are not on the disk yet."""
         if self._quota and used_bytes(connection, owner) + size > self._quota:
             raise StowageError(
                 Kind.FULL,
@@ -55,7 +54,8 @@ class Limits:
                 operation="upload",
                 remedy="Delete files that you no longer need, or ask an administrator for more.",
             )
-        if outstanding_bytes(connection) + size > self._quarantine.free_bytes():
+        rest = size if on_disk is None else on_disk
+        if outstanding_bytes(connection) + rest > self._quarantine.free_bytes():
             raise StowageError(
                 Kind.FULL,
                 "The disk on which uploads are received has no room for this file.",

@@ -19,7 +19,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.jobs.types import DONE, JobContext, JobResult
 from dashboard.media.derivatives import DerivativeStore
 from dashboard.media.pipeline import FileFacts, Pipeline, Step, hash_content
-from dashboard.media.policy import Refusal
+from dashboard.media.policy import Refusal, UploadPolicy
 from dashboard.media.sniffing import compare, sniff
 from dashboard.models.catalogue import uploads
 from dashboard.services.database import Database
@@ -98,7 +98,11 @@ class Processing:
         return self._sweeping.sweep()
 
     def work(
-        self, upload_id: str, stop: Callable[[], bool], handler: UploadHandler | None = None
+        self,
+        upload_id: str,
+        stop: Callable[[], bool],
+        handler: UploadHandler | None = None,
+        rules: UploadPolicy | None = None,
     ) -> UploadInfo | None:
         """Bring one upload to its end, as far as that is possible now. Returns it, or None if another process
         works on it or there is nothing to do."""
@@ -114,10 +118,14 @@ class Processing:
             upload = self._again(upload)
             if upload.state not in WAITING:
                 return None
-            return self._attempt(upload, stop, handler)
+            return self._attempt(upload, stop, handler, rules)
 
     def _attempt(
-        self, upload: UploadInfo, stop: Callable[[], bool], handler: UploadHandler | None
+        self,
+        upload: UploadInfo,
+        stop: Callable[[], bool],
+        handler: UploadHandler | None,
+        rules: UploadPolicy | None,
     ) -> UploadInfo | None:
         try:
             if upload.method == "library" and handler is None and upload.state is not UploadState.STORING:
@@ -125,7 +133,7 @@ class Processing:
             while True:
                 try:
                     if upload.state is not UploadState.STORING:
-                        upload = self._inspect(upload, stop, handler or UploadHandler())
+                        upload = self._inspect(upload, stop, handler or UploadHandler(), rules)
                     done = self._storing.store(upload, self._content_path(upload), stop)
                     break
                 except Exists:
@@ -141,9 +149,11 @@ class Processing:
         self._quarantine.remove(upload.id)
         return done
 
-    def _inspect(self, upload: UploadInfo, stop: Callable[[], bool], handler: UploadHandler) -> UploadInfo:
+    def _inspect(
+        self, upload: UploadInfo, stop: Callable[[], bool], handler: UploadHandler, rules: UploadPolicy | None
+    ) -> UploadInfo:
         """Check, scan and process a file, and decide where it will be."""
-        policy = self._policies.get_or_default(upload.policy)
+        policy = rules or self._policies.get_or_default(upload.policy)
         path = self._quarantine.path(upload.id)
 
         def step(step: Step) -> None:

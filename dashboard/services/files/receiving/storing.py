@@ -74,14 +74,14 @@ class Storing:
             replace = policy.on_conflict is OnConflict.REPLACE
             if not replace and self._is_taken(driver, upload, key):
                 if policy.on_conflict is OnConflict.REFUSE:
-                    raise _taken_error(key)
+                    raise taken_error(key)
                 continue
             decided = self._reserve(upload, key, content, replace=replace)
             if decided is not None:
                 return decided
             if policy.on_conflict is OnConflict.REFUSE:
-                raise _taken_error(key)
-        raise _taken_error(content.name)
+                raise taken_error(key)
+        raise taken_error(content.name)
 
     def store(self, upload: UploadInfo, path: Path, stop: Callable[[], bool]) -> UploadInfo:
         """Store a decided upload and record it in the catalogue. Idempotent.
@@ -295,7 +295,8 @@ def _digest(driver: Driver, found: ObjectInfo) -> str:
     return digest.hexdigest()
 
 
-def _taken_error(key: str) -> StowageError:
+def taken_error(key: str) -> StowageError:
+    """For a name that is taken, where the policy refuses that."""
     return StowageError(
         Kind.CONFLICT,
         f"There is already a file “{key}”.",

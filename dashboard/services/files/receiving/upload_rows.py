@@ -107,6 +107,12 @@ def used_bytes(connection: Connection, owner: str) -> int:
     return int(connection.scalar(stored) or 0) + int(connection.scalar(coming) or 0)
 
 
+def is_catalogued(connection: Connection, backend_id: int, key: str) -> bool:
+    """Whether the catalogue has a file of this key."""
+    mine = (files.c.backend_id == backend_id) & (files.c.key == key)
+    return connection.execute(select(files.c.id).where(mine)).first() is not None
+
+
 def outstanding_bytes(connection: Connection) -> int:
     """Bytes that have been announced and not received yet."""
     rest = func.sum(func.max(0, func.coalesce(uploads.c.size, 0) - uploads.c.received))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Self
 
 from dashboard.storage.driver import Driver
 from dashboard.storage.drivers.local.driver import LocalDriver
 from dashboard.storage.drivers.memory import MemoryDriver
 from dashboard.storage.inspection.folder_listing import list_folder
-from dashboard.storage.inspection.powers import ListsFolders
+from dashboard.storage.inspection.powers import FolderListing, ListsFolders
 from dashboard.storage.types import Entry
 from dashboard.storage.wrappers.fallback.hiding_waiting import HidingWaiting
+from dashboard.storage.wrapping import Wrapper
 from tests.servers.drivers import azure_on, ftp_on, gcs_on, new_folder, s3_on, sftp_on, vercel_at, webdav_at
 
 PLAIN = ("a-b", "a/x", "a/y/z", "a0", "b/1", "c", "d.txt", "d/e/f/g", "e-/1", "e/1", "e0", "ü/é")
@@ -117,3 +119,33 @@ def test_through_wrappers_nothing_hidden_appears(tmp_path: Path) -> None:
     driver = HidingWaiting(LocalDriver(str(tmp_path)))
     assert isinstance(driver, ListsFolders)
     check(driver, PLAIN, limits=(1, 100))
+
+
+def test_writes_that_wait_elsewhere_are_on_the_first_page_once() -> None:
+    class Adding(Wrapper):
+        """Adds objects to what is listed, and replaces what is there, as waiting writes do."""
+
+        def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Entry]:
+            added = {key: Entry(key, 9) for key in ("a", "e", "new/x", "old/y") if key.startswith(prefix)}
+            yield from (entry for entry in self.inner.list(prefix) if entry.key not in added)
+            yield from added.values()
+
+    class MemoryView(Wrapper):
+        """The same objects, listed by skipping."""
+
+        def __new__(cls, inner: Driver) -> Self:
+            return object.__new__(cls)
+
+    class FolderMemory(MemoryDriver):
+        def list_folder(self, prefix: str, *, cursor: str = "", limit: int) -> FolderListing:
+            return list_folder(MemoryView(self), prefix, cursor=cursor, limit=limit, seconds=60)
+
+    inner = FolderMemory()
+    for key in ("a", "b", "c", "d", "e", "old/z"):
+        inner.put(key, b"x")
+    driver = Adding(inner)
+    assert isinstance(driver, ListsFolders)
+    entries, folders = walked(driver, "", 2)
+    assert (sorted(entries), sorted(folders)) == (["a", "b", "c", "d", "e"], ["new/", "old/"])
+    first = driver.list_folder("", limit=2)
+    assert {entry.key: entry.size for entry in first.entries}["e"] == 9

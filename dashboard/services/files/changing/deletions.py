@@ -20,6 +20,7 @@ from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.models.catalogue import deletions
 from dashboard.services.backends.values import BackendInfo
 from dashboard.services.catalogue.catalogue import Catalogue, File, FileFacts
+from dashboard.services.files.browse import LABEL
 from dashboard.services.files.changing.file_changes import FileWrites, describes
 from dashboard.services.files.changing.outcomes import (
     LOST,
@@ -161,7 +162,7 @@ class Deletions:
         return done
 
     def _empty_trash(self, name: str, objects: Sequence[Mapping[str, Any]]) -> None:
-        driver = self._writes.backends.driver(name, label="expired")
+        driver = self._writes.backends.driver(name, label=LABEL)
         if isinstance(driver, HasTrash):
             for kept in objects:
                 if "trash" in kept:

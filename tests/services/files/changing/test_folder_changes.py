@@ -213,12 +213,10 @@ def test_cancelled_before_it_began(changes: FolderChanges, disk: Path) -> None:
     assert [each.id for each in changes.recent(VIEWER, "disk")] == [change.id]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "target"), [("", "b/"), ("a", "b/"), ("a/", "a/"), ("a/", "a/b/"), ("a/", "b"), ("a/", "/")]
-)
-def test_paths_that_cannot_be(changes: FolderChanges, prefix: str, target: str) -> None:
-    with pytest.raises(InvalidInput):
-        changes.begin(ADMIN, "disk", FolderAction.MOVE, prefix, target)
+def test_paths_that_cannot_be(changes: FolderChanges) -> None:
+    for prefix, target in (("", "b/"), ("a", "b/"), ("a/", "a/"), ("a/", "a/b/"), ("a/", "b"), ("a/", "/")):
+        with pytest.raises(InvalidInput):
+            changes.begin(ADMIN, "disk", FolderAction.MOVE, prefix, target)
     with pytest.raises(StowageError) as caught:
         changes.begin(VIEWER, "disk", FolderAction.MOVE, "a/", "b/")
     assert caught.value.kind is Kind.FORBIDDEN

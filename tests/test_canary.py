@@ -9,6 +9,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 from tests.servers.console import ConsoleProcess
@@ -142,11 +143,16 @@ def test_a_secret_typed_in_appears_nowhere_again(
 
 def _visit_everything(visitor: RecordingBrowser) -> None:
     """Follow every link there is, one page at a time, but for signing out."""
-    seen: set[str] = set()
+    seen, visits = set[str](), Counter[str]()
     while todo := sorted(visitor.places - seen):
         place = todo[0]
         seen.add(place)
-        assert len(seen) < 400, "the console has no end of pages"
+        path = place.partition("?")[0]
+        visits[path] += 1
+        # Filters and orders of one page can be combined without end.
+        if visits[path] > 4:
+            continue
+        assert len(visits) < 400, "the console has no end of pages"
         visitor.get(place)
     for place in ("/api/v1/backends", "/api/v1/migrations", "/api/v1/migrations/1", "/no/such/page"):
         visitor.get(place)

@@ -233,7 +233,13 @@ def _times(client: Client, path: str, count: int) -> Line:
 @contextmanager
 def _slow_readers(client: Client, path: str, count: int) -> Iterator[None]:
     """So many connections that read a large file at a few kB a second."""
-    readers = [client.slow_reader(path, f"127.0.0.{2 + number % 200}") for number in range(count)]
+    readers = []
+    for number in range(count):
+        reader = client.slow_reader(path, f"127.0.0.{2 + number % 200}")
+        readers.append(reader)
+        if not reader.recv(12).startswith(b"HTTP/1.1 200"):
+            raise RuntimeError("a slow reader was refused")
+        reader.setblocking(False)
     ending = threading.Event()
 
     def read() -> None:
@@ -242,10 +248,6 @@ def _slow_readers(client: Client, path: str, count: int) -> Iterator[None]:
                 with suppress(BlockingIOError):
                     reader.recv(SLOW_BYTES)
 
-    for reader in readers:
-        if not reader.recv(12).startswith(b"HTTP/1.1 200"):
-            raise RuntimeError("a slow reader was refused")
-        reader.setblocking(False)
     thread = threading.Thread(target=read)
     thread.start()
     try:

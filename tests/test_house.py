@@ -102,7 +102,6 @@ SMALL = {
     "vault/cipher.py": "the only file there that imports a cipher",
     "web/admin/*.py": "the views of one page, or a part that several pages show",
     "web/admin/access/*.py": "the views of one page",
-    "services/files/openings.py": "what keeps slow backends from occupying every thread",
     "web/files/offloading.py": "what the server in front may send, read as a whole: a matter of security",
     "web/files/file_routes.py": "routes of files",
     "web/assets.py": "addresses of static files",

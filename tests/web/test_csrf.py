@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from dashboard.web.context import API_PATHS
 from tests.web.conftest import PASSWORD, Browser, WebConsole
 from tests.web.test_guards import routes
 
@@ -22,6 +23,22 @@ def test_every_post_demands_the_token(console: WebConsole, admin: Browser) -> No
             assert response.status_code == 400, endpoint
             shown = response.json["error"]["reason"] if path.startswith("/api/") else response.text
             assert "open for too long" in shown, endpoint
+
+
+def test_every_change_through_the_api_demands_the_token_in_the_header(
+    console: WebConsole, admin: Browser
+) -> None:
+    admin.get("/settings")
+    changes = [
+        (endpoint, path, method)
+        for endpoint, path, method in routes(console.app)
+        if path.startswith(API_PATHS) and method not in ("GET", "HEAD", "OPTIONS")
+    ]
+    assert {method for _, _, method in changes} == {"POST", "PUT", "PATCH", "DELETE"}
+    for endpoint, path, method in changes:
+        for sent in ({}, {"headers": {"X-CSRFToken": "forged"}}, {"data": {"csrf_token": admin.token}}):
+            response = admin.client.open(path, method=method, **sent)
+            assert (response.status_code, response.json["error"]["operation"]) == (400, "csrf"), endpoint
 
 
 def test_htmx_sends_the_token_in_a_header(admin: Browser) -> None:

@@ -162,7 +162,9 @@ class FileQuestions(Page):
                 return self._deleted(view, chosen, confirmed)
             except StowageError as problem:
                 error = _askable(problem)
-        return self._ask("ask_delete", view, error, chosen, final=final, number=number)
+        return self._ask(
+            "ask_delete", view, error, chosen, action="file_changes.delete", final=final, number=number
+        )
 
     def _deleted(self, view: FilesView, chosen: Selection, confirmed: int | None) -> Response:
         version = request.form.get("version", "")

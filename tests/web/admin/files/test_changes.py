@@ -111,6 +111,23 @@ def test_a_deletion_is_undone(admin: Browser, folder: Path) -> None:
     assert found(folder) == {"a.txt", "b.txt", "in/c.txt", "in/deep/d.txt", "line\nbreak.txt"}
 
 
+def test_what_cannot_be_undone_needs_the_typed_number(
+    admin: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.services.files.changing.deletions._keeping", lambda driver: None)
+    page = admin.post(f"/browse/{folder.name}/selected", act="delete", key=["a.txt", "in/"])
+    assert page.status_code == 200
+    assert "Type 3 to delete for good" in page.text
+    assert f'<form method="post" action="/browse/{folder.name}/delete">' in page.text
+    for typed in ("", "2", "nonsense"):
+        answer = admin.post(f"/browse/{folder.name}/delete", key=["a.txt", "in/"], confirmed=typed)
+        assert answer.status_code == 400
+        assert len(found(folder)) == 5
+    answer = admin.post(f"/browse/{folder.name}/delete", key=["a.txt", "in/"], confirmed="3")
+    assert answer.status_code == 303
+    assert found(folder) == {"b.txt", "line\nbreak.txt"}
+
+
 def test_a_folder_is_made_and_a_bad_name_is_asked_for_again(admin: Browser, folder: Path) -> None:
     page = admin.get(f"/browse/{folder.name}/new-folder?in=in/").text
     assert "New folder in <bdi>in</bdi>" in page

@@ -302,8 +302,11 @@ def _keeping(driver: Driver) -> _InTrash | _AsVersion | None:
         return _InTrash(driver)
     if isinstance(driver, KeepsVersions):
         with suppress(StorageError):
-            # Credentials that may not read the bucket's settings: better a typed number than a false promise.
-            return _AsVersion(driver) if driver.keeps_versions() else None
+            # Credentials may not read the bucket's settings, or not list versions: better a typed number than
+            # a promise that cannot be kept.
+            if driver.keeps_versions():
+                next(iter(driver.versions(secrets.token_hex(8))), None)
+                return _AsVersion(driver)
     return None
 
 

@@ -14,6 +14,8 @@ from dashboard.models.catalogue import deletions as table
 from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.outcomes import FileRef
 from dashboard.storage.drivers.local.driver import LocalDriver
+from dashboard.storage.drivers.s3.driver import S3Driver
+from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Entry
 from tests.servers.moto import MotoS3
 from tests.services.console import ADMIN, OPERATOR, VIEWER, ServiceConsole
@@ -152,6 +154,20 @@ def test_a_bucket_with_versions_gives_the_newest_back(
     assert outcome.done
     with driver.read("a") as reading:
         assert reading.read_all() == b"22"
+
+
+def test_without_the_right_to_list_versions_nothing_is_promised(
+    deletions: Deletions, console: ServiceConsole, moto_s3: MotoS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: S3Driver, prefix: str = "") -> Any:
+        raise StorageError(Kind.DENIED, "These credentials may not list versions.")
+
+    add_s3(console, moto_s3, "bucket", versions=True)
+    console.services.backends.driver("bucket", label="test").put("a", b"1")
+    monkeypatch.setattr(S3Driver, "versions", denied)
+    assert not deletions.can_undo(OPERATOR, "bucket")
+    assert deletions.delete(OPERATOR, "bucket", refs("a"), confirmed=1).undo_id == ""
+    assert listed(console, "bucket") == []
 
 
 def test_who_may_not(deletions: Deletions, console: ServiceConsole, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ SMALL = {
     "services/files/receiving/new_uploads.py": "what the service, its routes and its library are handed",
     "services/backends/importing.py": "reads other programs' environment variables",
     "services/text.py": "durations, and text from elsewhere, for pages and commands alike",
+    "services/files/cleanup/unused_derivatives.py": "where the catalogue and the store of thumbnails meet",
     "storage/django_files.py": "a name that programs have written down",
     "storage/drivers/*/type.py": "a driver's type, read without loading the driver",
     "storage/drivers/azure/deleting.py": "deleting many, as in gcs/ and s3/",

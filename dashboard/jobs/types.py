@@ -31,7 +31,8 @@ class JobKind(StrEnum):
     UPLOADS = "uploads"
     """Check, process and store received uploads; sweep what is left of failed ones."""
     FILES = "files"
-    """Requested deletions of old files, and expired deletions that can no longer be undone."""
+    """Requested deletions of old files, expired deletions that can no longer be undone, and thumbnails of
+    files that are gone."""
 
 
 class JobState(StrEnum):

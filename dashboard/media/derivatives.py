@@ -14,9 +14,10 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ _FAILED_SECONDS = 24 * 3600
 """For how long a file of which nothing could be made is not tried again."""
 _TOUCH_SECONDS = 3600
 _STALE_SECONDS = 3600
+_SWEPT_AT_ONCE = 500
 _COUNT_AGAIN_SECONDS = 600
 _FULL_TO = 0.9
 """To which part of the limit the folder is emptied when it is exceeded."""
@@ -134,19 +136,30 @@ class DerivativeStore:
         """Remove everything made from this source; for when no file has this content any more. Idempotent."""
         shutil.rmtree(self._folder_of(sha256), ignore_errors=True)
 
-    def sweep(self, is_known: Callable[[str], bool]) -> int:
-        """Remove what belongs to sources that are not known any more, and what writes left behind that were
-        interrupted more than an hour ago. Returns the number of sources."""
+    def sweep(
+        self, known: Callable[[Sequence[str]], Collection[str]], stop: Callable[[], bool] = lambda: False
+    ) -> int:
+        """Remove what belongs to sources that are not known any more, and what interrupted writes left
+        behind; return the number of sources. What is younger than an hour stays: its file may be about to be
+        stored. ``known`` returns those of up to 500 SHA-256 that are. ``stop`` ends it early without harm."""
         removed = 0
-        for folder in self._sources():
-            if not is_known(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        for leftover in self._folder.glob("??/*/.new-*"):
-            with suppress(OSError):
-                if self._clock() - leftover.stat().st_mtime > _STALE_SECONDS:
-                    leftover.unlink()
+        sources = self._sources()
+        while not stop() and (some := {folder.name: folder for folder in islice(sources, _SWEPT_AT_ONCE)}):
+            still = set(known(list(some)))
+            for sha256, folder in some.items():
+                for leftover in folder.glob(".new-*"):
+                    if self._is_old(leftover):
+                        leftover.unlink(missing_ok=True)
+                if sha256 not in still and self._is_old(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
         return removed
+
+    def _is_old(self, path: Path) -> bool:
+        try:
+            return self._clock() - path.stat().st_mtime > _STALE_SECONDS
+        except OSError:
+            return False
 
     def used_bytes(self) -> int:
         """Return how many bytes the derivatives have together, from a look at all of them."""

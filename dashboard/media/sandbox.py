@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -203,7 +204,8 @@ class Sandbox:
         if self._control is not None and self._owner == os.getpid():
             return self._control
         ours, theirs = socket.socketpair()
-        command = [self._python, "-I", "-B", str(self._program), str(theirs.fileno()), json.dumps(sys.path)]
+        folders = json.dumps([os.path.abspath(folder) for folder in sys.path])
+        command = [self._python, "-I", "-B", str(self._program), str(theirs.fileno()), folders]
         try:
             with theirs:
                 self._server = subprocess.Popen(
@@ -273,11 +275,10 @@ class Sandbox:
 
 def _cause_of(answer: Mapping[str, Any]) -> str:
     """Why a child ended without an answer: its exit code, or the negative number of a signal."""
-    code = answer.get("ended")
-    if answer.get("late") is True or code in (-24, -9):
-        # SIGXCPU, and SIGKILL at the hard limit.
+    if answer.get("late") is True or answer.get("ended") == -signal.SIGXCPU:
         return "time"
-    return "crashed"
+    # Nobody else kills it but a kernel that is short of memory.
+    return "out_of_memory" if answer.get("ended") == -signal.SIGKILL else "crashed"
 
 
 def _send(job: socket.socket, blocks: Sequence[bytes], file: int | None, deadline: float) -> None:

@@ -30,6 +30,7 @@ from dashboard.services.files.changing.files_job import FilesJob
 from dashboard.services.files.changing.folder_changes import FolderChanges
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.cleanup.old_files import OldFiles
+from dashboard.services.files.cleanup.unused_derivatives import UnusedDerivatives
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving.limits import Limits
@@ -118,10 +119,10 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
     catalogue = Catalogue(database)
     checks = Checks(backends, status, keys, catalogue)
     activation = Activation(database, audit, backends)
-    migrations = Migrations(database, audit)
-    write_back = WriteBack(database, audit, backends)
+    migrations, write_back = Migrations(database, audit), WriteBack(database, audit, backends)
     jobs = Jobs(database)
     uploads = _compose_uploads(settings, database, audit, backends, catalogue)
+    cleanup = _compose_cleanup(database, audit, backends, uploads.processing.derivatives)
     writes = FileWrites(database, audit, backends)
     serving = Serving(database, backends)
     deletions = Deletions(writes, catalogue)
@@ -181,9 +182,15 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
             write_back=write_back,
             unfinished_uploads=UnfinishedUploads(database, backends, keys),
             uploads=uploads.processing,
-            files=FilesJob(catalogue, OldFileDeletion(database, audit, backends), folder_changes, deletions),
+            files=FilesJob(catalogue, folder_changes, deletions, *cleanup),
         ),
     )
+
+
+def _compose_cleanup(
+    database: Database, audit: AuditLog, backends: Backends, store: DerivativeStore
+) -> tuple[OldFileDeletion, UnusedDerivatives]:
+    return OldFileDeletion(database, audit, backends), UnusedDerivatives(database, store)
 
 
 def _machine_policy(settings: Settings) -> MachinePolicy:

@@ -311,9 +311,9 @@ def fuzz(pipeline: Pipeline, count: int, seed: int) -> dict[str, int]:
 
 
 def test_damaged_images_are_refused_or_shown_and_nothing_else(pipeline: Pipeline) -> None:
-    outcomes = fuzz(pipeline, 60, seed=42)
-    assert sum(outcomes.values()) == 60
-    assert min(outcomes.values()) > 5
+    outcomes = fuzz(pipeline, 36, seed=42)
+    assert sum(outcomes.values()) == 36
+    assert min(outcomes.values()) > 3
 
 
 @pytest.mark.torture

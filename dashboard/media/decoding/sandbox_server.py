@@ -170,7 +170,6 @@ def _limit(memory: int, seconds: int) -> None:
     """``memory``: bytes beyond what the process has now. ``seconds``: of CPU time."""
     limits = {
         resource.RLIMIT_NOFILE: 0,
-        resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
     }
@@ -180,6 +179,8 @@ def _limit(memory: int, seconds: int) -> None:
         limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + memory
     for name, value in limits.items():
         resource.setrlimit(name, (value, value))
+    # The first limit ends it with SIGXCPU; SIGKILL comes from a kernel short of memory.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from dashboard.services.catalogue.catalogue import Catalogue
 from dashboard.services.files.changing.deletions import Deletions
 from dashboard.services.files.changing.folder_changes import FolderChanges
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
+from dashboard.services.files.cleanup.unused_derivatives import UnusedDerivatives
 
 
 class FilesJob:
@@ -15,21 +16,25 @@ class FilesJob:
     def __init__(
         self,
         catalogue: Catalogue,
-        old_files: OldFileDeletion,
         folder_changes: FolderChanges,
         deletions: Deletions,
+        old_files: OldFileDeletion,
+        unused_derivatives: UnusedDerivatives,
     ) -> None:
         self._catalogue = catalogue
         self._old_files = old_files
         self._folder_changes = folder_changes
         self._deletions = deletions
+        self._unused_derivatives = unused_derivatives
 
     def run(self, context: JobContext) -> JobResult:
-        """Change folders, forget removed backends, delete old files, and empty the trash of what expired."""
+        """Change folders, forget removed backends, delete old files, empty the trash of what expired, and
+        remove the thumbnails of files that are gone."""
         stop = context.should_stop
         self._folder_changes.run(stop)
         self._catalogue.sweep(stop)
         finished = self._old_files.run(stop)
         if not stop():
             self._deletions.expire()
+        self._unused_derivatives.sweep(stop)
         return JobResult(requeue=not finished or stop())

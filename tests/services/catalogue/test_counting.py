@@ -266,8 +266,8 @@ def test_the_memory_of_a_count_does_not_grow_with_its_files(services: Services) 
 
     tracemalloc.start()
     try:
-        growth(3)
-        few, many = growth(3), growth(12)
+        growth(2)
+        few, many = growth(2), growth(6)
     finally:
         tracemalloc.stop()
     assert many < few * 1.3

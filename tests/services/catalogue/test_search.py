@@ -22,6 +22,7 @@ from tests.services.console import ADMIN, VIEWER, ServiceConsole
 
 SHA = "a1" * 32
 MD5 = "b2" * 16
+COUNT = 110
 FOLDERS = ["a", "e\\x", "b/ü", "c%_", "d-\udcff"]
 
 
@@ -51,7 +52,7 @@ def services(console: ServiceConsole, tmp_path: Path) -> Services:
 def catalogue(services: Services, monkeypatch: pytest.MonkeyPatch) -> Catalogue:
     # Many steps and pages without many rows.
     monkeypatch.setattr(search, "STEP_ROWS", 7)
-    services.catalogue.record(make_files(200))
+    services.catalogue.record(make_files(COUNT))
     return services.catalogue
 
 
@@ -100,7 +101,7 @@ MATCHES: dict[str, tuple[FileFilters, Callable[[File], bool]]] = {
 def test_pages_hold_everything_that_matches_once_and_in_order(
     catalogue: Catalogue, sort: Sort, descending: bool
 ) -> None:
-    everything = catalogue.get_many(range(1, 201)).values()
+    everything = catalogue.get_many(range(1, COUNT + 1)).values()
     for name, (filters, matches) in MATCHES.items():
         found = pages_of(catalogue, filters, sort=sort, descending=descending)
         assert len({file.id for file in found}) == len(found), name
@@ -130,13 +131,13 @@ def test_a_search_that_finds_little_returns_before_it_is_done(
     first = catalogue.search(FileFilters(name="no such name"))
     assert (first.files, bool(first.cursor)) == ((), True)
     assert pages_of(catalogue, FileFilters(name="no such name")) == []
-    assert len(pages_of(catalogue, FileFilters(), limit=1000)) == 200
-    assert len(list(catalogue.search_all(FileFilters(kind="image"), sort=Sort.SIZE))) > 20
+    assert len(pages_of(catalogue, FileFilters(), limit=1000)) == COUNT
+    assert len(list(catalogue.search_all(FileFilters(kind="image"), sort=Sort.SIZE))) > 10
 
 
 @pytest.mark.parametrize("sort", Sort)
 def test_a_checksum_finds_its_files(catalogue: Catalogue, sort: Sort) -> None:
-    known = [replace(each, sha256=SHA, md5=MD5) for each in make_files(200)[:20]]
+    known = [replace(each, sha256=SHA, md5=MD5) for each in make_files(COUNT)[:20]]
     catalogue.record(known)
     for checksum in (SHA, MD5):
         found = pages_of(catalogue, parse_filters({"checksum": checksum.upper()}), sort=sort)
@@ -162,12 +163,12 @@ def test_rows_that_come_and_go_between_pages_move_no_others(catalogue: Catalogue
         page = catalogue.search(FileFilters(), cursor=cursor, limit=50)
         rest += page.files
         cursor = page.cursor
-    assert len({file.id for file in rest}) == len(rest) == 200
+    assert len({file.id for file in rest}) == len(rest) == COUNT
 
 
 def test_files_of_a_removed_backend_are_not_found(catalogue: Catalogue) -> None:
     catalogue.record([FileFacts(77, f"{number}", 1) for number in range(30)])
-    assert len(pages_of(catalogue, FileFilters())) == 200
+    assert len(pages_of(catalogue, FileFilters())) == COUNT
     with pytest.raises(StowageError) as raised:
         catalogue.search(FileFilters(backend="nowhere"))
     assert raised.value.kind is Kind.NOT_FOUND

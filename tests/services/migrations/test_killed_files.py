@@ -124,7 +124,7 @@ def torture(folder: Path, *, kills: int, objects: int, delete_source: bool, seed
 
 
 def test_two_kills_leave_every_row_where_its_file_is(tmp_path: Path) -> None:
-    watcher = torture(tmp_path, kills=2, objects=150, delete_source=True, seed=7)
+    watcher = torture(tmp_path, kills=2, objects=90, delete_source=True, seed=7)
     assert min(watcher.looked, watcher.counted) > 0
 
 

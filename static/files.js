@@ -543,19 +543,23 @@
     }
   });
 
+  document.addEventListener("load", (event) => {
+    if (event.target instanceof HTMLImageElement) event.target.classList.remove("pending");
+  }, true);
   /* A thumbnail that cannot be made, or not at once: tried once more, then an icon takes its place. */
   document.addEventListener("error", (event) => {
     const image = event.target;
     if (!(image instanceof HTMLImageElement) || !image.closest("[data-row]")) return;
     if (!image.dataset.again) {
       image.dataset.again = "1";
+      image.classList.add("pending");
       const source = image.getAttribute("src");
       setTimeout(() => { image.src = ""; image.src = source; }, 2000 + 4000 * Math.random());
       return;
     }
     const sprite = find("use[href*='icons.svg']");
     const frame = document.createElement("span");
-    frame.className = image.className;
+    frame.className = image.className.replace("pending", "");
     if (sprite) {
       const symbol = sprite.closest("svg").cloneNode(true);
       find("use", symbol).setAttribute("href", sprite.getAttribute("href").replace(/#.*/, "#image"));

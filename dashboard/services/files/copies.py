@@ -18,6 +18,8 @@ from dashboard.storage.wrapping import Wrapper
 
 log = logging.getLogger(__name__)
 
+_NOTHING = memoryview(b"")
+"""In the place of an empty rest, which would keep all of its chunk in memory."""
 _ATTEMPTS = 2
 """Attempts on one copy without a single byte; each is retried by its driver too."""
 
@@ -108,7 +110,7 @@ class _Stream:
             skipped = min(self._skip, len(chunk))
             self._skip -= skipped
             self._rest = chunk[skipped:]
-        data, self._rest = bytes(self._rest[:size]), self._rest[size:]
+        data, self._rest = bytes(self._rest[:size]), self._rest[size:] or _NOTHING
         return data
 
     def finish(self) -> None:
@@ -211,7 +213,7 @@ class Prefetched:
     def read(self, size: int) -> bytes:
         """See ``Source``."""
         if self._first:
-            data, self._first = bytes(self._first[:size]), self._first[size:]
+            data, self._first = bytes(self._first[:size]), self._first[size:] or _NOTHING
             return data
         return self._rest.read(size)
 

@@ -306,7 +306,7 @@ class IteratedSource:
             if chunk is None:
                 return b""
             self._rest = memoryview(chunk)
-        data, self._rest = bytes(self._rest[:size]), self._rest[size:]
+        data, self._rest = bytes(self._rest[:size]), self._rest[size:] or memoryview(b"")
         return data
 
     def close(self) -> None:

@@ -161,7 +161,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         saved_searches=SavedSearches(database),
         old_files=OldFiles(database, audit, backends, catalogue),
         serving=serving,
-        thumbnails=Thumbnails(serving, uploads.processing.derivatives),
+        thumbnails=Thumbnails(serving, uploads.processing.derivatives, catalogue, backends),
         uploads=uploads,
         upload_policies=uploads.policies,
         pipeline=uploads.processing.pipeline,

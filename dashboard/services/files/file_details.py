@@ -13,9 +13,9 @@ from sqlalchemy import select
 from dashboard.errors import Kind, StowageError
 from dashboard.models.catalogue import files
 from dashboard.services.backends.backends import Backends
+from dashboard.services.catalogue.file_kinds import kind_of
 from dashboard.services.database import Database
 from dashboard.services.files.browse import LABEL
-from dashboard.services.files.folder_view import kind_of
 from dashboard.services.permissions import Actor, Permission
 from dashboard.storage.driver import Driver, RefusesWrites, stat_or_none
 from dashboard.storage.errors import ContainerMissing, NotFound, StorageError
@@ -95,7 +95,7 @@ class Details:
         return FileDetails(
             backend=info.name,
             key=key,
-            kind=kind_of(key, found.attributes.content_type),
+            kind=kind_of(key, found.attributes.content_type or "").value,
             info=found,
             served_by=served_by,
             catalogue=self._row(info.id, key),

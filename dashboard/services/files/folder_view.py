@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
+from dashboard.services.catalogue.file_kinds import kind_of
 from dashboard.services.files.page_cursors import Position
 from dashboard.storage.driver import Driver
 from dashboard.storage.inspection.folder_listing import list_folder
 from dashboard.storage.inspection.listing import MARKER_PREFIX, parse_marker
-from dashboard.storage.paths import guess_content_type, key_bytes
+from dashboard.storage.paths import key_bytes
 from dashboard.storage.types import Entry
 from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER as WAITING_FOLDER
 
@@ -31,8 +32,6 @@ _UNSORTED = (
     f"This folder has more than {MAX_SORTED:,} entries, so it is sorted by name. The search sorts any number "
     "of files by date and size."
 )
-_TEXTS = frozenset({"json", "xml", "javascript", "x-sh", "x-python", "sql", "toml", "yaml"})
-_ARCHIVES = frozenset({"zip", "gzip", "zstd", "x-tar", "x-bzip2", "x-xz", "x-7z-compressed", "vnd.rar"})
 
 
 class Sort(StrEnum):
@@ -50,8 +49,8 @@ class FileEntry:
     ``key``: of a file its exact key, of a folder its prefix, which ends in a slash. ``name``: the last part
     of it; empty for the object that stands for the folder shown, and for a folder between two slashes.
     ``size`` in bytes and ``modified`` in epoch seconds are None for folders.
-    ``kind``: ``folder``, ``image``, ``video``, ``audio``, ``pdf``, ``text``, ``archive`` or ``other``, by the
-    name alone. ``file_id``: its row in the catalogue, if it has one.
+    ``kind``: ``folder``, ``image``, ``video``, ``audio``, ``document``, ``text``, ``archive`` or ``other``,
+    by the name alone. ``file_id``: its row in the catalogue, if it has one.
     """
 
     key: str
@@ -148,18 +147,6 @@ class FolderView:
                 return
 
 
-def kind_of(key: str, content_type: str | None = None) -> str:
-    """Return the kind of a file by its content type, or by its name if there is none; see ``FileEntry``."""
-    family, _, rest = (content_type or guess_content_type(key) or "").partition("/")
-    if family in ("image", "video", "audio", "text"):
-        return family
-    if rest == "pdf":
-        return "pdf"
-    if rest in _TEXTS or rest.endswith(("+json", "+xml")):
-        return "text"
-    return "archive" if rest in _ARCHIVES else "other"
-
-
 @dataclass(frozen=True, slots=True)
 class _Order:
     sort: Sort
@@ -190,7 +177,7 @@ def _entry(prefix: str, item: Entry | str) -> FileEntry | None:
     if isinstance(item, str):
         return FileEntry(key, key[len(prefix) : -1], "folder")
     name = key[len(prefix) :]
-    return FileEntry(key, name, kind_of(name), item.size, item.modified, item.etag)
+    return FileEntry(key, name, kind_of(name).value, item.size, item.modified, item.etag)
 
 
 def _folders_first(entries: Iterator[FileEntry] | list[FileEntry]) -> tuple[FileEntry, ...]:

@@ -15,9 +15,12 @@ from dashboard.errors import Kind, StowageError, TooMany
 from dashboard.media.derivatives import DerivativeStore, Thumbnail
 from dashboard.media.recipes import parse_recipe
 from dashboard.media.sandbox import MediaError, SandboxError
+from dashboard.services.backends.backends import Backends
+from dashboard.services.catalogue.catalogue import Catalogue, File, FileFacts
 from dashboard.services.files.conditions import Conditions, EntityTag, Outcome, decide
 from dashboard.services.files.copies import OpenFile
 from dashboard.services.files.serving import Plan, Representation, Serving
+from dashboard.storage.errors import StorageError
 from dashboard.storage.types import Attributes, ObjectInfo
 
 MAX_SOURCE_BYTES = 512 << 20
@@ -47,8 +50,12 @@ class _OpenThumbnail:
 class Thumbnails:
     """Thread-safe."""
 
-    def __init__(self, serving: Serving, store: DerivativeStore) -> None:
+    def __init__(
+        self, serving: Serving, store: DerivativeStore, catalogue: Catalogue, backends: Backends
+    ) -> None:
         self._serving = serving
+        self._catalogue = catalogue
+        self._backends = backends
         self._store = store
         self._slots = threading.BoundedSemaphore(MAX_WAITING)
 
@@ -57,10 +64,10 @@ class Thumbnails:
 
         Makes it if necessary, which takes a second. Raises ``InvalidInput`` for an unknown name,
         ``NOT_FOUND``, ``UNSUPPORTED`` if the file is none of which there are thumbnails, ``THROTTLED``, and
-        what
-        ``Serving.plan`` raises.
+        what ``Serving.plan`` raises.
         """
         recipe = parse_recipe(name, field="name")
+        known = self._catalogue.get(file_id)
         sha256, key = self._serving.digest_of(file_id)
         found = self._store.find(sha256, recipe) if sha256 else None
         if found is None:
@@ -73,7 +80,20 @@ class Thumbnails:
                         remedy="Count its backend again.",
                     )
                 found = self._make(computed, recipe.name, content, key)
+            if not sha256:
+                self._remember(known, computed)
         return self._plan(found, key, conditions)
+
+    def _remember(self, known: File, sha256: str) -> None:
+        """Record the checksum of what was read, so that the next thumbnail needs no download: only if the
+        object is still what its row said before it was read."""
+        try:
+            now = self._backends.driver(known.backend).stat(known.key)
+        except StorageError:
+            return
+        if (now.size, now.modified, now.etag or "") == (known.size, known.modified, known.etag):
+            facts = FileFacts(known.backend_id, known.key, known.size, sha256=sha256)
+            self._catalogue.describe(known, facts)
 
     def _make(self, sha256: str, recipe: str, content: BinaryIO, key: str) -> Thumbnail:
         @contextmanager

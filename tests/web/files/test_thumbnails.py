@@ -8,6 +8,7 @@ import io
 import pytest
 from PIL import Image
 
+from dashboard.storage.types import Entry
 from tests.web.files.conftest import HOME, SPARE, FilesConsole
 
 
@@ -50,6 +51,23 @@ def test_a_thumbnail_of_a_file_whose_digest_is_not_known(served: FilesConsole) -
     number = served.catalogue(SPARE, "blue.png", 1)
     made = served.browser.client.get(f"/api/v1/files/{number}/thumb/small")
     assert (made.status_code, size_of(made.data)) == (200, (150, 75))
+
+
+def test_a_digest_that_was_computed_is_kept_for_exactly_that_content(served: FilesConsole) -> None:
+    content, catalogue = picture("blue"), served.console.services.catalogue
+    served.put(HOME, "blue.png", content)
+    info = served.console.services.backends.driver(HOME).stat("blue.png")
+    backend_id = served.console.services.backends.get(HOME).id
+    catalogue.observe(backend_id, [Entry("blue.png", info.size, info.modified, info.etag)])
+    [file] = catalogue.find_many(HOME, ["blue.png"]).values()
+    served.browser.client.get(f"/api/v1/files/{file.id}/thumb/small")
+    assert catalogue.get(file.id).sha256 == hashlib.sha256(content).hexdigest()
+    # Replaced while it was read: what was computed belongs to neither row.
+    served.put(HOME, "other.png", content)
+    catalogue.observe(backend_id, [Entry("other.png", len(content), 1.0, None)])
+    [other] = catalogue.find_many(HOME, ["other.png"]).values()
+    served.browser.client.get(f"/api/v1/files/{other.id}/thumb/small")
+    assert catalogue.get(other.id).sha256 == ""
 
 
 @pytest.mark.parametrize(

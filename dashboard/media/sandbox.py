@@ -30,6 +30,7 @@ from dashboard.media.sizes import format_size
 
 _START_SECONDS = 30
 _GRACE_SECONDS = 3
+_ENDING_SECONDS = 0.5
 """For how much longer than the child may run its answer is waited for."""
 _SERVER = Path(__file__).with_name("decoding") / "sandbox_server.py"
 _RETRY = "Open it in a program for this kind of file, save it again, and upload that."
@@ -243,6 +244,17 @@ class Sandbox:
             self._server.wait()
         self._control = self._server = None
 
+    def _server_ended(self) -> bool:
+        """Whether the server has ended, or does in a moment: a child that ends with it may be noticed
+        first."""
+        server = self._server
+        if server is not None:
+            try:
+                server.wait(_ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
     def _receive(self, job: socket.socket, limits: Limits, deadline: float) -> Outcome:
         def receive(size: int) -> bytes:
             job.settimeout(max(0.01, deadline - time.monotonic()))
@@ -253,7 +265,7 @@ class Sandbox:
         except TimeoutError as error:
             raise MediaError("time", limits=limits) from error
         except (OSError, FrameError) as error:
-            if self._server is None or self._server.poll() is not None:
+            if self._server_ended():
                 # Children end with the server, whatever ended it.
                 raise SandboxError("The process that decodes files has ended.") from error
             raise MediaError("crashed", limits=limits) from error

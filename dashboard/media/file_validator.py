@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from dashboard.errors import Kind, StowageError
 from dashboard.media.kinds import FileKind, FileType
@@ -18,6 +18,7 @@ from dashboard.media.policy import Refusal, Scan, UploadPolicy
 from dashboard.media.sandbox import Sandbox, shared_sandbox
 from dashboard.media.scan import Scanner, ScanState
 from dashboard.media.sniffing import compare, sniff
+from dashboard.storage.library.contents import received_content, received_name
 
 
 class FileRefused(StowageError):
@@ -112,7 +113,7 @@ def _opened(file: Any) -> Iterator[BinaryIO]:
         with Path(file).open("rb") as opened:
             yield opened
     else:
-        content = next((inner for part in ("file", "stream") if (inner := getattr(file, part, None))), file)
+        content = cast(BinaryIO, received_content(file))
         position = content.tell()
         try:
             yield content
@@ -122,7 +123,5 @@ def _opened(file: Any) -> Iterator[BinaryIO]:
 
 def _name_of(file: Any) -> str:
     """The file's own name, without folders."""
-    name = file if isinstance(file, str | os.PathLike) else None
-    for part in ("filename", "name"):
-        name = name or getattr(file, part, None)
-    return os.path.basename(os.fspath(name)) if isinstance(name, str | os.PathLike) else ""
+    name = os.fspath(file) if isinstance(file, str | os.PathLike) else received_name(file)
+    return os.path.basename(name)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+from urllib.parse import quote
 
 from dashboard.errors import InvalidInput
 
 _MAX_STEM_LENGTH = 80
+_MAX_DOWNLOAD_NAME_LENGTH = 150
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,11}\Z")
 
@@ -106,3 +108,21 @@ def add_unique_suffix(name: str, *, longest: int | None = None) -> UniqueKey:
 def _join_folder(folder: str, name: str) -> str:
     inner = folder.strip("/")
     return f"{inner}/{name}" if inner else name
+
+
+def content_disposition(name: str, *, inline: bool = False) -> str:
+    """Return the header under which a file with any name is saved or, if ``inline``, shown (RFC 6266, RFC
+    8187).
+
+    Werkzeug's own helper raises for line breaks and lone surrogates. This one always returns one line of
+    ASCII.
+    """
+    clean = "".join(
+        "_" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c in "/\\" else c for c in name
+    )
+    clean = clean.strip(" .")[:_MAX_DOWNLOAD_NAME_LENGTH] or "download"
+    plain = "".join(c if 32 <= ord(c) < 127 and c not in '"\\%' else "_" for c in clean)
+    header = f'{"inline" if inline else "attachment"}; filename="{plain}"'
+    if plain != clean:
+        header += f"; filename*=UTF-8''{quote(clean, safe='')}"
+    return header

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
-from urllib.parse import quote
 
 from flask import Flask, Response, current_app
 
 from dashboard.errors import TooMany
+from dashboard.storage.naming import content_disposition
 
-_MAX_NAME_LENGTH = 150
 _EXTENSION = "stowage.downloads"
 
 MAX_DOWNLOADS = 4
 MAX_DOWNLOADS_PER_USER = 2
-
-
-def content_disposition(name: str, *, inline: bool = False) -> str:
-    """Return the header under which a file with any name is saved or, if ``inline``, shown (RFC 6266, RFC
-    8187).
-
-    Werkzeug's own helper raises for line breaks and lone surrogates. This one always returns one line of
-    ASCII.
-    """
-    clean = "".join(
-        "_" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or c in "/\\" else c for c in name
-    )
-    clean = clean.strip(" .")[:_MAX_NAME_LENGTH] or "download"
-    plain = "".join(c if 32 <= ord(c) < 127 and c not in '"\\%' else "_" for c in clean)
-    header = f'{"inline" if inline else "attachment"}; filename="{plain}"'
-    if plain != clean:
-        header += f"; filename*=UTF-8''{quote(clean, safe='')}"
-    return header
 
 
 class Downloads:

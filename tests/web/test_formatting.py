@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.web.downloads import content_disposition
+from dashboard.storage.naming import content_disposition
 from dashboard.web.formatting import ago, eta, key, milliseconds, number, percent, plural, size, span, visible
 
 

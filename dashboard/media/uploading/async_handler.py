@@ -10,9 +10,9 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from dashboard.errors import Kind, StowageError
+from dashboard.media.file_validator import FileRefused
 from dashboard.media.pipeline import FileFacts, Pipeline
 from dashboard.media.policy import Refusal
 from dashboard.media.sandbox import shared_sandbox
@@ -20,18 +20,10 @@ from dashboard.media.scan import Scanner
 from dashboard.media.uploading.upload_config import UploadConfig
 from dashboard.storage import Attributes, Backend, Storage
 from dashboard.storage.errors import Unsupported
+from dashboard.storage.library.contents import put_unique, received_content, received_name
 from dashboard.storage.naming import UniqueNames
 
 _CHUNK = 1024 * 1024
-
-
-class UploadRejected(StowageError):
-    """A file that is not accepted. ``status``: the HTTP status that means the same. ``reason`` and ``remedy``
-    are for the person who sent it."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(Kind.REFUSED, refusal.reason, operation="upload", remedy=refusal.remedy)
-        self.status = refusal.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,7 @@ class UploadHandler:
 
     async def process_file(self, file: object) -> UploadResult:
         """Check a file, store it under a unique name, and return where it is. ``file``: what a web framework
-        has received, or an open binary file with a name. Raises :class:`UploadRejected`, and ``StorageError``
+        has received, or an open binary file with a name. Raises :class:`FileRefused`, and ``StorageError``
         if it cannot be stored; nothing is stored then. After a cancellation it may have been stored."""
         facts = await self.validate_file_content(file)
         key = await self.store_with_hash(file, facts)
@@ -83,15 +75,17 @@ class UploadHandler:
 
     async def validate_file_content(self, file: object) -> FileFacts:
         """Compare name, content and configuration, scan, and decode images in a sandbox. Raises
-        :class:`UploadRejected`."""
+        :class:`FileRefused`."""
         return await asyncio.to_thread(self._inspect, file)
 
     async def store_with_hash(self, file: object, facts: FileFacts) -> str:
         """Store the file under a unique name; returns its key. Its SHA-256 is stored as metadata where the
         backend keeps some."""
         attributes = Attributes(content_type=facts.content_type, metadata={"sha256": facts.sha256})
-        key = self._names.key_for(name_of(file))
-        return await asyncio.to_thread(self._store, key, content_of(file), attributes)
+        key, content = self._names.key_for(_name_of(file)), received_content(file)
+        content.seek(0)
+        await asyncio.to_thread(put_unique, self.backend, key, content, attributes)
+        return key
 
     async def store_thumbnails(self, facts: FileFacts) -> Mapping[str, str]:
         """Store the images that were derived, named by the SHA-256 of the file; returns their keys.
@@ -140,36 +134,19 @@ class UploadHandler:
 
     def _inspect(self, file: object) -> FileFacts:
         policy = self.config.policy()
-        content = content_of(file)
+        content = received_content(file)
         pipeline = Pipeline(shared_sandbox(), self._scanner)
         with tempfile.TemporaryFile() as copy:
             # No further than one byte past the limit: nobody fills the disk.
             while copy.tell() <= policy.max_size and (chunk := content.read(_CHUNK)):
                 copy.write(chunk)
-            found = pipeline.inspect(cast(BinaryIO, copy), name_of(file), policy)
+            found = pipeline.inspect(cast(BinaryIO, copy), _name_of(file), policy)
         content.seek(0)
         if isinstance(found, Refusal):
-            raise UploadRejected(found)
+            raise FileRefused(found)
         return found
 
-    def _store(self, key: str, content: IO[bytes], attributes: Attributes) -> str:
-        content.seek(0)
-        try:
-            self.backend.put(key, content, attributes=attributes, create_only=True)
-        except Unsupported:
-            # The server has no such call; 64 random bits are unique enough.
-            content.seek(0)
-            self.backend.put(key, content, attributes=attributes)
-        return key
 
-
-def name_of(file: object) -> str:
+def _name_of(file: object) -> str:
     """The client's name of a received file, without folders."""
-    name = getattr(file, "filename", None) or getattr(file, "name", None) or "file"
-    return str(name).replace("\\", "/").rpartition("/")[2]
-
-
-def content_of(file: object) -> IO[bytes]:
-    """The open file inside what a web framework hands over."""
-    inner = getattr(file, "file", None) or getattr(file, "stream", None) or file
-    return cast(IO[bytes], inner)
+    return received_name(file).replace("\\", "/").rpartition("/")[2] or "file"

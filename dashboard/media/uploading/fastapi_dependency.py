@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from dashboard.media.file_validator import FileRefused
 from dashboard.media.scan import Scanner
-from dashboard.media.uploading.async_handler import UploadHandler, UploadRejected, UploadResult
+from dashboard.media.uploading.async_handler import UploadHandler, UploadResult
 from dashboard.media.uploading.upload_config import UploadConfig
 from dashboard.storage import Storage
 
@@ -24,9 +25,9 @@ def create_upload_dependency(
     async def upload(file: Any) -> UploadResult:
         try:
             return await handler.process_file(file)
-        except UploadRejected as error:
+        except FileRefused as error:
             detail = " ".join(text for text in (error.reason, error.remedy) if text)
-            raise HTTPException(error.status, detail) from error
+            raise HTTPException(error.refusal.status, detail) from error
 
     upload.__annotations__["file"] = UploadFile
     return upload

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self, cast
 
 from dashboard.storage.driver import Reading
-from dashboard.storage.types import ObjectInfo
+from dashboard.storage.errors import Unsupported
+from dashboard.storage.types import Attributes, ObjectInfo, Written
 
 Content = bytes | str | IO[bytes] | Iterable[bytes] | Iterable[str]
 """What can be stored: bytes, text (as UTF-8), an open binary file, read from its current position, or an
@@ -48,6 +50,49 @@ def chunks_of(content: IO[bytes] | Iterable[bytes] | Iterable[str]) -> Iterator[
             yield _as_bytes(each)
     else:
         raise TypeError(f"A {type(content).__name__} cannot be stored: give bytes, text or an open file.")
+
+
+def received_content(file: object) -> IO[bytes]:
+    """Return the open file inside what a web framework has received, or the file itself."""
+    # FastAPI's own read() is a coroutine; the file inside is an ordinary one.
+    inner = getattr(file, "file", None) or getattr(file, "stream", None) or file
+    return cast(IO[bytes], inner)
+
+
+def received_name(file: object) -> str:
+    """Return the client's name of a received file, as it is; empty if it has none."""
+    for part in ("filename", "name"):
+        name = getattr(file, part, None)
+        if isinstance(name, str | os.PathLike) and os.fspath(name):
+            return os.fsdecode(name)
+    return ""
+
+
+class _Puts(Protocol):
+    def put(
+        self,
+        key: str,
+        content: bytes | str | IO[bytes],
+        *,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
+    ) -> Written: ...
+
+
+def put_unique(backend: _Puts, key: str, content: bytes | str | IO[bytes], attributes: Attributes) -> None:
+    """Store under a key that nobody else has. Raises ``Exists`` if somebody does, as far as the server can
+    refuse that; ``Unsupported`` if it cannot, and said so only after a file was read that cannot be read
+    again."""
+    start = content.tell() if not isinstance(content, bytes | str) and content.seekable() else None
+    try:
+        backend.put(key, content, attributes=attributes, create_only=True)
+    except Unsupported:
+        # The server has no such call; 64 random bits are unique enough.
+        if not isinstance(content, bytes | str):
+            if start is None:
+                raise
+            content.seek(start)
+        backend.put(key, content, attributes=attributes)
 
 
 def _as_bytes(chunk: object) -> bytes:

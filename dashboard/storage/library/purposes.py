@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from dashboard.storage.errors import Exists, Unsupported
-from dashboard.storage.library.contents import Content
+from dashboard.storage.library.contents import Content, put_unique
 from dashboard.storage.library.operations import Operations
 from dashboard.storage.naming import AsGiven, Naming, UniqueNames
 from dashboard.storage.paths import guess_content_type
@@ -49,12 +49,9 @@ class _Purpose:
         )
         if self.names.unique and isinstance(content, bytes | str):
             try:
-                self.backend.put(key, content, attributes=attributes, create_only=True)
+                put_unique(self.backend, key, content, attributes)
             except Exists:
                 key = self.names.key_for(name)
-                self.backend.put(key, content, attributes=attributes)
-            except Unsupported:
-                # The server has no such call; 64 random bits are unique enough.
                 self.backend.put(key, content, attributes=attributes)
         else:
             self.backend.put(key, content, attributes=attributes)

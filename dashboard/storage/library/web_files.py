@@ -6,10 +6,9 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack
 from typing import IO, Any, Protocol
-from urllib.parse import quote
 
 from dashboard.storage.driver import Driver, Reading
-from dashboard.storage.errors import Unsupported
+from dashboard.storage.library.contents import put_unique, received_content, received_name
 from dashboard.storage.paths import guess_content_type
 from dashboard.storage.types import Attributes, Written
 
@@ -20,7 +19,12 @@ Message = MutableMapping[str, Any]
 
 class _Stores(Protocol):
     def put(
-        self, key: str, content: IO[bytes], *, attributes: Attributes | None = None, create_only: bool = False
+        self,
+        key: str,
+        content: bytes | str | IO[bytes],
+        *,
+        attributes: Attributes | None = None,
+        create_only: bool = False,
     ) -> Written: ...
 
 
@@ -38,16 +42,9 @@ class WebFiles:
         because what a browser says about it is not checked. Nor is the content."""
         from dashboard.storage.naming import UniqueNames
 
-        name = getattr(file, "filename", None) or getattr(file, "name", None) or "file"
-        # FastAPI's own read() is a coroutine; the file inside is an ordinary one.
-        content: IO[bytes] = getattr(file, "file", None) or getattr(file, "stream", None) or file  # type: ignore[assignment]
-        key = UniqueNames(folder).key_for(str(name))
+        key = UniqueNames(folder).key_for(received_name(file) or "file")
         attributes = Attributes(content_type=content_type or guess_content_type(key))
-        try:
-            self.put(key, content, attributes=attributes, create_only=True)
-        except Unsupported:
-            # The server has no such call; 64 random bits are unique enough.
-            self.put(key, content, attributes=attributes)
+        put_unique(self, key, received_content(file), attributes)
         return key
 
     def download_response(self, key: str, *, name: str = "") -> DownloadResponse:
@@ -111,11 +108,13 @@ class _Body:
 
 
 def _headers(reading: Reading, name: str) -> dict[str, str]:
+    from dashboard.storage.naming import content_disposition
+
     info = reading.info
     headers = {
         "Content-Type": info.attributes.content_type or "application/octet-stream",
         "Content-Length": str(info.size),
-        "Content-Disposition": _attachment(name),
+        "Content-Disposition": content_disposition(name),
         "Content-Security-Policy": "sandbox",
         "X-Content-Type-Options": "nosniff",
     }
@@ -123,10 +122,3 @@ def _headers(reading: Reading, name: str) -> dict[str, str]:
         headers["ETag"] = f'"{info.etag}"'
     # What a server stored may not break out of its header.
     return {each: "".join(c for c in value if " " <= c <= "~") for each, value in headers.items()}
-
-
-def _attachment(name: str) -> str:
-    """RFC 6266, section 5: an ASCII name for old clients, and the real one."""
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\%/' else "_" for c in name)
-    exact = quote(name.encode("utf-8", "replace"), safe="")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"

@@ -13,8 +13,8 @@ from dashboard.errors import Kind, StowageError
 from dashboard.services.files.conditions import Conditions, Outcome
 from dashboard.services.files.copies import OpenFile
 from dashboard.services.files.serving import Plan, Representation
+from dashboard.storage.naming import content_disposition
 from dashboard.storage.types import Attributes
-from dashboard.web.downloads import content_disposition
 from dashboard.web.errors import error_response
 from dashboard.web.files.bodies import Body, FileBody, PulledBody, body_iterable
 from dashboard.web.files.content_types import POLICY, content_type, file_name

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, current_app, request
 from dashboard.services.files.copies import Prefetched, Source
 from dashboard.services.files.serving import FIRST_BYTES
 from dashboard.services.permissions import Permission
+from dashboard.storage.naming import content_disposition
 from dashboard.web.context import actor, services
-from dashboard.web.downloads import content_disposition, count_download
+from dashboard.web.downloads import count_download
 from dashboard.web.files.bodies import IteratedSource, PulledBody, body_iterable
 from dashboard.web.guards import declare
 from dashboard.web.sessions import accept_tokens

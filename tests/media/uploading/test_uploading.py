@@ -13,11 +13,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from dashboard.errors import InvalidInput
+from dashboard.media.file_validator import FileRefused
 from dashboard.media.pipeline import FileFacts
 from dashboard.media.policy import OnConflict, Scan
 from dashboard.media.sandbox import close_shared_sandbox
 from dashboard.media.sizes import MB
-from dashboard.media.uploading.async_handler import UploadHandler, UploadRejected, UploadResult
+from dashboard.media.uploading.async_handler import UploadHandler, UploadResult
 from dashboard.media.uploading.fastapi_dependency import create_upload_dependency
 from dashboard.media.uploading.upload_config import UploadConfig
 from dashboard.storage import Storage
@@ -100,15 +101,15 @@ def test_a_file_that_is_refused_is_not_stored(
     storage: Storage, name: str, content: bytes, status: int
 ) -> None:
     handler = UploadHandler(UploadConfig(MB, [".jpg"]), storage=storage)
-    with pytest.raises(UploadRejected) as refused:
+    with pytest.raises(FileRefused) as refused:
         asyncio.run(handler.process_file(ReceivedForm(name, content)))
-    assert refused.value.status == status
+    assert refused.value.refusal.status == status
     assert list(storage.list()) == []
 
 
 def test_required_scans_fail_closed_without_a_scanner(storage: Storage) -> None:
     handler = UploadHandler(UploadConfig(virus_scan=True), storage=storage)
-    with pytest.raises(UploadRejected, match="scanner"):
+    with pytest.raises(FileRefused, match="scanner"):
         asyncio.run(handler.process_file(ReceivedForm("a.txt", b"text")))
 
 

@@ -247,3 +247,43 @@ def test_a_media_backend_has_seven_calls(storage: Storage) -> None:
     assert media.get_metadata(key)["content_type"] == "image/png"
     assert media.get_url(key) == f"https://cdn.example.com/{key}"
     assert (media.delete(key), media.delete(key)) == (True, False)
+
+
+def test_a_server_that_cannot_refuse_to_replace_gets_the_whole_file(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = storage.backend("media").driver
+    write = driver.write
+
+    class SaysSoLate:
+        def __init__(self, writing: Any) -> None:
+            self.writing = writing
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self.writing.__exit__(None, None, None)
+
+        def write(self, chunk: bytes) -> None:
+            self.writing.write(chunk)
+
+        def commit(self) -> Any:
+            raise Unsupported("write", "It cannot refuse to replace.")
+
+    def opens(key: str, *, create_only: bool = False, **options: Any) -> Any:
+        writing = write(key, create_only=create_only, **options)
+        return SaysSoLate(writing) if create_only else writing
+
+    monkeypatch.setattr(driver, "write", opens)
+    file = io.BytesIO(b"skipped, then the content")
+    file.seek(len(b"skipped, then "))
+    assert storage.get(storage.put_upload(file)) == b"the content"
+
+    class Once(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    with pytest.raises(Unsupported):
+        storage.put_upload(Once(b"content"))
+    assert len(list(storage.list())) == 1

@@ -131,13 +131,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         settings=settings,
         database=database,
         setup=Setup(
-            settings,
-            database=database,
-            audit=audit,
-            keys=keys,
-            accounts=accounts,
-            backends=backends,
-            checks=checks,
+            settings, database, audit, keys=keys, accounts=accounts, backends=backends, checks=checks
         ),
         accounts=accounts,
         tokens=Tokens(database, audit, requests_per_minute=settings.api_requests_per_minute),

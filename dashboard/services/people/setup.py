@@ -36,9 +36,9 @@ class Setup:
     def __init__(
         self,
         settings: Settings,
-        *,
         database: Database,
         audit: AuditLog,
+        *,
         keys: Keys,
         accounts: Accounts,
         backends: Backends,

@@ -100,6 +100,8 @@ def _faults(page: Page) -> list[str]:
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if wide > 0:
         faults.append(f"{wide} pixels wider than the screen")
+    if page.evaluate("innerWidth < 500 && (document.querySelector('.side')?.offsetHeight ?? 0) > 60"):
+        faults.append("the header is stretched")
     return faults
 
 

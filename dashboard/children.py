@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dashboard.errors import StowageError
 from dashboard.jobs.child import when_parent_dies
+from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services import logs
 from dashboard.settings import Settings
 
@@ -59,7 +60,7 @@ def run_web(arguments: Sequence[str]) -> None:
     settings = Settings.from_env(**options)
     faulthandler.enable()
     logs.configure(settings.log_level)
-    signal.signal(signal.SIGTERM, exit_cleanly)
+    stop = StopSignal(signal.SIGTERM)
     # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # At once, because the port stays in use until this process has exited.
@@ -74,7 +75,7 @@ def run_web(arguments: Sequence[str]) -> None:
             raise
         _tell_parent(FAILED, json.dumps(error.as_dict()))
         # The parent ends this process; if it exited by itself, that would look like a crash.
-        signal.pause()
+        stop.wait()
         return
     from dashboard.web import context, large_bodies, server
 
@@ -87,6 +88,7 @@ def run_web(arguments: Sequence[str]) -> None:
         server.run(
             app,
             sockets,
+            stop=stop,
             behind_proxy=settings.trusted_proxies > 0,
             ready=lambda: _tell_parent(READY),
             takes_large_body=large_bodies.LargeBodies(app, services),
@@ -108,10 +110,10 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     settings = Settings.from_env(**options)
     logs.configure(settings.log_level, name="runner")
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN if supervised else lambda *_: stop.set())
+    StopSignal(signal.SIGTERM, *(() if supervised else (signal.SIGINT,))).then(stop.set)
     if supervised:
+        # Ctrl-C reaches the whole terminal group; the parent decides and then says so with SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         when_parent_dies(lambda: _stop_or_exit(stop))
     from dashboard.app import open_services
 
@@ -120,14 +122,6 @@ def run_runner(arguments: Sequence[str]) -> NoReturn:
     # Threads blocked in network calls would delay a clean exit by minutes; everything that matters is in
     # the databases.
     os._exit(code)
-
-
-def exit_cleanly(*_: object) -> NoReturn:
-    """Signal handler: end this process cleanly."""
-    # Further signals are ignored while it ends; only kill -9 ends it sooner.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(0)
 
 
 def _tell_parent(beginning: str, text: str = "") -> None:

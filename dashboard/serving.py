@@ -15,9 +15,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from dashboard.children import FAILED, GREETING, READY, command, exit_cleanly
+from dashboard.children import FAILED, GREETING, READY, command
 from dashboard.errors import Kind, StowageError
 from dashboard.jobs.child import Supervisor
+from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services import logs
 from dashboard.settings import Settings
 
@@ -71,17 +72,14 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         pass_fds=numbers,
     )
     runner = Supervisor(_relay, command=command("runner", settings, "--supervised"), cwd=PACKAGE.parent)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, exit_cleanly)
+    stop = StopSignal(signal.SIGTERM, signal.SIGINT)
     try:
         web.start()
-        _wait_for_start(web, report)
-        runner.start()
-        for line in report.greeting:
-            announce(line)
-        threading.Event().wait()
-    except SystemExit:
-        pass
+        if _wait_for_start(web, report, stop):
+            runner.start()
+            for line in report.greeting:
+                announce(line)
+            stop.wait()
     finally:
         # Both at once, so that stopping takes as long as the slower one.
         other = threading.Thread(target=runner.stop)
@@ -116,8 +114,11 @@ def _bind(family: int, host: str | int, port: int) -> socket.socket:
     return socket.create_server((str(host), port), family=family, backlog=1024)
 
 
-def _wait_for_start(web: Supervisor, report: _StartReport) -> None:
-    while not report.decided.wait(0.05):
+def _wait_for_start(web: Supervisor, report: _StartReport, stop: StopSignal) -> bool:
+    """Return true once the web server is ready, false if the start was interrupted."""
+    while not report.decided.is_set():
+        if stop.wait(0.05):
+            return False
         # A child that was killed is started again; one that gave up would give up again.
         if (web.last_exit or 0) > 0:
             raise StowageError(
@@ -128,6 +129,7 @@ def _wait_for_start(web: Supervisor, report: _StartReport) -> None:
             )
     if report.failure is not None:
         raise report.failure
+    return True
 
 
 def _raise_file_limit() -> None:

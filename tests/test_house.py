@@ -68,6 +68,7 @@ VENDORS = {
 SMALL = {
     "cli/files.py": "a group of commands",
     "cli/start.py": "a group of commands",
+    "jobs/stop_signal.py": "for the parent and both of its children",
     "cli/formatting.py": "numbers and times as text, used by all commands",
     "media/decoding/pdf.py": "the only file that imports PDFium",
     "media/decoding/tasks.py": "what a child of the sandbox can do; loads no decoder by itself",

@@ -24,6 +24,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
+from dashboard.jobs.stop_signal import StopSignal
 from dashboard.services.people import throttle
 from dashboard.web.files.bodies import BODY_WRAPPER, Body
 
@@ -60,11 +61,12 @@ def run(
     application: Callable[..., Any],
     sockets: Sequence[socket.socket],
     *,
+    stop: StopSignal,
     behind_proxy: bool,
     ready: Callable[[], None],
     takes_large_body: Callable[[str, str, Mapping[str, str]], bool] = lambda *_: False,
 ) -> None:
-    """Serve on bound sockets until ``SystemExit`` is raised on this thread, then finish open requests.
+    """Serve on bound sockets until ``stop`` is readable, then finish open requests.
 
     ``takes_large_body``: called with method, path and headers of a request that announces a body larger than
     a form, before any of it is received.
@@ -103,14 +105,14 @@ def run(
         listener.max_per_address = (
             max_connections if behind_proxy else min(max_connections, MAX_CONNECTIONS_PER_ADDRESS)
         )
+    stopping = _StopWatch(stop, connections)
     ready()
-    try:
+    while not stopping.arrived:
         # select() fails at descriptor 1024.
-        wasyncore.loop(timeout=1, map=connections, use_poll=True)
-    except SystemExit:
-        dispatcher.shutdown()
-        _drain(connections)
-        wasyncore.close_all(connections)
+        wasyncore.loop(timeout=1, map=connections, use_poll=True, count=1)
+    dispatcher.shutdown()
+    _drain(connections)
+    wasyncore.close_all(connections)
 
 
 def connection_limit() -> int:
@@ -119,6 +121,21 @@ def connection_limit() -> int:
     if soft == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(8, min(MAX_CONNECTIONS, (soft - RESERVED_DESCRIPTORS) // 2))
+
+
+class _StopWatch(wasyncore.file_dispatcher):  # type: ignore[misc]  # waitress ships no types
+    """Ends a wait of the loop when the signal to stop arrives, even one from just before the wait."""
+
+    arrived = False
+
+    def writable(self) -> bool:
+        """There is nothing to write."""
+        return False
+
+    def handle_read(self) -> None:
+        """Remember it, and leave the loop: the descriptor stays readable."""
+        self.arrived = True
+        self.close()
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no types

@@ -16,10 +16,11 @@ from dashboard.jobs.types import RESTART_CODE
 from tests.servers.processes import wait_until
 
 POLITE = """
-import os, signal, sys, threading
+import os, signal, threading
 from dashboard.jobs.child import when_parent_dies
+from dashboard.jobs.stop_signal import StopSignal
 stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
+StopSignal(signal.SIGTERM).then(stop.set)
 when_parent_dies(stop.set)
 print("child", os.getpid(), flush=True)
 stop.wait()

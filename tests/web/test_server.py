@@ -22,16 +22,7 @@ def serving(
     application: Callable[..., Iterable[bytes]], monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> Iterator[tuple[str, int]]:
     """The server on a free port, ended as a signal ends it."""
-    loop, ending = server.wasyncore.loop, threading.Event()
-
-    def until_stopped(*, map: dict[int, Any], **options: Any) -> None:
-        if "count" in options:
-            return loop(map=map, **options)
-        while not ending.is_set():
-            loop(timeout=0.05, map=map, use_poll=True, count=1)
-        raise SystemExit
-
-    monkeypatch.setattr(server.wasyncore, "loop", until_stopped)
+    stop, ending = socket.socketpair()
     monkeypatch.setattr(server, "CLEANUP_SECONDS", 0)
     ready = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -39,15 +30,17 @@ def serving(
         thread = threading.Thread(
             target=server.run,
             args=(application, [listening]),
-            kwargs={"behind_proxy": False, "ready": ready.set, **options},
+            kwargs={"stop": stop, "behind_proxy": False, "ready": ready.set, **options},
         )
         thread.start()
         try:
             assert ready.wait(10)
             yield address
         finally:
-            ending.set()
+            ending.send(b"x")
             thread.join(20)
+            stop.close()
+            ending.close()
 
 
 def short(_environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:

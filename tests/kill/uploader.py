@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from PIL import Image
+
 from dashboard.errors import Kind, StowageError
+from dashboard.media.scan import EICAR
 from dashboard.services.files.receiving.new_uploads import NewUpload
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
 from dashboard.services.services import Services
@@ -20,17 +25,34 @@ LARGE = 9_000_000
 """Above what drivers store in one request."""
 
 
+@cache
 def content_of(name: str) -> bytes:
     """The content of an upload with this name, the same in every process."""
+    if name.endswith(".jpg"):
+        return _picture(name)
+    if is_infected(name):
+        return EICAR + name.encode()
     noise = random.Random(name)
     size = LARGE if name.endswith("7.dat") else noise.choice(SIZES)
     # No kind of file begins like this.
     return b"\x00" * min(size, 8) + noise.randbytes(max(0, size - 8))
 
 
-def upload_until_killed(instance: str, first: int, acknowledged: Connection) -> None:
+def is_infected(name: str) -> bool:
+    """Whether the scanner has to refuse it."""
+    return name.endswith("5.dat")
+
+
+def _picture(name: str) -> bytes:
+    noise, file = random.Random(name), io.BytesIO()
+    colour = (noise.randrange(256), noise.randrange(256), noise.randrange(256))
+    Image.new("RGB", (noise.randrange(160, 900), noise.randrange(160, 900)), colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+def upload_until_killed(instance: str, clamav: str, first: int, acknowledged: Connection) -> None:
     """Go on with every unfinished upload, then begin new ones; send the name of each acknowledged one."""
-    with composed(Path(instance)) as services:
+    with composed(Path(instance), clamav=clamav) as services:
         runner = threading.Thread(target=services.runner.run_forever, args=(threading.Event(),), daemon=True)
         runner.start()
         acknowledged.send("")
@@ -38,7 +60,7 @@ def upload_until_killed(instance: str, first: int, acknowledged: Connection) -> 
             if upload.state is UploadState.RECEIVING:
                 _send(services, upload, acknowledged)
         for number in range(first, first + 100_000):
-            name = f"file-{number}.dat"
+            name = f"file-{number}.{'jpg' if number % 3 == 2 else 'dat'}"
             new = NewUpload(name, len(content_of(name)))
             _send(services, services.uploads.create(OPERATOR, new), acknowledged)
 

@@ -85,3 +85,15 @@ def scripted_clamd(behave: Callable[[socket.socket], None]) -> Iterator[str]:
         finally:
             listening.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+def scan_stream(connection: socket.socket) -> None:
+    """``behave`` of a scanner that knows the EICAR test file and nothing else."""
+    with connection.makefile("rb") as sent:
+        if sent.read(10) != b"zINSTREAM\0":
+            return
+        content = b""
+        while length := int.from_bytes(sent.read(4), "big"):
+            content += sent.read(length)
+    found = b"Eicar-Test FOUND" if EICAR in content else b"OK"
+    connection.sendall(b"stream: " + found + b"\0")

@@ -21,9 +21,9 @@ from tests.services.console import ADMIN
 
 
 @contextmanager
-def composed(instance: Path) -> Iterator[Services]:
-    """All services of an instance; opening it again is a restart."""
-    services = open_services(Settings.from_env({}, instance=instance))
+def composed(instance: Path, *, clamav: str | None = None) -> Iterator[Services]:
+    """All services of an instance; opening it again is a restart. ``clamav``: the address of a scanner."""
+    services = open_services(Settings.from_env({}, instance=instance, clamav=clamav))
     try:
         yield services
     finally:

@@ -140,7 +140,8 @@ def create() -> Response | Reply:
     With a form, all of the file; else tus creation, with the first bytes if there are any.
     """
     if request.mimetype == tus.FORM_TYPE:
-        return receive_form(request.form.get("backend", ""), request.form.get("folder", ""))
+        upload = receive_form(request.form.get("backend", ""), request.form.get("folder", ""))
+        return Reply(details(upload), 201, {"Location": address_of(upload)})
     if refusal := tus.unsupported_version():
         return refusal
     size = tus.whole("Upload-Length")
@@ -158,7 +159,7 @@ def create() -> Response | Reply:
     )
     if request.mimetype == tus.CHUNK_TYPE and size:
         upload = _append(upload.id, 0)
-    headers = {"Location": _address(upload), "Upload-Offset": str(upload.received)}
+    headers = {"Location": address_of(upload), "Upload-Offset": str(upload.received)}
     return Reply(None, 201, headers | tus.expiry(upload))
 
 
@@ -294,8 +295,8 @@ def _append(id: str, offset: int) -> UploadInfo:
         return receiver.finish()
 
 
-def receive_form(backend: str, folder: str) -> Reply:
-    """Receive the whole file of a form."""
+def receive_form(backend: str, folder: str) -> UploadInfo:
+    """Receive the whole file of a form. It is not checked yet."""
     sent = request.files.get("file")
     if sent is None or not sent.filename:
         raise InvalidInput("file", "The form has no file.", remedy="Send it in the field “file”.")
@@ -312,11 +313,11 @@ def receive_form(backend: str, folder: str) -> Reply:
         method="form",
     )
     with closing(stream):
-        upload = services().uploads.receive(actor(), new, iter(lambda: stream.read(CHUNK_BYTES), b""))
-    return Reply(details(upload), 201, {"Location": _address(upload)})
+        return services().uploads.receive(actor(), new, iter(lambda: stream.read(CHUNK_BYTES), b""))
 
 
-def _address(upload: UploadInfo) -> str:
+def address_of(upload: UploadInfo) -> str:
+    """The address of an upload as a resource of this API."""
     return url_for(f"{tus.ENDPOINTS}show", id=upload.id)
 
 

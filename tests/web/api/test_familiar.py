@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from werkzeug.test import TestResponse
 
+from dashboard.web.api.control import familiar_files
+from tests.services.composed import running
 from tests.web.api.conftest import ApiProgram, NewProgram
 from tests.web.conftest import Browser, WebConsole
 
@@ -62,15 +65,39 @@ def test_values_of_the_environment_are_never_shown(
     assert "start Stowage again" in reloaded["message"]
 
 
-def test_files_are_uploaded_described_and_downloaded(program: ApiProgram) -> None:
-    headers = {"Authorization": f"Bearer {program.token}"}
+def send_file(program: ApiProgram, data: bytes, name: str) -> TestResponse:
+    path = "/api/files/upload"
     sent = program.client.post(
-        "/api/files/upload?disk=local-disk&folder=in",
-        data={"file": (io.BytesIO(b"content"), "new.txt")},
-        headers=headers,
+        f"{path}?disk=local-disk&folder=in",
+        data={"file": (io.BytesIO(data), name)},
+        headers={"Authorization": f"Bearer {program.token}"},
     )
-    assert sent.status_code == 201, sent.text
-    assert (sent.json["received"], sent.json["folder"]) == (7, "in")
+    program.document.check("POST", path, sent)
+    return sent
+
+
+def test_an_uploaded_file_has_a_path_and_a_url_once_it_is_stored(
+    program: ApiProgram, console: WebConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(familiar_files, "WAIT_SECONDS", 60.0)
+    with running(console.services):
+        sent = send_file(program, b"content", "stored.txt")
+        assert sent.status_code == 201, sent.text
+        assert (sent.json["path"], sent.json["size"]) == ("in/stored.txt", 7)
+        wrong = send_file(program, b"no image", "wrong.png")
+        assert (wrong.status_code, wrong.json["error"]["kind"]) == (415, "wrong_type")
+    shown = program.get(sent.json["url"])
+    assert (shown.status_code, shown.data) == (200, b"content")
+    shown.close()
+    monkeypatch.setattr(familiar_files, "WAIT_SECONDS", 0.0)
+    late = send_file(program, b"content", "late.txt")
+    assert (late.status_code, late.json["path"], late.json["url"]) == (202, None, None)
+    assert program.get(late.json["upload"]).json["state"] == "checking"
+    assert late.headers["Location"] == late.json["upload"]
+
+
+def test_files_are_described_and_downloaded(program: ApiProgram) -> None:
+    headers = {"Authorization": f"Bearer {program.token}"}
     info = program.get("/api/files/info/docs/a%20%C3%BC.txt?disk=local-disk").json
     assert (info["path"], info["size"]) == ("docs/a ü.txt", 5)
     assert info["modified"] > 0

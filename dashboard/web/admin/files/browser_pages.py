@@ -25,7 +25,7 @@ from dashboard.web.context import can, services
 from dashboard.web.errors import STATUS
 from dashboard.web.formatting import plural
 
-PART_SIZE = 1024 * 1024
+PART_SIZE = 8 * 1024 * 1024
 """Bytes of an upload that are sent, and after a broken connection sent again, at a time."""
 _LAYOUT = "files_layout"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
 from flask import Response, url_for
 
+from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
 from dashboard.services.permissions import Permission
 from dashboard.web.api import uploads
-from dashboard.web.api.routes import Content, Reply, Resource
+from dashboard.web.api.routes import Content, Header, Reply, Resource
 from dashboard.web.api.schemas import Field
 from dashboard.web.api.tus import FORM_TYPE
 from dashboard.web.context import actor, services
@@ -18,6 +21,13 @@ from dashboard.web.files.response import conditions, respond
 resource = Resource(
     "Familiar file addresses", "Files at the addresses of other consoles.", prefix="/api/files"
 )
+
+WAIT_SECONDS = 3.0
+"""How long a response waits for the file to be stored."""
+POLL_SECONDS = 0.05
+MAX_WAITING = 4
+"""Requests that wait at the same time: each occupies one of the web server's threads."""
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 Disk = Annotated[str, Field("The backend; the active one if it is left out.", maximum_length=63)]
 
@@ -48,20 +58,70 @@ class DiskFile:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """An uploaded file. `path` and `url` are null until it is stored; `upload` is the address that says when
+    that is."""
+
+    path: str | None
+    size: int
+    url: str | None
+    upload: str
+
+
 @resource.route(
     "POST",
     "/upload",
     Permission.WRITE_FILES,
     query=IntoFolder,
     body=Content(FORM_TYPE, "The file in the field `file`."),
-    returns=uploads.UploadDetails,
+    returns=SentFile,
     status=201,
-    errors={404: "There is no such backend.", 422: "The name cannot be used."},
+    also={202: "It was received, and is still being checked and stored."},
+    response_headers=(Header("Location", "The address of the upload."),),
+    errors={
+        404: "There is no such backend.",
+        409: "The name is taken, or the backend is read-only.",
+        413: "Larger than may be uploaded.",
+        415: "This type of content is not accepted.",
+        422: "The name or the content is not acceptable.",
+    },
     storage=True,
 )
 def upload(query: IntoFolder) -> Reply:
-    """Upload a file. See also `/api/v1/uploads`, which says when it has been checked and stored."""
-    return uploads.receive_form(backend=query.disk, folder=query.folder)
+    """Upload a file.
+
+    It is checked and stored like every upload. The response waits a few seconds for that; if it takes longer,
+    `GET /api/v1/uploads/ID` says when it is done.
+    """
+    received = uploads.receive_form(backend=query.disk, folder=query.folder)
+    ended = _wait(received)
+    if ended.error is not None and ended.state.final:
+        raise ended.error
+    stored = ended.state is UploadState.DONE
+    address = uploads.address_of(ended)
+    backend = services().backends.name_of(ended.backend_id) or ""
+    sent = SentFile(
+        path=ended.key if stored else None,
+        size=ended.received,
+        url=url_for("files.show", backend=backend, key=ended.key) if stored else None,
+        upload=address,
+    )
+    return Reply(sent, 201 if stored else 202, {"Location": address})
+
+
+def _wait(upload: UploadInfo) -> UploadInfo:
+    """The upload when it has ended, or as it is after a while. Does not wait if too many others do."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    if not _waiting.acquire(blocking=False):
+        return upload
+    try:
+        while not upload.state.final and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            upload = services().uploads.get(actor(), upload.id)
+    finally:
+        _waiting.release()
+    return upload
 
 
 @resource.route(

@@ -171,14 +171,13 @@ def test_stopping_does_not_wait_for_a_blocked_thread(database: Database) -> None
     release = threading.Event()
 
     def deaf(context: JobContext) -> JobResult:
-        release.wait(30)
+        # Whoever waits for it waits for ever.
+        release.wait()
         return DONE
 
     with running(database, {JobKind.MIGRATION: deaf}, grace=0.1):
         job = put(database, JobKind.MIGRATION, 1)
         wait_until(lambda: states(database)[job][0] == "running", seconds=5, what="job running")
-        began = time.monotonic()
-    assert time.monotonic() - began < 3
     assert states(database)[job][0] == "running"
     release.set()
     wait_until(lambda: states(database)[job][0] == "done", seconds=5, what="thread gone")

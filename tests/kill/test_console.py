@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,9 +46,7 @@ def test_the_first_start_makes_everything_private_and_prints_address_and_code(
 
 def test_it_ends_cleanly_on_sigterm_and_takes_the_runner_along(console: ConsoleProcess) -> None:
     runner = console.await_runner()
-    began = time.monotonic()
     assert console.stop() == 0
-    assert time.monotonic() - began < 8
     assert not alive(runner)
     assert not [line for line in console.lines if "Traceback" in line or "ERROR" in line]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,8 @@ def test_a_call_that_hangs_is_left_in_time(root: Path, monkeypatch: pytest.Monke
 
     class Hanging(LocalDriver):
         def read(self, *args: Any, **kwargs: Any) -> Any:
-            release.wait(30)
+            # Whoever waits for it waits for ever.
+            release.wait()
             return super().read(*args, **kwargs)
 
     monkeypatch.setattr(probe_steps, "CALL_SECONDS", 0.3)
@@ -171,13 +171,13 @@ def test_a_test_can_be_stopped_and_cleans_up(root: Path) -> None:
 
     class Slow(LocalDriver):
         def read(self, *args: Any, **kwargs: Any) -> Any:
-            release.wait(30)
+            # Whoever waits for it waits for ever.
+            release.wait()
             return super().read(*args, **kwargs)
 
     driver = Slow(str(root))
     result = ProbeRun.of(driver)
     stopping = threading.Event()
-    began = time.monotonic()
     try:
         for step in probe(driver, stop=stopping.is_set):
             result = result.with_step(step)
@@ -185,7 +185,6 @@ def test_a_test_can_be_stopped_and_cleans_up(root: Path) -> None:
                 stopping.set()
     finally:
         release.set()
-    assert time.monotonic() - began < 5
     assert states(result)["read"] == states(result)["delete"] == "skipped"
     assert "stopped" in step_of(result, "read").message
     assert canaries(root) == []

@@ -377,7 +377,6 @@ def test_health_and_counts_of_a_real_folder(
     assert (status.badge, status.objects, status.bytes) == (Badge.HEALTHY, 700, sum(range(700)))
     assert not status.counting
     assert status.latency_ms is not None
-    assert status.latency_ms < 2000
 
 
 def test_a_folder_that_vanished_is_down_and_its_last_count_stays(

@@ -19,6 +19,8 @@ MAX_SIZE = 2**63 - 1
 MAX_METADATA = 10
 MAX_NUMBER = 32
 """Characters of a number."""
+MIN_TIME, MAX_TIME = -62_135_596_800, 253_402_300_799
+"""The years 1 and 9999, in seconds since the epoch."""
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}")
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -39,8 +41,10 @@ class FileFilters:
 
     ``name``: a part of the key; ASCII letters in either case. ``folder``: the beginning of the key. ``kind``:
     a value of ``FileKind``. ``content_type``: its beginning, such as ``image/``. Sizes in bytes, inclusive;
-    times in seconds since the epoch: modified at or after, and before. ``checksum``: the SHA-256 or MD5 of
-    the content in hexadecimal digits. ``metadata``: names and values among the details of a file.
+    times in seconds since the epoch: modified at or after, and before. ``max_age`` and ``min_age``: the same
+    in seconds before the moment of the search, so that a saved one goes on meaning “the last 7 days”.
+    ``checksum``: the SHA-256 or MD5 of the content in hexadecimal digits. ``metadata``: names and values
+    among the details of a file.
     """
 
     backend: str = ""
@@ -52,6 +56,8 @@ class FileFilters:
     max_size: int | None = None
     modified_after: float | None = None
     modified_before: float | None = None
+    max_age: float | None = None
+    min_age: float | None = None
     checksum: str = ""
     owner: str = ""
     metadata: Mapping[str, str] = field(default_factory=lambda: _NO_METADATA)
@@ -61,6 +67,11 @@ class FileFilters:
         shown = {each.name: getattr(self, each.name) for each in fields(self)}
         shown["metadata"] = dict(self.metadata)
         return {name: value for name, value in shown.items() if value not in ("", None, {})}
+
+    @property
+    def needs_catalogue(self) -> bool:
+        """Whether no listing of a backend says what is searched for."""
+        return bool(self.checksum or self.owner or self.metadata or self.content_type)
 
 
 def parse_filters(given: Mapping[str, object]) -> FileFilters:
@@ -125,8 +136,15 @@ def _time(name: str, value: object) -> float:
         seconds = float(text) if len(text) <= MAX_NUMBER else math.nan
     except ValueError:
         seconds = math.nan
-    if isinstance(value, bool) or not math.isfinite(seconds):
+    if isinstance(value, bool) or not MIN_TIME <= seconds <= MAX_TIME:
         raise InvalidInput(name, f"The filter “{name}” must be a time in seconds since 1970.")
+    return seconds
+
+
+def _age(name: str, value: object) -> float:
+    seconds = _time(name, value)
+    if seconds < 0:
+        raise InvalidInput(name, f"The filter “{name}” must be a number of seconds before now.")
     return seconds
 
 
@@ -148,6 +166,8 @@ _PARSERS: Mapping[str, Callable[[str, object], Any]] = {
     "max_size": _integer,
     "modified_after": _time,
     "modified_before": _time,
+    "max_age": _age,
+    "min_age": _age,
     "checksum": _checksum,
     "owner": _unicode,
     "metadata": _metadata,

@@ -144,6 +144,10 @@ def _ranges(filters: FileFilters) -> tuple[ColumnElement[bool], ...]:
         ranges.append(_C.modified >= filters.modified_after)
     if filters.modified_before is not None:
         ranges.append(_C.modified < filters.modified_before)
+    if filters.max_age is not None:
+        ranges.append(_C.modified >= time.time() - filters.max_age)
+    if filters.min_age is not None:
+        ranges.append(_C.modified <= time.time() - filters.min_age)
     return tuple(ranges)
 
 

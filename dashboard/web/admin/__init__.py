@@ -22,6 +22,7 @@ from dashboard.web.admin.files.file_questions import FileQuestions
 from dashboard.web.admin.files.folder_jobs import FolderJobPages
 from dashboard.web.admin.files.links import LinkPages
 from dashboard.web.admin.files.old import OldFilesPage
+from dashboard.web.admin.files.search_pages import SearchPages
 from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
@@ -47,6 +48,7 @@ def install(app: Flask) -> None:
         FileQuestions(),
         FileEditPages(),
         FolderJobPages(),
+        SearchPages(),
         MigrationPages(),
         NewMigration(),
         LinkPages(),

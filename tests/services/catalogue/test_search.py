@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -227,6 +228,8 @@ def test_a_cursor_that_was_never_given_out_is_refused(catalogue: Catalogue) -> N
         ({"modified_before": "yesterday"}, "modified_before"),
         ({"modified_after": "nan"}, "modified_after"),
         ({"modified_after": "1" * 10_000}, "modified_after"),
+        ({"modified_after": 1e300}, "modified_after"),
+        ({"max_age": -1}, "max_age"),
         ({"metadata": "a=b"}, "metadata"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"metadata": {str(number): "" for number in range(11)}}, "metadata"),
@@ -244,6 +247,23 @@ def test_filters_survive_being_written_down() -> None:
     assert parse_filters({"name": "", "min_size": None}) == FileFilters()
     assert parse_filters({"max_size": "9" * 19, "min_size": "0"}).max_size == 2**63 - 1
     assert FileFilters().as_dict() == {}
+
+
+def test_an_age_counts_from_the_moment_of_the_search(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    number = services.backends.get("local-disk").id
+    services.catalogue.record(
+        [FileFacts(number, name, 1, modified=now - days * 86_400) for name, days in (("new", 1), ("old", 9))]
+    )
+    week = FileFilters(backend="local-disk", max_age=7 * 86_400.0)
+    before = FileFilters(backend="local-disk", min_age=7 * 86_400.0)
+    assert [file.key for file in services.catalogue.search(week).files] == ["new"]
+    assert [file.key for file in services.catalogue.search(before).files] == ["old"]
+    monkeypatch.setattr("dashboard.services.catalogue.search.time.time", lambda: now + 30 * 86_400)
+    assert services.catalogue.search(week).files == ()
+    assert services.catalogue.totals(before)[0] == 2
 
 
 def test_everybody_keeps_searches_of_their_own(services: Services) -> None:

@@ -10,16 +10,18 @@ from flask import redirect, request, session, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import StowageError
+from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.permissions import Permission
 from dashboard.services.text import size
 from dashboard.storage.driver import Driver, RefusesWrites
 from dashboard.storage.errors import NotFound
-from dashboard.web.admin.files.browser_filters import filters_of
+from dashboard.web.admin.files.browser_filters import DETAILS, filters_of
 from dashboard.web.admin.files.browser_rows import ShownRow, shown_rows
 from dashboard.web.admin.files.browser_source import Found, find
 from dashboard.web.admin.files.browser_view import SORTS, FilesView, from_token, read_view
 from dashboard.web.admin.files.file_pane import describe
 from dashboard.web.admin.files.folder_jobs import folder_jobs
+from dashboard.web.admin.files.search_pages import searches_of
 from dashboard.web.admin.page import MenuItem, Page, route
 from dashboard.web.context import can, services
 from dashboard.web.errors import STATUS
@@ -80,10 +82,12 @@ class FilesPages(Page):
             **frame(view, driver),
             **_list_values(view, found),
             failure=failure,
+            searches=searches_of(view),
             jobs=folder_jobs(view.backend),
             file=describe(view, view.file) if view.file and not failure else None,
         )
-        return str(page), STATUS[failure.kind] if failure else 200
+        problem = failure or view.wrong
+        return str(page), STATUS[problem.kind] if problem else 200
 
     @route("/browse/<name>/file", Permission.READ_FILES)
     def file(self, name: str) -> tuple[str, int]:
@@ -124,6 +128,7 @@ def _list_values(view: FilesView, found: Found) -> dict[str, Any]:
         "summary": _summary(view, rows, complete=found.complete),
         "message": found.message,
         "filters": filters_of(view),
+        "detail_names": DETAILS,
         "sorts": tuple(SORTS.items()),
         "columns": _columns(view),
         "rows": rows,
@@ -140,7 +145,7 @@ def _crumbs(view: FilesView) -> list[tuple[str, str]]:
     crumbs, path = [], ""
     for name in view.folder.split("/")[:-1]:
         path += f"{name}/"
-        crumbs.append((name or "/", view.url(folder=path, query="", kind="", size="", age="")))
+        crumbs.append((name or "/", view.url(folder=path, query="", filters=FileFilters())))
     return crumbs
 
 

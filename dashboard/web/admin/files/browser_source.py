@@ -8,18 +8,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dashboard.services.catalogue.file_kinds import FileKind, kind_of
+from dashboard.services.catalogue.file_kinds import kind_of
 from dashboard.services.catalogue.file_values import File
-from dashboard.services.catalogue.filters import FileFilters
 from dashboard.services.catalogue.filters import Sort as SearchSort
 from dashboard.services.files.folder_view import FileEntry, Sort
-from dashboard.web.admin.files.browser_filters import AGES, SIZES
 from dashboard.web.admin.files.browser_view import FilesView
 from dashboard.web.context import actor, services
 
 PAGE_SIZE = 200
 LIVE_PAGE = 1000
 _SEARCH_SECONDS = 0.5
+_NOT_COUNTED = (
+    "Only what was uploaded or copied through Stowage is found this way, because the files of {} have not "
+    "been counted yet."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,12 @@ class Found:
 
 def find(view: FilesView, backend_id: int) -> Found:
     """Return the rows that a view asks for. Raises what the backend raises."""
+    if view.wrong:
+        return Found()
     if not view.filtered:
         return _folder(view, PAGE_SIZE)
     counted_at = services().catalogue.completed_at(backend_id)
-    if counted_at is None:
+    if counted_at is None and not view.filters.needs_catalogue:
         return _search_folder(view)
     return _search(view, counted_at)
 
@@ -70,41 +74,24 @@ def _search_folder(view: FilesView) -> Found:
 
 
 def _fits(view: FilesView, entry: FileEntry) -> bool:
+    wanted = view.filters
     if entry.folder:
-        return not (view.kind or view.size or view.age)
-    _, smallest, largest = SIZES.get(view.size, ("", None, None))
-    _, newest, oldest = AGES.get(view.age, ("", None, None))
-    seconds = time.time() - (entry.modified or 0)
-    size = entry.size or 0
+        return not wanted.as_dict()
+    modified, size, now = entry.modified or 0, entry.size or 0, time.time()
     return (
-        (not view.kind or kind_of(entry.key) == view.kind)
-        and (smallest is None or size >= smallest)
-        and (largest is None or size <= largest)
-        and (newest is None or seconds <= newest)
-        and (oldest is None or seconds >= oldest)
+        (not wanted.kind or kind_of(entry.key) == wanted.kind)
+        and (wanted.min_size is None or size >= wanted.min_size)
+        and (wanted.max_size is None or size <= wanted.max_size)
+        and (wanted.modified_after is None or modified >= wanted.modified_after)
+        and (wanted.modified_before is None or modified < wanted.modified_before)
+        and (wanted.max_age is None or now - modified <= wanted.max_age)
+        and (wanted.min_age is None or now - modified >= wanted.min_age)
     )
 
 
-def search_filters(view: FilesView) -> FileFilters:
-    """The filters of a view, for the catalogue."""
-    _, smallest, largest = SIZES.get(view.size, ("", None, None))
-    _, newest, oldest = AGES.get(view.age, ("", None, None))
-    now = time.time()
-    return FileFilters(
-        backend=view.backend,
-        folder=view.folder,
-        name=view.query,
-        kind=view.kind if view.kind in list(FileKind) else "",
-        min_size=smallest,
-        max_size=largest,
-        modified_after=None if newest is None else now - newest,
-        modified_before=None if oldest is None else now - oldest,
-    )
-
-
-def _search(view: FilesView, counted_at: float) -> Found:
+def _search(view: FilesView, counted_at: float | None) -> Found:
     """Search the catalogue, a page at a time; a page may be short while there is more to examine."""
-    filters, cursor, deadline = search_filters(view), view.after, time.monotonic() + _SEARCH_SECONDS
+    filters, cursor, deadline = view.search, view.after, time.monotonic() + _SEARCH_SECONDS
     found: list[File] = []
     while True:
         page = services().catalogue.search(
@@ -120,7 +107,8 @@ def _search(view: FilesView, counted_at: float) -> Found:
             break
     entries = tuple(_entry(file) for file in found)
     known = {file.key: file for file in found}
-    return Found(entries, known, cursor, not cursor and not view.after, "", counted_at)
+    message = "" if counted_at is not None else _NOT_COUNTED.format(view.backend)
+    return Found(entries, known, cursor, not cursor and not view.after, message, counted_at)
 
 
 def _entry(file: File) -> FileEntry:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
+from dashboard.errors import InvalidInput
 from dashboard.services.catalogue.catalogue import File
 from dashboard.services.catalogue.file_kinds import FileKind
-from dashboard.services.catalogue.filters import MAX_TEXT, Sort, parse_filters
+from dashboard.services.catalogue.filters import MAX_METADATA, MAX_TEXT, FileFilters, Sort, parse_filters
+from dashboard.services.catalogue.saved_searches import SavedSearch
 from dashboard.services.permissions import Permission
 from dashboard.web.api.cursors import Page
-from dashboard.web.api.routes import Resource
+from dashboard.web.api.routes import Reply, Resource
 from dashboard.web.api.schemas import Field
-from dashboard.web.context import services
+from dashboard.web.context import actor, services
 
 resource = Resource("Catalogue", "What the console knows of stored files: a row for each.")
 
@@ -31,8 +33,18 @@ class SearchQuery(Page):
     max_size: Annotated[int | None, Field(minimum=0)] = None
     modified_after: int | None = None
     modified_before: int | None = None
+    max_age: Annotated[int | None, Field("Seconds since it was modified, at most.", minimum=0)] = None
+    min_age: Annotated[int | None, Field("Seconds since it was modified, at least.", minimum=0)] = None
     checksum: Annotated[str, Field("SHA-256 or MD5 in hexadecimal digits.", maximum_length=64)] = ""
     owner: Annotated[str, Field("Who uploaded it.", maximum_length=64)] = ""
+    metadata: Annotated[
+        tuple[str, ...],
+        Field(
+            "`NAME=VALUE` among the details, such as `model=X100`; may be repeated.",
+            maximum_items=MAX_METADATA,
+            maximum_length=MAX_TEXT,
+        ),
+    ] = ()
     sort: Sort = Sort.NAME
     descending: bool = False
 
@@ -91,7 +103,7 @@ def index(query: SearchQuery) -> FileList:
         if name not in ("limit", "cursor", "sort", "descending")
     }
     page = services().catalogue.search(
-        parse_filters(given),
+        parse_filters({**given, "metadata": _pairs(query.metadata)}),
         sort=query.sort,
         descending=query.descending,
         cursor=query.cursor,
@@ -104,6 +116,115 @@ def index(query: SearchQuery) -> FileList:
 def show(id: int) -> CataloguedFile:
     """Return one file by its id, which stays the same when it is renamed or moved to another backend."""
     return catalogued(services().catalogue.get(id))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilters:
+    """The filters of a search that is saved, by the names of the parameters of `/api/v1/files`."""
+
+    backend: Annotated[str, Field(maximum_length=63)] = ""
+    name: Annotated[str, Field(maximum_length=MAX_TEXT)] = ""
+    folder: Annotated[str, Field(maximum_length=MAX_TEXT, key=True)] = ""
+    kind: FileKind | None = None
+    content_type: Annotated[str, Field(maximum_length=MAX_TEXT)] = ""
+    min_size: Annotated[int | None, Field(minimum=0)] = None
+    max_size: Annotated[int | None, Field(minimum=0)] = None
+    modified_after: float | None = None
+    modified_before: float | None = None
+    max_age: float | None = None
+    min_age: float | None = None
+    checksum: Annotated[str, Field(maximum_length=64)] = ""
+    owner: Annotated[str, Field(maximum_length=64)] = ""
+    metadata: Annotated[Mapping[str, str], Field(maximum_items=MAX_METADATA, maximum_length=MAX_TEXT)] = (
+        field(default_factory=dict)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchToSave:
+    """A search, and its name. One of the same name is replaced."""
+
+    name: Annotated[str, Field(maximum_length=63)]
+    filters: SearchFilters
+    sort: Sort = Sort.NAME
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSaved:
+    """A saved search. `max_age` and `min_age` count from the moment when it is used."""
+
+    id: int
+    name: str
+    filters: SearchFilters
+    sort: Sort
+    descending: bool
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchList:
+    """Saved searches, by name."""
+
+    searches: tuple[SearchSaved, ...]
+
+
+@resource.route("GET", "/searches", Permission.READ_FILES, returns=SearchList)
+def searches() -> SearchList:
+    """List the searches that you have saved, here or on the Files page."""
+    return SearchList(tuple(_saved(search) for search in services().saved_searches.list(actor())))
+
+
+@resource.route(
+    "POST",
+    "/searches",
+    Permission.READ_FILES,
+    body=SearchToSave,
+    returns=SearchSaved,
+    status=201,
+    errors={409: "There are as many as can be saved."},
+)
+def save_search(body: SearchToSave) -> Reply:
+    """Save a search under a name."""
+    filters = parse_filters(asdict(body.filters))
+    return Reply(
+        _saved(
+            services().saved_searches.save(
+                actor(), body.name, filters, sort=body.sort, descending=body.descending
+            )
+        ),
+        201,
+    )
+
+
+@resource.route("DELETE", "/searches/<int:id>", Permission.READ_FILES, status=204)
+def delete_search(id: int) -> None:
+    """Delete a saved search of yours. Idempotent."""
+    services().saved_searches.remove(actor(), id)
+
+
+def _saved(search: SavedSearch) -> SearchSaved:
+    return SearchSaved(
+        id=search.id,
+        name=search.name,
+        filters=_filters(search.filters),
+        sort=search.sort,
+        descending=search.descending,
+        created_at=search.created_at,
+    )
+
+
+def _filters(filters: FileFilters) -> SearchFilters:
+    given = filters.as_dict()
+    kind = {"kind": FileKind(filters.kind)} if filters.kind else {}
+    return SearchFilters(**{**given, **kind})
+
+
+def _pairs(texts: tuple[str, ...]) -> Mapping[str, str] | None:
+    pairs = [text.partition("=") for text in texts]
+    if any(not equals for _, equals, _ in pairs):
+        raise InvalidInput("metadata", "Details are given as NAME=VALUE.")
+    return {name: value for name, _, value in pairs} or None
 
 
 def catalogued(file: File) -> CataloguedFile:

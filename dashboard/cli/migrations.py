@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -11,8 +10,6 @@ import click
 from dashboard.cli import follow, formatting
 from dashboard.cli.invocation import DONE, Group, Invocation, pass_invocation
 from dashboard.errors import Kind, StowageError
-from dashboard.migration.types import LedgerRow
-from dashboard.services.json_values import plain
 from dashboard.services.permissions import Actor
 
 ID = click.argument("number", metavar="ID", type=click.IntRange(1))
@@ -128,7 +125,7 @@ def retry_failed(invocation: Invocation, number: int, detach: bool) -> int:
 def report(invocation: Invocation, number: int, output: Path | None) -> None:
     """Print a line for every object of the migration ID, as CSV; with --json, as JSON."""
     service = invocation.services.migrations
-    lines = _json_lines(invocation, number) if invocation.out.as_json else service.report(number)
+    lines = service.report_json(number) if invocation.out.as_json else service.report(number)
     if output is None:
         for text in lines:
             click.echo(text, nl=False)
@@ -148,20 +145,6 @@ def report(invocation: Invocation, number: int, output: Path | None) -> None:
         ) from error
     invocation.out.document({"written": str(output)})
     invocation.out.note(f"Written: {output}")
-
-
-def _json_lines(invocation: Invocation, number: int) -> Iterator[str]:
-    """One JSON document, page by page, so that millions of objects need little memory."""
-    service = invocation.services.migrations
-    rows: tuple[LedgerRow, ...] = service.rows(number, limit=1000)
-    yield f'{{"id": {number}, "objects": ['
-    separator = "\n"
-    while rows:
-        for row in rows:
-            yield separator + json.dumps(plain(row))
-            separator = ",\n"
-        rows = service.rows(number, after_id=rows[-1].id, limit=1000)
-    yield "\n]}\n"
 
 
 def _control(invocation: Invocation, number: int, action: Callable[[Actor, int], None]) -> int:

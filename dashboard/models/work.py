@@ -73,6 +73,9 @@ objects = Table(
     UniqueConstraint("migration_id", "key", name="uq_migration_objects_key"),
     Index("ix_migration_objects_state", "migration_id", "state", "id"),
     Index("ix_migration_objects_unswept", "migration_id", "id", sqlite_where=text("interrupted = 1")),
+    # For filters of the ledger's pages.
+    Index("ix_migration_objects_reason", "migration_id", "reason", "id", sqlite_where=text("reason != ''")),
+    Index("ix_migration_objects_size", "migration_id", "size", "id"),
 )
 own_keys = Index(
     "ix_migration_objects_own_keys",

@@ -151,10 +151,12 @@ def test_numbers_beyond_every_row_are_no_failure(admin: Browser, console: WebCon
         f"/migrations?before={beyond}",
         f"/migrations/live?before={beyond}",
         f"/audit?before={beyond}",
-        f"/migrations/{number}/objects?after={beyond}",
         f"/migrations/new?like={beyond}",
     ):
         assert admin.get(address).status_code in (200, 404), address
+    page = admin.get(f"/migrations/{number}/objects?after={beyond}")
+    assert page.status_code == 400
+    assert "The link to this page is incomplete." in page.text
     assert admin.get(f"/migrations/{beyond}").status_code == 404
     assert admin.get(f"/api/v1/migrations/{beyond}").status_code == 404
     assert admin.get(f"/api/v1/migrations?limit={beyond}").status_code == 400

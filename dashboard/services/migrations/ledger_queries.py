@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, update
 
 from dashboard.migration.ledger import ANYTHING, MULTIPART_BYTES, Live
 from dashboard.migration.types import (
-    Action,
     Counters,
     FailureGroup,
     InFlight,
-    LedgerRow,
     ObjectState,
 )
 from dashboard.models.work import counters, failure_groups, listing, live, names, objects
@@ -31,7 +29,6 @@ PAUSE = 0.003
 """Seconds between two chunks, so that other writers get their turn."""
 
 _COUNTER_NAMES = tuple(Counters.__dataclass_fields__)
-_ROW_COLUMNS = tuple(objects.c[name] for name in LedgerRow.__dataclass_fields__)
 
 
 def read_counters(connection: Connection, ids: Sequence[int]) -> Mapping[int, Counters]:
@@ -101,35 +98,11 @@ class LedgerQueries:
         with self._database.work_read() as connection:
             return tuple(FailureGroup(*row) for row in connection.execute(query))
 
-    def rows(
-        self,
-        migration_id: int,
-        *,
-        state: ObjectState | None = None,
-        kind: str = "",
-        reason: str = "",
-        after_id: int = 0,
-        limit: int = 100,
-    ) -> tuple[LedgerRow, ...]:
-        """Return a page of rows by id, in any state if none is given."""
-        c = objects.c
-        wanted: list[ColumnElement[bool]] = [c.migration_id == migration_id, c.id > after_id]
-        if state is not None:
-            wanted.append(c.state == state.value)
-        if kind:
-            wanted.append(c.kind == kind)
-        if reason:
-            wanted.append(c.reason == reason)
-        query = select(*_ROW_COLUMNS).where(*wanted).order_by(c.id).limit(limit)
+    def has_in_flight(self, migration_id: int) -> bool:
+        """Return whether objects are recorded as being copied."""
+        mine = (objects.c.migration_id == migration_id) & (objects.c.state == ObjectState.IN_FLIGHT.value)
         with self._database.work_read() as connection:
-            return tuple(_ledger_row(row) for row in connection.execute(query))
-
-    def pages(self, migration_id: int, *, size: int = CHUNK) -> Iterator[tuple[LedgerRow, ...]]:
-        """Yield all rows, page by page; no transaction stays open between two pages."""
-        after = 0
-        while page := self.rows(migration_id, after_id=after, limit=size):
-            yield page
-            after = page[-1].id
+            return connection.scalar(select(objects.c.id).where(mine).limit(1)) is not None
 
     def retry_failed(self, migration_id: int) -> int:
         """Return all failed rows to pending; return how many. Works in chunks, each with its counters, so it
@@ -158,13 +131,6 @@ class LedgerQueries:
                 return total
             total += done
             time.sleep(PAUSE)
-
-
-def _ledger_row(row: Row[Any]) -> LedgerRow:
-    values = dict(row._mapping)
-    values["state"] = ObjectState(values["state"])
-    values["action"] = Action(values["action"])
-    return LedgerRow(**values)
 
 
 def _retry_some(connection: Connection, migration_id: int) -> int:

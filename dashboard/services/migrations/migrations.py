@@ -31,8 +31,9 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database, clamp_integer
 from dashboard.services.jobs import dequeue, enqueue, is_running
 from dashboard.services.migrations.ledger_queries import LedgerQueries
+from dashboard.services.migrations.ledger_search import LedgerSearch, ObjectFilter, ObjectPage
 from dashboard.services.migrations.progress import build_progress, is_waiting_for_runner
-from dashboard.services.migrations.report import csv_lines
+from dashboard.services.migrations.report import csv_lines, json_lines, report_rows
 from dashboard.services.migrations.rows import (
     find_backend,
     get_row,
@@ -62,6 +63,7 @@ class Migrations:
         self._database = database
         self._audit = audit
         self._ledgers = LedgerQueries(database)
+        self._search = LedgerSearch(database)
 
     # ---- requests
 
@@ -193,27 +195,30 @@ class Migrations:
         self._get_row(migration_id)
         return self._ledgers.failures(migration_id)
 
-    def rows(
-        self,
-        migration_id: int,
-        *,
-        state: ObjectState | None = None,
-        kind: str = "",
-        reason: str = "",
-        after_id: int = 0,
-        limit: int = 100,
-    ) -> tuple[LedgerRow, ...]:
-        """Return a page of the ledger by id. Raises ``NOT_FOUND``."""
+    def objects(
+        self, migration_id: int, wanted: ObjectFilter, *, after: str = "", limit: int = 100
+    ) -> ObjectPage:
+        """Return a page of the objects that match; see ``LedgerSearch.page``. Raises ``NOT_FOUND``."""
         self._get_row(migration_id)
-        limit = max(1, min(limit, MAX_ROWS))
-        return self._ledgers.rows(
-            migration_id, state=state, kind=kind, reason=reason, after_id=clamp_integer(after_id), limit=limit
-        )
+        return self._search.page(migration_id, wanted, after=after, limit=max(1, min(limit, MAX_ROWS)))
+
+    def rows(
+        self, migration_id: int, *, state: ObjectState | None = None, after_id: int = 0, limit: int = 100
+    ) -> tuple[LedgerRow, ...]:
+        """Return objects in the order of the plan, after one of them. Raises ``NOT_FOUND``."""
+        after = f"i{max(0, clamp_integer(after_id))}"
+        return self.objects(migration_id, ObjectFilter(state), after=after, limit=limit).rows
 
     def report(self, migration_id: int) -> Iterator[str]:
-        """Return the ledger as CSV lines, header first. Raises ``NOT_FOUND`` at once, not when consumed."""
+        """Return the ledger as CSV lines in key order, header first. Raises ``NOT_FOUND`` at once, not when
+        consumed."""
         self._get_row(migration_id)
-        return csv_lines(self._ledgers.pages(migration_id))
+        return csv_lines(report_rows(self._database, migration_id))
+
+    def report_json(self, migration_id: int) -> Iterator[str]:
+        """Return the ledger as one JSON document, in pieces. Raises ``NOT_FOUND`` at once."""
+        self._get_row(migration_id)
+        return json_lines(migration_id, report_rows(self._database, migration_id))
 
     def command(self, migration_id: int) -> str:
         """Return the command line for the same migration. Raises ``NOT_FOUND``."""
@@ -241,7 +246,7 @@ class Migrations:
             enqueue(session, JobKind.MIGRATION, row.id)
 
     def _has_leftovers(self, migration_id: int) -> bool:
-        if self._ledgers.rows(migration_id, state=ObjectState.IN_FLIGHT, limit=1):
+        if self._ledgers.has_in_flight(migration_id):
             return True
         ledger = SqlLedger(self._database.work, migration_id)
         return bool(ledger.unswept(1) or ledger.markers())

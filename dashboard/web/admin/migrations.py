@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import StowageError
 from dashboard.migration.types import ObjectState, Outcome, Progress, State
+from dashboard.services.migrations.ledger_search import ObjectFilter
 from dashboard.services.permissions import Permission
 from dashboard.web.admin import progress_view
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
@@ -134,21 +135,19 @@ class MigrationPages(Page):
         """Objects of the ledger, optionally in one state, page by page."""
         state = _state(request.args.get("state", ""))
         kind, reason = request.args.get("kind", ""), request.args.get("reason", "")
-        after = parse_integer(request.args, "after") or 0
-        rows = services().migrations.rows(
-            id, state=state, kind=kind, reason=reason, after_id=after, limit=PAGE + 1
-        )
+        after = request.args.get("after", "")
+        page = services().migrations.objects(id, ObjectFilter(state, kind, reason), after=after, limit=PAGE)
         return str(
             self.render(
                 "admin/migration_objects.html",
                 p=services().migrations.progress(id),
-                rows=rows[:PAGE],
+                page=page,
+                rows=page.rows,
                 state=state,
                 states=ObjectState,
                 kind=kind,
                 reason=reason,
                 after=after,
-                next_page=rows[PAGE - 1].id if len(rows) > PAGE else None,
             )
         )
 

@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -433,7 +433,7 @@ def test_rows_and_report_show_the_whole_ledger(console: ServiceConsole, migratio
 )
 def test_no_cell_of_a_report_is_a_formula(key: str, shown: str) -> None:
     row = LedgerRow(1, "plain", 5, ObjectState.FAILED, Action.COPY, reason=key)
-    text = "".join(csv_lines([[replace(row, key=key), row]]))
+    text = "".join(csv_lines([[astuple(replace(row, key=key)), astuple(row)]]))
     first, second = list(csv.DictReader(io.StringIO(text, newline="")))
     assert (first["key"], second["reason"]) == (shown, shown)
     assert text.startswith(",".join(f'"{name}"' for name in HEADER) + '\r\n"')

@@ -11,6 +11,8 @@ from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput
 from dashboard.migration.types import FailureGroup, LedgerRow, ObjectState, OnConflict, Spec, Verify
+from dashboard.services.database import MAX_INTEGER
+from dashboard.services.migrations.ledger_search import ObjectFilter
 from dashboard.services.migrations.spec import MAX_PREFIX_BYTES
 from dashboard.services.permissions import Permission
 from dashboard.web.api import cursors
@@ -62,11 +64,15 @@ class ObjectPage(Page):
     state: ObjectState | None = None
     kind: Annotated[str, Field("The kind of error.", maximum_length=64)] = ""
     reason: Annotated[str, Field("The reason of a group of failures.", maximum_length=2000)] = ""
+    prefix: Annotated[str, Field("What the keys begin with.", maximum_length=1024)] = ""
+    min_size: Annotated[int | None, Field("Bytes at least.", minimum=0, maximum=MAX_INTEGER)] = None
+    max_size: Annotated[int | None, Field("Bytes at most.", minimum=0, maximum=MAX_INTEGER)] = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectList:
-    """A page of a ledger, by number."""
+    """A page of a ledger. In key order if a prefix is given, the largest first if a size is. A page may have
+    fewer objects than ``limit``, or none, although there are more: only a null ``next_cursor`` is the end."""
 
     objects: tuple[LedgerRow, ...]
     next_cursor: str | None
@@ -170,12 +176,10 @@ def failures(id: int) -> Failures:
 @resource.route("GET", "/migrations/<int:id>/objects", Permission.VIEW, query=ObjectPage, returns=ObjectList)
 def objects(id: int, query: ObjectPage) -> ObjectList:
     """List the objects of the ledger."""
-    (after,) = cursors.decode(query.cursor, "objects", int) or (0,)
-    found = services().migrations.rows(
-        id, state=query.state, kind=query.kind, reason=query.reason, after_id=after, limit=query.limit + 1
-    )
-    shown, more = cursors.page_of(found, query.limit)
-    return ObjectList(tuple(shown), cursors.encode("objects", shown[-1].id) if more else None)
+    (after,) = cursors.decode(query.cursor, "objects", str) or ("",)
+    wanted = ObjectFilter(query.state, query.kind, query.reason, query.prefix, query.min_size, query.max_size)
+    page = services().migrations.objects(id, wanted, after=after, limit=query.limit)
+    return ObjectList(page.rows, cursors.encode("objects", page.next_after) if page.next_after else None)
 
 
 @resource.route(

@@ -1,13 +1,21 @@
-"""Settings: one frozen value, read from the environment once at start."""
+"""Settings: one frozen value, read from the environment and the settings file.
+
+What the process's environment has set counts; the settings file (``.env`` in the instance folder, or
+``STOWAGE_ENV_FILE``) gives the rest.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self, TypedDict, Unpack
+
+from dashboard.envfile.store import EnvFile
+from dashboard.errors import StowageError
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TRUE = frozenset({"1", "true", "yes", "on"})
@@ -19,6 +27,10 @@ _CLAMAV = re.compile(r"/[^\0\n]+|([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 MAX_UPLOAD_SIZE = 5 * 1024**3
 MAX_BYTES = 2**62
 FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+PROCESS_ONLY = frozenset({"STOWAGE_INSTANCE", "STOWAGE_ENV_FILE"})
+"""Where the settings file is found: in the file itself they have no effect."""
 
 
 class SettingsError(ValueError):
@@ -47,6 +59,21 @@ class Overrides(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """Where settings come from: the process's variables, and those of the settings file. Holds secrets."""
+
+    file: Path
+    process: dict[str, str] = field(repr=False)
+    from_file: Mapping[str, str] = field(repr=False)
+    version: str
+
+    def merged(self) -> Mapping[str, str]:
+        """Every variable with the value that counts."""
+        below = {name: value for name, value in self.from_file.items() if name not in PROCESS_ONLY}
+        return MappingProxyType({**below, **self.process})
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that must be known before the database is open.
 
@@ -61,7 +88,8 @@ class Settings:
     ``sendfile_roots``: folders whose files another server in front sends. ``max_workers``: most threads a
     migration may use. ``api_requests_per_minute``: how many requests one API token may send.
     ``max_upload_size``: bytes of the largest upload. ``upload_quota``: bytes that one person may have
-    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner.
+    uploaded in total, 0 for any number. ``clamav``: the address of the virus scanner. ``environment``: what
+    they were read from, None if a program has made them.
     """
 
     instance: Path
@@ -82,6 +110,7 @@ class Settings:
     upload_quota: int = 0
     clamav: str | None = None
     log_level: str = "info"
+    environment: Environment | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _between("STOWAGE_PORT", self.port, 0, 65535)
@@ -153,10 +182,10 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]) -> Self:
         """Read ``STOWAGE_*``; ``overrides`` win. Raises :class:`SettingsError` with a sentence."""
-        env = os.environ if environ is None else environ
-        named = env.get("STOWAGE_INSTANCE", "")
-        instance = overrides.get("instance") or (Path(named) if named else default_instance(env))
-        instance = instance.expanduser().absolute()
+        process = os.environ if environ is None else environ
+        instance = find_instance(process, overrides.get("instance"))
+        found = read_environment(instance, environ)
+        env = found.merged()
         key = env.get("STOWAGE_KEY_FILE", "")
         key_file = overrides.get("key_file") or (Path(key) if key else instance / "stowage.key")
         return cls(
@@ -186,12 +215,40 @@ class Settings:
             upload_quota=overrides.get("upload_quota", _integer(env, "STOWAGE_UPLOAD_QUOTA", 0)),
             clamav=overrides.get("clamav", env.get("STOWAGE_CLAMAV", "").strip() or None),
             log_level=overrides.get("log_level", env.get("STOWAGE_LOG_LEVEL", "info").lower()),
+            environment=found,
         )
 
 
-def environment() -> Mapping[str, str]:
-    """The process's environment, for ``import-env``. Holds secrets."""
-    return dict(os.environ)
+def read_environment(instance: Path, environ: Mapping[str, str] | None = None) -> Environment:
+    """The process's variables, and those of the instance's settings file. ``environ`` stands for the
+    process's.
+
+    Raises :class:`SettingsError` for a file that cannot be used, or has a line that cannot be read.
+    """
+    process = dict(os.environ if environ is None else environ)
+    file = env_file(instance, process)
+    try:
+        snapshot = EnvFile(file).read()
+    except StowageError as error:
+        raise SettingsError(f"{error.reason} {error.remedy}".strip()) from error
+    for problem in snapshot.document.problems:
+        raise SettingsError(
+            f"Line {problem.line} of {file} {problem.reason}. Correct it, or put # before it."
+        )
+    return Environment(file, process, snapshot.document.values, snapshot.version)
+
+
+def env_file(instance: Path, environ: Mapping[str, str]) -> Path:
+    """The path of the settings file: ``STOWAGE_ENV_FILE``, else ``.env`` in the instance folder."""
+    named = environ.get("STOWAGE_ENV_FILE", "").strip()
+    return Path(named).expanduser().absolute() if named else instance / ".env"
+
+
+def find_instance(environ: Mapping[str, str], named: Path | None = None) -> Path:
+    """The instance folder: the one that is named, else ``STOWAGE_INSTANCE``, else the default."""
+    variable = environ.get("STOWAGE_INSTANCE", "")
+    chosen = named or (Path(variable) if variable else default_instance(environ))
+    return chosen.expanduser().absolute()
 
 
 def default_instance(env: Mapping[str, str]) -> Path:

@@ -8,7 +8,6 @@ import click
 
 from dashboard.cli.backend import TEST, passes_test
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
-from dashboard.settings import environment
 
 if TYPE_CHECKING:
     from dashboard.services.backends.importing import Imported
@@ -24,10 +23,10 @@ def import_env(invocation: Invocation, name: str, yes: bool, test: bool) -> int:
 
     With --yes it is saved as NAME (“media” by default). Secrets are shown as ***.
     """
-    from dashboard.services.backends.importing import import_environment
+    from dashboard.services.backends.importing import import_environment, importable
     from dashboard.storage.library.environment import naming_variables
 
-    found = import_environment(environment(), name)
+    found = import_environment(importable(invocation.settings().environment), name)
     with naming_variables(found.used):
         invocation.services.backends.resolve(found.draft)
     _show(invocation, found)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard.services.backends.values import Draft
+from dashboard.settings import Environment
 from dashboard.storage.library.environment import parse_environment
+from dashboard.storage.library.environment_variables import SELECTORS, VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,18 @@ class Imported:
         """Rows for people: variable, what it became, its value; secrets as ``***``."""
         values = dict(self.draft.options) | dict.fromkeys(self.draft.secrets, "***")
         return tuple((self.used.get(name, ""), name, value) for name, value in values.items())
+
+
+def importable(environment: Environment | None) -> Mapping[str, str]:
+    """The variables to import from: those of the process, or those of the settings file if the process has
+    none.
+
+    Never some of both: who may edit the file must not decide where the process's secrets are sent.
+    """
+    if environment is None:
+        return {}
+    known = {*SELECTORS, *(variable.name for variable in VARIABLES)}
+    return environment.process if known & environment.process.keys() else environment.from_file
 
 
 def import_environment(environ: Mapping[str, str], name: str) -> Imported:

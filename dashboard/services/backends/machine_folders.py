@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import dashboard
+from dashboard.envfile.backups import Backups
+from dashboard.envfile.store import EnvFile
 from dashboard.settings import Settings
 from dashboard.storage.checks.folders import FolderPolicy
 from dashboard.storage.checks.wrappers import CACHE_FOLDER, CACHE_READS
@@ -28,7 +30,9 @@ def folder_policy(settings: Settings) -> FolderPolicy:
     """Refuses the folders of the console, of its program and of the system; allows only those in
     ``STOWAGE_LOCAL_ROOTS`` if that is set. The instance folder's ``files`` is always allowed."""
     kept = (settings.instance / name for name in ("cache", "uploads", "thumbnails"))
+    env_file = settings.environment.file if settings.environment else settings.instance / ".env"
     own = (settings.database, settings.work_database, settings.key_file, *kept)
+    own = (*own, env_file, Backups(EnvFile(env_file)).folder)
     allowed = (*settings.local_roots, settings.instance / "files") if settings.local_roots else ()
     return FolderPolicy(
         own=tuple(map(str, own)),

@@ -48,9 +48,11 @@ def test_a_connection_is_tested_and_everything_counted(program: ApiProgram) -> N
 
 
 def test_values_of_the_environment_are_never_shown(
-    program: ApiProgram, monkeypatch: pytest.MonkeyPatch
+    program: ApiProgram, console: WebConsole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert console.services.settings.environment is not None
+    started_with = console.services.settings.environment.process
+    monkeypatch.setitem(started_with, "AWS_SECRET_ACCESS_KEY", SECRET)
     found = program.get("/environment-variables")
     named = {each["name"]: each for each in found.json["variables"]}
     assert named["AWS_SECRET_ACCESS_KEY"] == {

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from dashboard.errors import Kind, StowageError
 from dashboard.services.backends.backends import BackendInfo
+from dashboard.services.backends.importing import importable
 from dashboard.services.backends.probes import MAX_SECONDS
 from dashboard.services.permissions import Permission
-from dashboard.settings import environment
 from dashboard.storage.library.environment_variables import SELECTORS, VARIABLES
 from dashboard.storage.registry import location
 from dashboard.web.api.routes import Resource
@@ -219,7 +219,7 @@ def variables() -> EnvironmentVariables:
 
     No values: many are secrets, and an address may hold a password.
     """
-    environ = environment()
+    environ = importable(services().settings.environment)
     options = {**dict.fromkeys(SELECTORS, "preset"), **{each.name: each.option for each in VARIABLES}}
     return EnvironmentVariables(
         True, tuple(EnvironmentVariable(name, bool(environ.get(name)), to) for name, to in options.items())

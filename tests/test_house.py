@@ -106,7 +106,6 @@ SMALL = {
     "web/admin/access/*.py": "the views of one page",
     "web/files/offloading.py": "what the server in front may send, read as a whole: a matter of security",
     "web/files/file_routes.py": "routes of files",
-    "web/assets.py": "addresses of static files",
     "web/api/*.py": "one resource of the API, or a part that all of them use",
     "web/csrf.py": "the check of every change, read as a whole: a matter of security",
     "web/expired_form.py": "one answer of its own",

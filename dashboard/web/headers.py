@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, request
 
+from dashboard.web import assets
+from dashboard.web.context import from_htmx
+
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -65,7 +68,12 @@ def set_own_headers(response: Response, headers: Mapping[str, str]) -> None:
 
 
 def _caching(response: Response) -> str:
-    """Static URLs carry a digest of the file's content, so they can be cached forever."""
-    if request.endpoint != "static" or response.status_code not in (200, 206, 304):
-        return "no-store"
-    return f"public, max-age={_ONE_YEAR}, immutable" if request.args.get("v") else "no-cache"
+    """Files whose name changes with their content are cached for ever. A page is asked for again each time.
+    Not kept at all: what a form answers, which may be shown only once, and fragments, which going back
+    would otherwise show in place of their page."""
+    if assets.is_fingerprinted(response):
+        return f"public, max-age={_ONE_YEAR}, immutable"
+    if request.endpoint == "static" and response.status_code in (200, 304):
+        return "no-cache"
+    is_page = request.method == "GET" and response.status_code == 200 and response.mimetype == "text/html"
+    return "private, no-cache" if is_page and not from_htmx() else "no-store"

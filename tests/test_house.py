@@ -67,6 +67,7 @@ VENDORS = {
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
     "cli/files.py": "a group of commands",
+    "cli/oversight/audit_commands.py": "a group of commands",
     "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
     "cli/formatting.py": "numbers and times as text, used by all commands",

@@ -18,6 +18,7 @@ from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
 from dashboard.cli.migrations import migrations
+from dashboard.cli.oversight.audit_commands import audit
 from dashboard.cli.start import run, setup
 from dashboard.cli.storage import storage
 from dashboard.cli.token import token
@@ -56,5 +57,5 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, files, migrate, migrations, keys, user, token, storage, uploads):
+for command in (run, setup, backend, files, migrate, migrations, keys, user, token, storage, uploads, audit):
     stowage.add_command(command)

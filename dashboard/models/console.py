@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.models.base import Model
@@ -69,6 +69,24 @@ class AuditEntry(Model):
     subject: Mapped[str]
     detail: Mapped[dict[str, str]] = mapped_column(JSON)
     outcome: Mapped[str] = mapped_column(String(16), default="done")
+    # How it came into the chain, the code of the row before and its own; empty until it is chained.
+    chained: Mapped[str] = mapped_column(String(16), default="", server_default=text("''"))
+    previous: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    mac: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+
+
+class AuditHead(Model):
+    """One row: the newest of the audit log's chain and what was removed before its first, signed."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_id: Mapped[int]
+    last_mac: Mapped[str] = mapped_column(String(64))
+    start_id: Mapped[int]
+    start_mac: Mapped[str] = mapped_column(String(64))
+    removed: Mapped[int]
+    signature: Mapped[str] = mapped_column(String(64))
 
 
 class Setting(Model):

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dashboard.models.console import AuditEntry
-from dashboard.services.database import Database, clamp_integer
-from dashboard.services.permissions import Actor
+from dashboard.services.auditing.audit_rows import MAX_TEXT, AuditFilter, AuditRow, AuditRows, shorten
+from dashboard.services.auditing.chain import AuditChain
+from dashboard.services.auditing.verifying import (
+    ProblemKind,
+    Verification,
+    load_result,
+    store_result,
+    verify,
+)
+from dashboard.services.database import Database
+from dashboard.services.permissions import Actor, Permission, Role
 from dashboard.storage.options import Option
 from dashboard.storage.types import Secret
 
+__all__ = ["HIDDEN", "MAX_TEXT", "AuditFilter", "AuditLog", "AuditRow", "redact_options", "shorten"]
+
 HIDDEN = "***"
-MAX_TEXT = 300
-MAX_ROWS = 500
+CHAINED_AT_ONCE = 2000
+"""Earlier rows that one transaction chains."""
+STOWAGE = Actor("stowage", Role.OPERATOR, "runner")
+"""What the console does by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One action. ``at`` in seconds since the epoch; ``outcome`` is "done" or "refused"."""
+class AuditLog(AuditRows):
+    """Writes rows inside other services' transactions, and reads and verifies them. Thread-safe."""
 
-    id: int
-    at: float
-    actor: str
-    via: str
-    address: str
-    action: str
-    subject: str
-    detail: Mapping[str, str]
-    outcome: str
-
-
-class AuditLog:
-    """Writes rows inside other services' transactions and reads them back, newest first. Thread-safe."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, chain: AuditChain) -> None:
+        super().__init__(database)
+        self.chain = chain
 
     def record(
         self,
@@ -55,7 +52,8 @@ class AuditLog:
         API token that the actor used is added."""
         if actor.token:
             detail["token"] = actor.token
-        session.add(
+        self.chain.append(
+            session,
             AuditEntry(
                 at=time.time(),
                 actor=shorten(actor.name, 64),
@@ -65,25 +63,65 @@ class AuditLog:
                 subject=shorten(subject, MAX_TEXT),
                 detail={name: shorten(_text(value), MAX_TEXT) for name, value in detail.items()},
                 outcome=outcome,
-            )
+            ),
         )
 
-    def rows(
-        self, *, before_id: int | None = None, limit: int = 50, action: str = "", actor: str = ""
-    ) -> tuple[AuditRow, ...]:
-        """The newest rows, or those older than ``before_id``; ``action`` also matches as a prefix
-        ("backend" finds "backend.add")."""
-        query = select(AuditEntry).order_by(AuditEntry.id.desc()).limit(max(1, min(limit, MAX_ROWS)))
-        if before_id is not None:
-            query = query.where(AuditEntry.id < clamp_integer(before_id))
-        action, actor = shorten(action), shorten(actor)
-        if action:
-            within = AuditEntry.action.startswith(f"{action}.", autoescape=True)
-            query = query.where((AuditEntry.action == action) | within)
-        if actor:
-            query = query.where(AuditEntry.actor == actor)
+    def chain_earlier_rows(self) -> int:
+        """Chain the rows of versions before the chain, and those that were written while the console had no
+        key; return how many. Idempotent; does nothing while it has none."""
         with self._database.read() as session:
-            return tuple(_row(entry) for entry in session.scalars(query))
+            if not self.chain.has_pending(session):
+                return 0
+        total = 0
+        while True:
+            with self._database.write() as session:
+                count = self.chain.adopt(session, CHAINED_AT_ONCE)
+                total += count
+                if not count:
+                    if total:
+                        self.record(session, STOWAGE, "audit.chain", f"{total} entries", entries=total)
+                    return total
+
+    def verify(self, actor: Actor) -> Verification:
+        """Check the whole chain, and keep the result for the page."""
+        actor.require(Permission.AUDIT)
+        result = verify(self._database, self.chain)
+        assert result is not None
+        self._keep(result)
+        return result
+
+    def last_verification(self) -> Verification | None:
+        """What the last check of the chain found; None if there was none."""
+        with self._database.read() as session:
+            return load_result(session, self.chain.key(session))
+
+    def accept_end(self, actor: Actor) -> Verification:
+        """Record that the chain ends earlier than was seen here, because somebody put back an older copy of
+        the database, and go on from there. What else is wrong with the chain stays reported."""
+        actor.require(Permission.KEYS)
+        result = self.verify(actor)
+        if ProblemKind.OLDER not in {problem.kind for problem in result.problems}:
+            return result
+        with self._database.write() as session:
+            key = self.chain.key(session)
+            seen = self.chain.newest.read(key) if key else None
+            if seen is not None:
+                self.record(
+                    session,
+                    actor,
+                    "audit.accept_end",
+                    f"entry {seen.entry_id}",
+                    seen=seen.entry_id,
+                    ends=result.head_id,
+                )
+                self.chain.forget_newest(session)
+        return self.verify(actor)
+
+    def _keep(self, result: Verification) -> None:
+        with self._database.write() as session:
+            key = self.chain.key(session)
+            if key is not None:
+                store_result(session, key, result)
 
 
 def redact_options(options: Iterable[Option], values: Mapping[str, object]) -> dict[str, str]:
@@ -94,23 +132,3 @@ def redact_options(options: Iterable[Option], values: Mapping[str, object]) -> d
 
 def _text(value: object) -> str:
     return HIDDEN if isinstance(value, Secret) else str(value)
-
-
-def shorten(text: str, most: int = MAX_TEXT) -> str:
-    """Return at most ``most`` characters, without the lone surrogates that databases and pages reject."""
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _row(entry: AuditEntry) -> AuditRow:
-    return AuditRow(
-        id=entry.id,
-        at=entry.at,
-        actor=entry.actor,
-        via=entry.via,
-        address=entry.address,
-        action=entry.action,
-        subject=entry.subject,
-        detail=dict(entry.detail),
-        outcome=entry.outcome,
-    )

@@ -22,6 +22,7 @@ from dashboard.services.audit import AuditLog
 from dashboard.services.database import Database
 from dashboard.services.permissions import Actor, Permission
 from dashboard.services.sealed_rows import (
+    CHAIN_KEY,
     bind_to_recipients,
     binding_of_setting,
     can_open_any,
@@ -95,6 +96,7 @@ class Keys:
             if not any(True for _ in sealed_rows(session)):
                 self._create_key(session)
             self._bind_recipients(session)
+            self._create_chain_key(session)
         return self.state()
 
     def state(self) -> KeyState:
@@ -212,6 +214,7 @@ class Keys:
                 )
             self._restore_key(key, ids_in_use(session))
             self._bind_recipients(session)
+            self._create_chain_key(session)
             self._audit.record(session, actor, "keys.restore", key.id)
         self._forget_state()
         return self.state()
@@ -236,6 +239,13 @@ class Keys:
             return
         if (ring := self._file.read()) is not None:
             bind_to_recipients(session, ring)
+
+    def _create_chain_key(self, session: Session) -> None:
+        if session.get(Setting, CHAIN_KEY) is not None or self._check(session).sealed:
+            return
+        if (ring := self._file.read()) is not None:
+            sealed = tokens.seal(ring.current, secrets.token_hex(32), binding_of_setting(CHAIN_KEY))
+            session.add(Setting(key=CHAIN_KEY, sealed=sealed))
 
     def _check(self, session: Session) -> KeyState:
         path = self._file.path

@@ -19,6 +19,8 @@ from dashboard.vault.tokens import Binding
 
 SealedRow = BackendSecret | Setting
 
+CHAIN_KEY = "audit_chain_key"
+"""The setting with the key of the audit log's chain."""
 BOUND = "secrets_bound"
 """The setting that exists once all secrets are bound to their recipients. Others are not opened then."""
 

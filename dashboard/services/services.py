@@ -10,6 +10,7 @@ from dashboard.media.sandbox import Sandbox
 from dashboard.media.scan import ClamdScanner
 from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
+from dashboard.services.auditing.chain import AuditChain
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.bucket_settings import BucketSettings
 from dashboard.services.backends.checks import Checks
@@ -109,9 +110,11 @@ class Services:
 def compose(settings: Settings, database: Database, *, passwords: Passwords | None = None) -> Services:
     """Compose all services over an open, upgraded database. The very first run creates the key. A missing or
     wrong key raises nothing here: see ``keys.state``."""
-    audit = AuditLog(database)
-    keys = Keys(database, KeyFile(settings.key_file), audit)
+    key_file = KeyFile(settings.key_file)
+    audit = AuditLog(database, AuditChain(key_file, settings.instance))
+    keys = Keys(database, key_file, audit)
     keys.prepare()
+    audit.chain_earlier_rows()
     accounts = Accounts(database, audit, keys, passwords)
     machine, caches = _machine_policy(settings), settings.instance / "cache"
     backends = Backends(database, audit, keys, machine=machine, caches=caches)

@@ -152,7 +152,7 @@ def test_a_running_console_notices_that_the_key_went_away(three: ServiceConsole)
 def test_rotation_seals_everything_anew_and_drops_the_old_key(three: ServiceConsole) -> None:
     before = three.services.keys.state().key_id
     rotation = three.services.keys.rotate(ADMIN)
-    assert rotation.rows == 5
+    assert rotation.rows == 6
     assert rotation.key_id != before
     assert rotation.recovery_key not in repr(rotation)
     assert ids_in_use(three) == {rotation.key_id}

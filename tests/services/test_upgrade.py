@@ -68,7 +68,8 @@ def schema(database: Path) -> dict[str, list[list[str]]]:
     """Every table and index with its columns and constraints, whatever the order of either."""
     with closing(sqlite3.connect(database)) as connection:
         made = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
-    parts = {name: COMMAS.split(sql.replace("\n)", ",")) for name, sql in made}
+    # A column that was added stands before the last bracket, on its line.
+    parts = {name: COMMAS.split(re.sub(r"\s*\)$", "", sql)) for name, sql in made}
     return {name: sorted(sorted(part.split()) for part in each) for name, each in parts.items()}
 
 

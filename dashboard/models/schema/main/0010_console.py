@@ -1,0 +1,30 @@
+"""The chain of the audit log."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    _chain_the_audit_log()
+
+
+def _chain_the_audit_log() -> None:
+    for name, length in (("chained", 16), ("previous", 64), ("mac", 64)):
+        column = sa.Column(name, sa.String(length=length), server_default=sa.text("''"), nullable=False)
+        op.add_column("audit", column)
+    op.create_table(
+        "audit_head",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("last_id", sa.Integer(), nullable=False),
+        sa.Column("last_mac", sa.String(length=64), nullable=False),
+        sa.Column("start_id", sa.Integer(), nullable=False),
+        sa.Column("start_mac", sa.String(length=64), nullable=False),
+        sa.Column("removed", sa.Integer(), nullable=False),
+        sa.Column("signature", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
+    )

@@ -147,6 +147,7 @@ SHARED_NAMES = {
     "files": "the command, and what an SFTP session does with files",
     "folders": "what a folder on a form may be, and folders as a program sees them",
     "formatting": "for a terminal, and for pages",
+    "history": "the tables and the service",
     "keys": "of encryption: the command, the service, the vault and the page",
     "links": "those of Google Cloud Storage, and the console's own: the service, the page, the API",
     "migrations": "the command, the tables, the service and its page",

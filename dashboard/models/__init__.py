@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.models import backends, base, catalogue, console, migrations, sharing, waiting, work
+from dashboard.models import backends, base, catalogue, console, history, migrations, sharing, waiting, work
 
 WORK_BIND = base.WORK_BIND
 main_metadata = base.Model.metadata
@@ -14,6 +14,7 @@ __all__ = [
     "base",
     "catalogue",
     "console",
+    "history",
     "main_metadata",
     "migrations",
     "sharing",

@@ -43,6 +43,7 @@ from dashboard.services.files.sharing.links import Links
 from dashboard.services.files.thumbnails import Thumbnails
 from dashboard.services.files.uploads import Uploads
 from dashboard.services.files.zips.zip_downloads import Zips
+from dashboard.services.history.history import History
 from dashboard.services.jobs import Jobs
 from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
@@ -71,6 +72,7 @@ class Services:
     keys: Keys
     backends: Backends
     status: StatusBoard
+    history: History
     checks: Checks
     activation: Activation
     probes: Probes
@@ -142,6 +144,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         keys=keys,
         backends=backends,
         status=status,
+        history=status.history,
         checks=checks,
         activation=activation,
         backup=DatabaseBackup(settings),

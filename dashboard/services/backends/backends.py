@@ -32,6 +32,7 @@ from dashboard.services.backends.values import BackendInfo, Draft, Resolved, Sto
 from dashboard.services.catalogue.file_rows import invalidate_rows
 from dashboard.services.database import Database
 from dashboard.services.fallback.waiting_store import refuse_losing_waiting_writes, refuse_while_waiting
+from dashboard.services.history.history import forget_history
 from dashboard.services.jobs import enqueue
 from dashboard.services.keys import Keys
 from dashboard.services.permissions import Actor, Permission
@@ -263,6 +264,7 @@ class Backends(BackendQueries):
         # Before this change commits: rather a file too few in the catalogue than one at the wrong place.
         with self._database.work_write() as connection:
             invalidate_rows(connection, backend_id)
+            forget_history(connection, backend_id)
         enqueue(session, JobKind.FILES, 0)
 
     def _audit_edit(

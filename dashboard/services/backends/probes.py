@@ -56,6 +56,7 @@ class _ProbeTarget:
     name: str
     backend_id: int | None
     version: int = 0
+    actor: str = ""
 
     def close(self) -> None:
         if self.backend_id is None:
@@ -138,7 +139,7 @@ class Probes:
             # Read before the driver is built: name rules must not outlive an edit.
             info = self._backends.get(target)
             resolved = _ProbeTarget(
-                self._backends.driver(target, label="probe"), target, info.id, info.version
+                self._backends.driver(target, label="probe"), target, info.id, info.version, actor.name
             )
         else:
             resolved = _ProbeTarget(self._backends.draft_driver(target), target.name, None)
@@ -200,6 +201,7 @@ class Probes:
                 run = run.with_step(step)
                 if run.finished and resolved.backend_id is not None:
                     self._record(resolved.backend_id, run, _required_steps(resolved.driver))
+                    self._status.history.record_test(resolved.backend_id, resolved.actor, run)
                 yield step
         finally:
             resolved.close()

@@ -16,6 +16,7 @@ from dashboard.migration.types import State
 from dashboard.models.backends import Backend, BackendStatus
 from dashboard.models.migrations import Migration
 from dashboard.services.database import Database, clamp_integer
+from dashboard.services.history.history import History
 
 COUNT_IS_STALE = 45.0
 """Seconds without progress after which a count is no longer shown as running."""
@@ -70,6 +71,7 @@ class StatusBoard:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.history = History(database)
 
     def record_check(
         self, backend_id: int, badge: Badge, latency_ms: float | None, message: str = "", remedy: str = ""
@@ -83,6 +85,7 @@ class StatusBoard:
             remedy=remedy,
             checked_at=time.time(),
         )
+        self.history.record_check(backend_id, badge.value, latency_ms, message, remedy)
 
     def record_count(
         self, backend_id: int, objects: int, size: int, *, final: bool, unreadable_folders: int = 0
@@ -100,6 +103,7 @@ class StatusBoard:
                 counting_at=None,
                 counting_objects=0,
             )
+            self.history.record_totals(backend_id, objects, size)
         else:
             self._set(backend_id, counting_at=now, counting_objects=objects, counting_bytes=size)
 
@@ -119,6 +123,7 @@ class StatusBoard:
         if badge is Badge.HEALTHY:
             values["tested_at"] = now
         self._set(backend_id, **values)
+        self.history.record_check(backend_id, badge.value, None, message, remedy)
 
     def checklist(self) -> Checklist:
         """How far the first steps are."""

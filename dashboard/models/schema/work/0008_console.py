@@ -1,4 +1,4 @@
-"""Indexes for the filters of a migration's objects."""
+"""Indexes for the filters of a ledger; the past of backends: checks, states, tests and counts."""
 
 from __future__ import annotations
 
@@ -17,3 +17,55 @@ def upgrade() -> None:
         sqlite_where=sa.text("reason != ''"),
     )
     op.create_index("ix_migration_objects_size", "migration_objects", ["migration_id", "size", "id"])
+    _history()
+
+
+def _history() -> None:
+    op.create_table(
+        "backend_checks",
+        sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seconds", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("up", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("slow", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("down", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("answers", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("answer_sum", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("answer_max", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("backend_id", "seconds", "at"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "backend_states",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("badge", sa.String(length=16), nullable=False),
+        sa.Column("message", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.Column("remedy", sa.String(), server_default=sa.text("''"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_backend_states_backend_id", "backend_states", ["backend_id", "id"], unique=False)
+    op.create_table(
+        "backend_tests",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("backend_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("tested_by", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("passed", sa.Boolean(), nullable=False),
+        sa.Column("milliseconds", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("steps", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_backend_tests_backend_id", "backend_tests", ["backend_id", "id"], unique=False)
+    op.create_table(
+        "backend_totals",
+        sa.Column("backend_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("seconds", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("counted_at", sa.Float(), nullable=False),
+        sa.Column("objects", sa.Integer(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("backend_id", "seconds", "at"),
+        sqlite_with_rowid=False,
+    )

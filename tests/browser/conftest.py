@@ -8,10 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    StorageState,
+    expect,
+    sync_playwright,
+)
 
 from tests.servers.console import ConsoleProcess
 
+PASSWORD = "a few unrelated words"
 # Without these a Chromium on a closed network keeps knocking at its maker's servers.
 ARGUMENTS = [
     "--no-sandbox",
@@ -58,6 +67,40 @@ def page(context: BrowserContext) -> Iterator[Page]:
     page.on("console", listen)
     yield page
     assert complaints == []
+
+
+def set_up(instance: Path) -> ConsoleProcess:
+    """A console that is not running yet, with maria as its administrator."""
+    console = ConsoleProcess(instance)
+    done = console.command("setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
+    assert done.returncode == 0, done.stderr
+    return console
+
+
+def sign_in(page: Page) -> None:
+    """Fill in the form that is shown."""
+    page.get_by_label("Name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+@pytest.fixture(scope="module")
+def session(chromium: Browser, running: ConsoleProcess) -> Iterator[StorageState]:
+    """Who has signed in, once for all tests of a module, to the console that it calls ``running``."""
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(running.address)
+    sign_in(page)
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    yield context.storage_state()
+    context.close()
+
+
+@pytest.fixture
+def signed_in(session: StorageState, page: Page) -> Page:
+    """A page of the console ``running``."""
+    page.context.add_cookies(session["cookies"])
+    return page
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, StorageState, expect
+from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.conftest import set_up
 from tests.servers.console import ConsoleProcess
 from tests.servers.places import PLACES, ProviderInput, WrongInput
 from tests.servers.sftp import SftpServer
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a few unrelated words"
 KINDS = ("s3", "sftp", "ftp", "webdav", "azure", "gcs")
 TROUBLES = ("wrong secret", "wrong host", "missing place", "read-only")
 
@@ -46,9 +46,7 @@ PRELUDES: Mapping[str, Callable[[Page, pytest.FixtureRequest], None]] = {"sftp":
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess]:
     """A console with a few files on its disk, for all of these tests."""
     instance = tmp_path_factory.mktemp("every-backend") / "instance"
-    console = ConsoleProcess(instance)
-    done = console.command("setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
-    assert done.returncode == 0, done.stderr
+    console = set_up(instance)
     dice = random.Random(20261121)
     for key in ("a photo.jpg", "ä/ü.txt", "deep/er/empty", "deep/er/b+c&d.bin"):
         path = instance / "files" / key
@@ -56,27 +54,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess
         path.write_bytes(b"" if path.name == "empty" else dice.randbytes(70_000))
     with console:
         yield console
-
-
-@pytest.fixture(scope="module")
-def session(chromium: Browser, running: ConsoleProcess) -> Iterator[StorageState]:
-    """Who has signed in, once for all of these tests."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(running.address)
-    page.get_by_label("Name").fill("maria")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    yield context.storage_state()
-    context.close()
-
-
-@pytest.fixture
-def signed_in(session: StorageState, context: BrowserContext, page: Page) -> Page:
-    """A page of the console."""
-    context.add_cookies(session["cookies"])
-    return page
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Route, StorageState, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from tests.browser.conftest import set_up
 from tests.servers.console import ConsoleProcess
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a few unrelated words"
 TEXT = "<script>document.title = 'run'</script>\nCafé"
 
 
@@ -35,34 +35,11 @@ def picture(seed: int) -> bytes:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess]:
     """A console with a file of each kind on its disk."""
     instance = tmp_path_factory.mktemp("files-page") / "instance"
-    console = ConsoleProcess(instance)
-    done = console.command("setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
-    assert done.returncode == 0, done.stderr
+    console = set_up(instance)
     # Before the first count, which a search relies on.
     fill(instance / "files" / "album")
     with console:
         yield console
-
-
-@pytest.fixture(scope="module")
-def session(chromium: Browser, running: ConsoleProcess) -> Iterator[StorageState]:
-    """Who has signed in, once for all of these tests."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(running.address)
-    page.get_by_label("Name").fill("maria")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    yield context.storage_state()
-    context.close()
-
-
-@pytest.fixture
-def signed_in(session: StorageState, page: Page) -> Page:
-    """A page of the console."""
-    page.context.add_cookies(session["cookies"])
-    return page
 
 
 def fill(folder: Path) -> None:

@@ -14,12 +14,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.browser.conftest import set_up, sign_in
 from tests.servers.console import ConsoleProcess
 from tests.servers.places import PLACES
+from tests.servers.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a few unrelated words"
 MANY = 300
 
 
@@ -27,19 +28,15 @@ MANY = 300
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleProcess]:
     """A console for all of these tests."""
     instance = tmp_path_factory.mktemp("files-everywhere") / "instance"
-    console = ConsoleProcess(instance)
-    done = console.command("setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
-    assert done.returncode == 0, done.stderr
+    console = set_up(instance)
     with console:
         yield console
 
 
-def signed_in(context: BrowserContext, console: ConsoleProcess) -> Page:
+def opened(context: BrowserContext, console: ConsoleProcess) -> Page:
     page = context.new_page()
     page.goto(console.address)
-    page.get_by_label("Name").fill("maria")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     return page
 
@@ -63,7 +60,7 @@ def test_files_live_on_every_kind_of_backend(
     kind: str,
     request: pytest.FixtureRequest,
 ) -> None:
-    page, name = signed_in(context, running), f"life-{kind}"
+    page, name = opened(context, running), f"life-{kind}"
     _add_backend(running, kind, name, request)
     dice = random.Random(7)
     contents = {f"many/{number:03}.bin": dice.randbytes(200) for number in range(MANY)}
@@ -98,10 +95,23 @@ def test_files_live_on_every_kind_of_backend(
     _rename_with_the_keyboard(page)
     _delete(page, kind)
     check(page)
+    _share(page, running)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for address in (
+        f"{running.address}/browse/{name}",
+        f"{running.address}/browse/{name}?in=many/&view=grid",
+    ):
+        page.goto(address)
+        check(page)
 
 
 def _add_backend(running: ConsoleProcess, kind: str, name: str, request: pytest.FixtureRequest) -> None:
     place = PLACES[kind](request)
+    if kind == "s3":
+        server: SeaweedFS = request.getfixturevalue("seaweedfs")
+        server.client().put_bucket_versioning(
+            Bucket=place.options["bucket"], VersioningConfiguration={"Status": "Enabled"}
+        )
     options = [item for key, value in place.options.items() for item in ("--option", f"{key}={value}")]
     hidden = {f"KEY_{key.upper()}": value for key, value in place.secrets.items()}
     secrets = [item for key in place.secrets for item in ("--secret", f"{key}=env:KEY_{key.upper()}")]
@@ -135,13 +145,14 @@ def _delete(page: Page, kind: str) -> None:
     """With a way back where there is one, else only after typing the number."""
     row(page, "001.bin").get_by_role("link").focus()
     page.keyboard.press("Delete")
-    if kind == "local":
+    if kind in ("local", "s3"):
         expect(page.get_by_text("“001.bin” was deleted.")).to_be_visible()
         expect(row(page, "001.bin")).to_have_count(0)
         page.get_by_role("button", name="Undo").click()
         expect(page.get_by_text("“001.bin” was restored.")).to_be_visible()
         expect(row(page, "001.bin")).to_be_visible()
         return
+    expect(page.get_by_role("dialog")).to_contain_text("keeps nothing that is deleted")
     button = page.get_by_role("dialog").get_by_role("button", name="Delete")
     expect(button).to_be_disabled()
     page.get_by_label("Type 1 to delete for good").fill("1")
@@ -150,11 +161,31 @@ def _delete(page: Page, kind: str) -> None:
     expect(row(page, "001.bin")).to_have_count(0)
 
 
+def _share(page: Page, running: ConsoleProcess) -> None:
+    """A link that a stranger can open until it is revoked."""
+    row(page, "002.bin").get_by_role("link").click()
+    page.locator("#pane").get_by_role("link", name="Share link").click()
+    page.get_by_role("dialog").get_by_role("button", name="Create the link").click()
+    url = page.locator("#url").inner_text()
+    check(page)
+    browser = page.context.browser
+    assert browser
+    stranger = browser.new_context()
+    sent = stranger.request.get(url)
+    assert (sent.status, sent.body()) == (200, (running.instance / "files" / "many" / "002.bin").read_bytes())
+    page.goto(f"{running.address}/links")
+    page.get_by_role("link", name="Revoke link").first.click()
+    page.get_by_role("button", name="Revoke it").click()
+    expect(page.get_by_text("It opens nothing any more.")).to_be_visible()
+    assert stranger.request.get(url).status == 410
+    stranger.close()
+
+
 @pytest.mark.torture
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390), ("light", 390)])
 def test_every_state_passes_axe(chromium: Browser, running: ConsoleProcess, scheme: str, width: int) -> None:
     context = chromium.new_context(viewport={"width": width, "height": 860}, color_scheme=scheme)
-    page = signed_in(context, running)
+    page = opened(context, running)
     folder = running.instance / "files" / "states"
     (folder / "empty").mkdir(parents=True, exist_ok=True)
     for name in ("photo.jpg", "text.txt", "x" * 200 + ".bin"):
@@ -191,7 +222,7 @@ def test_every_state_passes_axe(chromium: Browser, running: ConsoleProcess, sche
 @pytest.mark.torture
 def test_everything_but_uploads_works_without_javascript(chromium: Browser, running: ConsoleProcess) -> None:
     context = chromium.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
-    page = signed_in(context, running)
+    page = opened(context, running)
     folder = running.instance / "files" / "plain"
     (folder / "sub").mkdir(parents=True)
     for name in ("a.txt", "b.txt", "sub/c.txt"):

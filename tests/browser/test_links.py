@@ -8,19 +8,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from tests.browser.conftest import set_up, sign_in
 from tests.servers.console import ConsoleProcess
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a few unrelated words"
 CONTENT = b"what is shared"
 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> ConsoleProcess:
-    console = ConsoleProcess(tmp_path / "instance")
-    made = console.command("setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
-    assert made.returncode == 0, made.stderr
+    console = set_up(tmp_path / "instance")
     (console.instance / "files" / "report.txt").write_bytes(CONTENT)
     return console
 
@@ -35,9 +33,7 @@ def test_a_link_is_made_opened_signed_out_and_revoked(chromium: Browser, shared:
         phone = chromium.new_context(viewport={"width": 390, "height": 800})
         page = phone.new_page()
         page.goto(f"{shared.address}/links/new?backend=local-disk&file=report.txt")
-        page.get_by_label("Name").fill("maria")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page)
         page.get_by_label("Or after this many downloads").fill("1")
         page.get_by_role("button", name="Create the link").click()
         url = page.locator("#url").inner_text()

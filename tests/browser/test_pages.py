@@ -9,12 +9,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from tests.browser.conftest import set_up, sign_in
 from tests.servers.console import ConsoleProcess
 from tests.servers.seaweedfs import SeaweedFS
 
 pytestmark = pytest.mark.browser
 
-PASSWORD = "a few unrelated words"
 PAGES = (
     "/",
     "/backends",
@@ -53,8 +53,7 @@ PAGES = (
 def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) -> ConsoleProcess:
     """A console with two backends and a finished migration that had its troubles."""
     instance = tmp_path_factory.mktemp("furnished") / "instance"
-    console = ConsoleProcess(instance)
-    _say(console, "setup", "--username", "maria", "--password-stdin", stdin=PASSWORD)
+    console = set_up(instance)
     for number in range(5):
         (instance / "files" / f"photo {number}.jpg").write_bytes(b"x" * number)
     _say(
@@ -70,8 +69,8 @@ def furnished(tmp_path_factory: pytest.TempPathFactory, seaweedfs: SeaweedFS) ->
     return console
 
 
-def _say(console: ConsoleProcess, *arguments: str, stdin: str = "", **environ: str) -> None:
-    done: subprocess.CompletedProcess[str] = console.command(*arguments, stdin=stdin, **environ)
+def _say(console: ConsoleProcess, *arguments: str, **environ: str) -> None:
+    done: subprocess.CompletedProcess[str] = console.command(*arguments, **environ)
     assert done.returncode == 0, done.stderr
 
 
@@ -84,9 +83,7 @@ def test_pages_pass_axe_and_fit_the_screen(
         page = context.new_page()
         page.goto(furnished.address)
         found = {"/sign-in": _faults(page)}
-        page.get_by_label("Name").fill("maria")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page)
         for place in PAGES:
             page.goto(furnished.address + place)
             found[place] = _faults(page)
@@ -112,9 +109,7 @@ def test_a_new_encryption_key_is_made_in_the_form_and_never_shown_again(
         context = chromium.new_context(viewport={"width": 1280, "height": 860})
         page = context.new_page()
         page.goto(furnished.address)
-        page.get_by_label("Name").fill("maria")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page)
         page.goto(f"{furnished.address}/backends/new?preset=local")
         page.get_by_label("Name", exact=True).fill("sealed")
         (furnished.instance / "sealed").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.media.decoding.seccomp import SystemCallFilter
+from dashboard.media.decoding.seccomp import SystemCallFilter, allowed_calls
 from dashboard.media.sandbox import Limits, MediaError, Sandbox, SandboxError
 
 HERE = Path(__file__).parent
@@ -131,6 +132,21 @@ def test_an_interpreter_that_is_none_is_an_error_of_ours(tmp_path: Path) -> None
         Sandbox(python=str(tmp_path / "nothing")).run("image", {})
     with pytest.raises(SandboxError):
         Sandbox(python="/bin/true").run("image", {})
+
+
+@pytest.mark.parametrize(
+    ("column", "header"), [(0, "x86_64-linux-gnu/asm/unistd_64.h"), (1, "asm-generic/unistd.h")]
+)
+def test_the_allowed_system_calls_have_the_numbers_of_the_kernel(column: int, header: str) -> None:
+    path = Path("/usr/include") / header
+    if not path.exists():
+        pytest.skip(f"the kernel's headers are not installed: there is no {path}")
+    numbers = dict(re.findall(r"#define __NR(?:3264)?_(\w+) (\d+)", path.read_text()))
+    allowed = allowed_calls()
+    assert len(allowed) > 30
+    assert {name: str(each[column]) for name, each in allowed.items()} == {
+        name: numbers[name] for name in allowed
+    }
 
 
 def test_a_system_without_a_filter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,44 +12,26 @@ import platform
 import struct
 import sys
 
-_ALLOWED = (
-    "read write close fstat lseek pread64 readv writev mmap mprotect munmap mremap madvise brk futex"
-    " rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack sched_yield sched_getaffinity nanosleep"
-    " clock_gettime clock_getres clock_nanosleep gettimeofday getpid gettid getrusage getrlimit sysinfo times"
-    " uname getrandom membarrier rseq set_robust_list exit exit_group"
-)
-_X86_64 = (
-    *(0, 1, 3, 5, 8, 17, 19, 20, 9, 10, 11, 25, 28, 12, 202, 13, 14, 15, 131, 24, 204, 35, 228, 229, 230, 96),
-    *(39, 186, 98, 97, 99, 100, 63, 318, 324, 334, 273, 60, 231),
-)
-_AARCH64 = (
-    *(
-        63,
-        64,
-        57,
-        80,
-        62,
-        67,
-        65,
-        66,
-        222,
-        226,
-        215,
-        216,
-        233,
-        214,
-        98,
-        134,
-        135,
-        139,
-        132,
-        124,
-        123,
-        101,
-        113,
-    ),
-    *(114, 115, 169, 172, 178, 165, 163, 179, 153, 160, 278, 283, 293, 99, 93, 94),
-)
+_ALLOWED = """
+    read 0 63 | write 1 64 | close 3 57 | fstat 5 80 | lseek 8 62 | pread64 17 67 | readv 19 65 |
+    writev 20 66 | mmap 9 222 | mprotect 10 226 | munmap 11 215 | mremap 25 216 | madvise 28 233 |
+    brk 12 214 | futex 202 98 | rt_sigaction 13 134 | rt_sigprocmask 14 135 | rt_sigreturn 15 139 |
+    sigaltstack 131 132 | sched_yield 24 124 | sched_getaffinity 204 123 | nanosleep 35 101 |
+    clock_gettime 228 113 | clock_getres 229 114 | clock_nanosleep 230 115 | gettimeofday 96 169 |
+    getpid 39 172 | gettid 186 178 | getrusage 98 165 | getrlimit 97 163 | sysinfo 99 179 |
+    times 100 153 | uname 63 160 | getrandom 318 278 | membarrier 324 283 | rseq 334 293 |
+    set_robust_list 273 99 | exit 60 93 | exit_group 231 94
+"""
+"""Each system call with its numbers on x86_64 and on aarch64."""
+
+
+def allowed_calls() -> dict[str, tuple[int, int]]:
+    """Return the numbers of each allowed system call, on x86_64 and on aarch64, by its name."""
+    rows = [row.split() for row in _ALLOWED.split("|")]
+    return {name: (int(intel), int(arm)) for name, intel, arm in rows}
+
+
+_X86_64, _AARCH64 = zip(*allowed_calls().values(), strict=True)
 # The kernel's name of the machine, the numbers above, clone.
 _MACHINES = {"x86_64": (0xC000003E, _X86_64, 56), "aarch64": (0xC00000B7, _AARCH64, 220)}
 _CLONE3 = 435

@@ -85,17 +85,18 @@ class CircuitBreakers:
             version, breaker = self._breakers.get(stored.id, (-1, None))
             if breaker is None or version != stored.version:
                 breaker = CircuitBreaker(
-                    lambda: driver.stat(f"{FOLDER}probe"), lambda error: self._report(stored.id, error)
+                    lambda: driver.stat(f"{FOLDER}probe"), lambda error: self._report(stored, error)
                 )
                 self._breakers[stored.id] = stored.version, breaker
             return breaker
 
-    def _report(self, backend_id: int, error: StorageError | None) -> None:
+    def _report(self, stored: Stored, error: StorageError | None) -> None:
         """Record the error and queue a check by the runner, which writes back once the backend is healthy."""
         # A failure here must not stop the read or write that found the error.
         with suppress(StowageError, SQLAlchemyError):
             if error is not None:
-                message = f"A program got no answer, so others stand in: {error.reason}"
-                StatusBoard(self._database).record_check(backend_id, Badge.DOWN, None, message, error.remedy)
+                others = ", so others stand in" if has_fallback(stored.options) else ""
+                message = f"A program got no answer{others}: {error.reason}"
+                StatusBoard(self._database).record_check(stored.id, Badge.DOWN, None, message, error.remedy)
             with self._database.write() as session:
-                enqueue(session, JobKind.CHECK, backend_id)
+                enqueue(session, JobKind.CHECK, stored.id)

@@ -23,6 +23,7 @@ from dashboard.errors import InvalidInput
 from dashboard.migration.run import MigrationJob, run
 from dashboard.migration.types import Control, Outcome, Spec, State
 from dashboard.models.waiting import WaitingHold, WaitingObject, WaitingTry
+from dashboard.services.backends.fallback_drivers import SERVING
 from dashboard.services.backends.values import Draft
 from dashboard.services.fallback import write_back
 from dashboard.services.fallback.waiting_rows import MAX_ATTEMPTS, WRITTEN_BACK
@@ -515,6 +516,21 @@ def test_a_silent_home_is_waited_for_once(outage: Outage, monkeypatch: pytest.Mo
         return outage.at_home("c") == b"4"
 
     wait_until(back, seconds=20, what="home asked again")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_backend_that_has_no_stand_ins_does_not_promise_any(
+    outage: Outage, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuit, "SLOW_SECONDS", 0.2)
+    add_s3(outage.services, "alone", outage.proxy.endpoint, outage.bucket, seaweedfs.admin)
+    served = outage.services.backends.driver("alone", label=SERVING)
+    outage.proxy.black_hole()
+    with pytest.raises(StorageError):
+        served.stat("a")
+    status = outage.services.backends.get("alone").status
+    assert status.badge == "down"
+    assert status.message.startswith("A program got no answer: ")
 
 
 @pytest.mark.parametrize("purpose", [PublicMedia, PrivateFiles])

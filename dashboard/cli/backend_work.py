@@ -12,8 +12,12 @@ from dashboard.cli.arguments import YES, confirm
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Invocation, pass_invocation
 
 if TYPE_CHECKING:
-    from dashboard.services.activation import Comparison
     from dashboard.services.backends.backends import BackendInfo
+    from dashboard.services.switching.activation import Comparison
+
+
+MAX_KEYS = 10
+"""Missing objects that are named before a switch."""
 
 
 @click.command(cls=Command)
@@ -45,27 +49,66 @@ def count(invocation: Invocation, name: str) -> int:
 @click.argument("name")
 @YES
 @click.option("--no-compare", is_flag=True, help="Switch without comparing first.")
+@click.option(
+    "--no-fallback",
+    is_flag=True,
+    help="Do not keep the former active backend as the first fallback. Needs --missing if files go missing.",
+)
+@click.option(
+    "--missing", metavar="NUMBER", type=click.IntRange(min=0), help="How many files will not be found."
+)
+@click.option("--untested", metavar="NAME", default="", help="Switch to this backend without testing it.")
 @pass_invocation
-def activate(invocation: Invocation, name: str, yes: bool, no_compare: bool) -> int:
+def activate(
+    invocation: Invocation,
+    *,
+    name: str,
+    yes: bool,
+    no_compare: bool,
+    no_fallback: bool,
+    missing: int | None,
+    untested: str,
+) -> int:
     """Make NAME the backend that new files go to.
 
-    Compares it with the active backend first, and asks if anything is missing there.
+    Compares it with the active backend first, and asks if anything is missing there. It is tested before the
+    switch. The backend that was active becomes the first of the fallback order, so that every file is still
+    found.
     """
+    from dashboard.services.switching.activation import Switch
+
+    summary = invocation.services.backends.summary()
     if invocation.services.backends.get(name).active:
         invocation.out.document({"name": name, "active": True, "comparison": None})
         invocation.out.note(f"“{name}” is already the active backend.")
         return DONE
-    comparison = None if no_compare else _compared(invocation, name)
+    comparison = None if no_compare or not summary.active else _compared(invocation, name)
     if comparison is not None:
-        invocation.out.note(comparison.sentence)
+        _show(invocation, comparison)
     agreed = comparison is None or comparison.complete
     if not agreed and not confirm(f"Make “{name}” the active backend anyway?", yes=yes):
         invocation.out.document({"name": name, "active": False, "comparison": comparison})
         return WITH_ERRORS
-    invocation.services.activation.activate(invocation.actor, name)
-    invocation.out.document({"name": name, "active": True, "comparison": comparison})
-    invocation.out.note(f"New files now go to “{name}”.")
+    switch = Switch(
+        keep_former=not no_fallback, missing=missing, override=untested, seen_active=summary.active
+    )
+    done = invocation.services.activation.activate(invocation.actor, name, switch)
+    invocation.out.document({"name": name, "active": True, "comparison": comparison, "reads": done.reads})
+    invocation.out.note(f"New files now go to “{name}”. Reads look in {', then '.join(done.reads)}.")
+    if done.note:
+        invocation.out.note(done.note)
     return DONE
+
+
+def _show(invocation: Invocation, comparison: Comparison) -> None:
+    invocation.out.note(comparison.sentence)
+    for key in comparison.first_missing[:MAX_KEYS]:
+        invocation.out.note(f"  missing: {key}")
+    if comparison.missing > MAX_KEYS:
+        invocation.out.note(f"  and {comparison.missing - MAX_KEYS:,} more")
+    if comparison.missing:
+        command = f"stowage migrate {comparison.active} {comparison.target}"
+        invocation.out.note(f"To copy what is missing: {command}")
 
 
 @click.command(cls=Command)

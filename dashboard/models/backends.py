@@ -109,3 +109,5 @@ class Comparison(Model):
     started_at: Mapped[float | None]
     at: Mapped[float | None]
     message: Mapped[str] = mapped_column(default="")
+    # {"missing": [keys], "differing": [keys]}: the first of each.
+    examples: Mapped[dict[str, list[str]]] = mapped_column(JSON, default=dict, server_default=text("'{}'"))

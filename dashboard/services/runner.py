@@ -13,7 +13,6 @@ from dashboard.jobs.lock import RunnerLock
 from dashboard.jobs.loop import RunnerLoop
 from dashboard.jobs.types import DONE, Handler, Job, JobContext, JobKind, JobResult
 from dashboard.migration.types import Progress, State
-from dashboard.services.activation import Activation
 from dashboard.services.backends.checks import Checks
 from dashboard.services.fallback.write_back import WriteBack
 from dashboard.services.files.changing.files_job import FilesJob
@@ -23,6 +22,7 @@ from dashboard.services.keys import Keys
 from dashboard.services.migrations.job_handler import MigrationHandler
 from dashboard.services.migrations.migrations import Migrations
 from dashboard.services.migrations.unfinished_uploads import UnfinishedUploads
+from dashboard.services.switching.activation import Activation
 
 LOCK_FILE = "runner.lock"
 RETRY_SECONDS = 0.2

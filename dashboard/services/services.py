@@ -8,7 +8,6 @@ from dashboard.media.derivatives import DerivativeStore
 from dashboard.media.pipeline import Pipeline
 from dashboard.media.sandbox import Sandbox
 from dashboard.media.scan import ClamdScanner
-from dashboard.services.activation import Activation
 from dashboard.services.audit import AuditLog
 from dashboard.services.auditing.chain import AuditChain
 from dashboard.services.backends.backends import Backends
@@ -54,6 +53,7 @@ from dashboard.services.people.passwords import Passwords
 from dashboard.services.people.setup import Setup
 from dashboard.services.people.tokens import Tokens
 from dashboard.services.runner import Runner
+from dashboard.services.switching.activation import Activation
 from dashboard.settings import Settings
 from dashboard.storage.registry import MachinePolicy
 from dashboard.vault.keyring import KeyFile

@@ -6,8 +6,9 @@ test object is removed whatever happens, as far as the backend allows.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -17,6 +18,9 @@ from dashboard.storage.errors import StorageError
 from dashboard.storage.inspection.name_rules import NameRules
 from dashboard.storage.net.timeouts import Cancelled, call_with_timeout
 from dashboard.storage.probe_steps import Probe, Skip, StepSpec
+
+WRITE_SECONDS = 20.0
+"""Seconds within which a backend that is to take files has to store a small one."""
 
 StepState = Literal["waiting", "running", "passed", "failed", "skipped"]
 
@@ -70,8 +74,10 @@ def probe(
     *,
     stop: Callable[[], bool] = lambda: False,
     on_name_rules: Callable[[NameRules], None] = lambda rules: None,
-) -> Iterator[Step]:
-    """Run the steps of :meth:`ProbeRun.of` in order, yielding each twice: running, and ended.
+    only: Collection[str] = (),
+) -> Generator[Step]:
+    """Run the steps of :meth:`ProbeRun.of` in order, or ``only`` those of these names, yielding each twice:
+    running, and ended.
 
     ``stop`` is called several times a second. Every step ends within its time, even if the driver's call does
     not: that call is left to its own timeout in a background thread. Never raises for what the backend does.
@@ -82,6 +88,8 @@ def probe(
     blocker = ""
     try:
         for stage in attempt.stages():
+            if only and stage.name not in only:
+                continue
             step = Step(stage.name, stage.label)
             if blocker:
                 yield replace(step, state="skipped", message=blocker)
@@ -92,6 +100,48 @@ def probe(
             yield replace(step, milliseconds=(time.monotonic() - began) * 1000)
     finally:
         attempt.clean_up()
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCheck:
+    """Whether a backend takes files. ``reason``: why not, in one sentence, or nothing. ``leftover``: that the
+    test object could not be removed."""
+
+    reason: str = ""
+    remedy: str = ""
+    leftover: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the test object was written and read back."""
+        return not self.reason
+
+
+def check_writing(
+    driver: Driver, *, seconds: float = WRITE_SECONDS, stop: Callable[[], bool] = lambda: False
+) -> WriteCheck:
+    """Write a small object of our own, read it back and remove it, within ``seconds``.
+
+    Never raises for what the backend does. An object that cannot be removed again is no failure: new files
+    are stored where nothing may be deleted, too.
+    """
+    deadline = time.monotonic() + seconds
+    steps = probe(
+        driver,
+        stop=lambda: stop() or time.monotonic() > deadline,
+        only=("write", "read", "delete"),
+    )
+    with contextlib.closing(steps):
+        for step in steps:
+            if step.state in ("running", "passed"):
+                continue
+            if step.name == "delete":
+                return WriteCheck(leftover=step.message)
+            if step.state == "skipped" and (stop() or time.monotonic() > deadline):
+                late = f"The test object was not stored within {seconds:.0f} seconds."
+                return WriteCheck(late, "Try again in a minute.")
+            return WriteCheck(step.message, step.remedy)
+    return WriteCheck()
 
 
 def _run_step(stage: StepSpec, step: Step, attempt: Probe, stop: Callable[[], bool]) -> tuple[Step, str]:

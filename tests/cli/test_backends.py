@@ -116,6 +116,21 @@ def test_activate_says_what_is_missing_and_wants_a_yes(console: Cli, files: Path
     assert "already" in again.err
 
 
+def test_activate_refuses_what_takes_no_files_and_counts_what_goes_missing(
+    console: Cli, files: Path, tmp_path: Path
+) -> None:
+    assert files.exists()
+    uncounted = console("backend", "activate", "other", "--yes", "--no-fallback")
+    assert (uncounted.code, "30 files that would not be found" in uncounted.err) == (2, True)
+    (tmp_path / "other").rename(tmp_path / "away")
+    refused = console("backend", "activate", "other", "--yes", "--no-compare")
+    assert refused.code == 1
+    assert "cannot take files now" in refused.err
+    assert console("backend", "show", "local-disk", "--json").document["active"]
+    done = console("backend", "activate", "other", "--yes", "--no-compare", "--untested", "other", "--json")
+    assert (done.code, done.document["reads"]) == (0, ["other", "local-disk"])
+
+
 def test_setup_works_once(cli: Cli) -> None:
     first = cli("setup", "--username", "ann", "--password-stdin", "--json", input=f"{PASSWORD}\n")
     assert first.code == 0, first.err

@@ -202,20 +202,6 @@ def counted_statements(console: WebConsole, browser: Browser) -> dict[str, int]:
     return found
 
 
-def test_making_active_compares_first(admin: Browser, console: WebConsole) -> None:
-    assert add_bucket(admin, name="target").status_code == 303
-    before = admin.get("/backend/target/activate").text
-    assert "Not compared yet." in before
-    assert "Compare first" in before
-    assert admin.post("/backend/target/comparison").location == "/backend/target/activate"
-    page = admin.get("/backend/target/activate").text
-    assert "Comparing local-disk with target" in page
-    assert "Switch without waiting" in page
-    assert admin.post("/backend/target/activate").status_code == 303
-    assert console.services.backends.get("target").active
-    assert admin.post("/backend/local-disk/activate").status_code == 303
-
-
 def test_the_shell_line_names_no_secret(admin: Browser) -> None:
     assert add_bucket(admin, name="shell").status_code == 303
     page = admin.get("/backend/shell").text

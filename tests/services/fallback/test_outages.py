@@ -428,7 +428,7 @@ def test_what_waits_for_a_backend_is_part_of_it(disk: Disk, tmp_path: Path) -> N
         compared = services.activation.comparison("target")
         assert compared is not None
         assert (compared.total, compared.present, compared.missing) == (2, 1, 1)
-        assert "migrate the other 1 first?" in compared.sentence
+        assert compared.sentence == "1 of 2 objects are there; 1 is missing."
 
 
 def test_a_migration_copies_waiting_writes_and_does_not_delete_them(disk: Disk, tmp_path: Path) -> None:

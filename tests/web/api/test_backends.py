@@ -129,6 +129,26 @@ def test_backends_are_made_active_ordered_and_removed(program: ApiProgram, tmp_p
     assert program.send("DELETE", "/api/v1/backends/one").status_code == 404
 
 
+def test_a_program_switches_as_safely_as_a_person(program: ApiProgram, tmp_path: Path) -> None:
+    add_folder(program, "safe", tmp_path / "safe")
+    address = "/api/v1/backends/safe/activate"
+    for body, status, subject in (
+        ({"keep_former": False}, 409, "safe"),
+        ({"override": "unsafe"}, 400, "override"),
+        ({"seen_active": "another"}, 409, "safe"),
+        ({"missing": -1}, 400, "missing"),
+    ):
+        refused = program.send("POST", address, body)
+        assert (refused.status_code, refused.json["error"]["subject"]) == (status, subject), body
+    (tmp_path / "safe").rename(tmp_path / "away")
+    assert program.send("POST", address, {}).status_code == 409
+    assert program.send("POST", address, {"override": "safe"}).status_code == 200
+    assert program.get("/api/v1/fallback-order").json["names"][0] == "local-disk"
+    assert program.post("/api/v1/backends/local-disk/activate").status_code == 200
+    assert program.send("PUT", "/api/v1/fallback-order", {"names": []}).status_code == 200
+    assert program.send("DELETE", "/api/v1/backends/safe").status_code == 204
+
+
 def finished(program: ApiProgram, location: str) -> dict[str, object]:
     wait_until(lambda: program.get(location).json["finished"], seconds=30, what="the test")
     return dict(program.get(location).json)

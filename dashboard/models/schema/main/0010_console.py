@@ -1,4 +1,4 @@
-"""The chain of the audit log."""
+"""The chain of the audit log, and the first keys that a comparison found missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ down_revision = "0009"
 
 def upgrade() -> None:
     _chain_the_audit_log()
+    op.add_column(
+        "comparisons", sa.Column("examples", sa.JSON(), server_default=sa.text("'{}'"), nullable=False)
+    )
 
 
 def _chain_the_audit_log() -> None:

@@ -12,7 +12,9 @@ from dashboard.errors import InvalidInput
 from dashboard.services.backends.backends import Draft
 from dashboard.services.backends.drafts import options_to_keep
 from dashboard.services.backends.queries import MAX_FALLBACK
+from dashboard.services.database import MAX_INTEGER
 from dashboard.services.permissions import Permission
+from dashboard.services.switching.activation import Switch
 from dashboard.storage.registry import find_preset
 from dashboard.storage.types import Secret
 from dashboard.web.api import backends, etags
@@ -59,6 +61,33 @@ class BackendChange:
     clear_secrets: Annotated[
         tuple[str, ...], Field("Names of secrets to remove.", maximum_items=50, maximum_length=64)
     ] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSwitch:
+    """How to make a backend the active one; all of it may be left out."""
+
+    keep_former: Annotated[
+        bool, Field("Whether the backend that was active becomes the first of the fallback order.")
+    ] = True
+    missing: Annotated[
+        int | None,
+        Field(
+            "The number of files that will not be found, as a comparison of the last ten minutes says; "
+            "needed if there are any and the former backend is not kept.",
+            minimum=0,
+            maximum=MAX_INTEGER,
+        ),
+    ] = None
+    override: Annotated[
+        str, Field("The backend's name, to make it active without a test.", maximum_length=63)
+    ] = ""
+    seen_active: Annotated[
+        str | None,
+        Field(
+            "The backend that you take for the active one; if another is, nothing changes.", maximum_length=63
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +160,26 @@ def remove(name: str) -> None:
     "POST",
     "/backends/<name>/activate",
     Permission.CONFIGURE,
+    body=ActiveSwitch,
     returns=BackendDetails,
     response_headers=(ETAG,),
+    errors={409: "It is read-only or does not take files, or either backend was changed meanwhile."},
+    storage=True,
 )
-def activate(name: str) -> Reply:
+def activate(name: str, body: ActiveSwitch) -> Reply:
     """Make this the backend that new files go to.
 
-    A comparison says beforehand what it lacks.
+    It is tested first: a small object is written, read back and removed. The backend that was active becomes
+    the first of the fallback order in the same step, so that every file is still found. A comparison says
+    beforehand what this one lacks.
     """
-    services().activation.activate(actor(), name)
+    switch = Switch(
+        keep_former=body.keep_former,
+        missing=body.missing,
+        override=body.override,
+        seen_active=body.seen_active,
+    )
+    services().activation.activate(actor(), name, switch)
     return backends.reply(services().backends.get(name))
 
 

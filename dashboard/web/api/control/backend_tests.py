@@ -8,10 +8,10 @@ from typing import Annotated
 from flask import url_for
 
 from dashboard.errors import InvalidInput, Kind, StowageError
-from dashboard.services.activation import Comparison
 from dashboard.services.backends.bucket_settings import Finding
 from dashboard.services.backends.probes import Step
 from dashboard.services.permissions import Permission
+from dashboard.services.switching.activation import Comparison
 from dashboard.web.api.control.backend_changes import NewBackend, check_secrets, draft
 from dashboard.web.api.routes import Header, Reply, Resource
 from dashboard.web.api.schemas import Field
@@ -46,7 +46,8 @@ class TestedBackend(NewBackend):
 @dataclass(frozen=True, slots=True)
 class ComparisonDetails:
     """How many objects of the active backend another one has. `differing`: it has them in another size. `at`
-    is null until the comparison has finished; `sentence` says it in words."""
+    is null until the comparison has finished; `sentence` says it in words. `first_missing` and
+    `first_differing`: the first 20 keys of each."""
 
     target: str
     active: str
@@ -59,6 +60,8 @@ class ComparisonDetails:
     message: str
     complete: bool
     sentence: str
+    first_missing: tuple[str, ...]
+    first_differing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +220,6 @@ def _comparison(found: Comparison) -> ComparisonDetails:
         message=found.message,
         complete=found.complete,
         sentence=found.sentence,
+        first_missing=found.first_missing,
+        first_differing=found.first_differing,
     )

@@ -1,4 +1,4 @@
-"""Choosing the active backend, after a comparison that shows which objects it lacks."""
+"""Comparing a backend with the active one, in the background: which objects would not be found in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-from dashboard.errors import InvalidInput, Kind, StowageError
+from dashboard.errors import InvalidInput, StowageError
 from dashboard.jobs.types import Job, JobKind
 from dashboard.migration.pairing import Pair, with_pairs
 from dashboard.models.backends import Backend
 from dashboard.models.backends import Comparison as ComparisonRow
 from dashboard.models.migrations import Migration
-from dashboard.services.audit import AuditLog
 from dashboard.services.backends.backends import Backends
 from dashboard.services.backends.queries import get_row
 from dashboard.services.database import Database
@@ -25,7 +24,6 @@ from dashboard.services.jobs import enqueue
 from dashboard.services.migrations.ledger_queries import LedgerQueries
 from dashboard.services.migrations.sql_ledger import SqlLedger
 from dashboard.services.permissions import Actor, Permission
-from dashboard.storage.checks.wrappers import is_read_only
 from dashboard.storage.driver import Driver
 from dashboard.storage.inspection.listing import without_markers
 from dashboard.storage.types import Entry
@@ -33,6 +31,8 @@ from dashboard.storage.types import Entry
 FRESH_SECONDS = 60.0
 """Seconds for which a finished comparison is shown: applications write all the time."""
 PUBLISH_SECONDS = 1.0
+MAX_EXAMPLES = 20
+"""Keys that are shown of those that are missing, and of those that differ."""
 
 
 class _Stopped(Exception):
@@ -56,6 +56,9 @@ class Comparison:
     differing: int
     at: float | None
     message: str
+    first_missing: tuple[str, ...] = ()
+    """The first keys that are missing there, in the order they were found, at most ``MAX_EXAMPLES``."""
+    first_differing: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -71,10 +74,10 @@ class Comparison:
             return f"“{self.active}” holds no objects, so nothing can be missing."
         if self.complete:
             return f"All {self.total:,} objects are there."
-        other = self.missing + self.differing
-        differ = f" ({self.differing:,} differ in size)" if self.differing else ""
-        there = f"{self.present:,} of {self.total:,} objects are there{differ}"
-        return f"{there}; migrate the other {other:,} first?"
+        missing = f"{self.missing:,} {'is' if self.missing == 1 else 'are'} missing"
+        differ = f"{self.differing:,} {'differs' if self.differing == 1 else 'differ'} in size"
+        rest = [text for text, count in ((missing, self.missing), (differ, self.differing)) if count]
+        return f"{self.present:,} of {self.total:,} objects are there; {' and '.join(rest)}."
 
 
 @dataclass(slots=True)
@@ -82,32 +85,39 @@ class _Counts:
     present: int = 0
     missing: int = 0
     differing: int = 0
+    examples: dict[str, list[str]] = field(default_factory=lambda: {"missing": [], "differing": []})
     shown_at: float = field(default_factory=time.monotonic)
 
     def add(self, entry: Entry, found: Entry | None) -> None:
         if found is None:
             self.missing += 1
+            self._keep("missing", entry.key)
         elif found.size != entry.size:
             self.differing += 1
+            self._keep("differing", entry.key)
         else:
             self.present += 1
 
-    def values(self) -> dict[str, int]:
+    def _keep(self, kind: str, key: str) -> None:
+        if len(self.examples[kind]) < MAX_EXAMPLES:
+            self.examples[kind].append(key)
+
+    def values(self) -> dict[str, object]:
         total = self.present + self.missing + self.differing
         return {
             "total": total,
             "present": self.present,
             "missing": self.missing,
             "differing": self.differing,
+            "examples": self.examples,
         }
 
 
-class Activation:
-    """Thread-safe."""
+class Comparisons:
+    """One row for each backend that was compared. Thread-safe."""
 
-    def __init__(self, database: Database, audit: AuditLog, backends: Backends) -> None:
+    def __init__(self, database: Database, backends: Backends) -> None:
         self._database = database
-        self._audit = audit
         self._backends = backends
 
     def compare(self, actor: Actor, name: str) -> Comparison:
@@ -128,7 +138,7 @@ class Activation:
                 row = session.get_one(ComparisonRow, target.id)
             if row.running:
                 enqueue(session, JobKind.COMPARE, target.id)
-            return _comparison(row, target.name, active.name)
+            return comparison_of(row, target.name, active.name)
 
     def comparison(self, name: str) -> Comparison | None:
         """The last comparison of a target, or None if there is none with this active backend. Raises
@@ -138,35 +148,7 @@ class Activation:
             row = session.get(ComparisonRow, target.id)
             if row is None or row.active_id != active.id:
                 return None
-            return _comparison(row, target.name, active.name)
-
-    def activate(self, actor: Actor, name: str) -> None:
-        """Make this the active backend. Idempotent. Raises ``NOT_FOUND``, and ``CONFLICT`` for a read-only
-        backend."""
-        actor.require(Permission.CONFIGURE)
-        with self._database.write() as session:
-            target = get_row(session, name)
-            if target.active:
-                return
-            if is_read_only(target.options):
-                raise StowageError(
-                    Kind.CONFLICT,
-                    f"“{name}” is a read-only backend, and new files go to the active one.",
-                    operation="activate backend",
-                    subject=name,
-                    remedy="Switch “Read-only” off in its form, or choose another backend.",
-                )
-            former = session.scalar(select(Backend).where(Backend.active.is_(True)))
-            known = session.get(ComparisonRow, target.id)
-            detail = {"from": former.name if former else ""}
-            if known is not None and former is not None and known.active_id == former.id and known.at:
-                detail["missing"] = str(known.missing + known.differing)
-            if former is not None:
-                former.active = False
-                # At most one row may be active at any moment.
-                session.flush()
-            target.active = True
-            self._audit.record(session, actor, "backend.activate", name, **detail)
+            return comparison_of(row, target.name, active.name)
 
     # ---- the job
 
@@ -192,7 +174,7 @@ class Activation:
 
     def failed(self, job: Job, error: StowageError) -> None:
         """Record why the comparison failed."""
-        message = f"The two could not be compared: {error.reason}"
+        message = f"Could not check for missing files: {error.reason}"
         self._set(job.subject_id, running=False, at=None, message=message)
 
     def _compare(
@@ -229,6 +211,18 @@ class Activation:
             session.execute(
                 update(ComparisonRow).where(ComparisonRow.target_id == target_id).values(**values)
             )
+
+
+def finished_comparison(session: Session, target: Backend, active: Backend) -> Comparison | None:
+    """The last comparison of these two, if it finished and neither was edited or migrated since."""
+    row = session.get(ComparisonRow, target.id)
+    if row is None or row.running or row.at is None:
+        return None
+    seen = (row.active_id, row.active_version, row.target_version)
+    current = seen == (active.id, active.version, target.version)
+    if not current or _migrated_since(session, row, target, active):
+        return None
+    return comparison_of(row, target.name, active.name)
 
 
 def _until(stop: Callable[[], bool], entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -268,7 +262,7 @@ def _migrated_since(session: Session, row: ComparisonRow, target: Backend, activ
     return found is not None
 
 
-def _comparison(row: ComparisonRow, target: str, active: str) -> Comparison:
+def comparison_of(row: ComparisonRow, target: str, active: str) -> Comparison:
     return Comparison(
         target=target,
         active=active,
@@ -279,4 +273,6 @@ def _comparison(row: ComparisonRow, target: str, active: str) -> Comparison:
         differing=row.differing,
         at=row.at,
         message=row.message,
+        first_missing=tuple(row.examples.get("missing", ())),
+        first_differing=tuple(row.examples.get("differing", ())),
     )

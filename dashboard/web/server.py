@@ -43,6 +43,9 @@ SEND_BYTES = 256 * 1024
 """Bytes of a body that are offered to a socket at once."""
 TURN_BYTES = 1024 * 1024
 """Bytes of a body that are sent before other connections get their turn."""
+UNSENT_BYTES = 512 * 1024
+"""Bytes of a response that the system takes beyond what is on its way to the client. Without a limit it takes
+4 MiB for a client that reads nothing, and all of them were read from a backend."""
 RECEIVE_BYTES = 64 * 1024
 """Bytes of a request that are received at a time: with 8 KiB an upload takes two thirds more CPU time."""
 IDLE_SECONDS = 75.0
@@ -52,6 +55,8 @@ RECEIVE_SECONDS = 60.0
 STALLED_SECONDS = 30.0
 MIN_BYTES_BEFORE_STALL = 64 * 1024
 """Bytes that a client must read within ``STALLED_SECONDS``: a slower one would occupy a thread forever."""
+_UNSENT_OPTION: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+"""Of Linux and macOS. Unlike a smaller send buffer, it does not limit what may be on its way."""
 CLEANUP_SECONDS = 5
 DRAIN_SECONDS = 2.0
 """Seconds that finished responses have to reach slow clients when the console stops."""
@@ -318,6 +323,14 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
     channel_class = _Channel
     max_connections = MAX_CONNECTIONS
     max_per_address = MAX_CONNECTIONS_PER_ADDRESS
+
+    def set_socket_options(self, conn: socket.socket) -> None:
+        """Set the options of a new connection."""
+        super().set_socket_options(conn)
+        if _UNSENT_OPTION is not None:
+            # Only an improvement: what a system lacks or refuses costs memory.
+            with suppress(OSError):
+                conn.setsockopt(socket.IPPROTO_TCP, _UNSENT_OPTION, UNSENT_BYTES)
 
     def handle_accept(self) -> None:
         """Accept a connection, and close the one that has been idle longest if there are too many."""

@@ -113,14 +113,86 @@
     });
   }
 
+  /* Fields that mean nothing with what else is chosen are hidden and not sent. */
+  function reveal() {
+    document.querySelectorAll("[data-shown-with]").forEach(function (part) {
+      var form = part.closest("form");
+      var field = form && form.elements[part.dataset.shownWith];
+      var shown = !field || part.dataset.values.split(" ").indexOf(field.value) >= 0 || part.querySelector("[aria-invalid=true]");
+      part.toggleAttribute("data-off", !shown);
+      part.querySelectorAll("input, select, textarea").forEach(function (each) { each.disabled = !shown; });
+    });
+  }
+
+  /* What the server says about a field of the form that is open: beside the field, which gets the focus. */
+  function blame() {
+    var panel = document.querySelector("[data-wrong]");
+    var field = panel && document.getElementById(panel.dataset.wrong);
+    if (!panel) return;
+    delete panel.dataset.wrong;
+    if (!field) return;
+    forgive(field);
+    var line = document.createElement("div");
+    line.className = "error";
+    line.id = field.id + "-error";
+    line.textContent = (panel.querySelector("[role=alert]") || panel).textContent.trim().replace(/\s+/g, " ");
+    (field.closest(".choices") || field).after(line);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", (line.id + " " + (field.getAttribute("aria-describedby") || "")).trim());
+    reveal();
+    for (var part = field.closest("details:not([open])"); part; part = part.parentElement.closest("details:not([open])")) part.open = true;
+    var extra = field.closest(".extra");
+    if (extra) extra.querySelector(".switch").checked = true;
+    field.focus();
+    field.scrollIntoView({ block: "center" });
+  }
+
+  /* A list that narrows while somebody types; Enter takes the only one left. */
+  function filter(input) {
+    var words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    var list = document.getElementById(input.dataset.filters), left = [];
+    list.querySelectorAll("[data-words]").forEach(function (each) {
+      var own = each.dataset.words.split(" ");
+      each.hidden = !words.every(function (word) { return own.some(function (one) { return one.indexOf(word) === 0; }); });
+      if (!each.hidden) left.push(each);
+    });
+    list.querySelectorAll("[data-group]").forEach(function (group) { group.hidden = !group.querySelector("[data-words]:not([hidden])"); });
+    var nothing = list.querySelector("[data-nothing]");
+    if (nothing) nothing.hidden = left.length > 0;
+    return left;
+  }
+
   document.addEventListener("click", function (event) {
-    var button = event.target.closest("[data-theme-toggle], [data-copy], [data-make-key]");
+    var button = event.target.closest("[data-theme-toggle], [data-copy], [data-make-key], [data-check]");
     if (!button) return;
     if (button.dataset.copy) copy(button);
+    else if (button.dataset.check) {
+      var box = document.getElementById(button.dataset.check);
+      box.checked = true;
+      box.dispatchEvent(new Event("input", { bubbles: true }));
+      box.focus();
+    }
     else if (button.dataset.makeKey) makeKey(button);
     else nextTheme();
   });
-  document.addEventListener("input", preview);
+  document.addEventListener("input", function (event) {
+    var field = event.target;
+    preview();
+    if (field.getAttribute("aria-invalid") === "true") forgive(field);
+    if (field.dataset.filters) { filter(field); return; }
+    if (field.form && field.form.id === "backend-form") {
+      reveal();
+      var state = document.getElementById("test-state");
+      var tested = document.querySelector("#probe [name=tested]");
+      if (tested) tested.remove();
+      if (state && state.querySelector(".sign")) state.textContent = "Changed since the last test.";
+    }
+  });
+  document.addEventListener("keydown", function (event) {
+    if (event.key !== "Enter" || !event.target.dataset || !event.target.dataset.filters) return;
+    var left = filter(event.target);
+    if (left.length === 1) { event.preventDefault(); left[0].querySelector("a").click(); }
+  });
   document.addEventListener("change", function (event) {
     if (event.target.dataset.fills) readFile(event.target);
   });
@@ -140,6 +212,7 @@
       if (next) next.focus();
     }
     pressed = false;
+    blame();
     announceParts();
   });
   document.addEventListener("htmx:sendError", function () {
@@ -156,6 +229,7 @@
     document.querySelectorAll("[data-with-script]").forEach(function (part) { part.hidden = false; });
     showTheme();
     preview();
+    reveal();
     var first = document.querySelector("[aria-invalid=true]");
     if (first) first.focus();
   }

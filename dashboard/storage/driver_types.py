@@ -58,7 +58,9 @@ class DriverType:
     noun: str = "folder"
     """What contains the objects, in the provider's own word: bucket, container, folder."""
     icon: str = "bucket"
-    """A symbol of ``static/icons.svg``."""
+    """A symbol of ``static/icons.svg``, for presets without one of their own."""
+    family: str = "Other kinds"
+    """The title below which forms offer its presets."""
     summary: Callable[[Options], str] | None = None
     """Returns one line that tells its backends apart, such as a bucket and its host. No secret. Without it:
     the values of the required options."""

@@ -48,7 +48,8 @@ class Option:
     are read. Objects cannot be read without a secret that ``encrypts_objects``: it can be generated in the
     form, and once stored it cannot be replaced. ``guarded_by`` names the options that decide where this
     secret is sent, instead of those that guard the driver's secrets; empty for one that is not sent anywhere,
-    or contains its recipient.
+    or contains its recipient. ``shown_with`` names another option and its values with which this one means
+    anything: forms show it only then.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Option:
     guarded_by: tuple[str, ...] | None = None
     required_with: tuple[str, str] | None = None
     unused_with: tuple[str, str] | None = None
+    shown_with: tuple[str, tuple[str, ...]] | None = None
 
     def is_required(self, options: Mapping[str, str], defaults: Mapping[str, str]) -> bool:
         """Whether it must be set together with these options; missing options have their default."""
@@ -75,6 +77,10 @@ class Option:
             return self.required
         other, value = self.required_with
         return self.required or options.get(other, defaults[other]) == value
+
+    def applies(self, options: Mapping[str, str]) -> bool:
+        """Whether it means anything together with these options."""
+        return self.shown_with is None or options.get(self.shown_with[0], "") in self.shown_with[1]
 
     @property
     def secret(self) -> bool:
@@ -90,7 +96,8 @@ class Preset:
     "where do I find these?" in a few plain-text lines. ``labels`` renames options in the provider's own words
     ("Application key" for Backblaze B2). ``hidden`` options have the preset's default and are not shown;
     ``extra`` options exist only to fill its placeholders. ``choices`` limits an option's choices to those of
-    the provider.
+    the provider. ``icon`` is a symbol of ``static/icons.svg``, one of its own for each provider and nobody's
+    logo; ``keywords`` are other words that people search for.
     """
 
     name: str
@@ -106,3 +113,5 @@ class Preset:
     extra: tuple[Option, ...] = ()
     choices: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
     last: bool = False
+    icon: str = ""
+    keywords: str = ""

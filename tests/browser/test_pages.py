@@ -114,8 +114,7 @@ def test_a_new_encryption_key_is_made_in_the_form_and_never_shown_again(
         page.get_by_label("Name", exact=True).fill("sealed")
         (furnished.instance / "sealed").mkdir()
         page.locator("#option-root").fill(str(furnished.instance / "sealed"))
-        page.get_by_text("Encryption", exact=True).click()
-        page.locator("#option-encrypt").check()
+        page.get_by_role("switch", name="Encryption").check()
         field = page.locator("#secret-encryption_key")
         assert field.get_attribute("type") == "password"
         page.get_by_role("button", name="Make a new key").click()

@@ -26,7 +26,7 @@ from dashboard.storage.registry import (
     options_of,
     summary,
 )
-from dashboard.web.admin import fields
+from dashboard.web.admin.backend_forms import fields, provider_picker
 from tests.docs.test_backends_page import test_every_driver_has_a_row_and_a_column as backends_page_lists
 from tests.docs.test_docs import test_every_provider_is_named as readme_lists_every_provider
 from tests.storage import shelf
@@ -56,9 +56,9 @@ def options(tmp_path: Path) -> dict[str, str]:
 
 
 def test_it_is_offered_and_its_options_are_asked_for_and_checked() -> None:
-    names = [card.name for card in fields.providers()]
-    assert names.index("ftp") < names.index("shelf") < names.index("s3")
-    assert fields.Card("shelf", "Shelf", "disk") in fields.providers()
+    last = provider_picker.picker().groups[-1]
+    assert [(card.name, card.label, card.icon) for card in last.cards] == [("shelf", "Shelf", "disk")]
+    assert provider_picker.picker("shel").groups == (last,)
     assert [f.name for f in fields.form(find_preset("shelf")).plain] == ["option.file"]
     assert {"file", "read_only"} <= {option.name for option in options_of(PRESETS["shelf"])}
     with pytest.raises(InvalidInput, match="absolute"):

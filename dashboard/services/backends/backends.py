@@ -101,6 +101,29 @@ class Backends(BackendQueries):
         )
         return row
 
+    def check_name(self, draft: Draft) -> None:
+        """Raise ``InvalidInput`` if the draft could not be saved under its name."""
+        check_name(draft.name)
+        if draft.name != draft.existing:
+            with self._database.read() as session:
+                _refuse_taken(session, draft.name)
+
+    def sharing_place_with(self, name: str) -> tuple[str, ...]:
+        """Names of the other backends that hold some or all of the same objects, as their options say.
+        No network call."""
+        with self._database.read() as session:
+            rows = session.execute(select(Backend.name, Backend.driver, Backend.options)).all()
+        places = {each: registry.location(driver, options) for each, driver, options in rows}
+        here = places.pop(name, None)
+        if here is None:
+            return ()
+        return tuple(
+            each
+            for each, there in sorted(places.items())
+            if here.server == there.server
+            and (here.path.startswith(there.path) or there.path.startswith(here.path))
+        )
+
     def resolve(self, draft: Draft) -> Resolved:
         """Check a draft as ``add`` or ``edit`` would, without saving. No network call."""
         stored = self._saved.read(draft.existing) if draft.existing else None

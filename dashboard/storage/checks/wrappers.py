@@ -39,7 +39,8 @@ CDN_SECRET = "cdn_secret"
 _ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _ENDING = re.compile(r"\*|[a-z0-9_-]{1,16}")
 
-_SAFETY = "Read-only and standing in"
+_PURGED = (CDN_PURGE, ("cloudfront", "cloudflare"))
+_SAFETY = "Read-only and failover"
 _ENCRYPTION = "Encryption"
 _COMPRESSION = "Compression"
 _COPIES = "Copies for faster reads"
@@ -57,7 +58,7 @@ WRAPPER_OPTIONS = (
     ),
     Option(
         FALLBACK,
-        "Let others stand in",
+        "Use fallback backends when this one fails",
         OptionType.BOOLEAN,
         advanced=True,
         group=_SAFETY,
@@ -117,7 +118,7 @@ WRAPPER_OPTIONS = (
     ),
     Option(
         CACHE_SECONDS,
-        "Seconds without asking",
+        "Cache lifetime (seconds)",
         advanced=True,
         group=_COPIES,
         default="0",
@@ -160,6 +161,7 @@ WRAPPER_OPTIONS = (
         CDN_ZONE,
         "Distribution or zone ID",
         advanced=True,
+        shown_with=_PURGED,
         group=_DELIVERY,
         hint="CloudFront: the distribution's ID. Cloudflare: Zone ID, on the domain's overview page.",
     ),
@@ -167,6 +169,7 @@ WRAPPER_OPTIONS = (
         CDN_KEY_ID,
         "CloudFront access key ID",
         advanced=True,
+        shown_with=(CDN_PURGE, ("cloudfront",)),
         group=_DELIVERY,
         hint="Of a user who may cloudfront:CreateInvalidation. Not needed for Cloudflare.",
     ),
@@ -178,6 +181,7 @@ WRAPPER_OPTIONS = (
         group=_DELIVERY,
         guarded_by=(CDN_PURGE,),
         unused_with=(CDN_PURGE, "none"),
+        shown_with=_PURGED,
         hint="CloudFront: the secret access key. Cloudflare: an API token with the permission Cache Purge.",
     ),
 )

@@ -13,7 +13,8 @@ from dashboard.web.admin.access.tokens import TokenPages
 from dashboard.web.admin.access.users import UserPages
 from dashboard.web.admin.activation import ActivationPages
 from dashboard.web.admin.audit import AuditPages
-from dashboard.web.admin.backend_form import BackendForm
+from dashboard.web.admin.backend_forms.backend_form import BackendForm
+from dashboard.web.admin.backend_forms.probes import ProbePages
 from dashboard.web.admin.backends import BackendPages
 from dashboard.web.admin.bucket_settings import BucketSettingsPages
 from dashboard.web.admin.files.browser_pages import FilesPages
@@ -27,7 +28,6 @@ from dashboard.web.admin.files.upload_policy_pages import UploadPolicyPages
 from dashboard.web.admin.migration_new import NewMigration
 from dashboard.web.admin.migrations import MigrationPages
 from dashboard.web.admin.overview import Overview
-from dashboard.web.admin.probes import ProbePages
 from dashboard.web.admin.settings import SettingsPages
 
 BASE = "admin/base.html"

@@ -12,8 +12,8 @@ from dashboard.errors import StowageError
 from dashboard.services.backends.backends import BackendInfo
 from dashboard.services.backends.probes import ProbeRun
 from dashboard.services.permissions import Permission
+from dashboard.web.admin.backend_forms.fields import shown_options
 from dashboard.web.admin.command_lines import add_command
-from dashboard.web.admin.fields import shown_options
 from dashboard.web.admin.page import MenuItem, Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.numbers import parse_integer

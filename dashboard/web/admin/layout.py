@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 
 from dashboard.services.keys import KeyState
+from dashboard.web.admin.backend_forms.probes import summarize
 from dashboard.web.admin.progress_view import is_active
 from dashboard.web.admin.recent import recent_migrations
 from dashboard.web.context import services
@@ -26,7 +27,7 @@ class MenuEntry:
 
 def install(app: Flask) -> None:
     """Add them to the templates as functions, so that a page that does not use them costs no query."""
-    app.jinja_env.globals.update(menu_items=_menu_items, sealed_state=_sealed_state)
+    app.jinja_env.globals.update(menu_items=_menu_items, sealed_state=_sealed_state, probe_summary=summarize)
 
 
 def _menu_items(page: Any) -> list[MenuEntry]:

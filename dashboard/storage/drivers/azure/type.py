@@ -22,6 +22,8 @@ PRESETS = (
         name="azure",
         label="Azure Blob Storage",
         driver="azure",
+        icon="p-fold",
+        keywords="microsoft",
         help="Storage account: its name, in the portal under Storage accounts.\n"
         "Key or connection string: the account's page, Security + networking, Access keys.\n"
         "A SAS token (Shared access signature) is safer: for the blob service, containers and objects, with "
@@ -37,6 +39,7 @@ AZURE = DriverType(
     check_azure,
     check_credential,
     presets=PRESETS,
+    family="Object storage",
     noun="container",
     summary=_summary,
     location=_location,

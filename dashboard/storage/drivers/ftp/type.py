@@ -12,6 +12,8 @@ PRESETS = (
         name="ftp",
         label="FTP and FTPS",
         driver="ftp",
+        icon="server",
+        keywords="ftps",
         help="Host, user and password as for any FTP program.\n"
         "Keep the encryption on if the server supports it: without it anyone on the network path can read "
         "the password and every file.\n"
@@ -26,6 +28,7 @@ FTP = DriverType(
     FTP_OPTIONS,
     check_ftp,
     presets=PRESETS,
+    family="File servers",
     noun="folder",
     icon="server",
     summary=summary,

@@ -24,6 +24,7 @@ GCS_OPTIONS = (
         form=SecretForm.TEXT,
         required_with=("sign_in", "key"),
         unused_with=("sign_in", "ambient"),
+        shown_with=("sign_in", ("key",)),
         placeholder='{ "type": "service_account", … }',
         hint="The whole JSON file that you downloaded from the Google Cloud console.",
     ),

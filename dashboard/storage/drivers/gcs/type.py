@@ -17,6 +17,8 @@ PRESETS = (
         name="gcs",
         label="Google Cloud Storage",
         driver="gcs",
+        icon="p-dots",
+        keywords="gcp",
         help="Service account: Google Cloud console, IAM & Admin, Service accounts, Create service account.\n"
         "Its key: on the account's page under Keys, Add key, Create new key, JSON. The file is downloaded "
         "once; paste all of it.\n"
@@ -34,6 +36,7 @@ GCS = DriverType(
     check_gcs,
     check_credential,
     presets=PRESETS,
+    family="Object storage",
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,

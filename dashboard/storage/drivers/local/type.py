@@ -23,6 +23,8 @@ PRESETS = (
         name="local",
         label="Local disk",
         driver="local",
+        icon="disk",
+        keywords="folder hard drive ssd",
         help="A folder on the machine Stowage runs on.\n"
         "The user that runs Stowage must be able to read and write it.",
     ),
@@ -30,6 +32,8 @@ PRESETS = (
         name="share",
         label="Mounted network share",
         driver="local",
+        icon="share",
+        keywords="nas nfs smb cifs samba",
         help="A share of a NAS or file server (NFS, SMB) that this machine has mounted, for example through "
         "/etc/fstab. Mount it first and give the folder it is mounted at, or one below. While it is not "
         "mounted, Stowage leaves the empty folder alone.\n"
@@ -49,6 +53,7 @@ LOCAL = DriverType(
     LOCAL_OPTIONS,
     check_local,
     presets=PRESETS,
+    family="On this server",
     noun="folder",
     icon="disk",
     summary=_summary,

@@ -86,6 +86,7 @@ S3_OPTIONS = (
         "sse_kms_key_id",
         "KMS key",
         advanced=True,
+        shown_with=(SSE, ("aws:kms",)),
         hint="Key ID or ARN, for SSE-KMS; leave it blank for the account's default key.",
     ),
     Option(
@@ -94,6 +95,7 @@ S3_OPTIONS = (
         _T.SECRET,
         advanced=True,
         encrypts_objects=True,
+        shown_with=(SSE, (SSE_C,)),
         hint="32 bytes in base64, sent with every request and kept by no provider. Keep a copy outside "
         "Stowage: without this key everything stored with it is lost. It cannot be shown or replaced "
         "later, and cannot read what was stored without it, so start with an empty bucket or folder.",

@@ -28,6 +28,8 @@ PRESETS = (
         name="aws",
         label="AWS S3",
         driver="s3",
+        icon="p-cubes",
+        keywords="amazon",
         help="Region and name of the bucket: S3 console, Buckets, your bucket, Properties.\n"
         "Keys: IAM console, Users, a user for Stowage, Security credentials, Create access key.\n"
         "The user needs s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and "
@@ -47,6 +49,8 @@ PRESETS = (
         name="b2",
         label="Backblaze B2",
         driver="s3",
+        icon="bucket",
+        keywords="backblaze",
         help="Region: Buckets page, “Endpoint” of your bucket; in s3.us-west-004.backblazeb2.com it is "
         "“us-west-004”.\n"
         "Keys: Application Keys page, Add a New Application Key, with read and write access to this bucket. "
@@ -65,6 +69,8 @@ PRESETS = (
         name="minio",
         label="MinIO",
         driver="s3",
+        icon="p-hex",
+        keywords="self-hosted",
         help="Endpoint: the address of the server's API (port 9000 unless changed), not of its console.\n"
         "Keys: MinIO console, Access Keys, Create access key; or the root user and password.\n"
         "Region: “us-east-1” unless the server was given another one.",
@@ -78,6 +84,7 @@ PRESETS = (
         name="r2",
         label="Cloudflare R2",
         driver="s3",
+        icon="p-arcs",
         help="Account ID: Cloudflare dashboard, R2 object storage, Overview, under “Account details”.\n"
         "Keys: in the same place, Manage API tokens, Create API token with “Object Read & Write”. Use the "
         "Access Key ID and Secret Access Key it shows once, not the token value.\n"
@@ -112,6 +119,8 @@ PRESETS = (
         name="spaces",
         label="DigitalOcean Spaces",
         driver="s3",
+        icon="p-ring",
+        keywords="do",
         help="Region: the first part of the bucket's endpoint; in nyc3.digitaloceanspaces.com it is “nyc3”.\n"
         "Keys: control panel, Spaces Object Storage, Access Keys tab, Create Access Key. The secret is "
         "shown once.",
@@ -127,6 +136,7 @@ PRESETS = (
         name="wasabi",
         label="Wasabi",
         driver="s3",
+        icon="p-wave",
         help="Region: Wasabi console, Buckets, the column “Region” of your bucket.\n"
         "Keys: Wasabi console, Access Keys, Create Access Key. The secret is shown once. A sub-user also "
         "needs a policy for this bucket.",
@@ -141,6 +151,7 @@ PRESETS = (
         name="supabase",
         label="Supabase Storage",
         driver="s3",
+        icon="database",
         help="Everything is in the project's dashboard under Storage, S3: the project reference is the first "
         "part of the endpoint, the region is next to it.\n"
         "Keys: in the same place, S3 access keys, New access key. They bypass row level security.",
@@ -164,6 +175,7 @@ PRESETS = (
         name="hetzner",
         label="Hetzner Object Storage",
         driver="s3",
+        icon="p-half",
         help="Location: Hetzner Console, your project, Object Storage; it is next to the bucket.\n"
         "Keys: in the same project, Security, S3 credentials, Generate credentials. The secret key is shown "
         "once, and the pair works for every bucket of the project.",
@@ -178,6 +190,7 @@ PRESETS = (
         name="scaleway",
         label="Scaleway Object Storage",
         driver="s3",
+        icon="p-dia",
         help="Region: Scaleway console, Object Storage, your bucket, Bucket settings.\n"
         "Keys: Scaleway console, IAM, API keys, Generate API key. Say that it will be used for Object "
         "Storage and choose the bucket's project as the preferred one. The secret key is shown once.",
@@ -197,6 +210,8 @@ PRESETS = (
         name="gcs_interop",
         label="Google Cloud Storage (interoperability)",
         driver="s3",
+        icon="p-tri",
+        keywords="gcp hmac",
         help="If you have an HMAC key but no service account key; otherwise choose “Google Cloud Storage”, "
         "which compares Google's own checksums and keeps files that are stored compressed as they are.\n"
         "Key: Google Cloud console, Cloud Storage, Settings, Interoperability, Create a key for a service "
@@ -212,6 +227,8 @@ PRESETS = (
         name="s3",
         label="Any S3-compatible",
         driver="s3",
+        icon="box",
+        keywords="seaweedfs ceph garage ovh ionos",
         last=True,
         help="Any server that speaks the S3 API: SeaweedFS, Ceph, Garage, OVHcloud, IONOS and "
         "others.\n"
@@ -227,6 +244,7 @@ S3 = DriverType(
     check_s3,
     check_s3_secrets,
     presets=PRESETS,
+    family="Object storage",
     noun="bucket",
     summary=bucket_summary,
     location=bucket_location,

@@ -12,6 +12,8 @@ PRESETS = (
         name="sftp",
         label="SFTP",
         driver="sftp",
+        icon="key",
+        keywords="ssh scp",
         help="Host, user and folder as for ssh or any SFTP program; port 22 unless the server uses another.\n"
         "Sign in with a password, a private key, or both if the server requires both.\n"
         "Host key: leave it blank and test the connection. The test shows the server's fingerprint; compare "
@@ -27,6 +29,7 @@ SFTP = DriverType(
     SFTP_OPTIONS,
     check_sftp,
     presets=PRESETS,
+    family="File servers",
     noun="folder",
     icon="server",
     summary=summary,

@@ -24,6 +24,7 @@ PRESETS = (
         name="vercel_blob",
         label="Vercel Blob",
         driver="vercel_blob",
+        icon="p-bars",
         help="Token: in the Vercel dashboard open the project the store is connected to, Settings, "
         "Environment Variables, and copy BLOB_READ_WRITE_TOKEN. It is for one store.\n"
         "Store ID and access: on the page of the store under Storage.\n"
@@ -40,6 +41,7 @@ VERCEL_BLOB = DriverType(
     check_vercel,
     check_token,
     presets=PRESETS,
+    family="Object storage",
     noun="store",
     summary=_summary,
     location=_location,

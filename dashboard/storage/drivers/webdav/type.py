@@ -28,6 +28,8 @@ PRESETS = (
         name="nextcloud",
         label="Nextcloud",
         driver="webdav",
+        icon="p-peaks",
+        keywords="owncloud",
         help="WebDAV address: in Nextcloud under Files, Files settings (bottom left), WebDAV; it looks like "
         "https://cloud.example.com/remote.php/dav/files/ada.\n"
         "Password: create an app password for Stowage under Personal settings, Security, Devices & sessions. "
@@ -41,6 +43,8 @@ PRESETS = (
         name="webdav",
         label="WebDAV",
         driver="webdav",
+        icon="globe",
+        keywords="dav http",
         help="Any WebDAV server: Apache, nginx, a NAS, a provider's “network drive”.\n"
         "Enter the same address as in a file manager, with its complete path.",
     ),
@@ -52,6 +56,7 @@ WEBDAV = DriverType(
     WEBDAV_OPTIONS,
     check_webdav,
     presets=PRESETS,
+    family="File servers",
     noun="folder",
     icon="server",
     summary=_summary,

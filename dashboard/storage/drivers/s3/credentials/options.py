@@ -13,15 +13,18 @@ from dashboard.storage.types import Secret
 
 SIGN_IN, KEY, MACHINE, ROLE = "sign_in", "key", "machine", "role"
 _T = OptionType
+_KEYS = (SIGN_IN, (KEY, ROLE))
+_ROLE = (SIGN_IN, (ROLE,))
 
 SIGN_IN_OPTIONS = (
-    Option("access_key_id", "Access key ID", required_with=(SIGN_IN, KEY)),
+    Option("access_key_id", "Access key ID", required_with=(SIGN_IN, KEY), shown_with=_KEYS),
     Option(
         "secret_access_key",
         "Secret access key",
         _T.SECRET,
         required_with=(SIGN_IN, KEY),
         unused_with=(SIGN_IN, MACHINE),
+        shown_with=_KEYS,
     ),
     Option(
         "session_token",
@@ -29,6 +32,7 @@ SIGN_IN_OPTIONS = (
         _T.SECRET,
         advanced=True,
         unused_with=(SIGN_IN, MACHINE),
+        shown_with=_KEYS,
         hint="Only for temporary credentials, which stop working when they expire.",
     ),
     Option(
@@ -50,6 +54,7 @@ SIGN_IN_OPTIONS = (
         "profile",
         "Profile",
         advanced=True,
+        shown_with=(SIGN_IN, (MACHINE, ROLE)),
         placeholder="default",
         hint="A profile of this machine's AWS configuration, for its credentials.",
     ),
@@ -58,14 +63,22 @@ SIGN_IN_OPTIONS = (
         "Role",
         advanced=True,
         required_with=(SIGN_IN, ROLE),
+        shown_with=_ROLE,
         placeholder="arn:aws:iam::123456789012:role/stowage",
         hint="ARN of the role to assume.",
     ),
-    Option("external_id", "External ID", advanced=True, hint="If the role's trust policy requires one."),
+    Option(
+        "external_id",
+        "External ID",
+        advanced=True,
+        shown_with=_ROLE,
+        hint="If the role's trust policy requires one.",
+    ),
     Option(
         "session_name",
         "Session name",
         advanced=True,
+        shown_with=_ROLE,
         placeholder="stowage",
         hint="The session's name in the provider's logs.",
     ),

@@ -14,15 +14,31 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard.errors import StowageError
 from dashboard.services.backends.backends import BackendInfo, Draft
-from dashboard.storage.options import Option, OptionType, Preset
-from dashboard.storage.registry import PRESETS, driver_type, find_preset, options_of
+from dashboard.storage.checks.wrappers import WRAPPER_OPTIONS
+from dashboard.storage.options import Option, OptionType, Preset, SecretForm
+from dashboard.storage.registry import PRESETS, find_preset, options_of
 from dashboard.storage.types import Secret
 from dashboard.web.expired_form import SECRET_PREFIX
 from dashboard.web.numbers import parse_integer
 
 OPTION_PREFIX = "option."
 CLEAR_PREFIX = "clear."
+EXTRAS, EXTRA = "extras", "extra"
+"""The switches that a form has for what is no boolean itself; those of them that are on."""
 _MAX_NAME_LENGTH = 200
+_EXTRAS = {
+    "read_only": ("shield", "Nothing is ever written, changed or deleted here. Good for an old archive."),
+    "fallback": (
+        "layers",
+        "Reads that fail or find nothing try the next backend of the fallback order. Writes wait there while "
+        "this one is down, and are written back later.",
+    ),
+    "encrypt": ("lock", "Files are unreadable for the provider. Reading them elsewhere needs the key."),
+    "compress": ("zip", "Text and exports get smaller; images and video are left alone."),
+    "cache": ("bolt", "Keeps what is read often on this machine's disk, up to a size you choose."),
+    "cdn_domain": ("globe", "Links point at your CDN domain instead of the provider."),
+}
+"""Icon and sentence of what Stowage can add, by the first option of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,9 @@ class EndpointPreview:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field as the template draws it. ``stored_hint``: the end of the stored secret, or None."""
+    """One field as the template draws it. ``stored_hint``: the end of the stored secret, or None. ``lost``:
+    whether a secret was typed that has to be typed again, because no page sends one back. ``is_off``: whether
+    it means nothing together with the other fields."""
 
     option: Option
     id: str
@@ -44,42 +62,61 @@ class Field:
     stored_hint: str | None
     error: StowageError | None
     preview: EndpointPreview | None
+    lost: bool = False
+    is_off: bool = False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it differs from its default."""
+        return bool(self.stored_hint) or (
+            not self.option.secret and self.value not in ("", self.option.default)
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes the whole width of the form."""
+        kind, form = self.option.type, self.option.form
+        return kind in (OptionType.BOOLEAN, OptionType.MULTILINE) or (
+            self.option.secret and (form is SecretForm.TEXT or self.option.encrypts_objects)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """Something that Stowage can add: a switch, and the fields that it reveals. Where no option of the driver
+    table is the switch, ``marker`` is the one whose group is emptied while it is off."""
+
+    title: str
+    icon: str
+    sentence: str
+    switch: Field | None
+    marker: str
+    fields: tuple[Field, ...]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is switched on."""
+        if self.switch is not None:
+            return self.switch.value == "true"
+        return any(f.in_use or f.error for f in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldGroup:
     """Rarely needed fields, collapsed under a title."""
 
-    title: str
     fields: tuple[Field, ...]
-
-    @property
-    def in_use(self) -> bool:
-        """Whether a field in it differs from its default."""
-        return any(
-            f.stored_hint or (not f.option.secret and f.value not in ("", f.option.default))
-            for f in self.fields
-        )
 
     @property
     def is_open(self) -> bool:
         """Whether it is shown expanded: a field in it has an error or differs from its default."""
-        return self.in_use or any(f.error for f in self.fields)
+        return any(f.in_use or f.error for f in self.fields)
 
     @property
     def names(self) -> str:
         """The labels of its first fields, for the summary."""
         shown = ", ".join(_in_sentence(f.option.label) for f in self.fields[:4])
         return shown + (", …" if len(self.fields) > 4 else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A provider to choose. ``icon``: a symbol of ``static/icons.svg``."""
-
-    name: str
-    label: str
-    icon: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +132,49 @@ class Form:
     name_error: StowageError | None
 
     @property
+    def decider(self) -> Field | None:
+        """The choice that decides which of the provider's fields mean anything, such as how to sign in. The
+        form asks for it before them."""
+        names = {f.option.required_with[0] for f in self._own if f.option.required_with}
+        return next((f for f in self._own if f.option.name in names and f.option.choices), None)
+
+    @property
     def plain(self) -> tuple[Field, ...]:
         """The fields that are always shown."""
-        return tuple(f for f in self.fields if not f.option.advanced)
+        return tuple(f for f in self._own if not f.option.advanced and f not in self._asked)
+
+    @property
+    def revealed(self) -> tuple[Field, ...]:
+        """The fields of which the decider says whether they are shown."""
+        return tuple(f for f in self._asked if f is not self.decider)
 
     @property
     def advanced(self) -> FieldGroup:
         """The provider's rarely needed fields."""
-        return FieldGroup(
-            "Advanced", tuple(f for f in self.fields if f.option.advanced and not f.option.group)
-        )
+        return FieldGroup(tuple(f for f in self._own if f.option.advanced and f not in self._asked))
 
     @property
-    def extras(self) -> tuple[FieldGroup, ...]:
-        """The options of wrappers, which every provider has, in the order of the option table."""
-        groups = dict.fromkeys(f.option.group for f in self.fields if f.option.group)
-        return tuple(FieldGroup(g, tuple(f for f in self.fields if f.option.group == g)) for g in groups)
+    def extras(self) -> tuple[Extra, ...]:
+        """What Stowage can add, which every provider has, in the order of the option table."""
+        return extras(tuple(f for f in self.fields if f.option.group))
+
+    @property
+    def _own(self) -> tuple[Field, ...]:
+        return tuple(f for f in self.fields if not f.option.group)
+
+    @property
+    def _asked(self) -> tuple[Field, ...]:
+        decider = self.decider
+        if decider is None:
+            return ()
+        name, usual = decider.option.name, decider.option.default
+        return decider, *(
+            f
+            for f in self._own
+            if (condition := f.option.shown_with)
+            and condition[0] == name
+            and (not f.option.advanced or usual not in condition[1])
+        )
 
     @property
     def help_lines(self) -> tuple[str, ...]:
@@ -126,6 +190,7 @@ def form(
     backend: BackendInfo | None = None,
     version: int | None = None,
     error: StowageError | None = None,
+    lost: frozenset[str] = frozenset(),
 ) -> Form:
     """Build the form of a provider, filled with what was typed or what is stored."""
     options = options_of(preset)
@@ -143,6 +208,8 @@ def form(
             stored_hint=(backend.secrets.get(option.name) if backend and option.secret else None),
             error=error if error and error.subject == option.name else None,
             preview=preview if option.name == preview_field else None,
+            lost=option.name in lost,
+            is_off=not option.applies(filled) and not (error and error.subject == option.name),
         )
         for option in options
     )
@@ -160,8 +227,12 @@ def form(
 def typed_options(preset: Preset, form: MultiDict[str, str]) -> dict[str, str]:
     """Read the options of a request, except secrets; an unchecked box is ``false``."""
     found: dict[str, str] = {}
+    off = _switched_off(form)
     for option in options_of(preset):
         if option.secret:
+            continue
+        if option.group in off:
+            found[option.name] = option.default
             continue
         submitted = form.get(OPTION_PREFIX + option.name)
         if option.type is OptionType.BOOLEAN:
@@ -169,6 +240,28 @@ def typed_options(preset: Preset, form: MultiDict[str, str]) -> dict[str, str]:
         elif submitted is not None:
             found[option.name] = submitted
     return found
+
+
+def _switched_off(form: MultiDict[str, str]) -> frozenset[str]:
+    """The groups of extras whose switch is part of the form, and off."""
+    markers = set(form.getlist(EXTRAS)) - set(form.getlist(EXTRA))
+    return frozenset(option.group for option in WRAPPER_OPTIONS if option.name in markers)
+
+
+def typed_secrets(form: MultiDict[str, str]) -> frozenset[str]:
+    """The names of the secrets in a request."""
+    return frozenset(
+        name.removeprefix(SECRET_PREFIX) for name in form if name.startswith(SECRET_PREFIX) and form[name]
+    )
+
+
+def field_id(preset: str, subject: str) -> str:
+    """The id of the field that an error is about; empty if the form has none for it."""
+    if subject == "name":
+        return "name"
+    known = options_of(PRESETS[preset]) if preset in PRESETS else ()
+    option = next((o for o in known if o.name == subject), None)
+    return f"{'secret' if option.secret else 'option'}-{subject}" if option else ""
 
 
 def draft(form: MultiDict[str, str]) -> Draft:
@@ -213,6 +306,29 @@ def shown_options(backend: BackendInfo) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def extras(fields: tuple[Field, ...]) -> tuple[Extra, ...]:
+    """Sort the options of wrappers into rows: a boolean is the switch of those after it in its group."""
+    rows: list[Extra] = []
+    for title in dict.fromkeys(f.option.group for f in fields):
+        group = [f for f in fields if f.option.group == title]
+        starts = [i for i, f in enumerate(group) if i == 0 or f.option.type is OptionType.BOOLEAN]
+        for start, end in zip(starts, [*starts[1:], len(group)], strict=True):
+            first, rest = group[start], group[start + 1 : end]
+            symbol, sentence = _EXTRAS.get(first.option.name, ("plus", first.option.hint))
+            switched = first.option.type is OptionType.BOOLEAN
+            rows.append(
+                Extra(
+                    title=title if len(starts) == 1 else first.option.label,
+                    icon=symbol,
+                    sentence=sentence,
+                    switch=first if switched else None,
+                    marker="" if switched else first.option.name,
+                    fields=tuple(rest if switched else [first, *rest]),
+                )
+            )
+    return tuple(rows)
+
+
 def _in_sentence(label: str) -> str:
     """Lowercase the first letter of a label, unless it is an abbreviation."""
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
@@ -222,11 +338,6 @@ def _display_value(option: Option, value: str) -> str:
     if option.type is OptionType.BOOLEAN:
         return "yes" if value == "true" else "no"
     return dict(option.choices).get(value, value)
-
-
-def providers() -> tuple[Card, ...]:
-    """Return all providers, in the order of their cards."""
-    return tuple(Card(each.name, each.label, driver_type(each.driver).icon) for each in PRESETS.values())
 
 
 def suggested_name(preset: Preset, taken: frozenset[str]) -> str:

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flask import make_response, request, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import StowageError
 from dashboard.services.permissions import Permission
-from dashboard.web.admin import fields
-from dashboard.web.admin.backend_form import SHOWN_ON_FORM, submitted_form
+from dashboard.storage.probe import ProbeRun
+from dashboard.web.admin.backend_forms import fields
+from dashboard.web.admin.backend_forms.backend_form import SHOWN_ON_FORM, form_page, submitted_form
 from dashboard.web.admin.command_lines import test_command
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, from_htmx, services
 from dashboard.web.errors import STATUS
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSummary:
+    """What a test found, for its badge and for the bar that stays in view. ``tone``: ok, warn, bad, or empty
+    while it runs. ``only_reads``: whether it would do as read-only."""
+
+    tone: str
+    badge: str
+    sentence: str
+    only_reads: bool = False
+
+
+def summarize(run: ProbeRun) -> ProbeSummary:
+    """Return what a test has found so far."""
+    if not run.finished:
+        return ProbeSummary("", "Testing", "Testing the connection.")
+    if run.passed:
+        return ProbeSummary("ok", "Everything works", "Everything works.")
+    states = {step.name: step.state for step in run.steps}
+    failed = next((step for step in run.steps if step.state == "failed"), None)
+    if states.get("list") == "passed" and states.get("write") == "failed":
+        return ProbeSummary("warn", "May only read", "Works for reading only.", only_reads=True)
+    if states.get("write") == "passed" and states.get("delete") == "failed":
+        return ProbeSummary("warn", "May not delete", "Files can be written, but not deleted.")
+    sentence = f"“{failed.label}” failed." if failed else "The test broke off."
+    return ProbeSummary("bad", "Does not work yet", sentence)
 
 
 class ProbePages(Page):
@@ -30,14 +60,22 @@ class ProbePages(Page):
         run = services().probes.get(actor(), id)
         page = "admin/probe_panel.html" if from_htmx() else "admin/probe.html"
         return str(
-            self.render(page, run=run, probe=id, name=name, command=test_command(name) if name else "")
+            self.render(
+                page,
+                run=run,
+                probe=id,
+                name=name,
+                command=test_command(name) if name else "",
+            )
         )
 
     @route("/backends/test", Permission.CONFIGURE, methods=("POST",))
     def test_draft(self) -> Response | str:
         """Test the draft in the form."""
         try:
-            probe = services().probes.start(actor(), fields.draft(request.form))
+            draft = fields.draft(request.form)
+            services().backends.check_name(draft)
+            probe = services().probes.start(actor(), draft)
         except StowageError as error:
             return self._refused(error)
         return self._started(probe, "")
@@ -47,6 +85,7 @@ class ProbePages(Page):
         """Create the bucket of the draft, then test it."""
         try:
             draft = fields.draft(request.form)
+            services().backends.check_name(draft)
             services().probes.create_bucket(actor(), draft)
             probe = services().probes.start(actor(), draft)
         except StowageError as error:
@@ -76,10 +115,8 @@ class ProbePages(Page):
         """Show why a draft cannot be tested, in the panel or, without JavaScript, on the form."""
         if from_htmx():
             # Status 200, because htmx would show an error outside the panel.
-            return make_response(self.render("admin/probe_panel.html", run=None, error=error))
+            wrong = fields.field_id(request.form.get("preset", ""), error.subject)
+            return make_response(self.render("admin/probe_panel.html", run=None, error=error, wrong=wrong))
         if error.kind not in SHOWN_ON_FORM:
             raise error
-        page = self.render(
-            "admin/backend_form.html", form=submitted_form(error), providers=fields.providers()
-        )
-        return make_response(page, STATUS[error.kind])
+        return make_response(form_page(self, submitted_form(error)), STATUS[error.kind])

@@ -1,14 +1,15 @@
-"""Adding and editing a backend: provider cards first, then only that provider's fields."""
+"""Adding and editing a backend: the providers first, then only the chosen one's fields."""
 
 from __future__ import annotations
 
-from flask import make_response, request, url_for
+from flask import flash, make_response, request, url_for
 from werkzeug.wrappers import Response
 
 from dashboard.errors import InvalidInput, Kind, StowageError
 from dashboard.services.permissions import Permission
 from dashboard.storage.registry import find_preset
-from dashboard.web.admin import fields
+from dashboard.web.admin.backend_forms import fields
+from dashboard.web.admin.backend_forms.provider_picker import card_of, picker
 from dashboard.web.admin.page import Page, flash_done, route, see_other
 from dashboard.web.context import actor, services
 from dashboard.web.errors import STATUS
@@ -31,7 +32,7 @@ class BackendForm(Page):
         """The provider cards; with ``preset``, the fields of that provider."""
         name = request.args.get("preset", "")
         if not name:
-            return str(self.render("admin/backend_form.html", form=None, providers=fields.providers()))
+            return form_page(self, None, request.args.get("q", ""))
         preset = find_preset(name)
         taken = frozenset(b.name for b in services().backends.choices())
         return self._page(fields.form(preset, name=fields.suggested_name(preset, taken)))
@@ -44,7 +45,8 @@ class BackendForm(Page):
             backend = services().backends.add(actor(), draft)
         except StowageError as error:
             return self._form_with_error(error)
-        flash_done(f"{backend.name} is saved. Its first check is running.")
+        flash_done(f"{backend.name} is saved. It is checked and counted in the background.")
+        _warn_of_shared_place(backend.name)
         return see_other(
             url_for("backends.show", name=backend.name, probe=_start_test_if_draft_passed(backend.name))
         )
@@ -68,6 +70,7 @@ class BackendForm(Page):
         except StowageError as error:
             return self._form_with_error(error)
         flash_done(f"{backend.name} is saved.")
+        _warn_of_shared_place(backend.name)
         return see_other(
             url_for("backends.show", name=backend.name, probe=_start_test_if_draft_passed(backend.name))
         )
@@ -79,7 +82,15 @@ class BackendForm(Page):
         return make_response(self._page(submitted_form(error)), STATUS[error.kind])
 
     def _page(self, form: fields.Form) -> str:
-        return str(self.render("admin/backend_form.html", form=form, providers=fields.providers()))
+        return form_page(self, form)
+
+
+def form_page(page: Page, form: fields.Form | None, query: str = "") -> str:
+    """Render the form, or without one the providers to choose from."""
+    chosen = card_of(form.preset) if form else None
+    return str(
+        page.render("admin/backend_forms/backend_form.html", form=form, picker=picker(query), chosen=chosen)
+    )
 
 
 def _start_test_if_draft_passed(name: str) -> str | None:
@@ -96,6 +107,16 @@ def _start_test_if_draft_passed(name: str) -> str | None:
     return None
 
 
+def _warn_of_shared_place(name: str) -> None:
+    others = services().backends.sharing_place_with(name)
+    if others:
+        flash(
+            f"{name} holds the same files as {' and '.join(others)}: what is deleted in one is gone in the "
+            "other, and their counts overlap. If that is not meant, give one of them a folder of its own.",
+            "warn",
+        )
+
+
 def submitted_form(error: StowageError | None = None) -> fields.Form:
     """Rebuild the form from the request. Raises ``InvalidInput`` or kind ``not_found``."""
     preset = find_preset(request.form.get("preset", ""))
@@ -107,4 +128,5 @@ def submitted_form(error: StowageError | None = None) -> fields.Form:
         backend=services().backends.get(existing) if existing else None,
         version=parse_integer(request.form, "version"),
         error=error,
+        lost=fields.typed_secrets(request.form),
     )

@@ -66,7 +66,7 @@ VENDORS = {
 
 # Files of under 60 lines, and why they are no part of their neighbours. A pattern covers files of one kind.
 SMALL = {
-    "cli/files.py": "a group of commands",
+    "cli/files/file_group.py": "a group of commands",
     "cli/oversight/audit_commands.py": "a group of commands",
     "cli/start.py": "a group of commands",
     "jobs/stop_signal.py": "for the parent and both of its children",
@@ -119,6 +119,7 @@ SMALL = {
 
 NAMING_DRIVERS = {
     "storage/registry.py": "the rows",
+    "services/files/changing/local_transfers.py": "a folder of this machine, for as long as a command runs",
     "services/people/setup.py": "the first backend is a folder beside the databases",
     "storage/library/fakes.py": "a fake keeps its objects in memory",
     "storage/library/environment_variables.py": "the table of what other programs call their backends",
@@ -144,7 +145,6 @@ SHARED_NAMES = {
     "backends": "the tables, the service and its page",
     "catalogue": "the tables and the service",
     "errors": "of everybody, of storage, and the pages that show them",
-    "files": "the command, and what an SFTP session does with files",
     "folders": "what a folder on a form may be, and folders as a program sees them",
     "formatting": "for a terminal, and for pages",
     "history": "the tables and the service",

@@ -13,7 +13,7 @@ import click
 from dashboard import __version__
 from dashboard.cli import backend_import, backend_work
 from dashboard.cli.backend import backend
-from dashboard.cli.files import files
+from dashboard.cli.files import file_group
 from dashboard.cli.invocation import Invocation, MainGroup, pass_invocation
 from dashboard.cli.keys import keys
 from dashboard.cli.migrate import migrate
@@ -57,5 +57,7 @@ backend.add_command(backend_work.count)
 backend.add_command(backend_work.check)
 backend.add_command(backend_work.activate)
 backend.add_command(backend_import.import_env)
-for command in (run, setup, backend, files, migrate, migrations, keys, user, token, storage, uploads, audit):
+for command in (run, setup, backend, file_group.files, migrate, migrations, keys, user, token, storage):
     stowage.add_command(command)
+stowage.add_command(uploads)
+stowage.add_command(audit)

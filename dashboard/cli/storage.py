@@ -8,7 +8,7 @@ import click
 
 from dashboard.cli import formatting
 from dashboard.cli.backend_output import run_test
-from dashboard.cli.file_search import BACKEND, COUNT, DAYS, delete_old
+from dashboard.cli.files.file_search import BACKEND, COUNT, DAYS, delete_old
 from dashboard.cli.invocation import DONE, WITH_ERRORS, Command, Group, Invocation, pass_invocation
 from dashboard.errors import Kind, StowageError
 from dashboard.storage.checks.folders import UsesLocalFolders

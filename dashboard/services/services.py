@@ -28,6 +28,7 @@ from dashboard.services.files.changing.edits import FileEdits
 from dashboard.services.files.changing.file_changes import Changes, FileWrites
 from dashboard.services.files.changing.files_job import FilesJob
 from dashboard.services.files.changing.folder_changes import FolderChanges
+from dashboard.services.files.changing.local_transfers import LocalTransfers
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.cleanup.old_files import OldFiles
 from dashboard.services.files.cleanup.unused_derivatives import UnusedDerivatives
@@ -89,6 +90,7 @@ class Services:
     deletions: Deletions
     folder_changes: FolderChanges
     across: AcrossBackends
+    local_transfers: LocalTransfers
     file_edits: FileEdits
     uploads: Uploads
     saved_searches: SavedSearches
@@ -170,6 +172,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         deletions=deletions,
         folder_changes=folder_changes,
         across=AcrossBackends(migrations),
+        local_transfers=LocalTransfers(writes, catalogue),
         file_edits=FileEdits(writes, catalogue),
         runner=Runner(
             settings.instance,

@@ -71,7 +71,8 @@ class UploadPolicy:
     height of an image. ``scan``: for viruses. ``organise_by_date``: store below a folder of the day (UTC).
     ``unique_names``: add random characters to every name. ``thumbnails``: names of recipes that are made as
     soon as an image arrives, or sizes such as ``400x300`` or ``200x200-crop``; others are made on demand.
-    ``on_conflict``: what happens if the name is taken.
+    ``on_conflict``: what happens if the name is taken. ``direct``: large files may go directly to the bucket,
+    from where the console reads them to check them.
     """
 
     max_size: int = 5 * GB
@@ -83,6 +84,7 @@ class UploadPolicy:
     unique_names: bool = False
     thumbnails: tuple[str, ...] = tuple(RECIPES)
     on_conflict: OnConflict = OnConflict.REFUSE
+    direct: bool = False
 
     def __post_init__(self) -> None:
         if self.max_size < 1:

@@ -138,7 +138,7 @@ uploads = Table(
     Column("not_before", Float, nullable=False, server_default=text("0")),
     # 1 once the client sends checksums: what is beyond ``received`` has not been compared with one.
     Column("checksums", Integer, nullable=False, server_default=text("0")),
-    # "tus", "form" or "library".
+    # "tus", "form", "library" or "direct".
     Column("method", String(16), nullable=False),
     Column("details", JSON),
     Column("created_at", Float, nullable=False),

@@ -32,8 +32,10 @@ from dashboard.services.files.changing.local_transfers import LocalTransfers
 from dashboard.services.files.cleanup.old_file_deletion import OldFileDeletion
 from dashboard.services.files.cleanup.old_files import OldFiles
 from dashboard.services.files.cleanup.unused_derivatives import UnusedDerivatives
+from dashboard.services.files.direct_uploads import DirectUploads
 from dashboard.services.files.file_details import Details
 from dashboard.services.files.policies import UploadPolicies
+from dashboard.services.files.receiving.bucket_parts import BucketParts
 from dashboard.services.files.receiving.limits import Limits
 from dashboard.services.files.receiving.processing import Processing
 from dashboard.services.files.receiving.quarantine import Quarantine
@@ -93,6 +95,7 @@ class Services:
     local_transfers: LocalTransfers
     file_edits: FileEdits
     uploads: Uploads
+    direct_uploads: DirectUploads
     saved_searches: SavedSearches
     old_files: OldFiles
     serving: Serving
@@ -165,6 +168,7 @@ def compose(settings: Settings, database: Database, *, passwords: Passwords | No
         serving=serving,
         thumbnails=Thumbnails(serving, uploads.processing.derivatives, catalogue, backends),
         uploads=uploads,
+        direct_uploads=DirectUploads(database, backends, uploads),
         upload_policies=uploads.policies,
         pipeline=uploads.processing.pipeline,
         derivatives=uploads.processing.derivatives,
@@ -214,9 +218,10 @@ def _compose_uploads(
     processing = Processing(
         database,
         quarantine,
-        policies,
+        limits,
         pipeline=pipeline,
         derivatives=derivatives,
         storing=storing,
+        parts=BucketParts(backends),
     )
     return Uploads(database, backends, quarantine, limits, processing)

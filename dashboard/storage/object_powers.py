@@ -30,6 +30,15 @@ class SignedUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class SentPart:
+    """A part that the server has. ``size`` in bytes."""
+
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One of the states an object was in.
 
@@ -69,9 +78,18 @@ class SignsParts(Protocol):
         aborted costs storage until it is swept."""
         ...
 
-    def part_url(self, key: str, upload_id: str, number: int, *, seconds: int) -> SignedUpload:
+    def part_url(
+        self, key: str, upload_id: str, number: int, *, seconds: int, size: int | None = None
+    ) -> SignedUpload:
         """Return the request for one part (the first is 1). The response has the part's ETag. A part that is
-        sent again replaces the earlier one. No network call."""
+        sent again replaces the earlier one. Servers that check signed headers refuse any other ``size``
+        (bytes). No network call."""
+        ...
+
+    def sent_parts(self, key: str, upload_id: str) -> tuple[SentPart, ...]:
+        """Return the parts that the server has, in ascending order. Some servers list a part that was sent
+        again twice, with different ETags if the bytes differ. Raises ``NotFound`` for an upload that was
+        finished or aborted."""
         ...
 
     def finish_parts(

@@ -28,6 +28,7 @@ from dashboard.storage.object_powers import (
     KeepsVersions,
     MovesWithin,
     SetsAttributes,
+    SignsParts,
     SignsUploads,
 )
 from dashboard.storage.wrapping import Wrapper
@@ -94,16 +95,21 @@ POWERS: Mapping[str, Power] = MappingProxyType(
 )
 """Every power by name."""
 
+PARTS = Power(
+    "upload parts", "Signed uploads in parts", SignsParts, "cannot let a browser upload a file by itself."
+)
+"""Not in the table of backends: only S3 has it."""
 
-def unsupported_error(driver: Driver, power: str, operation: str) -> Unsupported:
+
+def unsupported_error(driver: Driver, power: str | Power, operation: str) -> Unsupported:
     """The error for a driver that does not have a power, or lost it to a wrapper around it."""
-    chosen, inner = POWERS[power], driver
+    chosen, inner = POWERS[power] if isinstance(power, str) else power, driver
     while isinstance(inner, Wrapper):
         if isinstance(inner.inner, chosen.protocol) and chosen.protocol in inner.withholds:
             return Unsupported(operation, inner.withholds[chosen.protocol])
         inner = inner.inner
     own = inner.missing_powers if isinstance(inner, ExplainsMissingPowers) else {}
-    return Unsupported(operation, f"The driver “{driver.name}” {own.get(power, chosen.reason)}")
+    return Unsupported(operation, f"The driver “{driver.name}” {own.get(chosen.name, chosen.reason)}")
 
 
 def require_power(driver: Driver, power: str) -> None:

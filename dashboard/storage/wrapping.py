@@ -130,6 +130,10 @@ class Wrapper:
         """See ``Driver``."""
         return self.inner.list(prefix, start_after=start_after)
 
+    def hides_folder(self, folder: str) -> bool:
+        """Whether listings of folders leave one out; its path ends in a slash."""
+        return False
+
     def delete(self, key: str) -> None:
         """See ``Driver``."""
         self.inner.delete(key)
@@ -202,7 +206,7 @@ class _ListsFolders(Wrapper):
         page = self.inner.list_folder(prefix, cursor=cursor, limit=limit)
         added = {entry.key: entry for entry in self._over(()).list(prefix)}
         entries = [entry for entry in self._over(page.entries).list(prefix) if entry.key not in added]
-        folders = dict.fromkeys(page.folders)
+        folders = dict.fromkeys(each for each in page.folders if not self.hides_folder(each))
         for entry in added.values():
             name, slash, _ = entry.key[len(prefix) :].partition("/")
             if not cursor and slash:

@@ -27,6 +27,7 @@ from dashboard.storage.wrappers.fallback.waiting_writes import FOLDER
 
 STAND_IN = "stand-in"
 SERVING = "serving"
+DIRECT_UPLOADS = "direct uploads"
 
 DriverOf = Callable[[str], Driver]
 """The driver of a backend that stands in, by name."""
@@ -47,7 +48,7 @@ def wrap_driver(
         return BehindCircuitBreaker(driver, breakers.get(stored, driver))
     if label == SERVING:
         return BehindCircuitBreaker(HidingWaiting(driver), breakers.get(stored, driver))
-    if label.startswith(WRITE_BACK):
+    if label.startswith(WRITE_BACK) or label == DIRECT_UPLOADS:
         return driver
     if label or not has_fallback(stored.options):
         return HidingWaiting(driver)

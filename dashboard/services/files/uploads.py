@@ -6,8 +6,9 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from sqlalchemy import insert, select
 
@@ -19,11 +20,15 @@ from dashboard.services.backends.backends import BackendInfo, Backends
 from dashboard.services.database import Database
 from dashboard.services.files.policies import DEFAULT_NAME, UploadPolicies
 from dashboard.services.files.receiving import upload_rows as rows
-from dashboard.services.files.receiving.limits import Limits, is_read_only_backend
+from dashboard.services.files.receiving.bucket_parts import DIRECT, URL_SECONDS
+from dashboard.services.files.receiving.limits import Limits
 from dashboard.services.files.receiving.new_uploads import (
     MAX_UNFINISHED,
     NewUpload,
+    cancelled_error,
+    find_destination,
     not_receiving_error,
+    other_method_error,
     other_offset_error,
     too_many_error,
 )
@@ -79,7 +84,14 @@ class Uploads:
         """What may be uploaded."""
         return self._limits
 
-    def create(self, actor: Actor, new: NewUpload, *, rules: UploadPolicy | None = None) -> UploadInfo:
+    def create(
+        self,
+        actor: Actor,
+        new: NewUpload,
+        *,
+        rules: UploadPolicy | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> UploadInfo:
         """Begin an upload. Everything that can be known before the first byte is checked here, by the policy
         that is named or by ``rules``.
 
@@ -89,7 +101,7 @@ class Uploads:
         """
         actor.require(Permission.WRITE_FILES)
         name, folder = clean_name(new.name), clean_folder(new.folder)
-        backend = self._destination(new.backend)
+        backend = find_destination(self._backends, new.backend)
         policy = new.policy or DEFAULT_NAME
         rules = rules or self.policies.get(policy)
         self._limits.check_new(rules, name, new.size)
@@ -115,6 +127,7 @@ class Uploads:
                         size=new.size,
                         state=UploadState.RECEIVING.value,
                         method=new.method,
+                        details=dict(details) if details else None,
                         created_at=now,
                         updated_at=now,
                         expires_at=now + KEEP_SECONDS,
@@ -147,6 +160,8 @@ class Uploads:
         upload = self.get(actor, upload_id)
         if upload.state is not UploadState.RECEIVING:
             return upload, upload.received
+        if upload.method == DIRECT:
+            raise other_method_error(upload)
         self._take_over(upload_id)
         upload = self.get(actor, upload_id)
         if upload.checksums or upload.state is not UploadState.RECEIVING:
@@ -173,6 +188,8 @@ class Uploads:
         upload = self.get(actor, upload_id)
         if upload.owner != actor.name or upload.state is not UploadState.RECEIVING:
             raise not_receiving_error(upload)
+        if upload.method == DIRECT:
+            raise other_method_error(upload)
         if upload.size is not None and length is not None and offset + length > upload.size:
             raise beyond_size_error(upload.size)
         self._take_over(upload_id)
@@ -232,6 +249,8 @@ class Uploads:
                 remedy="Wait until it is done, then delete the file.",
             )
         self._abandon(upload_id)
+        if upload.method == DIRECT and not self._withdraw_parts(upload):
+            return
         with self._database.work_write() as connection:
             now = rows.find(connection, upload_id)
             if now is not None and now.state not in rows.WAITING:
@@ -289,28 +308,24 @@ class Uploads:
             if stat_or_none(driver, key) is not None:
                 raise taken_error(key)
 
-    def _destination(self, name: str) -> BackendInfo:
-        if name:
-            backend = self._backends.get(name)
+    def _withdraw_parts(self, upload: UploadInfo) -> bool:
+        """Discard what a direct upload has in its bucket. Returns False if the sweep has to look again, and
+        needs the row for that: parts may still arrive while their addresses work."""
+        ended: dict[str, object] = {}
+        if upload.state.final:
+            if self._processing.parts.clean(upload):
+                return True
         else:
-            backends = self._backends.list(limit=1)
-            if not backends or not backends[0].active:
-                raise StowageError(
-                    Kind.CONFLICT,
-                    "No backend is active, so it is not known where to store this.",
-                    operation="upload",
-                    remedy="Name a backend, or make one the active backend.",
-                )
-            backend = backends[0]
-        if is_read_only_backend(backend):
-            raise StowageError(
-                Kind.CONFLICT,
-                f"“{backend.name}” is read-only.",
-                operation="upload",
-                subject=backend.name,
-                remedy="Upload to another backend.",
-            )
-        return backend
+            self._processing.parts.abort(upload)
+            ended = {"state": UploadState.REFUSED.value, **rows.ended_with(cancelled_error())}
+        due = time.time() + (0.0 if upload.state.final else URL_SECONDS)
+        with self._database.work_write() as connection:
+            rows.change(connection, upload, expires_at=due, **ended)
+        return False
+
+    def complete(self, upload: UploadInfo, details: Mapping[str, object]) -> UploadInfo:
+        """Queue an upload whose parts are all in the bucket. Raises ``NOT_FOUND`` if it has ended."""
+        return self._queue(replace(upload, details=details), UploadState.CHECKING, upload.size or 0)
 
     def _received(self, upload: UploadInfo, offset: int) -> UploadInfo:
         """Record durable bytes. The last one makes the upload complete."""

@@ -27,7 +27,7 @@ from dashboard.storage.library.backend import Backend, LazyBackend
 from dashboard.storage.library.configuring import Value, describe_any
 from dashboard.storage.library.contents import Content
 from dashboard.storage.object_powers import SignsParts
-from dashboard.storage.powers import unsupported_error
+from dashboard.storage.powers import PARTS, unsupported_error
 from dashboard.storage.types import Attributes, Secret, Written
 
 _HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language")
@@ -119,7 +119,7 @@ class S3FilesystemAdapter(_Configured):
     def _parts(self) -> SignsParts:
         driver = self.driver
         if not isinstance(driver, SignsParts):
-            raise unsupported_error(driver, "upload url", "upload in parts")
+            raise unsupported_error(driver, PARTS, "upload in parts")
         return driver
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from dashboard.web.api import account, backends, document, file_content, links, migrations, uploads, zips
+from dashboard.web.api import (
+    account,
+    backends,
+    direct_uploads,
+    document,
+    file_content,
+    links,
+    migrations,
+    uploads,
+    zips,
+)
 from dashboard.web.api.control import (
     activity,
     backend_changes,
@@ -34,6 +44,7 @@ RESOURCES = (
     links.resource,
     zips.resource,
     uploads.resource,
+    direct_uploads.resource,
     activity.resource,
     people.resource,
     familiar.resource,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -341,3 +342,18 @@ def test_folders_are_checked() -> None:
         with pytest.raises(InvalidInput):
             clean_folder(bad)
     assert numbered("a/photo.jpg", 2) == "a/photo (2).jpg"
+
+
+def test_a_process_that_is_being_started_keeps_no_upload_locked(services: Services) -> None:
+    """It has the descriptors of all threads until it executes its program."""
+    upload = services.uploads.create(OPERATOR, NewUpload("a.txt", 3))
+    receiver = services.uploads.append(OPERATOR, upload.id, offset=0)
+    inherited = os.dup(receiver._appending._descriptor)
+    try:
+        receiver.write(b"a")
+        receiver.finish()
+        with services.uploads.append(OPERATOR, upload.id, offset=1) as again:
+            again.write(b"bc")
+            assert again.finish().state is UploadState.CHECKING
+    finally:
+        os.close(inherited)

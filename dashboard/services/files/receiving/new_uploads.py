@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboard.errors import Kind, StowageError, TooMany
+from dashboard.services.backends.backends import BackendInfo, Backends
+from dashboard.services.files.receiving.limits import is_read_only_backend
 from dashboard.services.files.receiving.upload_rows import UploadInfo
 
 MAX_UNFINISHED = 1000
@@ -15,7 +17,7 @@ MAX_UNFINISHED = 1000
 class NewUpload:
     """What a client says about an upload that it begins. ``size`` in bytes, None if it is not known.
     ``backend``: its name, empty for the active one. ``policy``: its name, empty for the default.
-    ``method``: "tus", "form" or "library"."""
+    ``method``: "tus", "form", "library" or "direct"."""
 
     name: str
     size: int | None
@@ -26,6 +28,31 @@ class NewUpload:
     method: str = "tus"
 
 
+def find_destination(backends: Backends, name: str) -> BackendInfo:
+    """Return the backend of an upload; empty for the active one. Raises ``NOT_FOUND`` and ``CONFLICT``."""
+    if name:
+        backend = backends.get(name)
+    else:
+        first = backends.list(limit=1)
+        if not first or not first[0].active:
+            raise StowageError(
+                Kind.CONFLICT,
+                "No backend is active, so it is not known where to store this.",
+                operation="upload",
+                remedy="Name a backend, or make one the active backend.",
+            )
+        backend = first[0]
+    if is_read_only_backend(backend):
+        raise StowageError(
+            Kind.CONFLICT,
+            f"“{backend.name}” is read-only.",
+            operation="upload",
+            subject=backend.name,
+            remedy="Upload to another backend.",
+        )
+    return backend
+
+
 def not_receiving_error(upload: UploadInfo) -> StowageError:
     """For bytes of an upload that takes none."""
     return StowageError(
@@ -33,6 +60,24 @@ def not_receiving_error(upload: UploadInfo) -> StowageError:
         f"This upload takes no more bytes: it is {upload.state.value}.",
         operation="upload",
         remedy="Ask for its state.",
+    )
+
+
+def other_method_error(upload: UploadInfo) -> StowageError:
+    """For bytes of an upload that takes them in another way."""
+    direct = upload.method == "direct"
+    return StowageError(
+        Kind.CONFLICT,
+        "This upload goes directly to the bucket." if direct else "This upload goes through the console.",
+        operation="upload",
+        remedy="Ask for the addresses of its parts." if direct else "Send its bytes with tus.",
+    )
+
+
+def cancelled_error() -> StowageError:
+    """For an upload that its uploader has removed."""
+    return StowageError(
+        Kind.CONFLICT, "This upload was cancelled.", operation="upload", remedy="Upload the file again."
     )
 
 

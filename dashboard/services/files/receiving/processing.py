@@ -23,10 +23,10 @@ from dashboard.media.policy import Refusal, UploadPolicy
 from dashboard.media.sniffing import compare, sniff
 from dashboard.models.catalogue import uploads
 from dashboard.services.database import Database
-from dashboard.services.files.policies import UploadPolicies
 from dashboard.services.files.receiving import upload_rows as rows
-from dashboard.services.files.receiving.limits import refusal_error
-from dashboard.services.files.receiving.quarantine import Quarantine
+from dashboard.services.files.receiving.bucket_parts import DIRECT, BucketParts, Stopped, about, is_in_bucket
+from dashboard.services.files.receiving.limits import Limits, refusal_error
+from dashboard.services.files.receiving.quarantine import Appending, Quarantine
 from dashboard.services.files.receiving.storing import Content, Interrupted, Storing
 from dashboard.services.files.receiving.sweeping import Sweeping
 from dashboard.services.files.receiving.upload_handler import ReceivedFile, UploadHandler, checked_name
@@ -61,19 +61,21 @@ class Processing:
         self,
         database: Database,
         quarantine: Quarantine,
-        policies: UploadPolicies,
+        limits: Limits,
         *,
         pipeline: Pipeline,
         derivatives: DerivativeStore,
         storing: Storing,
+        parts: BucketParts,
     ) -> None:
         self._database = database
         self._quarantine = quarantine
-        self._policies = policies
+        self._limits = limits
+        self.parts = parts
         self.pipeline = pipeline
         self.derivatives = derivatives
         self._storing = storing
-        self._sweeping = Sweeping(database, quarantine, storing)
+        self._sweeping = Sweeping(database, quarantine, storing, parts)
 
     def run(self, context: JobContext) -> JobResult:
         """Work on all uploads that are due, then sweep."""
@@ -118,11 +120,12 @@ class Processing:
             upload = self._again(upload)
             if upload.state not in WAITING:
                 return None
-            return self._attempt(upload, stop, handler, rules)
+            return self._attempt(upload, lock, stop, handler, rules)
 
     def _attempt(
         self,
         upload: UploadInfo,
+        lock: Appending,
         stop: Callable[[], bool],
         handler: UploadHandler | None,
         rules: UploadPolicy | None,
@@ -130,6 +133,8 @@ class Processing:
         try:
             if upload.method == "library" and handler is None and upload.state is not UploadState.STORING:
                 raise _abandoned_error()
+            if is_in_bucket(upload):
+                upload = self._fetch(upload, lock, stop)
             while True:
                 try:
                     if upload.state is not UploadState.STORING:
@@ -139,7 +144,7 @@ class Processing:
                 except Exists:
                     # Another program took the key: choose again.
                     upload = self._step(self._again(upload), UploadState.CHECKING)
-        except Interrupted:
+        except (Interrupted, Stopped):
             return None
         except StowageError as error:
             return self._retry_or_end(self._again(upload), error)
@@ -149,11 +154,27 @@ class Processing:
         self._quarantine.remove(upload.id)
         return done
 
+    def _fetch(self, upload: UploadInfo, lock: Appending, stop: Callable[[], bool]) -> UploadInfo:
+        """Bring the bytes of a direct upload here. What was checked when it began is checked again."""
+        size = upload.size or 0
+        self._limits.check_size(self._limits.policies.get_or_default(upload.policy), size)
+        with self._database.work_read() as connection:
+            self._limits.check_space(connection, upload.owner, 0, on_disk=size)
+        self.parts.fetch(upload, lock, stop)
+        details = {**upload.details, DIRECT: {**about(upload), "fetched": True}}
+        with self._database.work_write() as connection:
+            if not rows.change(connection, upload, received=size, details=details):
+                raise Interrupted
+            fetched = rows.find(connection, upload.id)
+        assert fetched is not None
+        self.parts.clean(fetched)
+        return fetched
+
     def _inspect(
         self, upload: UploadInfo, stop: Callable[[], bool], handler: UploadHandler, rules: UploadPolicy | None
     ) -> UploadInfo:
         """Check, scan and process a file, and decide where it will be."""
-        policy = rules or self._policies.get_or_default(upload.policy)
+        policy = rules or self._limits.policies.get_or_default(upload.policy)
         path = self._quarantine.path(upload.id)
 
         def step(step: Step) -> None:
@@ -245,6 +266,8 @@ class Processing:
             now = rows.find(connection, upload.id)
         if ended and state is UploadState.REFUSED:
             self._quarantine.remove(upload.id)
+            if is_in_bucket(upload):
+                self.parts.clean(upload)
         return now
 
     def _again(self, upload: UploadInfo) -> UploadInfo:

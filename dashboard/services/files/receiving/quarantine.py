@@ -155,6 +155,8 @@ class Appending:
     def close(self) -> None:
         """Let the next writer in. Idempotent."""
         if self._descriptor >= 0:
+            # A process that another thread is starting has the descriptor too until it executes its program.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
 

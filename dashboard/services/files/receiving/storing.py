@@ -25,6 +25,7 @@ from dashboard.services.backends.backends import Backends
 from dashboard.services.catalogue.catalogue import Catalogue, FileFacts
 from dashboard.services.database import Database
 from dashboard.services.files.receiving import upload_rows as rows
+from dashboard.services.files.receiving.bucket_parts import DIRECT
 from dashboard.services.files.receiving.quarantine import CHUNK_BYTES
 from dashboard.services.files.receiving.upload_names import join_key, numbered, unique_name
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
@@ -166,6 +167,7 @@ class Storing:
             "size": content.size,
             "decided_at": time.time(),
             "replace": replace,
+            **{name: value for name, value in upload.details.items() if name == DIRECT},
         }
         with self._database.work_write() as connection:
             if self._is_reserved(connection, upload, key):

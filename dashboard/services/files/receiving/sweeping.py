@@ -11,6 +11,7 @@ from dashboard.errors import Kind, StowageError
 from dashboard.models.catalogue import uploads
 from dashboard.services.database import Database
 from dashboard.services.files.receiving import upload_rows as rows
+from dashboard.services.files.receiving.bucket_parts import DIRECT, BucketParts
 from dashboard.services.files.receiving.quarantine import Quarantine
 from dashboard.services.files.receiving.storing import Storing
 from dashboard.services.files.receiving.upload_rows import UploadInfo, UploadState
@@ -27,10 +28,13 @@ CHUNK = 200
 class Sweeping:
     """Idempotent, and safe beside running uploads. Every removal is logged."""
 
-    def __init__(self, database: Database, quarantine: Quarantine, storing: Storing) -> None:
+    def __init__(
+        self, database: Database, quarantine: Quarantine, storing: Storing, parts: BucketParts
+    ) -> None:
         self._database = database
         self._quarantine = quarantine
         self._storing = storing
+        self._parts = parts
 
     def sweep(self) -> int:
         """Remove expired uploads and orphans; return how many."""
@@ -52,13 +56,14 @@ class Sweeping:
         return sum(self._remove(upload) for upload in found)
 
     def _remove(self, upload: UploadInfo) -> bool:
-        if upload.state is UploadState.FAILED and not self._storing.withdraw(upload):
+        if not self._withdraw(upload):
             if time.time() - upload.created_at < GIVE_UP_SECONDS:
                 with self._database.work_write() as connection:
                     rows.change(connection, upload, expires_at=time.time() + ORPHAN_SECONDS)
                 return False
             log.warning(
-                "What upload %s may have left at its backend stays there: “%s”", upload.id, upload.key
+                "What upload %s may have left at its backend stays there: “%s”",
+                *(upload.id, upload.key or upload.name),
             )
         try:
             with self._quarantine.append(upload.id, known=upload.received):
@@ -72,6 +77,12 @@ class Sweeping:
             *(upload.id, upload.owner, upload.name, upload.state.value, upload.received),
         )
         return True
+
+    def _withdraw(self, upload: UploadInfo) -> bool:
+        """Remove what it may have left at its backend: as an object, and as parts, which cost money."""
+        if upload.method == DIRECT and not self._parts.clean(upload):
+            return False
+        return upload.state is not UploadState.FAILED or self._storing.withdraw(upload)
 
     def _forget(self, upload: UploadInfo) -> None:
         with self._database.work_write() as connection:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, Select, func, select, update
+from sqlalchemy import Connection, CursorResult, Row, Select, case, func, select, update
 
 from dashboard.errors import Kind, StowageError
 from dashboard.models.catalogue import files, uploads
@@ -114,8 +114,9 @@ def is_catalogued(connection: Connection, backend_id: int, key: str) -> bool:
 
 
 def outstanding_bytes(connection: Connection) -> int:
-    """Bytes that have been announced and not received yet."""
-    rest = func.sum(func.max(0, func.coalesce(uploads.c.size, 0) - uploads.c.received))
+    """Bytes that have been announced and are not on this disk yet."""
+    here = case((uploads.c.method == "direct", 0), else_=uploads.c.received)
+    rest = func.sum(func.max(0, func.coalesce(uploads.c.size, 0) - here))
     return int(connection.scalar(select(rest).where(uploads.c.state == UploadState.RECEIVING.value)) or 0)
 
 

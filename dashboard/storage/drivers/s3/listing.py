@@ -29,6 +29,7 @@ from dashboard.storage.net.parsing import (
     parse_xml,
 )
 from dashboard.storage.net.retries import retry_parsing
+from dashboard.storage.object_powers import SentPart
 from dashboard.storage.types import Entry
 
 T = TypeVar("T")
@@ -128,6 +129,42 @@ def incomplete_uploads(client: S3Client, context: ErrorContext, prefix: str) -> 
         query = {**query, "key-marker": key, "upload-id-marker": upload}
 
 
+def uploaded_parts(client: S3Client, context: ErrorContext, key: str, upload_id: str) -> Iterator[SentPart]:
+    """Yield the parts of an incomplete multipart upload in ascending order.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""
+    query = {"uploadId": upload_id, "max-parts": str(PAGE_SIZE)}
+    after = 0
+    while True:
+        parts, marker = fetch_page(client, context, query, _parse_parts, key=key)
+        with translate_listing_errors(context):
+            numbers = [after, *(part.number for part in parts)]
+            # A server that ignores the marker would send the same page for ever.
+            if numbers != sorted(numbers) or (parts and parts[0].number == after):
+                raise MalformedResponse("the parts are not in ascending order")
+        yield from parts
+        if not marker:
+            return
+        after = numbers[-1]
+        query = {**query, "part-number-marker": marker}
+
+
+def _parse_parts(body: bytes) -> tuple[list[SentPart], str]:
+    """Parse a page into parts and the marker of the next page, empty on the last one."""
+    # moto calls it a response.
+    root, more = _parse_root(body, "ListPartsResult", "ListPartsResponse")
+    found = []
+    for each in root.iterfind("Part"):
+        number, size = each.findtext("PartNumber") or "", each.findtext("Size") or ""
+        if not (number.isascii() and number.isdigit() and size.isascii() and size.isdigit()):
+            raise MalformedResponse("a part has no number or no size")
+        found.append(SentPart(int(number), int(size), strip_quotes(each.findtext("ETag")) or ""))
+    marker = (root.findtext("NextPartNumberMarker") or "") if more else ""
+    require_marker(more, marker)
+    if marker and not found:
+        raise MalformedResponse("more parts follow, but the page has none")
+    return found, marker
+
+
 def _parse_uploads(body: bytes) -> tuple[list[MultipartUpload], str, str]:
     """Parse a page into uploads and the markers of the next page, empty on the last one."""
     root, more = _parse_root(body, "ListMultipartUploadsResult")
@@ -151,12 +188,19 @@ def fetch_page(
     query: Mapping[str, str],
     read: Callable[[bytes], T],
     body: bytes | None = None,
+    *,
+    key: str = "",
 ) -> T:
     """Fetch a page of a listing, unless its ``body`` is given, and parse it with ``read``, which raises
-    ``MalformedResponse`` if it is malformed. Such a page is fetched again, up to ``ATTEMPTS`` times."""
+    ``MalformedResponse`` if it is malformed. Such a page is fetched again, up to ``ATTEMPTS`` times. ``key``:
+    for a listing of something of one object."""
+
+    def fetch() -> bytes:
+        return client.send("GET", context, key=key, query=query).body
+
     with translate_listing_errors(context):
         try:
-            return retry_parsing(lambda: client.send("GET", context, query=query).body, read, ATTEMPTS, body)
+            return retry_parsing(fetch, read, ATTEMPTS, body)
         except WrongProtocol as error:
             if query.keys() & _MARKS:
                 raise
@@ -221,10 +265,10 @@ def _parse_page(body: bytes) -> _Page:
     return _Page(found, token, folders)
 
 
-def _parse_root(body: bytes, tag: str) -> tuple[ElementTree.Element, bool]:
+def _parse_root(body: bytes, *tags: str) -> tuple[ElementTree.Element, bool]:
     """Return the root of a page, and whether more pages follow. Raises ``MalformedResponse``."""
     root = parse_xml(body)
-    if root.tag != tag:
+    if root.tag not in tags:
         raise WrongProtocol("the response is not a listing")
     return root, is_truncated(root)
 

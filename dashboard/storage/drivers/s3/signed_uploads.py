@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from dashboard.storage.drivers.s3 import listing
 from dashboard.storage.drivers.s3.client import S3Client
 from dashboard.storage.drivers.s3.config import S3Config
 from dashboard.storage.drivers.s3.key_rules import is_path_safe
 from dashboard.storage.drivers.s3.upload import MAX_PARTS, MultipartClient, Part
 from dashboard.storage.errors import Unsupported
-from dashboard.storage.object_powers import SignedUpload
+from dashboard.storage.object_powers import SentPart, SignedUpload
 from dashboard.storage.types import EMPTY, Attributes
 
 
@@ -53,14 +54,24 @@ class S3SignedUploadsMixin:
         context = self._client.context("write", key)
         return self._multipart.create(context, self._config.prefix + key, attributes)
 
-    def part_url(self, key: str, upload_id: str, number: int, *, seconds: int) -> SignedUpload:
+    def part_url(
+        self, key: str, upload_id: str, number: int, *, seconds: int, size: int | None = None
+    ) -> SignedUpload:
         """See ``SignsParts``. Each part but the last has at least 5 MiB, an upload at most 10,000 parts.
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html"""
         self._check_signable(key)
         if not 1 <= number <= MAX_PARTS:
             raise Unsupported("upload url", f"An upload has at most {MAX_PARTS:,} parts.")
         query = {"partNumber": str(number), "uploadId": upload_id}
-        return self._signed_put(key, seconds, {}, query)
+        headers = {"content-length": str(size)} if size is not None else EMPTY
+        return self._signed_put(key, seconds, headers, query)
+
+    def sent_parts(self, key: str, upload_id: str) -> tuple[SentPart, ...]:
+        """See ``SignsParts``.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListParts.html"""
+        self.check_key(key)
+        context = self._client.context("list", key)
+        return tuple(listing.uploaded_parts(self._client, context, self._config.prefix + key, upload_id))
 
     def finish_parts(
         self, key: str, upload_id: str, parts: Sequence[tuple[int, str]], *, create_only: bool = False

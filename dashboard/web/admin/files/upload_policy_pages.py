@@ -156,6 +156,7 @@ def _typed_values() -> dict[str, object]:
         "on_conflict": form.get("on_conflict", ""),
         "organise_by_date": "organise_by_date" in form,
         "unique_names": "unique_names" in form,
+        "direct": "direct" in form,
     }
 
 
